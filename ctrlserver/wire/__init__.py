@@ -1,0 +1,1 @@
+"""PURE: bytes to packets and back. No clock, no reactor, no socket."""

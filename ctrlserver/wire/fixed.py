@@ -1,0 +1,99 @@
+"""Framings that the number of bytes alone decides: fixed-size packets, and none at all.
+
+Rules: ``advance`` takes a number of bytes and touches no content, so a stream can be read with the kernel dropping the
+bytes uncopied. ``count`` and ``feed`` agree with it and with each other, and may be mixed in stream order. The only
+buffer is the packet not yet whole, shorter than one packet.
+
+Beware: what ``advance`` passes over was never seen. A packet begun under ``advance`` and ended under ``feed`` is one
+packet, but its bytes start where ``feed`` (or ``count``) came in.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from ctrlserver.errors import FramingError
+
+
+@define(eq=False)
+class FixedSize:
+    """Packets of ``size`` bytes each, one after the other; no content is ever a fault."""
+
+    size: int
+    fault: FramingError | None = field(default=None, init=False)
+    pending_bytes: int = field(default=0, init=False)
+    _held: bytes | bytearray = field(default=b"", init=False)
+
+    def advance(self, nbytes: int) -> int:
+        """Packets completed by the next ``nbytes`` bytes of the stream; the hot path."""
+        nbytes += self.pending_bytes
+        self._held = b""
+        self.pending_bytes = nbytes % self.size
+        return nbytes // self.size
+
+    def count(self, chunk: bytes | memoryview) -> int:
+        """Packets completed by ``chunk``; keeps the bytes after the last of them."""
+        total = self.pending_bytes + len(chunk)
+        packets, rest = divmod(total, self.size)
+        self.pending_bytes = rest
+        if packets:
+            self._held = bytes(chunk[-rest:]) if rest else b""
+        else:
+            self._hold(chunk)
+        return packets
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        """The packets completed by ``chunk``, each ``size`` bytes long."""
+        size = self.size
+        first = size - self.pending_bytes
+        if len(chunk) < first:
+            self.pending_bytes += len(chunk)
+            self._hold(chunk)
+            return []
+        octets = bytes(chunk)
+        last, rest = divmod(len(octets) - first, size)
+        packets = [bytes(self._held) + octets[:first]]
+        packets.extend([octets[at : at + size] for at in range(first, first + last * size, size)])
+        self.pending_bytes = rest
+        self._held = octets[-rest:] if rest else b""
+        return packets
+
+    def encode(self, payload: bytes) -> bytes:
+        """The payload itself; FramingError where it is not ``size`` bytes long."""
+        if len(payload) != self.size:
+            raise FramingError(f"fixed:{self.size}: a payload of {len(payload)} bytes, not {self.size}")
+        return payload
+
+    def _hold(self, chunk: bytes | memoryview) -> None:
+        # A bytearray only once a packet needs several chunks: growing it is amortised, so a packet of n bytes that
+        # comes byte by byte costs n and not n squared.
+        if self._held:
+            if not isinstance(self._held, bytearray):
+                self._held = bytearray(self._held)
+            self._held += chunk
+        else:
+            self._held = bytes(chunk)
+
+
+@define(eq=False)
+class Raw:
+    """No packets: the bytes of such a stream are counted by whoever reads it, and every payload is sent as it is."""
+
+    fault: FramingError | None = field(default=None, init=False)
+    pending_bytes: int = field(default=0, init=False)
+
+    def advance(self, nbytes: int) -> int:
+        """Always 0."""
+        return 0
+
+    def count(self, chunk: bytes | memoryview) -> int:
+        """Always 0."""
+        return 0
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        """Always empty."""
+        return []
+
+    def encode(self, payload: bytes) -> bytes:
+        """The payload as it is, of any length."""
+        return payload

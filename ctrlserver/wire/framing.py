@@ -1,0 +1,198 @@
+"""Framings: how a byte stream is cut into packets, chosen by a spec such as ``fixed:1024`` or ``int32:little``.
+
+Rules: a framing never raises on what a peer sent; it stores the fault, once, and gives nothing more, while the packets
+before it stay good. ``count`` and ``feed`` may be mixed on one stream, in its order, and agree. Nothing here knows
+time, sockets or Twisted: bytes in, packets out. Every buffer is bounded by one packet.
+
+========================= ============================ ==========================================================
+spec                      packet                       note
+========================= ============================ ==========================================================
+``fixed:1024``            that many bytes
+``int8`` to ``int64``     length, payload              big-endian, or ``int32:little``; Twisted's IntNStringReceiver
+``varint``                length, payload              protobuf's delimited messages
+``line``                  payload, LF                  a CR before the LF is not payload
+``delimited:0d0a``        payload, those bytes         the delimiter in hex
+``netstring``             ``5:hello,``                 djb's
+``raw``                   none                         bytes are counted, packets are not
+========================= ============================ ==========================================================
+
+Beware: a chunk may be a memoryview over a buffer that is used again after the call: what is kept must be copied.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import Protocol
+
+from attrs import field, frozen
+
+from ctrlserver.errors import FramingError, FramingSpecError
+from ctrlserver.wire.delimited import Delimited, Lines
+from ctrlserver.wire.fixed import FixedSize, Raw
+from ctrlserver.wire.integers import LengthPrefixed
+from ctrlserver.wire.netstring import Netstring
+from ctrlserver.wire.varint import Varint
+
+MAX_PACKET = 1024 * 1024
+"""Longest payload in bytes unless a listener says otherwise: bounds what one stream can make the server hold."""
+
+MAX_DELIMITER = 64
+"""Longest delimiter in bytes: real ones have one to four; a longer one is a paste gone wrong."""
+
+_INTEGERS = {"int8": "B", "int16": "H", "int32": "I", "int64": "Q"}
+
+# Every first word of a spec, with an example that parses.
+_EXAMPLES = {
+    "fixed": "fixed:1024",
+    "int8": "int8",
+    "int16": "int16",
+    "int32": "int32",
+    "int64": "int64",
+    "varint": "varint",
+    "line": "line",
+    "delimited": "delimited:0d0a",
+    "netstring": "netstring",
+    "raw": "raw",
+}
+
+FRAMINGS = (
+    "fixed:N",
+    *(f"{name}{order}" for name in _INTEGERS for order in ("", ":little") if name != "int8" or not order),
+    "varint",
+    "line",
+    "delimited:HEX",
+    "netstring",
+    "raw",
+)
+"""All forms of a spec, for help texts."""
+
+
+class Framing(Protocol):
+    """Cuts one byte stream into packets. Where the network cuts the stream never matters."""
+
+    @property
+    def fault(self) -> FramingError | None:
+        """Why the stream cannot be cut any further; set once, the packets before it stay good."""
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of the packet not yet whole, header and begun trailer included; 0 after a fault."""
+
+    def count(self, chunk: bytes | memoryview) -> int:
+        """Packets completed by ``chunk``, none of them built; 0 after a fault."""
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        """The payloads of the same packets; empty after a fault."""
+
+    def encode(self, payload: bytes) -> bytes:
+        """The frame that carries ``payload``; FramingError for one that no frame can carry."""
+
+
+class ByLength(Framing, Protocol):
+    """A framing for which the number of bytes alone decides: what ``new`` of a ``by_length`` spec gives."""
+
+    def advance(self, nbytes: int) -> int:
+        """Packets completed by the next ``nbytes`` bytes, whatever they are."""
+
+
+@frozen
+class FramingSpec:
+    """A framing that has been chosen; ``new`` starts it for one stream.
+
+    ``size`` is the packet size of ``fixed`` in bytes, otherwise None. ``by_length``: ``new`` gives a ByLength.
+    ``counts_packets`` is False for ``raw``.
+    """
+
+    text: str
+    size: int | None
+    max_packet: int
+    by_length: bool
+    counts_packets: bool
+    _make: Callable[[], Framing] = field(repr=False, eq=False)
+
+    def new(self) -> Framing:
+        """Fresh state for one stream."""
+        return self._make()
+
+
+_PLAIN: dict[str, Callable[[int], Framing]] = {"varint": Varint.of, "line": Lines.of, "netstring": Netstring.of}
+
+
+def parse_framing(text: str, *, max_packet: int = MAX_PACKET) -> FramingSpec:
+    """The framing that ``text`` names, its payloads bounded by ``max_packet`` bytes; FramingSpecError in one line."""
+    if max_packet < 1:
+        raise FramingSpecError(f"max_packet {max_packet}: must be at least 1 byte")
+    name, colon, rest = text.casefold().partition(":")
+    argument = rest if colon else None
+    if name == "fixed":
+        return _fixed(text, argument, max_packet)
+    if name == "delimited":
+        return _delimited(text, argument, max_packet)
+    if name in _INTEGERS:
+        return _integer(text, name, argument, max_packet)
+    if name not in _EXAMPLES:
+        raise FramingSpecError(f"unknown framing {_quoted(text)}{_suggestion(name, argument)}")
+    if argument is not None:
+        raise FramingSpecError(f'framing {_quoted(text)}: "{name}" takes no argument; write "{name}"')
+    if name == "raw":
+        return FramingSpec(name, None, max_packet, True, False, Raw)
+    make = _PLAIN[name]
+    return _by_content(name, max_packet, lambda: make(max_packet))
+
+
+def _by_content(text: str, max_packet: int, make: Callable[[], Framing]) -> FramingSpec:
+    return FramingSpec(text, None, max_packet, False, True, make)
+
+
+def _fixed(text: str, argument: str | None, max_packet: int) -> FramingSpec:
+    if not argument:
+        raise FramingSpecError(f'framing {_quoted(text)}: the size is missing; write fixed:N, such as "fixed:1024"')
+    size = int(argument) if re.fullmatch(r"[0-9]{1,18}", argument) else 0
+    if not 1 <= size <= max_packet:
+        raise FramingSpecError(f"framing {_quoted(text)}: the size must be 1 to {max_packet} bytes")
+    return FramingSpec(f"fixed:{size}", size, max_packet, True, True, lambda: FixedSize(size))
+
+
+def _integer(text: str, name: str, argument: str | None, max_packet: int) -> FramingSpec:
+    if argument not in (None, "little", "big"):
+        near = "big" if get_close_matches(argument or "", ["big"]) else "little"
+        raise FramingSpecError(
+            f'framing {_quoted(text)}: the byte order must be "little" or "big"; did you mean "{name}:{near}"?'
+        )
+    little = argument == "little" and name != "int8"  # one byte has no order
+    layout = struct.Struct(("<" if little else ">") + _INTEGERS[name])
+    canonical = f"{name}:little" if little else name
+    return _by_content(canonical, max_packet, lambda: LengthPrefixed.of(canonical, layout, max_packet))
+
+
+def _delimited(text: str, argument: str | None, max_packet: int) -> FramingSpec:
+    if not argument or not re.fullmatch(rf"(?:[0-9a-f]{{2}}){{1,{MAX_DELIMITER}}}", argument):
+        raise FramingSpecError(
+            f"framing {_quoted(text)}: the delimiter must be 1 to {MAX_DELIMITER} bytes in hex, "
+            'such as "delimited:0d0a"'
+        )
+    delimiter = bytes.fromhex(argument)
+    canonical = f"delimited:{argument}"
+    return _by_content(canonical, max_packet, lambda: Delimited(canonical, max_packet, delimiter))
+
+
+def _quoted(text: str) -> str:
+    """``text`` in one line whatever it holds, cut where it is long."""
+    return json.dumps(text if len(text) <= 80 else text[:77] + "...")
+
+
+def _suggestion(name: str, argument: str | None) -> str:
+    """``'; did you mean "fixed:1024"?'``: the nearest spec that parses, with the argument given where it fits."""
+    near = get_close_matches(name, _EXAMPLES, n=1)
+    if not near:
+        return f"; known are {', '.join(FRAMINGS)}"
+    example = _EXAMPLES[near[0]]
+    if argument is not None:
+        with suppress(FramingSpecError):
+            example = parse_framing(f"{near[0]}:{argument}").text
+    return f'; did you mean "{example}"?'

@@ -1,0 +1,166 @@
+"""What the framings share whose packets say their length first; integers.py, varint.py and netstring.py are they.
+
+Rules: a length over the limit is a fault as soon as it is read, the body is not waited for. A packet not yet whole is
+the only thing held, at most one header, one payload of the limit and one trailer. Where the network cuts the stream
+changes neither the packets nor the fault.
+
+Two ways to count, taken in turn: ``_walk`` cuts frame by frame in one tight loop; after some frames ``equal_frames``
+tries to prove the rest of the chunk equal (see stride.py). A try that gains little doubles the number of frames walked
+before the next one, up to PATIENCE, so that mixed sizes cost what the walk costs.
+
+Beware: ``_walk`` is the hot loop of each class: locals only, no slices, no calls but ``unpack_from``; measure with
+benchmarks/decode.py before and after any change. The chunk may be a memoryview over a buffer that is used again: what
+is held is copied.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from attrs import define, field
+
+from ctrlserver.errors import FramingError
+from ctrlserver.wire.stride import WINDOW, WORTH, equal_frames
+
+EAGER = 1
+"""Frames walked before equal ones are looked for, while that succeeds."""
+
+GAIN = 128
+"""Equal frames that pay for a try where others follow: it costs up to 6 us then, and the walk 12 us for as many."""
+
+PATIENCE = 1024
+"""The most frames walked before the next try: a try that fails costs 0.3 to 6 us, this many frames 90 us."""
+
+Octets = bytes | bytearray | memoryview
+
+
+@define(eq=False)
+class Prefixed:
+    """What the framings with a length in front share; each gives ``_frame``, ``_walk`` and ``encode``.
+
+    ``limit`` is the longest payload in bytes; ``trailer`` what follows each payload; ``longest_head`` the most bytes a
+    header can have.
+    """
+
+    trailer: ClassVar[bytes] = b""
+    name: str
+    limit: int
+    longest_head: int
+    fault: FramingError | None = field(default=None, init=False)
+    _held: bytearray = field(factory=bytearray, init=False)
+    _head: int = field(default=0, init=False)  # length of the held frame's header
+    _need: int = field(default=0, init=False)  # length of the held frame, 0 while its header is not read
+    _wait: int = field(default=EAGER, init=False)  # frames to walk before the next try for equal ones
+    _patience: int = field(default=EAGER, init=False)  # what _wait was when it was last set
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of the packet not yet whole, its header included; 0 after a fault."""
+        return len(self._held)
+
+    def count(self, chunk: bytes | memoryview) -> int:
+        """Packets completed by ``chunk``, none of them built."""
+        if self.fault is not None:
+            return 0
+        packets = at = 0
+        if self._held:
+            at = self._complete(chunk)
+            if not at:
+                return 0
+            self._held.clear()
+            packets = 1
+        size = len(chunk)
+        while True:
+            if most := self._wait:
+                cut, at = self._walk(chunk, at, size, most)
+                packets += cut
+                if cut < most:
+                    break
+            cut, at = self._run(chunk, at, size)
+            packets += cut
+        self._wait = most - cut - 1
+        if at < size and self.fault is None:
+            self._held += chunk[at:]
+        return packets
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        """The payloads of the packets completed by ``chunk``."""
+        if self.fault is not None:
+            return []
+        packets = []
+        at = 0
+        tail = len(self.trailer)
+        if self._held:
+            at = self._complete(chunk)
+            if not at:
+                return []
+            packets.append(bytes(self._held[self._head : len(self._held) - tail]))
+            self._held.clear()
+        octets = bytes(chunk)
+        size = len(octets)
+        while (frame := self._frame(octets, at, size)) is not None:
+            head, stride = frame
+            if at + stride > size:
+                break
+            packets.append(octets[at + head : at + stride - tail])
+            at += stride
+        if at < size and self.fault is None:
+            self._held += octets[at:]
+        return packets
+
+    def _frame(self, octets: Octets, at: int, size: int) -> tuple[int, int] | None:
+        """Length of the header at ``at`` and of its whole frame; None where the header is not whole, or at a fault."""
+        raise NotImplementedError
+
+    def _walk(self, octets: Octets, at: int, size: int, most: int) -> tuple[int, int]:
+        """Cut up to ``most`` frames from ``at`` on: how many were whole, and where the next one starts.
+
+        Fewer than ``most`` means: what starts there is not whole, or the fault is set.
+        """
+        raise NotImplementedError
+
+    def _fail(self, problem: str) -> None:
+        self.fault = FramingError(f"{self.name}: {problem}")
+        self._held.clear()
+
+    def _check_payload(self, payload: bytes) -> None:
+        if len(payload) > self.limit:
+            raise FramingError(f"{self.name}: a payload of {len(payload)} bytes; at most {self.limit} are allowed")
+
+    def _run(self, chunk: bytes | memoryview, at: int, size: int) -> tuple[int, int]:
+        """Cut the equal frames from ``at`` on, as ``_walk`` does; and say in ``_wait`` how many to walk after them."""
+        frame = self._frame(chunk, at, size)
+        frames = min(size - at, WINDOW) // frame[1] if frame else 0
+        if frame is None or frames < WORTH:
+            self._wait = max(self._patience, WORTH)  # no room for so many: nothing is learnt about their lengths
+            return 0, at
+        head, stride = frame
+        run = 0
+        if self._frame(chunk, at + stride, size) == frame:
+            run = equal_frames(chunk, at, stride, frames, head, self.trailer)
+        self._patience = EAGER if run == frames or run >= GAIN else min(self._patience * 2, PATIENCE)
+        self._wait = self._patience
+        return run, at + run * stride
+
+    def _complete(self, chunk: bytes | memoryview) -> int:
+        """Add what the held frame still needs from ``chunk``: how many bytes, or 0 where it is not whole or faulty."""
+        held = self._held
+        if not self._need:
+            missing = self.longest_head - len(held)
+            first = held if missing <= 0 else bytes(held) + bytes(chunk[:missing])
+            frame = self._frame(first, 0, len(first))
+            if frame is None:
+                if self.fault is None:
+                    held += chunk
+                return 0
+            self._head, self._need = frame
+        taken = self._need - len(held)
+        if taken > len(chunk):
+            held += chunk
+            return 0
+        held += chunk[:taken]
+        self._need = 0
+        if not held.endswith(self.trailer):
+            self._frame(held, 0, len(held))
+            return 0
+        return taken
