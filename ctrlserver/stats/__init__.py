@@ -1,0 +1,1 @@
+"""PURE: numbers. Time comes in as an argument."""

@@ -1,0 +1,297 @@
+"""The book: the one object that the shell writes to and the admin port reads from.
+
+Rules: time comes in as an argument, monotonic seconds on the clock of ``now`` in the constructor; ``wall`` is the time
+of day at that instant, and every published timestamp is reckoned from the two, so that no step of the system's clock
+reaches a record. One reading is made from one set of totals: nothing falls between reading and resetting.
+
+Beware: the shell calls ``first_data`` before it counts a stream's first chunk, and counts nothing after
+``stream_closed``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+
+from ctrlserver.stats.counters import CLOSED_KEPT, Counters, Origin, StreamCounters, Totals
+from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.rates import Rates
+from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, rate_figure, seconds_figure, timestamp
+from ctrlserver.stats.rename import Renames
+from ctrlserver.stats.runs import Runs
+
+KEPT_CLOSED_BYTES = 64 * 1024 * 1024
+"""Bound of the packets kept of closed streams: 64 streams that filled their megabyte."""
+
+_LAG_SECONDS = 10.0
+_LAGS_KEPT = 256
+"""Six times the ticks of ten seconds."""
+
+_NO_RENAMES = Renames()
+
+
+def _ignore(_: RunRecord) -> None:
+    pass
+
+
+class Book:
+    """All numbers of one server.
+
+    ``fields`` are the names of the listeners' labels; ``renames`` is checked against them (``RenameError``) and may be
+    replaced at any time. ``on_run_end`` takes the record of each run as it ends. ``closed_kept`` closed streams stay on
+    view, and of their kept packets ``kept_closed_bytes`` in all.
+    """
+
+    __slots__ = (
+        "_base",
+        "_kept_bytes",
+        "_kept_closed",
+        "_kept_closed_bytes",
+        "_lags",
+        "_resets",
+        "_start",
+        "_started",
+        "_wall",
+        "counters",
+        "rates",
+        "renames",
+        "runs",
+        "version",
+    )
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        now: float,
+        wall: float,
+        run_gap: float = 1.0,
+        expected_packets: int | None = None,
+        closed_kept: int = CLOSED_KEPT,
+        kept_closed_bytes: int = KEPT_CLOSED_BYTES,
+        fields: Iterable[str] = (),
+        renames: Renames = _NO_RENAMES,
+        on_run_end: Callable[[RunRecord], object] = _ignore,
+    ) -> None:
+        self.version = version
+        self.renames = Renames(renames.pairs, fields=renames.fields | frozenset(fields))
+        self.counters = Counters(closed_kept)
+        self.runs = Runs(
+            self.counters,
+            timestamp=self._timestamp,
+            on_end=on_run_end,
+            run_gap=run_gap,
+            expected_packets=expected_packets,
+        )
+        self.rates = Rates()
+        self._start = now
+        self._wall = wall
+        self._started = timestamp(wall)
+        self._base = self.counters.totals()
+        self._resets = 0
+        self._lags: deque[tuple[float, float]] = deque(maxlen=_LAGS_KEPT)
+        self._kept_closed: deque[StreamCounters] = deque()
+        self._kept_closed_bytes = kept_closed_bytes
+        self._kept_bytes = 0
+        self.rates.sample(now, self._base)
+
+    # What the shell tells
+
+    def stream_opened(self, origin: Origin, peer: str, now: float) -> StreamCounters:
+        """A stream begins; its counters are the shell's to write."""
+        self.runs.opened(now)
+        return self.counters.opened(origin, peer, now)
+
+    def first_data(self, stream: StreamCounters, now: float) -> None:
+        """A stream's first chunk has come: called once a stream, before the chunk is counted."""
+        stream.first = now
+        self.runs.first_data(stream, now)
+
+    def stream_closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int, now: float) -> None:
+        """A stream ends, for one of ``REASONS``; only the first call for a stream counts."""
+        if stream.state == "closed":
+            return
+        recent = self.counters.recent
+        if recent and len(recent) == recent.maxlen and self._kept_closed and self._kept_closed[0] is recent[0]:
+            self._drop_oldest_kept()
+        self.counters.closed(stream, reason, incomplete_bytes)
+        self._keep_closed(stream)
+        self.runs.closed(stream, now)
+
+    def rejected(self, reason: str) -> None:
+        """A connection was turned away before it became a stream."""
+        self.counters.rejected(reason)
+
+    def tick(self, now: float, lag_seconds: float) -> None:
+        """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how much later than that it was."""
+        totals = self.counters.totals()
+        self.rates.sample(now, totals)
+        lags = self._lags
+        while lags and lags[-1][1] <= lag_seconds:
+            lags.pop()
+        lags.append((now, lag_seconds))
+        self.runs.tick(now, totals)
+
+    def finish(self, now: float) -> None:
+        """The server ends: so does the active run."""
+        self.runs.stop(now)
+
+    # What the admin port reads, and its few orders
+
+    def stats(self, now: float) -> StatsRecord:
+        """The whole server now."""
+        return self._stats(now, self.counters.totals())
+
+    def reset(self, now: float) -> StatsRecord:
+        """Begin a new reading, and give the one that is closed by it."""
+        totals = self.counters.totals()
+        record = self._stats(now, totals)
+        self._base = totals
+        self._resets += 1
+        return record
+
+    def streams(
+        self, now: float, state: str | None = None, peer: str | None = None, limit: int | None = None
+    ) -> list[StreamRecord]:
+        """Streams on view, highest number first; ``state`` is ``open`` or ``closed``, ``peer`` host:port or host.
+
+        Costs about 10 microseconds a record, so a reader of thousands gives a ``limit``.
+        """
+        del now  # no field of a stream grows by itself
+        chosen = self._chosen(state, peer)
+        chosen.sort(key=attrgetter("stream"), reverse=True)
+        return [self._stream_record(stream) for stream in chosen[:limit]]
+
+    def streams_count(self, state: str | None = None, peer: str | None = None) -> int:
+        """How many streams ``streams`` would give without a limit."""
+        return len(self._chosen(state, peer))
+
+    def kept(self, number: int) -> KeptPackets | None:
+        """The packets kept of a stream on view."""
+        stream = self.counters.open.get(number)
+        if stream is None:
+            stream = next((closed for closed in self.counters.recent if closed.stream == number), None)
+        return None if stream is None else stream.kept
+
+    def run_records(self, now: float) -> list[RunRecord]:
+        """The active run and the last ended ones, newest first."""
+        return self.runs.records(now)
+
+    def run(self, number: int, now: float) -> RunRecord | None:
+        """One run of those on view."""
+        return self.runs.record(number, now)
+
+    def start_run(self, name: str, expect: int | None, now: float) -> RunRecord:
+        """Begin a run by order; the active one ends."""
+        return self.runs.start(name, expect, now)
+
+    def stop_run(self, now: float) -> RunRecord | None:
+        """End the active run; ``None`` where there is none."""
+        return self.runs.stop(now)
+
+    def _chosen(self, state: str | None, peer: str | None) -> list[StreamCounters]:
+        chosen: list[StreamCounters] = []
+        if state != "closed":
+            chosen.extend(self.counters.open.values())
+        if state != "open":
+            chosen.extend(self.counters.recent)
+        if peer is not None:
+            chosen = [stream for stream in chosen if _is_from(peer, stream.peer)]
+        return chosen
+
+    def _timestamp(self, monotonic: float) -> str:
+        return timestamp(self._wall + (monotonic - self._start))
+
+    def _keep_closed(self, stream: StreamCounters) -> None:
+        if stream.kept is None:
+            return
+        if not self.counters.recent.maxlen:
+            stream.kept = None
+            return
+        self._kept_closed.append(stream)
+        self._kept_bytes += stream.kept.bytes
+        while self._kept_bytes > self._kept_closed_bytes:
+            self._drop_oldest_kept()
+
+    def _drop_oldest_kept(self) -> None:
+        stream = self._kept_closed.popleft()
+        if stream.kept is not None:
+            self._kept_bytes -= stream.kept.bytes
+            stream.kept = None
+
+    def _stream_record(self, stream: StreamCounters) -> StreamRecord:
+        origin = stream.origin
+        seconds = max(0.0, stream.last - stream.first)
+        size: float | None = origin.size
+        if size is None and stream.packets:
+            size = round((stream.bytes - stream.incomplete_bytes) / stream.packets, 1)
+        return StreamRecord(
+            stream=stream.stream,
+            listener=origin.listener,
+            peer=stream.peer,
+            protocol=origin.protocol,
+            framing=origin.framing,
+            mode=origin.mode,
+            size=size,
+            state=stream.state,
+            reason=stream.reason,
+            packets=stream.packets,
+            bytes=stream.bytes,
+            incomplete_bytes=stream.incomplete_bytes,
+            seconds=seconds_figure(seconds),
+            packets_per_second=rate_figure(stream.packets, seconds),
+            bits_per_second=rate_figure(stream.bytes * 8, seconds),
+            opened=self._timestamp(stream.opened),
+            run=stream.run,
+            labels=origin.labels,
+        )
+
+    def _stats(self, now: float, totals: Totals) -> StatsRecord:
+        figures = self.rates.figures(now, totals)
+        closed = self.counters.closed_by_reason
+        return StatsRecord(
+            version=self.version,
+            started=self._started,
+            uptime_seconds=seconds_figure(now - self._start),
+            streams_open=totals.streams_open,
+            streams_total=totals.streams_total,
+            packets_total=totals.packets,
+            bytes_total=totals.bytes,
+            packets=totals.packets - self._base.packets,
+            bytes=totals.bytes - self._base.bytes,
+            incomplete_bytes_total=totals.incomplete_bytes,
+            faults_total=totals.faults,
+            rejected_total=totals.rejected,
+            replies_total=totals.replies,
+            packets_per_second=round(figures.packets_per_second, 1),
+            packets_per_second_10s=round(figures.packets_per_second_10s, 1),
+            packets_per_second_60s=round(figures.packets_per_second_60s, 1),
+            bits_per_second=round(figures.bits_per_second, 1),
+            bits_per_second_10s=round(figures.bits_per_second_10s, 1),
+            bits_per_second_60s=round(figures.bits_per_second_60s, 1),
+            runs_total=self.runs.total,
+            resets_total=self._resets,
+            loop_lag_seconds=seconds_figure(self._worst_lag(now)),
+            closed_eof_total=closed["eof"],
+            closed_reset_total=closed["reset"],
+            closed_fault_total=closed["fault"],
+            closed_idle_total=closed["idle"],
+            closed_limit_total=closed["limit"],
+            closed_slow_reader_total=closed["slow-reader"],
+            closed_kicked_total=closed["kicked"],
+            closed_drain_total=closed["drain"],
+        )
+
+    def _worst_lag(self, now: float) -> float:
+        """The lags stand in falling order, so the oldest that is not too old is the largest."""
+        lags = self._lags
+        while lags and now - lags[0][0] > _LAG_SECONDS:
+            lags.popleft()
+        return max(0.0, lags[0][1]) if lags else 0.0
+
+
+def _is_from(asked: str, peer: str) -> bool:
+    """The whole address is meant, or its host, with or without the brackets of an IPv6 address."""
+    host = peer.rpartition(":")[0]
+    return asked == peer or (host != "" and asked.strip("[]") == host.strip("[]"))

@@ -1,0 +1,47 @@
+"""The last packets of a stream, as received.
+
+Rules: bounded by a number of packets and by their bytes, whichever comes first; what is held is always the newest part
+of the stream without a gap. Packets are numbered from 1 in their stream.
+
+Beware: a packet longer than the whole byte bound is not held, nor is anything before it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class KeptPackets:
+    """At most ``limit`` packets and ``max_bytes`` bytes. ``total`` counts all packets given, ``bytes`` those held."""
+
+    __slots__ = ("_packets", "bytes", "limit", "max_bytes", "total")
+
+    def __init__(self, limit: int, max_bytes: int) -> None:
+        self.limit = limit
+        self.max_bytes = max_bytes
+        self.total = 0
+        self.bytes = 0
+        self._packets: deque[bytes] = deque()
+
+    def __len__(self) -> int:
+        return len(self._packets)
+
+    def add(self, packets: list[bytes]) -> None:
+        """Take the next packets of the stream, in order."""
+        held = self._packets
+        self.total += len(packets)
+        if len(packets) >= self.limit:
+            held.clear()
+            self.bytes = 0
+            packets = packets[-self.limit :] if self.limit else []
+        for packet in packets:
+            held.append(packet)
+            self.bytes += len(packet)
+        while len(held) > self.limit or self.bytes > self.max_bytes:
+            self.bytes -= len(held.popleft())
+
+    def last(self, n: int) -> list[tuple[int, bytes]]:
+        """The newest ``n`` held packets with their numbers, oldest first."""
+        skipped = max(0, len(self._packets) - max(0, n))
+        first = self.total - len(self._packets) + 1
+        return [(first + i, packet) for i, packet in enumerate(self._packets) if i >= skipped]

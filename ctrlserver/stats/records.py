@@ -1,0 +1,195 @@
+"""THE schema of all that is published.
+
+Rules: a record is a frozen reading; its fields stand in the order in which they are published, and each one says in
+its metadata what kind it is, its unit and what it means. Counters only grow; gauges move; a text names something, and
+may do so by a number; timestamps are ISO 8601 in UTC with milliseconds; what is not known is ``None``, never NaN.
+Seconds are rounded to 6 digits, rates to 1.
+
+Beware: the names are a contract with scripts and checks. A new field goes to the end of its part, none is renamed here
+(``rename.py`` is for the reader's own names).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from math import isfinite
+from operator import attrgetter
+from typing import Any, Literal, TypeAlias
+
+from attrs import Attribute, AttrsInstance, field, fields, frozen
+
+from ctrlserver.stats.counters import Label
+
+Value: TypeAlias = str | int | float | bool | None
+Kind: TypeAlias = Literal["counter", "gauge", "text", "timestamp", "flag"]
+
+
+def _about(kind: Kind, unit: str | None, help: str) -> dict[str, str | None]:
+    return {"kind": kind, "unit": unit, "help": help}
+
+
+@frozen
+class StatsRecord:
+    """The whole server at one instant."""
+
+    version: str = field(metadata=_about("text", None, "the server's version"))
+    started: str = field(metadata=_about("timestamp", None, "when the server started"))
+    uptime_seconds: float = field(metadata=_about("gauge", "seconds", "time since the start"))
+    streams_open: int = field(metadata=_about("gauge", "streams", "streams open now"))
+    streams_total: int = field(metadata=_about("counter", "streams", "streams opened since the start"))
+    packets_total: int = field(metadata=_about("counter", "packets", "whole packets received since the start"))
+    bytes_total: int = field(metadata=_about("counter", "bytes", "bytes received since the start"))
+    packets: int = field(metadata=_about("gauge", "packets", "whole packets received since the last reset"))
+    bytes: int = field(metadata=_about("gauge", "bytes", "bytes received since the last reset"))
+    incomplete_bytes_total: int = field(
+        metadata=_about("counter", "bytes", "bytes of packets that were not whole when their stream closed")
+    )
+    faults_total: int = field(metadata=_about("counter", "streams", "streams that broke their framing"))
+    rejected_total: int = field(metadata=_about("counter", "streams", "connections turned away at a limit"))
+    replies_total: int = field(metadata=_about("counter", "packets", "replies given since the start"))
+    packets_per_second: float = field(metadata=_about("gauge", "packets/s", "packet rate over the last second"))
+    packets_per_second_10s: float = field(metadata=_about("gauge", "packets/s", "packet rate over the last 10 s"))
+    packets_per_second_60s: float = field(metadata=_about("gauge", "packets/s", "packet rate over the last 60 s"))
+    bits_per_second: float = field(metadata=_about("gauge", "bits/s", "bit rate over the last second"))
+    bits_per_second_10s: float = field(metadata=_about("gauge", "bits/s", "bit rate over the last 10 s"))
+    bits_per_second_60s: float = field(metadata=_about("gauge", "bits/s", "bit rate over the last 60 s"))
+    runs_total: int = field(metadata=_about("counter", "runs", "runs begun since the start, the active one included"))
+    resets_total: int = field(metadata=_about("counter", "resets", "resets since the start"))
+    loop_lag_seconds: float = field(
+        metadata=_about("gauge", "seconds", "the latest the server's loop came to its work in the last 10 s")
+    )
+    closed_eof_total: int = field(metadata=_about("counter", "streams", "streams ended by their peer"))
+    closed_reset_total: int = field(metadata=_about("counter", "streams", "streams cut off by their peer"))
+    closed_fault_total: int = field(metadata=_about("counter", "streams", "streams closed for breaking their framing"))
+    closed_idle_total: int = field(metadata=_about("counter", "streams", "streams closed for silence"))
+    closed_limit_total: int = field(metadata=_about("counter", "streams", "streams closed at a limit"))
+    closed_slow_reader_total: int = field(
+        metadata=_about("counter", "streams", "streams closed because their peer did not read the replies")
+    )
+    closed_kicked_total: int = field(metadata=_about("counter", "streams", "streams closed by an operator"))
+    closed_drain_total: int = field(metadata=_about("counter", "streams", "streams closed as the server stopped"))
+
+
+@frozen
+class StreamRecord:
+    """One stream at one instant; the listener's labels follow the fields when it is published."""
+
+    stream: int = field(metadata=_about("text", None, "number of the stream, from 1 in order of opening"))
+    listener: str = field(metadata=_about("text", None, "name of the listener that took the stream"))
+    peer: str = field(metadata=_about("text", None, "address of the other side, host:port"))
+    protocol: str = field(metadata=_about("text", None, "transport of the stream, or the listener's own word for it"))
+    framing: str = field(metadata=_about("text", None, "rule by which bytes are cut into packets"))
+    mode: str = field(metadata=_about("text", None, "what the server does with a packet"))
+    size: float | None = field(metadata=_about("gauge", "bytes", "the fixed packet size, else mean bytes per packet"))
+    state: str = field(metadata=_about("text", None, "open or closed"))
+    reason: str | None = field(metadata=_about("text", None, "why the stream was closed"))
+    packets: int = field(metadata=_about("counter", "packets", "whole packets received"))
+    bytes: int = field(metadata=_about("counter", "bytes", "bytes received"))
+    incomplete_bytes: int = field(
+        metadata=_about("gauge", "bytes", "bytes of the packet that was not whole at the close")
+    )
+    seconds: float = field(metadata=_about("gauge", "seconds", "time from first data to last data"))
+    packets_per_second: float | None = field(metadata=_about("gauge", "packets/s", "packets / seconds"))
+    bits_per_second: float | None = field(metadata=_about("gauge", "bits/s", "bytes * 8 / seconds"))
+    opened: str = field(metadata=_about("timestamp", None, "when the stream was opened"))
+    run: int | None = field(metadata=_about("text", None, "number of the run in which its first data came"))
+    labels: Mapping[str, Label] = field(factory=dict)
+
+
+@frozen
+class RunRecord:
+    """One measured run, active or ended."""
+
+    run: int = field(metadata=_about("text", None, "number of the run, from 1"))
+    name: str | None = field(metadata=_about("text", None, "the operator's name for it; none where it began by itself"))
+    state: str = field(metadata=_about("text", None, "active or ended"))
+    started: str = field(metadata=_about("timestamp", None, "when the run began"))
+    seconds: float = field(metadata=_about("gauge", "seconds", "time from first data to last data of the run"))
+    streams: int = field(metadata=_about("counter", "streams", "streams that sent data in the run"))
+    packets: int = field(metadata=_about("counter", "packets", "whole packets received in the run"))
+    bytes: int = field(metadata=_about("counter", "bytes", "bytes received in the run"))
+    packets_per_second: float | None = field(metadata=_about("gauge", "packets/s", "packets / seconds"))
+    bits_per_second: float | None = field(metadata=_about("gauge", "bits/s", "bytes * 8 / seconds"))
+    incomplete_bytes: int = field(
+        metadata=_about("counter", "bytes", "bytes of packets not whole when their stream closed in the run")
+    )
+    faults: int = field(metadata=_about("counter", "streams", "streams that broke their framing in the run"))
+    expected_packets: int | None = field(metadata=_about("gauge", "packets", "packets the run was to bring"))
+    complete: bool | None = field(metadata=_about("flag", None, "packets equals expected_packets"))
+
+
+@frozen
+class Field:
+    """A published field: ``record`` is ``stats``, ``stream`` or ``run``."""
+
+    name: str
+    record: str
+    kind: str
+    unit: str | None
+    help: str
+
+
+_RECORDS: Mapping[str, type[AttrsInstance]] = {"stats": StatsRecord, "stream": StreamRecord, "run": RunRecord}
+
+
+def _published(record: type[AttrsInstance]) -> list[Attribute[Any]]:
+    return [attribute for attribute in fields(record) if attribute.name != "labels"]
+
+
+def _describe() -> tuple[Field, ...]:
+    return tuple(
+        Field(attribute.name, name, attribute.metadata["kind"], attribute.metadata["unit"], attribute.metadata["help"])
+        for name, record in _RECORDS.items()
+        for attribute in _published(record)
+    )
+
+
+_FIELDS = _describe()
+_NAMES = frozenset(described.name for described in _FIELDS)
+
+
+def _reader(record: type[AttrsInstance]) -> tuple[tuple[str, ...], Callable[[object], tuple[Value, ...]]]:
+    names = tuple(attribute.name for attribute in _published(record))
+    return names, attrgetter(*names)
+
+
+_READERS = {record: _reader(record) for record in (*_RECORDS.values(), Field)}
+
+
+def as_mapping(record: StatsRecord | StreamRecord | RunRecord | Field) -> dict[str, Value]:
+    """The published fields in order, a stream's labels after them.
+
+    A label never hides a field of the same name, and one that is not a finite number is ``None``.
+    """
+    names, read = _READERS[type(record)]
+    mapping: dict[str, Value] = dict(zip(names, read(record), strict=True))
+    if isinstance(record, StreamRecord):
+        for name, label in record.labels.items():
+            mapping.setdefault(name, None if isinstance(label, float) and not isfinite(label) else label)
+    return mapping
+
+
+def describe(name: str | None = None) -> list[Field]:
+    """All published fields, or those of this name in whatever record; empty where there is none."""
+    return [described for described in _FIELDS if name is None or described.name == name]
+
+
+def field_names() -> frozenset[str]:
+    """The names of all published fields, labels not included."""
+    return _NAMES
+
+
+def timestamp(epoch: float) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC, cut to milliseconds."""
+    return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def seconds_figure(seconds: float) -> float:
+    """A time as published."""
+    return round(seconds, 6)
+
+
+def rate_figure(count: float, seconds: float) -> float | None:
+    """A rate as published; ``None`` where no time has passed."""
+    return round(count / seconds, 1) if seconds > 0 else None

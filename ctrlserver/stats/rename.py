@@ -1,0 +1,129 @@
+"""Renames fields of a record; their contents and places are kept.
+
+Rules: a set of renames is checked when it is made and applied all at once, so a swap works. No rename may lose a field
+(two fields of one name) or break a reply (a line of text that starts like a status line). What a reader sees is the
+published name: that is what a later rename or unrename speaks of first.
+
+Beware: the check knows the published fields and the names it is given; a mapping with other keys is checked only when
+the renames are applied to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import TypeVar
+
+from attrs import field, frozen
+
+from ctrlserver.errors import RenameError, did_you_mean
+from ctrlserver.stats.records import field_names
+from ctrlserver.units import quoted
+
+_V = TypeVar("_V")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_STATUS_WORDS = ("OK", "ERR")
+
+
+def rename_key(mapping: MutableMapping[str, _V], old: str, new: str) -> None:
+    """Give one key another name, in place; every value and the order stay.
+
+    ``KeyError`` where ``old`` is missing, ``RenameError`` where ``new`` is there already; nothing has changed then.
+    """
+    if old not in mapping:
+        raise KeyError(old)
+    if old == new:
+        return
+    if new in mapping:
+        raise RenameError(f"cannot rename {quoted(old)} to {quoted(new)}: {quoted(new)} is there already")
+    renamed = {new if key == old else key: value for key, value in mapping.items()}
+    mapping.clear()
+    mapping.update(renamed)
+
+
+def _as_pairs(pairs: Mapping[str, str] | Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((old, new) for old, new in (pairs.items() if isinstance(pairs, Mapping) else pairs))
+
+
+def _as_names(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
+
+
+@frozen
+class Renames:
+    """A set of renames, ``(old, new)`` each; ``RenameError`` when made, where it would lose or hide a field.
+
+    ``fields`` are names known beside the published ones: the labels of the listeners. A source need not be known:
+    a mapping without it is left as it is. A field renamed to its own name is no rename and is left out.
+    """
+
+    pairs: tuple[tuple[str, str], ...] = field(default=(), converter=_as_pairs)
+    fields: frozenset[str] = field(default=frozenset(), converter=_as_names, kw_only=True)
+    _new: Mapping[str, str] = field(init=False, eq=False, repr=False)
+    _old: Mapping[str, str] = field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        new_of: dict[str, str] = {}
+        old_of: dict[str, str] = {}
+        for old, new in self.pairs:
+            if old in new_of:
+                raise RenameError(f"{quoted(old)} is renamed twice, to {quoted(new_of[old])} and to {quoted(new)}")
+            if new in old_of:
+                raise RenameError(f"{quoted(old_of[new])} and {quoted(old)} are both renamed to {quoted(new)}")
+            new_of[old] = new
+            old_of[new] = old
+        pairs = tuple((old, new) for old, new in self.pairs if old != new)
+        moved = {old for old, _ in pairs}
+        known = field_names() | self.fields
+        for old, new in pairs:
+            _check_name(old, new)
+            if new in known and new not in moved:
+                raise RenameError(
+                    f"cannot rename {quoted(old)} to {quoted(new)}: {quoted(new)} is another field's name"
+                )
+        object.__setattr__(self, "pairs", pairs)
+        object.__setattr__(self, "_new", dict(pairs))
+        object.__setattr__(self, "_old", {new: old for old, new in pairs})
+
+    def apply(self, mapping: Mapping[str, _V]) -> dict[str, _V]:
+        """A renamed copy, every value in its place; ``RenameError`` where a new name is there already."""
+        new_of = self._new
+        renamed = {new_of.get(key, key): value for key, value in mapping.items()}
+        if len(renamed) != len(mapping):
+            old, new = next((o, n) for o, n in self.pairs if o in mapping and n in mapping and n not in new_of)
+            raise RenameError(f"cannot rename {quoted(old)} to {quoted(new)}: {quoted(new)} is there already")
+        return renamed
+
+    def renamed(self, old: str) -> str:
+        """The name under which a field is published."""
+        return self._new.get(old, old)
+
+    def with_rename(self, old: str, new: str) -> Renames:
+        """A set in which the field that is published as ``old``, or else the field ``old``, is published as ``new``.
+
+        A rule of that field is replaced; renamed to its own name, the rule is gone. ``RenameError`` for a field that
+        is not known, and where the new set does not pass the check.
+        """
+        source = self._old.get(old, old)
+        known = field_names() | self.fields
+        if source not in known and source not in self._new:
+            published = sorted({self.renamed(name) for name in known})
+            raise RenameError(f"unknown field {quoted(old)}{did_you_mean(old, published)}")
+        rules = {**self._new, source: new}
+        return Renames(tuple(rules.items()), fields=self.fields)
+
+    def without(self, new: str) -> Renames:
+        """A set in which nothing is published as ``new``; ``RenameError`` where nothing is now."""
+        if new not in self._old:
+            raise RenameError(f"no field is renamed to {quoted(new)}{did_you_mean(new, self._old)}")
+        return Renames(tuple(pair for pair in self.pairs if pair[1] != new), fields=self.fields)
+
+
+def _check_name(old: str, new: str) -> None:
+    if not _NAME.fullmatch(new):
+        reason = "a name is a letter or _, then letters, digits, _ . or -"
+    elif new.startswith(_STATUS_WORDS):
+        reason = "a name must not start with OK or ERR"
+    else:
+        return
+    raise RenameError(f"cannot rename {quoted(old)} to {quoted(new)}: {reason}")

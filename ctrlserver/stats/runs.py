@@ -1,0 +1,233 @@
+"""When a run begins, when it ends, and what it reports.
+
+Rules: a run is the difference of two totals, so a stream may span runs and nothing is counted twice. Without an
+operator a run begins with the first data after idleness and ends when no stream has been open for ``run_gap``. An
+operator's run begins at its start and ends only by a stop, another start or the server's end; after a stop with
+streams still sending, no run begins by itself until no stream is open. A run's time goes from its first data to its
+last, so neither the gap nor an operator's typing is in it.
+
+Beware: ``first_data`` is called once a stream, often; it must not walk the streams once a run's first data is known.
+Where an operator's run takes over streams that were sending before, nobody is told of their next data: its first data
+is then known to the tick before (a quarter of a second), not exactly.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from attrs import define
+
+from ctrlserver.stats.counters import Counters, StreamCounters, Totals
+from ctrlserver.stats.records import RunRecord, rate_figure, seconds_figure
+from ctrlserver.units import format_bits, quoted
+
+ENDED_KEPT = 1000
+"""Ended runs that stay on view: about half a MiB; older ones are the history's."""
+
+
+@define(eq=False)
+class _Active:
+    """A run under way; ``first`` is -1.0 before any data.
+
+    ``inherited`` holds the streams that were sending before the run, and the bytes each had brought by then.
+    """
+
+    number: int
+    name: str | None
+    automatic: bool
+    expected_packets: int | None
+    began: float
+    base: Totals
+    inherited: Mapping[int, int]
+    first: float = -1.0
+    streams: int = 0
+
+
+class Runs:
+    """The runs of one server. ``timestamp`` gives a monotonic time as published; ``on_end`` takes each ended record.
+
+    ``expected_packets`` holds for every run for which the operator gives no other number.
+    """
+
+    __slots__ = (
+        "_active",
+        "_counters",
+        "_held",
+        "_idle_since",
+        "_last_tick",
+        "_on_end",
+        "_timestamp",
+        "ended",
+        "expected_packets",
+        "run_gap",
+        "total",
+    )
+
+    def __init__(
+        self,
+        counters: Counters,
+        *,
+        timestamp: Callable[[float], str],
+        on_end: Callable[[RunRecord], object],
+        run_gap: float = 1.0,
+        expected_packets: int | None = None,
+    ) -> None:
+        self.run_gap = run_gap
+        self.expected_packets = expected_packets
+        self.total = 0
+        self.ended: deque[RunRecord] = deque(maxlen=ENDED_KEPT)
+        self._counters = counters
+        self._timestamp = timestamp
+        self._on_end = on_end
+        self._active: _Active | None = None
+        self._held = False
+        self._idle_since: float | None = None
+        self._last_tick = 0.0
+
+    def opened(self, now: float) -> None:
+        """A stream is about to open."""
+        self._end_if_idle(now)
+        self._idle_since = None
+
+    def first_data(self, stream: StreamCounters, now: float) -> None:
+        """A stream's first chunk has come and is not yet counted; sets ``stream.run``."""
+        active = self._active
+        if active is None:
+            if self._held:
+                return
+            active = self._begin(None, self.expected_packets, now, automatic=True)
+            active.first = now
+        elif active.first < 0:
+            self._find_first(active, self._counters.totals())
+            if active.first < 0:
+                active.first = max(active.began, now)
+        active.streams += 1
+        stream.run = active.number
+
+    def closed(self, stream: StreamCounters, now: float) -> None:
+        """A stream has closed and its counters are in the sums."""
+        active = self._active
+        if active is not None and _has_gone_on(stream, active):
+            active.streams += 1
+        if not self._counters.open:
+            self._idle_since = now
+            self._held = False
+
+    def tick(self, now: float, totals: Totals) -> None:
+        """Some time has passed; ``totals`` are those of now."""
+        if self._active is not None:
+            self._find_first(self._active, totals)
+        self._last_tick = now
+        self._end_if_idle(now)
+
+    def start(self, name: str, expect: int | None, now: float) -> RunRecord:
+        """Begin an operator's run; the active one ends. Gives the record of the new one."""
+        self._end_if_idle(now)
+        self._end()
+        self._held = False
+        active = self._begin(name, self.expected_packets if expect is None else expect, now, automatic=False)
+        return self._record(active, active.base, "active")
+
+    def stop(self, now: float) -> RunRecord | None:
+        """End the active run, whoever began it; ``None`` where there is none."""
+        self._end_if_idle(now)
+        record = self._end()
+        if record is not None:
+            self._held = any(stream.bytes for stream in self._counters.open.values())
+        return record
+
+    def records(self, now: float) -> list[RunRecord]:
+        """The active run and those ended last, newest first."""
+        self._end_if_idle(now)
+        ended = list(self.ended)
+        return ended if self._active is None else [self._read(self._active), *ended]
+
+    def record(self, number: int, now: float) -> RunRecord | None:
+        """One run of those on view."""
+        self._end_if_idle(now)
+        if self._active is not None and self._active.number == number:
+            return self._read(self._active)
+        return next((record for record in self.ended if record.run == number), None)
+
+    def _begin(self, name: str | None, expected_packets: int | None, now: float, *, automatic: bool) -> _Active:
+        self.total += 1
+        inherited = {stream.stream: stream.bytes for stream in self._counters.open.values() if stream.bytes}
+        base = self._counters.totals()
+        self._active = active = _Active(self.total, name, automatic, expected_packets, now, base, inherited)
+        return active
+
+    def _end_if_idle(self, now: float) -> None:
+        active, idle_since = self._active, self._idle_since
+        if active is not None and active.automatic and idle_since is not None and now - idle_since >= self.run_gap:
+            self._end()
+
+    def _end(self) -> RunRecord | None:
+        active = self._active
+        if active is None:
+            return None
+        totals = self._counters.totals()
+        self._find_first(active, totals)
+        record = self._record(active, totals, "ended")
+        self._active = None
+        self.ended.appendleft(record)
+        self._on_end(record)
+        return record
+
+    def _read(self, active: _Active) -> RunRecord:
+        totals = self._counters.totals()
+        self._find_first(active, totals)
+        return self._record(active, totals, "active")
+
+    def _find_first(self, active: _Active, totals: Totals) -> None:
+        """Notice data of inherited streams: it came after the tick before."""
+        if active.first < 0 and totals.bytes > active.base.bytes:
+            active.first = max(active.began, self._last_tick)
+
+    def _record(self, active: _Active, totals: Totals, state: str) -> RunRecord:
+        base = active.base
+        seconds = max(0.0, totals.last - active.first) if active.first >= 0 else 0.0
+        packets = totals.packets - base.packets
+        octets = totals.bytes - base.bytes
+        streams = active.streams
+        if active.inherited:
+            streams += sum(_has_gone_on(stream, active) for stream in self._counters.open.values())
+        return RunRecord(
+            run=active.number,
+            name=active.name,
+            state=state,
+            started=self._timestamp(active.began),
+            seconds=seconds_figure(seconds),
+            streams=streams,
+            packets=packets,
+            bytes=octets,
+            packets_per_second=rate_figure(packets, seconds),
+            bits_per_second=rate_figure(octets * 8, seconds),
+            incomplete_bytes=totals.incomplete_bytes - base.incomplete_bytes,
+            faults=totals.faults - base.faults,
+            expected_packets=active.expected_packets,
+            complete=None if active.expected_packets is None else packets == active.expected_packets,
+        )
+
+
+def _has_gone_on(stream: StreamCounters, active: _Active) -> bool:
+    """The stream's first data came before the run, and more in it."""
+    return stream.bytes > active.inherited.get(stream.stream, stream.bytes)
+
+
+def summary_line(record: RunRecord) -> str:
+    """What a person wants first of an ended run, on one line: total time, number of packets, rate."""
+    name = "" if record.name is None else f" {quoted(record.name)}"
+    if record.packets_per_second is None or record.bits_per_second is None:
+        rate = "rate unknown"
+    else:
+        rate = f"rate {record.packets_per_second:.1f} packets/s ({format_bits(record.bits_per_second)})"
+    time = f"total time {record.seconds:.6f} s"
+    line = f"run {record.run}{name} ended: {time}, number of packets {record.packets}, {rate}"
+    if record.expected_packets is None:
+        return line
+    missing = record.expected_packets - record.packets
+    if missing == 0:
+        return f"{line}, complete: {record.expected_packets} expected"
+    difference = f"{missing} missing" if missing > 0 else f"{-missing} too many"
+    return f"{line}, not complete: {record.expected_packets} expected, {difference}"

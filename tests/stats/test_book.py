@@ -1,0 +1,423 @@
+"""Claims about the book as a whole: what the shell writes is what the admin port reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from ctrlserver.errors import RenameError
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import REASONS, Origin, StreamCounters
+from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.records import RunRecord, as_mapping
+from ctrlserver.stats.rename import Renames
+
+ORIGIN = Origin("data", "tcp", "fixed:1000", "sink", 1000, {"site": "lab"})
+LINES = Origin("lines", "tcp", "line", "sink")
+WALL = 1367409600.0
+
+
+def a_book(
+    *,
+    run_gap: float = 1.0,
+    closed_kept: int = 1000,
+    kept_closed_bytes: int = 10_000,
+    fields: tuple[str, ...] = (),
+    renames: Renames | None = None,
+    on_run_end: Callable[[RunRecord], object] = id,
+) -> Book:
+    return Book(
+        version="1.2.3",
+        now=500.0,
+        wall=WALL,
+        run_gap=run_gap,
+        closed_kept=closed_kept,
+        kept_closed_bytes=kept_closed_bytes,
+        fields=fields,
+        renames=Renames() if renames is None else renames,
+        on_run_end=on_run_end,
+    )
+
+
+def send(book: Book, stream: StreamCounters, packets: int, now: float, size: int = 1000) -> None:
+    """Count a chunk as the shell does."""
+    if stream.first < 0:
+        book.first_data(stream, now)
+    stream.packets += packets
+    stream.bytes += packets * size
+    stream.last = now
+
+
+def keep(stream: StreamCounters, *packets: bytes) -> StreamCounters:
+    stream.kept = KeptPackets(10, 1000)
+    stream.kept.add(list(packets))
+    return stream
+
+
+# stats and reset
+
+
+def test_a_new_book_is_all_zero() -> None:
+    record = as_mapping(a_book().stats(502.5))
+    assert (record.pop("version"), record.pop("started")) == ("1.2.3", "2013-05-01T12:00:00.000Z")
+    assert record.pop("uptime_seconds") == 2.5
+    assert set(record.values()) == {0}
+
+
+def test_the_least_book_needs_a_version_and_two_times() -> None:
+    book = Book(version="0", now=0.0, wall=0.0)
+    stream = book.stream_opened(ORIGIN, "a:1", 0.0)
+    send(book, stream, 1, 0.0)
+    book.finish(1.0)
+    assert book.stats(1.0).runs_total == 1
+
+
+def test_stats_tell_what_the_streams_brought() -> None:
+    book = a_book()
+    first, second = (book.stream_opened(ORIGIN, f"a:{n}", 500.0) for n in (1, 2))
+    send(book, first, 3, 500.5)
+    send(book, second, 7, 501.0)
+    second.replies += 7
+    book.stream_closed(first, "fault", 17, 501.0)
+    book.rejected("limit")
+    stats = book.stats(501.0)
+    assert (1, 2) == (stats.streams_open, stats.streams_total)
+    assert (10, 10_000, 17) == (stats.packets_total, stats.bytes_total, stats.incomplete_bytes_total)
+    assert (1, 1, 7, 1) == (stats.faults_total, stats.rejected_total, stats.replies_total, stats.runs_total)
+    assert (10.0, 80_000.0) == (stats.packets_per_second, stats.bits_per_second)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason_to_close_has_its_own_count(reason: str) -> None:
+    book = a_book()
+    book.stream_closed(book.stream_opened(ORIGIN, "a:1", 500.0), reason, 0, 500.0)
+    stats = as_mapping(book.stats(501.0))
+    closed = {name: value for name, value in stats.items() if name.startswith("closed_") and value}
+    assert closed == {f"closed_{reason.replace('-', '_')}_total": 1}
+
+
+def test_a_reset_gives_the_reading_it_closes_and_begins_a_new_one() -> None:
+    book = a_book()
+    stream = book.stream_opened(ORIGIN, "a:1", 500.0)
+    send(book, stream, 5, 500.5)
+    closed = book.reset(501.0)
+    assert (5, 5_000, 5, 0) == (closed.packets, closed.bytes, closed.packets_total, closed.resets_total)
+    send(book, stream, 2, 501.5)
+    after = book.stats(502.0)
+    assert (2, 2_000, 7, 1) == (after.packets, after.bytes, after.packets_total, after.resets_total)
+
+
+def test_the_loop_lag_is_the_largest_of_the_last_ten_seconds() -> None:
+    book = a_book()
+    for now, lag in ((501.0, 0.001), (502.0, 0.5), (505.0, 0.02), (508.0, 0.01)):
+        book.tick(now, lag)
+    seen = [book.stats(now).loop_lag_seconds for now in (508.0, 512.0, 512.5, 516.0, 530.0)]
+    assert seen == [0.5, 0.5, 0.02, 0.01, 0.0]
+
+
+def test_a_clock_ahead_of_its_time_is_no_lag() -> None:
+    book = a_book()
+    book.tick(501.0, -0.001)
+    assert book.stats(501.0).loop_lag_seconds == 0.0
+
+
+# streams
+
+
+def test_a_stream_is_published_with_its_origin_and_numbers() -> None:
+    book = a_book()
+    stream = book.stream_opened(ORIGIN, "10.0.0.1:5", 501.5)
+    send(book, stream, 10, 502.0)
+    send(book, stream, 10, 504.0)
+    assert as_mapping(book.streams(505.0)[0]) == {
+        "stream": 1,
+        "listener": "data",
+        "peer": "10.0.0.1:5",
+        "protocol": "tcp",
+        "framing": "fixed:1000",
+        "mode": "sink",
+        "size": 1000,
+        "state": "open",
+        "reason": None,
+        "packets": 20,
+        "bytes": 20_000,
+        "incomplete_bytes": 0,
+        "seconds": 2.0,
+        "packets_per_second": 10.0,
+        "bits_per_second": 80_000.0,
+        "opened": "2013-05-01T12:00:01.500Z",
+        "run": 1,
+        "site": "lab",
+    }
+    book.stream_closed(stream, "eof", 3, 505.0)
+    closed = book.streams(505.0)[0]
+    assert (closed.state, closed.reason, closed.incomplete_bytes) == ("closed", "eof", 3)
+
+
+def test_a_stream_without_data_has_no_time_no_rate_and_no_run() -> None:
+    book = a_book()
+    book.stream_opened(LINES, "a:1", 500.0)
+    record = book.streams(501.0)[0]
+    assert (record.size, record.seconds, record.packets_per_second, record.bits_per_second, record.run) == (
+        None,
+        0.0,
+        None,
+        None,
+        None,
+    )
+
+
+def test_the_size_of_packets_that_vary_is_their_mean_without_the_unfinished_one() -> None:
+    book = a_book()
+    stream = book.stream_opened(LINES, "a:1", 500.0)
+    send(book, stream, 4, 500.5, size=5)
+    stream.bytes += 3
+    book.stream_closed(stream, "eof", 3, 501.0)
+    assert book.streams(501.0)[0].size == 5.0
+
+
+def test_streams_come_newest_first_whatever_the_order_of_their_closes() -> None:
+    book = a_book()
+    streams = [book.stream_opened(ORIGIN, f"10.0.0.{n}:{n}", 500.0) for n in range(1, 6)]
+    for n in (3, 1):
+        book.stream_closed(streams[n], "eof", 0, 501.0)
+    numbers = {state: [record.stream for record in book.streams(501.0, state)] for state in (None, "open", "closed")}
+    assert numbers == {None: [5, 4, 3, 2, 1], "open": [5, 3, 1], "closed": [4, 2]}
+    assert [5, 4] == [record.stream for record in book.streams(501.0, limit=2)]
+    assert (5, 3, 2) == (book.streams_count(), book.streams_count("open"), book.streams_count("closed"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("10.0.0.1:5", [1]),
+        ("10.0.0.1", [2, 1]),
+        ("10.0.0.1:", []),
+        ("[::1]:7", [3]),
+        ("::1", [3]),
+        ("[::1]", [3]),
+        ("unix", [4]),
+        ("", []),
+    ],
+)
+def test_a_peer_is_an_address_or_its_host(asked: str, found: list[int]) -> None:
+    book = a_book()
+    for peer in ("10.0.0.1:5", "10.0.0.1:6", "[::1]:7", "unix"):
+        book.stream_opened(ORIGIN, peer, 500.0)
+    assert found == [record.stream for record in book.streams(500.0, peer=asked)]
+    assert book.streams_count(peer=asked) == len(found)
+
+
+def test_only_the_first_close_of_a_stream_counts() -> None:
+    book = a_book()
+    stream = book.stream_opened(ORIGIN, "a:1", 500.0)
+    book.stream_closed(stream, "kicked", 4, 501.0)
+    book.stream_closed(stream, "eof", 9, 501.0)
+    stats = book.stats(501.0)
+    assert (1, 0, 4) == (stats.closed_kicked_total, stats.closed_eof_total, stats.incomplete_bytes_total)
+
+
+# packets kept
+
+
+def test_the_packets_kept_of_a_stream_outlast_its_close() -> None:
+    book = a_book()
+    stream = keep(book.stream_opened(ORIGIN, "a:1", 500.0), b"one", b"two")
+    book.stream_opened(ORIGIN, "a:2", 500.0)
+    book.stream_closed(stream, "eof", 0, 501.0)
+    kept = book.kept(1)
+    assert kept is not None
+    assert kept.last(9) == [(1, b"one"), (2, b"two")]
+    assert book.kept(2) is None
+    assert book.kept(3) is None
+
+
+def test_the_packets_kept_of_closed_streams_are_bounded_in_all_and_the_oldest_go() -> None:
+    book = a_book(kept_closed_bytes=10)
+    for n in range(1, 5):
+        stream = keep(book.stream_opened(ORIGIN, f"a:{n}", 500.0), b"1234")
+        book.stream_closed(stream, "eof", 0, 501.0)
+    assert [False, False, True, True] == [book.kept(n) is not None for n in range(1, 5)]
+
+
+def test_a_stream_that_goes_off_view_frees_its_share_of_the_bound() -> None:
+    book = a_book(closed_kept=2, kept_closed_bytes=10)
+    for n in range(1, 10):
+        stream = book.stream_opened(ORIGIN, f"a:{n}", 500.0)
+        if n % 3:
+            keep(stream, b"1234")
+        book.stream_closed(stream, "eof", 0, 501.0)
+        on_view = [kept for m in range(1, n + 1) if (kept := book.kept(m)) is not None]
+        assert len(on_view) == sum(m % 3 > 0 for m in range(max(1, n - 1), n + 1))
+
+
+def test_where_no_closed_stream_stays_on_view_no_packets_do() -> None:
+    book = a_book(closed_kept=0)
+    stream = keep(book.stream_opened(ORIGIN, "a:1", 500.0), b"one")
+    book.stream_closed(stream, "eof", 0, 501.0)
+    assert (book.kept(1), stream.kept, book.streams(501.0)) == (None, None, [])
+
+
+# runs
+
+
+def test_the_end_of_a_run_is_told_once_with_its_record() -> None:
+    told: list[RunRecord] = []
+    book = a_book(on_run_end=told.append)
+    stream = book.stream_opened(ORIGIN, "a:1", 500.0)
+    send(book, stream, 1, 500.5)
+    send(book, stream, 3, 502.5)
+    book.stream_closed(stream, "eof", 0, 502.5)
+    book.tick(503.5, 0.0)
+    book.tick(503.75, 0.0)
+    assert [(1, "2013-05-01T12:00:00.500Z", 2.0, 4)] == [(r.run, r.started, r.seconds, r.packets) for r in told]
+    assert book.run_records(504.0) == told
+    assert book.run(1, 504.0) == told[0]
+    assert book.run(2, 504.0) is None
+
+
+def test_a_run_is_started_and_stopped_by_order() -> None:
+    book = a_book()
+    started = book.start_run("upload", 4, 500.0)
+    assert (started.run, started.name, started.state, started.expected_packets) == (1, "upload", "active", 4)
+    send(book, book.stream_opened(ORIGIN, "a:1", 500.0), 4, 500.5)
+    stopped = book.stop_run(501.0)
+    assert stopped is not None
+    assert (stopped.state, stopped.complete) == ("ended", True)
+    assert book.stop_run(501.0) is None
+
+
+def test_the_end_of_the_server_ends_the_run() -> None:
+    told: list[RunRecord] = []
+    book = a_book(on_run_end=told.append)
+    book.finish(500.0)
+    assert told == []
+    send(book, book.stream_opened(ORIGIN, "a:1", 500.0), 4, 500.5)
+    book.finish(501.0)
+    assert [(1, "ended", 4)] == [(record.run, record.state, record.packets) for record in told]
+
+
+# renames
+
+
+def test_the_renames_of_a_book_know_its_labels() -> None:
+    book = a_book(fields=("site",))
+    assert book.renames.with_rename("site", "place").pairs == (("site", "place"),)
+
+
+def test_a_rename_onto_a_label_is_refused_when_the_book_is_made() -> None:
+    with pytest.raises(RenameError, match='"site"'):
+        a_book(fields=("site",), renames=Renames([("protocol", "site")]))
+
+
+def test_renames_can_be_replaced() -> None:
+    book = a_book()
+    book.renames = book.renames.with_rename("protocol", "inet_protocol")
+    assert book.renames.apply({"protocol": "tcp"}) == {"inet_protocol": "tcp"}
+
+
+# Everything at once
+
+
+class AnyDay(RuleBasedStateMachine):
+    """Streams come, send and go, time passes, an operator starts and stops runs: the numbers always add up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 500.0
+        self.ended: list[RunRecord] = []
+        self.book = a_book(closed_kept=5, on_run_end=self.ended.append)
+        self.streams: list[StreamCounters] = []
+        self.outside = 0
+        self.read = 0
+        self.before = self.book.counters.totals()
+        self.brought = 0
+
+    def chosen(self, which: int) -> StreamCounters | None:
+        still_open = [stream for stream in self.streams if stream.state == "open"]
+        return still_open[which % len(still_open)] if still_open else None
+
+    @rule(eighths=st.integers(1, 16))
+    def wait(self, eighths: int) -> None:
+        self.now += eighths / 8
+
+    @rule()
+    def tick(self) -> None:
+        self.book.tick(self.now, 0.001)
+
+    @rule()
+    def open(self) -> None:
+        self.streams.append(self.book.stream_opened(ORIGIN, "a:1", self.now))
+
+    @rule(which=st.integers(0, 5), packets=st.integers(0, 20), rest=st.integers(1, 999))
+    def send(self, which: int, packets: int, rest: int) -> None:
+        stream = self.chosen(which)
+        if stream is not None:
+            send(self.book, stream, packets, self.now)
+            stream.bytes += rest
+            self.brought += packets
+            records = self.book.run_records(self.now)
+            if not records or records[0].state != "active":
+                self.outside += packets
+
+    @rule(which=st.integers(0, 5), reason=st.sampled_from(REASONS), incomplete_bytes=st.integers(0, 999))
+    def close(self, which: int, reason: str, incomplete_bytes: int) -> None:
+        stream = self.chosen(which)
+        if stream is not None:
+            self.book.stream_closed(stream, reason, incomplete_bytes, self.now)
+
+    @rule(expect=st.none() | st.integers(0, 30))
+    def start_run(self, expect: int | None) -> None:
+        assert self.book.start_run("by order", expect, self.now).packets == 0
+
+    @rule()
+    def stop_run(self) -> None:
+        self.book.stop_run(self.now)
+
+    @rule()
+    def reset(self) -> None:
+        self.read += self.book.reset(self.now).packets
+
+    @invariant()
+    def totals_are_the_sum_over_the_streams_and_only_grow(self) -> None:
+        totals = self.book.counters.totals()
+        assert totals.packets == sum(stream.packets for stream in self.streams)
+        assert totals.bytes == sum(stream.bytes for stream in self.streams)
+        assert totals.incomplete_bytes == sum(stream.incomplete_bytes for stream in self.streams)
+        assert totals.packets >= self.before.packets
+        assert totals.last >= self.before.last
+        self.before = totals
+
+    @invariant()
+    def the_packets_of_all_runs_and_those_outside_add_up(self) -> None:
+        records = self.book.run_records(self.now)
+        assert [record.run for record in records] == list(range(len(records), 0, -1))
+        assert sum(record.packets for record in records) + self.outside == self.brought
+        assert [record for record in records if record.state == "ended"] == self.ended[::-1]
+
+    @invariant()
+    def a_record_is_sound(self) -> None:
+        for record in self.book.run_records(self.now):
+            assert 0.0 <= record.seconds <= self.now - 500.0
+            assert record.packets == 0 or record.streams > 0
+            assert (record.complete is None) == (record.expected_packets is None)
+
+    @invariant()
+    def readings_add_up(self) -> None:
+        stats = self.book.stats(self.now)
+        assert self.read + stats.packets == stats.packets_total
+        assert stats.runs_total == len(self.book.run_records(self.now))
+
+    @invariant()
+    def only_the_bound_of_closed_streams_is_on_view(self) -> None:
+        shown = self.book.streams(self.now)
+        assert [record.stream for record in shown] == sorted((record.stream for record in shown), reverse=True)
+        assert len(shown) == len(self.book.counters.open) + min(5, sum(s.state == "closed" for s in self.streams))
+
+
+TestAnyDay = AnyDay.TestCase
+TestAnyDay.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)

@@ -1,0 +1,155 @@
+"""Claims about the schema of what is published."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from attrs import evolve
+
+from ctrlserver.stats.counters import REASONS
+from ctrlserver.stats.records import (
+    Field,
+    StreamRecord,
+    as_mapping,
+    describe,
+    field_names,
+    rate_figure,
+    seconds_figure,
+    timestamp,
+)
+
+# As the contract lists them.
+STATS = """
+    version started uptime_seconds streams_open streams_total packets_total bytes_total packets bytes
+    incomplete_bytes_total faults_total rejected_total replies_total packets_per_second packets_per_second_10s
+    packets_per_second_60s bits_per_second bits_per_second_10s bits_per_second_60s runs_total resets_total
+    loop_lag_seconds
+"""
+STREAM = """
+    stream listener peer protocol framing mode size state reason packets bytes incomplete_bytes seconds
+    packets_per_second bits_per_second opened run
+"""
+RUN = """
+    run name state started seconds streams packets bytes packets_per_second bits_per_second incomplete_bytes faults
+    expected_packets complete
+"""
+
+A_STREAM = StreamRecord(
+    stream=7,
+    listener="data",
+    peer="10.0.0.1:5000",
+    protocol="HTTP",
+    framing="fixed:1024",
+    mode="sink",
+    size=1024,
+    state="open",
+    reason=None,
+    packets=2,
+    bytes=2048,
+    incomplete_bytes=0,
+    seconds=0.0,
+    packets_per_second=None,
+    bits_per_second=None,
+    opened="2013-05-01T12:00:00.000Z",
+    run=1,
+)
+
+
+@pytest.mark.parametrize(
+    ("record", "names"),
+    [
+        ("stats", [*STATS.split(), *(f"closed_{reason.replace('-', '_')}_total" for reason in REASONS)]),
+        ("stream", STREAM.split()),
+        ("run", RUN.split()),
+    ],
+)
+def test_the_fields_have_the_names_and_the_order_of_the_contract(record: str, names: list[str]) -> None:
+    assert names == [described.name for described in describe() if described.record == record]
+
+
+def test_every_published_field_says_its_kind_and_what_it_means() -> None:
+    kinds = {"counter", "gauge", "text", "timestamp", "flag"}
+    for described in describe():
+        assert described.kind in kinds, described
+        assert described.help, described
+        assert (described.unit is not None) == (described.kind in {"counter", "gauge"}), described
+
+
+def test_a_name_that_ends_in_total_is_a_counter() -> None:
+    assert {"counter"} == {described.kind for described in describe() if described.name.endswith("_total")}
+
+
+def test_a_unit_in_a_name_is_the_unit_of_the_field() -> None:
+    for described in describe():
+        if described.name.endswith("_seconds"):
+            assert described.unit == "seconds"
+        if described.name.startswith("packets_per_second"):
+            assert described.unit == "packets/s"
+        if described.name.startswith("bits_per_second"):
+            assert described.unit == "bits/s"
+
+
+def test_describe_of_a_name_gives_it_in_every_record_that_has_it() -> None:
+    assert [("faults_total", "stats")] == [(found.name, found.record) for found in describe("faults_total")]
+    assert ["stats", "stream", "run"] == [found.record for found in describe("packets")]
+
+
+def test_describe_of_an_unknown_name_is_empty() -> None:
+    assert describe("labels") == []
+
+
+def test_the_names_are_those_described() -> None:
+    assert field_names() == {described.name for described in describe()}
+
+
+def test_a_mapping_has_all_fields_in_order() -> None:
+    assert list(as_mapping(A_STREAM)) == STREAM.split()
+    assert as_mapping(A_STREAM)["protocol"] == "HTTP"
+
+
+def test_the_labels_follow_the_fields_of_a_stream() -> None:
+    labelled = evolve(A_STREAM, labels={"site": "lab", "rack": 4, "weight": 0.5, "spare": True})
+    assert list(as_mapping(labelled).items())[len(STREAM.split()) :] == [
+        ("site", "lab"),
+        ("rack", 4),
+        ("weight", 0.5),
+        ("spare", True),
+    ]
+
+
+def test_a_label_never_hides_a_field() -> None:
+    assert as_mapping(evolve(A_STREAM, labels={"packets": "many"})) == as_mapping(A_STREAM)
+
+
+@pytest.mark.parametrize("label", [math.nan, math.inf, -math.inf])
+def test_a_label_that_is_not_finite_is_published_as_not_known(label: float) -> None:
+    assert as_mapping(evolve(A_STREAM, labels={"weight": label}))["weight"] is None
+
+
+def test_a_description_is_published_like_a_record() -> None:
+    described = Field("peer", "stream", "text", None, "address")
+    assert as_mapping(described) == {
+        "name": "peer",
+        "record": "stream",
+        "kind": "text",
+        "unit": None,
+        "help": "address",
+    }
+
+
+def test_a_record_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        A_STREAM.packets = 3  # type: ignore[misc]
+
+
+def test_a_timestamp_is_utc_with_milliseconds() -> None:
+    assert timestamp(0.0) == "1970-01-01T00:00:00.000Z"
+    assert timestamp(1367409600.25) == "2013-05-01T12:00:00.250Z"
+
+
+def test_figures_are_rounded_and_a_rate_over_no_time_is_not_known() -> None:
+    assert seconds_figure(0.13816412345) == 0.138164
+    assert rate_figure(10_000, 0.138164) == 72377.8
+    assert rate_figure(10_000, 0.0) is None
+    assert rate_figure(0, 2.0) == 0.0

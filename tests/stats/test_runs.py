@@ -1,0 +1,418 @@
+"""Claims about runs: when they begin, when they end, what they count."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from ctrlserver.stats.counters import Counters, Origin, StreamCounters, Totals
+from ctrlserver.stats.records import RunRecord
+from ctrlserver.stats.runs import ENDED_KEPT, Runs, summary_line
+
+ORIGIN = Origin("data", "tcp", "fixed:1024", "sink", 1024)
+
+A_RECORD = RunRecord(
+    run=1,
+    name=None,
+    state="ended",
+    started="0.0",
+    seconds=0.138164,
+    streams=1,
+    packets=10_000,
+    bytes=10_240_000,
+    packets_per_second=72377.8,
+    bits_per_second=592.9e6,
+    incomplete_bytes=0,
+    faults=0,
+    expected_packets=None,
+    complete=None,
+)
+
+
+class CountedWalks(Counters):
+    """Counters that count how often their totals were made."""
+
+    walks = 0
+
+    def totals(self) -> Totals:
+        self.walks += 1
+        return super().totals()
+
+
+class Scene:
+    """Runs over real counters, with a clock set by hand; timestamps are the plain time."""
+
+    def __init__(self, expected_packets: int | None = None, counters: Counters | None = None) -> None:
+        self.now = 100.0
+        self.reported: list[RunRecord] = []
+        self.counters = Counters() if counters is None else counters
+        self.runs = Runs(
+            self.counters,
+            timestamp=str,
+            on_end=self.reported.append,
+            run_gap=1.0,
+            expected_packets=expected_packets,
+        )
+
+    def open(self) -> StreamCounters:
+        self.runs.opened(self.now)
+        return self.counters.opened(ORIGIN, "10.0.0.1:5", self.now)
+
+    def data(self, stream: StreamCounters, packets: int = 1) -> None:
+        if stream.first < 0:
+            stream.first = self.now
+            self.runs.first_data(stream, self.now)
+        stream.packets += packets
+        stream.bytes += packets * 1024
+        stream.last = self.now
+
+    def close(self, stream: StreamCounters, reason: str = "eof", incomplete_bytes: int = 0) -> None:
+        self.counters.closed(stream, reason, incomplete_bytes)
+        self.runs.closed(stream, self.now)
+
+    def wait(self, seconds: float) -> None:
+        """In ticks of a quarter of a second."""
+        for _ in range(int(seconds * 4)):
+            self.now += 0.25
+            self.runs.tick(self.now, self.counters.totals())
+
+    def active(self) -> RunRecord | None:
+        newest = next(iter(self.runs.records(self.now)), None)
+        return newest if newest is not None and newest.state == "active" else None
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+# Runs that begin by themselves
+
+
+def test_an_open_stream_without_data_begins_no_run(scene: Scene) -> None:
+    scene.open()
+    scene.wait(5)
+    assert scene.runs.records(scene.now) == []
+    assert scene.runs.total == 0
+
+
+def test_the_first_data_begins_a_run(scene: Scene) -> None:
+    stream = scene.open()
+    scene.wait(5)
+    scene.data(stream, 3)
+    active = scene.active()
+    assert active is not None
+    assert (active.run, active.name, active.started, active.streams, active.packets) == (1, None, "105.0", 1, 3)
+    assert stream.run == 1
+
+
+def test_a_run_ends_when_no_stream_has_been_open_for_the_gap_and_the_gap_is_not_in_its_time(scene: Scene) -> None:
+    stream = scene.open()
+    scene.data(stream, 1)
+    scene.wait(2)
+    scene.data(stream, 9)
+    scene.wait(0.5)
+    scene.close(stream)
+    scene.wait(0.75)
+    assert scene.reported == []
+    scene.wait(0.25)
+    assert scene.reported == [
+        RunRecord(
+            run=1,
+            name=None,
+            state="ended",
+            started="100.0",
+            seconds=2.0,
+            streams=1,
+            packets=10,
+            bytes=10_240,
+            packets_per_second=5.0,
+            bits_per_second=40_960.0,
+            incomplete_bytes=0,
+            faults=0,
+            expected_packets=None,
+            complete=None,
+        )
+    ]
+    assert scene.runs.records(scene.now) == scene.reported
+
+
+def test_a_stream_opened_within_the_gap_goes_on_with_the_run(scene: Scene) -> None:
+    first = scene.open()
+    scene.data(first)
+    scene.close(first)
+    scene.wait(0.75)
+    second = scene.open()
+    scene.wait(3)
+    scene.data(second)
+    scene.close(second)
+    scene.wait(1)
+    assert [(1, 2, 2)] == [(record.run, record.streams, record.packets) for record in scene.reported]
+
+
+def test_a_stream_opened_after_the_gap_belongs_to_a_new_run_even_before_a_tick(scene: Scene) -> None:
+    first = scene.open()
+    scene.data(first)
+    scene.close(first)
+    scene.now += 1.0
+    second = scene.open()
+    assert [1] == [record.run for record in scene.reported]
+    scene.data(second)
+    assert (first.run, second.run) == (1, 2)
+
+
+def test_a_reader_sees_a_run_ended_as_soon_as_the_gap_is_over(scene: Scene) -> None:
+    stream = scene.open()
+    scene.data(stream)
+    scene.close(stream)
+    scene.now += 1.0
+    assert ["ended"] == [record.state for record in scene.runs.records(scene.now)]
+
+
+def test_incomplete_bytes_and_faults_are_those_of_the_run(scene: Scene) -> None:
+    for reason, incomplete_bytes in (("fault", 5), ("eof", 100)):
+        stream = scene.open()
+        scene.data(stream)
+        scene.close(stream, reason, incomplete_bytes)
+        scene.wait(1)
+    assert [(1, 5), (0, 100)] == [(record.faults, record.incomplete_bytes) for record in scene.reported]
+
+
+def test_data_in_one_instant_has_no_rate(scene: Scene) -> None:
+    scene.data(scene.open(), 10)
+    active = scene.active()
+    assert active is not None
+    assert (active.seconds, active.packets_per_second, active.bits_per_second) == (0.0, None, None)
+
+
+def test_an_expected_number_makes_a_run_complete_or_not() -> None:
+    scene = Scene(expected_packets=10)
+    stream = scene.open()
+    scene.data(stream, 9)
+    active = scene.active()
+    assert active is not None
+    assert (active.expected_packets, active.complete) == (10, False)
+    scene.data(stream, 1)
+    scene.close(stream)
+    scene.wait(1)
+    assert scene.reported[0].complete is True
+
+
+def test_the_first_data_of_a_stream_in_a_run_costs_no_walk_over_all_streams() -> None:
+    scene = Scene(counters=(counters := CountedWalks()))
+    streams = [scene.open() for _ in range(3)]
+    scene.data(streams[0])
+    walks = counters.walks
+    scene.data(streams[1])
+    scene.data(streams[2])
+    assert counters.walks == walks
+    assert [1, 1, 1] == [stream.run for stream in streams]
+
+
+# Runs by order
+
+
+def test_a_run_by_order_begins_at_once_and_outlasts_the_gap(scene: Scene) -> None:
+    record = scene.runs.start("upload", 5, scene.now)
+    assert record == RunRecord(
+        run=1,
+        name="upload",
+        state="active",
+        started="100.0",
+        seconds=0.0,
+        streams=0,
+        packets=0,
+        bytes=0,
+        packets_per_second=None,
+        bits_per_second=None,
+        incomplete_bytes=0,
+        faults=0,
+        expected_packets=5,
+        complete=False,
+    )
+    stream = scene.open()
+    scene.data(stream)
+    scene.close(stream)
+    scene.wait(10)
+    assert scene.reported == []
+
+
+def test_the_time_of_a_run_by_order_is_that_of_its_data_not_of_the_typing(scene: Scene) -> None:
+    scene.runs.start("upload", None, scene.now)
+    scene.wait(7)
+    stream = scene.open()
+    scene.data(stream, 4)
+    scene.wait(2)
+    scene.data(stream, 4)
+    scene.close(stream)
+    scene.wait(9)
+    record = scene.runs.stop(scene.now)
+    assert record is not None
+    assert (record.started, record.seconds, record.packets_per_second) == ("100.0", 2.0, 4.0)
+    assert scene.reported == [record]
+
+
+def test_a_start_ends_the_active_run_and_no_packet_falls_between(scene: Scene) -> None:
+    stream = scene.open()
+    scene.data(stream, 3)
+    scene.wait(1)
+    scene.runs.start("second", None, scene.now)
+    scene.wait(0.25)
+    scene.data(stream, 4)
+    scene.runs.start("third", None, scene.now)
+    assert [(1, 3), (2, 4)] == [(record.run, record.packets) for record in scene.reported]
+
+
+def test_a_run_that_takes_over_a_sending_stream_counts_its_time_from_the_start(scene: Scene) -> None:
+    stream = scene.open()
+    scene.data(stream)
+    scene.wait(1)
+    scene.runs.start("second", None, scene.now)
+    for _ in range(8):
+        scene.now += 0.125
+        scene.data(stream)
+        scene.now += 0.125
+        scene.runs.tick(scene.now, scene.counters.totals())
+    record = scene.runs.stop(scene.now)
+    assert record is not None
+    assert (record.streams, record.packets, record.seconds) == (1, 8, 1.875)
+    assert stream.run == 1
+
+
+def test_a_run_that_takes_over_a_silent_stream_finds_its_first_data_to_the_tick_before(scene: Scene) -> None:
+    stream = scene.open()
+    scene.data(stream)
+    scene.wait(1)
+    scene.runs.start("second", None, scene.now)
+    scene.wait(10)
+    scene.now += 0.125
+    scene.data(stream)
+    scene.now += 0.875
+    scene.data(stream)
+    record = scene.runs.stop(scene.now)
+    assert record is not None
+    assert record.seconds == 1.0
+
+
+def test_first_data_of_a_new_stream_is_not_mistaken_for_that_of_a_stream_taken_over(scene: Scene) -> None:
+    taken_over = scene.open()
+    scene.data(taken_over)
+    scene.wait(1)
+    scene.runs.start("second", None, scene.now)
+    scene.wait(10)
+    scene.now += 0.125
+    new = scene.open()
+    scene.data(new)
+    scene.now += 0.5
+    scene.data(new)
+    active = scene.active()
+    assert active is not None
+    assert (active.seconds, active.streams) == (0.5, 1)
+
+
+def test_a_stream_taken_over_counts_for_the_run_also_when_it_closes_in_it(scene: Scene) -> None:
+    sending, silent = scene.open(), scene.open()
+    scene.data(sending)
+    scene.data(silent)
+    scene.runs.start("second", None, scene.now)
+    scene.wait(1)
+    scene.data(sending)
+    scene.close(sending)
+    scene.close(silent)
+    record = scene.runs.stop(scene.now)
+    assert record is not None
+    assert (record.streams, record.packets) == (1, 1)
+
+
+def test_after_a_stop_no_run_begins_by_itself_until_no_stream_is_open(scene: Scene) -> None:
+    sending = scene.open()
+    scene.data(sending)
+    scene.runs.stop(scene.now)
+    late = scene.open()
+    scene.data(late)
+    scene.data(sending)
+    scene.close(sending)
+    scene.wait(5)
+    assert (scene.active(), late.run) == (None, None)
+    scene.close(late)
+    next_one = scene.open()
+    scene.data(next_one)
+    assert next_one.run == 2
+
+
+def test_after_a_stop_with_no_stream_sending_the_next_data_begins_a_run(scene: Scene) -> None:
+    scene.runs.start("upload", None, scene.now)
+    waiting = scene.open()
+    scene.runs.stop(scene.now)
+    scene.data(waiting)
+    assert waiting.run == 2
+
+
+def test_a_stop_ends_a_run_that_began_by_itself(scene: Scene) -> None:
+    scene.data(scene.open(), 2)
+    record = scene.runs.stop(scene.now)
+    assert record is not None
+    assert (record.run, record.state, record.packets) == (1, "ended", 2)
+
+
+def test_a_stop_without_a_run_is_none(scene: Scene) -> None:
+    assert scene.runs.stop(scene.now) is None
+    assert scene.reported == []
+
+
+def test_a_run_by_order_takes_the_configured_expectation_unless_told_otherwise() -> None:
+    scene = Scene(expected_packets=10)
+    assert scene.runs.start("a", None, scene.now).expected_packets == 10
+    assert scene.runs.start("b", 0, scene.now).expected_packets == 0
+
+
+# Runs on view
+
+
+def test_a_run_is_found_by_its_number_active_or_ended(scene: Scene) -> None:
+    scene.runs.start("a", None, scene.now)
+    scene.runs.start("b", None, scene.now)
+    found = [scene.runs.record(number, scene.now) for number in (1, 2)]
+    assert [("a", "ended"), ("b", "active")] == [(run.name, run.state) for run in found if run is not None]
+    assert scene.runs.record(3, scene.now) is None
+
+
+def test_the_last_ended_runs_are_kept_newest_first_up_to_a_bound(scene: Scene) -> None:
+    for number in range(1, ENDED_KEPT + 3):
+        scene.runs.start(str(number), None, scene.now)
+    scene.runs.stop(scene.now)
+    records = scene.runs.records(scene.now)
+    assert (len(records), records[0].run, records[-1].run) == (ENDED_KEPT, ENDED_KEPT + 2, 3)
+    assert scene.runs.total == ENDED_KEPT + 2
+
+
+# The line
+
+
+def test_the_line_says_total_time_number_of_packets_and_rate() -> None:
+    line = "run 1 ended: total time 0.138164 s, number of packets 10000, rate 72377.8 packets/s (593 Mbit/s)"
+    assert summary_line(A_RECORD) == line
+
+
+@pytest.mark.parametrize(
+    ("packets", "said"),
+    [
+        (10_000, ", complete: 10000 expected"),
+        (9_990, ", not complete: 10000 expected, 10 missing"),
+        (10_001, ", not complete: 10000 expected, 1 too many"),
+    ],
+)
+def test_the_line_says_whether_what_was_expected_came(packets: int, said: str) -> None:
+    record = evolve(A_RECORD, packets=packets, expected_packets=10_000, complete=packets == 10_000)
+    assert summary_line(record).endswith(said)
+
+
+def test_the_line_says_so_where_there_is_no_rate() -> None:
+    record = evolve(A_RECORD, seconds=0.0, packets_per_second=None, bits_per_second=None)
+    assert summary_line(record) == "run 1 ended: total time 0.000000 s, number of packets 10000, rate unknown"
+
+
+def test_a_name_cannot_break_the_line() -> None:
+    line = summary_line(evolve(A_RECORD, name="two\r\nlines"))
+    assert line.isprintable()
+    assert line.startswith('run 1 "two\\r\\nlines" ended: ')
