@@ -1,0 +1,28 @@
+"""The config: a frozen tree, read from TOML, each error one line for the operator.
+
+Rules: an error names the file, the key (``listener[0].framing``) or the flag, what was given, what was expected and,
+where there is one, the nearest good value. Every key has a default, so an empty file is a whole config; a key nobody
+knows is an error, never ignored. A value is checked by itself first (``keys``), then together with the others
+(``conflicts``): by ``load_config`` and ``override``, never by the classes of ``tree``, which trust who makes them.
+
+Beware: ``etc/ctrlserver.toml`` teaches every key with its default, and a test holds it to the tree. A new key needs its
+attribute in ``tree``, its reader in ``keys`` and its lines there.
+"""
+
+from __future__ import annotations
+
+from ctrlserver.config.endpoints import check_endpoint
+from ctrlserver.config.keys import parse_escapes
+from ctrlserver.config.loading import load_config, override
+from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig, default_config
+
+__all__ = [
+    "AdminConfig",
+    "Config",
+    "ListenerConfig",
+    "check_endpoint",
+    "default_config",
+    "load_config",
+    "override",
+    "parse_escapes",
+]

@@ -1,0 +1,96 @@
+"""What can be wrong between good values.
+
+Rules: a conflict is ``(keys, message)``; ``keys`` are paths such as ``listener[0].mode``, all that take part, the one
+to blame first. So who knows what the operator wrote, in a file or as a flag, can name that. The message is true of each
+of the keys. The first conflict is the one to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ctrlserver.config.endpoints import is_any_port
+from ctrlserver.config.keys import step
+from ctrlserver.config.tree import Config, ListenerConfig
+from ctrlserver.errors import RenameError, UsageError, did_you_mean
+from ctrlserver.stats.rename import Renames
+from ctrlserver.units import quoted
+
+Conflict = tuple[tuple[str, ...], str]
+
+
+def conflicts(config: Config) -> Iterator[Conflict]:
+    """All conflicts of a config whose values are good each by itself."""
+    yield from _shared_endpoints(config)
+    yield from _shared_names(config)
+    for at, listener in enumerate(config.listeners):
+        for keys, message in _in_listener(listener):
+            yield tuple(f"listener[{at}].{key}" for key in keys), message
+    yield from _in_renames(config)
+
+
+def _shared_endpoints(config: Config) -> Iterator[Conflict]:
+    places = [(f"listener[{at}]", listener.endpoint) for at, listener in enumerate(config.listeners)]
+    places += [(f"admin[{at}]", admin.endpoint) for at, admin in enumerate(config.admin)]
+    first: dict[str, str] = {}
+    for place, endpoint in places:
+        earlier = first.setdefault(endpoint, place)
+        if earlier != place and not is_any_port(endpoint):
+            message = f"{quoted(endpoint)} is the endpoint of both {earlier} and {place}: expected one for each"
+            yield (f"{place}.endpoint", f"{earlier}.endpoint"), message
+
+
+def _shared_names(config: Config) -> Iterator[Conflict]:
+    first: dict[str, str] = {}
+    taken = {listener.name for listener in config.listeners}
+    for at, listener in enumerate(config.listeners):
+        earlier = first.setdefault(listener.name, f"listener[{at}]")
+        if earlier != f"listener[{at}]":
+            free = next(name for n in range(2, len(taken) + 3) if (name := f"{listener.name}{n}") not in taken)
+            both = f"{quoted(listener.name)} is the name of both {earlier} and listener[{at}]"
+            message = f"{both}: expected one for each; did you mean {quoted(free)} for the second?"
+            yield (f"listener[{at}].name", f"{earlier}.name"), message
+
+
+def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
+    try:
+        spec = listener.framing_spec
+    except UsageError as error:
+        yield ("framing", "max_packet"), str(error)
+        return
+    if listener.mode == "reply":
+        reply = listener.reply_bytes
+        if not spec.counts_packets:
+            message = (
+                f'mode "reply" answers packets and framing "{spec.text}" has none: expected mode "sink" or "echo",'
+            )
+            yield ("mode", "framing"), f'{message} or a framing such as "fixed:1024" or "line"'
+        if not reply:
+            yield ("reply", "mode"), r"""mode "reply" with an empty reply: expected a reply such as '\x06'"""
+        if len(reply) > listener.reply_buffer:
+            message = f"a reply of {len(reply)} bytes: expected at most the reply_buffer, {listener.reply_buffer} bytes"
+            yield ("reply", "reply_buffer", "mode"), message
+    if listener.keep and not spec.counts_packets:
+        yield ("keep", "framing"), f'framing "{spec.text}" has no packets to keep: expected keep = 0'
+
+
+def _in_renames(config: Config) -> Iterator[Conflict]:
+    known = config.published_names
+    for old, _ in config.rename:
+        if old not in known:
+            yield (f"rename{step(old)}",), f"unknown field {quoted(old)}{did_you_mean(old, sorted(known))}"
+    try:
+        Renames(config.rename, fields=known)
+    except RenameError as error:
+        yield (f"rename{_culprit(config.rename, known, str(error))}",), str(error)
+
+
+def _culprit(pairs: tuple[tuple[str, str], ...], known: frozenset[str], message: str) -> str:
+    """The step to the rename to blame: the last one without which the rest is good, else the first one named."""
+    for at in reversed(range(len(pairs))):
+        try:
+            Renames(pairs[:at] + pairs[at + 1 :], fields=known)
+        except RenameError:
+            continue
+        return step(pairs[at][0])
+    return next((step(old) for old, new in pairs if quoted(old) in message and quoted(new) in message), "")

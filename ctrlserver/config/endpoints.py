@@ -1,0 +1,151 @@
+r"""Endpoint strings, checked before anything listens.
+
+Rules: Twisted cuts the string and has the last word on it. What it takes without a look and refuses late (a port of
+70000), or refuses in a programmer's words, is checked here first, in an operator's.
+
+Beware: a string can be good and the listening still fail: a port in use, no such interface, no permission. Types with
+files of their own (``ssl``, ``tls``) have them read by this check. Twisted's endpoints are imported inside the
+functions, so this module may be imported before a reactor is chosen.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+from ctrlserver.errors import ConfigError, did_you_mean
+from ctrlserver.units import quoted
+
+_FORMS = {
+    "tcp": "tcp:PORT[:interface=ADDRESS]",
+    "tcp6": "tcp6:PORT[:interface=ADDRESS]",
+    "unix": "unix:PATH[:mode=660]",
+    "ssl": "ssl:PORT:privateKey=FILE",
+    "tls": "tls:FOLDER:tcp:PORT",
+    "systemd": "systemd:domain=INET:index=0",
+    "haproxy": "haproxy:tcp:PORT",
+}
+"""The endpoint types an operator may want, as their errors show them; installed plugins may add others."""
+_ANY_FORM = "an endpoint such as tcp:PORT or unix:PATH"
+
+_ARGUMENTS = {
+    "tcp": ("port", "interface", "backlog"),
+    "tcp6": ("port", "backlog", "interface"),
+    "unix": ("address", "mode", "backlog", "lockfile"),
+}
+"""The arguments of the types that are checked here, in Twisted's order."""
+_LONGEST_UNIX_PATH = 107
+"""Bytes Linux has room for in the address of a unix socket."""
+
+
+def _is_number(text: str, low: int, high: int) -> bool:
+    return re.fullmatch(r"\d{1,10}", text, re.ASCII) is not None and low <= int(text) <= high
+
+
+_RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    "port": (lambda text: _is_number(text, 0, 65535), "a port from 0 to 65535"),
+    "backlog": (lambda text: _is_number(text, 1, 65535), "a number from 1 to 65535"),
+    "interface": (lambda text: "\0" not in text, "an address"),
+    "address": (
+        lambda text: 0 < len(os.fsencode(text)) <= _LONGEST_UNIX_PATH and "\0" not in text,
+        f"a path of 1 to {_LONGEST_UNIX_PATH} bytes",
+    ),
+    "mode": (lambda text: re.fullmatch("0?[0-7]{3}", text) is not None, "octal permissions such as 660"),
+    "lockfile": (lambda text: text in ("0", "1"), "0 or 1"),
+}
+
+
+def check_endpoint(text: str) -> None:
+    """``ConfigError`` where ``text`` is no Twisted server endpoint string; nothing is bound."""
+    from twisted.internet.endpoints import serverFromString
+    from twisted.internet.testing import MemoryReactorClock
+
+    kind, arguments, keywords = _parts(text)
+    if kind in _ARGUMENTS:
+        _check_arguments(text, kind, arguments, keywords)
+    expected = f"expected {_FORMS.get(kind, _ANY_FORM)}"
+    try:
+        serverFromString(MemoryReactorClock(), text)
+    except Exception as error:  # a type's own parser may raise anything, and all of it is the operator's to hear
+        if str(error) == f"Unknown endpoint type: '{kind.lower()}'":
+            _refuse_kind(text, kind)
+        if kind == "systemd" and isinstance(error, LookupError):
+            _refuse(text, f"systemd has handed over no such socket: {expected}")
+        _refuse(text, f"{expected}: {quoted(f'{type(error).__name__}: {error}')[1:-1]}")
+
+
+def is_any_port(text: str) -> bool:
+    """Whether the kernel chooses the port of this good endpoint, so that two of the same do not collide."""
+    _, arguments, keywords = _parts(text)
+    return keywords.get("port", arguments[0] if arguments else "") == "0"
+
+
+def _parts(text: str) -> tuple[str, list[str], dict[str, str]]:
+    """Type, positional and named arguments, as Twisted cuts them."""
+    from twisted.internet.endpoints import _parse
+
+    try:
+        (kind, *arguments), keywords = _parse(text)
+    except (RuntimeError, ValueError):  # a backslash at the end; a named argument in front
+        _refuse(text, f"expected {_ANY_FORM}")
+    return kind, arguments, keywords
+
+
+def _check_arguments(text: str, kind: str, arguments: list[str], keywords: dict[str, str]) -> None:
+    known = _ARGUMENTS[kind]
+    expected = f"expected {_FORMS[kind]}"
+    if len(arguments) > len(known) or any(name in keywords for name in known[: len(arguments)]):
+        _refuse(text, rf"too many arguments: {expected}, a colon inside a value as \:{_hint(_nearest(text))}")
+    for name in keywords:
+        if name not in known:
+            _refuse(text, f"unknown argument {quoted(name)}: {expected}{did_you_mean(name, known)}")
+    values = dict(zip(known, arguments, strict=False)) | keywords
+    if not values.get(known[0]):
+        _refuse(text, f"no {'port' if known[0] == 'port' else 'path'}: {expected}")
+    for name, value in values.items():
+        is_good, words = _RULES[name]
+        if not is_good(value):
+            _refuse(text, f"{name} {quoted(value)}: expected {words}{_hint(_nearest(text))}")
+
+
+def _refuse(text: str, message: str) -> NoReturn:
+    raise ConfigError(f"endpoint {quoted(text)}: {message}") from None
+
+
+def _refuse_kind(text: str, kind: str) -> NoReturn:
+    guess = _nearest(text)
+    if not guess and (match := re.search('"(.+)"', did_you_mean(kind, _FORMS))):
+        guess = match[1] + text[len(kind) :]
+    _refuse(text, f"unknown type {quoted(kind)}: expected {_ANY_FORM}{_hint(guess)}")
+
+
+def _hint(guess: str) -> str:
+    """``guess`` as the nearest good value, where it is a good one."""
+    if not guess:
+        return ""
+    try:
+        check_endpoint(guess)
+    except ConfigError:
+        return ""
+    return f'; did you mean "{guess}"?'
+
+
+def _nearest(text: str) -> str:
+    """A guess at the usual slips: a bare port, a host before it, a port too large, an IPv6 address, a bare path."""
+    from twisted.internet.endpoints import quoteStringArgument
+
+    host_and_port = r"\s*(?:(?:tcp:)?(localhost|[\d.]*\.[\d.]*|\*|):)?(\d{1,9})\s*"
+    guess = ""
+    if match := re.fullmatch(host_and_port, text, re.ASCII | re.IGNORECASE):
+        host, port = match[1] or "", min(int(match[2]), 65535)
+        interface = {"localhost": "127.0.0.1", "*": "", "0.0.0.0": ""}.get(host.lower(), host)
+        guess = f"tcp:{port}:interface={interface}" if interface else f"tcp:{port}"
+    elif (match := re.fullmatch(r"(tcp6?):(\d+)(:.*)?", text, re.ASCII)) and int(match[2]) > 65535:
+        guess = f"{match[1]}:65535{match[3] or ''}"
+    elif match := re.fullmatch(r"(tcp6?:\d+:(?:interface=)?)([\da-f]*:[\da-f:]*)", text, re.ASCII | re.IGNORECASE):
+        guess = match[1] + quoteStringArgument(match[2])
+    elif re.match(r"\.{0,2}/.", text) and text.isprintable():
+        guess = f"unix:{text}"
+    return guess

@@ -1,0 +1,204 @@
+r"""The keys of the config, and what each of them accepts by itself.
+
+Rules: a reader takes what TOML or the command line gave and returns the attribute's value, or raises ``UsageError``
+with what was given, what was expected and the nearest good value; who called it puts file and key, or flag, before.
+``LISTENER_KEYS``, ``ADMIN_KEYS`` and ``TOP_KEYS`` name every key once. Every size and number has a bound, its reason
+beside it.
+
+Beware: whether values go together (a framing with its ``max_packet``, say) is for ``conflicts``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from ctrlserver.config.endpoints import check_endpoint
+from ctrlserver.errors import ConfigError, did_you_mean
+from ctrlserver.stats.counters import Label
+from ctrlserver.stats.records import describe
+from ctrlserver.units import parse_count, parse_duration, parse_size, quoted
+
+Reader = Callable[[Any], object]
+
+MODES = ("sink", "echo", "reply")
+"""What the server does with a packet: count and discard it, send it back, or answer it with ``reply``."""
+_LARGEST_BUFFER = 1 << 30
+"""Bytes one stream may be allowed to hold for one packet or for its replies: a few of them fill a machine."""
+_LARGEST_KEPT = 64 << 20
+"""Bytes of kept packets a stream may hold: what all the closed streams together may."""
+_MOST_KEPT = 100_000
+"""Packets a stream may keep: small packets cost more in objects than in bytes."""
+_LONGEST_WORD = 64
+"""Characters of a name or a label: it stands in every stream record."""
+
+
+class InnerKeyError(ConfigError):
+    """An error at a key below the one being read; ``key`` is that step of the path, such as ``.site``."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def step(key: str) -> str:
+    """``key`` as one more step of a path, in quotes where TOML needs them."""
+    return f".{key}" if re.fullmatch(r"[A-Za-z0-9_-]+", key) else f".{quoted(key)}"
+
+
+def shown(value: object) -> str:
+    """``value`` as an error shows it; tables and arrays by their kind."""
+    if isinstance(value, dict):
+        return "a table"
+    return "an array" if isinstance(value, list) else quoted(value)
+
+
+def parse_escapes(text: str) -> bytes:
+    r"""The UTF-8 of ``text``, in which ``\r`` ``\n`` ``\t`` ``\0`` ``\xHH`` and ``\\`` stand for one byte each."""
+    parts: list[bytes] = []
+    at = 0
+    for escape in re.finditer(r"\\(?:x([0-9A-Fa-f]{2})|([rnt0\\])|)", text):
+        if escape[0] == "\\":
+            place = f"at character {escape.start() + 1} of {quoted(text)}"
+            raise ConfigError(rf"unknown escape {place}: expected \r \n \t \0 \xHH, or \\ for a backslash")
+        parts.append(_utf8(text[at : escape.start()]))
+        parts.append(bytes.fromhex(escape[1]) if escape[1] else _ESCAPES[escape[2]])
+        at = escape.end()
+    return b"".join((*parts, _utf8(text[at:])))
+
+
+_ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
+
+
+def _utf8(text: str) -> bytes:
+    """The bytes of ``text``; those of a command line that is not UTF-8 come through as they were given."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _refuse(value: object, expected: str, nearest: str = "") -> NoReturn:
+    hint = f"; did you mean {quoted(nearest)}?" if nearest else ""
+    raise ConfigError(f"{shown(value)}: expected {expected}{hint}")
+
+
+def _text(value: object, expected: str, nearest: str = "") -> str:
+    """``value``, which must be a text; ``nearest`` with a whole number in place of ``{}`` is the good one near it."""
+    if isinstance(value, str):
+        return value
+    _refuse(value, expected, nearest.format(value) if isinstance(value, int) and not isinstance(value, bool) else "")
+
+
+def _name(value: object) -> str:
+    expected = 'a name that starts with a letter or "_", then letters, digits, "_" and "-", such as "data"'
+    text = _text(value, expected, "_{}")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", text) or len(text) > _LONGEST_WORD:
+        _refuse(text, expected, _nearest_name(text, "-"))
+    return text
+
+
+def _nearest_name(text: str, also: str) -> str:
+    """``text`` with what is neither a letter, a digit nor one of ``also`` made "_"; empty where nothing is left."""
+    name = re.sub(rf"[^A-Za-z0-9_{also}]+", "_", text)
+    return (name if re.match("[A-Za-z_]", name) else f"_{name}")[:_LONGEST_WORD] if name.strip("_") else ""
+
+
+def _endpoint(value: object) -> str:
+    text = _text(value, 'an endpoint such as "tcp:22222"', "tcp:{}")
+    check_endpoint(text)
+    return text
+
+
+def _framing(value: object) -> str:
+    return _text(value, 'a framing such as "fixed:1024"', "fixed:{}")
+
+
+def _mode(value: object) -> str:
+    expected = "sink, echo or reply"
+    text = _text(value, expected)
+    if text not in MODES:
+        raise ConfigError(f"unknown mode {quoted(text)}: expected {expected}{did_you_mean(text, MODES)}")
+    return text
+
+
+def _reply(value: object) -> str:
+    text = _text(value, r"text such as '\x06' or 'OK\r\n'", "{}")
+    parse_escapes(text)
+    return text
+
+
+def _protocol(value: object) -> str:
+    expected = f'a label of 1 to {_LONGEST_WORD} printable characters, such as "HTTP"'
+    text = _text(value, expected, "{}")
+    if not text.strip() or len(text) > _LONGEST_WORD or not text.isprintable():
+        _refuse(text, expected, "".join(c for c in text if c.isprintable()).strip()[:_LONGEST_WORD])
+    return text
+
+
+def _labels(value: object) -> Mapping[str, Label]:
+    if not isinstance(value, dict):
+        _refuse(value, 'a table of names and values, such as { site = "lab-2" }')
+    taken = {known.name for known in describe(None) if known.record == "stream"}
+    for name, content in value.items():
+        if not re.fullmatch(r"(?!OK|ERR)[A-Za-z_][A-Za-z0-9_.-]*", name) or len(name) > _LONGEST_WORD:
+            expected = 'a letter or "_", then letters, digits, "_", "." and "-", and not OK or ERR in front'
+            nearest = _nearest_name(f"_{name}" if name.startswith(("OK", "ERR")) else name, ".-")
+            hint = f'; did you mean "{nearest}"?' if nearest else ""
+            raise InnerKeyError(step(name), f"no name for a label: expected {expected}{hint}")
+        if name in taken:
+            message = f'every stream record has a field of this name; did you mean "my_{name}"?'
+            raise InnerKeyError(step(name), message)
+        if not isinstance(content, str | int | float | bool) or (
+            isinstance(content, float) and not math.isfinite(content)
+        ):
+            raise InnerKeyError(step(name), f"{shown(content)}: expected text, a finite number, true or false")
+    return value
+
+
+def _rename(value: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, dict):
+        _refuse(value, 'a table of old and new names, such as { protocol = "inet_protocol" }')
+    for old, new in value.items():
+        if not isinstance(new, str):
+            raise InnerKeyError(step(old), f'{shown(new)}: expected the new name, such as "inet_protocol"')
+    return tuple(value.items())
+
+
+def _size(low: int, high: int, words: str) -> Reader:
+    return lambda value: _within(value, parse_size(value), low, high, words)
+
+
+def _count(low: int, high: int, words: str) -> Reader:
+    return lambda value: _within(value, parse_count(value), low, high, words)
+
+
+def _duration(low: float, words: str) -> Reader:
+    return lambda value: _within(value, parse_duration(value), low, math.inf, words)
+
+
+def _within(value: object, number: float, low: float, high: float, words: str) -> float:
+    if not low <= number <= high:
+        _refuse(value, words)
+    return number
+
+
+LISTENER_KEYS: Mapping[str, Reader] = {
+    "name": _name,
+    "endpoint": _endpoint,
+    "framing": _framing,
+    "mode": _mode,
+    "reply": _reply,
+    "protocol": _protocol,
+    "labels": _labels,
+    "max_packet": _size(1, _LARGEST_BUFFER, 'a size from 1 byte to "1GiB"'),
+    "reply_buffer": _size(1, _LARGEST_BUFFER, 'a size from 1 byte to "1GiB"'),
+    "keep": _count(0, _MOST_KEPT, f"a number of packets from 0 to {_MOST_KEPT}"),
+    "keep_bytes": _size(1, _LARGEST_KEPT, 'a size from 1 byte to "64MiB"'),
+    "stall_timeout": _duration(0.001, 'a duration of at least "1ms"'),
+}
+ADMIN_KEYS: Mapping[str, Reader] = {"endpoint": _endpoint}
+TOP_KEYS: Mapping[str, Reader] = {
+    "run_gap": _duration(0, "a duration"),
+    "expected_packets": _count(1, 10**18, "at least 1 packet, or no such key where any number is good"),
+    "rename": _rename,
+}

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ctrlserver.config.conflicts import conflicts
+from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig, default_config
+
+
+def first(config: Config) -> tuple[tuple[str, ...], str]:
+    return next(iter(conflicts(config)))
+
+
+def test_the_default_config_has_no_conflict() -> None:
+    assert list(conflicts(default_config())) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected", "values"),
+    [
+        (("mode", "framing"), 'framing "raw" has none', {"mode": "reply", "framing": "raw"}),
+        (("reply", "mode"), "an empty reply", {"mode": "reply", "reply": ""}),
+        (
+            ("reply", "reply_buffer", "mode"),
+            "at most the reply_buffer, 2 bytes",
+            {"mode": "reply", "reply": "abc", "reply_buffer": 2},
+        ),
+        (("keep", "framing"), 'framing "raw" has no packets to keep', {"keep": 1, "framing": "raw"}),
+        (("framing", "max_packet"), 'did you mean "fixed:1024"?', {"framing": "fxied:1024"}),
+        (("framing", "max_packet"), "1 to 512 bytes", {"max_packet": 512}),
+    ],
+)
+def test_values_of_a_listener_that_do_not_go_together_are_told(
+    keys: tuple[str, ...], expected: str, values: dict[str, Any]
+) -> None:
+    given, message = first(Config(listeners=(ListenerConfig(**values),)))
+
+    assert tuple(f"listener[0].{key}" for key in keys) == given
+    assert expected in message
+
+
+@pytest.mark.parametrize(
+    "values", [{"mode": "echo", "framing": "raw"}, {"reply": ""}, {"mode": "reply", "framing": "line"}, {"keep": 5}]
+)
+def test_values_that_go_together_are_no_conflict(values: dict[str, Any]) -> None:
+    assert list(conflicts(Config(listeners=(ListenerConfig(**values),)))) == []
+
+
+def test_two_listeners_of_one_name_are_told_with_a_free_name() -> None:
+    names = ("data", "data2", "data")
+    config = Config(listeners=tuple(ListenerConfig(name=name, endpoint="tcp:0") for name in names))
+
+    assert first(config) == (
+        ("listener[2].name", "listener[0].name"),
+        '"data" is the name of both listener[0] and listener[2]: expected one for each; '
+        'did you mean "data3" for the second?',
+    )
+
+
+def test_one_endpoint_for_two_is_told() -> None:
+    config = Config(listeners=(ListenerConfig(endpoint="tcp:22223"),), admin=(AdminConfig("tcp:22223"),))
+
+    assert first(config) == (
+        ("admin[0].endpoint", "listener[0].endpoint"),
+        '"tcp:22223" is the endpoint of both listener[0] and admin[0]: expected one for each',
+    )
+
+
+def test_any_port_may_be_asked_for_twice() -> None:
+    config = Config(listeners=(ListenerConfig(endpoint="tcp:0"),), admin=(AdminConfig("tcp:0"),))
+
+    assert list(conflicts(config)) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "expected", "pairs"),
+    [
+        ("rename.protocl", 'did you mean "protocol"?', [("protocl", "a")]),
+        ("rename.protocol", '"peer" is another field\'s name', [("protocol", "peer")]),
+        ("rename.protocol", '"peer" is another field\'s name', [("mode", "m"), ("protocol", "peer"), ("size", "s")]),
+        ("rename.peer", '"protocol" and "peer" are both renamed to "a"', [("protocol", "a"), ("peer", "a")]),
+        ("rename.mode", 'cannot rename "mode" to "a b"', [("mode", "a b"), ("size", "c d")]),
+        ("rename.protocol", '"site" is another field\'s name', [("protocol", "site")]),
+        ('rename."a b"', "unknown field", [("a b", "c")]),
+    ],
+)
+def test_a_bad_rename_is_told_with_its_key(key: str, expected: str, pairs: list[tuple[str, str]]) -> None:
+    config = Config(listeners=(ListenerConfig(labels={"site": "lab-2"}),), rename=tuple(pairs))
+
+    keys, message = first(config)
+
+    assert (key,) == keys
+    assert expected in message
+
+
+def test_a_swap_and_a_renamed_label_are_no_conflict() -> None:
+    pairs = (("protocol", "peer"), ("peer", "protocol"), ("site", "place"))
+    config = Config(listeners=(ListenerConfig(labels={"site": "lab-2"}),), rename=pairs)
+
+    assert list(conflicts(config)) == []
+    assert config.renames.renamed("site") == "place"

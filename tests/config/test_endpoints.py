@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ctrlserver.config.endpoints import check_endpoint, is_any_port
+from ctrlserver.errors import ConfigError
+
+
+def message_of(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        check_endpoint(text)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tcp:22222",
+        "tcp:0",
+        "tcp:65535:interface=127.0.0.1",
+        "tcp:port=22222",
+        "tcp:22222:127.0.0.1:50",
+        r"tcp:22222:interface=\:\:1",
+        r"tcp6:22222:interface=\:\:1",
+        "unix:/run/data.sock",
+        "unix:/run/data.sock:mode=660:lockfile=0",
+        "haproxy:tcp:22222",
+    ],
+)
+def test_a_good_endpoint_is_taken(text: str) -> None:
+    check_endpoint(text)
+
+
+@pytest.mark.parametrize(
+    ("nearest", "text"),
+    [
+        ("tcp:22222", "22222"),
+        ("tcp:22222", ":22222"),
+        ("tcp:22222", "tpc:22222"),
+        ("tcp:22222", "TCP:22222"),
+        ("tcp:22222:interface=127.0.0.1", "tpc:22222:interface=127.0.0.1"),
+        ("tcp:22222:interface=127.0.0.1", "127.0.0.1:22222"),
+        ("tcp:22222:interface=127.0.0.1", "localhost:22222"),
+        ("tcp:22222:interface=127.0.0.1", "tcp:localhost:22222"),
+        ("tcp:22222", "0.0.0.0:22222"),
+        ("tcp:22222", "*:22222"),
+        ("tcp:65535", "tcp:70000"),
+        (r"tcp6:65535:interface=\:\:1", r"tcp6:70000:interface=\:\:1"),
+        (r"tcp:22222:interface=\:\:1", "tcp:22222:interface=::1"),
+        ("unix:/run/data.sock", "/run/data.sock"),
+        ("unix:./data.sock", "./data.sock"),
+    ],
+)
+def test_a_slip_is_told_with_the_nearest_good_endpoint(nearest: str, text: str) -> None:
+    assert message_of(text).endswith(f'; did you mean "{nearest}"?')
+    check_endpoint(nearest)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        ('unknown type "udp": expected an endpoint such as tcp:PORT or unix:PATH', "udp:22222"),
+        ('unknown type ""', ""),
+        ("no port: expected tcp:PORT", "tcp"),
+        ("no port: expected tcp:PORT", "tcp:"),
+        ('port "abc": expected a port from 0 to 65535', "tcp:abc"),
+        ('port "-1": expected a port from 0 to 65535', "tcp:-1"),
+        ('port "٣": expected a port from 0 to 65535', "tcp:٣"),
+        (r'port "\n5": expected a port from 0 to 65535', "tcp:\n5"),
+        (
+            'unknown argument "intrface": expected tcp:PORT[:interface=ADDRESS]; did you mean "interface"?',
+            "tcp:1:intrface=a",
+        ),
+        ("too many arguments", "tcp:1:2:3:4"),
+        ("too many arguments", "tcp:1:port=2"),
+        ('backlog "x": expected a number from 1 to 65535', "tcp:1:backlog=x"),
+        ("no path: expected unix:PATH", "unix:"),
+        ('mode "999": expected octal permissions such as 660', "unix:/a:mode=999"),
+        ('lockfile "yes": expected 0 or 1', "unix:/a:lockfile=yes"),
+        ("expected a path of 1 to 107 bytes", "unix:/" + "x" * 107),
+        ("systemd has handed over no such socket", "systemd:domain=INET:index=0"),
+        ("expected ssl:PORT:privateKey=FILE", "ssl:443:privateKey=/nowhere/key.pem"),
+        ("expected an endpoint such as", "tcp:5\\"),
+        ("expected an endpoint such as", "port=5"),
+    ],
+)
+def test_a_bad_endpoint_is_told_with_what_was_expected(expected: str, text: str) -> None:
+    assert expected in message_of(text)
+
+
+@settings(deadline=None, max_examples=50)
+@given(text=st.one_of(st.text(), st.from_regex(r"\A(tcp6?|unix|haproxy)(:[a-z0-9=\\.]{0,8}){0,4}\Z")))
+def test_any_text_is_an_endpoint_or_one_line(text: str) -> None:
+    try:
+        check_endpoint(text)
+        message = ""
+    except ConfigError as error:
+        message = str(error)
+    nearest = re.search('did you mean "(.*)"', message)
+
+    assert len(message.splitlines()) == bool(message)
+    if nearest and ":" in nearest[1]:
+        check_endpoint(nearest[1])
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        (True, "tcp:0"),
+        (True, "tcp:port=0"),
+        (False, "tcp:22222"),
+        (False, "unix:/a"),
+        (True, "tcp:0:interface=127.0.0.1"),
+    ],
+)
+def test_any_port_is_known_where_the_system_chooses(expected: bool, text: str) -> None:
+    assert expected is is_any_port(text)
+
+
+def test_an_endpoint_is_checked_without_the_reactor() -> None:
+    """The suite has a reactor, so a fresh interpreter is asked."""
+    program = (
+        "import sys; from ctrlserver.config import check_endpoint; check_endpoint('tcp6:22222'); "
+        "print('twisted.internet.reactor' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
+    )

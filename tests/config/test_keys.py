@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import datetime
+import math
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ctrlserver.config.keys import ADMIN_KEYS, LISTENER_KEYS, TOP_KEYS, InnerKeyError, Reader, parse_escapes
+from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig
+from ctrlserver.errors import ConfigError, UsageError
+
+ALL_KEYS = {**LISTENER_KEYS, **ADMIN_KEYS, **TOP_KEYS}
+
+
+def message_of(key: str, value: object) -> str:
+    with pytest.raises(UsageError) as caught:
+        ALL_KEYS[key](value)
+    return str(caught.value)
+
+
+def test_every_attribute_of_the_tree_has_its_key() -> None:
+    tables = {"listeners", "admin"}
+
+    assert [field.name for field in attrs.fields(ListenerConfig)] == list(LISTENER_KEYS)
+    assert [field.name for field in attrs.fields(AdminConfig)] == list(ADMIN_KEYS)
+    assert [field.name for field in attrs.fields(Config) if field.name not in tables] == list(TOP_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"), [(ListenerConfig, LISTENER_KEYS), (AdminConfig, ADMIN_KEYS), (Config, TOP_KEYS)]
+)
+def test_every_default_is_a_value_its_key_accepts(kind: type[Config], keys: dict[str, Reader]) -> None:
+    default = kind()
+    for key, read in keys.items():
+        value = getattr(default, key)
+        if value is not None:
+            assert value == read(dict(value) if key == "rename" else value)
+
+
+@pytest.mark.parametrize("key", sorted(ALL_KEYS))
+@pytest.mark.parametrize("value", [[], True, datetime.date(2026, 1, 1), math.nan, None], ids=repr)
+def test_a_value_of_the_wrong_type_is_told_what_was_expected(key: str, value: object) -> None:
+    assert "expected" in message_of(key, value)
+
+
+@pytest.mark.parametrize(
+    ("expected", "key", "value"),
+    [
+        (1048576, "max_packet", "1MiB"),
+        (262144, "reply_buffer", "256KiB"),
+        (5_000_000, "expected_packets", "5M"),
+        (0.5, "stall_timeout", "500ms"),
+        (0.0, "run_gap", 0),
+        (10, "keep", 10),
+        ("HTTP", "protocol", "HTTP"),
+        ("lab_2-a", "name", "lab_2-a"),
+        (
+            {"site": "x", "rack": 7, "up": True, "share": 0.5},
+            "labels",
+            {"site": "x", "rack": 7, "up": True, "share": 0.5},
+        ),
+        ((("protocol", "inet_protocol"), ("mode", "m")), "rename", {"protocol": "inet_protocol", "mode": "m"}),
+    ],
+)
+def test_a_good_value_is_read(expected: object, key: str, value: object) -> None:
+    assert expected == ALL_KEYS[key](value)
+
+
+@pytest.mark.parametrize(
+    ("expected", "key", "value"),
+    [
+        ('22222: expected an endpoint such as "tcp:22222"; did you mean "tcp:22222"?', "endpoint", 22222),
+        ('1024: expected a framing such as "fixed:1024"; did you mean "fixed:1024"?', "framing", 1024),
+        ('unknown mode "snik": expected sink, echo or reply; did you mean "sink"?', "mode", "snik"),
+        ("1: expected sink, echo or reply", "mode", 1),
+        ('did you mean "lab_2"?', "name", "lab 2"),
+        ('did you mean "_5"?', "name", 5),
+        ('such as "data"', "name", ""),
+        ('did you mean "xxx', "name", "x" * 65),
+        ('did you mean "6"?', "reply", 6),
+        ('expected a label of 1 to 64 printable characters, such as "HTTP"', "protocol", " "),
+        (
+            '"a\\nb": expected a label of 1 to 64 printable characters, such as "HTTP"; did you mean "ab"?',
+            "protocol",
+            "a\nb",
+        ),
+        ('did you mean "64KiB"?', "max_packet", "64kib"),
+        ('0: expected a size from 1 byte to "1GiB"', "max_packet", 0),
+        ('"2GiB": expected a size from 1 byte to "1GiB"', "reply_buffer", "2GiB"),
+        ('"1GiB": expected a size from 1 byte to "64MiB"', "keep_bytes", "1GiB"),
+        ("did you mean 1?", "keep", -1),
+        ("expected a number of packets from 0 to 100000", "keep", 100_001),
+        ('0: expected a duration of at least "1ms"', "stall_timeout", 0),
+        ('did you mean "30s"?', "stall_timeout", "30sec"),
+        ("0: expected at least 1 packet", "expected_packets", 0),
+        ("a table: expected", "endpoint", {}),
+        ("an array: expected", "mode", []),
+        ("3: expected a table of names and values", "labels", 3),
+        ("3: expected a table of old and new names", "rename", 3),
+    ],
+)
+def test_a_bad_value_is_told_with_what_was_expected(expected: str, key: str, value: object) -> None:
+    assert expected in message_of(key, value)
+
+
+@pytest.mark.parametrize(
+    ("place", "expected", "key", "value"),
+    [
+        (".peer", 'every stream record has a field of this name; did you mean "my_peer"?', "labels", {"peer": 1}),
+        ('."a b"', 'did you mean "a_b"?', "labels", {"a b": 1}),
+        (".OKAY", 'did you mean "_OKAY"?', "labels", {"OKAY": 1}),
+        (".share", "nan: expected text, a finite number, true or false", "labels", {"share": math.nan}),
+        (".site", "an array: expected text", "labels", {"good": 1, "site": []}),
+        (".protocol", '3: expected the new name, such as "inet_protocol"', "rename", {"protocol": 3}),
+    ],
+)
+def test_an_error_inside_a_table_says_at_which_key(place: str, expected: str, key: str, value: object) -> None:
+    with pytest.raises(InnerKeyError) as caught:
+        ALL_KEYS[key](value)
+
+    assert place == caught.value.key
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        (b"\x06", r"\x06"),
+        (b"\x06", "\x06"),
+        (b"OK\r\n", r"OK\r\n"),
+        (b"\t\0\\", r"\t\0\\"),
+        (b"\\n", r"\\n"),
+        (b"\xff\xfe", r"\xff\xFE"),
+        (b"0\x000", r"0\00"),
+        ("grün".encode(), "grün"),
+        (b"\x80", "\udc80"),
+        (b"", ""),
+    ],
+)
+def test_escapes_stand_for_one_byte_each(expected: bytes, text: str) -> None:
+    assert expected == parse_escapes(text)
+
+
+@pytest.mark.parametrize(("at", "text"), [(1, r"\q"), (3, r"ab\x4"), (3, r"\\" + "\\"), (1, r"\xZZ"), (2, "a\\\n")])
+def test_an_unknown_escape_is_told_with_its_place(at: int, text: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^unknown escape at character {at} of .*: expected .*$"):
+        parse_escapes(text)
+
+
+@settings(deadline=None)
+@given(content=st.binary())
+def test_every_byte_string_can_be_written_with_escapes(content: bytes) -> None:
+    assert content == parse_escapes("".join(f"\\x{byte:02x}" for byte in content))
