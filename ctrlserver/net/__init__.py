@@ -1,0 +1,1 @@
+"""The Twisted shell of the data plane: thin, no arithmetic."""

@@ -1,0 +1,190 @@
+"""The lane's way in: plain sockets, read and written on the lane.
+
+Rules:
+
+- One read and at most a bounded number of sends for each ``ready``; the lane comes back while there is more.
+- The read is tried before an error is believed: what a peer sent before its reset is still in the socket and counts.
+- Sockets are closed here and nowhere else, and leave the lane before that.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from ctrlserver.net.lane import Lane
+from ctrlserver.net.stream import Terms
+
+#: Connections taken off the backlog in one go.
+ACCEPTS_A_TURN = 64
+
+#: Seconds without accepting after the system ran out of descriptors or memory.
+ACCEPT_PAUSE_SECONDS = 0.1
+
+#: What the kernel holds for us while we accept; Twisted asks for 50, too few for a thousand peers that come at once.
+BACKLOG = 4096
+
+_OUT_OF = {errno.EMFILE: "descriptors", errno.ENFILE: "descriptors", errno.ENOBUFS: "memory", errno.ENOMEM: "memory"}
+
+
+class LaneLink:
+    """One accepted socket on the lane; an ``Owner`` to the lane and a ``Link`` to its stream."""
+
+    __slots__ = ("_lane", "_socket", "_view", "stream")
+
+    def __init__(self, lane: Lane, sock: socket.socket, terms: Terms, peer: str) -> None:
+        self._lane = lane
+        self._socket = sock
+        self._view = lane.copy_view if terms.reply_buffer >= len(lane.copy_view) else lane.view[: terms.reply_buffer]
+        self.stream = terms.open(self, peer, lane.clock())
+        lane.watch(sock.fileno(), self, select.EPOLLIN)
+
+    def ready(self, events: int) -> None:
+        """Read one chunk, or send on."""
+        if events & select.EPOLLOUT:
+            self.stream.writable(self._lane.clock())
+            return
+        view = self._view
+        try:
+            size = self._socket.recv_into(view)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.stream.lost(self._lane.clock())
+            return
+        if size:
+            self.stream.received(view[:size], self._lane.clock())
+        else:
+            self.stream.ended(self._lane.clock())
+
+    def failed(self) -> None:
+        """The lane dropped this socket after an exception."""
+        self.stream.failed(self._lane.clock())
+
+    def since(self, now: float) -> float:
+        """When the lane saw this socket ready: before the read, so that a stream of one chunk has a duration."""
+        return self._lane.round_began
+
+    def send(self, block: bytes | memoryview) -> int:
+        """What the socket takes now."""
+        try:
+            return self._socket.send(block)
+        except BlockingIOError:
+            return 0
+
+    def hold(self) -> None:
+        """Wait for room instead of data."""
+        self._lane.change(self._socket.fileno(), select.EPOLLOUT)
+
+    def release(self) -> None:
+        """Wait for data again."""
+        self._lane.change(self._socket.fileno(), select.EPOLLIN)
+
+    def close(self) -> None:
+        """Off the lane, and closed."""
+        self._lane.forget(self._socket.fileno())
+        self._socket.close()
+
+
+class SkippingLink(LaneLink):
+    """A link whose stream needs no byte of content: the kernel drops them uncopied (Linux, TCP, MSG_TRUNC)."""
+
+    __slots__ = ()
+
+    def ready(self, events: int) -> None:
+        """Have the kernel drop one chunk, and count its length."""
+        lane = self._lane
+        try:
+            size = self._socket.recv_into(lane.view, 0, socket.MSG_TRUNC)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.stream.lost(lane.clock())
+            return
+        if size:
+            self.stream.skipped(size, lane.clock())
+        else:
+            self.stream.ended(lane.clock())
+
+
+def peer_name(family: int, address: object) -> str:
+    """``host:port``, ``[v6]:port``, or ``unix`` for a peer without an address."""
+    if family == socket.AF_INET and isinstance(address, tuple):
+        return f"{address[0]}:{address[1]}"
+    if family == socket.AF_INET6 and isinstance(address, tuple):
+        return f"[{address[0]}]:{address[1]}"
+    return "unix"
+
+
+class LaneAcceptor:
+    """Accepts from a listening socket on the lane."""
+
+    log = Logger()
+
+    def __init__(self, lane: Lane, reactor: IReactorTime, sock: socket.socket, terms: Terms) -> None:
+        self._lane = lane
+        self._reactor = reactor
+        self._socket = sock
+        self._terms = terms
+        self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+        self._link: Callable[[Lane, socket.socket, Terms, str], LaneLink]
+        self._link = SkippingLink if terms.skips and self._tcp else LaneLink
+        self._paused: IDelayedCall | None = None
+        self._told = -1.0
+        sock.setblocking(False)
+        sock.listen(BACKLOG)
+        lane.watch(sock.fileno(), self, select.EPOLLIN)
+
+    def ready(self, events: int) -> None:
+        """Take connections off the backlog."""
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                sock, address = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _OUT_OF:
+                    self._pause(_OUT_OF[error.errno])
+                    return
+                continue  # the peer was gone before we came to it
+            try:
+                sock.setblocking(False)
+                if self._tcp and self._terms.origin.mode != "sink":
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._link(self._lane, sock, self._terms, peer_name(sock.family, address))
+            except OSError:
+                sock.close()
+
+    def failed(self) -> None:
+        """The lane dropped the listening socket after an exception: take it up again after a pause."""
+        self._pause("luck")
+
+    def _pause(self, lacking: str) -> None:
+        self._lane.forget(self._socket.fileno())
+        self._paused = self._reactor.callLater(ACCEPT_PAUSE_SECONDS, self._resume)
+        now = self._lane.clock()
+        if now - self._told >= 1.0:
+            self._told = now
+            self.log.warn(
+                "out of {lacking}: {listener} accepts nothing for {seconds} s at a time until some are free",
+                lacking=lacking,
+                listener=self._terms.origin.listener,
+                seconds=ACCEPT_PAUSE_SECONDS,
+            )
+
+    def _resume(self) -> None:
+        self._paused = None
+        self._lane.watch(self._socket.fileno(), self, select.EPOLLIN)
+
+    def stop(self) -> None:
+        """Accept no more. The listening socket itself is its port's to close."""
+        if self._paused is not None:
+            self._paused.cancel()
+            self._paused = None
+        else:
+            self._lane.forget(self._socket.fileno())

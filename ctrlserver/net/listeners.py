@@ -1,0 +1,100 @@
+"""Listening ports of the data plane: one ``Listener`` for each listener of the config.
+
+Rules:
+
+- Listening always goes through a Twisted endpoint, so every endpoint string works.
+- Where the port that comes back is a plain socket with our own factory (``tcp``, ``unix``, ``systemd``), the reactor is
+  told not to read it and the lane accepts from it. Everything else stays with the ordinary protocol.
+- Streams belong to whoever accepted them; ``streams`` walks over both.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.tcp import Port as TCPPort
+from twisted.internet.unix import Port as UNIXPort
+
+from ctrlserver.net.lane import Lane
+from ctrlserver.net.links import LaneAcceptor, LaneLink
+from ctrlserver.net.ordinary import StreamFactory
+from ctrlserver.net.stream import Stream, Terms
+
+
+class Listener:
+    """One listening port and the streams that came in by it.
+
+    ``lane`` is None where there can be none; then every stream comes in the ordinary way.
+    """
+
+    def __init__(self, terms: Terms, lane: Lane | None, reactor: IReactorTime, clock: Callable[[], float]) -> None:
+        self.terms = terms
+        self.port: IListeningPort | None = None
+        self._lane = lane
+        self._reactor = reactor
+        self._clock = clock
+        self._factory = StreamFactory(terms, reactor, clock)
+        self._acceptor: LaneAcceptor | None = None
+
+    def listen(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:
+        """Bind. Fails as the endpoint does, with ``CannotListenError`` for a port in use."""
+        return maybeDeferred(endpoint.listen, self._factory).addCallback(self._listening)
+
+    def _listening(self, port: IListeningPort) -> IListeningPort:
+        self.port = port
+        sock = plain_socket(port, self._factory)
+        if self._lane is not None and sock is not None:
+            port.stopReading()  # type: ignore[attr-defined]
+            self._acceptor = LaneAcceptor(self._lane, self._reactor, sock, self.terms)
+        return port
+
+    @property
+    def on_lane(self) -> bool:
+        """Whether this listener's streams run on the lane."""
+        return self._acceptor is not None
+
+    def streams(self) -> Iterator[Stream]:
+        """The open streams of this listener."""
+        if self._lane is not None:
+            for owner in self._lane.owners():
+                if isinstance(owner, LaneLink) and owner.stream.terms is self.terms:
+                    yield owner.stream
+        for protocol in list(self._factory.protocols):
+            yield protocol.stream
+
+    def sweep(self) -> None:
+        """End the streams whose peers take no replies; call it now and then."""
+        now = self._clock()
+        for stream in self.terms.stalled(now):
+            stream.abort("slow-reader", now)
+
+    def stop_listening(self) -> Deferred[object]:
+        """Accept no more, and close the port."""
+        if self._acceptor is not None:
+            self._acceptor.stop()
+            self._acceptor = None
+        port, self.port = self.port, None
+        return maybeDeferred(lambda: port.stopListening() if port is not None else None)
+
+
+def plain_socket(port: IListeningPort, factory: StreamFactory) -> socket.socket | None:
+    """The listening socket of a port that accepts plain connections for ``factory`` itself; else None.
+
+    A TLS port is a TCP port too, with a factory of its own around ours: so the factory tells.
+    """
+    if isinstance(port, TCPPort | UNIXPort) and port.factory is factory:
+        sock = port.socket
+        assert isinstance(sock, socket.socket)
+        return sock
+    return None
+
+
+def transport_word(endpoint: str) -> str:
+    """``tcp``, ``tls`` or ``unix``: what an endpoint string's connections are made of."""
+    kind = endpoint.partition(":")[0]
+    if kind in ("ssl", "tls"):
+        return "tls"
+    return "unix" if kind == "unix" or "domain=UNIX" in endpoint else "tcp"

@@ -1,0 +1,175 @@
+"""The ordinary way in: a Twisted ``Protocol`` that feeds the same stream object as the lane.
+
+Rules:
+
+- Used where a lane cannot be: a transport that is not a plain socket (TLS, endpoint wrappers), a reactor without
+  descriptors, a system without epoll.
+- A transport's own write buffer has no bound. It says when it holds more than 64 KiB (push producer); from then on it
+  is sent nothing, the stream keeps its one chunk of replies, and reading is paused until the buffer is empty.
+- What one ``dataReceived`` brought and the stream may not take yet is held here: one such piece at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ctrlserver.net.lane import COPY_BYTES
+from ctrlserver.net.stream import Stream, Terms
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class StreamProtocol(Protocol):
+    """One connection: an ordinary protocol to Twisted, a ``Link`` to its stream."""
+
+    transport: ITCPTransport
+    stream: Stream
+
+    def __init__(self, factory: StreamFactory) -> None:
+        self._factory = factory
+        self._full = False
+        self._held = False
+        self._rest = b""
+        self._abort: IDelayedCall | None = None
+
+    # IProtocol, IHalfCloseableProtocol
+
+    def connectionMade(self) -> None:
+        """Open the stream."""
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+        IConsumer(self.transport).registerProducer(self, True)
+        self._factory.protocols.add(self)
+        self.stream = self._factory.terms.open(self, peer_name(self.transport.getPeer()), self._factory.clock())
+
+    def dataReceived(self, data: bytes) -> None:
+        """Feed the stream, in chunks no larger than the replies it may keep."""
+        self._feed(data)
+
+    def readConnectionLost(self) -> None:
+        """The peer half-closed: what it is owed still goes out."""
+        self.stream.ended(self._factory.clock())
+
+    def writeConnectionLost(self) -> None:
+        """Our own sending side is closed; the loss of the whole is told separately."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone."""
+        if self._abort is not None:
+            self._abort.cancel()
+            self._abort = None
+        self._factory.protocols.discard(self)
+        if isinstance(reason.value, ConnectionDone):
+            self.stream.abort("eof", self._factory.clock())
+        else:
+            self.stream.lost(self._factory.clock())
+
+    # IPushProducer: the transport's word on its write buffer
+
+    def pauseProducing(self) -> None:
+        """The transport holds enough."""
+        self._full = True
+
+    def resumeProducing(self) -> None:
+        """The transport has sent everything."""
+        self._full = False
+        if self._held:
+            self.stream.writable(self._factory.clock())
+
+    def stopProducing(self) -> None:
+        """The transport is closing."""
+        self._full = True
+
+    # Link
+
+    def since(self, now: float) -> float:
+        """Twisted does not tell when it saw the data: the time it was handed over."""
+        return now
+
+    def send(self, block: bytes | memoryview) -> int:
+        """All of ``block``, or nothing while the transport holds enough."""
+        if self._full:
+            return 0
+        self.transport.write(bytes(block))
+        return len(block)
+
+    def hold(self) -> None:
+        """Read no more for now."""
+        self._held = True
+        IPushProducer(self.transport).pauseProducing()
+
+    def release(self) -> None:
+        """Read again, what is held here first."""
+        self._held = False
+        rest, self._rest = self._rest, b""
+        self._feed(rest)
+        if not self._held and self.stream.counters.state == "open":
+            IPushProducer(self.transport).resumeProducing()
+
+    def close(self) -> None:
+        """Close, after what the transport still holds; it has as long as a slow reader has."""
+        self._rest = b""
+        IConsumer(self.transport).unregisterProducer()
+        if self._full:
+            self.transport.abortConnection()
+        else:
+            self.transport.loseConnection()
+            if self in self._factory.protocols:
+                reactor = self._factory.reactor
+                self._abort = reactor.callLater(self._factory.terms.stall_timeout, self._give_up)
+
+    def _give_up(self) -> None:
+        self._abort = None
+        self.transport.abortConnection()
+
+    def _feed(self, data: bytes) -> None:
+        view, step = memoryview(data), min(COPY_BYTES, self._factory.terms.reply_buffer)
+        for start in range(0, len(view), step):
+            if self._held:
+                self._rest = data[start:]
+                return
+            if self.stream.counters.state != "open":
+                return
+            self.stream.received(view[start : start + step], self._factory.clock())
+
+
+class StreamFactory(Factory):
+    """Makes the streams of one listener that come in the ordinary way.
+
+    ``clock`` gives monotonic seconds; ``reactor`` keeps the timers.
+    """
+
+    noisy = False
+
+    def __init__(self, terms: Terms, reactor: IReactorTime, clock: Callable[[], float]) -> None:
+        self.terms = terms
+        self.reactor = reactor
+        self.clock = clock
+        self.protocols: set[StreamProtocol] = set()
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
+        """One protocol for each connection."""
+        return StreamProtocol(self)
+
+
+def peer_name(address: IAddress) -> str:
+    """``host:port``, ``[v6]:port``, or ``unix`` for a peer without an address."""
+    if isinstance(address, IPv6Address):
+        return f"[{address.host}]:{address.port}"
+    if isinstance(address, IPv4Address):
+        return f"{address.host}:{address.port}"
+    return "unix"

@@ -1,0 +1,79 @@
+"""What a stream still owes its peer, kept within a bound.
+
+Rules:
+
+- An outbox holds only what the socket did not take at once. Reading stops while it holds anything, so it never holds
+  more than one chunk's worth: the chunk itself for echoes, a number for canned replies.
+- ``block`` gives the next bytes to send, ``taken`` says how many of them the socket took.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+#: Bytes of the block that canned replies are sent from.
+BLOCK_BYTES = 1 << 16
+
+
+class Outbox(Protocol):
+    """Replies not yet taken by the socket."""
+
+    def block(self) -> memoryview:
+        """The next bytes to send; empty when nothing is owed."""
+
+    def taken(self, nbytes: int) -> None:
+        """The socket took the first ``nbytes`` of the last ``block``."""
+
+
+class EchoOutbox:
+    """The rest of one echoed chunk."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self, rest: bytes | memoryview) -> None:
+        self._rest = memoryview(bytes(rest))
+
+    def block(self) -> memoryview:
+        """What is left of the chunk."""
+        return self._rest
+
+    def taken(self, nbytes: int) -> None:
+        """Let go of the first bytes."""
+        self._rest = self._rest[nbytes:]
+
+
+class CannedReply:
+    """One reply, repeated ahead of time so that many go out in one send; shared by all streams of a listener."""
+
+    __slots__ = ("_block", "reply")
+
+    def __init__(self, reply: bytes) -> None:
+        if not reply:
+            raise ValueError("an empty reply answers nothing")
+        self.reply = reply
+        self._block = memoryview(reply * max(1, BLOCK_BYTES // len(reply)))
+
+    def span(self, start: int, nbytes: int) -> memoryview:
+        """Up to ``nbytes`` of the endless repetition of the reply, from its byte ``start`` on."""
+        offset = start % len(self.reply)
+        return self._block[offset : offset + nbytes]
+
+
+class CannedOutbox:
+    """A number of canned replies, the first of them perhaps begun. Costs the same however many are owed."""
+
+    __slots__ = ("_canned", "_left", "_offset")
+
+    def __init__(self, canned: CannedReply, packets: int) -> None:
+        self._canned = canned
+        self._offset = 0
+        self._left = packets * len(canned.reply)
+
+    def block(self) -> memoryview:
+        """The next part of the repetition."""
+        return self._canned.span(self._offset, self._left)
+
+    def taken(self, nbytes: int) -> None:
+        """Move on."""
+        self._offset += nbytes
+        self._left -= nbytes

@@ -1,0 +1,133 @@
+"""A real listener on a real port, by either way in; clients are blocking sockets in a thread."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+import pytest_twisted
+from attrs import define
+from twisted.internet.defer import Deferred, DeferredQueue
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.threads import deferToThread
+
+from ctrlserver.net.lane import Lane
+from ctrlserver.net.listeners import Listener
+from ctrlserver.net.replies import CannedReply
+from ctrlserver.net.stream import Terms
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin, StreamCounters
+from ctrlserver.stats.records import StreamRecord
+from ctrlserver.wire.framing import parse_framing
+
+T = TypeVar("T")
+
+#: Seconds after which a client gives up: only ever reached by a failure.
+PATIENCE = 20.0
+
+
+class WatchedBook(Book):
+    """A book that tells of each closed stream: await ``closed.get()``."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.closed: DeferredQueue[int] = DeferredQueue()
+
+    def stream_closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int, now: float) -> None:
+        super().stream_closed(stream, reason, incomplete_bytes, now)
+        self.closed.put(stream.stream)
+
+
+@define
+class Served:
+    """A listener that listens."""
+
+    book: WatchedBook
+    listener: Listener
+    lane: Lane | None
+    port: int
+
+    def connect(self, *, receive_buffer: int = 0) -> socket.socket:
+        """A blocking client socket."""
+        client = socket.socket()
+        if receive_buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.settimeout(PATIENCE)
+        client.connect(("127.0.0.1", self.port))
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return client
+
+    def records(self) -> list[StreamRecord]:
+        """All streams, newest first."""
+        return self.book.streams(self.listener._clock())
+
+
+def in_thread(script: Callable[..., T], *arguments: Any) -> Deferred[T]:
+    """Run a client's blocking script beside the reactor."""
+    return deferToThread(script, *arguments)
+
+
+def read_to_end(client: socket.socket) -> bytes:
+    """All that comes until the other side closes; a reset ends it too."""
+    got = bytearray()
+    try:
+        while more := client.recv(1 << 16):
+            got += more
+    except ConnectionResetError:
+        pass
+    client.close()
+    return bytes(got)
+
+
+Serve = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture(params=["lane", "ordinary"])
+def way(request: pytest.FixtureRequest) -> str:
+    """Both ways in pass the same suite."""
+    return str(request.param)
+
+
+@pytest.fixture
+def serve(way: str) -> Iterator[Serve]:
+    """``await serve(framing=..., mode=...)`` listens on a free port; all is closed at the end of the test."""
+    from twisted.internet import reactor
+
+    up: list[Served] = []
+
+    async def start(
+        framing: str = "fixed:1024",
+        mode: str = "sink",
+        reply: bytes = b"\x06",
+        max_packet: int = 1 << 20,
+        **options: Any,
+    ) -> Served:
+        lane = Lane(reactor) if way == "lane" else None
+        if lane is not None:
+            lane.start()
+        book = WatchedBook(version="test", now=time.monotonic(), wall=time.time())
+        spec = parse_framing(framing, max_packet=max_packet)
+        terms = Terms(
+            book=book,
+            origin=Origin(listener="data", protocol="tcp", framing=spec.text, mode=mode, size=spec.size, labels={}),
+            spec=spec,
+            canned=CannedReply(reply) if mode == "reply" else None,
+            **options,
+        )
+        listener = Listener(terms, lane, reactor, time.monotonic)  # type: ignore[arg-type]
+        port = await listener.listen(serverFromString(reactor, "tcp:0:interface=127.0.0.1"))
+        assert listener.on_lane == (way == "lane")
+        served = Served(book, listener, lane, port.getHost().port)  # type: ignore[attr-defined]
+        up.append(served)
+        return served
+
+    yield start
+    for served in up:
+        pytest_twisted.blockon(served.listener.stop_listening())
+        for stream in list(served.listener.streams()):
+            stream.abort("drain", 0.0)
+        if served.lane is not None:
+            served.lane.stop()
