@@ -1,0 +1,1 @@
+"""The admin port: a pure dialogue, one class per command, and a thin shell."""

@@ -1,0 +1,173 @@
+"""Words after a command's name -> its arguments; no clock, no socket.
+
+Rules: every argument is given by position or as ``name=value``, names without regard to case, each at most once; what
+is left over is an error and is never ignored. Numbers are strict: ASCII digits and nothing else. Every error is a
+``CommandError`` 400 that names the argument, what was expected and, where there is one, the nearest good value.
+
+Beware: a word with ``=`` in it is always ``name=value``; who needs such a text gives its name: ``name=a=b``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Final, Protocol
+
+from attrs import frozen
+
+from ctrlserver.errors import CommandError, UnitError, did_you_mean
+from ctrlserver.units import parse_count, quoted
+
+MOST: Final = 2**63 - 1
+"""The largest number taken: what every JSON reader with 64-bit integers still holds."""
+
+_DIGITS = re.compile(r"[0-9]+")
+_MEANT = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,2})?")
+
+
+class Parameter(Protocol):
+    """One argument that a command takes."""
+
+    @property
+    def name(self) -> str:
+        """As in ``name=value``."""
+
+    @property
+    def shown(self) -> str:
+        """As in the usage line."""
+
+    @property
+    def required(self) -> bool:
+        """It is an error to leave it out."""
+
+    @property
+    def positional(self) -> bool:
+        """It may come without its name."""
+
+    def read(self, text: str) -> object:
+        """The value of ``text``; ``CommandError`` where it is none."""
+
+
+@frozen
+class Number:
+    """A whole number, ``least`` or more. ``instead``: words of other commands that may have been meant."""
+
+    name: str
+    shown: str
+    least: int = 0
+    required: bool = True
+    positional: bool = True
+    instead: tuple[str, ...] = ()
+
+    def read(self, text: str) -> int:
+        """Strict: no sign, no fraction, no exponent, no separator."""
+        number = int(text) if _DIGITS.fullmatch(text) and len(text) <= 4000 else None
+        if number is not None and self.least <= number <= MOST:
+            return number
+        expected = f"{self.name} {quoted(text)}: expected a whole number in plain digits"
+        if number is None:
+            nearest = did_you_mean(text, self.instead) or self._nearest(text)
+            raise CommandError(400, "bad-argument", f"{expected}{nearest}")
+        bound = f"at least {self.least}" if number < self.least else f"at most {MOST}"
+        raise CommandError(400, "bad-argument", f"{expected}, {bound}")
+
+    def _nearest(self, text: str) -> str:
+        meant: float = self.least
+        try:
+            meant = parse_count(text)
+        except UnitError:
+            plain = text.replace("_", "").replace(",", "").lstrip("+")
+            if not _MEANT.fullmatch(plain):
+                return f"; the least is {self.least}" if self.least else ""
+            meant = float(plain)
+        if not isfinite(meant):
+            return ""
+        return f"; did you mean {self.name}={min(max(int(meant), self.least), MOST)}?"
+
+
+@frozen
+class Choice:
+    """One of a few words, without regard to case."""
+
+    name: str
+    shown: str
+    choices: tuple[str, ...]
+    required: bool = False
+    positional: bool = True
+
+    def read(self, text: str) -> str:
+        """The word as it is spelled here."""
+        word = text.casefold()
+        if word in self.choices:
+            return word
+        expected = f"{self.name} {quoted(text)}: expected {' or '.join(self.choices)}"
+        raise CommandError(400, "bad-argument", f"{expected}{did_you_mean(text, self.choices)}")
+
+
+@frozen
+class Text:
+    """Any word of at most ``longest`` characters, none of them invisible; ``rest``: all words that follow as well."""
+
+    name: str
+    shown: str
+    required: bool = False
+    positional: bool = True
+    rest: bool = False
+    longest: int = 100
+
+    def read(self, text: str) -> str:
+        """The word."""
+        if text and text.isprintable() and len(text) <= self.longest:
+            return text
+        expected = f"1 to {self.longest} printable characters"
+        raise CommandError(400, "bad-argument", f"{self.name} {quoted(text)}: expected {expected}")
+
+
+def usage(command: str, parameters: Sequence[Parameter]) -> str:
+    """``streams [open|closed] [limit=N]``."""
+    words = (parameter.shown if parameter.required else f"[{parameter.shown}]" for parameter in parameters)
+    return " ".join((command, *words))
+
+
+def bind(command: str, parameters: Sequence[Parameter], words: Sequence[str]) -> Mapping[str, object]:
+    """The values of ``words`` by parameter name; those left out are not in it."""
+    named = {parameter.name: parameter for parameter in parameters}
+    given: dict[str, object] = {}
+    for at, word in enumerate(words):
+        name, equals, text = word.partition("=")
+        parameter: Parameter | None
+        if equals:
+            parameter = named.get(name.casefold())
+        else:
+            text = word
+            parameter = next((each for each in parameters if each.positional and each.name not in given), None)
+            if parameter is not None and isinstance(parameter, Text) and parameter.rest:
+                given[parameter.name] = parameter.read(" ".join(words[at:]))
+                break
+        if parameter is None:
+            raise _left_over(command, parameters, given, word)
+        if parameter.name in given:
+            raise _twice(parameter.name)
+        given[parameter.name] = parameter.read(text)
+    for parameter in parameters:
+        if parameter.required and parameter.name not in given:
+            wrong = f"{quoted(command)} needs {parameter.shown}; usage: {usage(command, parameters)}"
+            raise CommandError(400, "missing-argument", wrong)
+    return given
+
+
+def _left_over(command: str, parameters: Sequence[Parameter], given: Mapping[str, object], word: str) -> CommandError:
+    name, equals, _ = word.partition("=")
+    for parameter in parameters:
+        if not equals and isinstance(parameter, Choice) and word.casefold() in parameter.choices:
+            return _twice(parameter.name)
+    nearest = ""
+    if parameters:
+        nearest = did_you_mean(name, [f"{parameter.name}=" for parameter in parameters if parameter.name not in given])
+    nearest = nearest or f"; usage: {usage(command, parameters)}"
+    return CommandError(400, "unknown-argument", f"{quoted(word)} is nothing that {quoted(command)} takes{nearest}")
+
+
+def _twice(name: str) -> CommandError:
+    return CommandError(400, "duplicate-argument", f"{name} is given twice; give it once")

@@ -1,0 +1,253 @@
+"""The admin line protocol, incoming half: bytes in, requests and faults out; no clock, no socket.
+
+Rules:
+
+- Lines are cut from bytes, never from reads: however the network cuts the input, the same events come out, in order.
+- Nothing a peer sends raises. What is wrong with a line becomes a ``Fault`` in that line's place.
+- The caller pulls: ``receive`` stores a chunk, ``next_event`` works off one event at a time. So whoever cannot send
+  now stops pulling, and what is held is one chunk and one line.
+- Every bound has its reason: ``MAX_LINE`` keeps a peer that never ends its line at one kilobyte, and the same number
+  bounds a telnet subnegotiation that never ends.
+
+Telnet (RFC 854) is spoken only as far as refusing it: DO is answered WONT, WILL is answered DONT, everything else is
+dropped. Interrupt Process, which a real telnet sends for Ctrl-C together with DO TIMING-MARK, discards the line begun;
+without the WONT in answer such a client shows nothing more.
+
+Beware: 0xFF opens a telnet sequence, so invalid UTF-8 may look like one. An IAC that no telnet client sends (one not
+followed by a telnet command, or DONT and WONT for the options 10 and 13, which would be the end of a line that begins
+with a UTF-16 byte order mark) is taken as the data byte it is, and its line is refused as invalid UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from attrs import frozen
+
+from ctrlserver.errors import CommandError
+
+MAX_LINE: Final = 1024
+"""Bytes of a line without its end: the longest useful command is a tenth of it."""
+
+HTTP_VERBS: Final = frozenset(b"GET HEAD POST PUT DELETE OPTIONS TRACE CONNECT PATCH PRI".split())
+"""In upper case only, as HTTP sends them; PRI opens HTTP/2."""
+
+LF: Final = 0x0A
+CR: Final = 0x0D
+
+IAC: Final = 0xFF
+DONT: Final = 0xFE
+DO: Final = 0xFD
+WONT: Final = 0xFC
+WILL: Final = 0xFB
+SB: Final = 0xFA
+IP: Final = 0xF4
+SE: Final = 0xF0
+FIRST_COMMAND: Final = 0xEC
+"""The lowest byte that is a telnet command after IAC: the line mode's EOF."""
+
+_PLAIN = re.compile(rb"[^\n\xff]*")
+_BLANK = re.compile(r"[ \t]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+
+
+@frozen
+class Request:
+    """One line: its words without a last ``json``; whether that word was there; whether the line had its end."""
+
+    words: tuple[str, ...]
+    json: bool = False
+    ended: bool = True
+
+
+@frozen
+class Fault:
+    """A line that is no request. ``json``: its last word asked for that form; ``closes``: no further line follows."""
+
+    error: CommandError
+    json: bool = False
+    closes: bool = False
+
+
+@frozen
+class Answer:
+    """Bytes to send as they are: an answer to a telnet negotiation."""
+
+    octets: bytes
+
+
+Event = Request | Fault | Answer
+
+
+class Dialogue:
+    """What one peer says. ``receive`` chunks, ``finish`` at the end of input, and pull ``next_event`` until it is None.
+
+    After a fault that closes, everything else is dropped.
+    """
+
+    __slots__ = ("_at", "_closed", "_ended", "_held", "_line", "_skipped", "_swallows")
+
+    def __init__(self) -> None:
+        self._held = b""  # received and not yet looked at, from _at on
+        self._at = 0
+        self._line = bytearray()  # the line begun, telnet sequences taken out
+        self._swallows = False  # the rest of an over-long line is on its way
+        self._skipped = -1  # bytes of the subnegotiation under way, -1 without one
+        self._ended = False
+        self._closed = False
+
+    def receive(self, chunk: bytes) -> None:
+        """Store what one read brought."""
+        self._held = self._held[self._at :] + chunk
+        self._at = 0
+
+    def finish(self) -> None:
+        """Nothing more will come: a line begun counts as a line without its end."""
+        self._ended = True
+
+    def next_event(self) -> Event | None:
+        """The next event in order, or None until more is received."""
+        while not self._closed and self._at < len(self._held):
+            octet = self._held[self._at]
+            before = self._at
+            event: Event | None = None
+            if self._skipped >= 0:
+                event = self._skip()
+            elif octet == IAC:
+                event = self._negotiate()
+            elif octet == LF:
+                event = self._end_line()
+            else:
+                event = self._extend(_end_of_plain(self._held, self._at))
+            if event is not None:
+                return event
+            if self._at == before:
+                break  # a telnet sequence, not yet whole
+        return self._last_line() if self._ended and not self._closed else None
+
+    def _extend(self, end: int) -> Fault | None:
+        """Take the bytes up to ``end`` into the line."""
+        start, self._at = self._at, end
+        if self._swallows:
+            return None
+        line = self._line
+        line += self._held[start : min(end, start + MAX_LINE + 3)]
+        if len(line) <= MAX_LINE or (len(line) <= MAX_LINE + 2 and len(line.rstrip(b"\r\0")) <= MAX_LINE):
+            return None  # a CR, and a NUL after it, may still turn out to be the end
+        verb = _http_verb(line)
+        line.clear()
+        if verb:
+            return self._refuse_http(verb)
+        self._swallows = True
+        return Fault(CommandError(413, "line-too-long", f"a line may have {MAX_LINE} bytes; the rest of it is dropped"))
+
+    def _end_line(self) -> Request | Fault | None:
+        self._at += 1
+        if self._swallows:
+            self._swallows = False
+            return None
+        return self._read_line(ended=True)
+
+    def _last_line(self) -> Request | Fault | None:
+        """The line that ended with the input; whatever is still held is half a telnet sequence, so not one at all."""
+        if self._skipped < 0 and not self._swallows:
+            self._line += self._held[self._at :]
+        self._held, self._at = b"", 0
+        return self._read_line(ended=False)
+
+    def _read_line(self, *, ended: bool) -> Request | Fault | None:
+        line = bytes(self._line).replace(b"\r\0", b"\r").strip(b"\r")
+        self._line.clear()
+        verb = _http_verb(line)
+        if verb:
+            return self._refuse_http(verb)
+        json = line.lower().split()[-1:] == [b"json"]
+        try:
+            text = line.decode("utf-8").strip(" \t")
+        except UnicodeDecodeError as error:
+            wrong = f"byte {error.start + 1} of the line is 0x{line[error.start]:02X}; expected UTF-8"
+            return Fault(CommandError(400, "invalid-utf8", wrong), json)
+        if not text:
+            return None
+        control = _CONTROL.search(text)
+        if control:
+            wrong = f"the line holds the control character U+{ord(control[0]):04X}; expected printable text"
+            return Fault(CommandError(400, "control-character", wrong), json)
+        words = _BLANK.split(text)
+        json = words[-1].casefold() == "json"
+        if json and len(words) > 1:
+            words.pop()
+        return Request(tuple(words), json, ended)
+
+    def _refuse_http(self, verb: str) -> Fault:
+        self._closed = True
+        self._held = b""
+        wrong = f"{verb} is HTTP, and this port takes plain lines, such as: stats json"
+        return Fault(CommandError(400, "http-request", wrong), closes=True)
+
+    # Telnet
+
+    def _negotiate(self) -> Answer | Fault | None:
+        """Take the sequence that IAC opens; leave it where it is not yet whole."""
+        held, at = self._held, self._at
+        if at + 1 == len(held):
+            return None
+        command = held[at + 1]
+        if command < FIRST_COMMAND or command == IAC:
+            # No telnet command: the byte itself. IAC IAC is how telnet writes it.
+            self._at = at + 1 if command == IAC else at
+            return self._extend(self._at + 1)
+        if command in (DO, DONT, WILL, WONT):
+            return self._answer(command)
+        self._at = at + 2
+        if command == SB:
+            self._skipped = 0
+        elif command == IP:
+            self._line.clear()
+            self._swallows = False
+        return None
+
+    def _answer(self, command: int) -> Answer | Fault | None:
+        held, at = self._held, self._at
+        if at + 2 == len(held):
+            return None
+        option = held[at + 2]
+        if command in (DONT, WONT) and option in (LF, CR):
+            return self._extend(at + 2)
+        self._at = at + 3
+        if command == DO:
+            return Answer(bytes((IAC, WONT, option)))
+        return Answer(bytes((IAC, DONT, option))) if command == WILL else None
+
+    def _skip(self) -> Fault | None:
+        """Drop a subnegotiation up to its IAC SE, or give up on it as on a line that is too long."""
+        held, at = self._held, self._at
+        iac = held.find(IAC, at)
+        end = len(held) if iac < 0 else iac
+        self._skipped += end - at
+        if self._skipped > MAX_LINE:
+            self._at = max(at, end - (self._skipped - MAX_LINE))
+            self._skipped, self._swallows = -1, True
+            self._line.clear()
+            wrong = f"a telnet subnegotiation may have {MAX_LINE} bytes; the rest of the line is dropped"
+            return Fault(CommandError(413, "line-too-long", wrong))
+        self._at = end
+        if iac < 0 or iac + 1 == len(held):
+            return None
+        self._at = iac + 2
+        if held[iac + 1] == SE:
+            self._skipped = -1
+        else:
+            self._skipped += 2
+        return None
+
+
+def _end_of_plain(held: bytes, at: int) -> int:
+    match = _PLAIN.match(held, at)
+    return match.end() if match else at
+
+
+def _http_verb(line: bytes | bytearray) -> str:
+    verb = bytes(line[:16]).split(maxsplit=1)[:1]
+    return verb[0].decode("ascii") if verb and verb[0] in HTTP_VERBS else ""

@@ -1,0 +1,358 @@
+"""The Twisted shell around the dialogue: one connection of the admin port, and the factory that bounds how many.
+
+Rules:
+
+- Replies go out as they are made, in order. What the transport does not take is kept here and given on in slices, so
+  that a peer that reads is seen to make progress even within one long reply.
+- While more than ``Limits.unread_bytes`` are unread, no further line is carried out and nothing more is read; what one
+  read had brought stays in the dialogue.
+- One turn of the reactor carries out lines for ``Limits.turn_seconds`` at most: the data streams have their turn too.
+- The peer's end of input (``nc -N``, ``socat``) is no end of the connection: all that was received is answered first.
+- A close by us lingers where it can: the reply and our end of the stream go out, and until the peer's own end has come,
+  or ``Limits.linger_seconds`` have passed, its input is read and dropped. A socket closed with input unread would reset
+  the connection, and the peer might lose the reply.
+
+Beware: Twisted pauses a producer past 64 KiB and resumes it once its buffer is empty; below that it tells nothing, so
+whether a small reply is still unread is asked of the reactor.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final, cast
+
+from attrs import frozen
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorFDSet,
+    IReactorTime,
+    ISSLTransport,
+    ISystemHandle,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ctrlserver.admin.commands import carry_out
+from ctrlserver.admin.desk import Desk
+from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Request
+from ctrlserver.admin.replies import encode_error, encode_reply
+from ctrlserver.errors import CommandError
+
+SLICE: Final = 16 * 1024
+"""Bytes given to the transport at once from what is kept."""
+
+IN_TRANSPORT: Final = 64 * 1024 + SLICE
+"""Bytes that a transport which has paused us may hold: its own mark, and the slice that went past it."""
+
+_EARLY: Final = 0.001
+"""Seconds by which a timer may come early, through rounding."""
+
+
+@frozen
+class Limits:
+    """The bounds of a factory's connections, and the reason of each.
+
+    ``connections``: beyond what people and monitors need, and few enough that all of them stalled cost little memory.
+    ``unread_bytes``: several replies of any usual size. ``stall_seconds``: a peer with that much unread for so long is
+    gone. ``idle_seconds``: as long as a person looks at a reply. ``turn_seconds``: what a data stream's kernel buffer
+    bridges. ``linger_seconds``: several round trips around the world.
+    """
+
+    connections: int = 64
+    unread_bytes: int = 256 * 1024
+    stall_seconds: float = 30.0
+    idle_seconds: float = 300.0
+    turn_seconds: float = 0.005
+    linger_seconds: float = 2.0
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class AdminConnection(Protocol):
+    """One peer of the admin port."""
+
+    log = Logger()
+
+    def __init__(self, factory: AdminFactory) -> None:
+        self._factory = factory
+        self._desk = factory.desk
+        self._limits = factory.limits
+        self._reactor = factory.reactor
+        self._dialogue = Dialogue()
+        self._kept = bytearray()  # output that the transport has not been given yet
+        self._paused = False  # the transport has enough
+        self._reading = True
+        self._input_ended = False
+        self._closing = False  # no further line is carried out
+        self._hung_up = False  # the transport has all output, and the order to end
+        self._output_ended = False  # the peer has been sent all output and its end
+        self._progress = 0.0  # when lines were carried out last, or while output waits, when some of it went
+        self._timer: IDelayedCall | None = None
+        self._turn: IDelayedCall | None = None
+
+    # What the transport tells
+
+    def connectionMade(self) -> None:
+        """Register, and turn the peer away where there are too many."""
+        transport = self._transport()
+        self._progress = self._reactor.seconds()
+        self._timer = self._reactor.callLater(min(self._limits.stall_seconds, self._limits.idle_seconds), self._look)
+        if ITCPTransport.providedBy(transport) and isinstance(transport.getHost(), IPv4Address | IPv6Address):
+            transport.setTcpNoDelay(True)
+            _take_urgent_data_in_line(transport)
+        transport.registerProducer(self, True)
+        if not self._factory.admit(self):
+            wrong = f"{self._limits.connections} connections are open, which is the most; try again later"
+            self._send(encode_error(CommandError(503, "too-many-connections", wrong), json=False))
+            self._close()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Carry out what has become whole."""
+        if self._closing:
+            return
+        self._dialogue.receive(data)
+        if self._turn is None:
+            self._carry_on()
+
+    def readConnectionLost(self) -> None:
+        """The peer sends no more: answer what has been received, then close."""
+        self._input_ended = True
+        self._dialogue.finish()
+        if self._hung_up:
+            self._transport().loseConnection()
+        elif not self._closing and self._turn is None:
+            self._carry_on()
+
+    def writeConnectionLost(self) -> None:
+        """All output and its end are on their way; now the peer's end is awaited."""
+        self._output_ended = True
+        self._advance()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Let go of everything."""
+        del reason
+        self._closing = self._hung_up = True
+        self._kept.clear()
+        for call in (self._timer, self._turn):
+            if call is not None and call.active():
+                call.cancel()
+        self._timer = self._turn = None
+        self._factory.forget(self)
+
+    def pauseProducing(self) -> None:
+        """The transport has enough: from now on the peer has to read."""
+        if not self._paused:
+            self._paused = True
+            self._advance()
+
+    def resumeProducing(self) -> None:
+        """The transport has nothing left."""
+        self._paused = False
+        self._advance()
+        self._flush()
+        if self._closing:
+            self._hang_up()
+        elif self._turn is None:
+            self._carry_on()
+
+    def stopProducing(self) -> None:
+        """The connection is lost; ``connectionLost`` follows."""
+        self._kept.clear()
+
+    # Lines
+
+    def _carry_on(self) -> None:
+        """Carry out what has been received, as far as the peer reads and this turn lasts."""
+        self._turn = None
+        if not self._paused:
+            self._advance()
+        ends = self._reactor.seconds() + self._limits.turn_seconds
+        while not self._closing:
+            if self._paused and len(self._kept) + IN_TRANSPORT > self._limits.unread_bytes:
+                self._stop_reading()
+                return
+            event = self._dialogue.next_event()
+            if event is None:
+                if self._input_ended:
+                    self._close()
+                else:
+                    self._read_on()
+                return
+            self._take(event)
+            if self._reactor.seconds() >= ends and not self._closing:
+                self._stop_reading()
+                self._turn = self._reactor.callLater(0, self._carry_on)
+                return
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Answer):
+            self._send(event.octets)
+        elif isinstance(event, Request):
+            self._answer(event)
+        else:
+            self._send(encode_error(event.error, json=event.json))
+            if event.closes:
+                self._close()
+
+    def _answer(self, request: Request) -> None:
+        closes = False
+        try:
+            command, reply = carry_out(request, self._desk)
+            octets = encode_reply(command, reply, json=request.json)
+            closes = reply.closes
+        except CommandError as error:
+            octets = encode_error(error, json=request.json)
+        except Exception:
+            self.log.failure("admin command {command!r} failed", command=request.words[0])
+            wrong = f'"{request.words[0].casefold()}" failed; the log of the server says why'
+            octets = encode_error(CommandError(500, "internal", wrong), json=request.json)
+        self._send(octets)
+        if closes:
+            self._close()
+
+    # Output
+
+    def _send(self, octets: bytes) -> None:
+        if not self._paused and not self._kept and len(octets) <= SLICE:
+            self._transport().write(octets)
+        else:
+            self._kept += octets
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._kept and not self._paused:
+            octets = bytes(self._kept[:SLICE])
+            del self._kept[:SLICE]
+            self._transport().write(octets)
+
+    def _is_unread(self) -> bool:
+        """Some output has not been taken by the system yet."""
+        if self._paused or self._kept:
+            return True
+        return IReactorFDSet.providedBy(self._reactor) and self._transport() in self._reactor.getWriters()
+
+    def _stop_reading(self) -> None:
+        if self._reading and not self._input_ended:
+            self._reading = False
+            self._transport().pauseProducing()
+
+    def _read_on(self) -> None:
+        if not self._reading and not self._input_ended:
+            self._reading = True
+            self._transport().resumeProducing()
+
+    # The end
+
+    def _close(self) -> None:
+        """Carry out nothing more; send what is left, then end."""
+        self._closing = True
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """End the output, once the transport has all of it."""
+        if self._kept or self._hung_up:
+            return
+        self._hung_up = True
+        self._advance()
+        transport = self._transport()
+        transport.unregisterProducer()
+        if self._input_ended or not _can_half_close(transport) or not self._factory.may_linger(self):
+            transport.loseConnection()
+        else:
+            self._read_on()
+            transport.loseWriteConnection()
+
+    def close(self) -> None:
+        """The server ends: what the transport has goes out, nothing more is made."""
+        self._closing = True
+        self._kept.clear()
+        if not self._hung_up:
+            self._hung_up = True
+            self._transport().unregisterProducer()
+        self._transport().loseConnection()
+
+    # Time
+
+    def _advance(self) -> None:
+        """Something went on: patience begins anew."""
+        now = self._progress = self._reactor.seconds()
+        soonest = now + (self._limits.linger_seconds if self._output_ended else self._limits.stall_seconds)
+        if self._timer is not None and self._timer.active() and self._timer.getTime() > soonest:
+            self._timer.reset(soonest - now)
+
+    def _look(self) -> None:
+        """Nothing may have gone on for too long."""
+        if self._output_ended:
+            patience = self._limits.linger_seconds
+        elif self._closing or self._is_unread():
+            patience = self._limits.stall_seconds
+        else:
+            patience = self._limits.idle_seconds
+        left = self._progress + patience - self._reactor.seconds()
+        if left > _EARLY:
+            self._timer = self._reactor.callLater(left, self._look)
+        elif self._output_ended:
+            self._transport().loseConnection()  # what the system still has to send is sent
+        elif self._closing or self._is_unread():
+            self._transport().abortConnection()
+        else:
+            self._timer = self._reactor.callLater(self._limits.stall_seconds, self._look)
+            self._close()
+
+    def _transport(self) -> Any:
+        return cast(Any, self.transport)
+
+
+class AdminFactory(Factory):
+    """Makes the connections of one or more admin ports; the bounds hold for all of them together."""
+
+    noisy = False
+
+    def __init__(self, desk: Desk, reactor: IReactorTime, *, limits: Limits | None = None) -> None:
+        self.desk = desk
+        self.reactor = reactor
+        self.limits = limits or Limits()
+        self._open: set[AdminConnection] = set()
+        self._refused: set[AdminConnection] = set()
+
+    def buildProtocol(self, addr: IAddress | None) -> AdminConnection:
+        """A connection; whether it is one too many is seen when it is made."""
+        del addr
+        return AdminConnection(self)
+
+    def admit(self, connection: AdminConnection) -> bool:
+        """Count a new connection; False where it is one too many."""
+        admitted = len(self._open) < self.limits.connections
+        (self._open if admitted else self._refused).add(connection)
+        return admitted
+
+    def may_linger(self, connection: AdminConnection) -> bool:
+        """Those turned away may not linger in any number."""
+        return connection in self._open or len(self._refused) <= self.limits.connections
+
+    def forget(self, connection: AdminConnection) -> None:
+        """A connection is gone."""
+        self._open.discard(connection)
+        self._refused.discard(connection)
+
+    def close(self) -> None:
+        """End all connections."""
+        for connection in [*self._open, *self._refused]:
+            connection.close()
+
+
+def _can_half_close(transport: object) -> bool:
+    return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(transport)
+
+
+def _take_urgent_data_in_line(transport: object) -> None:
+    """Telnet's Synch sends its last byte as urgent data: left out of the line, half a sequence would stay in it."""
+    if ISystemHandle.providedBy(transport):
+        cast(socket.socket, transport.getHandle()).setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)

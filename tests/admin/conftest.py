@@ -1,0 +1,146 @@
+"""A real book on a clock of its own, a desk over it, and a connection that talks to a transport in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attrs import define, field
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from ctrlserver.admin.desk import Desk
+from ctrlserver.admin.protocol import AdminConnection, AdminFactory, Limits
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin, StreamCounters
+
+MARK = 64 * 1024
+
+
+class SlowTransport(StringTransport):
+    """A transport whose peer reads when it is told to; pauses and resumes its producer as Twisted's own do."""
+
+    def __init__(self) -> None:
+        super().__init__(peerAddress=IPv4Address("TCP", "127.0.0.1", 5555))  # type: ignore[no-untyped-call]
+        self.unread = 0
+        self.producer_paused = False
+        self.stuck = False
+
+    def write(self, data: bytes) -> None:
+        super().write(data)  # type: ignore[no-untyped-call]
+        if not self.stuck:
+            return
+        self.unread += len(data)
+        if self.unread > MARK and self.producer is not None:
+            self.producer_paused = True
+            self.producer.pauseProducing()
+
+    @property
+    def is_open(self) -> bool:
+        return not self.disconnecting
+
+    @property
+    def is_aborted(self) -> bool:
+        return self.disconnected
+
+    @property
+    def sent(self) -> bytes:
+        return bytes(self.value())  # type: ignore[no-untyped-call]
+
+    def drain(self) -> None:
+        """The peer reads all that the transport holds."""
+        self.unread = 0
+        if self.producer_paused and self.producer is not None:
+            self.producer_paused = False
+            self.producer.resumeProducing()
+
+
+@define
+class Peer:
+    """One connected peer: says bytes, sees bytes."""
+
+    connection: AdminConnection
+    transport: SlowTransport
+
+    def says(self, octets: bytes) -> bytes:
+        """What is answered to these bytes at once."""
+        before = len(self.transport.sent)
+        self.connection.dataReceived(octets)
+        return self.transport.sent[before:]
+
+    def asks(self, line: str) -> list[str]:
+        """The lines of the reply to one line."""
+        return self.says(f"{line}\r\n".encode()).decode().removesuffix("\r\n").split("\r\n")
+
+    def asks_json(self, line: str) -> Any:
+        """The JSON reply to one line, which must be one line."""
+        octets = self.says(f"{line} json\r\n".encode())
+        assert octets.count(b"\n") == 1
+        assert octets.endswith(b"\r\n")
+        return json.loads(octets)
+
+    def ends(self) -> None:
+        self.connection.readConnectionLost()
+
+
+@define
+class Server:
+    """The parts around a connection."""
+
+    clock: Clock = field(factory=Clock)
+    kicked: list[int] = field(factory=list)
+    book: Book = field(init=False)
+    desk: Desk = field(init=False)
+    factory: AdminFactory = field(init=False)
+    origin: Origin = field(factory=lambda: Origin("data", "tcp", "fixed:1024", "sink", 1024))
+
+    def __attrs_post_init__(self) -> None:
+        self.book = Book(version="1.2.3", now=self.clock.seconds(), wall=1_700_000_000.0)
+        self.desk = Desk(self.book, "1.2.3", self.clock.seconds, self._kick)
+        self.factory = AdminFactory(self.desk, self.clock)
+
+    def _kick(self, number: int) -> bool:
+        stream = self.book.counters.open.get(number)
+        if stream is None:
+            return False
+        self.kicked.append(number)
+        self.book.stream_closed(stream, "kicked", 0, self.clock.seconds())
+        return True
+
+    def bounded(self, **limits: Any) -> None:
+        self.factory = AdminFactory(self.desk, self.clock, limits=Limits(**limits))
+
+    def connect(self) -> Peer:
+        connection = self.factory.buildProtocol(None)
+        transport = SlowTransport()
+        connection.makeConnection(transport)  # type: ignore[no-untyped-call]
+        return Peer(connection, transport)
+
+    def stream(self, packets: int = 0, peer: str = "10.0.0.1:4000", *, open: bool = False) -> StreamCounters:
+        """A stream that brought packets of 1 KiB in one second."""
+        now = self.clock.seconds()
+        stream = self.book.stream_opened(self.origin, peer, now)
+        if packets:
+            self.book.first_data(stream, now)
+            stream.packets, stream.bytes, stream.last = packets, packets * 1024, now + 1.0
+        if not open:
+            self.book.stream_closed(stream, "eof", 0, now + 1.0)
+        return stream
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def peer(server: Server) -> Peer:
+    return server.connect()
+
+
+@pytest.fixture
+def asks(peer: Peer) -> Callable[[str], list[str]]:
+    return peer.asks

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ctrlserver.admin.dialogue import HTTP_VERBS, MAX_LINE, Answer, Dialogue, Event, Fault, Request
+
+
+def events_of(chunks: Sequence[bytes], *, finished: bool = False) -> list[Event]:
+    dialogue = Dialogue()
+    events: list[Event] = []
+    for chunk in chunks:
+        dialogue.receive(chunk)
+        while (event := dialogue.next_event()) is not None:
+            events.append(event)
+    if finished:
+        dialogue.finish()
+        while (event := dialogue.next_event()) is not None:
+            events.append(event)
+    return events
+
+
+def summary(events: Sequence[Event]) -> list[object]:
+    """Faults compare by their error's identity; here by its words."""
+    return [
+        (event.error.code, event.error.id, event.error.message, event.json, event.closes)
+        if isinstance(event, Fault)
+        else event
+        for event in events
+    ]
+
+
+def fault_of(octets: bytes, *, finished: bool = False) -> Fault:
+    (event,) = events_of([octets], finished=finished)
+    assert isinstance(event, Fault)
+    return event
+
+
+# Lines
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r\0\n", b"\r\r\n"])
+def test_a_line_ends_with_lf_or_crlf_also_as_telnet_writes_it(end: bytes) -> None:
+    assert [Request(("stats", "pack"))] == events_of([b"stats pack" + end])
+
+
+@pytest.mark.parametrize("octets", [b"\n", b"\r\n", b"  \t\r\n", b"\n\n\r\n"])
+def test_an_empty_line_says_nothing(octets: bytes) -> None:
+    assert [] == events_of([octets], finished=True)
+
+
+def test_words_are_parted_by_blanks_and_tabs() -> None:
+    assert [Request(("run", "start", "é"))] == events_of(["  run \t start  é \n".encode()])
+
+
+def test_a_no_break_space_is_part_of_a_word() -> None:
+    assert [Request(("a\u00a0b",))] == events_of(["a\u00a0b\n".encode()])
+
+
+def test_the_last_word_json_is_the_form() -> None:
+    lines = b"stats json\nstats JSON\njson stats\njson\n"
+    expected = [
+        Request(("stats",), json=True),
+        Request(("stats",), json=True),
+        Request(("json", "stats")),
+        Request(("json",), json=True),
+    ]
+    assert expected == events_of([lines])
+
+
+def test_a_last_line_without_its_end_is_marked() -> None:
+    assert [Request(("a",)), Request(("stats",), json=True, ended=False)] == events_of(
+        [b"a\nstats json"], finished=True
+    )
+
+
+def test_nothing_is_said_of_a_line_begun_before_the_end() -> None:
+    assert [] == events_of([b"stats"])
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r\0\n"])
+def test_a_line_of_the_longest_length_is_taken(end: bytes) -> None:
+    assert [Request(("x" * MAX_LINE,)), Request(("ping",))] == events_of([b"x" * MAX_LINE + end + b"ping\n"])
+
+
+def test_a_line_of_one_byte_more_is_refused_once_and_its_rest_is_dropped() -> None:
+    events = events_of([b"x" * (MAX_LINE + 1), b"y" * 5000, b"json\nping\n"])
+    assert 2 == len(events)
+    assert isinstance(events[0], Fault)
+    assert (413, "line-too-long") == (events[0].error.code, events[0].error.id)
+    assert "1024" in events[0].error.message
+    assert Request(("ping",)) == events[1]
+
+
+def test_what_is_held_of_an_endless_line_is_bounded() -> None:
+    dialogue = Dialogue()
+    for _ in range(100):
+        dialogue.receive(b"x" * 65536)
+        while dialogue.next_event() is not None:
+            pass
+        assert len(dialogue._line) + len(dialogue._held) - dialogue._at <= MAX_LINE + 2
+
+
+def test_blank_padding_does_not_excuse_a_long_line() -> None:
+    assert 413 == fault_of(b" " * (MAX_LINE + 1)).error.code
+    assert 413 == fault_of(b"\r\0" * MAX_LINE).error.code
+
+
+@pytest.mark.parametrize(
+    "octets", [b"st\xc3\x28ts\n", b"\xc3\n", b"\x80\n", b"stats \xff\n", b"\xff\xfe\n", b"\xff\xff\n"]
+)
+def test_invalid_utf8_is_a_fault_of_its_line_only(octets: bytes) -> None:
+    fault, request = events_of([octets + b"ping\n"])
+    assert isinstance(fault, Fault)
+    assert (400, "invalid-utf8", False) == (fault.error.code, fault.error.id, fault.closes)
+    assert Request(("ping",)) == request
+
+
+@pytest.mark.parametrize("octets", [b"\xff", b"\xff\xfd", b"stats \xff\xfa"[:-1]])
+def test_half_a_telnet_sequence_at_the_end_is_invalid_utf8(octets: bytes) -> None:
+    assert "invalid-utf8" == fault_of(octets, finished=True).error.id
+
+
+def test_a_fault_knows_whether_its_line_asked_for_json() -> None:
+    assert fault_of(b"st\x80ts json\n").json
+    assert fault_of(b"st\x01ts JSON\r\n").json
+    assert not fault_of(b"json st\x80ts\n").json
+
+
+@pytest.mark.parametrize("octet", [0x00, 0x01, 0x07, 0x0B, 0x1B, 0x7F])
+def test_a_control_character_is_a_fault(octet: int) -> None:
+    error = fault_of(b"sta" + bytes((octet,)) + b"ts\n").error
+    assert (400, "control-character") == (error.code, error.id)
+    assert f"U+{octet:04X}" in error.message
+
+
+def test_a_cr_inside_a_line_is_a_fault() -> None:
+    assert "control-character" == fault_of(b"stats\rping\n").error.id
+
+
+@pytest.mark.parametrize("verb", sorted(HTTP_VERBS))
+def test_an_http_request_is_refused_and_nothing_after_it_is_read(verb: bytes) -> None:
+    fault = fault_of(verb + b" / HTTP/1.1\r\nHost: stats\r\n\r\nstats\n")
+    assert (400, "http-request", True) == (fault.error.code, fault.error.id, fault.closes)
+
+
+def test_an_http_request_line_beyond_the_longest_is_http_first() -> None:
+    fault = fault_of(b"GET /" + b"x" * 3000)
+    assert ("http-request", True) == (fault.error.id, fault.closes)
+
+
+@pytest.mark.parametrize("line", ["get stats", "GETTING", "stats GET"])
+def test_what_only_resembles_an_http_verb_is_a_line(line: str) -> None:
+    assert [Request(tuple(line.split()))] == events_of([line.encode() + b"\n"])
+
+
+# Telnet
+
+
+def test_every_option_is_refused() -> None:
+    options = (0, 1, 3, 6, 24, 31, 255)
+    answers = events_of([bytes((0xFF, command, option)) for option in options for command in (0xFD, 0xFB)])
+    expected = [Answer(bytes((0xFF, command, option))) for option in options for command in (0xFC, 0xFE)]
+    assert expected == answers
+
+
+def test_dont_and_wont_need_no_answer() -> None:
+    assert [Request(("ping",))] == events_of([b"\xff\xfe\x01pi\xff\xfc\x03ng\n"])
+
+
+def test_ctrl_c_of_a_real_telnet_discards_the_line_begun_and_is_answered() -> None:
+    assert [Answer(b"\xff\xfc\x06"), Request(("ping",))] == events_of([b"garb\xff\xf4\xff\xfd\x06ping\r\n"])
+
+
+def test_ctrl_c_ends_the_swallowing_of_a_long_line() -> None:
+    fault, request = events_of([b"x" * 2000 + b"\xff\xf4" + b"ping\n"])
+    assert isinstance(fault, Fault)
+    assert Request(("ping",)) == request
+
+
+@pytest.mark.parametrize("command", [0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF2, 0xF3, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9])
+def test_other_telnet_commands_are_dropped(command: int) -> None:
+    assert [Request(("ping",))] == events_of([b"pi\xff" + bytes((command,)) + b"ng\n"])
+
+
+def test_a_subnegotiation_is_dropped_whatever_it_holds() -> None:
+    assert [Request(("ping",))] == events_of([b"pi\xff\xfa\x18\x00a\nb\xff\xff\xff\xfdc\xff\xf0ng\n"])
+
+
+@pytest.mark.parametrize("filling", [b"x", b"\xff\xff", b"\xff\xfdx"])
+def test_a_subnegotiation_without_end_is_given_up_as_a_line_too_long(filling: bytes) -> None:
+    events = events_of([b"\xff\xfa" + filling * 2000 + b"\nping\n"])
+    fault, request = (event for event in events if not isinstance(event, Answer))
+    assert isinstance(fault, Fault)
+    assert 413 == fault.error.code
+    assert Request(("ping",)) == request
+
+
+# Cuts
+
+LINES = [b"stats", b" ", b" json", b"ping\n", b"run start x\r\n", b"\n", b"\r\n", b"\r", b"\0", b"\r\0", b"GET / H\r\n"]
+TELNET = [b"\xff", b"\xff\xff", b"\xff\xf4", b"\xff\xfd\x06", b"\xff\xfb\x01", b"\xff\xfe", b"\xff\xfc\n", b"\xff\xfa"]
+TELNET += [b"\xff\xf0", b"\xff\xfa\x18\x01\xff\xf0"]
+LONG = [b"\xc3\xa9", b"\xc3", b"x" * 1023, b"x" * 1024, b"y" * 1500]
+PIECES = st.one_of(st.sampled_from(LINES + TELNET + LONG), st.binary(max_size=5))
+
+
+@given(st.lists(PIECES, max_size=30).map(b"".join), st.data())
+@example(b"\xff\xfa" + b"\xff\xff" * 600 + b"x\n", None)
+@example(b"x" * 1024 + b"\r\0\r\nping\n", None)
+def test_where_the_network_cuts_the_input_never_matters(octets: bytes, data: st.DataObject | None) -> None:
+    whole = summary(events_of([octets], finished=True))
+    bytewise = summary(events_of([octets[at : at + 1] for at in range(len(octets))], finished=True))
+    assert whole == bytewise
+    if data is not None:
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(octets)), max_size=5)))
+        chunks = [octets[start:end] for start, end in zip([0, *cuts], [*cuts, len(octets)], strict=True)]
+        assert whole == summary(events_of(chunks, finished=True))
+
+
+WORD = st.text(
+    st.characters(min_codepoint=33, max_codepoint=0x24F, exclude_categories=("Cc", "Zs")), min_size=1, max_size=9
+)
+
+
+@given(st.lists(st.lists(WORD, min_size=1, max_size=4), max_size=8))
+def test_n_lines_are_n_requests_in_order(lines: list[list[str]]) -> None:
+    lines = [["do", *words, "."] for words in lines]
+    octets = "".join(" ".join(words) + "\r\n" for words in lines).encode()
+    assert [Request(tuple(words)) for words in lines] == events_of([octets])
+
+
+def test_a_large_chunk_is_worked_off_in_linear_time() -> None:
+    lines = events_of([b"ping\n" * 13_000])
+    assert 13_000 == len(lines)
+    answers = events_of([b"\xff\xfd\x01" * 20_000])
+    assert 20_000 == len(answers)

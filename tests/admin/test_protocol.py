@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, IReactorTime
+from twisted.internet.testing import StringTransport
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface.verify import verifyObject
+
+from ctrlserver.admin.protocol import IN_TRANSPORT, SLICE, Limits
+from tests.admin.conftest import Peer, Server
+
+LIMITS = Limits()
+
+
+@pytest.fixture
+def logged() -> Iterator[list[LogEvent]]:
+    events: list[LogEvent] = []
+    observer = cast(ILogObserver, events.append)
+    globalLogPublisher.addObserver(observer)
+    yield events
+    globalLogPublisher.removeObserver(observer)
+
+
+def stuck(peer: Peer) -> Peer:
+    """From now on this peer reads nothing."""
+    peer.transport.stuck = True
+    return peer
+
+
+def test_the_connection_is_what_twisted_asks_for(server: Server, peer: Peer) -> None:
+    assert verifyObject(IHalfCloseableProtocol, peer.connection)
+    assert verifyObject(IPushProducer, peer.connection)
+    assert verifyObject(IReactorTime, server.clock)
+    assert isinstance(peer.transport, StringTransport)
+    assert peer.transport.producer is peer.connection
+    assert peer.transport.streaming
+
+
+def test_n_lines_in_one_read_are_n_replies_in_order(peer: Peer) -> None:
+    assert b"OK pong\r\nERR 404 " == peer.says(b"ping\nx\nping\r\nunrename y\nping")[:17]
+    assert 4 == peer.transport.sent.count(b"\r\n")
+    assert b"OK pong\r\n" == peer.says(b"\n")
+
+
+def test_telnet_answers_keep_their_place_among_the_replies(peer: Peer) -> None:
+    assert b"OK pong\r\n\xff\xfc\x06OK pong\r\n" == peer.says(b"ping\nxx\xff\xf4\xff\xfd\x06ping\n")
+
+
+def test_a_fault_in_a_line_leaves_the_connection_open(peer: Peer) -> None:
+    answer = peer.says(b"\x80\n" + b"x" * 3000 + b"\nping\n")
+    assert [b"ERR 400", b"ERR 413", b"OK pong"] == [line[:7] for line in answer.splitlines()]
+    assert peer.transport.is_open
+
+
+def test_an_http_request_is_answered_once_and_closed(peer: Peer) -> None:
+    answer = peer.says(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"ERR 400 http-request ")
+    assert 1 == answer.count(b"\n")
+    assert peer.transport.disconnecting
+    assert b"" == peer.says(b"ping\n")
+
+
+def test_the_end_of_input_is_answered_flushed_and_closed(peer: Peer) -> None:
+    peer.says(b"ping\nping json")
+    peer.ends()
+    assert b'OK pong\r\n{"ok":true,"command":"ping","data":{"ping":"pong"}}\r\n' == peer.transport.sent
+    assert peer.transport.disconnecting
+    assert peer.transport.producer is None
+
+
+def test_an_end_without_any_input_closes(peer: Peer) -> None:
+    peer.ends()
+    assert b"" == peer.transport.sent
+    assert peer.transport.disconnecting
+
+
+def test_an_error_inside_a_command_is_500_logged_once_and_survived(
+    server: Server, peer: Peer, logged: list[LogEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> None:
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr(type(server.book), "stats", breaks)
+    assert ['ERR 500 internal "stats" failed; the log of the server says why'] == peer.asks("stats")
+    assert 1 == len(logged)
+    assert "boom" in logged[0]["log_failure"].getTraceback()
+    assert {"code": 500, "id": "internal"}.items() <= peer.asks_json("stats")["error"].items()
+    assert ["OK pong"] == peer.asks("ping")
+
+
+# A peer that does not read
+
+
+def test_past_the_bound_no_line_is_carried_out_and_nothing_is_read(peer: Peer) -> None:
+    stuck(peer)
+    reply = len(peer.says(b"stats\n"))
+    for _ in range(2000):
+        peer.says(b"stats\n")
+    made = len(peer.transport.sent) + len(peer.connection._kept)
+    assert LIMITS.unread_bytes - IN_TRANSPORT <= made <= LIMITS.unread_bytes + reply
+    assert len(peer.transport.sent) <= IN_TRANSPORT + reply
+    assert "paused" == peer.transport.producerState
+
+
+def test_all_replies_arrive_once_the_peer_reads(peer: Peer) -> None:
+    stuck(peer)
+    peer.says(b"stats\n" * 1000 + b"quit\n")
+    while peer.transport.producer_paused:
+        peer.transport.drain()
+    lines = peer.transport.sent.split(b"\r\n")
+    assert 1000 == sum(line.startswith(b"OK 3") for line in lines)
+    assert [b"OK bye", b""] == lines[-2:]
+    assert peer.transport.disconnecting
+
+
+def test_reading_goes_on_once_the_peer_reads(peer: Peer) -> None:
+    stuck(peer)
+    peer.says(b"stats\n" * 1000)
+    assert "paused" == peer.transport.producerState
+    while peer.transport.producer_paused:
+        peer.transport.drain()
+    assert "producing" == peer.transport.producerState
+
+
+def test_the_end_of_input_waits_for_the_peer_to_read(peer: Peer) -> None:
+    stuck(peer)
+    peer.says(b"help\n" * 200)
+    peer.ends()
+    assert peer.transport.is_open
+    while peer.transport.producer_paused:
+        peer.transport.drain()
+    assert peer.transport.disconnecting
+    assert 200 == peer.transport.sent.count(b"\r\nOK 16\r\n")
+
+
+def test_one_long_reply_is_given_on_in_slices(server: Server, peer: Peer) -> None:
+    stuck(peer)
+    for _ in range(1000):
+        server.stream(1)
+    peer.says(b"streams limit=1000 json\n")
+    drains = 0
+    while peer.transport.producer_paused:
+        drains += 1
+        peer.transport.drain()
+    assert drains >= len(peer.transport.sent) // (IN_TRANSPORT + SLICE) > 1
+    assert peer.transport.sent.endswith(b'"total":1000}\r\n')
+
+
+def test_a_peer_stalled_with_unread_output_is_aborted(server: Server, peer: Peer) -> None:
+    stuck(peer)
+    peer.says(b"stats\n" * 200)
+    server.clock.advance(29.9)
+    assert not peer.transport.is_aborted
+    server.clock.advance(0.2)
+    assert peer.transport.is_aborted
+
+
+def test_a_peer_that_stalls_after_many_turns_is_aborted_as_soon(server: Server) -> None:
+    server.bounded(turn_seconds=-1.0)
+    peer = stuck(server.connect())
+    peer.says(b"stats\n" * 500)
+    server.clock.advance(31)
+    for _ in range(500):
+        server.clock.advance(0)
+    assert peer.transport.producer_paused
+    assert not peer.transport.is_aborted
+    server.clock.advance(30.1)
+    assert peer.transport.is_aborted
+
+
+def test_input_does_not_excuse_a_stalled_peer(server: Server, peer: Peer) -> None:
+    stuck(peer)
+    peer.says(b"stats\n" * 150)
+    assert peer.transport.producer_paused
+    for _ in range(10):
+        server.clock.advance(3.1)
+        peer.says(b"ping\n")
+    assert peer.transport.is_aborted
+
+
+def test_a_slow_peer_that_makes_progress_is_not_aborted(server: Server, peer: Peer) -> None:
+    stuck(peer)
+    for _ in range(1000):
+        server.stream(1)
+    peer.says(b"streams limit=1000 json\n")
+    while peer.transport.producer_paused:
+        server.clock.advance(29)
+        peer.transport.drain()
+    assert server.clock.seconds() > 60
+    assert not peer.transport.is_aborted
+
+
+def test_a_peer_that_never_reads_its_last_reply_is_aborted(server: Server, peer: Peer) -> None:
+    stuck(peer)
+    peer.says(b"help\n" * 200)
+    peer.ends()
+    server.clock.advance(30.1)
+    assert peer.transport.is_aborted
+
+
+# Time
+
+
+def test_an_idle_connection_is_closed(server: Server, peer: Peer) -> None:
+    for _ in range(29):
+        server.clock.advance(10)
+    assert peer.transport.is_open
+    server.clock.advance(10)
+    assert peer.transport.disconnecting
+    assert not peer.transport.is_aborted
+
+
+def test_input_keeps_a_connection(server: Server, peer: Peer) -> None:
+    for _ in range(10):
+        server.clock.advance(299)
+        peer.says(b"\n")
+    assert peer.transport.is_open
+
+
+def test_a_turn_ends_after_its_time_and_the_rest_follows_in_order(server: Server) -> None:
+    server.bounded(turn_seconds=-1.0)
+    peer = server.connect()
+    assert b"OK pong\r\n" == peer.says(b"ping\n" * 3 + b"qui")
+    assert "paused" == peer.transport.producerState
+    peer.says(b"t")
+    peer.ends()
+    for _ in range(4):
+        server.clock.advance(0)
+    assert b"OK pong\r\n" * 3 + b"OK bye\r\n" == peer.transport.sent
+    assert peer.transport.disconnecting
+
+
+# How many
+
+
+def test_the_sixty_fifth_connection_is_turned_away(server: Server) -> None:
+    peers = [server.connect() for _ in range(64)]
+    late = server.connect()
+    assert late.transport.sent.startswith(b"ERR 503 too-many-connections ")
+    assert late.transport.disconnecting
+    assert b"" == late.says(b"ping\n")
+    late.connection.connectionLost()
+    assert server.connect().transport.disconnecting
+    peers[7].connection.connectionLost()
+    assert ["OK pong"] == server.connect().asks("ping")
+    assert ["OK pong"] == peers[0].asks("ping")
+
+
+def test_a_lost_connection_leaves_nothing_behind(server: Server) -> None:
+    server.bounded(turn_seconds=-1.0)
+    peer = server.connect()
+    peer.says(b"ping\nping\nping\n")
+    peer.connection.stopProducing()
+    peer.connection.connectionLost()
+    assert [] == server.clock.getDelayedCalls()
+    server.factory.close()
+    assert b"OK pong\r\n" == peer.transport.sent
+
+
+def test_closing_the_factory_closes_its_connections(server: Server, peer: Peer) -> None:
+    other = server.connect()
+    stuck(other).says(b"stats\n" * 400)
+    server.factory.close()
+    assert peer.transport.disconnecting
+    assert other.transport.disconnecting
+    assert b"" == peer.says(b"ping\n")

@@ -1,0 +1,309 @@
+"""The admin port on real sockets: what a transport in memory cannot show."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import pytest_twisted
+from attrs import define
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+
+from ctrlserver.admin.desk import Desk
+from ctrlserver.admin.protocol import AdminConnection, AdminFactory, Limits
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin
+
+reactor = cast(Any, installed_reactor)
+
+
+def desk_of(streams: int) -> Desk:
+    book = Book(version="1.2.3", now=0.0, wall=1_700_000_000.0)
+    origin = Origin("data", "tcp", "fixed:1024", "sink", 1024)
+    for _ in range(streams):
+        book.stream_opened(origin, "10.0.0.1:1", 0.0)
+    return Desk(book, "1.2.3", lambda: 0.0, lambda _: False)
+
+
+@define
+class Admin:
+    """A listening admin port, on the loopback."""
+
+    factory: AdminFactory
+    port: IListeningPort
+
+    def connect(self, receive_buffer: int = 0) -> socket.socket:
+        client = socket.socket()
+        client.settimeout(20)
+        if receive_buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.connect(("127.0.0.1", cast(Any, self.port.getHost()).port))
+        return client
+
+    @property
+    def connections(self) -> list[AdminConnection]:
+        return [*self.factory._open, *self.factory._refused]
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Admin]]:
+    made: list[Admin] = []
+
+    def make(endpoint: str = "tcp:0:interface=127.0.0.1", streams: int = 0, **limits: Any) -> Admin:
+        factory = AdminFactory(desk_of(streams), reactor, limits=Limits(**limits))
+        ports: list[IListeningPort] = []
+        serverFromString(reactor, endpoint).listen(factory).addCallback(ports.append)
+        made.append(Admin(factory, ports[0]))
+        return made[-1]
+
+    yield make
+    for admin in made:
+        admin.factory.close()
+        pytest_twisted.blockon(admin.port.stopListening())
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[LogEvent]]:
+    events: list[LogEvent] = []
+
+    def observe(event: LogEvent) -> None:
+        if event["log_level"] >= LogLevel.warn:
+            events.append(event)
+
+    observer = cast(ILogObserver, observe)
+    globalLogPublisher.addObserver(observer)
+    yield events
+    globalLogPublisher.removeObserver(observer)
+
+
+def read_all(client: socket.socket) -> bytes:
+    octets = bytearray()
+    while chunk := client.recv(65536):
+        octets += chunk
+    return bytes(octets)
+
+
+def ask(client: socket.socket, octets: bytes) -> bytes:
+    """Blocking, as ``nc -N`` does it: send all, end the sending side, read to the end."""
+    with client:
+        client.sendall(octets)
+        client.shutdown(socket.SHUT_WR)
+        return read_all(client)
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> Deferred[None]:
+    """Fires when the condition holds; asked at every turn of the reactor."""
+    finished: Deferred[None] = Deferred()
+    ends = reactor.seconds() + seconds
+
+    def look() -> None:
+        if condition():
+            finished.callback(None)
+        elif reactor.seconds() > ends:
+            finished.errback(AssertionError("it did not come to hold"))
+        else:
+            reactor.callLater(0.001, look)
+
+    look()
+    return finished
+
+
+@pytest.mark.parametrize("octets", [b"stats\n", b"stats", b"stats\r\nstats"])
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_half_closes_at_once_gets_every_reply_whole(
+    listen: Callable[..., Admin], octets: bytes
+) -> None:
+    admin = listen()
+
+    def many() -> list[bytes]:
+        return [ask(admin.connect(), octets) for _ in range(100)]
+
+    replies = await deferToThread(many)
+    expected = octets.count(b"stats")
+    assert [expected] * 100 == [reply.count(b"\r\nOK ") for reply in replies]
+    assert {b"\r\n"} == {reply[-2:] for reply in replies}
+    await until(lambda: not admin.connections)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_half_closes_gets_a_long_reply_whole_however_slowly_it_reads(
+    listen: Callable[..., Admin],
+) -> None:
+    admin = listen(streams=8000)
+
+    def slowly() -> bytes:
+        with admin.connect(receive_buffer=4096) as client:
+            client.sendall(b"streams limit=10000 json\n" * 2)
+            client.shutdown(socket.SHUT_WR)
+            octets = bytearray()
+            while chunk := client.recv(20_000):
+                octets += chunk
+            return bytes(octets)
+
+    octets = await deferToThread(slowly)
+    assert len(octets) > 4_000_000
+    assert 2 == octets.count(b'"total":8000}\r\n')
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_turned_away_gets_its_reason_and_a_clean_end_though_it_has_sent_more(
+    listen: Callable[..., Admin],
+) -> None:
+    admin = listen(connections=1)
+    with admin.connect():
+        await until(lambda: len(admin.connections) == 1)
+
+        def late() -> bytes:
+            with admin.connect() as client:
+                client.sendall(b"stats\n" * 100)
+                return read_all(client)
+
+        for _ in range(20):
+            octets = await deferToThread(late)
+            assert octets.startswith(b"ERR 503 too-many-connections ")
+            assert 1 == octets.count(b"\n")
+    await until(lambda: not admin.connections)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_http_request_with_a_body_is_refused_and_ends_cleanly(listen: Callable[..., Admin]) -> None:
+    admin = listen()
+
+    def post() -> bytes:
+        with admin.connect() as client:
+            client.sendall(b"POST /x HTTP/1.1\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000)
+            return read_all(client)
+
+    assert (await deferToThread(post)).startswith(b"ERR 400 http-request ")
+    await until(lambda: not admin.connections)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_does_not_end_after_quit_is_closed(listen: Callable[..., Admin]) -> None:
+    admin = listen(linger_seconds=0.05)
+    with admin.connect() as client:
+        await deferToThread(client.sendall, b"quit\n")
+        assert b"OK bye\r\n" == await deferToThread(read_all, client)
+        await until(lambda: not admin.connections)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_never_reads_costs_a_bounded_buffer_and_is_aborted(listen: Callable[..., Admin]) -> None:
+    admin = listen(streams=50, stall_seconds=0.3)
+
+    def flood(client: socket.socket) -> None:
+        client.settimeout(0.1)
+        try:
+            while True:
+                client.sendall(b"streams\n" * 500)
+        except OSError:
+            pass  # our sending is held up, or we have been cut off
+
+    with admin.connect() as client:
+        await deferToThread(flood, client)
+        largest = 0
+
+        def gone() -> bool:
+            nonlocal largest
+            largest = max([largest, *(len(connection._kept) for connection in admin.connections)])
+            return not admin.connections
+
+        await until(gone)
+        assert 0 < largest <= 300 * 1024
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_leaves_even_a_little_unread_is_aborted(listen: Callable[..., Admin]) -> None:
+    admin = listen(stall_seconds=0.3, idle_seconds=60)
+    with admin.connect(receive_buffer=4096) as client:
+        await until(lambda: bool(admin.connections))
+        (connection,) = admin.connections
+        connection._transport().getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+
+        def is_held_up() -> bool:
+            return connection._transport() in reactor.getWriters()
+
+        for _ in range(100):
+            client.sendall(b"help\n")
+            await deferLater(reactor, 0.002)
+            if is_held_up():
+                break
+        assert is_held_up()
+        assert not connection._paused
+        await until(lambda: not admin.connections)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_idle_connection_is_closed_cleanly(listen: Callable[..., Admin]) -> None:
+    admin = listen(idle_seconds=0.05)
+    with admin.connect() as client:
+        assert b"" == await deferToThread(read_all, client)
+    await until(lambda: not admin.connections)
+
+
+@pytest_twisted.ensureDeferred
+async def test_ctrl_c_of_a_real_telnet_leaves_a_usable_line(listen: Callable[..., Admin]) -> None:
+    admin = listen()
+    octets = await deferToThread(ask, admin.connect(), b"half a li\xff\xf4\xff\xfd\x06ping\r\n")
+    assert b"\xff\xfc\x06OK pong\r\n" == octets
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_telnet_synch_with_urgent_data_leaves_a_usable_line(listen: Callable[..., Admin]) -> None:
+    admin = listen()
+    client = admin.connect()
+    client.sendall(b"half a li\xff\xf4\xff")
+    client.send(b"\xf2", socket.MSG_OOB)
+    assert b"OK pong\r\n" == await deferToThread(ask, client, b"ping\r\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_resets_leaves_no_trace(listen: Callable[..., Admin], complaints: list[LogEvent]) -> None:
+    admin = listen()
+    for octets in (b"", b"stats\n" * 100, b"sta"):
+        client = admin.connect()
+        client.sendall(octets)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+    await deferLater(reactor, 0.01)
+    await until(lambda: not admin.connections)
+    assert [] == complaints
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_is_served_as_well(
+    listen: Callable[..., Admin], tmp_path: Path, complaints: list[LogEvent]
+) -> None:
+    path = tmp_path / "admin.sock"
+    listen(f"unix:{path}")
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(20)
+    client.connect(str(path))
+    assert b"OK pong\r\n" == await deferToThread(ask, client, b"ping")
+    assert [] == complaints
+
+
+@pytest_twisted.ensureDeferred
+async def test_lines_cut_anywhere_by_the_network_are_answered_in_order(listen: Callable[..., Admin]) -> None:
+    admin = listen()
+
+    def dribble() -> bytes:
+        with admin.connect() as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for octet in b"ping\r\nversion json\r\nping\n":
+                client.send(bytes((octet,)))
+            client.shutdown(socket.SHUT_WR)
+            return read_all(client)
+
+    lines = (await deferToThread(dribble)).split(b"\r\n")
+    assert [b"OK pong", b'{"ok":tr', b"OK pong", b""] == [line[:8] for line in lines]
