@@ -1,0 +1,235 @@
+"""The only place where objects are wired.
+
+Rules:
+
+- All or nothing at start: when one port cannot be bound, those already bound are closed again and the program leaves
+  with one line that names the port.
+- Ports are bound in ``privilegedStartService``, before ``twistd`` sheds its privileges; ``twist`` has no such step, so
+  ``startService`` binds what is not bound yet.
+- At the end: first no new streams, then the run is ended and logged, then the streams are closed.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ctrlserver import __version__
+from ctrlserver.admin.desk import Desk
+from ctrlserver.admin.protocol import AdminFactory
+from ctrlserver.config import AdminConfig, Config, ListenerConfig
+from ctrlserver.net.lane import Lane
+from ctrlserver.net.listeners import Listener, transport_word
+from ctrlserver.net.replies import CannedReply
+from ctrlserver.net.stream import Terms
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin
+from ctrlserver.stats.records import RunRecord
+from ctrlserver.stats.runs import summary_line
+
+#: Seconds between two looks at the counters: the grain of the rates, of a run's end and of the loop lag.
+TICK_SECONDS = 0.25
+
+
+class CannotStart(SystemExit, Exception):
+    """The daemon cannot start; its text is the one line for the operator.
+
+    An ``Exception`` too, since ``twistd`` takes its pid file back, and tells a waiting parent, for those only. The line
+    goes to the real standard error: by then ``twistd`` has turned ``sys.stderr`` into log lines.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = 1
+        if sys.__stderr__ is not None:
+            sys.__stderr__.write(f"{message}\n")
+            sys.__stderr__.flush()
+
+
+class ControlService(MultiService):
+    """The running server: its book, its lane, its listeners and its admin ports.
+
+    ``clock`` gives monotonic seconds, ``wall`` seconds since 1970.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: IReactorTime,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.config = config
+        self._reactor = reactor
+        self._clock = clock
+        self.book = Book(
+            version=__version__,
+            now=clock(),
+            wall=wall(),
+            run_gap=config.run_gap,
+            expected_packets=config.expected_packets,
+            renames=config.renames,
+            on_run_end=self._run_ended,
+        )
+        self.lane = Lane(reactor, clock) if Lane.supported(reactor) else None
+        self.listeners = [Listener(self._terms(each), self.lane, reactor, clock) for each in config.listeners]
+        self.admin_ports: list[IListeningPort] = []
+        self._admin = AdminFactory(
+            Desk(book=self.book, version=__version__, now=clock, kick=self.kick),
+            reactor,
+        )
+        self._tick = LoopingCall(self._look)
+        self._tick.clock = reactor
+        self._due = 0.0
+        self._bound = False
+
+    def _terms(self, listener: ListenerConfig) -> Terms:
+        spec = listener.framing_spec
+        origin = Origin(
+            listener=listener.name,
+            protocol=listener.protocol or transport_word(listener.endpoint),
+            framing=spec.text,
+            mode=listener.mode,
+            size=spec.size,
+            labels=listener.labels,
+        )
+        return Terms(
+            book=self.book,
+            origin=origin,
+            spec=spec,
+            canned=CannedReply(listener.reply_bytes) if listener.mode == "reply" else None,
+            keep=listener.keep,
+            keep_bytes=listener.keep_bytes,
+            reply_buffer=listener.reply_buffer,
+            stall_timeout=listener.stall_timeout,
+        )
+
+    # The start
+
+    def privilegedStartService(self) -> None:
+        """Bind every port."""
+        super().privilegedStartService()
+        self._bind()
+
+    def startService(self) -> None:
+        """Begin to look at the counters."""
+        self._bind()
+        super().startService()
+        self._due = self._clock() + TICK_SECONDS
+        self._tick.start(TICK_SECONDS, now=False)
+
+    def _bind(self) -> None:
+        if self._bound:
+            return
+        self._bound = True
+        if self.lane is not None:
+            self.lane.start()
+        for listener, options in zip(self.listeners, self.config.listeners, strict=True):
+            self._bind_one(options.name, options, listener.listen)
+        for number, admin in enumerate(self.config.admin, 1):
+            name = "admin" if number == 1 else f"admin{number}"
+            port = self._bind_one(name, admin, lambda endpoint: maybeDeferred(endpoint.listen, self._admin))
+            self.admin_ports.append(port)
+
+    def _bind_one(
+        self,
+        name: str,
+        options: ListenerConfig | AdminConfig,
+        listen: Callable[..., Deferred[IListeningPort]],
+    ) -> IListeningPort:
+        """Bind now, or leave: a server that starts by halves is worse than none."""
+        outcome: list[IListeningPort | Failure] = []
+        try:
+            listen(serverFromString(self._reactor, options.endpoint)).addBoth(outcome.append)
+        except Exception:
+            outcome.append(Failure())
+        if not outcome:
+            outcome.append(Failure(CannotListenError(None, options.endpoint, "the endpoint does not bind at once")))
+        port = outcome[0]
+        if isinstance(port, Failure):
+            self._unbind()
+            raise CannotStart(f"ctrlserver: cannot listen for {name} on {options.endpoint}: {why(port)}")
+        self.log.info("listening {name} {address}", name=name, address=address_text(port.getHost()))
+        return port
+
+    def _unbind(self) -> Deferred[object]:
+        ports, self.admin_ports = self.admin_ports, []
+        waiting: list[Deferred[object]] = [maybeDeferred(port.stopListening) for port in ports]
+        waiting += [listener.stop_listening() for listener in self.listeners]
+        return DeferredList(waiting)  # type: ignore[return-value]
+
+    # While it runs
+
+    def _look(self) -> None:
+        now = self._clock()
+        lag = max(0.0, now - self._due)
+        self._due = now + TICK_SECONDS
+        for listener in self.listeners:
+            listener.sweep()
+        self.book.tick(now, lag)
+
+    def _run_ended(self, record: RunRecord) -> None:
+        self.log.info("{line}", line=summary_line(record))
+
+    def kick(self, number: int) -> bool:
+        """End stream ``number``; False where no such stream is open."""
+        for listener in self.listeners:
+            for stream in listener.streams():
+                if stream.counters.stream == number:
+                    stream.abort("kicked", self._clock())
+                    return True
+        return False
+
+    # The end
+
+    def stopService(self) -> Deferred[object]:
+        """Stop listening, end the run, close the streams and the admin connections."""
+        if self._tick.running:
+            self._tick.stop()
+        stopped = [self._unbind(), maybeDeferred(super().stopService)]
+        now = self._clock()
+        for listener in self.listeners:
+            for stream in listener.streams():
+                stream.abort("drain", now)
+        self.book.finish(now)
+        self._admin.close()
+        if self.lane is not None:
+            self.lane.stop()
+        self._bound = False
+        return DeferredList(stopped)  # type: ignore[return-value]
+
+
+def why(failure: Failure) -> str:
+    """The reason in a few words: the system's own where there is one."""
+    error = failure.value
+    reason = error.socketError if isinstance(error, CannotListenError) else error
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror.lower()
+    return str(reason)
+
+
+def address_text(address: IAddress) -> str:
+    """``tcp 127.0.0.1:22222``, ``tcp [::1]:22222`` or ``unix /run/x.sock``."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is not None:
+        return f"tcp [{host}]:{port}" if ":" in host else f"tcp {host}:{port}"
+    name = getattr(address, "name", b"?")
+    return f"unix {name.decode(errors='replace') if isinstance(name, bytes) else name}"
+
+
+def build_service(config: Config, reactor: IReactorTime) -> ControlService:
+    """The server of ``config``, to be started by ``twistd`` or by a test."""
+    return ControlService(config, reactor)

@@ -1,0 +1,95 @@
+"""The command line of ``twistd ctrlserver``.
+
+Rules:
+
+- A flag beats the file. Everything is checked before anything is bound.
+- Every bad input is one line on standard error and exit 1; ``twistd`` itself would print its whole help before it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from twisted.application.service import IService
+from twisted.internet.interfaces import IReactorCore
+from twisted.python import usage
+
+from ctrlserver import __version__
+from ctrlserver.config import Config, default_config, load_config, override
+from ctrlserver.errors import UsageError, did_you_mean
+from ctrlserver.service import build_service
+from ctrlserver.wire.framing import FRAMINGS
+
+FLAGS = ("data", "framing", "mode", "reply", "admin")
+
+
+class Options(usage.Options):
+    """Options of the ``ctrlserver`` command; ``configuration`` is what they add up to."""
+
+    synopsis = "[--config FILE] [--data ENDPOINT] [--framing SPEC] [--mode MODE] [--reply TEXT] [--admin ENDPOINT]"
+    longdesc = (
+        "Takes packet streams on the data port, counts and times them exactly, and answers on the admin port:"
+        " echo stats | nc -N 127.0.0.1 22223"
+    )
+    optParameters = [  # noqa: RUF012 - usage.Options reads plain class attributes
+        ["config", "c", None, "TOML file; etc/ctrlserver.toml explains every key."],
+        ["data", "d", None, "Where streams come in, an endpoint string (tcp:22222)."],
+        ["framing", "f", None, f"How streams are cut into packets (fixed:1024): {' '.join(FRAMINGS)}."],
+        ["mode", "m", None, "What is done with a packet (sink): sink, echo or reply."],
+        ["reply", "r", None, r"The answer to each packet in mode reply (\x06)."],
+        ["admin", "a", None, "Where questions are answered (tcp:22223:interface=127.0.0.1)."],
+    ]
+    optFlags = [  # noqa: RUF012
+        ["check", None, "Check the options and the config file, bind nothing, exit 0 or 1."],
+    ]
+    compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml")})
+
+    configuration: Config
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Parse, or leave with one line."""
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except usage.UsageError as error:
+            stop(self._explain(str(error)))
+
+    def _explain(self, message: str) -> str:
+        words = message.split()
+        if message.startswith("option --") and message.endswith("not recognized"):
+            known = [f"--{name}" for name in (*FLAGS, "config", "check", "version", "help")]
+            return message + did_you_mean(words[1], known)
+        if message.startswith("Wrong number"):
+            return "takes options only, no arguments; see twistd ctrlserver --help"
+        return message
+
+    def opt_version(self) -> NoReturn:
+        """Print the version and leave."""
+        print(f"ctrlserver {__version__}")  # noqa: T201
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        """Put file and flags together."""
+        try:
+            base = load_config(self["config"]) if self["config"] else default_config()
+            self.configuration = override(base, **{flag: self[flag] for flag in FLAGS})
+        except UsageError as error:
+            stop(str(error))
+        if self["check"]:
+            print("ctrlserver: the configuration is good")  # noqa: T201
+            sys.exit(0)
+
+
+def stop(message: str) -> NoReturn:
+    """One line, exit 1."""
+    sys.stderr.write(f"ctrlserver: {message}\n")
+    sys.exit(1)
+
+
+def makeService(options: Options) -> IService:
+    """What ``twistd`` runs."""
+    from twisted.internet import reactor
+
+    assert IReactorCore.providedBy(reactor)
+    return build_service(options.configuration, reactor)

@@ -1,0 +1,183 @@
+"""Real processes: ``twistd -n ctrlserver`` on free ports, asked by real clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+#: Seconds after which a wait fails: only ever reached by a failure.
+PATIENCE = 30.0
+BIN = Path(sys.executable).parent
+
+LISTENING = re.compile(r"listening (\S+) (?:tcp (?:\S+):(\d+)|unix (\S+))$")
+
+
+class Log:
+    """Lines of a process as they come; ``wait`` blocks until one matches."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.lines: list[str] = []
+        self._process = process
+        self._more = threading.Condition()
+        self._ended = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._more:
+                self.lines.append(line.rstrip("\n"))
+                self._more.notify_all()
+        with self._more:
+            self._ended = True
+            self._more.notify_all()
+
+    def wait(self, pattern: str) -> re.Match[str]:
+        """The first line that matches, of those there are and those to come."""
+        found: list[re.Match[str]] = []
+
+        def look() -> bool:
+            found.extend(match for line in self.lines if (match := re.search(pattern, line)))
+            return bool(found) or self._ended
+
+        with self._more:
+            self._more.wait_for(look, PATIENCE)
+        assert found, f"no line matches {pattern!r}:\n{self.text}"
+        return found[0]
+
+    def join(self) -> None:
+        """Until the process has closed its output."""
+        self._thread.join(PATIENCE)
+
+    @property
+    def text(self) -> str:
+        """All so far."""
+        return "\n".join(self.lines)
+
+
+class Daemon:
+    """A running ``twistd -n ctrlserver``; ``ports`` by listener name, read from its log."""
+
+    def __init__(self, *arguments: str, folder: Path, listeners: int = 1, admins: int = 1, **options: Any) -> None:
+        command = [str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", *arguments]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, **options
+        )
+        self.log = Log(self.process)
+        self.ports: dict[str, int] = {}
+        self.paths: dict[str, str] = {}
+        expected = listeners + admins
+        self.log.wait(rf"(?s)listening {'admin' if admins == 1 else f'admin{admins}'} ")
+        for line in self.log.lines:
+            if match := LISTENING.search(line):
+                if match[2]:
+                    self.ports[match[1]] = int(match[2])
+                else:
+                    self.paths[match[1]] = match[3]
+        assert len(self.ports) + len(self.paths) == expected, self.log.text
+
+    @property
+    def admin(self) -> str:
+        """``host:port`` of the admin port."""
+        return f"127.0.0.1:{self.ports['admin']}"
+
+    def connect(self, name: str = "data") -> socket.socket:
+        """A plain client socket to a listener or the admin port."""
+        return socket.create_connection(("127.0.0.1", self.ports[name]), PATIENCE)
+
+    def ask(self, *lines: str) -> str:
+        """The whole answer to some admin lines, on a connection of its own."""
+        with self.connect("admin") as client:
+            client.sendall("".join(f"{line}\n" for line in lines).encode())
+            client.shutdown(socket.SHUT_WR)
+            got = bytearray()
+            while more := client.recv(1 << 16):
+                got += more
+        return got.decode()
+
+    def ask_json(self, line: str) -> Any:
+        """The ``data`` of a command's JSON answer."""
+        answer = json.loads(self.ask(f"{line} json"))
+        assert answer["ok"] is True, answer
+        return answer["data"]
+
+    def await_stats(self, **expected: object) -> dict[str, Any]:
+        """Ask until the stats record has the expected fields; what a peer sent may still be on its way."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            stats: dict[str, Any] = self.ask_json("stats")
+            if all(stats[name] == value for name, value in expected.items()):
+                return stats
+        raise AssertionError(f"expected {expected}, got {stats}")
+
+    def stop(self) -> str:
+        """SIGTERM, and the whole log once it has ended."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(PATIENCE)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+        self.log.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return self.log.text
+
+
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """``start("--mode", "echo")`` runs a daemon with both ports free; it ends with the test, and no traceback."""
+    running: list[Daemon] = []
+
+    def begin(*arguments: str, **options: Any) -> Daemon:
+        given = list(arguments)
+        if "--config" not in given:
+            if "--data" not in given:
+                given += ["--data", "tcp:0:interface=127.0.0.1"]
+            if "--admin" not in given:
+                given += ["--admin", "tcp:0:interface=127.0.0.1"]
+        daemon = Daemon(*given, folder=tmp_path, **options)
+        running.append(daemon)
+        return daemon
+
+    yield begin
+    for daemon in running:
+        log = daemon.stop()
+        assert "Traceback" not in log, log
+
+
+def run(*command: str | Path, stdin: bytes = b"", **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run a command to its end, bounded."""
+    return subprocess.run(
+        [str(part) for part in command], input=stdin, capture_output=True, timeout=PATIENCE * 2, check=False, **options
+    )
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    """Skip where a program is not installed, and say so."""
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
+
+
+def needs_openbsd_netcat() -> pytest.MarkDecorator:
+    """Skip where nc is missing or another netcat, which knows no -N."""
+    found = shutil.which("nc")
+    openbsd = found is not None and "openbsd" in os.path.realpath(found)
+    return pytest.mark.skipif(not openbsd, reason="netcat-openbsd is not installed")

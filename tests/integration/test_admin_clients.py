@@ -1,0 +1,280 @@
+"""The admin port, asked by the programs people have at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import BIN, PATIENCE, Daemon, Start, needs, needs_openbsd_netcat, run
+
+#: How often each client asks, idle and under load: all its replies must be whole.
+ASKED = 25
+
+WHOLE = re.compile(r"(?s)\Aversion .*\r\nOK \d+\r\n\Z")
+
+
+@contextmanager
+def full_load(daemon: Daemon, streams: int = 4) -> Iterator[None]:
+    """Senders that saturate the data port until the block is left."""
+    load = subprocess.Popen(
+        [
+            BIN / "ctrlload",
+            "run",
+            f"127.0.0.1:{daemon.ports['data']}",
+            "-t",
+            "60s",
+            "-P",
+            str(streams),
+            "--size",
+            "1024",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        daemon.await_stats(streams_open=streams)
+        yield
+    finally:
+        load.terminate()
+        load.wait(PATIENCE)
+
+
+CLIENTS = {
+    "nc -N": "echo stats | nc -N {host} {port}",
+    "nc -q1": "echo stats | nc -q1 {host} {port}",
+    "socat -t1": "echo stats | socat -t1 - TCP:{host}:{port}",
+    "bash": "exec 3<>/dev/tcp/{host}/{port}; printf 'stats\\nquit\\n' >&3; cat <&3",
+}
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["idle", "loaded"])
+@pytest.mark.parametrize(
+    "client",
+    [
+        pytest.param("nc -N", marks=needs_openbsd_netcat()),
+        pytest.param("nc -q1", marks=needs_openbsd_netcat()),
+        pytest.param("socat -t1", marks=needs("socat")),
+        pytest.param("bash", marks=needs("bash")),
+    ],
+)
+def test_every_reply_is_whole(start: Start, client: str, loaded: bool) -> None:
+    daemon = start()
+    command = CLIENTS[client].format(host="127.0.0.1", port=daemon.ports["admin"])
+
+    def ask_often() -> None:
+        for _ in range(ASKED):
+            answer = run("bash", "-c", command).stdout.decode()
+            if client == "bash":
+                assert answer.endswith("OK bye\r\n"), answer
+                answer = answer.removesuffix("OK bye\r\n")
+            assert WHOLE.match(answer), answer
+
+    if loaded:
+        with full_load(daemon):
+            ask_often()
+    else:
+        ask_often()
+
+
+def test_a_script_gets_the_same_in_json(start: Start) -> None:
+    daemon = start()
+    answer = daemon.ask("stats json")
+    assert answer.count("\n") == 1
+    assert json.loads(answer)["data"]["packets_total"] == 0
+
+
+@needs("telnet")
+def test_a_real_telnet_is_answered_after_ctrl_c(start: Start) -> None:
+    daemon = start()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp("telnet", ["telnet", "127.0.0.1", str(daemon.ports["admin"])])
+    seen = b""
+
+    def read_until(pattern: bytes) -> None:
+        nonlocal seen
+        end = time.monotonic() + PATIENCE
+        while not re.search(pattern, seen):
+            assert time.monotonic() < end, seen
+            if select.select([terminal], [], [], 1.0)[0]:
+                seen += os.read(terminal, 4096)
+        seen = b""
+
+    try:
+        read_until(b"Escape character")
+        os.write(terminal, b"ping\r")
+        read_until(b"OK pong")
+        os.write(terminal, b"half a comm\x03")
+        os.write(terminal, b"version\r")
+        read_until(rb"(?s)version \d.*OK \d")
+        os.write(terminal, b"quit\r")
+        read_until(b"OK bye")
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+
+
+def test_an_admin_query_is_answered_beside_eight_saturating_senders(start: Start) -> None:
+    daemon = start()
+    took = []
+    with full_load(daemon, streams=8), daemon.connect("admin") as client:
+        lines = client.makefile("rb")
+        for _ in range(100):
+            before = time.monotonic()
+            client.sendall(b"stats json\n")
+            assert json.loads(lines.readline())["ok"] is True
+            took.append(time.monotonic() - before)
+        lines.close()
+    # No speed is asserted, only that no query waited for the senders to end.
+    assert statistics.median(took) < PATIENCE
+
+
+def test_an_http_request_is_refused_and_closed(start: Start) -> None:
+    daemon = start()
+    with daemon.connect("admin") as client:
+        client.sendall(b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n")
+        got = b"".join(iter(lambda: client.recv(4096), b""))
+    assert re.match(rb"\AERR 400 \S+ [^\r\n]*HTTP[^\r\n]*\r\n\Z", got), got
+
+
+def test_an_over_long_line_and_invalid_utf_8_cost_one_error_each_and_nothing_else(start: Start) -> None:
+    daemon = start()
+    with daemon.connect("admin") as client:
+        client.sendall(b"x" * 5000 + b"\nst\xc3\x28ats\nping\nquit\n")
+        lines = b"".join(iter(lambda: client.recv(4096), b"")).split(b"\r\n")
+    assert [line[:7] for line in lines] == [b"ERR 413", b"ERR 400", b"OK pong", b"OK bye", b""]
+
+
+def test_the_65th_connection_is_told_so_and_the_others_go_on(start: Start) -> None:
+    daemon = start()
+    clients = [daemon.connect("admin") for _ in range(64)]
+    for client in clients:
+        client.sendall(b"ping\n")
+        assert client.recv(100) == b"OK pong\r\n"
+    with daemon.connect("admin") as late:
+        assert late.makefile("rb").read().startswith(b"ERR 503 ")
+    clients[0].sendall(b"ping\n")
+    assert clients[0].recv(100) == b"OK pong\r\n"
+    for client in clients:
+        client.close()
+
+
+def test_a_reader_that_never_reads_costs_a_bounded_amount(start: Start) -> None:
+    daemon = start()
+    with daemon.connect("admin") as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        client.setblocking(False)
+        before = resident_bytes(daemon.process.pid)
+        sent = 0
+        stuck = threading.Event()
+        while not stuck.is_set():
+            try:
+                sent += client.send(b"help\n" * 1000)
+            except BlockingIOError:
+                # Nothing more is taken: it reads no more until its replies are read.
+                if not select.select([], [client], [], 1.0)[1]:
+                    stuck.set()
+            assert sent < 1 << 28
+        assert resident_bytes(daemon.process.pid) - before < 16 << 20
+        assert daemon.ask("ping") == "OK pong\r\n"
+
+
+def resident_bytes(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_rename_keeps_content_and_place_and_a_clash_changes_nothing(start: Start) -> None:
+    daemon = start()
+    with daemon.connect() as client:
+        client.sendall(b"x" * 1024)
+    daemon.await_stats(streams_open=0, packets_total=1)
+    (before,) = daemon.ask_json("streams")
+    assert daemon.ask("rename protocol inet_protocol").startswith("OK")
+    (after,) = daemon.ask_json("streams")
+    assert list(after) == [{"protocol": "inet_protocol"}.get(name, name) for name in before]
+    assert list(before.values()) == list(after.values())
+    header = daemon.ask("streams").splitlines()[0].split()
+    assert "inet_protocol" in header
+    assert "protocol" not in header
+    assert daemon.ask("rename framing inet_protocol").startswith("ERR 409 ")
+    assert daemon.ask_json("streams") == [after]
+    assert daemon.ask("unrename inet_protocol").startswith("OK")
+    assert daemon.ask_json("streams") == [before]
+
+
+def test_a_rename_from_the_config_holds_from_the_start(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(
+        '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nprotocol = "HTTP"\nlabels = { site = "lab 1" }\n'
+        '[[admin]]\nendpoint = "tcp:0:interface=127.0.0.1"\n'
+        '[rename]\nprotocol = "inet_protocol"\n'
+    )
+    daemon = start("--config", "x.toml")
+    with daemon.connect() as client:
+        client.sendall(b"x" * 1024)
+        daemon.await_stats(packets_total=1)
+        (stream,) = daemon.ask_json("streams")
+    assert (stream["inet_protocol"], stream["size"], stream["site"]) == ("HTTP", 1024, "lab 1")
+    assert "protocol" not in stream
+
+
+def test_reset_gives_the_closed_reading_and_loses_nothing(start: Start) -> None:
+    daemon = start()
+    with daemon.connect() as client:
+        client.sendall(b"x" * 3 * 1024)
+        daemon.await_stats(packets_total=3)
+        assert daemon.ask_json("reset")["packets"] == 3
+        client.sendall(b"x" * 2 * 1024)
+        stats = daemon.await_stats(packets_total=5)
+    assert (stats["packets"], stats["resets_total"]) == (2, 1)
+
+
+def test_runs_by_order_report_what_fell_into_them(start: Start) -> None:
+    daemon = start()
+    with daemon.connect() as client:
+        assert daemon.ask("run start first expect=3").splitlines()[-1].startswith("OK")
+        client.sendall(b"x" * 3 * 1024)
+        daemon.await_stats(packets_total=3)
+        daemon.ask("run start second expect=3")
+        client.sendall(b"x" * 2 * 1024)
+        daemon.await_stats(packets_total=5)
+        daemon.ask("run stop")
+    second, first = daemon.ask_json("runs")
+    assert [(run["name"], run["packets"], run["complete"]) for run in (first, second)] == [
+        ("first", 3, True),
+        ("second", 2, False),
+    ]
+    daemon.log.wait(r"run 1 .*total time \S+ s, number of packets 3, rate")
+
+
+def test_kick_ends_one_stream(start: Start) -> None:
+    daemon = start()
+    with daemon.connect() as one, daemon.connect() as other:
+        one.sendall(b"x" * 1024)
+        daemon.await_stats(packets_total=1)
+        other.sendall(b"x" * 1024)
+        daemon.await_stats(packets_total=2)
+        assert daemon.ask("kick 1").startswith("OK")
+        assert one.recv(1) == b""
+        other.sendall(b"x" * 1024)
+        daemon.await_stats(packets_total=3, streams_open=1, closed_kicked_total=1)
+        assert daemon.ask("kick 1").startswith("ERR 409 ")
+        assert daemon.ask("kick 99").startswith("ERR 404 ")
+
+
+if sys.platform != "linux":
+    pytest.skip("reads /proc", allow_module_level=True)

@@ -1,0 +1,182 @@
+"""``twistd ctrlserver`` as an operator meets it: start, bad input, end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ctrlserver import __version__
+from tests.integration.conftest import BIN, PATIENCE, Start, run
+
+TWISTD = BIN / "twistd"
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+
+
+def refused(tmp_path: Path, *arguments: str) -> str:
+    """The one line of a start that must fail."""
+    done = run(TWISTD, "-n", "--pidfile=", "ctrlserver", *arguments, cwd=tmp_path)
+    assert done.returncode == 1, done
+    assert b"Traceback" not in done.stdout + done.stderr
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_each_bound_address_is_one_log_line_with_its_real_port(start: Start) -> None:
+    daemon = start()
+    lines = [line for line in daemon.log.lines if "listening" in line]
+    assert len(lines) == 2
+    assert set(daemon.ports) == {"data", "admin"}
+    assert all(port > 0 for port in daemon.ports.values())
+
+
+def test_sigterm_ends_the_run_logs_it_closes_the_streams_and_exits(start: Start) -> None:
+    daemon = start()
+    client = daemon.connect()
+    client.sendall(b"x" * 2048)
+    daemon.await_stats(packets_total=2)
+    daemon.process.send_signal(signal.SIGTERM)
+    assert client.recv(1) == b""
+    client.close()
+    daemon.process.wait(5)
+    log = daemon.stop()
+    assert re.search(r"run 1 ended: total time \S+ s, number of packets 2, rate", log), log
+
+
+def test_a_port_in_use_is_one_clear_line(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    endpoint = f"tcp:{daemon.ports['data']}:interface=127.0.0.1"
+    line = refused(tmp_path, "--data", endpoint, "--admin", "tcp:0:interface=127.0.0.1")
+    assert line == f"ctrlserver: cannot listen for data on {endpoint}: address already in use"
+
+
+def test_nothing_stays_bound_when_the_second_port_cannot_be(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoint = f"tcp:{daemon.ports['admin']}:interface=127.0.0.1"
+    line = refused(tmp_path, "--data", f"tcp:{port}:interface=127.0.0.1", "--admin", endpoint)
+    assert "cannot listen for admin" in line
+    with socket.socket() as again:
+        again.bind(("127.0.0.1", port))
+
+
+def test_a_daemon_that_cannot_start_leaves_no_pid_file(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    endpoint = f"tcp:{daemon.ports['data']}:interface=127.0.0.1"
+    pid_file = tmp_path / "x.pid"
+    for flags in (["-n"], []):
+        done = run(TWISTD, *flags, f"--pidfile={pid_file}", "ctrlserver", "--data", endpoint, cwd=tmp_path)
+        assert done.returncode == 1
+        assert not pid_file.exists()
+
+
+def test_it_becomes_a_daemon_and_ends_by_its_pid_file(tmp_path: Path) -> None:
+    pid_file, log_file, admin = tmp_path / "x.pid", tmp_path / "x.log", tmp_path / "admin.sock"
+    done = run(
+        TWISTD, f"--pidfile={pid_file}", f"--logfile={log_file}", "ctrlserver",
+        "--data", "tcp:0:interface=127.0.0.1", "--admin", f"unix:{admin}",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    pid = int(pid_file.read_text())
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(PATIENCE)
+        client.connect(str(admin))
+        client.sendall(b"ping\n")
+        assert client.recv(100) == b"OK pong\r\n"
+        subprocess.run(["kill", str(pid)], check=True)
+        assert client.recv(100) == b""
+
+
+def test_twist_runs_it_too(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [BIN / "twist", "--log-format=text", "ctrlserver", "--data", LOOPBACK, "--admin", LOOPBACK],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env=dict(os.environ, PYTHONUNBUFFERED="1"),
+    )
+    assert process.stdout is not None
+    with process:
+        try:
+            port = next(
+                int(found[1]) for line in process.stdout if (found := re.search(r"listening admin tcp \S+:(\d+)", line))
+            )
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+                client.sendall(b"ping\n")
+                assert client.recv(100) == b"OK pong\r\n"
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def test_twist_too_says_in_one_line_that_a_port_is_in_use(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    endpoint = f"tcp:{daemon.ports['data']}:interface=127.0.0.1"
+    done = run(BIN / "twist", "ctrlserver", "--data", endpoint, "--admin", "tcp:0", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.decode() == f"ctrlserver: cannot listen for data on {endpoint}: address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--framing", "fxied:1024"], ['"fxied:1024"', "did you mean", "fixed"]),
+        (["--framing", "fixed:0"], ["fixed:0", "1"]),
+        (["--framing", "fixed:-1"], ["fixed:-1"]),
+        (["--framing", "fixed:1e99"], ["fixed:1e99"]),
+        (["--mode", "skin"], ["skin", "sink"]),
+        (["--data", "tpc:22222"], ["tpc", "tcp"]),
+        (["--data", "tcp:99999"], ["99999"]),
+        (["--admin", "nonsense"], ["nonsense"]),
+        (["--frmaing", "raw"], ["--frmaing", "did you mean", "--framing"]),
+        (["stray"], ["options only"]),
+        (["--config", "missing.toml"], ["missing.toml"]),
+        (["--data", "unix:/nonexistent/x.sock", "--admin", "tcp:0"], ["/nonexistent/x.sock", "no such file"]),
+    ],
+    ids=lambda value: "-".join(value)[:40].replace("/", "_"),
+)
+def test_bad_input_is_one_line_that_names_it(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+    line = refused(tmp_path, *arguments)
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[[listener]]\nframng = 'raw'\n", ["x.toml", "framng", "framing"]),
+        ("run_gap = 'soon'\n", ["x.toml", "run_gap", "soon"]),
+        ("[[listener]]\nkeep = 'many'\n", ["x.toml", "keep", "many"]),
+        ("[[listener]\n", ["x.toml", "line 1"]),
+        ("[rename]\nprotocol = 'packets'\n", ["x.toml", "protocol", "packets"]),
+    ],
+    ids=["unknown-key", "bad-duration", "wrong-type", "broken-toml", "rename-onto-a-field"],
+)
+def test_a_bad_config_is_one_line_that_names_file_and_key(tmp_path: Path, text: str, words: list[str]) -> None:
+    (tmp_path / "x.toml").write_text(text)
+    for check in (["--check"], []):
+        line = refused(tmp_path, "--config", "x.toml", *check)
+        for word in words:
+            assert word in line
+
+
+def test_check_binds_nothing_and_exits_by_its_finding(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    endpoint = f"tcp:{daemon.ports['data']}:interface=127.0.0.1"
+    assert run(TWISTD, "-n", "--pidfile=", "ctrlserver", "--check", "--data", endpoint, cwd=tmp_path).returncode == 0
+    assert run(TWISTD, "-n", "--pidfile=", "ctrlserver", "--check", "--mode", "x", cwd=tmp_path).returncode == 1
+
+
+def test_the_version_is_ours(tmp_path: Path) -> None:
+    done = run(TWISTD, "ctrlserver", "--version", cwd=tmp_path)
+    assert (0, f"ctrlserver {__version__}\n") == (done.returncode, done.stdout.decode())

@@ -1,0 +1,10 @@
+"""Tells ``twistd`` and ``twist`` of the ``ctrlserver`` command. Imports no reactor."""
+
+from twisted.application.service import ServiceMaker
+
+ctrlserver = ServiceMaker(
+    "ctrlserver",
+    "ctrlserver.tap",
+    "A control server for test environments: counts packet streams, answers while they run.",
+    "ctrlserver",
+)
