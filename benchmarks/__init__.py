@@ -1,0 +1,9 @@
+"""Side by side with peers: `make bench` or `python -m benchmarks`.
+
+Rules: ours and the peer are measured in turn, in one run, on one machine, by one load; counts are checked before a
+speed is printed; a speed never fails the run, a count that differs always does; a peer that is missing is named.
+
+`bench.py` is the command line, `rows.py` the table's rows, `pairs.py` the measuring and its arithmetic, `programs.py`
+the processes, `decode.py` the rows of decoding. `peers/` holds the programs we compare with, `scripts2013/` the pair of
+scripts that this project began with, written anew.
+"""

@@ -1,0 +1,198 @@
+"""The rows of the table: for each, what runs on our side, what on the peer's, and which counts must agree.
+
+Rules: a row is a context manager that starts its servers and gives the two measures, both in the row's unit; a measure
+checks its counts before it returns a speed. Bulk is sent by `ctrlload` with `--admin`, so sent and received are
+reconciled by it and compared here once more; echoes are asked for by one C client for all servers.
+
+Beware: iperf3 counts no packets and its sender does not wait for what is still under way when the time is over, so its
+row is compared by the bits its receiver saw, and has no count to check on the peer's side.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from attrs import frozen
+
+from benchmarks.pairs import CountsDifferError, Measure, MissingError
+from benchmarks.programs import (
+    BIN,
+    Server,
+    c_peer,
+    ctrlserver,
+    free_port,
+    json_of,
+    output_of,
+    python_peer,
+    server,
+    stats,
+    tool,
+)
+
+PACKET = 1024
+SCRIPT_PACKETS = 10_000
+SCRIPT_RUNS = 5
+CONNECTIONS = 50
+
+Sides = tuple[Measure, Measure]
+
+
+@frozen
+class Row:
+    """A row to be measured; `sides` takes the seconds of one measurement."""
+
+    group: str
+    what: str
+    unit: str
+    reach: float | None
+    sides: Callable[[float], AbstractContextManager[Sides]]
+
+
+def same(expected: object, got: object, what: str) -> None:
+    """Raises CountsDifferError, with both numbers, unless they are equal."""
+    if expected != got:
+        raise CountsDifferError(f"{what}: expected {expected}, got {got}")
+
+
+def load(data_port: int, admin_port: int, seconds: float) -> dict[str, Any]:
+    """What the server received of a bulk load on one stream, after its counts were found equal to what was sent."""
+    target, admin = f"127.0.0.1:{data_port}", f"127.0.0.1:{admin_port}"
+    result = json_of(
+        *(str(BIN / "ctrlload"), "run", target, "-t", f"{seconds:g}s", "-l", str(PACKET), "--admin", admin, "-J")
+    )
+    received: dict[str, Any] | None = result["received"]
+    if received is None:
+        raise CountsDifferError("ctrlload has no counts of the server")
+    same(result["sent"]["packets"], received["packets"], "packets sent and received")
+    same(result["sent"]["packets"] * PACKET, received["bytes"], "bytes sent and received")
+    same(True, result["reconciled"], "reconciled")
+    return received
+
+
+@contextmanager
+def bulk_to_iperf3(seconds: float) -> Iterator[Sides]:
+    """Bits per second that the receiver saw; iperf3 with its defaults but for the length of the test."""
+    iperf3 = tool("iperf3", "iperf3")
+
+    def peer() -> float:
+        port = str(free_port())
+        with server(iperf3, "--server", "--one-off", "--forceflush", "--port", port) as listening:
+            listening.line("Server listening")
+            result = json_of(
+                iperf3, "--client", "127.0.0.1", "--port", port, "--time", str(max(1, round(seconds))), "-J"
+            )
+        if not result["end"]["sum_received"]["bytes"]:
+            raise CountsDifferError("iperf3 received nothing")
+        return float(result["end"]["sum_received"]["bits_per_second"])
+
+    with ctrlserver("sink") as (data_port, admin_port):
+        yield lambda: float(load(data_port, admin_port, seconds)["bits_per_second"]), peer
+
+
+@contextmanager
+def bulk_to_scripts(seconds: float) -> Iterator[Sides]:
+    """Packets of 1 KiB a second. The scripts send 10 000, as in 2013, which is over in some 20 ms, so one
+    measurement is five of their runs; a read that brings less than a packet is not counted for more than it brings."""
+
+    def seconds_of_scripts() -> float:
+        with server(*python_peer("scripts2013", "server.py"), str(SCRIPT_PACKETS)) as listening:
+            output_of(*python_peer("scripts2013", "client.py"), str(listening.port()), str(SCRIPT_PACKETS))
+            took = float(listening.line(r"^total time ([0-9.]+) s").group(1))
+            total = int(listening.line(r"^number of bytes (\d+)").group(1))
+        same(SCRIPT_PACKETS * PACKET, total, "bytes sent and received by the scripts")
+        return took
+
+    def peer() -> float:
+        return SCRIPT_PACKETS * SCRIPT_RUNS / sum(seconds_of_scripts() for _ in range(SCRIPT_RUNS))
+
+    with ctrlserver("sink") as (data_port, admin_port):
+        yield lambda: float(load(data_port, admin_port, seconds)["packets_per_second"]), peer
+
+
+@contextmanager
+def bulk_from_c(seconds: float) -> Iterator[Sides]:
+    """Bits per second of one C sender, into ours and into a C sink with reads of the same size."""
+    sender, sink = c_peer("bulk_sender"), c_peer("sink_server")
+
+    def sent_to(port: int) -> dict[str, Any]:
+        return json_of(sender, "--port", str(port), "--packet", str(PACKET), "--seconds", f"{seconds:g}")
+
+    def peer_at(listening: Server) -> float:
+        known = len(listening.lines)
+        sent = sent_to(listening.port())
+        same(sent["bytes"], int(listening.line(r'"bytes": (\d+)', since=known).group(1)), "bytes into the C sink")
+        return float(sent["bytes"] * 8 / sent["seconds"])
+
+    def ours_at(data_port: int, admin_port: int) -> float:
+        before = stats(admin_port)
+        sent = sent_to(data_port)
+        after = stats(admin_port)
+        same(sent["bytes"], after["bytes_total"] - before["bytes_total"], "bytes into ctrlserver")
+        same(sent["bytes"] // PACKET, after["packets_total"] - before["packets_total"], "packets into ctrlserver")
+        return float(sent["bytes"] * 8 / sent["seconds"])
+
+    with ctrlserver("sink") as ports, server(sink, "--read", "1048576", "--truncate") as listening:
+        yield lambda: ours_at(*ports), lambda: peer_at(listening)
+
+
+def asked(client: str, port: int, seconds: float) -> dict[str, Any]:
+    """The counts of the echo client, each reply compared by it with its request."""
+    options = {"--port": port, "--connections": CONNECTIONS, "--size": PACKET, "--seconds": f"{seconds:g}"}
+    answers = json_of(client, *(str(word) for option in options.items() for word in option))
+    same(answers["requests"], answers["replies"], "requests and replies")
+    return answers
+
+
+def echoes(*peer_command: str) -> Callable[[float], AbstractContextManager[Sides]]:
+    """Replies per second on 50 connections with one packet of 1 KiB in flight on each; ours against the command's."""
+
+    @contextmanager
+    def sides(seconds: float) -> Iterator[Sides]:
+        client = c_peer("echo_client")
+        command = (c_peer(peer_command[0]),) if len(peer_command) == 1 else python_peer(*peer_command)
+
+        def ours_at(data_port: int, admin_port: int) -> float:
+            before = stats(admin_port)
+            answers = asked(client, data_port, seconds)
+            after = stats(admin_port)
+            same(answers["requests"], after["packets_total"] - before["packets_total"], "requests and packets counted")
+            same(answers["replies"], after["replies_total"] - before["replies_total"], "replies and replies counted")
+            return float(answers["replies"] / answers["seconds"])
+
+        def peer_at(port: int) -> float:
+            answers = asked(client, port, seconds)
+            return float(answers["replies"] / answers["seconds"])
+
+        with ctrlserver("echo") as ports, server(*command) as listening:
+            port = listening.port()
+            yield lambda: ours_at(*ports), lambda: peer_at(port)
+
+    return sides
+
+
+@contextmanager
+def echo_to_uvloop(seconds: float) -> Iterator[Sides]:
+    """As `echoes`, where uvloop is installed."""
+    if importlib.util.find_spec("uvloop") is None:
+        raise MissingError("uvloop (pip install uvloop)")
+    with echoes("peers", "uvloop_echo.py")(seconds) as sides:
+        yield sides
+
+
+ROWS = (
+    Row("bulk", "bulk, 1 stream, 1 KiB: ctrlload into ctrlserver / iperf3", "bit/s", 1.3, bulk_to_iperf3),
+    Row("bulk", "bulk, 1 stream, 1 KiB: ctrlload into ctrlserver / 2013 scripts", "packets/s", 10.0, bulk_to_scripts),
+    Row("bulk", "bulk, 1 stream: C sender into ctrlserver / into C epoll sink", "bit/s", None, bulk_from_c),
+    Row(
+        "echo",
+        "echo, 50 connections, 1 KiB: ctrlserver / stock Twisted",
+        "replies/s",
+        2.0,
+        echoes("peers", "twisted_echo.py"),
+    ),
+    Row("echo", "echo, 50 connections, 1 KiB: ctrlserver / C epoll echo", "replies/s", 0.85, echoes("echo_server")),
+    Row("echo", "echo, 50 connections, 1 KiB: ctrlserver / uvloop asyncio", "replies/s", None, echo_to_uvloop),
+)

@@ -1,0 +1,291 @@
+"""The demo: a real daemon, three real loads, and its admin port asked by netcat; then all counts are compared.
+
+    make demo        or, with an environment that has ctrlserver installed: python etc/demo.py
+
+Rules: standard library only; every command is printed as `$ ...` before it runs; nothing is slept for: the daemon's log
+lines are awaited, each for a bounded time. The programs are those beside this interpreter. Exit 0 when all counts
+agree, 1 when one does not or a program failed, 130 after Ctrl-C.
+
+Beware: daemon and loads have sessions of their own, so a Ctrl-C at the terminal reaches the demo only; it ends them
+itself, the load first, each once, and removes what it wrote. While it ends them it cannot be interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+BIN = Path(sys.executable).parent
+START_SECONDS = 20
+LOAD_SECONDS = 120
+RUN_END_SECONDS = 15
+END_SECONDS = 10
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+CONFIG = """\
+[[listener]]
+name = "sink"
+endpoint = "tcp:0:interface=127.0.0.1"
+framing = "fixed:1024"
+mode = "sink"
+
+[[listener]]
+name = "echo"
+endpoint = "tcp:0:interface=127.0.0.1"
+framing = "fixed:1024"
+mode = "echo"
+
+[[admin]]
+endpoint = "tcp:0:interface=127.0.0.1"
+"""
+
+
+class DemoFailedError(Exception):
+    """A step did not do what it should; the text is one line."""
+
+
+def say(words: str) -> None:
+    print(words, flush=True)
+
+
+def shown(command: Sequence[str]) -> None:
+    """Prints the command as a person would type it, programs by their names."""
+    say(f"\n$ {shlex.join([Path(command[0]).name, *command[1:]])}")
+
+
+class Daemon:
+    """`twistd -n ctrlserver` and the log lines it has written so far."""
+
+    def __init__(self, config: Path) -> None:
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._ended = False
+        command = [str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", "--config", str(config)]
+        shown(command)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self._reader.start()
+
+    def _read(self, log: IO[str]) -> None:
+        for line in log:
+            with self._news:
+                self.lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    def awaited(self, pattern: str, seconds: float) -> re.Match[str]:
+        """The first log line with the pattern in it; DemoFailedError when none comes in time."""
+
+        def match() -> re.Match[str] | None:
+            return next((found for line in self.lines if (found := re.search(pattern, line))), None)
+
+        with self._news:
+            self._news.wait_for(lambda: match() or self._ended, seconds)
+            found = match()
+        if found is None:
+            last = "\n  ".join(self.lines[-10:]) or "(nothing)"
+            raise DemoFailedError(f"the daemon has not logged {pattern!r}; its last lines:\n  {last}")
+        return found
+
+    def port(self, name: str) -> int:
+        """The port that the listener `name` was given, by the daemon's own word."""
+        found = self.awaited(rf"listening {name} tcp \S+:(\d+)", START_SECONDS)
+        say(f"  {found.group(0)}")
+        return int(found.group(1))
+
+    def end(self) -> int:
+        """Ends it by SIGTERM, by SIGKILL when it does not go in time; the exit status."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._reader.join(END_SECONDS)
+        return self.process.returncode
+
+
+def load(*arguments: str, result: Path) -> dict[str, Any]:
+    """Runs `ctrlload run`, which shows its own report; its result document."""
+    command = [str(BIN / "ctrlload"), "run", *arguments, "-o", str(result)]
+    shown(command)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        code = process.wait(LOAD_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise DemoFailedError(f"the load was not done after {LOAD_SECONDS} s") from None
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(END_SECONDS)
+            process.kill()
+            process.wait()
+    if code != 0:
+        raise DemoFailedError(f"ctrlload ended with exit status {code}")
+    document: dict[str, Any] = json.loads(result.read_text())
+    return document
+
+
+def openbsd_netcat() -> str | None:
+    """The netcat that knows -N (half-close after the last line), if there is one."""
+    program = shutil.which("nc")
+    if program is None:
+        return None
+    shown_help = subprocess.run([program, "-h"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return program if "OpenBSD" in shown_help.stdout + shown_help.stderr else None
+
+
+def exchanged(port: int, line: str) -> str:
+    """What the admin port answers to one line and a half-close."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(f"{line}\n".encode())
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("r", newline="") as reply:
+            return reply.read().replace("\r\n", "\n")
+
+
+def asked(netcat: str | None, port: int, line: str) -> None:
+    """Shows a question to the admin port and its answer, which must end with OK."""
+    if netcat is None:
+        say(f"\n(by a socket, as there is no OpenBSD netcat here) {line}")
+        reply = exchanged(port, line)
+    else:
+        say(f"\n$ echo {line} | nc -N 127.0.0.1 {port}")
+        command = [netcat, "-N", "127.0.0.1", str(port)]
+        reply = subprocess.run(command, input=f"{line}\n", capture_output=True, text=True, timeout=10).stdout
+    reply = reply.replace("\r\n", "\n")
+    print(reply, end="", flush=True)
+    if not re.match(r"OK( |$)", (reply.splitlines() or [""])[-1]):
+        raise DemoFailedError(f"{line}: the reply does not end with OK")
+
+
+def answer(port: int, line: str) -> Any:
+    """The content of a JSON reply."""
+    return json.loads(exchanged(port, f"{line} json"))["data"]
+
+
+class Ledger:
+    """Counts that must be equal, each compared with what the loads say they sent."""
+
+    def __init__(self) -> None:
+        self.wrong: list[str] = []
+
+    def equal(self, what: str, expected: int | str, got: int | str) -> None:
+        say(f"  {what:<34} {got:>10} {'=' if expected == got else 'is not'} {expected}")
+        if expected != got:
+            self.wrong.append(what)
+
+
+def compared(results: Sequence[dict[str, Any]], admin: int) -> Ledger:
+    """Compares the loads' own counts with every place where the server publishes its own."""
+    say("\nthe counts, the server's against those of the loads")
+    ledger = Ledger()
+    sent = [int(result["sent"]["packets"]) for result in results]
+    total = sum(sent)
+    for number, result in enumerate(results, 1):
+        ledger.equal(f"load {number}: packets received", sent[number - 1], result["received"]["packets"])
+        ledger.equal(f"load {number}: reconciled", "yes", "yes" if result["reconciled"] is True else "no")
+    stats, streams, runs = (answer(admin, line) for line in ("stats", "streams", "runs"))
+    ledger.equal("stats: packets_total", total, stats["packets_total"])
+    ledger.equal("stats: bytes_total", total * 1024, stats["bytes_total"])
+    ledger.equal("stats: replies_total", sent[-1], stats["replies_total"])
+    ledger.equal("stats: incomplete_bytes_total", 0, stats["incomplete_bytes_total"])
+    ledger.equal("streams: packets added up", total, sum(stream["packets"] for stream in streams))
+    ledger.equal("runs: packets added up", total, sum(run["packets"] for run in runs))
+    ledger.equal("runs: number", len(results), len(runs))
+    return ledger
+
+
+def demo(folder: Path) -> None:
+    """All steps; DemoFailedError or KeyboardInterrupt leaves by way of the daemon's end."""
+    config = folder / "ctrlserver.toml"
+    config.write_text(CONFIG)
+    daemon = Daemon(config)
+    try:
+        sink, echo, admin = (daemon.port(name) for name in ("sink", "echo", "admin"))
+        by_admin = ("--admin", f"127.0.0.1:{admin}")
+        steps = (
+            ("the test of 2013: 10 000 packets of 1 KiB", (f"127.0.0.1:{sink}",)),
+            ("5 000 000 packets of 1 KiB on 4 streams", (f"127.0.0.1:{sink}", "-n", "5M", "-P", "4")),
+            (
+                "request and reply: 200 000 packets of 1 KiB on 50 streams",
+                (f"127.0.0.1:{echo}", "-m", "request", "-n", "200k", "-P", "50"),
+            ),
+        )
+        results = []
+        for number, (what, arguments) in enumerate(steps, 1):
+            say(f"\n--- {what}")
+            results.append(load(*arguments, *by_admin, result=folder / f"result{number}.json"))
+            daemon.awaited(rf"run {number} ended", RUN_END_SECONDS)
+        say("\n--- what the server says")
+        netcat = openbsd_netcat()
+        for line in ("stats", "streams limit=10", "runs"):
+            asked(netcat, admin, line)
+        ledger = compared(results, admin)
+    except BaseException:
+        daemon.end()
+        raise
+    say(f"\n$ kill -TERM {daemon.process.pid}")
+    code = daemon.end()
+    for line in daemon.lines:
+        if re.search(r"run \d+ ended", line):
+            say(f"  {line}")
+    if code not in (0, -signal.SIGTERM):
+        last = "\n  ".join(daemon.lines[-10:])
+        raise DemoFailedError(f"the daemon ended with exit status {code}; its last lines:\n  {last}")
+    say(f"the daemon has ended ({'exit status 0' if code == 0 else 'by SIGTERM, as asked'})")
+    if ledger.wrong:
+        raise DemoFailedError(f"counts differ: {'; '.join(ledger.wrong)}")
+    say("all counts are equal")
+
+
+def interrupted(_number: int, _frame: object) -> NoReturn:
+    """Ctrl-C, SIGTERM and SIGHUP all end the demo in the same way."""
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Runs the demo; the exit status."""
+    for number in SIGNALS:
+        signal.signal(number, interrupted)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ctrlserver-demo-") as folder:
+            demo(Path(folder))
+    except (DemoFailedError, OSError, ValueError, KeyError) as error:
+        print(f"demo: {error if isinstance(error, DemoFailedError) else repr(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("demo: interrupted; everything was ended", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The project as it is installed: wheel and editable, each in an environment of its own.
+
+Rules: a copy of the source is built and installed, so the checkout is never written to; nothing is downloaded, for the
+fresh environments see the packages of the running one by a `.pth` file; commands run from another folder.
+
+Beware: the `.pth` shows the running environment's ctrlserver metadata too, but not its code (a `.pth` in a folder named
+by a `.pth` is not read), so pip is told to ignore what is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from ctrlserver import __version__
+
+PROJECT = Path(__file__).parent.parent
+PARTS = ("pyproject.toml", "README.md", "LICENSE", "ctrlserver", "twisted")
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+
+
+def output_of(*command: str | Path, cwd: Path) -> str:
+    """What the command prints on stdout and stderr together; it must exit with 0."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what is packaged."""
+    copy = tmp_path_factory.mktemp("source")
+    for part in PARTS:
+        path = PROJECT / part
+        if path.is_dir():
+            shutil.copytree(path, copy / part, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
+        else:
+            shutil.copy(path, copy / part)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the copy."""
+    folder = tmp_path_factory.mktemp("wheel")
+    output_of(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source, cwd=folder)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(params=["wheel", "editable"], scope="module")
+def programs(
+    request: pytest.FixtureRequest, source: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of programs of a fresh environment, with the project installed in the way that is named."""
+    environment = tmp_path_factory.mktemp(f"{request.param}-environment")
+    output_of(sys.executable, "-m", "venv", "--without-pip", environment, cwd=environment)
+    programs = environment / "bin"
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = Path(output_of(programs / "python", "-c", where, cwd=environment).strip())
+    shared = dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
+    (packages / "shared.pth").write_text("".join(f"{folder}\n" for folder in shared))
+    what: Sequence[str | Path] = [wheel] if request.param == "wheel" else ["--editable", source]
+    install = ("install", "--ignore-installed", "--no-deps", "--no-build-isolation", "--no-index")
+    output_of(*PIP, "--python", programs / "python", *install, *what, cwd=environment)
+    (programs / "twistd").write_text(
+        f"#!{programs / 'python'}\nimport sys\nfrom twisted.scripts.twistd import run\nsys.exit(run())\n"
+    )
+    (programs / "twistd").chmod(0o755)
+    return programs
+
+
+def test_the_wheel_holds_the_plugin_the_schema_and_the_type_marker(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert names >= {"twisted/plugins/ctrlserver_plugin.py", "ctrlserver/py.typed"}
+    assert [name for name in names if name.startswith("ctrlserver/load/") and name.endswith(".json")]
+
+
+def test_the_wheel_has_no_init_file_in_twisteds_folders(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert [] == [name for name in names if name in ("twisted/__init__.py", "twisted/plugins/__init__.py")]
+    assert [] == [*(PROJECT / "twisted").rglob("__init__.py")]
+
+
+def test_the_wheel_holds_every_module_of_the_package(wheel: Path) -> None:
+    modules = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "ctrlserver").rglob("*.py")}
+    assert modules == {
+        name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("ctrlserver/") and name.endswith(".py")
+    }
+
+
+def test_twistd_knows_ctrlserver_once_installed(programs: Path, tmp_path: Path) -> None:
+    listed = output_of(programs / "twistd", "--help", cwd=tmp_path)
+    assert [line for line in listed.splitlines() if line.split()[:1] == ["ctrlserver"]], listed
+
+
+def test_an_installed_daemon_checks_its_configuration(programs: Path, tmp_path: Path) -> None:
+    assert "good" in output_of(programs / "twistd", "-n", "--pidfile=", "ctrlserver", "--check", cwd=tmp_path)
+
+
+def test_ctrlload_says_its_version_once_installed(programs: Path, tmp_path: Path) -> None:
+    assert __version__ in output_of(programs / "ctrlload", "--version", cwd=tmp_path)
+
+
+def test_the_code_that_runs_is_the_installed_one(programs: Path, source: Path, tmp_path: Path) -> None:
+    place = output_of(programs / "python", "-c", "import ctrlserver; print(ctrlserver.__file__)", cwd=tmp_path).strip()
+    assert any(Path(place).is_relative_to(folder) for folder in (programs.parent, source)), place
