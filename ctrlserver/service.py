@@ -105,6 +105,7 @@ class ControlService(MultiService):
             mode=listener.mode,
             size=spec.size,
             labels=listener.labels,
+            by_size=spec.by_length and spec.size is not None,
         )
         return Terms(
             book=self.book,

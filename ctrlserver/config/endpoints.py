@@ -122,8 +122,8 @@ def _refuse_kind(text: str, kind: str) -> NoReturn:
 
 
 def _hint(guess: str) -> str:
-    """``guess`` as the nearest good value, where it is a good one."""
-    if not guess:
+    """``guess`` as the nearest good value, where it is a good one and fits into a line."""
+    if not guess or not guess.isprintable():
         return ""
     try:
         check_endpoint(guess)

@@ -100,8 +100,11 @@ class StreamProtocol(Protocol):
         """Twisted does not tell when it saw the data: the time it was handed over."""
         return now
 
-    def send(self, block: bytes | memoryview) -> int:
-        """All of ``block``, or nothing while the transport holds enough."""
+    def sender(self) -> Callable[[bytes | memoryview], int]:
+        """All of a block, or nothing while the transport holds enough."""
+        return self._send
+
+    def _send(self, block: bytes | memoryview) -> int:
         if self._full:
             return 0
         self.transport.write(bytes(block))
@@ -124,13 +127,15 @@ class StreamProtocol(Protocol):
         """Close, after what the transport still holds; it has as long as a slow reader has."""
         self._rest = b""
         IConsumer(self.transport).unregisterProducer()
-        if self._full:
-            self.transport.abortConnection()
-        else:
-            self.transport.loseConnection()
-            if self in self._factory.protocols:
-                reactor = self._factory.reactor
-                self._abort = reactor.callLater(self._factory.terms.stall_timeout, self._give_up)
+        self.transport.loseConnection()
+        if self in self._factory.protocols:
+            self._abort = self._factory.reactor.callLater(self._factory.terms.stall_timeout, self._give_up)
+
+    def drop(self) -> None:
+        """Close, whatever the transport still holds."""
+        self._rest = b""
+        IConsumer(self.transport).unregisterProducer()
+        self.transport.abortConnection()
 
     def _give_up(self) -> None:
         self._abort = None

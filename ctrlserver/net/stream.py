@@ -16,9 +16,10 @@ Beware: a chunk is a view of a buffer that is used again as soon as ``received``
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
-from attrs import Factory, field, frozen
+from attrs import field, frozen
 
 from ctrlserver.net.replies import CannedOutbox, CannedReply, EchoOutbox, Outbox
 from ctrlserver.stats.book import Book
@@ -36,8 +37,11 @@ class Link(Protocol):
     def since(self, now: float) -> float:
         """When the data handed over at ``now`` was first seen to be there."""
 
-    def send(self, block: bytes | memoryview) -> int:
-        """Send now what the socket takes now; the number of bytes taken. ``OSError`` when the peer is gone."""
+    def sender(self) -> Callable[[bytes | memoryview], int]:
+        """What sends a block: it gives the number of bytes the socket takes now.
+
+        ``BlockingIOError``, or 0, when it takes nothing now; any other ``OSError`` when the peer is gone.
+        """
 
     def hold(self) -> None:
         """Read no more, and call ``writable`` when the socket takes bytes again."""
@@ -46,12 +50,19 @@ class Link(Protocol):
         """Read again."""
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket once what it was given is on its way."""
+
+    def drop(self) -> None:
+        """Close the socket at once."""
 
 
 @frozen
 class Terms:
-    """What all streams of one listener have in common."""
+    """What all streams of one listener have in common.
+
+    ``uncut``: nothing depends on where the packets are, the number of bytes tells all. ``blocked`` are the streams that
+    owe replies which their peers do not take.
+    """
 
     book: Book
     origin: Origin
@@ -61,13 +72,17 @@ class Terms:
     keep_bytes: int = 1 << 20
     reply_buffer: int = 1 << 18
     stall_timeout: float = 30.0
-    by_length: bool = field(init=False, default=Factory(lambda self: self.spec.by_length, takes_self=True))
-    blocked: set[Stream] = field(factory=set, eq=False, repr=False)
+    uncut: bool = field(init=False)
+    blocked: set[AnsweringStream] = field(factory=set, eq=False, repr=False)
+
+    @uncut.default
+    def _uncut(self) -> bool:
+        return self.spec.by_length and not self.keep
 
     @property
     def skips(self) -> bool:
-        """Whether no byte of content is needed: the kernel may drop them uncopied."""
-        return self.origin.mode == "sink" and self.spec.by_length and not self.keep
+        """Whether no byte of content is needed at all: the kernel may drop them uncopied."""
+        return self.uncut and self.origin.mode == "sink"
 
     def open(self, link: Link, peer: str, now: float) -> Stream:
         """A new stream from ``peer`` (``host:port``), on the books from now on."""
@@ -76,7 +91,7 @@ class Terms:
             counters.kept = KeptPackets(self.keep, self.keep_bytes)
         return STREAM_OF_MODE[self.origin.mode](self, link, counters)
 
-    def stalled(self, now: float) -> list[Stream]:
+    def stalled(self, now: float) -> list[AnsweringStream]:
         """The streams whose peer has taken no reply for ``stall_timeout`` seconds."""
         return [stream for stream in self.blocked if now - stream.blocked_since >= self.stall_timeout]
 
@@ -84,16 +99,13 @@ class Terms:
 class Stream:
     """A stream in mode ``sink``, and what the other modes build on."""
 
-    __slots__ = ("_closing", "_framing", "_link", "_outbox", "blocked_since", "counters", "terms")
+    __slots__ = ("_framing", "_link", "counters", "terms")
 
     def __init__(self, terms: Terms, link: Link, counters: StreamCounters) -> None:
         self.counters = counters
-        self.blocked_since = -1.0
         self.terms = terms
         self._link = link
         self._framing: Framing = terms.spec.new()
-        self._outbox: Outbox | None = None
-        self._closing: str | None = None
 
     # What a link calls
 
@@ -109,159 +121,197 @@ class Stream:
         if not counters.bytes:
             self.terms.book.first_data(counters, self._link.since(now))
         counters.bytes += nbytes
-        counters.packets += self._framing.advance(nbytes)  # type: ignore[attr-defined]
         counters.last = now
 
     def writable(self, now: float) -> None:
         """The socket takes bytes again."""
-        if self._outbox is not None:
-            self._pump(now)
 
     def ended(self, now: float) -> None:
         """The peer will send no more."""
-        self.finish("reset" if self._closing == "reset" else "eof", now)
+        self.finish("eof", now)
 
     def lost(self, now: float) -> None:
         """The connection broke."""
-        self._outbox = None
-        self._close("reset", now)
+        self.abort("reset", now)
 
     def failed(self, now: float) -> None:
         """Our own fault; what was counted stays counted."""
-        self._outbox = None
-        self._close("fault", now)
+        self.abort("fault", now)
 
     # What the shell calls
 
     def finish(self, reason: str, now: float) -> None:
         """End the stream, after the replies it is owed."""
+        self._end(reason, now, self._link.close)
+
+    def abort(self, reason: str, now: float) -> None:
+        """End the stream at once."""
+        self._end(reason, now, self._link.drop)
+
+    def _end(self, reason: str, now: float, part: Callable[[], None]) -> None:
+        counters = self.counters
+        if counters.state == "open":
+            origin = counters.origin
+            left = counters.bytes % origin.size if origin.by_size and origin.size else self._framing.pending_bytes
+            self.terms.book.stream_closed(counters, reason, left, now)
+            part()
+
+    def _count(self, chunk: memoryview, now: float) -> None:
+        """Enter ``chunk`` into the books; packets of a fixed size follow from the bytes."""
+        counters = self.counters
+        if not counters.bytes:
+            self.terms.book.first_data(counters, self._link.since(now))
+        counters.bytes += len(chunk)
+        counters.last = now
+        if not self.terms.uncut:
+            self._cut(chunk)
+
+    def _cut(self, chunk: memoryview) -> None:
+        counters = self.counters
+        if counters.kept is None:
+            counters.packets += self._framing.count(chunk)
+        else:
+            packets = self._framing.feed(chunk)
+            counters.packets += len(packets)
+            counters.kept.add(packets)
+
+
+class AnsweringStream(Stream):
+    """What the modes that answer share: replies owed, and the end that waits for them."""
+
+    __slots__ = ("_closing", "_outbox", "_send", "blocked_since")
+
+    def __init__(self, terms: Terms, link: Link, counters: StreamCounters) -> None:
+        super().__init__(terms, link, counters)
+        self.blocked_since = -1.0
+        self._send = link.sender()
+        self._outbox: Outbox | None = None
+        self._closing: str | None = None
+
+    def ended(self, now: float) -> None:
+        """The peer will send no more; it may have been gone for a while."""
+        self.finish("reset" if self._closing == "reset" else "eof", now)
+
+    def finish(self, reason: str, now: float) -> None:
+        """End the stream, after the replies it is owed."""
         if self._outbox is None:
-            self._close(reason, now)
+            super().finish(reason, now)
         elif self._closing is None:
             self._closing = reason
 
     def abort(self, reason: str, now: float) -> None:
         """End the stream at once."""
         self._outbox = None
-        self._close(reason, now)
+        self.terms.blocked.discard(self)
+        super().abort(reason, now)
 
-    # The inside
-
-    def _count(self, chunk: memoryview, now: float) -> int:
-        """Enter ``chunk`` into the books; the number of packets it completed."""
-        counters = self.counters
-        size = len(chunk)
-        if not counters.bytes:
-            self.terms.book.first_data(counters, self._link.since(now))
-        counters.bytes += size
-        counters.last = now
-        if counters.kept is not None:
-            whole = self._framing.feed(chunk)
-            counters.kept.add(whole)
-            packets = len(whole)
-        elif self.terms.by_length:
-            packets = self._framing.advance(size)  # type: ignore[attr-defined]
-        else:
-            packets = self._framing.count(chunk)
-        counters.packets += packets
-        return packets
-
-    def _owe(self, outbox: Outbox, now: float) -> None:
-        """The socket did not take every reply at once."""
-        self._outbox = outbox
-        self.blocked_since = now
-        self.terms.blocked.add(self)
-        self._link.hold()
-
-    def _pump(self, now: float) -> None:
+    def writable(self, now: float) -> None:
         """Send what is owed, a bounded part of it; when nothing is owed any more, read on or close."""
         outbox = self._outbox
-        assert outbox is not None
+        if outbox is None:
+            return
         for _ in range(BLOCKS_A_TURN):
             block = outbox.block()
             if not block:
-                break
-            try:
-                sent = self._link.send(block)
-            except OSError:
-                self._mute()
+                self._settle(now)
                 return
+            sent = self._offer(block)
             if sent:
                 outbox.taken(sent)
                 self.blocked_since = now
             if sent < len(block):
                 return
-        else:
-            return
-        self._settled()
-        if self._closing is not None and self._closing != "reset":
-            self._close(self._closing, now)
-        else:
-            self._link.release()
 
-    def _settled(self) -> None:
+    def _offer(self, block: memoryview) -> int:
+        """What the socket takes of ``block`` now; nothing from now on when the peer is gone."""
+        try:
+            return self._send(block)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._mute()
+            return 0
+
+    def _owe(self, outbox: Outbox, now: float) -> None:
+        """The socket did not take every reply at once."""
+        if self._closing is None:
+            self._outbox = outbox
+            self.blocked_since = now
+            self.terms.blocked.add(self)
+            self._link.hold()
+
+    def _settle(self, now: float) -> None:
+        """Every reply is on its way."""
         self._outbox = None
         self.terms.blocked.discard(self)
+        if self._closing is None:
+            self._link.release()
+        else:
+            super().finish(self._closing, now)
 
     def _mute(self) -> None:
         """The peer takes no more replies: read what it still sent, then be over with ``reset``."""
-        if self._outbox is not None:
-            self._settled()
-            self._link.release()
         self._closing = "reset"
-
-    def _close(self, reason: str, now: float) -> None:
-        if self.counters.state == "open":
+        if self._outbox is not None:
+            self._outbox = None
             self.terms.blocked.discard(self)
-            self.terms.book.stream_closed(self.counters, reason, self._framing.pending_bytes, now)
-            self._link.close()
+            self._link.release()
+
+    def _count_unanswered(self, chunk: memoryview, now: float) -> None:
+        before = self.counters.whole()
+        self._count(chunk, now)
+        self.counters.unanswered += self.counters.whole() - before
 
 
-class EchoStream(Stream):
+class EchoStream(AnsweringStream):
     """A stream in mode ``echo`` (RFC 862): every byte goes back as it came; a reply is a whole packet echoed."""
 
     __slots__ = ()
 
     def received(self, chunk: memoryview, now: float) -> None:
         """Count, and send the chunk back."""
-        self.counters.replies += self._count(chunk, now)
-        if self._closing is None:
-            try:
-                sent = self._link.send(chunk)
-            except OSError:
-                self._mute()
-            else:
-                if sent < len(chunk):
-                    self._owe(EchoOutbox(chunk[sent:]), now)
+        if self._closing is not None:
+            self._count_unanswered(chunk, now)
+            return
+        self._count(chunk, now)
+        try:
+            sent = self._send(chunk)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._mute()
+            return
+        if sent < len(chunk):
+            self._owe(EchoOutbox(chunk[sent:]), now)
         if self._framing.fault is not None:
             self.finish("fault", now)
 
 
-class ReplyStream(Stream):
+class ReplyStream(AnsweringStream):
     """A stream in mode ``reply``: one canned answer for each packet, many in one send."""
 
     __slots__ = ()
 
     def received(self, chunk: memoryview, now: float) -> None:
         """Count, and answer each packet that is whole now."""
-        packets = self._count(chunk, now)
-        if packets and self._closing is None:
-            canned = self.terms.canned
-            assert canned is not None
-            self.counters.replies += packets
+        if self._closing is not None:
+            self._count_unanswered(chunk, now)
+            return
+        counters = self.counters
+        before = counters.whole()
+        self._count(chunk, now)
+        packets = counters.whole() - before
+        canned = self.terms.canned
+        if packets and canned is not None:
             owed = packets * len(canned.reply)
             block = canned.span(0, owed)
-            try:
-                sent = self._link.send(block)
-            except OSError:
-                self._mute()
-            else:
-                if sent < owed:
-                    outbox = CannedOutbox(canned, packets)
-                    outbox.taken(sent)
-                    self._owe(outbox, now)
-                    if sent == len(block):
-                        self._pump(now)
+            sent = self._offer(block)
+            if sent < owed:
+                outbox = CannedOutbox(canned, packets)
+                outbox.taken(sent)
+                self._owe(outbox, now)
+                if sent == len(block):
+                    self.writable(now)
         if self._framing.fault is not None:
             self.finish("fault", now)
 

@@ -223,9 +223,10 @@ class Book:
     def _stream_record(self, stream: StreamCounters) -> StreamRecord:
         origin = stream.origin
         seconds = max(0.0, stream.last - stream.first)
+        packets = stream.whole()
         size: float | None = origin.size
-        if size is None and stream.packets:
-            size = round((stream.bytes - stream.incomplete_bytes) / stream.packets, 1)
+        if size is None and packets:
+            size = round((stream.bytes - stream.incomplete_bytes) / packets, 1)
         return StreamRecord(
             stream=stream.stream,
             listener=origin.listener,
@@ -236,11 +237,11 @@ class Book:
             size=size,
             state=stream.state,
             reason=stream.reason,
-            packets=stream.packets,
+            packets=packets,
             bytes=stream.bytes,
             incomplete_bytes=stream.incomplete_bytes,
             seconds=seconds_figure(seconds),
-            packets_per_second=rate_figure(stream.packets, seconds),
+            packets_per_second=rate_figure(packets, seconds),
             bits_per_second=rate_figure(stream.bytes * 8, seconds),
             opened=self._timestamp(stream.opened),
             run=stream.run,

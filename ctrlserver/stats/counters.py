@@ -1,7 +1,8 @@
 """What is counted, per stream and in all.
 
-Rules: the hot path adds to the slots of its own :class:`StreamCounters` with a plain ``+=`` and touches nothing else;
-totals are made when somebody asks, from the sums of the closed streams and a walk over the open ones. Every close has
+Rules: the hot path adds to the slots of its own :class:`StreamCounters` with a plain ``+=`` and touches nothing else.
+What follows from other numbers is not counted: packets of a fixed size follow from the bytes, replies from the packets.
+Totals are made when somebody asks, from the sums of the closed streams and a walk over the open ones. Every close has
 one of :data:`REASONS`, and only the first close of a stream counts. All that the streams of a listener share is in one
 :class:`Origin`, so that a stream costs a few hundred bytes.
 
@@ -14,7 +15,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from ctrlserver.stats.kept import KeptPackets
 
@@ -32,6 +33,7 @@ class Origin:
     """Where streams come from: what all streams of one listener share.
 
     ``size`` is the fixed packet size in bytes, ``None`` where packets vary; ``labels`` are the listener's own fields.
+    ``by_size``: the packets are the bytes divided by ``size``, and nobody counts them. ``answers``: each gets a reply.
     """
 
     listener: str
@@ -40,6 +42,8 @@ class Origin:
     mode: str
     size: int | None = None
     labels: Mapping[str, Label] = field(factory=dict)
+    by_size: bool = False
+    answers: bool = field(init=False, default=Factory(lambda self: self.mode in ("echo", "reply"), takes_self=True))
 
 
 @define(eq=False)
@@ -47,7 +51,9 @@ class StreamCounters:
     """The numbers of one stream, written by the one who reads it.
 
     ``opened``, ``first`` and ``last`` are monotonic seconds; ``first`` and ``last`` (of data) are -1.0 before any
-    data. ``incomplete_bytes`` and ``reason`` are set at the close. ``run`` is the run its first data fell into.
+    data. ``packets`` is written where the content cuts them, else see ``whole``. ``unanswered`` are the packets that
+    got no reply, in a mode that replies, since the peer was gone. ``incomplete_bytes`` and ``reason`` are set at the
+    close. ``run`` is the run its first data fell into.
     """
 
     stream: int
@@ -56,7 +62,7 @@ class StreamCounters:
     opened: float
     packets: int = 0
     bytes: int = 0
-    replies: int = 0
+    unanswered: int = 0
     first: float = -1.0
     last: float = -1.0
     incomplete_bytes: int = 0
@@ -64,6 +70,15 @@ class StreamCounters:
     reason: str | None = None
     run: int | None = None
     kept: KeptPackets | None = None
+
+    def whole(self) -> int:
+        """Packets so far."""
+        origin = self.origin
+        return self.bytes // origin.size if origin.by_size and origin.size else self.packets
+
+    def replies(self) -> int:
+        """Replies so far, those on their way included."""
+        return self.whole() - self.unanswered if self.origin.answers else 0
 
 
 @frozen
@@ -132,9 +147,10 @@ class Counters:
         stream.state = "closed"
         stream.reason = reason
         stream.incomplete_bytes = incomplete_bytes
+        stream.packets = stream.whole()
         self._packets += stream.packets
         self._bytes += stream.bytes
-        self._replies += stream.replies
+        self._replies += stream.replies()
         self._incomplete_bytes += incomplete_bytes
         self._last = max(self._last, stream.last)
         self.recent.append(stream)
@@ -145,12 +161,14 @@ class Counters:
         self.rejected_by_reason[reason] = self.rejected_by_reason.get(reason, 0) + 1
 
     def totals(self) -> Totals:
-        """The sums now. Costs a walk over the open streams, about 0.1 microseconds each."""
+        """The sums now. Costs a walk over the open streams, about 0.3 microseconds each."""
         packets, octets, replies, last = self._packets, self._bytes, self._replies, self._last
         for stream in self.open.values():
-            packets += stream.packets
+            whole = stream.whole()
+            packets += whole
             octets += stream.bytes
-            replies += stream.replies
+            if stream.origin.answers:
+                replies += whole - stream.unanswered
             if stream.last > last:
                 last = stream.last
         return Totals(

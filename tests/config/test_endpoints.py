@@ -69,6 +69,7 @@ def test_a_slip_is_told_with_the_nearest_good_endpoint(nearest: str, text: str) 
     [
         ('unknown type "udp": expected an endpoint such as tcp:PORT or unix:PATH', "udp:22222"),
         ('unknown type ""', ""),
+        (r'endpoint "unx:/a\nb": unknown type "unx"', "unx:/a\nb"),
         ("no port: expected tcp:PORT", "tcp"),
         ("no port: expected tcp:PORT", "tcp:"),
         ('port "abc": expected a port from 0 to 65535', "tcp:abc"),

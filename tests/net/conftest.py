@@ -112,7 +112,7 @@ def serve(way: str) -> Iterator[Serve]:
         spec = parse_framing(framing, max_packet=max_packet)
         terms = Terms(
             book=book,
-            origin=Origin(listener="data", protocol="tcp", framing=spec.text, mode=mode, size=spec.size, labels={}),
+            origin=Origin("data", "tcp", spec.text, mode, spec.size, by_size=spec.by_length and spec.size is not None),
             spec=spec,
             canned=CannedReply(reply) if mode == "reply" else None,
             **options,

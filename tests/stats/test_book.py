@@ -16,7 +16,7 @@ from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.records import RunRecord, as_mapping
 from ctrlserver.stats.rename import Renames
 
-ORIGIN = Origin("data", "tcp", "fixed:1000", "sink", 1000, {"site": "lab"})
+ORIGIN = Origin("data", "tcp", "fixed:1000", "echo", 1000, {"site": "lab"})
 LINES = Origin("lines", "tcp", "line", "sink")
 WALL = 1367409600.0
 
@@ -81,13 +81,13 @@ def test_stats_tell_what_the_streams_brought() -> None:
     first, second = (book.stream_opened(ORIGIN, f"a:{n}", 500.0) for n in (1, 2))
     send(book, first, 3, 500.5)
     send(book, second, 7, 501.0)
-    second.replies += 7
+    second.unanswered += 1
     book.stream_closed(first, "fault", 17, 501.0)
     book.rejected("limit")
     stats = book.stats(501.0)
     assert (1, 2) == (stats.streams_open, stats.streams_total)
     assert (10, 10_000, 17) == (stats.packets_total, stats.bytes_total, stats.incomplete_bytes_total)
-    assert (1, 1, 7, 1) == (stats.faults_total, stats.rejected_total, stats.replies_total, stats.runs_total)
+    assert (1, 1, 9, 1) == (stats.faults_total, stats.rejected_total, stats.replies_total, stats.runs_total)
     assert (10.0, 80_000.0) == (stats.packets_per_second, stats.bits_per_second)
 
 
@@ -139,7 +139,7 @@ def test_a_stream_is_published_with_its_origin_and_numbers() -> None:
         "peer": "10.0.0.1:5",
         "protocol": "tcp",
         "framing": "fixed:1000",
-        "mode": "sink",
+        "mode": "echo",
         "size": 1000,
         "state": "open",
         "reason": None,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ctrlserver.stats.counters import REASONS, Counters, Origin, StreamCounters, Totals
 
-ORIGIN = Origin("data", "tcp", "fixed:1024", "sink", 1024)
+ORIGIN = Origin("data", "tcp", "fixed:1024", "echo", 1024)
 NOTHING = Totals(0, 0, 0, 0, 0, 0, 0, 0, -1.0)
 
 # Each step opens a stream, or adds to or closes one of the open ones.
@@ -29,7 +29,7 @@ def add(stream: StreamCounters, packets: int, octets: int, replies: int, now: fl
         stream.first = now
     stream.packets += packets
     stream.bytes += octets
-    stream.replies += replies
+    stream.unanswered += packets - min(packets, replies)
     stream.last = now
 
 
@@ -50,6 +50,25 @@ def test_a_new_stream_has_seen_nothing() -> None:
     seen = (stream.peer, stream.opened, stream.packets, stream.bytes, stream.first, stream.last, stream.state)
     assert seen == ("10.0.0.1:5", 4.5, 0, 0, -1.0, -1.0, "open")
     assert (stream.reason, stream.run, stream.kept) == (None, None, None)
+
+
+def test_packets_of_a_fixed_size_follow_from_the_bytes_open_and_closed() -> None:
+    counters = Counters()
+    stream = counters.opened(Origin("data", "tcp", "fixed:1024", "echo", 1024, by_size=True), "a:1", 0.0)
+    stream.bytes += 5 * 1024 - 1
+    assert (4, 4) == (stream.whole(), counters.totals().packets)
+    stream.bytes += 2
+    assert (5, 5) == (counters.totals().packets, counters.totals().replies)
+    stream.unanswered += 2
+    counters.closed(stream, "reset", 1)
+    assert (5, 3) == (counters.totals().packets, counters.totals().replies)
+    assert stream.packets == 5
+
+
+def test_a_sink_has_no_replies() -> None:
+    counters = Counters()
+    counters.opened(Origin("data", "tcp", "line", "sink"), "a:1", 0.0).packets += 5
+    assert counters.totals().replies == 0
 
 
 def test_a_stream_costs_slots_only() -> None:
@@ -79,7 +98,7 @@ def test_totals_equal_the_sum_over_all_streams_and_only_grow(steps: list[tuple[o
             incomplete_bytes=sum(stream.incomplete_bytes for stream in streams),
             faults=sum(stream.reason == "fault" for stream in streams),
             rejected=0,
-            replies=sum(stream.replies for stream in streams),
+            replies=sum(stream.replies() for stream in streams),
             last=max((stream.last for stream in streams), default=-1.0),
         )
         for grows in ("streams_total", "packets", "bytes", "incomplete_bytes", "faults", "replies", "last"):

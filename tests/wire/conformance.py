@@ -214,12 +214,12 @@ def check_same(case: Case, chunks: list[bytes]) -> None:
 def check_mixed(case: Case, chunks: list[bytes], by_feed: list[bool]) -> None:
     """Count and feed in turn on one framing: each packet comes out once, whole, in the call that completes it."""
     feeding, mixed = case.spec().new(), case.spec().new()
-    for number, chunk in enumerate(chunks):
-        expected = feeding.feed(chunk)
+    for number, view in enumerate(in_one_buffer(chunks)):
+        expected = feeding.feed(chunks[number])
         if by_feed[number % len(by_feed)]:
-            assert expected == mixed.feed(chunk)
+            assert expected == mixed.feed(view)
         else:
-            assert len(expected) == mixed.count(chunk)
+            assert len(expected) == mixed.count(view)
         assert state(feeding) == state(mixed)
 
 
@@ -231,6 +231,15 @@ def check_bounded(case: Case, chunks: list[bytes]) -> None:
         counting.count(chunk)
         assert feeding.pending_bytes <= case.longest + case.overhead
         assert counting.pending_bytes <= case.longest + case.overhead
+
+
+def check_too_long(case: Case, chunks: list[bytes], good: int) -> None:
+    """Chunks of some good packets and one over the limit, whole, are the good ones and a fault."""
+    feeding, counting = case.spec().new(), case.spec().new()
+    assert good == len(fed(feeding, chunks))
+    assert good == counted(counting, chunks)
+    assert feeding.fault is not None
+    assert counting.fault is not None
 
 
 def check_fault(case: Case, payloads: list[bytes], fault: bytes, after: bytes) -> None:

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ctrlserver.errors import FramingError
+from ctrlserver.wire.framing import parse_framing
 from tests.wire import conformance
 from tests.wire.conformance import CASES, Case, encoded, splits
 
@@ -128,6 +129,17 @@ def test_the_longest_payload_passes_and_one_byte_more_is_not_encoded(case: Case)
 def test_one_byte_over_the_limit_is_a_fault_before_the_packet_is_whole(case: Case) -> None:
     assert case.too_long is not None
     conformance.check_fault(case, [b"x" * 9] * 2, case.too_long(case.limit + 1), b"x" * 1000)
+
+
+@faulty_cases
+@some
+@given(st.data())
+def test_a_whole_packet_over_the_limit_is_a_fault_however_it_is_cut(case: Case, data: st.DataObject) -> None:
+    payloads = data.draw(st.lists(case.payloads(), max_size=2))
+    wider = parse_framing(case.text, max_packet=2 * case.limit).new()
+    stream = b"".join(encoded(wider, [*payloads, b"y" * (case.limit + 1)]))
+    conformance.check_too_long(case, data.draw(splits(stream)), len(payloads))
+    conformance.check_too_long(case, [stream], len(payloads))
 
 
 @faulty_cases

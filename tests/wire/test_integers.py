@@ -44,6 +44,13 @@ def test_the_length_of_one_whole_chunk_is_checked_as_well() -> None:
     assert framing.fault is not None
 
 
+def test_a_chunk_inside_a_packet_is_payload_even_where_it_looks_like_a_packet() -> None:
+    framing = new("int32")
+    assert 0 == framing.count(b"\0\0\0\x0e")
+    assert 0 == framing.count(b"\0\0\0\x03abc")
+    assert 1 == framing.count(b"\0\0\0\x03def")
+
+
 def test_int8_carries_at_most_255_bytes_whatever_max_packet_says() -> None:
     assert [b"x" * 255] == new("int8").feed(new("int8").encode(b"x" * 255))
     with pytest.raises(FramingError, match=r"^int8: a payload of 256 bytes; at most 255 are allowed$"):

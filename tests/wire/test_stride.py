@@ -50,6 +50,14 @@ def test_every_header_byte_of_every_frame_is_looked_at(head: int, payload: int) 
             octets[number * stride + place] ^= 0x80
 
 
+@pytest.mark.parametrize("period", [2, 3, 4, 8])
+@pytest.mark.parametrize("stride", range(8, 17))
+def test_headers_that_differ_in_turn_are_not_equal(period: int, stride: int) -> None:
+    octets = b"".join(bytes([number % period]) * 8 + b"x" * (stride - 8) for number in range(80))
+    for head in (2, 4, 8):
+        assert 1 == equal_frames(octets, 0, stride, 80, head, b"")
+
+
 def test_what_lies_before_and_after_the_frames_does_not_matter() -> None:
     frame = b"\0\x03abc"
     assert 40 == equal_frames(b"?" * 7 + frame * 40 + b"\0\x04", 7, 5, 40, 2, b"")

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+import ctrlserver
+from ctrlserver.load import commands
+from ctrlserver.load.interrupts import Interrupts
+from tests.load.documents import validated
+from tests.load.servers import Admin, Counting, Echo, Servers, Silent, Sink, reactor, refusing
+
+COMMAND = [sys.executable, "-m", "ctrlserver.load.cli"]
+ROOT = str(Path(ctrlserver.__file__).parent.parent)
+
+
+class Process(ProcessProtocol):
+    """One ctrlload process; ``ended`` fires with its exit code."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.out = b""
+        self.err = b""
+        self.ended: Deferred[int] = Deferred()
+        self.begun: Deferred[None] = Deferred()
+
+    def outReceived(self, data: bytes) -> None:
+        self.out += data
+        self._begin()
+
+    def errReceived(self, data: bytes) -> None:
+        self.err += data
+        self._begin()
+
+    def _begin(self) -> None:
+        if not self.begun.called:
+            self.begun.callback(None)
+
+    def processEnded(self, reason: Failure) -> None:
+        value: Any = reason.value
+        self.ended.callback(value.exitCode if value.exitCode is not None else -(value.signal or 0))
+
+
+def start(*arguments: str, terminal: bool = False) -> Process:
+    """Start ctrlload with these arguments; it is killed after 30 s."""
+    process = Process()
+    environment = {**os.environ, "PYTHONPATH": ROOT, "COLUMNS": "100", "TERM": "xterm"}
+    reactor.spawnProcess(
+        process, COMMAND[0], [*COMMAND, *arguments], env=environment, path=ROOT, usePTY=1 if terminal else 0
+    )
+    process.ended.addTimeout(30, reactor, lambda result, _: process.transport.signalProcess("KILL") or result)
+    return process
+
+
+async def finished(*arguments: str) -> tuple[int, str, str]:
+    """The exit code, stdout and stderr of ctrlload."""
+    process = start(*arguments)
+    code = await process.ended
+    return code, process.out.decode(), process.err.decode()
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line with which the command line refuses ``arguments``."""
+    assert commands.exit_code(arguments, Interrupts()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("ctrlload: ")
+    assert captured.err.count("\n") == 1
+    return captured.err.removeprefix("ctrlload: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("run", "TARGET is missing: ctrlload run TARGET [OPTIONS]"),
+        ("rnu localhost:1", 'unknown command "rnu"; did you mean "run"?'),
+        ("127.0.0.1:22222", 'unknown command "127.0.0.1:22222"; did you mean "ctrlload run 127.0.0.1:22222"?'),
+        ("run localhost:1 --packet 5", 'unknown option "--packet"; did you mean "--packets"?'),
+        ("run localhost:1 --no-write-combin", 'did you mean "--no-write-combine"?'),
+        ("run localhost:1 extra", "got unexpected extra argument"),
+        ("run localhost:1 -n", "option '-n' requires an argument"),
+        ("run localhost:1 -n 0", "--packets: must be more than 0"),
+        ("run localhost:1 -n -1", '--packets: count "-1"'),
+        ("run localhost:1 -n 1e99", '--packets: count "1e99"'),
+        ("run localhost:1 -n 1.5", '--packets: count "1.5"'),
+        ("run localhost:1 -l 0", "--size"),
+        ("run localhost:1 -l -1", "--size: "),
+        ("run localhost:1 -l 1e99", "--size: "),
+        ("run localhost:1 -l 64..", "--size: "),
+        ("run localhost:1 -t 10x", "--duration: "),
+        ("run localhost:1 -t 0", "--duration: must be more than 0"),
+        ("run localhost:1 --seed x", '--seed: "x": expected a whole number'),
+        ("run localhost:1 -f fxied:1024", '--framing: unknown framing "fxied:1024"; did you mean "fixed:1024"?'),
+        ("run localhost:1 -m sned", '--mode: unknown mode "sned"; did you mean "send"?'),
+        ("run localhost:1 -m xyzzy", "known are send, request"),
+        ("run localhost:1 --fail-if packets", "--fail-if: "),
+        ("run localhost:1 --fail-if packt<1", 'did you mean "packets"?'),
+        ("run localhost:1 --fail-if received.packets<1", "needs --admin"),
+        ("run localhost:1 --label site", '--label: "site": expected KEY=VALUE'),
+        ("run localhost:1 --label a=1 --label a=2", '--label: "a" is given twice'),
+        (r"run localhost:1 --payload \q", '--payload: payload "\\\\q": unknown escape'),
+        ("run localhost:1 --payload @/no/such/file", "--payload: cannot read /no/such/file: No such file or directory"),
+        ("run localhost:1 -o /no/such/folder/x", "--output: there is no directory /no/such/folder"),
+        ("run localhost", 'TARGET: "localhost" has no port'),
+        ("run localhost:0", "TARGET: "),
+        ("run udp:127.0.0.1:1", '"udp:127.0.0.1:1" is neither HOST:PORT nor a Twisted client endpoint'),
+        ("run localhost:1 --admin localhost", '--admin: "localhost" has no port'),
+        ("run localhost:1 --admin x:y:z", '"x:y:z" is neither HOST:PORT nor'),
+        ("run localhost:1 -P 100000000", "open files are needed"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str], arguments: str, words: str) -> None:
+    assert words in refused(capsys, *arguments.split())
+
+
+def test_help_and_version_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands.exit_code(["--version"], Interrupts()) == 0
+    assert capsys.readouterr().out == f"ctrlload {ctrlserver.__version__}\n"
+    assert commands.exit_code(["run", "--help"], Interrupts()) == 0
+    text = capsys.readouterr().out
+    flags = {name for param in commands.run.params for name in (*param.opts, *param.secondary_opts) if name[0] == "-"}
+    assert [] == [flag for flag in sorted(flags) if flag not in text]
+    assert commands.exit_code(["--help"], Interrupts()) == 0
+    assert "run" in capsys.readouterr().out
+
+
+def test_the_modes_offered_are_those_there_are() -> None:
+    from ctrlserver.load.options import MODES
+
+    assert commands._MODES == MODES
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_2013_test_prints_time_number_and_rate_first(servers: Servers) -> None:
+    code, out, err = await finished("run", servers.listen(Sink).text)
+    assert code == 0
+    assert out.startswith("total time ")
+    assert "number of packets 10000, rate " in out.splitlines()[0]
+    assert "10000 packets" in err
+    assert servers.bytes == 10_240_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_json_is_the_document_on_stdout_and_words_on_stderr(servers: Servers, tmp_path: Path) -> None:
+    place = tmp_path / "result.json"
+    target, admin = servers.listen(Counting).text, servers.listen(Admin).text
+    code, out, err = await finished(
+        *("run", target, "-n", "2_000", "-P", "4", "--admin", admin, "-J", "-o", str(place)),
+        *("--label", "site=lab", "--fail-if", "packets<1k"),
+    )
+    assert code == 0
+    document = validated(out)
+    assert document == validated(place.read_text())
+    assert (2000, True, {"site": "lab"}) == (
+        document["received"]["packets"],
+        document["reconciled"],
+        document["labels"],
+    )
+    assert "total time" in err
+    assert "Traceback" not in err
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_payload_may_come_from_a_file(servers: Servers, tmp_path: Path) -> None:
+    place = tmp_path / "packet.bin"
+    place.write_bytes(b"\x00\x01raw")
+    code, _, _ = await finished("run", servers.listen(Sink).text, "-n", "10", "--payload", f"@{place}")
+    assert (0, 50) == (code, servers.bytes)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_target_that_refuses_is_one_line_exit_1_and_a_valid_document() -> None:
+    target = refusing().text
+    code, out, err = await finished("run", target, "-J")
+    line = f"cannot connect to {target}: connection refused: nothing listens there"
+    assert (1, line) == (code, validated(out)["error"])
+    assert err == f"ctrlload: {line}\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_difference_is_exit_3_and_a_condition_that_held_exit_4(servers: Servers) -> None:
+    target, admin = servers.listen(Counting).text, servers.listen(Admin).text
+    code, out, err = await finished("run", target, "-n", "10", "--fail-if", "packets<1k")
+    assert (4, "ctrlload: --fail-if packets<1k held") == (code, err.splitlines()[-1])
+    assert "packets<1k: FAILED, the value is 10" in out
+    servers.tamper = lambda record: record.update(packets=3)
+    code, out, err = await finished("run", target, "-n", "10", "--admin", admin)
+    assert code == 3
+    assert "7 packets fewer" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("number", ["INT", "TERM"])
+@pytest_twisted.ensureDeferred
+async def test_a_signal_ends_the_sending_and_the_report_is_whole(servers: Servers, number: str) -> None:
+    process = start("run", servers.listen(Sink).text, "-t", "60", "-i", "0.1", "-J")
+    await process.begun
+    process.transport.signalProcess(number)
+    assert await process.ended == 130
+    document = validated(process.out.decode())
+    assert document["interrupted"] is True
+    assert document["sent"]["packets"] > 0
+    assert {"ended"} == {stream["reason"] for stream in document["streams"]}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_second_signal_leaves_at_once_and_the_document_is_valid(servers: Servers, tmp_path: Path) -> None:
+    place = tmp_path / "result.json"
+    target = servers.listen(Silent).text
+    process = start("run", target, "-m", "request", "-i", "0.1", "-o", str(place))
+    await process.begun
+    process.transport.signalProcess("INT")
+    process.transport.signalProcess("TERM")
+    assert await process.ended == 130, process.err
+    assert validated(place.read_text())["interrupted"] is True
+
+
+@pytest_twisted.ensureDeferred
+async def test_on_a_terminal_a_bar_is_drawn(servers: Servers) -> None:
+    process = start("run", servers.listen(Sink).text, "-t", "0.8", terminal=True)
+    assert await process.ended == 0
+    assert b"sending" in process.out
+    assert b"total time" in process.out
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_of_stdout_that_has_gone_is_no_error(servers: Servers) -> None:
+    process = start("run", servers.listen(Echo).text, "-J")
+    process.transport.closeStdout()
+    assert await process.ended == 0
+    assert b"Traceback" not in process.err

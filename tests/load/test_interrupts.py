@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import signal
+
+from ctrlserver.load.interrupts import Interrupts
+
+
+def test_a_signal_before_there_is_a_run_is_not_lost() -> None:
+    told: list[str] = []
+    interrupts = Interrupts()
+    interrupts.caught(signal.SIGINT, None)
+    assert [] == told
+    interrupts.attach(lambda: told.append("told"))
+    assert ["told"] == told
+
+
+def test_each_signal_is_passed_on() -> None:
+    told: list[str] = []
+    interrupts = Interrupts()
+    interrupts.attach(lambda: told.append("told"))
+    interrupts.caught(signal.SIGTERM, None)
+    interrupts.caught(signal.SIGINT, None)
+    assert ["told", "told"] == told

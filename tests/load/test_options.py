@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ctrlserver.errors import UsageError
+from ctrlserver.load.options import Options, prepared
+from ctrlserver.load.pattern import Sizes
+from ctrlserver.load.target import Target
+from ctrlserver.load.thresholds import parse_threshold
+
+TARGET = Target("127.0.0.1:22222", "127.0.0.1", 22222)
+
+
+def made(**flags: Any) -> Options:
+    return prepared(target=TARGET, **flags)
+
+
+def test_without_flags_it_is_the_test_of_2013() -> None:
+    options = made()
+    assert (10_000, "fixed:1024", Sizes(1024, 1024), 1024) == (
+        options.packets,
+        options.framing.text,
+        options.size,
+        options.pattern.stride,
+    )
+
+
+@pytest.mark.parametrize("flags", [{"duration": 2.0}, {"total_bytes": 100}])
+def test_another_end_replaces_the_default_number_of_packets(flags: dict[str, Any]) -> None:
+    assert made(**flags).packets is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "framing", "stride"),
+    [
+        ({"size": Sizes(64, 64)}, "fixed:64", 64),
+        ({"framing": "fixed:64"}, "fixed:64", 64),
+        ({"framing": "fixed", "size": Sizes(64, 64)}, "fixed:64", 64),
+        ({"framing": "fixed"}, "fixed:1024", 1024),
+        ({"framing": "int32"}, "int32", 1028),
+        ({"payload": b"abc"}, "fixed:3", 3),
+        ({"payload": b"abc", "framing": "line"}, "line", 4),
+        ({"payload": b"PING\r\n", "framing": "raw"}, "raw", 6),
+    ],
+)
+def test_size_framing_and_payload_find_each_other(flags: dict[str, Any], framing: str, stride: int) -> None:
+    options = made(**flags)
+    assert (framing, stride) == (options.framing.text, options.pattern.stride)
+
+
+def test_replies_are_cut_as_packets_are_unless_said_otherwise() -> None:
+    assert made().reply_framing is None
+    echoed = made(mode="request").reply_framing
+    assert echoed is not None
+    assert "fixed:1024" == echoed.text
+    answered = made(mode="request", framing="raw", payload=b"x", reply_framing="line").reply_framing
+    assert answered is not None
+    assert "line" == answered.text
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"packets": 0}, "--packets: must be more than 0"),
+        ({"total_bytes": 0}, "--bytes: must be more than 0"),
+        ({"duration": 0.0}, "--duration: must be more than 0"),
+        ({"streams": 0}, "--streams: must be more than 0"),
+        ({"connect_timeout": 0.0}, "must be more than 0"),
+        ({"mode": "request", "in_flight": 0}, "--in-flight: must be at least 1"),
+        ({"in_flight": 2}, "--in-flight: needs --mode request"),
+        ({"reply_framing": "line"}, "--reply-framing: needs --mode request"),
+        ({"payload": b"x", "size": Sizes(1, 1)}, "--size: not with --payload"),
+        ({"framing": "fxied:1024"}, '--framing: unknown framing "fxied:1024"; did you mean "fixed:1024"?'),
+        ({"size": Sizes(0, 0)}, "--size: "),
+        ({"size": Sizes(1 << 30, 1 << 30)}, "--size: "),
+        ({"size": Sizes(64, 1024)}, "--size 64..1024: random sizes need a framing"),
+        ({"size": Sizes(64, 1024), "framing": "fixed:64"}, "cannot carry packets of size 64..1024"),
+        ({"payload": b""}, "--payload: "),
+        ({"mode": "request", "framing": "raw", "payload": b"x"}, "--reply-framing: replies of framing raw"),
+        ({"fail_if": (parse_threshold("received.packets<1"),)}, "--fail-if: received.packets<1: needs --admin"),
+        ({"fail_if": (parse_threshold("replies.packets<1"),)}, "needs --mode request"),
+        ({"fail_if": (parse_threshold("warm_up.packets<1"),)}, "needs --warm-up"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_with_its_flag(flags: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        made(**flags)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_effective_option_is_in_the_document() -> None:
+    written = made(mode="request", size=Sizes(64, 64), labels={"site": "lab"}).as_options()
+    assert {"packets": 10_000, "size": 64, "framing": "fixed:64", "reply_framing": "fixed:64", "in_flight": 1} == {
+        key: written[key] for key in ("packets", "size", "framing", "reply_framing", "in_flight")
+    }
+    assert {"site": "lab"} == written["labels"]

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import io
+import json
+
+from attrs import evolve
+
+from ctrlserver.load.ledger import Interval
+from ctrlserver.load.report import Bar, Lines, error_lines, summary_lines
+from ctrlserver.load.sending import Progress
+from ctrlserver.load.thresholds import Judgement
+from tests.load.test_result import EMPTY, FULL, STREAM
+
+
+def test_the_first_line_is_total_time_number_of_packets_and_rate() -> None:
+    assert summary_lines(FULL)[0] == "total time 0.500000 s, number of packets 10, rate 20.0 packets/s (164 kbit/s)"
+    nothing = evolve(EMPTY, streams=[STREAM])
+    assert summary_lines(nothing)[0] == "total time 0.000000 s, number of packets 0, rate unknown"
+
+
+def test_where_nothing_was_connected_there_is_no_summary() -> None:
+    assert [] == summary_lines(EMPTY)
+
+
+def test_the_summary_says_what_was_sent_received_and_reconciled() -> None:
+    text = "\n".join(summary_lines(FULL))
+    assert "sent        10 packets, 10.0 KiB in 500.0 ms over 1 stream, 1 write" in text
+    assert "replies     10 packets" in text
+    assert "received    10 packets, 10.0 KiB in 400.0 ms (25.0 packets/s, 205 kbit/s)" in text
+    assert "reconciled  yes" in text
+    assert "fail-if     packets<5: ok, the value is 10" in text
+
+
+def test_incomplete_packets_are_told() -> None:
+    cut = evolve(FULL, streams=[evolve(STREAM, incomplete_bytes=7)])
+    assert "7 bytes of incomplete packets" in summary_lines(cut)[1]
+
+
+def test_each_thing_that_went_wrong_is_one_line() -> None:
+    wrong = evolve(
+        FULL,
+        error="no progress",
+        reconciled=False,
+        difference="stream 1 differs",
+        thresholds=[Judgement("packets>5", 10, True), Judgement("packets<5", None, True)],
+        interrupted=True,
+    )
+    assert [
+        "no progress",
+        "the counts do not reconcile: stream 1 differs",
+        "--fail-if packets>5 held",
+        "--fail-if packets<5 held",
+    ] == error_lines(wrong)
+    text = "\n".join(summary_lines(wrong))
+    assert "reconciled  NO: stream 1 differs" in text
+    assert "packets<5: FAILED, the value is unknown" in text
+    assert "interrupted" in text
+    assert [] == error_lines(FULL)
+
+
+def test_an_interval_is_one_plain_line() -> None:
+    out = io.StringIO()
+    lines = Lines(out)
+    lines.interval(Interval(1.0, 1.0, 500, 512_000, 500.0, 4_096_000.0, False))
+    lines.interval(Interval(2.0, 1.0, 0, 0, None, None, True))
+    lines.progress(Progress(0.5, 1.0, 10, 10))
+    lines.note("a word")
+    lines.close()
+    first, second, note = out.getvalue().splitlines()
+    assert ["1.00", "-", "2.00", "s", "500", "packets", "500/s", "4.10", "Mbit/s"] == first.split()
+    assert second.endswith("warm-up")
+    assert note == "ctrlload: a word"
+
+
+def test_a_bar_is_drawn_and_taken_away() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    bar = Bar(out)
+    bar.progress(Progress(None, 1.0, 10, 10_000))
+    bar.progress(Progress(0.25, 0.5, 1_000_000, 1_000_000_000))
+    bar.progress(Progress(0.5, 1.5, 2_000_000, 2_000_000_000))
+    bar.interval(FULL.intervals[0])
+    bar.note("a [bold]word")
+    bar.close()
+    text = out.getvalue()
+    assert "50 %" in text
+    assert "2.00 M packets" in text
+    assert "a [bold]word" in text
+    assert json.dumps(text).count("\\u001b[2K") >= 3
