@@ -122,13 +122,13 @@ class ControlService(MultiService):
 
     def privilegedStartService(self) -> None:
         """Bind every port."""
-        super().privilegedStartService()
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
         self._bind()
 
     def startService(self) -> None:
         """Begin to look at the counters."""
         self._bind()
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._due = self._clock() + TICK_SECONDS
         self._tick.start(TICK_SECONDS, now=False)
 

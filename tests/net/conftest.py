@@ -117,7 +117,7 @@ def serve(way: str) -> Iterator[Serve]:
             canned=CannedReply(reply) if mode == "reply" else None,
             **options,
         )
-        listener = Listener(terms, lane, reactor, time.monotonic)  # type: ignore[arg-type]
+        listener = Listener(terms, lane, reactor, time.monotonic)
         port = await listener.listen(serverFromString(reactor, "tcp:0:interface=127.0.0.1"))
         assert listener.on_lane == (way == "lane")
         served = Served(book, listener, lane, port.getHost().port)  # type: ignore[attr-defined]

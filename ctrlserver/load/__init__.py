@@ -1,0 +1,1 @@
+"""ctrlload, the load generator."""

@@ -1,0 +1,92 @@
+"""A run under the real reactor: signals, the terminal, the outputs and the exit code.
+
+Rules: SIGINT and SIGTERM end the sending and the report is still whole; the second one leaves at once, the documents
+written all the same. The outputs are written before the reactor stops, so nothing that hangs afterwards can lose them.
+
+Beware: the reactor is imported here, inside the function, and run without signal handlers of its own: ours are in place
+before it starts.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from typing import TYPE_CHECKING, cast
+
+from ctrlserver.errors import LoadError, UsageError
+from ctrlserver.load.interrupts import EXIT_INTERRUPTED, Interrupts
+from ctrlserver.load.options import Options
+from ctrlserver.load.output import print_output, write_output
+from ctrlserver.load.report import Bar, Lines, error_lines, summary_lines
+from ctrlserver.load.result import EXIT_FAILED, Result, as_json
+from ctrlserver.load.run import LoadRun
+
+if TYPE_CHECKING:
+    from twisted.internet.epollreactor import EPollReactor
+
+#: Open files beside the streams' own: the reactor's, the lane's, the admin connection, the standard ones.
+OTHER_FILES = 64
+
+
+def execute(options: Options, interrupts: Interrupts, *, as_document: bool, output: str | None) -> int:
+    """Run ``options`` and give the exit code; UsageError before anything is opened."""
+    from twisted.internet import reactor as installed
+
+    reactor = cast("EPollReactor", installed)
+    for address in (options.target, options.admin):
+        if address is not None:
+            address.endpoint(reactor, options.connect_timeout)
+    _allow_files(options.streams + OTHER_FILES)
+    listener = Bar(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)
+    run = LoadRun(reactor, options, listener)
+    codes: list[int] = []
+
+    def ended(result: Result) -> None:
+        listener.close()
+        codes.append(report(result, as_document=as_document, output=output))
+        if reactor.getThreadPool().working:
+            # A name look-up that nobody waits for any longer: stopping the reactor would.
+            sys.stderr.flush()
+            os._exit(codes[0])
+        reactor.stop()
+
+    def begin() -> None:
+        run.run().addCallback(ended)
+        interrupts.attach(lambda: reactor.callFromThread(run.interrupt))
+
+    reactor.callWhenRunning(begin)
+    reactor.run(installSignalHandlers=False)
+    return codes[0] if codes else EXIT_INTERRUPTED
+
+
+def report(result: Result, *, as_document: bool, output: str | None) -> int:
+    """Write all outputs of ``result`` and give the exit code: for people where stdout is not the document's."""
+    code = result.exit_code
+    errors = error_lines(result)
+    if output is not None:
+        try:
+            write_output(output, as_json(result))
+        except LoadError as error:
+            errors.append(str(error))
+            code = code or EXIT_FAILED
+    summary = "".join(f"{line}\n" for line in summary_lines(result))
+    if as_document:
+        print_output(as_json(result))
+        sys.stderr.write(summary)
+    else:
+        print_output(summary)
+    for line in errors:
+        sys.stderr.write(f"ctrlload: {line}\n")
+    sys.stderr.flush()
+    return code
+
+
+def _allow_files(number: int) -> None:
+    """Raise the limit of open files to ``number``, or say that it cannot be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= number:
+        return
+    if hard != resource.RLIM_INFINITY and hard < number:
+        raise UsageError(f"--streams: {number} open files are needed, the system allows {hard} (ulimit -n)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))

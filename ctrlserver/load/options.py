@@ -1,0 +1,196 @@
+"""What a run is asked to do: every effective option, checked against the others.
+
+Rules: options are frozen and complete before anything is opened; ``prepared`` raises ``UsageError`` in one line, with
+the flag at fault, for what does not go together. ``as_options`` is what goes into the result document.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from ctrlserver.errors import FramingSpecError, UsageError
+from ctrlserver.load.pattern import Pattern, Sizes, payload_pattern, size_pattern
+from ctrlserver.load.target import Target
+from ctrlserver.load.thresholds import Threshold
+from ctrlserver.wire.framing import FramingSpec, parse_framing
+
+DEFAULT_PACKETS = 10_000
+DEFAULT_SIZE = 1024
+
+SEND = "send"
+REQUEST = "request"
+MODES = (SEND, REQUEST)
+
+
+@frozen(kw_only=True)
+class Options:
+    """One run. ``packets``, ``total_bytes``, ``duration`` (seconds) may each be None; the first one reached ends it."""
+
+    target: Target
+    admin: Target | None = None
+    packets: int | None = None
+    total_bytes: int | None = None
+    duration: float | None = None
+    size: Sizes | None = None
+    seed: int = 1
+    framing: FramingSpec
+    reply_framing: FramingSpec | None = None
+    payload: bytes | None = None
+    payload_text: str | None = None
+    pattern: Pattern = field(repr=False)
+    streams: int = 1
+    mode: str = SEND
+    in_flight: int = 1
+    write_combine: bool = True
+    interval: float = 1.0
+    warm_up: float = 0.0
+    fail_if: tuple[Threshold, ...] = ()
+    labels: dict[str, str] = field(factory=dict)
+    connect_timeout: float = 10.0
+    stall_timeout: float = 10.0
+
+    def as_options(self) -> dict[str, object]:
+        """By their flags' names, durations in seconds."""
+        return {
+            "packets": self.packets,
+            "bytes": self.total_bytes,
+            "duration_seconds": self.duration,
+            "size": None
+            if self.size is None
+            else self.size.most
+            if self.size.least == self.size.most
+            else str(self.size),
+            "seed": self.seed,
+            "framing": self.framing.text,
+            "payload": self.payload_text,
+            "reply_framing": None if self.reply_framing is None else self.reply_framing.text,
+            "streams": self.streams,
+            "mode": self.mode,
+            "in_flight": self.in_flight if self.mode == REQUEST else None,
+            "write_combine": self.write_combine,
+            "interval_seconds": self.interval,
+            "warm_up_seconds": self.warm_up,
+            "admin": None if self.admin is None else self.admin.text,
+            "fail_if": [threshold.expression for threshold in self.fail_if],
+            "labels": dict(self.labels),
+            "connect_timeout_seconds": self.connect_timeout,
+            "stall_timeout_seconds": self.stall_timeout,
+        }
+
+
+def prepared(
+    *,
+    target: Target,
+    admin: Target | None = None,
+    packets: int | None = None,
+    total_bytes: int | None = None,
+    duration: float | None = None,
+    size: Sizes | None = None,
+    seed: int = 1,
+    framing: str | None = None,
+    reply_framing: str | None = None,
+    payload: bytes | None = None,
+    payload_text: str | None = None,
+    streams: int = 1,
+    mode: str = SEND,
+    in_flight: int | None = None,
+    write_combine: bool = True,
+    interval: float = 1.0,
+    warm_up: float = 0.0,
+    fail_if: tuple[Threshold, ...] = (),
+    labels: dict[str, str] | None = None,
+    connect_timeout: float = 10.0,
+    stall_timeout: float = 10.0,
+) -> Options:
+    """The options with their defaults, and the pattern they ask for; ``framing`` and ``reply_framing`` are specs."""
+    for name, value in (
+        ("--packets", packets),
+        ("--bytes", total_bytes),
+        ("--duration", duration),
+        ("--streams", streams),
+    ):
+        if value is not None and value <= 0:
+            raise UsageError(f"{name}: must be more than 0")
+    if connect_timeout <= 0 or stall_timeout <= 0:
+        raise UsageError("--connect-timeout and --stall-timeout: must be more than 0")
+    if in_flight is not None and in_flight < 1:
+        raise UsageError("--in-flight: must be at least 1")
+    if packets is None and total_bytes is None and duration is None:
+        packets = DEFAULT_PACKETS
+    if mode != REQUEST and in_flight is not None:
+        raise UsageError("--in-flight: needs --mode request")
+    if mode != REQUEST and reply_framing is not None:
+        raise UsageError("--reply-framing: needs --mode request")
+    if payload is not None and size is not None:
+        raise UsageError("--size: not with --payload, which has a size of its own")
+    _check_known(fail_if, {"received": admin is not None, "replies": mode == REQUEST, "warm_up": warm_up > 0})
+    spec = _framing(framing, size, payload)
+    if payload is None and size is None:
+        size = Sizes(spec.size, spec.size) if spec.size else Sizes(DEFAULT_SIZE, DEFAULT_SIZE)
+    if payload is not None:
+        pattern = payload_pattern(payload, spec)
+    else:
+        assert size is not None
+        pattern = size_pattern(size, spec, seed)
+    return Options(
+        target=target,
+        admin=admin,
+        packets=packets,
+        total_bytes=total_bytes,
+        duration=duration,
+        size=size,
+        seed=seed,
+        framing=spec,
+        reply_framing=_reply_framing(spec, reply_framing) if mode == REQUEST else None,
+        payload=payload,
+        payload_text=payload_text,
+        pattern=pattern,
+        streams=streams,
+        mode=mode,
+        in_flight=in_flight or 1,
+        write_combine=write_combine,
+        interval=interval,
+        warm_up=warm_up,
+        fail_if=fail_if,
+        labels=labels or {},
+        connect_timeout=connect_timeout,
+        stall_timeout=stall_timeout,
+    )
+
+
+def _check_known(thresholds: tuple[Threshold, ...], known: dict[str, bool]) -> None:
+    """A condition on what this run will not know is a mistake, not a failure."""
+    needed = {"received": "--admin", "replies": "--mode request", "warm_up": "--warm-up"}
+    for threshold in thresholds:
+        section = threshold.path[0]
+        if not known.get(section, True):
+            raise UsageError(f"--fail-if: {threshold.expression}: needs {needed[section]}")
+
+
+def _framing(text: str | None, size: Sizes | None, payload: bytes | None) -> FramingSpec:
+    """``text``'s framing; without one, and for ``fixed`` alone, fixed packets of the size or the payload."""
+    if text is not None and text.casefold() != "fixed":
+        return _parsed("--framing", text)
+    if payload is not None:
+        return _parsed("--payload", f"fixed:{len(payload)}")
+    if size is None:
+        return _parsed("--framing", f"fixed:{DEFAULT_SIZE}")
+    if size.least != size.most:
+        words = "random sizes need a framing that says where a packet ends, such as --framing int32 or line"
+        raise UsageError(f"--size {size}: {words}")
+    return _parsed("--size", f"fixed:{size.most}")
+
+
+def _reply_framing(framing: FramingSpec, text: str | None) -> FramingSpec:
+    spec = framing if text is None else _parsed("--reply-framing", text)
+    if not spec.counts_packets:
+        words = "replies of framing raw cannot be counted; say how they end, such as --reply-framing line"
+        raise UsageError(f"--reply-framing: {words}")
+    return spec
+
+
+def _parsed(flag: str, text: str) -> FramingSpec:
+    try:
+        return parse_framing(text)
+    except FramingSpecError as error:
+        raise UsageError(f"{flag}: {error}") from None

@@ -1,0 +1,197 @@
+"""What bytes a stream sends: whole encoded packets in a block that is sent over and over.
+
+Rules: a stream is the block repeated without end; its packets are numbered from 0 and its bytes too. Every question of
+the ledger ("how many packets are in the first 9999 bytes", "where does packet 70 end") is answered here exactly, also
+in the middle of a block. The same sizes and seed give the same bytes, on every stream and on every machine.
+
+Beware: a packet's bytes are those on the wire, its framing included; the size asked for is the payload's.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from array import array
+from bisect import bisect_right
+from itertools import accumulate
+
+from attrs import field, frozen
+
+from ctrlserver.errors import FramingError, UnitError, UsageError
+from ctrlserver.units import parse_size, quoted
+from ctrlserver.wire.framing import Framing, FramingSpec
+
+#: Bytes of a block of equal packets, about: a write takes it several times over from memory that stays in the L2 cache.
+BLOCK_BYTES = 64 * 1024
+
+#: Bytes of a block of random sizes, about: long enough that the sizes do not repeat soon.
+RANDOM_BLOCK_BYTES = 1 << 20
+
+#: Fewest packets of random sizes in a block: with less, a few sizes would stand for the whole range.
+RANDOM_PACKETS = 16
+
+_ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\", "a": b"\a", "e": b"\x1b"}
+_ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.?))", re.DOTALL)
+
+#: What payloads are filled with: text that shows where a packet was cut. Where a framing's delimiter is in it, one of
+#: the others, of a single byte each, cannot hold the delimiter.
+_FILLS = (b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_", b"x", b"-", b"\x01")
+
+
+@frozen
+class Sizes:
+    """Payload bytes of a packet: constant where ``least == most``, else random and even between them."""
+
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        return str(self.as_option())
+
+    def as_option(self) -> int | str:
+        """``1024`` or ``"64..1024"``."""
+        return self.least if self.least == self.most else f"{self.least}..{self.most}"
+
+
+def parse_sizes(text: str) -> Sizes:
+    """``"1024"``, ``"64KiB"`` or ``"64..1024"``; ``UnitError`` where it is neither."""
+    least, dots, most = text.partition("..")
+    if not dots:
+        size = parse_size(text)
+        return Sizes(size, size)
+    sizes = Sizes(parse_size(least), parse_size(most))
+    if sizes.least > sizes.most:
+        raise UnitError(f'size {quoted(text)}: the first is the larger; did you mean "{most}..{least}"?')
+    return sizes
+
+
+def parse_payload(text: str) -> bytes:
+    r"""The bytes of a payload with the escapes ``\r \n \t \0 \a \e \\ \xHH``; other characters are UTF-8."""
+
+    def known(match: re.Match[str]) -> str:
+        if match[1] is None and match[2] not in _ESCAPES:
+            expected = r"expected \r \n \t \0 \a \e \\ or \xHH"
+            raise UsageError(f"payload {quoted(text)}: unknown escape {quoted(match[0])}; {expected}")
+        return ""
+
+    _ESCAPE.sub(known, text)
+    parts: list[bytes] = []
+    at = 0
+    for match in _ESCAPE.finditer(text):
+        parts.append(text[at : match.start()].encode())
+        parts.append(_ESCAPES[match[2]] if match[1] is None else bytes.fromhex(match[1]))
+        at = match.end()
+    parts.append(text[at:].encode())
+    return b"".join(parts)
+
+
+def _as_ends(ends: array[int] | None) -> array[int] | None:
+    return None if ends is None else array("q", ends)
+
+
+@frozen(eq=False)
+class Pattern:
+    """A block of whole packets, repeated without end.
+
+    ``stride`` is the bytes of each packet, 0 where they differ; then ``ends`` has where each packet of the block ends.
+    """
+
+    block: bytes = field(repr=False)
+    packets_a_block: int
+    stride: int
+    ends: array[int] | None = field(default=None, repr=False, converter=_as_ends)
+
+    def bytes_of(self, packets: int) -> int:
+        """Bytes of the first ``packets`` packets."""
+        if self.ends is None:
+            return packets * self.stride
+        blocks, rest = divmod(packets, self.packets_a_block)
+        return blocks * len(self.block) + (self.ends[rest - 1] if rest else 0)
+
+    def packets_in(self, nbytes: int) -> int:
+        """Whole packets in the first ``nbytes`` bytes."""
+        if self.ends is None:
+            return nbytes // self.stride
+        blocks, rest = divmod(nbytes, len(self.block))
+        return blocks * self.packets_a_block + bisect_right(self.ends, rest)
+
+    def rest_in(self, nbytes: int) -> int:
+        """Bytes past the last whole packet of the first ``nbytes`` bytes."""
+        return nbytes - self.bytes_of(self.packets_in(nbytes))
+
+    def whole(self, nbytes: int) -> int:
+        """``nbytes`` rounded up to the end of a packet."""
+        packets = self.packets_in(nbytes)
+        end = self.bytes_of(packets)
+        return end if end == nbytes else self.bytes_of(packets + 1)
+
+    def packets_to_cover(self, nbytes: int, start: int = 0) -> int:
+        """How many packets from number ``start`` on hold ``nbytes`` bytes, the last one perhaps more."""
+        return self.packets_in(self.whole(self.bytes_of(start) + nbytes)) - start
+
+    def sendable(self, write_bytes: int) -> memoryview:
+        """The block, repeated so that ``write_bytes`` can be taken in one slice from any place in it."""
+        return memoryview(self.block * (1 + -(-write_bytes // len(self.block))))
+
+    def packet_views(self) -> list[memoryview]:
+        """Each packet of the block, without a copy; one packet alone where all are equal in length."""
+        view = memoryview(self.block)
+        if self.ends is None:
+            return [view[: self.stride]]
+        return [view[start:end] for start, end in zip([0, *self.ends], self.ends, strict=False)]
+
+
+def shares(total: int, streams: int) -> list[int]:
+    """``total`` dealt out evenly; the first streams get the rest."""
+    each, rest = divmod(total, streams)
+    return [each + (number < rest) for number in range(streams)]
+
+
+def payload_pattern(payload: bytes, spec: FramingSpec, block_bytes: int = BLOCK_BYTES) -> Pattern:
+    """The one payload, over and over; ``UsageError`` where the framing cannot carry it."""
+    try:
+        packet = spec.new().encode(payload)
+    except FramingError as error:
+        raise UsageError(f"framing {spec.text} cannot carry the payload: {error}") from None
+    return _constant(packet, block_bytes)
+
+
+def size_pattern(sizes: Sizes, spec: FramingSpec, seed: int, block_bytes: int | None = None) -> Pattern:
+    """Packets of ``sizes`` filled with text; ``UsageError`` where the framing cannot carry them."""
+    framing = spec.new()
+    fill = _fill(sizes, spec, framing)
+    if sizes.least == sizes.most:
+        return _constant(framing.encode(_filled(fill, sizes.most)), block_bytes or BLOCK_BYTES)
+    if not framing.encode(_filled(fill, sizes.least)):
+        raise UsageError(f"size {sizes}: with framing {spec.text} a packet of no bytes cannot be sent")
+    count = max(RANDOM_PACKETS, 2 * (block_bytes or RANDOM_BLOCK_BYTES) // (sizes.least + sizes.most + 1))
+    draw = random.Random(seed)
+    text = _filled(fill, sizes.most)
+    packets = [framing.encode(text[: draw.randint(sizes.least, sizes.most)]) for _ in range(count)]
+    ends = array("q", accumulate(map(len, packets)))
+    return Pattern(block=b"".join(packets), packets_a_block=count, stride=0, ends=ends)
+
+
+def _constant(packet: bytes, block_bytes: int) -> Pattern:
+    if not packet:
+        raise UsageError("a packet of no bytes cannot be sent: give it a size or a payload")
+    count = max(1, block_bytes // len(packet))
+    return Pattern(block=packet * count, packets_a_block=count, stride=len(packet))
+
+
+def _filled(fill: bytes, size: int) -> bytes:
+    return (fill * (size // len(fill) + 1))[:size]
+
+
+def _fill(sizes: Sizes, spec: FramingSpec, framing: Framing) -> bytes:
+    """The first fill that the framing can carry at the least and the most size."""
+    refused = ""
+    for fill in _FILLS:
+        try:
+            framing.encode(_filled(fill, sizes.most))
+            framing.encode(_filled(fill, sizes.least))
+        except FramingError as error:
+            refused = refused or str(error)
+        else:
+            return fill
+    raise UsageError(f"framing {spec.text} cannot carry packets of size {sizes}: {refused}")

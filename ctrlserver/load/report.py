@@ -1,0 +1,162 @@
+"""What a person is told: the summary of a run, and how it goes while it goes on.
+
+Rules: the summary's first line has what is wanted first: total time, number of packets, rate. On a terminal a bar is
+drawn on stderr; anywhere else there is one plain line for each interval. Nothing here is for programs to read: they
+have the result document.
+
+Beware: rich is imported only where there is a terminal; it costs more than the rest of the start.
+"""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from ctrlserver.load.ledger import Interval, Received, Volume, counted
+from ctrlserver.load.result import Result
+from ctrlserver.load.sending import Progress
+from ctrlserver.units import format_bits, format_bytes, format_count, format_duration, format_rate
+
+
+def summary_lines(result: Result) -> list[str]:
+    """The summary, most wanted first; nothing where nothing was even connected."""
+    if not result.streams:
+        return []
+    lines = [_headline(result.sent), _labelled("sent", _sent(result))]
+    if result.warm_up is not None:
+        lines.append(_labelled("warm-up", f"{_volume(result.warm_up)} (left out above)"))
+    if result.replies is not None:
+        size = format_bytes(result.replies.bytes)
+        lines.append(_labelled("replies", f"{counted(result.replies.packets, 'packet')}, {size}"))
+    if result.received is not None:
+        lines.append(_labelled("received", f"{_volume(result.received)}{_rates(result.received)}"))
+    if result.reconciled is not None:
+        lines.append(_labelled("reconciled", _reconciled(result)))
+    for judgement in result.thresholds:
+        value = "unknown" if judgement.value is None else f"{judgement.value:g}"
+        held = "FAILED" if judgement.failed else "ok"
+        lines.append(_labelled("fail-if", f"{judgement.expression}: {held}, the value is {value}"))
+    if result.interrupted:
+        lines.append(_labelled("interrupted", "the counts are those up to then"))
+    return lines
+
+
+def error_lines(result: Result) -> list[str]:
+    """One line for each thing that went wrong."""
+    lines = [] if result.error is None else [result.error]
+    if result.reconciled is False and result.difference is not None:
+        lines.append(f"the counts do not reconcile: {result.difference}")
+    lines += [f"--fail-if {judged.expression} held" for judged in result.thresholds if judged.failed]
+    return lines
+
+
+def _headline(sent: Volume) -> str:
+    line = f"total time {sent.seconds:.6f} s, number of packets {sent.packets}"
+    if sent.packets_per_second is None or sent.bits_per_second is None:
+        return f"{line}, rate unknown"
+    return f"{line}, rate {sent.packets_per_second:.1f} packets/s ({format_bits(sent.bits_per_second)})"
+
+
+def _labelled(label: str, text: str) -> str:
+    return f"{label:<12}{text}"
+
+
+def _volume(volume: Volume | Received) -> str:
+    return f"{counted(volume.packets, 'packet')}, {format_bytes(volume.bytes)} in {format_duration(volume.seconds)}"
+
+
+def _rates(received: Received) -> str:
+    if received.packets_per_second is None or received.bits_per_second is None:
+        return ""
+    return f" ({received.packets_per_second:.1f} packets/s, {format_bits(received.bits_per_second)})"
+
+
+def _sent(result: Result) -> str:
+    streams = len(result.streams)
+    over = counted(streams, "stream")
+    text = f"{_volume(result.sent)} over {over}, {counted(result.sent.writes, 'write')}"
+    rest = sum(stream.incomplete_bytes for stream in result.streams)
+    return f"{text}, {rest} bytes of incomplete packets" if rest else text
+
+
+def _reconciled(result: Result) -> str:
+    if not result.reconciled:
+        return f"NO: {result.difference}"
+    streams = len(result.streams)
+    return f"yes, packet by packet on {counted(streams, 'stream')}: sent = received"
+
+
+class Lines:
+    """Plain lines for a file, a pipe or cron: one for each interval."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def interval(self, interval: Interval) -> None:
+        """A slice has ended."""
+        packets = format_rate(interval.packets_per_second or 0.0)
+        bits = format_bits(interval.bits_per_second or 0.0)
+        end = interval.start_seconds + interval.seconds
+        text = (
+            f"{interval.start_seconds:8.2f} - {end:8.2f} s  {interval.packets:>12} packets  {packets:>12}  {bits:>13}"
+        )
+        self._say(f"{text}  warm-up" if interval.warm_up else text)
+
+    def progress(self, progress: Progress) -> None:
+        """Nothing: lines are for intervals."""
+
+    def note(self, text: str) -> None:
+        """A line as it is."""
+        self._say(f"ctrlload: {text}")
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+    def _say(self, text: str) -> None:
+        self._out.write(f"{text}\n")
+        self._out.flush()
+
+
+class Bar:
+    """A bar on a terminal, redrawn as the run tells its progress; gone when the run is over."""
+
+    def __init__(self, out: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=22),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[figures]}"),
+            console=Console(file=out),
+            auto_refresh=False,
+            transient=True,
+        )
+        self._task = self._bar.add_task("connecting", total=1.0, figures="")
+        self._bar.start()
+        self._before: Progress | None = None
+
+    def interval(self, interval: Interval) -> None:
+        """Nothing: the bar shows the rate of now."""
+
+    def progress(self, progress: Progress) -> None:
+        """Redraw."""
+        before = self._before
+        figures = f"{format_count(progress.packets)} packets"
+        if before is not None and before.seconds < progress.seconds and before.packets <= progress.packets:
+            seconds = progress.seconds - before.seconds
+            figures += f"  {format_rate((progress.packets - before.packets) / seconds)}"
+            figures += f"  {format_bits((progress.bytes - before.bytes) * 8 / seconds)}"
+        self._before = progress
+        description = "warm-up" if progress.fraction is None else "sending"
+        self._bar.update(self._task, completed=progress.fraction or 0.0, description=description, figures=figures)
+        self._bar.refresh()
+
+    def note(self, text: str) -> None:
+        """A line above the bar."""
+        self._bar.console.print(f"ctrlload: {text}", markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()

@@ -1,0 +1,137 @@
+"""The result document: one record for all outputs, and the JSON Schema it keeps to.
+
+Rules: the document is whole and valid whatever became of the run: refused, failed, interrupted. Its fields and their
+order are a contract (``schema`` names its version, ``result.schema.json`` beside this file says it to machines). No
+NaN, no infinity: what is not known is null. ``sent`` leaves the warm-up out, ``warm_up`` holds it, ``streams`` are
+whole.
+
+Beware: ``latency`` and ``schedule`` are null as long as no rate is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import version
+from importlib.resources import files
+from typing import cast
+
+import attrs
+from attrs import field, frozen
+
+import ctrlserver
+from ctrlserver.load.interrupts import EXIT_INTERRUPTED
+from ctrlserver.load.ledger import Interval, Received, Replies, StreamCount, Volume
+from ctrlserver.load.thresholds import Judgement
+
+SCHEMA = "ctrlload/1"
+
+EXIT_GOOD = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNRECONCILED = 3
+EXIT_THRESHOLD = 4
+
+
+@frozen
+class Environment:
+    """Where the load came from; ``server`` is the version the admin port told, None where none was asked."""
+
+    python: str
+    twisted: str
+    ctrlserver: str
+    platform: str
+    cpus: int
+    server: str | None = None
+
+    @classmethod
+    def here(cls, server: str | None = None) -> Environment:
+        """Of the process that asks."""
+        return cls(
+            python=platform.python_version(),
+            twisted=version("twisted"),
+            ctrlserver=ctrlserver.__version__,
+            platform=platform.platform(),
+            cpus=os.cpu_count() or 1,
+            server=server,
+        )
+
+
+@frozen
+class Result:
+    """What a run came to. ``started`` is ISO 8601 UTC; ``error`` is one line, None where nothing failed."""
+
+    started: str
+    target: str
+    options: dict[str, object]
+    labels: dict[str, str]
+    environment: Environment
+    intervals: list[Interval]
+    sent: Volume
+    warm_up: Volume | None
+    replies: Replies | None
+    received: Received | None
+    reconciled: bool | None
+    streams: list[StreamCount]
+    interrupted: bool
+    error: str | None
+    difference: str | None
+    thresholds: list[Judgement] = field(factory=list)
+    latency: None = None
+    schedule: None = None
+    schema: str = SCHEMA
+
+    @property
+    def exit_code(self) -> int:
+        """0 good, 1 failed, 3 not reconciled, 4 a threshold held, 130 interrupted; the gravest word first."""
+        if self.interrupted:
+            return EXIT_INTERRUPTED
+        if self.error is not None:
+            return EXIT_FAILED
+        if self.reconciled is False:
+            return EXIT_UNRECONCILED
+        if any(judgement.failed for judgement in self.thresholds):
+            return EXIT_THRESHOLD
+        return EXIT_GOOD
+
+
+#: The keys of the document, in the order in which a person reads them.
+_ORDER = (
+    "schema",
+    "started",
+    "target",
+    "options",
+    "labels",
+    "environment",
+    "intervals",
+    "sent",
+    "warm_up",
+    "replies",
+    "received",
+    "reconciled",
+    "difference",
+    "latency",
+    "schedule",
+    "streams",
+    "thresholds",
+    "interrupted",
+    "error",
+)
+
+
+def as_document(result: Result) -> dict[str, object]:
+    """A result as plain dicts, lists, strings, numbers and None."""
+    values = attrs.asdict(result)
+    return {key: values[key] for key in _ORDER}
+
+
+def as_json(result: Result) -> str:
+    """The document as JSON text, a line's end after it."""
+    return json.dumps(as_document(result), indent=2, allow_nan=False) + "\n"
+
+
+def schema() -> dict[str, object]:
+    """The JSON Schema of the document."""
+    text = files("ctrlserver.load").joinpath("result.schema.json").read_text(encoding="utf-8")
+    return cast("dict[str, object]", json.loads(text))

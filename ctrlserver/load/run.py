@@ -1,0 +1,221 @@
+"""One load run: connect, send, reconcile, drain, and the result document of it.
+
+Rules:
+
+- The admin port is checked, and all streams are connected, before the first byte is sent.
+- Nothing hangs: every wait is bounded, and what goes on too long without progress is told in one line.
+- The result is whole and valid however the run ends. ``run`` raises nothing that a target or an admin port can cause.
+- ``interrupt`` ends the sending and the rest is done in order; asked a second time it leaves at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ctrlserver.errors import CtrlServerError, LoadError
+from ctrlserver.load.admin_client import open_admin
+from ctrlserver.load.connections import Connections, Held
+from ctrlserver.load.ending import Ending
+from ctrlserver.load.ledger import Replies, StreamCount, Volume
+from ctrlserver.load.options import REQUEST, Options
+from ctrlserver.load.requester import RequestStream
+from ctrlserver.load.result import Environment, Result, as_document
+from ctrlserver.load.sender import WRITE_BYTES, Outgoing, PacketStream, SendStream
+from ctrlserver.load.sending import GRACE_SECONDS, Listener, Sending
+from ctrlserver.load.thresholds import judge
+from ctrlserver.net.lane import Lane
+
+
+def utc_now() -> str:
+    """ISO 8601 UTC with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class LoadRun:
+    """One run of ``options``; ``wall`` gives the timestamp of its start."""
+
+    log = Logger()
+
+    def __init__(
+        self, reactor: IReactorTime, options: Options, listener: Listener, wall: Callable[[], str] = utc_now
+    ) -> None:
+        self._reactor = reactor
+        self._options = options
+        self._listener = listener
+        self._wall = wall
+        self._lane = Lane(reactor)
+        self._connections = Connections(reactor, options.target, options.connect_timeout)
+        self._sending = Sending(reactor, self._lane.clock, options, listener)
+        self._ending: Ending | None = None
+        self._whole: Deferred[Result] | None = None
+        self._connected = False
+        self._server: str | None = None
+        self._newest_before = 0
+        self._interrupted = False
+        self._cancelled = False
+        self._error: str | None = None
+        self._started = ""
+
+    def run(self) -> Deferred[Result]:
+        """Run it all; the result comes whatever happens."""
+        self._started = self._wall()
+        self._whole = Deferred.fromCoroutine(self._run())
+        return self._whole
+
+    def interrupt(self) -> None:
+        """End the sending and report; the second time, or before anything is sent, report at once."""
+        if self._whole is None or self._whole.called:
+            return
+        at_once = self._interrupted or not self._connected
+        self._interrupted = True
+        if at_once:
+            self._cancelled = True
+            self._whole.cancel()
+        elif self._ending is None:
+            self._sending.interrupt()
+
+    async def _run(self) -> Result:
+        try:
+            await self._ask_first()
+            await self._connect()
+            self._connected = True
+            await self._sending.run()
+            if self._sending.error is None:
+                await self._end()
+            else:
+                self._failed(self._sending.error)
+        except CtrlServerError as error:
+            self._failed(str(error))
+        except Exception as error:  # of our own, or the cancelling of whatever was awaited; the document is owed anyway
+            if not self._cancelled:
+                self.log.failure("the run failed by an error of ctrlload's own")
+                self._failed(f"an error of ctrlload's own: {type(error).__name__}: {error}")
+        with suppress(CancelledError):  # interrupted once more: leave
+            await self._close()
+        return self._result()
+
+    def _failed(self, message: str) -> None:
+        """The first error is the one that is told; what is cancelled by us is none."""
+        if self._error is None and not self._cancelled:
+            self._error = message
+
+    async def _ask_first(self) -> None:
+        """See that the admin port is one before anything is sent."""
+        admin = self._options.admin
+        if admin is not None:
+            client = await open_admin(self._reactor, admin, self._options.connect_timeout)
+            try:
+                self._server = await client.version()
+                self._newest_before = await client.newest_stream()
+            finally:
+                client.close()
+
+    async def _connect(self) -> None:
+        if not Lane.supported(self._reactor):
+            raise LoadError("ctrlload needs Linux and a reactor that watches descriptors, such as epoll")
+        self._lane.start()
+        sendable = self._options.pattern.sendable(WRITE_BYTES)
+        packets = self._options.pattern.packet_views()
+        for number, held in enumerate(await self._connections.open(self._options.streams), start=1):
+            self._sending.streams.append(self._stream(number, held, sendable, packets))
+
+    def _stream(self, number: int, held: Held, sendable: memoryview, packets: list[memoryview]) -> Outgoing:
+        options = self._options
+        assert held.socket is not None
+        target = held.peer or options.target.text
+        common = (number, held.socket, self._lane, self._sending, options.pattern, sendable, held.local, target)
+        if options.mode == REQUEST:
+            assert options.reply_framing is not None
+            return RequestStream(
+                *common,
+                reply_framing=options.reply_framing,
+                in_flight=options.in_flight,
+                combine=options.write_combine,
+            )
+        return SendStream(*common) if options.write_combine else PacketStream(*common, packets)
+
+    async def _end(self) -> None:
+        """Reconcile, if a server is to be asked, and let the streams end."""
+        options, streams = self._options, self._sending.streams
+        gentle = self._interrupted or self._sending.ended_early
+        patience = GRACE_SECONDS if gentle else options.stall_timeout
+        self._ending = ending = Ending(self._reactor, self._lane.clock, streams, patience, gentle)
+        if options.admin is not None and not all(stream.local for stream in streams):
+            self._listener.note("a unix socket has no address to find its stream by: not reconciled")
+        elif options.admin is not None:
+            counts = [self._stream_count(stream) for stream in streams]
+            try:
+                seconds = max(stream.last for stream in streams) - self._sending.began
+                await ending.reconcile(
+                    options.admin,
+                    options.connect_timeout,
+                    counts,
+                    options.framing.text,
+                    self._newest_before,
+                    seconds,
+                )
+            except LoadError as error:
+                self._failed(str(error))
+        await ending.drain()
+        if ending.failure is not None:
+            self._failed(ending.failure)
+
+    async def _close(self) -> None:
+        """Leave nothing open."""
+        for stream in self._sending.streams:
+            stream.leave()
+        self._lane.stop()
+        self._connections.close()
+        if not self._cancelled:
+            await self._connections.gone()
+
+    def _stream_count(self, stream: Outgoing) -> StreamCount:
+        outcome = None if self._ending is None else self._ending.reconciliation
+        packets, nbytes = (None, None) if outcome is None else outcome.counted.get(stream.number, (None, None))
+        return StreamCount(
+            stream=stream.number,
+            local=stream.local,
+            target=stream.target,
+            packets=stream.packets,
+            bytes=stream.sent,
+            seconds=round(stream.seconds, 6),
+            incomplete_bytes=stream.incomplete_bytes,
+            writes=stream.writes,
+            replies=stream.replies if stream.counts_replies else None,
+            received_packets=packets,
+            received_bytes=nbytes,
+            reason=stream.reason,
+        )
+
+    def _result(self) -> Result:
+        options, sending = self._options, self._sending
+        counts = sending.counts()
+        last = max((stream.last for stream in sending.streams if stream.sent), default=sending.marked_at)
+        mark, marked_at = (counts, last) if sending.warming else (sending.mark, sending.marked_at)
+        sent = counts.since(mark)
+        outcome = None if self._ending is None else self._ending.reconciliation
+        result = Result(
+            started=self._started,
+            target=options.target.text,
+            options=options.as_options(),
+            labels=dict(options.labels),
+            environment=Environment.here(self._server),
+            intervals=sending.intervals,
+            sent=Volume.of(sent, last - marked_at if sent.packets else 0.0),
+            warm_up=Volume.of(mark, marked_at - sending.began) if options.warm_up > 0 else None,
+            replies=Replies(sent.replies, sent.reply_bytes) if options.mode == REQUEST else None,
+            received=None if outcome is None else outcome.received,
+            reconciled=None if outcome is None else outcome.reconciled,
+            streams=[self._stream_count(stream) for stream in sending.streams],
+            interrupted=self._interrupted,
+            error=self._error,
+            difference=None if outcome is None else outcome.difference,
+        )
+        return evolve(result, thresholds=judge(options.fail_if, as_document(result)))
