@@ -11,6 +11,8 @@ import pytest
 
 from tests.integration.conftest import BIN, Start, needs_openbsd_netcat, run
 
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+
 
 @needs_openbsd_netcat()
 def test_a_million_lines_by_yes_and_netcat(start: Start) -> None:
@@ -100,9 +102,10 @@ def test_a_frame_longer_than_max_packet_is_a_fault_and_the_packets_before_it_cou
 
 
 def test_several_listeners_count_each_in_its_own_framing_and_mode(start: Start, tmp_path: Path) -> None:
+    listeners = (("sink", "fixed:4", "sink"), ("echo", "line", "echo"), ("reply", "line", "reply"))
     tables = "".join(
-        f'[[listener]]\nname = "{name}"\nframing = "{framing}"\nmode = "{mode}"\nendpoint = "tcp:0:interface=127.0.0.1"\n'
-        for name, framing, mode in (("sink", "fixed:4", "sink"), ("echo", "line", "echo"), ("reply", "line", "reply"))
+        f'[[listener]]\nname = "{name}"\nframing = "{framing}"\nmode = "{mode}"\nendpoint = "{LOOPBACK}"\n'
+        for name, framing, mode in listeners
     )
     (tmp_path / "x.toml").write_text(tables + '[[admin]]\nendpoint = "tcp:0:interface=127.0.0.1"\n')
     daemon = start("--config", "x.toml", listeners=3)
