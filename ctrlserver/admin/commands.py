@@ -5,8 +5,8 @@ instance is one call, checked, and ``reply`` carries it out on a desk. What cann
 code and an id that scripts may rely on. Records go out under their published names; ``version``, ``packets`` and the
 lists of commands and renames are not records, and no rename touches them.
 
-Beware: the last word ``json`` is always the form of the reply and never reaches a command. ``run 5`` and ``run start``
-are different commands: the longest name that fits wins.
+Beware: a ``json`` that only words such as ``limit=5`` follow is the form of the reply and never reaches a command.
+``run 5`` and ``run start`` are different commands: the longest name that fits wins.
 """
 
 from __future__ import annotations

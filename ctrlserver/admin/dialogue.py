@@ -54,7 +54,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 @frozen
 class Request:
-    """One line: its words without a last ``json``; whether that word was there; whether the line had its end."""
+    """One line: its words without ``json``; whether that word was there; whether the line had its end.
+
+    ``json`` is the form of the reply where it stands last, or last but for words such as ``limit=5``.
+    """
 
     words: tuple[str, ...]
     json: bool = False
@@ -175,9 +178,12 @@ class Dialogue:
             wrong = f"the line holds the control character U+{ord(control[0]):04X}; expected printable text"
             return Fault(CommandError(400, "control-character", wrong), json)
         words = _BLANK.split(text)
-        json = words[-1].casefold() == "json"
+        at = len(words) - 1
+        while at > 0 and "=" in words[at]:
+            at -= 1
+        json = words[at].casefold() == "json"
         if json and len(words) > 1:
-            words.pop()
+            del words[at]
         return Request(tuple(words), json, ended)
 
     def _refuse_http(self, verb: str) -> Fault:

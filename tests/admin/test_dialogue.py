@@ -60,6 +60,13 @@ def test_a_no_break_space_is_part_of_a_word() -> None:
     assert [Request(("a\u00a0b",))] == events_of(["a\u00a0b\n".encode()])
 
 
+def test_json_is_the_form_before_named_arguments_too() -> None:
+    assert events_of([b"streams open json limit=5 peer=a\nrename json a\n"]) == [
+        Request(("streams", "open", "limit=5", "peer=a"), json=True),
+        Request(("rename", "json", "a")),
+    ]
+
+
 def test_the_last_word_json_is_the_form() -> None:
     lines = b"stats json\nstats JSON\njson stats\njson\n"
     expected = [
