@@ -26,12 +26,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-#: Sockets served between two looks at the clock. It bounds how late the time limit is noticed: 16 reads of at most
+#: Sockets served between two looks at the clock. It bounds how late the time limit is noticed: 32 reads of at most
 #: 1 MiB each.
-ROUND_SOCKETS = 16
+ROUND_SOCKETS = 32
 
 #: Seconds after which a turn ends even if sockets are still ready: an admin query waits for this and a round at most.
-TURN_SECONDS = 0.001
+TURN_SECONDS = 0.002
 
 #: Bytes of the shared read buffer. A read that copies takes the first 64 KiB only, which stay in the L2 cache; a read
 #: that lets the kernel drop the bytes (MSG_TRUNC) never touches the rest, so it costs no memory.
