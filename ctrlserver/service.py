@@ -28,8 +28,11 @@ from ctrlserver import __version__
 from ctrlserver.admin.desk import Desk
 from ctrlserver.admin.protocol import AdminFactory
 from ctrlserver.config import AdminConfig, Config, ListenerConfig
+from ctrlserver.net.descriptors import raise_descriptor_limit
+from ctrlserver.net.gate import Gate, Seats, seats_for
 from ctrlserver.net.lane import Lane
 from ctrlserver.net.listeners import Listener, transport_word
+from ctrlserver.net.rejections import RejectionLog
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.stream import Terms
 from ctrlserver.stats.book import Book
@@ -84,6 +87,8 @@ class ControlService(MultiService):
             renames=config.renames,
             on_run_end=self._run_ended,
         )
+        self.seats = Seats()
+        self._rejections = RejectionLog(self.book, self.seats)
         self.lane = Lane(reactor, clock) if Lane.supported(reactor) else None
         self.listeners = [Listener(self._terms(each), self.lane, reactor, clock) for each in config.listeners]
         self.admin_ports: list[IListeningPort] = []
@@ -116,6 +121,8 @@ class ControlService(MultiService):
             keep_bytes=listener.keep_bytes,
             reply_buffer=listener.reply_buffer,
             stall_timeout=listener.stall_timeout,
+            idle_timeout=listener.idle_timeout,
+            gate=Gate(self.seats, listener.max_streams_per_peer, listener.networks),
         )
 
     # The start
@@ -136,6 +143,7 @@ class ControlService(MultiService):
         if self._bound:
             return
         self._bound = True
+        self._count_seats()
         if self.lane is not None:
             self.lane.start()
         for listener, options in zip(self.listeners, self.config.listeners, strict=True):
@@ -144,6 +152,18 @@ class ControlService(MultiService):
             name = "admin" if number == 1 else f"admin{number}"
             port = self._bind_one(name, admin, lambda endpoint: maybeDeferred(endpoint.listen, self._admin))
             self.admin_ports.append(port)
+
+    def _count_seats(self) -> None:
+        descriptors = raise_descriptor_limit()
+        asked = self.config.max_streams
+        self.seats.limit = seats_for(asked, descriptors)
+        if asked is not None and asked > self.seats.limit:
+            self.log.warn(
+                "max_streams is {limit}, not {asked}: this process may have {descriptors} descriptors open",
+                limit=self.seats.limit,
+                asked=asked,
+                descriptors=descriptors,
+            )
 
     def _bind_one(
         self,
@@ -181,6 +201,7 @@ class ControlService(MultiService):
         for listener in self.listeners:
             listener.sweep()
         self.book.tick(now, lag)
+        self._rejections.look(now)
 
     def _run_ended(self, record: RunRecord) -> None:
         self.log.info("{line}", line=summary_line(record))

@@ -44,6 +44,7 @@ def test_the_shipped_file_loads_with_its_optional_keys_in_use(tmp_path: Path) ->
     expected = Config(
         listeners=(ListenerConfig(protocol="HTTP", labels={"site": "lab-2", "rack": 7}),),
         expected_packets=10_000,
+        max_streams=10_000,
         rename=(("protocol", "inet_protocol"),),
     )
     assert expected == load_config(written(tmp_path, text))
@@ -91,6 +92,7 @@ def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
     text = r"""
         run_gap = "2s"
         expected_packets = "5M"
+        max_streams = "1k"
         [[listener]]
         name = "web"
         endpoint = "unix:/run/web.sock"
@@ -104,6 +106,9 @@ def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
         keep = 10
         keep_bytes = "2kB"
         stall_timeout = "500ms"
+        idle_timeout = "2m"
+        max_streams_per_peer = 3
+        allow = ["10.0.0.0/8", "fd00::/8", "192.0.2.7"]
         [[listener]]
         endpoint = "tcp:0"
         [[admin]]
@@ -127,16 +132,21 @@ def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
         keep=10,
         keep_bytes=2000,
         stall_timeout=0.5,
+        idle_timeout=120.0,
+        max_streams_per_peer=3,
+        allow=("10.0.0.0/8", "fd00::/8", "192.0.2.7"),
     )
     expected = Config(
         listeners=(web, ListenerConfig(endpoint="tcp:0")),
         admin=(AdminConfig("tcp:1"), AdminConfig("tcp:2")),
         run_gap=2.0,
         expected_packets=5_000_000,
+        max_streams=1_000,
         rename=(("protocol", "peer"), ("peer", "protocol")),
     )
 
     assert expected == load_config(written(tmp_path, text))
+    assert [str(network) for network in web.networks] == ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"]
     assert web.reply_bytes == b"OK\r\n"
     assert web.framing_spec == parse_framing("line", max_packet=65536)
 
@@ -149,7 +159,10 @@ def test_a_server_may_have_no_admin_port(tmp_path: Path) -> None:
     ("expected", "text"),
     [
         ('run_gp: unknown key; did you mean "run_gap"?', "run_gp = 1"),
-        ("colour: unknown key: expected one of run_gap, expected_packets, rename, listener, admin", "colour = 1"),
+        (
+            "colour: unknown key: expected one of run_gap, expected_packets, max_streams, rename, listener, admin",
+            "colour = 1",
+        ),
         ('"a b": unknown key', '"a b" = 1'),
         ('listner: unknown table; did you mean "listener"?', "[[listner]]"),
         ('renames: unknown table; did you mean "rename"?', "[renames]\nprotocol = 'a'"),
@@ -186,6 +199,12 @@ def test_an_unknown_key_is_told_with_the_nearest_or_its_place(expected: str, tex
         ("listener[1].stall_timeout: 0: expected", "[[listener]]\n[[listener]]\nstall_timeout = 0"),
         ("listener[0].labels.peer: every stream record has a field", "[[listener]]\n[listener.labels]\npeer = 1"),
         ('admin[0].endpoint: endpoint "tpc:1": unknown type "tpc"', "[[admin]]\nendpoint = 'tpc:1'"),
+        (
+            'listener[0].allow[1]: "10.0.0.1/8": expected a network such as "10.0.0.0/8" or "fd00::/8"; '
+            'did you mean "10.0.0.0/8"?',
+            '[[listener]]\nallow = ["::1", "10.0.0.1/8"]',
+        ),
+        ("listener[0].allow[0]: 10: expected a network", "[[listener]]\nallow = [10]"),
         ("rename.protocol: 3: expected the new name", "[rename]\nprotocol = 3"),
     ],
 )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from typing import Any, NoReturn
 
 from ctrlserver.config.endpoints import check_endpoint
@@ -31,6 +32,10 @@ _LARGEST_KEPT = 64 << 20
 """Bytes of kept packets a stream may hold: what all the closed streams together may."""
 _MOST_KEPT = 100_000
 """Packets a stream may keep: small packets cost more in objects than in bytes."""
+_MOST_NETWORKS = 100
+"""Networks a listener may allow: each is looked at for every connection."""
+_MOST_STREAMS = 10**9
+"""More than any machine has descriptors for."""
 _LONGEST_WORD = 64
 """Characters of a name or a label: it stands in every stream record."""
 
@@ -155,6 +160,32 @@ def _labels(value: object) -> Mapping[str, Label]:
     return value
 
 
+def _allow(value: object) -> tuple[str, ...]:
+    expected = 'an array of networks, such as ["10.0.0.0/8", "fd00::/8"]'
+    if isinstance(value, str):
+        raise ConfigError(f"{shown(value)}: expected {expected}; did you mean [{quoted(value)}]?")
+    if not isinstance(value, list | tuple) or len(value) > _MOST_NETWORKS:
+        _refuse(value, f"{expected}, at most {_MOST_NETWORKS}")
+    for at, network in enumerate(value):
+        try:
+            ip_network(_text(network, 'a network such as "10.0.0.0/8"'))
+        except ConfigError as error:
+            raise InnerKeyError(f"[{at}]", str(error)) from None
+        except ValueError:
+            near = f"; did you mean {quoted(nearest)}?" if (nearest := _nearest_network(network)) else ""
+            message = f'{quoted(network)}: expected a network such as "10.0.0.0/8" or "fd00::/8"{near}'
+            raise InnerKeyError(f"[{at}]", message) from None
+    return tuple(value)
+
+
+def _nearest_network(text: str) -> str:
+    """The network that an address with a prefix lies in; empty where it is no such address."""
+    try:
+        return str(ip_network(text.strip(), strict=False))
+    except ValueError:
+        return ""
+
+
 def _rename(value: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, dict):
         _refuse(value, 'a table of old and new names, such as { protocol = "inet_protocol" }')
@@ -195,10 +226,14 @@ LISTENER_KEYS: Mapping[str, Reader] = {
     "keep": _count(0, _MOST_KEPT, f"a number of packets from 0 to {_MOST_KEPT}"),
     "keep_bytes": _size(1, _LARGEST_KEPT, 'a size from 1 byte to "64MiB"'),
     "stall_timeout": _duration(0.001, 'a duration of at least "1ms"'),
+    "idle_timeout": _duration(0, "a duration, or 0 for none"),
+    "max_streams_per_peer": _count(0, _MOST_STREAMS, f"a number of streams up to {_MOST_STREAMS}, or 0 for any"),
+    "allow": _allow,
 }
 ADMIN_KEYS: Mapping[str, Reader] = {"endpoint": _endpoint}
 TOP_KEYS: Mapping[str, Reader] = {
     "run_gap": _duration(0, "a duration"),
     "expected_packets": _count(1, 10**18, "at least 1 packet, or no such key where any number is good"),
+    "max_streams": _count(1, _MOST_STREAMS, "at least 1 stream, or no such key for as many as there is room for"),
     "rename": _rename,
 }

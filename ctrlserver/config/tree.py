@@ -10,6 +10,7 @@ Beware: an attribute here is a key of the TOML file by the same name, but for ``
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from attrs import field, frozen
 
@@ -18,6 +19,8 @@ from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import field_names
 from ctrlserver.stats.rename import Renames
 from ctrlserver.wire.framing import FramingSpec, parse_framing
+
+Network = IPv4Network | IPv6Network
 
 
 @frozen
@@ -36,11 +39,19 @@ class ListenerConfig:
     keep: int = 0
     keep_bytes: int = 1 << 20
     stall_timeout: float = 30.0
+    idle_timeout: float = 0.0
+    max_streams_per_peer: int = 0
+    allow: tuple[str, ...] = ()
 
     @property
     def framing_spec(self) -> FramingSpec:
         """``framing`` parsed, bounded by ``max_packet``; ``FramingSpecError`` where it is not good."""
         return parse_framing(self.framing, max_packet=self.max_packet)
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """``allow`` parsed."""
+        return tuple(map(ip_network, self.allow))
 
     @property
     def reply_bytes(self) -> bytes:
@@ -63,6 +74,7 @@ class Config:
     admin: tuple[AdminConfig, ...] = (AdminConfig(),)
     run_gap: float = 1.0
     expected_packets: int | None = None
+    max_streams: int | None = None
     rename: tuple[tuple[str, str], ...] = ()
 
     @property

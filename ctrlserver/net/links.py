@@ -119,7 +119,10 @@ def peer_name(family: int, address: object) -> str:
     if family == socket.AF_INET and isinstance(address, tuple):
         return f"{address[0]}:{address[1]}"
     if family == socket.AF_INET6 and isinstance(address, tuple):
-        return f"[{address[0]}]:{address[1]}"
+        host = address[0]
+        if host.startswith("::ffff:") and "." in host:  # an IPv4 peer of a socket for both: known by its own name
+            return f"{host.removeprefix('::ffff:')}:{address[1]}"
+        return f"[{host}]:{address[1]}"
     return "unix"
 
 
@@ -154,11 +157,15 @@ class LaneAcceptor:
                     self._pause(_OUT_OF[error.errno])
                     return
                 continue  # the peer was gone before we came to it
+            peer = peer_name(sock.family, address)
+            if not self._terms.admits(peer):
+                sock.close()
+                continue
             try:
                 sock.setblocking(False)
                 if self._tcp and self._terms.origin.mode != "sink":
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._link(self._lane, sock, self._terms, peer_name(sock.family, address))
+                self._link(self._lane, sock, self._terms, peer)
             except OSError:
                 sock.close()
 

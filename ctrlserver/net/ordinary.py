@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -29,6 +30,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.net.lane import COPY_BYTES
+from ctrlserver.net.links import peer_name as socket_peer_name
 from ctrlserver.net.stream import Stream, Terms
 
 
@@ -166,15 +168,24 @@ class StreamFactory(Factory):
         self.clock = clock
         self.protocols: set[StreamProtocol] = set()
 
-    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """One protocol for each connection."""
-        return StreamProtocol(self)
+        return StreamProtocol(self) if addr is None or self.terms.admits(peer_name(addr)) else TurnedAway()
+
+
+class TurnedAway(Protocol):
+    """A connection past a limit: closed as soon as it is there, whatever wraps it."""
+
+    transport: ITCPTransport
+
+    def connectionMade(self) -> None:
+        """Close at once."""
+        self.transport.abortConnection()
 
 
 def peer_name(address: IAddress) -> str:
     """``host:port``, ``[v6]:port``, or ``unix`` for a peer without an address."""
-    if isinstance(address, IPv6Address):
-        return f"[{address.host}]:{address.port}"
-    if isinstance(address, IPv4Address):
-        return f"{address.host}:{address.port}"
+    if isinstance(address, IPv4Address | IPv6Address):
+        family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
+        return socket_peer_name(family, (address.host, address.port))
     return "unix"

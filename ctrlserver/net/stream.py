@@ -21,6 +21,7 @@ from typing import Protocol
 
 from attrs import field, frozen
 
+from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.replies import CannedOutbox, CannedReply, EchoOutbox, Outbox
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
@@ -72,6 +73,8 @@ class Terms:
     keep_bytes: int = 1 << 20
     reply_buffer: int = 1 << 18
     stall_timeout: float = 30.0
+    idle_timeout: float = 0.0
+    gate: Gate = field(factory=lambda: Gate(Seats()))
     uncut: bool = field(init=False)
     blocked: set[AnsweringStream] = field(factory=set, eq=False, repr=False)
 
@@ -84,9 +87,18 @@ class Terms:
         """Whether no byte of content is needed at all: the kernel may drop them uncopied."""
         return self.uncut and self.origin.mode == "sink"
 
+    def admits(self, peer: str) -> bool:
+        """Whether a connection from ``peer`` may become a stream; where not, it is on the books as rejected."""
+        reason = self.gate.refuses(peer)
+        if reason is None:
+            return True
+        self.book.rejected(reason)
+        return False
+
     def open(self, link: Link, peer: str, now: float) -> Stream:
         """A new stream from ``peer`` (``host:port``), on the books from now on."""
         counters = self.book.stream_opened(self.origin, peer, now)
+        self.gate.enter(peer)
         if self.keep:
             counters.kept = KeptPackets(self.keep, self.keep_bytes)
         return STREAM_OF_MODE[self.origin.mode](self, link, counters)
@@ -154,6 +166,7 @@ class Stream:
             origin = counters.origin
             left = counters.bytes % origin.size if origin.by_size and origin.size else self._framing.pending_bytes
             self.terms.book.stream_closed(counters, reason, left, now)
+            self.terms.gate.leave(counters.peer)
             part()
 
     def _count(self, chunk: memoryview, now: float) -> None:

@@ -251,6 +251,7 @@ class Book:
     def _stats(self, now: float, totals: Totals) -> StatsRecord:
         figures = self.rates.figures(now, totals)
         closed = self.counters.closed_by_reason
+        rejected = self.counters.rejected_by_reason
         return StatsRecord(
             version=self.version,
             started=self._started,
@@ -282,6 +283,9 @@ class Book:
             closed_slow_reader_total=closed["slow-reader"],
             closed_kicked_total=closed["kicked"],
             closed_drain_total=closed["drain"],
+            rejected_max_streams_total=rejected.get("max-streams", 0),
+            rejected_max_streams_per_peer_total=rejected.get("max-streams-per-peer", 0),
+            rejected_not_allowed_total=rejected.get("not-allowed", 0),
         )
 
     def _worst_lag(self, now: float) -> float:

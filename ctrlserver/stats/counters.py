@@ -24,6 +24,9 @@ Label: TypeAlias = str | int | float | bool
 REASONS = ("eof", "reset", "fault", "idle", "limit", "slow-reader", "kicked", "drain")
 """Why a stream was closed; the words are published."""
 
+REJECTIONS = ("max-streams", "max-streams-per-peer", "not-allowed")
+"""Why a connection was turned away before it became a stream; the words are published."""
+
 CLOSED_KEPT = 1000
 """Closed streams that stay on view: some hundred KiB, and more lines than a person reads."""
 

@@ -69,6 +69,15 @@ class StatsRecord:
     )
     closed_kicked_total: int = field(metadata=_about("counter", "streams", "streams closed by an operator"))
     closed_drain_total: int = field(metadata=_about("counter", "streams", "streams closed as the server stopped"))
+    rejected_max_streams_total: int = field(
+        metadata=_about("counter", "streams", "connections turned away because max_streams were open")
+    )
+    rejected_max_streams_per_peer_total: int = field(
+        metadata=_about("counter", "streams", "connections turned away because their host had max_streams_per_peer")
+    )
+    rejected_not_allowed_total: int = field(
+        metadata=_about("counter", "streams", "connections turned away because allow names no network of theirs")
+    )
 
 
 @frozen

@@ -41,7 +41,7 @@ def test_every_default_is_a_value_its_key_accepts(kind: type[Config], keys: dict
 
 
 @pytest.mark.parametrize("key", sorted(ALL_KEYS))
-@pytest.mark.parametrize("value", [[], True, datetime.date(2026, 1, 1), math.nan, None], ids=repr)
+@pytest.mark.parametrize("value", [[[]], True, datetime.date(2026, 1, 1), math.nan, None], ids=repr)
 def test_a_value_of_the_wrong_type_is_told_what_was_expected(key: str, value: object) -> None:
     assert "expected" in message_of(key, value)
 
@@ -98,6 +98,10 @@ def test_a_good_value_is_read(expected: object, key: str, value: object) -> None
         ("0: expected at least 1 packet", "expected_packets", 0),
         ("a table: expected", "endpoint", {}),
         ("an array: expected", "mode", []),
+        ('expected an array of networks, such as ["10.0.0.0/8", "fd00::/8"]; did you mean ["::1"]?', "allow", "::1"),
+        ('such as ["10.0.0.0/8", "fd00::/8"], at most 100', "allow", ["::1"] * 101),
+        ("0: expected at least 1 stream", "max_streams", 0),
+        ("did you mean 1?", "max_streams_per_peer", -1),
         ("3: expected a table of names and values", "labels", 3),
         ("3: expected a table of old and new names", "rename", 3),
     ],

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,16 @@ class Log:
 class Daemon:
     """A running ``twistd -n ctrlserver``; ``ports`` by listener name, read from its log."""
 
-    def __init__(self, *arguments: str, folder: Path, listeners: int = 1, admins: int = 1, **options: Any) -> None:
-        command = [str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", *arguments]
+    def __init__(
+        self,
+        *arguments: str,
+        folder: Path,
+        listeners: int = 1,
+        admins: int = 1,
+        launcher: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
+        command = [*launcher, str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", *arguments]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, **options
         )

@@ -7,7 +7,7 @@ import math
 import pytest
 from attrs import evolve
 
-from ctrlserver.stats.counters import REASONS
+from ctrlserver.stats.counters import REASONS, REJECTIONS
 from ctrlserver.stats.records import (
     Field,
     StreamRecord,
@@ -56,10 +56,14 @@ A_STREAM = StreamRecord(
 )
 
 
+def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
+    return [f"{part}_{reason.replace('-', '_')}_total" for reason in reasons]
+
+
 @pytest.mark.parametrize(
     ("record", "names"),
     [
-        ("stats", [*STATS.split(), *(f"closed_{reason.replace('-', '_')}_total" for reason in REASONS)]),
+        ("stats", [*STATS.split(), *names_of("closed", REASONS), *names_of("rejected", REJECTIONS)]),
         ("stream", STREAM.split()),
         ("run", RUN.split()),
     ],

@@ -1,0 +1,125 @@
+"""The limits as an operator sets them, met by real peers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import PATIENCE, Daemon, Start
+
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+ADMIN = f'[[admin]]\nendpoint = "{LOOPBACK}"\n'
+
+#: Descriptors of a daemon that is to run out of them.
+FEW = 128
+FEW_DESCRIPTORS = ("bash", "-c", f'ulimit -n {FEW} && exec "$@"', "bash")
+
+#: Seconds for which the processor time of a full daemon is measured.
+WINDOW_SECONDS = 1.0
+
+
+def config(folder: Path, listener: str, top: str = "") -> tuple[str, str]:
+    (folder / "x.toml").write_text(f'{top}\n[[listener]]\nendpoint = "{LOOPBACK}"\n{listener}\n{ADMIN}')
+    return "--config", "x.toml"
+
+
+def is_closed(client: socket.socket) -> bool:
+    """The server has closed: either that is seen, or the echo of what is sent."""
+    try:
+        client.sendall(b"ping\n")
+        return client.recv(100) == b""
+    except OSError:
+        return True
+
+
+def processor_seconds(daemon: Daemon) -> float:
+    fields = Path(f"/proc/{daemon.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def is_idle(daemon: Daemon) -> bool:
+    """It spends less than half a processor: one that spins spends a whole one."""
+    before = processor_seconds(daemon)
+    time.sleep(WINDOW_SECONDS)
+    return processor_seconds(daemon) - before < WINDOW_SECONDS / 2
+
+
+def test_past_the_descriptors_connections_are_turned_away_and_the_admin_port_answers(start: Start) -> None:
+    daemon = start("--framing", "line", "--mode", "echo", launcher=FEW_DESCRIPTORS)
+    clients = [daemon.connect() for _ in range(200)]
+    stats = daemon.await_stats(streams_open=FEW - 64, rejected_total=200 - (FEW - 64))
+    assert stats["rejected_max_streams_total"] == stats["rejected_total"]
+    assert is_idle(daemon)
+    assert [is_closed(client) for client in clients] == [number >= FEW - 64 for number in range(200)]
+    for client in clients:
+        client.close()
+    daemon.await_stats(streams_open=0)
+    with daemon.connect() as again:
+        assert not is_closed(again)
+    told = [line for line in daemon.log.lines if "turned away" in line]
+    assert 1 <= len(told) <= 3, told
+    assert "max-streams" in told[0]
+
+
+def test_with_no_descriptor_left_at_all_it_waits_idle_and_goes_on_after_closes(start: Start) -> None:
+    """Questions take what is kept back for them; then new connections wait in the backlog, and none is lost."""
+    daemon = start("--framing", "line", "--mode", "echo", launcher=FEW_DESCRIPTORS)
+    asking = [daemon.connect("admin") for _ in range(60)]
+    for question in asking:
+        question.sendall(b"ping\n")
+        assert question.recv(100) == b"OK pong\r\n"
+    clients = [daemon.connect() for _ in range(64)]
+    daemon.log.wait("out of descriptors")
+    assert is_idle(daemon)
+    asking[0].sendall(b"ping\n")
+    assert asking[0].recv(100) == b"OK pong\r\n"
+    for question in asking:
+        question.close()
+    assert [is_closed(client) for client in clients] == [False] * 64
+    assert daemon.await_stats(streams_open=64)["rejected_total"] == 0
+    for client in clients:
+        client.close()
+
+
+def test_max_streams_larger_than_the_descriptors_is_cut_down_and_said_so(start: Start, tmp_path: Path) -> None:
+    daemon = start(*config(tmp_path, "", "max_streams = 10_000"), launcher=FEW_DESCRIPTORS)
+    daemon.log.wait("max_streams is 64, not 10000: this process may have 128 descriptors open")
+
+
+def test_one_host_has_max_streams_per_peer_and_one_more_after_a_close(start: Start, tmp_path: Path) -> None:
+    daemon = start(*config(tmp_path, 'framing = "line"\nmode = "echo"\nmax_streams_per_peer = 2'))
+    clients = [daemon.connect() for _ in range(3)]
+    assert [is_closed(client) for client in clients] == [False, False, True]
+    for client in clients[1:]:
+        client.close()
+    daemon.await_stats(streams_open=1, rejected_total=1, rejected_max_streams_per_peer_total=1)
+    with daemon.connect() as again:
+        assert not is_closed(again)
+        assert not is_closed(clients[0])
+    clients[0].close()
+
+
+@pytest.mark.parametrize(("allow", "expected"), [("10.0.0.0/8", True), ("127.0.0.0/8", False)])
+def test_only_allowed_networks_come_in(start: Start, tmp_path: Path, allow: str, expected: bool) -> None:
+    daemon = start(*config(tmp_path, f'framing = "line"\nmode = "echo"\nallow = ["{allow}"]'))
+    with daemon.connect() as client:
+        assert is_closed(client) is expected
+    stats = daemon.await_stats(rejected_not_allowed_total=int(expected), streams_total=int(not expected))
+    assert stats["rejected_total"] == int(expected)
+
+
+def test_an_idle_stream_is_closed_as_idle_and_one_that_sends_stays(start: Start, tmp_path: Path) -> None:
+    daemon = start(*config(tmp_path, 'framing = "line"\nmode = "echo"\nidle_timeout = "500ms"'))
+    with daemon.connect() as silent, daemon.connect() as busy:
+        silent.setblocking(False)
+        end = time.monotonic() + PATIENCE
+        while daemon.ask_json("stats")["closed_idle_total"] == 0 and time.monotonic() < end:
+            assert not is_closed(busy)
+        silent.setblocking(True)
+        assert silent.recv(1) == b""
+        assert not is_closed(busy)
+    daemon.await_stats(closed_idle_total=1, closed_eof_total=1, streams_open=0)

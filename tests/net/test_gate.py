@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctrlserver.net.gate import Gate, Seats, seats_for
+
+
+def networks(*texts: str) -> list[object]:
+    return [ip_network(text) for text in texts]
+
+
+def test_a_gate_without_bounds_lets_everyone_in() -> None:
+    gate = Gate(Seats())
+    for _ in range(1000):
+        assert gate.refuses("10.0.0.1:5000") is None
+        gate.enter("10.0.0.1:5000")
+
+
+def test_the_seats_of_a_server_are_shared_by_its_listeners_and_free_again_after_a_leave() -> None:
+    seats = Seats(limit=2)
+    first, second = Gate(seats), Gate(seats)
+    first.enter("a:1")
+    second.enter("unix")
+    assert (first.refuses("b:1"), second.refuses("unix")) == ("max-streams", "max-streams")
+    assert seats.last_refused == "unix"
+    second.leave("unix")
+    assert first.refuses("b:1") is None
+
+
+def test_a_host_has_its_number_of_streams_and_takes_nothing_from_the_others() -> None:
+    gate = Gate(Seats(), per_peer=2)
+    for peer in ("[::1]:1", "[::1]:2", "10.0.0.1:1"):
+        assert gate.refuses(peer) is None
+        gate.enter(peer)
+    assert gate.refuses("[::1]:3") == "max-streams-per-peer"
+    assert gate.refuses("10.0.0.1:2") is None
+    gate.leave("[::1]:1")
+    assert gate.refuses("[::1]:3") is None
+
+
+def test_peers_without_an_address_are_not_one_host() -> None:
+    gate = Gate(Seats(), per_peer=1, networks=networks("10.0.0.0/8"))  # type: ignore[arg-type]
+    gate.enter("unix")
+    assert gate.refuses("unix") is None
+    gate.leave("unix")
+
+
+@pytest.mark.parametrize(
+    ("expected", "peer"),
+    [
+        (None, "10.1.2.3:5000"),
+        ("not-allowed", "11.1.2.3:5000"),
+        (None, "[fd00::1]:5000"),
+        (None, "[fd00::1%eth0]:5000"),
+        ("not-allowed", "[fe80::1%eth0]:5000"),
+        (None, "[::ffff:10.1.2.3]:5000"),
+        ("not-allowed", "[::ffff:11.1.2.3]:5000"),
+        (None, "192.0.2.7:1"),
+        ("not-allowed", "192.0.2.8:1"),
+    ],
+)
+def test_only_the_allowed_networks_come_in(expected: str | None, peer: str) -> None:
+    gate = Gate(Seats(), networks=networks("10.0.0.0/8", "fd00::/8", "192.0.2.7"))  # type: ignore[arg-type]
+    assert expected == gate.refuses(peer)
+
+
+@given(st.lists(st.sampled_from(["a:1", "a:2", "b:1", "unix"])))
+def test_nothing_is_left_of_streams_that_are_over(peers: list[str]) -> None:
+    seats = Seats(limit=1000)
+    gate = Gate(seats, per_peer=1)
+    for peer in peers:
+        gate.enter(peer)
+    assert seats.taken == len(peers)
+    for peer in peers:
+        gate.leave(peer)
+    assert (seats.taken, gate._streams_of) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("expected", "asked", "descriptors"),
+    [(960, None, 1024), (64, None, 128), (32, None, 64), (1, None, 1), (10, 10, 1024), (960, 5000, 1024)],
+)
+def test_descriptors_are_kept_back_for_the_admin_port(expected: int, asked: int | None, descriptors: int) -> None:
+    assert expected == seats_for(asked, descriptors)

@@ -1,0 +1,65 @@
+"""The gate and the idle sweep, by both ways in."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest_twisted
+from twisted.internet import task
+
+from ctrlserver.net.gate import Gate, Seats
+from tests.net.conftest import Serve, in_thread, read_to_end
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_stream_too_many_is_closed_at_once_and_is_no_stream(serve: Serve) -> None:
+    served = await serve("line", "echo", gate=Gate(Seats(limit=1)))
+
+    def script() -> bytes:
+        with served.connect() as first:
+            first.sendall(b"a\n")
+            assert first.recv(10) == b"a\n"
+            return read_to_end(served.connect())
+
+    assert await in_thread(script) == b""
+    await served.book.closed.get()
+    stats = served.book.stats(served.listener._clock())
+    assert (stats.streams_total, stats.streams_open, stats.rejected_max_streams_total) == (1, 0, 1)
+    assert served.listener.terms.gate.seats.taken == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_silent_stream_is_closed_as_idle(serve: Serve) -> None:
+    served = await serve("line", "echo", idle_timeout=0.05)
+    sweeping = task.LoopingCall(served.listener.sweep)
+    sweeping.start(0.02)
+
+    def script() -> bytes:
+        client = served.connect()
+        client.sendall(b"a\n")
+        return read_to_end(client)
+
+    assert await in_thread(script) == b"a\n"
+    sweeping.stop()
+    (record,) = served.records()
+    assert (record.reason, record.packets) == ("idle", 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_that_is_owed_replies_is_not_idle(serve: Serve) -> None:
+    served = await serve("fixed:1024", "echo", idle_timeout=0.01, stall_timeout=1.5)
+    sweeping = task.LoopingCall(served.listener.sweep)
+    sweeping.start(0.02)
+
+    def script() -> None:
+        client = served.connect(receive_buffer=4096)
+        try:
+            while True:
+                client.send(b"x" * 65536, socket.MSG_NOSIGNAL)
+        except OSError:
+            client.close()
+
+    await in_thread(script)
+    sweeping.stop()
+    (record,) = served.records()
+    assert record.reason == "slow-reader"
