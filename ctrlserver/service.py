@@ -34,6 +34,7 @@ from ctrlserver.net.lane import Lane
 from ctrlserver.net.listeners import Listener, transport_word
 from ctrlserver.net.rejections import RejectionLog
 from ctrlserver.net.replies import CannedReply
+from ctrlserver.net.source import source_packets
 from ctrlserver.net.stream import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
@@ -116,7 +117,7 @@ class ControlService(MultiService):
             book=self.book,
             origin=origin,
             spec=spec,
-            canned=CannedReply(listener.reply_bytes) if listener.mode == "reply" else None,
+            canned=canned_packets(listener),
             keep=listener.keep,
             keep_bytes=listener.keep_bytes,
             reply_buffer=listener.reply_buffer,
@@ -250,6 +251,14 @@ def address_text(address: IAddress) -> str:
         return f"tcp [{host}]:{port}" if ":" in host else f"tcp {host}:{port}"
     name = getattr(address, "name", b"?")
     return f"unix {name.decode(errors='replace') if isinstance(name, bytes) else name}"
+
+
+def canned_packets(listener: ListenerConfig) -> CannedReply | None:
+    """What a listener of mode ``reply`` or ``source`` sends."""
+    if listener.mode == "reply":
+        return CannedReply(listener.reply_bytes)
+    size = listener.framing_spec.size
+    return source_packets(size) if listener.mode == "source" and size is not None else None
 
 
 def build_service(config: Config, reactor: IReactorTime) -> ControlService:

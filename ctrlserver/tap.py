@@ -37,7 +37,7 @@ class Options(usage.Options):
         ["config", "c", None, "TOML file; etc/ctrlserver.toml explains every key."],
         ["data", "d", None, "Where streams come in, an endpoint string (tcp:22222)."],
         ["framing", "f", None, f"How streams are cut into packets (fixed:1024): {' '.join(FRAMINGS)}."],
-        ["mode", "m", None, "What is done with a packet (sink): sink, echo or reply."],
+        ["mode", "m", None, "What is done with a packet (sink): sink, echo, reply or source."],
         ["reply", "r", None, r"The answer to each packet in mode reply (\x06)."],
         ["admin", "a", None, "Where questions are answered (tcp:22223:interface=127.0.0.1)."],
     ]

@@ -275,7 +275,7 @@ def test_the_admin_flag_opens_a_port_where_the_file_has_none() -> None:
         ('--data: endpoint "22222": unknown type "22222"', {"data": "22222"}),
         ('--framing: unknown framing "fxied:1024"; did you mean "fixed:1024"?', {"framing": "fxied:1024"}),
         ('--framing: framing "fixed:1e99"', {"framing": "fixed:1e99"}),
-        ('--mode: unknown mode "rely": expected sink, echo or reply; did you mean "reply"?', {"mode": "rely"}),
+        ('--mode: unknown mode "rely": expected sink, echo, reply or source; did you mean "reply"?', {"mode": "rely"}),
         ("--reply: unknown escape at character 1", {"reply": r"\q"}),
         ('--admin: endpoint "tcp:70000": port "70000"', {"admin": "tcp:70000"}),
         ("--mode: mode ", {"mode": "reply", "framing": "raw"}),

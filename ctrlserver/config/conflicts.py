@@ -70,6 +70,12 @@ def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
         if len(reply) > listener.reply_buffer:
             message = f"a reply of {len(reply)} bytes: expected at most the reply_buffer, {listener.reply_buffer} bytes"
             yield ("reply", "reply_buffer", "mode"), message
+    if listener.mode == "source":
+        if spec.size is None:
+            message = f'mode "source" sends packets of a fixed size and framing "{spec.text}" has none:'
+            yield ("mode", "framing"), f'{message} expected a framing such as "fixed:1024"'
+        if listener.keep:
+            yield ("keep", "mode"), 'mode "source" receives no packets to keep: expected keep = 0'
     if listener.keep and not spec.counts_packets:
         yield ("keep", "framing"), f'framing "{spec.text}" has no packets to keep: expected keep = 0'
 

@@ -24,8 +24,8 @@ from ctrlserver.units import parse_count, parse_duration, parse_size, quoted
 
 Reader = Callable[[Any], object]
 
-MODES = ("sink", "echo", "reply")
-"""What the server does with a packet: count and discard it, send it back, or answer it with ``reply``."""
+MODES = ("sink", "echo", "reply", "source")
+"""What the server does: count a packet and discard it, send it back, answer it with ``reply``; or send packets."""
 _LARGEST_BUFFER = 1 << 30
 """Bytes one stream may be allowed to hold for one packet or for its replies: a few of them fill a machine."""
 _LARGEST_KEPT = 64 << 20
@@ -119,7 +119,7 @@ def _framing(value: object) -> str:
 
 
 def _mode(value: object) -> str:
-    expected = "sink, echo or reply"
+    expected = "sink, echo, reply or source"
     text = _text(value, expected)
     if text not in MODES:
         raise ConfigError(f"unknown mode {quoted(text)}: expected {expected}{did_you_mean(text, MODES)}")

@@ -73,6 +73,10 @@ class LaneLink:
         """When the lane saw this socket ready: before the read, so that a stream of one chunk has a duration."""
         return self._lane.round_began
 
+    def now(self) -> float:
+        """The lane's time."""
+        return self._lane.clock()
+
     def sender(self) -> Callable[[bytes | memoryview], int]:
         """``write`` to this socket, without a frame of ours between."""
         return partial(write, self._fd)

@@ -21,6 +21,7 @@ from twisted.internet.unix import Port as UNIXPort
 from ctrlserver.net.lane import Lane
 from ctrlserver.net.links import LaneAcceptor, LaneLink
 from ctrlserver.net.ordinary import StreamFactory
+from ctrlserver.net.source import ASK_SECONDS
 from ctrlserver.net.stream import Stream, Terms
 
 #: Seconds between two walks over the open streams in search of idle ones: 10 000 of them take a millisecond or two.
@@ -70,10 +71,12 @@ class Listener:
             yield protocol.stream
 
     def sweep(self) -> None:
-        """End the streams whose peers take no replies, or send nothing for too long; call it now and then."""
+        """What takes time: slow readers, idle streams, sources whose peers ask for nothing; call it now and then."""
         now = self._clock()
         for stream in self.terms.stalled(now):
             stream.abort("slow-reader", now)
+        for source in [each for each in self.terms.unasked if now - each.counters.opened >= ASK_SECONDS]:
+            source.unasked(now)
         if self.terms.idle_timeout and now - self._looked >= IDLE_LOOK_SECONDS:
             self._looked = now
             before = now - self.terms.idle_timeout

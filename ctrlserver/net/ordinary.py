@@ -102,6 +102,10 @@ class StreamProtocol(Protocol):
         """Twisted does not tell when it saw the data: the time it was handed over."""
         return now
 
+    def now(self) -> float:
+        """The factory's time."""
+        return self._factory.clock()
+
     def sender(self) -> Callable[[bytes | memoryview], int]:
         """All of a block, or nothing while the transport holds enough."""
         return self._send

@@ -43,15 +43,18 @@ class EchoOutbox:
 
 
 class CannedReply:
-    """One reply, repeated ahead of time so that many go out in one send; shared by all streams of a listener."""
+    """One reply, or one packet of a source, repeated ahead of time so that many go out in one send.
+
+    It is shared by all streams of a listener.
+    """
 
     __slots__ = ("_block", "reply")
 
-    def __init__(self, reply: bytes) -> None:
+    def __init__(self, reply: bytes, block_bytes: int = BLOCK_BYTES) -> None:
         if not reply:
             raise ValueError("an empty reply answers nothing")
         self.reply = reply
-        self._block = memoryview(reply * max(1, BLOCK_BYTES // len(reply)))
+        self._block = memoryview(reply * max(1, block_bytes // len(reply)))
 
     def span(self, start: int, nbytes: int) -> memoryview:
         """Up to ``nbytes`` of the endless repetition of the reply, from its byte ``start`` on."""

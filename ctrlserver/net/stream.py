@@ -17,7 +17,7 @@ Beware: a chunk is a view of a buffer that is used again as soon as ``received``
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import field, frozen
 
@@ -28,6 +28,9 @@ from ctrlserver.stats.counters import Origin, StreamCounters
 from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.wire.framing import Framing, FramingSpec
 
+if TYPE_CHECKING:
+    from ctrlserver.net.source import SourceStream
+
 #: Blocks of replies sent in one go before the other streams have their turn.
 BLOCKS_A_TURN = 16
 
@@ -37,6 +40,9 @@ class Link(Protocol):
 
     def since(self, now: float) -> float:
         """When the data handed over at ``now`` was first seen to be there."""
+
+    def now(self) -> float:
+        """The time on the clock that streams are timed by."""
 
     def sender(self) -> Callable[[bytes | memoryview], int]:
         """What sends a block: it gives the number of bytes the socket takes now.
@@ -62,7 +68,7 @@ class Terms:
     """What all streams of one listener have in common.
 
     ``uncut``: nothing depends on where the packets are, the number of bytes tells all. ``blocked`` are the streams that
-    owe replies which their peers do not take.
+    owe replies which their peers do not take, ``unasked`` those of mode ``source`` that wait for a word of their peers.
     """
 
     book: Book
@@ -77,6 +83,14 @@ class Terms:
     gate: Gate = field(factory=lambda: Gate(Seats()))
     uncut: bool = field(init=False)
     blocked: set[AnsweringStream] = field(factory=set, eq=False, repr=False)
+    unasked: set[SourceStream] = field(factory=set, eq=False, repr=False)
+    _kind: type[Stream] = field(init=False, repr=False)
+
+    @_kind.default
+    def _stream_of_mode(self) -> type[Stream]:
+        from ctrlserver.net.source import SourceStream  # it builds on this module
+
+        return SourceStream if self.origin.mode == "source" else STREAM_OF_MODE[self.origin.mode]
 
     @uncut.default
     def _uncut(self) -> bool:
@@ -101,7 +115,7 @@ class Terms:
         self.gate.enter(peer)
         if self.keep:
             counters.kept = KeptPackets(self.keep, self.keep_bytes)
-        return STREAM_OF_MODE[self.origin.mode](self, link, counters)
+        return self._kind(self, link, counters)
 
     def stalled(self, now: float) -> list[AnsweringStream]:
         """The streams whose peer has taken no reply for ``stall_timeout`` seconds."""

@@ -38,8 +38,12 @@ class StatsRecord:
     uptime_seconds: float = field(metadata=_about("gauge", "seconds", "time since the start"))
     streams_open: int = field(metadata=_about("gauge", "streams", "streams open now"))
     streams_total: int = field(metadata=_about("counter", "streams", "streams opened since the start"))
-    packets_total: int = field(metadata=_about("counter", "packets", "whole packets received since the start"))
-    bytes_total: int = field(metadata=_about("counter", "bytes", "bytes received since the start"))
+    packets_total: int = field(
+        metadata=_about("counter", "packets", "whole packets since the start: received, in mode source sent")
+    )
+    bytes_total: int = field(
+        metadata=_about("counter", "bytes", "bytes since the start: received, in mode source sent")
+    )
     packets: int = field(metadata=_about("gauge", "packets", "whole packets received since the last reset"))
     bytes: int = field(metadata=_about("gauge", "bytes", "bytes received since the last reset"))
     incomplete_bytes_total: int = field(
@@ -93,8 +97,8 @@ class StreamRecord:
     size: float | None = field(metadata=_about("gauge", "bytes", "the fixed packet size, else mean bytes per packet"))
     state: str = field(metadata=_about("text", None, "open or closed"))
     reason: str | None = field(metadata=_about("text", None, "why the stream was closed"))
-    packets: int = field(metadata=_about("counter", "packets", "whole packets received"))
-    bytes: int = field(metadata=_about("counter", "bytes", "bytes received"))
+    packets: int = field(metadata=_about("counter", "packets", "whole packets received, in mode source sent"))
+    bytes: int = field(metadata=_about("counter", "bytes", "bytes received, in mode source sent"))
     incomplete_bytes: int = field(
         metadata=_about("gauge", "bytes", "bytes of the packet that was not whole at the close")
     )

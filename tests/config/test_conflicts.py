@@ -27,6 +27,8 @@ def test_the_default_config_has_no_conflict() -> None:
             {"mode": "reply", "reply": "abc", "reply_buffer": 2},
         ),
         (("keep", "framing"), 'framing "raw" has no packets to keep', {"keep": 1, "framing": "raw"}),
+        (("mode", "framing"), 'framing "line" has none', {"mode": "source", "framing": "line"}),
+        (("keep", "mode"), 'mode "source" receives no packets', {"mode": "source", "keep": 1}),
         (("framing", "max_packet"), 'did you mean "fixed:1024"?', {"framing": "fxied:1024"}),
         (("framing", "max_packet"), "1 to 512 bytes", {"max_packet": 512}),
     ],

@@ -74,8 +74,8 @@ def test_a_good_value_is_read(expected: object, key: str, value: object) -> None
     [
         ('22222: expected an endpoint such as "tcp:22222"; did you mean "tcp:22222"?', "endpoint", 22222),
         ('1024: expected a framing such as "fixed:1024"; did you mean "fixed:1024"?', "framing", 1024),
-        ('unknown mode "snik": expected sink, echo or reply; did you mean "sink"?', "mode", "snik"),
-        ("1: expected sink, echo or reply", "mode", 1),
+        ('unknown mode "snik": expected sink, echo, reply or source; did you mean "sink"?', "mode", "snik"),
+        ("1: expected sink, echo, reply or source", "mode", 1),
         ('did you mean "lab_2"?', "name", "lab 2"),
         ('did you mean "_5"?', "name", 5),
         ('such as "data"', "name", ""),

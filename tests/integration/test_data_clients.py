@@ -129,6 +129,17 @@ def test_streams_come_by_a_unix_socket_too(start: Start, tmp_path: Path) -> None
     assert (stream["protocol"], stream["peer"]) == ("unix", "unix")
 
 
+@needs_openbsd_netcat()
+def test_a_source_sends_what_netcat_asks_for_and_counts_what_it_sent(start: Start) -> None:
+    daemon = start("--mode", "source")
+    done = run("bash", "-c", f"echo 10000 | nc -N 127.0.0.1 {daemon.ports['data']} | wc -c")
+    assert done.stdout.split() == [b"10240000"]
+    stats = daemon.await_stats(streams_open=0, packets_total=10_000, bytes_total=10_240_000)
+    assert (stats["closed_eof_total"], stats["incomplete_bytes_total"], stats["replies_total"]) == (1, 0, 0)
+    (record,) = daemon.ask_json("runs")
+    assert (record["packets"], record["streams"]) == (10_000, 1)
+
+
 def test_the_last_packets_of_a_stream_are_shown(start: Start, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(
         '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nframing = "line"\nkeep = 2\n'

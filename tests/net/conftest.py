@@ -114,8 +114,7 @@ def serve(way: str) -> Iterator[Serve]:
             book=book,
             origin=Origin("data", "tcp", spec.text, mode, spec.size, by_size=spec.by_length and spec.size is not None),
             spec=spec,
-            canned=CannedReply(reply) if mode == "reply" else None,
-            **options,
+            **({"canned": CannedReply(reply)} if mode == "reply" else {}) | options,
         )
         listener = Listener(terms, lane, reactor, time.monotonic)
         port = await listener.listen(serverFromString(reactor, "tcp:0:interface=127.0.0.1"))

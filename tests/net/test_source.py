@@ -1,0 +1,163 @@
+"""Mode ``source``, by both ways in."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+import pytest_twisted
+from twisted.internet import task
+
+from ctrlserver.net.source import source_packets
+from tests.net.conftest import Serve, in_thread, read_to_end
+
+PACKETS = source_packets(1000)
+
+
+def exactly(client: socket.socket, nbytes: int) -> bytes:
+    with client.makefile("rb") as stream:
+        return stream.read(nbytes)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_gets_exactly_the_packets_it_asks_for(serve: Serve) -> None:
+    served = await serve("fixed:1000", "source", canned=PACKETS)
+
+    def script() -> bytes:
+        client = served.connect()
+        client.sendall(b"50")
+        client.sendall(b"00\n")
+        return read_to_end(client)
+
+    assert await in_thread(script) == PACKETS.reply * 5000
+    (record,) = served.records()
+    assert (record.packets, record.bytes, record.incomplete_bytes) == (5000, 5_000_000, 0)
+    assert (record.mode, record.reason, record.size, record.run) == ("source", "eof", 1000, 1)
+    assert record.seconds > 0
+    assert served.book.counters.totals().replies == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_half_close_ends_the_line_not_the_stream(serve: Serve) -> None:
+    served = await serve("fixed:1000", "source", canned=PACKETS)
+
+    def script() -> bytes:
+        client = served.connect()
+        client.sendall(b"3")
+        client.shutdown(socket.SHUT_WR)
+        return read_to_end(client)
+
+    assert await in_thread(script) == PACKETS.reply * 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_packets_asked_for_is_an_end_at_once_and_no_run(serve: Serve) -> None:
+    served = await serve("fixed:1000", "source", canned=PACKETS)
+
+    def script() -> bytes:
+        client = served.connect()
+        client.sendall(b"0\n")
+        return read_to_end(client)
+
+    assert await in_thread(script) == b""
+    (record,) = served.records()
+    assert (record.packets, record.reason, record.run) == (0, "eof", None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_empty_line_asks_for_packets_until_the_peer_closes(serve: Serve) -> None:
+    served = await serve("fixed:1000", "source", canned=PACKETS)
+
+    def script() -> bytes:
+        with served.connect() as client:
+            client.sendall(b"\n")
+            return exactly(client, 20_000_000)
+
+    got = await in_thread(script)
+    await served.book.closed.get()
+    assert got == PACKETS.reply * 20_000
+    (record,) = served.records()
+    assert record.bytes >= 20_000_000
+    assert record.reason == "eof" or not served.listener.on_lane  # Twisted's transport tells of its own reset
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_says_nothing_is_sent_to_after_a_second(serve: Serve) -> None:
+    served = await serve("fixed:1000", "source", canned=PACKETS)
+    sweeping = task.LoopingCall(served.listener.sweep)
+    sweeping.start(0.02)
+
+    def script() -> bytes:
+        with served.connect() as client:
+            return exactly(client, 10_000)
+
+    assert await in_thread(script) == PACKETS.reply * 10
+    await served.book.closed.get()
+    sweeping.stop()
+    assert served.listener.terms.unasked == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_line_that_is_no_number_is_a_fault(serve: Serve) -> None:
+    served = await serve("fixed:1000", "source", canned=PACKETS)
+
+    def script() -> bytes:
+        client = served.connect()
+        client.sendall(b"many\n")
+        return read_to_end(client)
+
+    assert await in_thread(script) == b""
+    (record,) = served.records()
+    assert (record.packets, record.reason) == (0, "fault")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_gone_before_it_had_all_is_a_reset(serve: Serve) -> None:
+    served = await serve("fixed:1000", "source", canned=PACKETS)
+
+    def script() -> None:
+        with served.connect() as client:
+            client.sendall(b"1000000000\n")
+            exactly(client, 1000)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    await in_thread(script)
+    await served.book.closed.get()
+    (record,) = served.records()
+    assert record.reason == "reset"
+    assert record.packets < 1_000_000_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_does_not_read_is_closed_as_a_slow_reader(serve: Serve) -> None:
+    served = await serve("fixed:1000", "source", canned=PACKETS, stall_timeout=0.2)
+    sweeping = task.LoopingCall(served.listener.sweep)
+    sweeping.start(0.02)
+
+    def begin() -> socket.socket:
+        client = served.connect(receive_buffer=4096)
+        client.sendall(b"\n")
+        return client
+
+    client = await in_thread(begin)
+    await served.book.closed.get()
+    sweeping.stop()
+    client.close()
+    (record,) = served.records()
+    assert record.reason == "slow-reader"
+    assert served.listener.terms.blocked == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_sources_at_once_send_each_its_own_number(serve: Serve) -> None:
+    served = await serve("fixed:1000", "source", canned=PACKETS)
+
+    def script() -> None:
+        clients = [served.connect() for _ in range(20)]
+        for number, client in enumerate(clients):
+            client.sendall(b"%d\n" % (number * 100))
+        for number, client in enumerate(clients):
+            assert len(read_to_end(client)) == number * 100_000
+
+    await in_thread(script)
+    assert sorted(record.packets for record in served.records()) == [number * 100 for number in range(20)]
