@@ -22,6 +22,8 @@ from twisted.logger import Logger
 
 from ctrlserver.net.lane import Lane
 from ctrlserver.net.stream import Terms
+from ctrlserver.net.tcp_info import tcp_figures
+from ctrlserver.stats.counters import TcpFigures
 
 #: Connections taken off the backlog in one go.
 ACCEPTS_A_TURN = 64
@@ -45,6 +47,8 @@ class LaneLink:
         self._socket = sock
         self._fd = sock.fileno()
         self.stream = terms.open(self, peer, lane.clock())
+        if sock.family != socket.AF_UNIX:
+            self.stream.counters.path = self
         lane.watch(self._fd, self, EPOLLIN)
 
     def ready(self, events: int) -> None:
@@ -72,6 +76,10 @@ class LaneLink:
     def since(self, now: float) -> float:
         """When the lane saw this socket ready: before the read, so that a stream of one chunk has a duration."""
         return self._lane.round_began
+
+    def tcp_figures(self) -> TcpFigures | None:
+        """What the kernel knows of the connection."""
+        return tcp_figures(self._socket)
 
     def now(self) -> float:
         """The lane's time."""

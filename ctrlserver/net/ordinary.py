@@ -32,6 +32,8 @@ from zope.interface import implementer
 from ctrlserver.net.lane import COPY_BYTES
 from ctrlserver.net.links import peer_name as socket_peer_name
 from ctrlserver.net.stream import Stream, Terms
+from ctrlserver.net.tcp_info import socket_of, tcp_figures
+from ctrlserver.stats.counters import TcpFigures
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -57,6 +59,7 @@ class StreamProtocol(Protocol):
         IConsumer(self.transport).registerProducer(self, True)
         self._factory.protocols.add(self)
         self.stream = self._factory.terms.open(self, peer_name(self.transport.getPeer()), self._factory.clock())
+        self.stream.counters.path = self
 
     def dataReceived(self, data: bytes) -> None:
         """Feed the stream, in chunks no larger than the replies it may keep."""
@@ -101,6 +104,11 @@ class StreamProtocol(Protocol):
     def since(self, now: float) -> float:
         """Twisted does not tell when it saw the data: the time it was handed over."""
         return now
+
+    def tcp_figures(self) -> TcpFigures | None:
+        """What the kernel knows of the connection; nothing any more once Twisted has closed the socket."""
+        sock = socket_of(self.transport)
+        return None if sock is None else tcp_figures(sock)
 
     def now(self) -> float:
         """The factory's time."""

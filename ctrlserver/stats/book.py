@@ -224,6 +224,7 @@ class Book:
         origin = stream.origin
         seconds = max(0.0, stream.last - stream.first)
         packets = stream.whole()
+        figures = stream.tcp_figures()
         size: float | None = origin.size
         if size is None and packets:
             size = round((stream.bytes - stream.incomplete_bytes) / packets, 1)
@@ -245,6 +246,8 @@ class Book:
             bits_per_second=rate_figure(stream.bytes * 8, seconds),
             opened=self._timestamp(stream.opened),
             run=stream.run,
+            rtt_seconds=None if figures is None else seconds_figure(figures[0]),
+            retransmits=None if figures is None else figures[1],
             labels=origin.labels,
         )
 

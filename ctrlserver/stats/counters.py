@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from attrs import Factory, define, field, frozen
 
@@ -29,6 +29,16 @@ REJECTIONS = ("max-streams", "max-streams-per-peer", "not-allowed")
 
 CLOSED_KEPT = 1000
 """Closed streams that stay on view: some hundred KiB, and more lines than a person reads."""
+
+TcpFigures: TypeAlias = tuple[float, int]
+"""Seconds of a round trip, and segments sent again."""
+
+
+class TcpPath(Protocol):
+    """Whoever can ask the kernel about a stream's connection."""
+
+    def tcp_figures(self) -> TcpFigures | None:
+        """The figures now; None where there are none."""
 
 
 @frozen
@@ -56,7 +66,8 @@ class StreamCounters:
     ``opened``, ``first`` and ``last`` are monotonic seconds; ``first`` and ``last`` (of data) are -1.0 before any
     data. ``packets`` is written where the content cuts them, else see ``whole``. ``unanswered`` are the packets that
     got no reply, in a mode that replies, since the peer was gone. ``incomplete_bytes`` and ``reason`` are set at the
-    close. ``run`` is the run its first data fell into.
+    close. ``run`` is the run its first data fell into. ``path`` is asked for the connection's figures on demand
+    and at the close; from then on it is those figures.
     """
 
     stream: int
@@ -73,6 +84,12 @@ class StreamCounters:
     reason: str | None = None
     run: int | None = None
     kept: KeptPackets | None = None
+    path: TcpPath | TcpFigures | None = None
+
+    def tcp_figures(self) -> TcpFigures | None:
+        """Of an open stream now, of a closed one at its close."""
+        path = self.path
+        return path if path is None or isinstance(path, tuple) else path.tcp_figures()
 
     def whole(self) -> int:
         """Packets so far."""
@@ -151,6 +168,7 @@ class Counters:
         stream.reason = reason
         stream.incomplete_bytes = incomplete_bytes
         stream.packets = stream.whole()
+        stream.path = stream.tcp_figures()
         self._packets += stream.packets
         self._bytes += stream.bytes
         self._replies += stream.replies()

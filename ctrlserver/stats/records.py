@@ -17,7 +17,7 @@ from math import isfinite
 from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
-from attrs import Attribute, AttrsInstance, field, fields, frozen
+from attrs import NOTHING, Attribute, AttrsInstance, field, fields, frozen
 
 from ctrlserver.stats.counters import Label
 
@@ -38,12 +38,8 @@ class StatsRecord:
     uptime_seconds: float = field(metadata=_about("gauge", "seconds", "time since the start"))
     streams_open: int = field(metadata=_about("gauge", "streams", "streams open now"))
     streams_total: int = field(metadata=_about("counter", "streams", "streams opened since the start"))
-    packets_total: int = field(
-        metadata=_about("counter", "packets", "whole packets since the start: received, in mode source sent")
-    )
-    bytes_total: int = field(
-        metadata=_about("counter", "bytes", "bytes since the start: received, in mode source sent")
-    )
+    packets_total: int = field(metadata=_about("counter", "packets", "whole packets received, or sent as a source"))
+    bytes_total: int = field(metadata=_about("counter", "bytes", "bytes received, or sent as a source"))
     packets: int = field(metadata=_about("gauge", "packets", "whole packets received since the last reset"))
     bytes: int = field(metadata=_about("gauge", "bytes", "bytes received since the last reset"))
     incomplete_bytes_total: int = field(
@@ -97,8 +93,8 @@ class StreamRecord:
     size: float | None = field(metadata=_about("gauge", "bytes", "the fixed packet size, else mean bytes per packet"))
     state: str = field(metadata=_about("text", None, "open or closed"))
     reason: str | None = field(metadata=_about("text", None, "why the stream was closed"))
-    packets: int = field(metadata=_about("counter", "packets", "whole packets received, in mode source sent"))
-    bytes: int = field(metadata=_about("counter", "bytes", "bytes received, in mode source sent"))
+    packets: int = field(metadata=_about("counter", "packets", "whole packets received, or sent as a source"))
+    bytes: int = field(metadata=_about("counter", "bytes", "bytes received, or sent as a source"))
     incomplete_bytes: int = field(
         metadata=_about("gauge", "bytes", "bytes of the packet that was not whole at the close")
     )
@@ -107,6 +103,14 @@ class StreamRecord:
     bits_per_second: float | None = field(metadata=_about("gauge", "bits/s", "bytes * 8 / seconds"))
     opened: str = field(metadata=_about("timestamp", None, "when the stream was opened"))
     run: int | None = field(metadata=_about("text", None, "number of the run in which its first data came"))
+    rtt_seconds: float | None = field(
+        default=None,
+        metadata=_about("gauge", "seconds", "the kernel's round trip time of what the server sends; TCP on Linux only"),
+    )
+    retransmits: int | None = field(
+        default=None,
+        metadata=_about("counter", "segments", "segments that the server had to send again; TCP on Linux only"),
+    )
     labels: Mapping[str, Label] = field(factory=dict)
 
 
@@ -169,15 +173,21 @@ def _reader(record: type[AttrsInstance]) -> tuple[tuple[str, ...], Callable[[obj
 
 _READERS = {record: _reader(record) for record in (*_RECORDS.values(), Field)}
 
+_OF_SOME_STREAMS = tuple(attribute.name for attribute in _published(StreamRecord) if attribute.default is not NOTHING)
+
 
 def as_mapping(record: StatsRecord | StreamRecord | RunRecord | Field) -> dict[str, Value]:
     """The published fields in order, a stream's labels after them.
 
-    A label never hides a field of the same name, and one that is not a finite number is ``None``.
+    Fields that only some streams have (those with a default) are left out of the records of the others. A label never
+    hides a field of the same name, and one that is not a finite number is ``None``.
     """
     names, read = _READERS[type(record)]
     mapping: dict[str, Value] = dict(zip(names, read(record), strict=True))
     if isinstance(record, StreamRecord):
+        for name in _OF_SOME_STREAMS:
+            if mapping[name] is None:
+                del mapping[name]
         for name, label in record.labels.items():
             mapping.setdefault(name, None if isinstance(label, float) and not isfinite(label) else label)
     return mapping

@@ -127,6 +127,7 @@ def test_streams_come_by_a_unix_socket_too(start: Start, tmp_path: Path) -> None
     daemon.await_stats(packets_total=2, streams_open=0)
     (stream,) = daemon.ask_json("streams")
     assert (stream["protocol"], stream["peer"]) == ("unix", "unix")
+    assert "rtt_seconds" not in stream
 
 
 @needs_openbsd_netcat()

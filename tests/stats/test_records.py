@@ -28,7 +28,7 @@ STATS = """
 """
 STREAM = """
     stream listener peer protocol framing mode size state reason packets bytes incomplete_bytes seconds
-    packets_per_second bits_per_second opened run
+    packets_per_second bits_per_second opened run rtt_seconds retransmits
 """
 RUN = """
     run name state started seconds streams packets bytes packets_per_second bits_per_second incomplete_bytes faults
@@ -53,6 +53,8 @@ A_STREAM = StreamRecord(
     bits_per_second=None,
     opened="2013-05-01T12:00:00.000Z",
     run=1,
+    rtt_seconds=0.0004,
+    retransmits=0,
 )
 
 
@@ -110,6 +112,11 @@ def test_the_names_are_those_described() -> None:
 def test_a_mapping_has_all_fields_in_order() -> None:
     assert list(as_mapping(A_STREAM)) == STREAM.split()
     assert as_mapping(A_STREAM)["protocol"] == "HTTP"
+
+
+def test_what_only_some_streams_have_is_left_out_of_the_records_of_the_others() -> None:
+    mapping = as_mapping(evolve(A_STREAM, rtt_seconds=None, retransmits=None, run=None))
+    assert [name for name in STREAM.split() if name not in ("rtt_seconds", "retransmits")] == list(mapping)
 
 
 def test_the_labels_follow_the_fields_of_a_stream() -> None:

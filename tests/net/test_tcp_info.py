@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+import pytest_twisted
+
+from ctrlserver.net.tcp_info import socket_of, tcp_figures
+from tests.net.conftest import Serve, in_thread, read_to_end
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux only")
+
+
+@pytest_twisted.ensureDeferred
+async def test_round_trip_and_retransmissions_are_known_while_open_and_after_the_close(serve: Serve) -> None:
+    served = await serve("fixed:4", "echo")
+
+    def begin() -> socket.socket:
+        client = served.connect()
+        client.sendall(b"ping")
+        assert client.recv(4) == b"ping"
+        return client
+
+    client = await in_thread(begin)
+    (record,) = served.records()
+    assert record.rtt_seconds is not None
+    assert 0 < record.rtt_seconds < 10
+    assert record.retransmits is not None
+    client.shutdown(socket.SHUT_WR)
+    await in_thread(read_to_end, client)
+    (record,) = served.records()
+    assert record.state == "closed"
+    assert record.rtt_seconds is not None
+    assert record.retransmits is not None
+
+
+def test_a_socket_of_another_kind_or_closed_has_no_figures() -> None:
+    left, right = socket.socketpair()
+    assert tcp_figures(left) is None
+    left.close()
+    assert tcp_figures(left) is None
+    right.close()
+    assert socket_of(object()) is None
