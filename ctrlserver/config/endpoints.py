@@ -71,9 +71,19 @@ def check_endpoint(text: str) -> None:
     except Exception as error:  # a type's own parser may raise anything, and all of it is the operator's to hear
         if str(error) == f"Unknown endpoint type: '{kind.lower()}'":
             _refuse_kind(text, kind)
+        if kind in ("ssl", "tls") and not _has_tls():
+            _refuse(text, f"{expected}, and pyOpenSSL to be installed: pip install 'ctrlserver[tls]'")
         if kind == "systemd" and isinstance(error, LookupError):
             _refuse(text, f"systemd has handed over no such socket: {expected}")
         _refuse(text, f"{expected}: {quoted(f'{type(error).__name__}: {error}')[1:-1]}")
+
+
+def _has_tls() -> bool:
+    try:
+        import OpenSSL  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def is_any_port(text: str) -> bool:

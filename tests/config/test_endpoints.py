@@ -97,6 +97,11 @@ def test_a_bad_endpoint_is_told_with_what_was_expected(expected: str, text: str)
     assert expected in message_of(text)
 
 
+def test_tls_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "OpenSSL", None)
+    assert "pip install 'ctrlserver[tls]'" in message_of("ssl:0:privateKey=/nowhere/key.pem")
+
+
 @settings(deadline=None, max_examples=50)
 @given(text=st.one_of(st.text(), st.from_regex(r"\A(tcp6?|unix|haproxy)(:[a-z0-9=\\.]{0,8}){0,4}\Z")))
 def test_any_text_is_an_endpoint_or_one_line(text: str) -> None:

@@ -1,0 +1,125 @@
+"""Transports beside plain IPv4: IPv6, TLS, sockets passed by systemd."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import BIN, PATIENCE, Start, needs, run
+
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
+
+
+@needs_ipv6
+@pytest.mark.parametrize("endpoint", [r"tcp6:0:interface=\:\:1", r"tcp:0:interface=\:\:1"])
+def test_streams_come_by_ipv6_and_reconcile(start: Start, endpoint: str) -> None:
+    daemon = start("--data", endpoint)
+    target = f"[::1]:{daemon.ports['data']}"
+    done = run(BIN / "ctrlload", "run", target, "-n", "100k", "-P", "3", "--admin", daemon.admin)
+    assert done.returncode == 0, done
+    assert b"reconciled  yes" in done.stdout + done.stderr
+    streams = daemon.ask_json("streams")
+    assert len(streams) == 3
+    assert all(stream["peer"].startswith("[::1]:") for stream in streams)
+    assert len(daemon.ask_json("streams peer=::1")) == 3
+
+
+@needs_ipv6
+def test_an_ipv4_peer_of_a_socket_for_both_goes_by_its_own_name(start: Start) -> None:
+    daemon = start("--data", r"tcp:0:interface=\:\:")
+    done = run(BIN / "ctrlload", "run", f"127.0.0.1:{daemon.ports['data']}", "-n", "1k", "--admin", daemon.admin)
+    assert done.returncode == 0, done
+    (stream,) = daemon.ask_json("streams")
+    assert stream["peer"].startswith("127.0.0.1:")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A self-made certificate and its key in one file."""
+    path = tmp_path / "tls.pem"
+    done = run(
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+        "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem",
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    path.write_bytes((tmp_path / "key.pem").read_bytes() + (tmp_path / "cert.pem").read_bytes())
+    return path
+
+
+needs_tls = pytest.mark.skipif(find_spec("OpenSSL") is None, reason="pyOpenSSL is not installed: ctrlserver[tls]")
+
+
+@needs("openssl")
+@needs_tls
+def test_lines_come_by_tls_and_are_echoed(start: Start, certificate: Path) -> None:
+    daemon = start(
+        "--data", f"ssl:0:privateKey={certificate}:interface=127.0.0.1", "--framing", "line", "--mode", "echo"
+    )
+    with subprocess.Popen(
+        ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{daemon.ports['data']}", "-CAfile", certificate],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        client.stdin.write(b"one\ntwo\n" * 1000)
+        client.stdin.flush()
+        assert client.stdout.read(8000) == b"one\ntwo\n" * 1000
+        client.stdin.close()
+        client.terminate()
+        client.wait(PATIENCE)
+    daemon.await_stats(streams_open=0, packets_total=2000, replies_total=2000)
+    (stream,) = daemon.ask_json("streams")
+    assert (stream["protocol"], stream["packets"], stream["bytes"]) == ("tls", 2000, 8000)
+
+
+@needs("openssl")
+@needs_tls
+def test_a_tls_peer_past_a_limit_is_turned_away(start: Start, certificate: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(
+        f'[[listener]]\nendpoint = "ssl:0:privateKey={certificate}:interface=127.0.0.1"\nallow = ["10.0.0.0/8"]\n'
+        f'[[admin]]\nendpoint = "{LOOPBACK}"\n'
+    )
+    daemon = start("--config", "x.toml")
+    done = run("openssl", "s_client", "-connect", f"127.0.0.1:{daemon.ports['data']}")
+    assert done.returncode != 0
+    daemon.await_stats(rejected_not_allowed_total=1, streams_total=0)
+
+
+SYSTEMD = """
+import os, socket, sys
+sock = socket.socket()
+sock.bind(("127.0.0.1", 0))
+sock.listen(10)
+os.dup2(sock.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="data.socket", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_socket_passed_by_systemd_is_taken_and_runs_on_the_lane(start: Start) -> None:
+    launcher = (sys.executable, "-c", SYSTEMD)
+    daemon = start("--data", "systemd:domain=INET:index=0", launcher=launcher)
+    done = run(BIN / "ctrlload", "run", f"127.0.0.1:{daemon.ports['data']}", "-n", "100k", "--admin", daemon.admin)
+    assert done.returncode == 0, done
+    (stream,) = daemon.ask_json("streams")
+    assert (stream["protocol"], stream["packets"]) == ("tcp", 100_000)
