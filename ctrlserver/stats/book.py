@@ -282,6 +282,7 @@ class Book:
             closed_slow_reader_total=closed["slow-reader"],
             closed_kicked_total=closed["kicked"],
             closed_drain_total=closed["drain"],
+            dropped_total=totals.dropped,
         )
 
     def _worst_lag(self, now: float) -> float:

@@ -46,7 +46,9 @@ class StatsRecord:
         metadata=_about("counter", "bytes", "bytes of packets that were not whole when their stream closed")
     )
     faults_total: int = field(metadata=_about("counter", "streams", "streams that broke their framing"))
-    rejected_total: int = field(metadata=_about("counter", "streams", "connections turned away at a limit"))
+    rejected_total: int = field(
+        metadata=_about("counter", "streams", "connections and datagrams turned away at a limit")
+    )
     replies_total: int = field(metadata=_about("counter", "packets", "replies given since the start"))
     packets_per_second: float = field(metadata=_about("gauge", "packets/s", "packet rate over the last second"))
     packets_per_second_10s: float = field(metadata=_about("gauge", "packets/s", "packet rate over the last 10 s"))
@@ -69,6 +71,9 @@ class StatsRecord:
     )
     closed_kicked_total: int = field(metadata=_about("counter", "streams", "streams closed by an operator"))
     closed_drain_total: int = field(metadata=_about("counter", "streams", "streams closed as the server stopped"))
+    dropped_total: int = field(
+        metadata=_about("counter", "packets", "datagrams the system dropped before they were read; a batch is one")
+    )
 
 
 @frozen

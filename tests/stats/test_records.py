@@ -55,11 +55,16 @@ A_STREAM = StreamRecord(
     run=1,
 )
 
+CLOSED = [f"closed_{reason.replace('-', '_')}_total" for reason in REASONS]
+
 
 @pytest.mark.parametrize(
     ("record", "names"),
     [
-        ("stats", [*STATS.split(), *(f"closed_{reason.replace('-', '_')}_total" for reason in REASONS)]),
+        (
+            "stats",
+            [*STATS.split(), *(f"closed_{reason.replace('-', '_')}_total" for reason in REASONS), "dropped_total"],
+        ),
         ("stream", STREAM.split()),
         ("run", RUN.split()),
     ],
