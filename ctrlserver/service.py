@@ -14,7 +14,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
+from attrs import evolve
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
@@ -27,7 +29,8 @@ from twisted.python.failure import Failure
 from ctrlserver import __version__
 from ctrlserver.admin.desk import Desk
 from ctrlserver.admin.protocol import AdminFactory
-from ctrlserver.config import AdminConfig, Config, ListenerConfig
+from ctrlserver.config import Config, ListenerConfig
+from ctrlserver.net.datagrams import DatagramTerms
 from ctrlserver.net.lane import Lane
 from ctrlserver.net.listeners import Listener, transport_word
 from ctrlserver.net.replies import CannedReply
@@ -36,6 +39,7 @@ from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import RunRecord
 from ctrlserver.stats.runs import summary_line
+from ctrlserver.wire.datagram import DATAGRAM
 
 #: Seconds between two looks at the counters: the grain of the rates, of a run's end and of the loop lag.
 TICK_SECONDS = 0.25
@@ -85,7 +89,10 @@ class ControlService(MultiService):
             on_run_end=self._run_ended,
         )
         self.lane = Lane(reactor, clock) if Lane.supported(reactor) else None
-        self.listeners = [Listener(self._terms(each), self.lane, reactor, clock) for each in config.listeners]
+        self.listeners = [
+            Listener(self._terms(each), self.lane, reactor, clock, self._datagram_terms(each))
+            for each in config.listeners
+        ]
         self.admin_ports: list[IListeningPort] = []
         self._admin = AdminFactory(
             Desk(book=self.book, version=__version__, now=clock, kick=self.kick),
@@ -118,6 +125,20 @@ class ControlService(MultiService):
             stall_timeout=listener.stall_timeout,
         )
 
+    def _datagram_terms(self, listener: ListenerConfig) -> DatagramTerms | None:
+        if not listener.takes_datagrams:
+            return None
+        terms = self._terms(listener)
+        word = listener.protocol or "udp"
+        origin = evolve(terms.origin, protocol=word, framing=DATAGRAM.text, size=None, by_size=False)
+        return DatagramTerms(
+            terms=evolve(terms, origin=origin, spec=DATAGRAM, blocked=set()),
+            idle_timeout=listener.udp_idle_timeout,
+            max_streams=listener.max_udp_streams,
+            receive_buffer=listener.receive_buffer,
+            gro=listener.udp_gro,
+        )
+
     # The start
 
     def privilegedStartService(self) -> None:
@@ -139,30 +160,36 @@ class ControlService(MultiService):
         if self.lane is not None:
             self.lane.start()
         for listener, options in zip(self.listeners, self.config.listeners, strict=True):
-            self._bind_one(options.name, options, listener.listen)
+            self._bind_listener(listener, options)
         for number, admin in enumerate(self.config.admin, 1):
             name = "admin" if number == 1 else f"admin{number}"
-            port = self._bind_one(name, admin, lambda endpoint: maybeDeferred(endpoint.listen, self._admin))
-            self.admin_ports.append(port)
+            self.admin_ports.append(self._bind_one(name, admin.endpoint, partial(self._listen_admin, admin.endpoint)))
 
-    def _bind_one(
-        self,
-        name: str,
-        options: ListenerConfig | AdminConfig,
-        listen: Callable[..., Deferred[IListeningPort]],
-    ) -> IListeningPort:
+    def _bind_listener(self, listener: Listener, options: ListenerConfig) -> None:
+        name, where, alone = options.name, options.endpoint, options.datagram_address
+        if alone is not None:
+            self._bind_one(name, where, lambda: listener.listen_datagrams(*alone))
+            return
+        port = self._bind_one(name, where, lambda: listener.listen(serverFromString(self._reactor, where)))
+        if options.udp:
+            self._bind_one(name, f"{where}, by udp", lambda: listener.listen_beside(port))
+
+    def _listen_admin(self, endpoint: str) -> Deferred[IListeningPort]:
+        return maybeDeferred(serverFromString(self._reactor, endpoint).listen, self._admin)
+
+    def _bind_one(self, name: str, where: str, listen: Callable[[], Deferred[IListeningPort]]) -> IListeningPort:
         """Bind now, or leave: a server that starts by halves is worse than none."""
         outcome: list[IListeningPort | Failure] = []
         try:
-            listen(serverFromString(self._reactor, options.endpoint)).addBoth(outcome.append)
+            listen().addBoth(outcome.append)
         except Exception:
             outcome.append(Failure())
         if not outcome:
-            outcome.append(Failure(CannotListenError(None, options.endpoint, "the endpoint does not bind at once")))
+            outcome.append(Failure(CannotListenError(None, where, "the endpoint does not bind at once")))
         port = outcome[0]
         if isinstance(port, Failure):
             self._unbind()
-            raise CannotStart(f"ctrlserver: cannot listen for {name} on {options.endpoint}: {why(port)}")
+            raise CannotStart(f"ctrlserver: cannot listen for {name} on {where}: {why(port)}")
         self.log.info("listening {name} {address}", name=name, address=address_text(port.getHost()))
         return port
 
@@ -223,10 +250,11 @@ def why(failure: Failure) -> str:
 
 
 def address_text(address: IAddress) -> str:
-    """``tcp 127.0.0.1:22222``, ``tcp [::1]:22222`` or ``unix /run/x.sock``."""
+    """``tcp 127.0.0.1:22222``, ``udp [::1]:22222`` or ``unix /run/x.sock``."""
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is not None:
-        return f"tcp [{host}]:{port}" if ":" in host else f"tcp {host}:{port}"
+        transport = getattr(address, "type", "TCP").lower()
+        return f"{transport} [{host}]:{port}" if ":" in host else f"{transport} {host}:{port}"
     name = getattr(address, "name", b"?")
     return f"unix {name.decode(errors='replace') if isinstance(name, bytes) else name}"
 

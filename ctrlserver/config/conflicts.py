@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ctrlserver.config.endpoints import is_any_port
+from ctrlserver.config.endpoints import is_any_port, takes_udp_beside
 from ctrlserver.config.keys import step
 from ctrlserver.config.tree import Config, ListenerConfig
 from ctrlserver.errors import RenameError, UsageError, did_you_mean
 from ctrlserver.stats.rename import Renames
 from ctrlserver.units import quoted
+from ctrlserver.wire.datagram import LONGEST_DATAGRAM
 
 Conflict = tuple[tuple[str, ...], str]
 
@@ -70,6 +71,12 @@ def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
         if len(reply) > listener.reply_buffer:
             message = f"a reply of {len(reply)} bytes: expected at most the reply_buffer, {listener.reply_buffer} bytes"
             yield ("reply", "reply_buffer", "mode"), message
+    if listener.udp and not takes_udp_beside(listener.endpoint):
+        message = f"{quoted(listener.endpoint)} has no port number for UDP to share: expected udp = false"
+        yield ("udp", "endpoint"), f"{message}, or an endpoint such as tcp:22222"
+    if listener.takes_datagrams and listener.mode == "reply" and len(listener.reply_bytes) > LONGEST_DATAGRAM:
+        message = f"a reply of {len(listener.reply_bytes)} bytes: a datagram holds at most {LONGEST_DATAGRAM}"
+        yield ("reply", "udp", "endpoint"), message
     if listener.keep and not spec.counts_packets:
         yield ("keep", "framing"), f'framing "{spec.text}" has no packets to keep: expected keep = 0'
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from ctrlserver.config.endpoints import check_endpoint
+from ctrlserver.config.endpoints import check_endpoint, datagram_address
 from ctrlserver.errors import ConfigError, did_you_mean
 from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import describe
@@ -31,6 +31,8 @@ _LARGEST_KEPT = 64 << 20
 """Bytes of kept packets a stream may hold: what all the closed streams together may."""
 _MOST_KEPT = 100_000
 """Packets a stream may keep: small packets cost more in objects than in bytes."""
+_MOST_UDP_STREAMS = 1_000_000
+"""Peers a UDP port may tell apart: each costs about half a KiB, and a sender can forge them."""
 _LONGEST_WORD = 64
 """Characters of a name or a label: it stands in every stream record."""
 
@@ -107,6 +109,19 @@ def _endpoint(value: object) -> str:
     text = _text(value, 'an endpoint such as "tcp:22222"', "tcp:{}")
     check_endpoint(text)
     return text
+
+
+def _admin_endpoint(value: object) -> str:
+    text = _endpoint(value)
+    if datagram_address(text) is not None:
+        raise ConfigError(f'endpoint {quoted(text)}: questions come in by a stream: expected "tcp{text[3:]}"')
+    return text
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        _refuse(value, "true or false")
+    return value
 
 
 def _framing(value: object) -> str:
@@ -195,8 +210,13 @@ LISTENER_KEYS: Mapping[str, Reader] = {
     "keep": _count(0, _MOST_KEPT, f"a number of packets from 0 to {_MOST_KEPT}"),
     "keep_bytes": _size(1, _LARGEST_KEPT, 'a size from 1 byte to "64MiB"'),
     "stall_timeout": _duration(0.001, 'a duration of at least "1ms"'),
+    "udp": _flag,
+    "udp_idle_timeout": _duration(0.001, 'a duration of at least "1ms"'),
+    "max_udp_streams": _count(1, _MOST_UDP_STREAMS, f"a number of streams from 1 to {_MOST_UDP_STREAMS}"),
+    "udp_gro": _flag,
+    "receive_buffer": _size(0, _LARGEST_BUFFER, 'a size up to "1GiB", 0 for the system\'s own'),
 }
-ADMIN_KEYS: Mapping[str, Reader] = {"endpoint": _endpoint}
+ADMIN_KEYS: Mapping[str, Reader] = {"endpoint": _admin_endpoint}
 TOP_KEYS: Mapping[str, Reader] = {
     "run_gap": _duration(0, "a duration"),
     "expected_packets": _count(1, 10**18, "at least 1 packet, or no such key where any number is good"),

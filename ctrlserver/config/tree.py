@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
+from ctrlserver.config.endpoints import datagram_address
 from ctrlserver.config.keys import parse_escapes
 from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import field_names
@@ -36,6 +37,21 @@ class ListenerConfig:
     keep: int = 0
     keep_bytes: int = 1 << 20
     stall_timeout: float = 30.0
+    udp: bool = False
+    udp_idle_timeout: float = 10.0
+    max_udp_streams: int = 10_000
+    udp_gro: bool = True
+    receive_buffer: int = 4 << 20
+
+    @property
+    def takes_datagrams(self) -> bool:
+        """Whether there is a UDP port: beside the endpoint's own, or alone."""
+        return self.udp or self.datagram_address is not None
+
+    @property
+    def datagram_address(self) -> tuple[int, str] | None:
+        """Port and interface of an endpoint that is for UDP alone."""
+        return datagram_address(self.endpoint)
 
     @property
     def framing_spec(self) -> FramingSpec:
