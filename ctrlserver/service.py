@@ -30,6 +30,7 @@ from ctrlserver import __version__
 from ctrlserver.admin.desk import Desk
 from ctrlserver.admin.protocol import AdminFactory
 from ctrlserver.config import Config, ListenerConfig
+from ctrlserver.config.endpoints import is_any_port
 from ctrlserver.net.datagrams import DatagramTerms
 from ctrlserver.net.lane import Lane
 from ctrlserver.net.listeners import Listener, transport_word
@@ -43,6 +44,9 @@ from ctrlserver.wire.datagram import DATAGRAM
 
 #: Seconds between two looks at the counters: the grain of the rates, of a run's end and of the loop lag.
 TICK_SECONDS = 0.25
+
+#: Ports the kernel may choose for TCP until one is free for UDP too: one in a thousand is taken on a busy machine.
+PORT_TRIES = 8
 
 
 class CannotStart(SystemExit, Exception):
@@ -163,30 +167,31 @@ class ControlService(MultiService):
             self._bind_listener(listener, options)
         for number, admin in enumerate(self.config.admin, 1):
             name = "admin" if number == 1 else f"admin{number}"
-            self.admin_ports.append(self._bind_one(name, admin.endpoint, partial(self._listen_admin, admin.endpoint)))
+            port = bound(partial(self._listen_admin, admin.endpoint))
+            self.admin_ports.append(self._take(name, admin.endpoint, port))
 
     def _bind_listener(self, listener: Listener, options: ListenerConfig) -> None:
         name, where, alone = options.name, options.endpoint, options.datagram_address
         if alone is not None:
-            self._bind_one(name, where, lambda: listener.listen_datagrams(*alone))
+            self._take(name, where, bound(lambda: listener.listen_datagrams(*alone)))
             return
-        port = self._bind_one(name, where, lambda: listener.listen(serverFromString(self._reactor, where)))
-        if options.udp:
-            self._bind_one(name, f"{where}, by udp", lambda: listener.listen_beside(port))
+        for _ in range(PORT_TRIES):
+            port = bound(lambda: listener.listen(serverFromString(self._reactor, where)))
+            if not options.udp or isinstance(port, Failure):
+                self._take(name, where, port)
+                return
+            beside = bound(partial(listener.listen_beside, port))
+            if not isinstance(beside, Failure) or not is_any_port(where):
+                break
+            listener.stop_listening()
+        self._take(name, where, port)
+        self._take(name, f"{where}, by udp", beside)
 
     def _listen_admin(self, endpoint: str) -> Deferred[IListeningPort]:
         return maybeDeferred(serverFromString(self._reactor, endpoint).listen, self._admin)
 
-    def _bind_one(self, name: str, where: str, listen: Callable[[], Deferred[IListeningPort]]) -> IListeningPort:
-        """Bind now, or leave: a server that starts by halves is worse than none."""
-        outcome: list[IListeningPort | Failure] = []
-        try:
-            listen().addBoth(outcome.append)
-        except Exception:
-            outcome.append(Failure())
-        if not outcome:
-            outcome.append(Failure(CannotListenError(None, where, "the endpoint does not bind at once")))
-        port = outcome[0]
+    def _take(self, name: str, where: str, port: IListeningPort | Failure) -> IListeningPort:
+        """Say that it is bound, or leave: a server that starts by halves is worse than none."""
         if isinstance(port, Failure):
             self._unbind()
             raise CannotStart(f"ctrlserver: cannot listen for {name} on {where}: {why(port)}")
@@ -238,6 +243,16 @@ class ControlService(MultiService):
             self.lane.stop()
         self._bound = False
         return DeferredList(stopped)  # type: ignore[return-value]
+
+
+def bound(listen: Callable[[], Deferred[IListeningPort]]) -> IListeningPort | Failure:
+    """What ``listen`` comes to, which must be at once."""
+    outcome: list[IListeningPort | Failure] = []
+    try:
+        listen().addBoth(outcome.append)
+    except Exception:
+        return Failure()
+    return outcome[0] if outcome else Failure(CannotListenError(None, None, "the endpoint does not bind at once"))
 
 
 def why(failure: Failure) -> str:

@@ -31,8 +31,8 @@ _LARGEST_KEPT = 64 << 20
 """Bytes of kept packets a stream may hold: what all the closed streams together may."""
 _MOST_KEPT = 100_000
 """Packets a stream may keep: small packets cost more in objects than in bytes."""
-_MOST_UDP_STREAMS = 1_000_000
-"""Peers a UDP port may tell apart: each costs about half a KiB, and a sender can forge them."""
+_MOST_UDP_STREAMS = 100_000
+"""Peers a UDP port may tell apart: each tick walks over all of them, which takes 30 ms for so many."""
 _LONGEST_WORD = 64
 """Characters of a name or a label: it stands in every stream record."""
 
