@@ -74,7 +74,7 @@ Address = tuple[Any, ...]
 class DatagramTerms:
     """What a UDP port needs to know beside its ``terms``, whose origin says ``datagram``.
 
-    ``max_streams`` bounds the table: a stream costs about half a KiB, and a sender may forge any number of addresses.
+    ``max_streams`` bounds the table: a stream costs about 600 bytes, and a sender may forge any number of addresses.
     ``receive_buffer`` is what the kernel may queue for us in bytes, 0 to leave it as it is.
     """
 
