@@ -20,7 +20,7 @@ from select import EPOLLIN, EPOLLOUT
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from ctrlserver.net.lane import Lane
+from ctrlserver.net.lane import COPY_BYTES, Lane
 from ctrlserver.net.stream import Terms
 
 #: Connections taken off the backlog in one go.
@@ -38,12 +38,13 @@ _OUT_OF = {errno.EMFILE: "descriptors", errno.ENFILE: "descriptors", errno.ENOBU
 class LaneLink:
     """One accepted socket on the lane; an ``Owner`` to the lane and a ``Link`` to its stream."""
 
-    __slots__ = ("_fd", "_lane", "_socket", "stream")
+    __slots__ = ("_fd", "_into", "_lane", "_socket", "stream")
 
     def __init__(self, lane: Lane, sock: socket.socket, terms: Terms, peer: str) -> None:
         self._lane = lane
         self._socket = sock
         self._fd = sock.fileno()
+        self._into = lane.copy_into if terms.reply_buffer >= COPY_BYTES else [lane.view[: terms.reply_buffer]]
         self.stream = terms.open(self, peer, lane.clock())
         lane.watch(self._fd, self, EPOLLIN)
 
@@ -54,7 +55,7 @@ class LaneLink:
             self.stream.writable(lane.clock())
             return
         try:
-            size = readv(self._fd, lane.copy_into)
+            size = readv(self._fd, self._into)
         except BlockingIOError:
             return
         except OSError:

@@ -222,6 +222,10 @@ class AnsweringStream(Stream):
             if sent < len(block):
                 return
 
+    def owed_bytes(self) -> int:
+        """Bytes of replies in the next block: all that is kept, for an echo."""
+        return len(self._outbox.block()) if self._outbox is not None else 0
+
     def _offer(self, block: memoryview) -> int:
         """What the socket takes of ``block`` now; nothing from now on when the peer is gone."""
         try:

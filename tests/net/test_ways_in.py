@@ -8,12 +8,25 @@ import struct
 import pytest_twisted
 from twisted.internet import task
 
-from tests.net.conftest import Serve, in_thread, read_to_end
+from ctrlserver.net.stream import EchoStream
+from tests.net.conftest import PATIENCE, Serve, in_thread, read_to_end
 
 
 def send_all(client: socket.socket, *pieces: bytes) -> None:
     for piece in pieces:
         client.sendall(piece)
+
+
+def send_until_it_blocks(client: socket.socket) -> int:
+    """Until the other side has taken nothing for a while; the number of bytes sent."""
+    sent = 0
+    client.settimeout(0.3)
+    try:
+        while True:
+            sent += client.send(b"x" * 65536)
+    except TimeoutError:
+        client.settimeout(PATIENCE)
+        return sent
 
 
 def reset(client: socket.socket) -> None:
@@ -73,6 +86,20 @@ async def test_an_echo_returns_every_byte_to_a_peer_that_sends_all_first_and_hal
     (record,) = served.records()
     assert (record.packets, record.reason) == (8 * 1024, "eof")
     assert served.book.counters.totals().replies == 8 * 1024
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_more_is_kept_for_a_peer_than_the_reply_buffer_holds(serve: Serve) -> None:
+    served = await serve("fixed:10", "echo", reply_buffer=1000)
+    client = await in_thread(lambda: served.connect(receive_buffer=4096))
+    sent = await in_thread(send_until_it_blocks, client)
+    (stream,) = served.listener.streams()
+    assert isinstance(stream, EchoStream)
+    assert stream.owed_bytes() <= 1000
+    reading = in_thread(read_to_end, client, False)
+    await in_thread(client.shutdown, socket.SHUT_WR)
+    assert len(await reading) == sent
+    client.close()
 
 
 @pytest_twisted.ensureDeferred
