@@ -78,11 +78,16 @@ def parse_payload(text: str) -> bytes:
     parts: list[bytes] = []
     at = 0
     for match in _ESCAPE.finditer(text):
-        parts.append(text[at : match.start()].encode())
+        parts.append(_utf8(text[at : match.start()]))
         parts.append(_ESCAPES[match[2]] if match[1] is None else bytes.fromhex(match[1]))
         at = match.end()
-    parts.append(text[at:].encode())
+    parts.append(_utf8(text[at:]))
     return b"".join(parts)
+
+
+def _utf8(text: str) -> bytes:
+    """The bytes of ``text``; those of a command line that is not UTF-8 come through as they were given."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _as_ends(ends: array[int] | None) -> array[int] | None:
