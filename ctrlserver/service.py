@@ -6,7 +6,7 @@ Rules:
   with one line that names the port.
 - Ports are bound in ``privilegedStartService``, before ``twistd`` sheds its privileges; ``twist`` has no such step, so
   ``startService`` binds what is not bound yet.
-- At the end: first no new streams, then the run is ended and logged, then the streams are closed.
+- At the end: first no new streams, then the streams are closed, then the run is ended and logged.
 """
 
 from __future__ import annotations
@@ -217,6 +217,8 @@ def why(failure: Failure) -> str:
     """The reason in a few words: the system's own where there is one."""
     error = failure.value
     reason = error.socketError if isinstance(error, CannotListenError) else error
+    if "Cannot acquire lock" in str(reason):
+        return "another server listens there"
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror.lower()
     return str(reason)

@@ -56,6 +56,26 @@ class Link(Protocol):
         """Close the socket at once."""
 
 
+class NoLink:
+    """What a stream that is over is linked to."""
+
+    def since(self, now: float) -> float:
+        """Now."""
+        return now
+
+    def sender(self) -> Callable[[bytes | memoryview], int]:
+        """Nothing is taken any more."""
+        return lambda _: 0
+
+    def hold(self) -> None:
+        """Nothing is read."""
+
+    release = close = drop = hold
+
+
+NO_LINK = NoLink()
+
+
 @frozen
 class Terms:
     """What all streams of one listener have in common.
@@ -140,6 +160,9 @@ class Stream:
 
     # What the shell calls
 
+    def gone(self) -> None:
+        """The peer is gone; what it still sent counts."""
+
     def finish(self, reason: str, now: float) -> None:
         """End the stream, after the replies it is owed."""
         self._end(reason, now, self._link.close)
@@ -154,6 +177,7 @@ class Stream:
             origin = counters.origin
             left = counters.bytes % origin.size if origin.by_size and origin.size else self._framing.pending_bytes
             self.terms.book.stream_closed(counters, reason, left, now)
+            self._link = NO_LINK  # link and stream name each other: without this they wait for the cycle collector
             part()
 
     def _count(self, chunk: memoryview, now: float) -> None:
@@ -189,21 +213,32 @@ class AnsweringStream(Stream):
         self._closing: str | None = None
 
     def ended(self, now: float) -> None:
-        """The peer will send no more; it may have been gone for a while."""
-        self.finish("reset" if self._closing == "reset" else "eof", now)
+        """The peer will send no more; it may have been gone for a while.
+
+        Nothing is read while replies are owed, so an end that is seen then is a hang-up of both sides.
+        """
+        if self._outbox is not None:
+            self.abort("reset", now)
+        else:
+            self.finish("reset" if self._closing == "reset" else "eof", now)
 
     def finish(self, reason: str, now: float) -> None:
         """End the stream, after the replies it is owed."""
         if self._outbox is None:
             super().finish(reason, now)
+            self._send = NO_LINK.sender()
         elif self._closing is None:
             self._closing = reason
 
     def abort(self, reason: str, now: float) -> None:
         """End the stream at once."""
-        self._outbox = None
-        self.terms.blocked.discard(self)
+        self._forfeit()
         super().abort(reason, now)
+        self._send = NO_LINK.sender()
+
+    def gone(self) -> None:
+        """The peer is gone; what it still sent counts."""
+        self._mute()
 
     def writable(self, now: float) -> None:
         """Send what is owed, a bounded part of it; when nothing is owed any more, read on or close."""
@@ -256,10 +291,17 @@ class AnsweringStream(Stream):
     def _mute(self) -> None:
         """The peer takes no more replies: read what it still sent, then be over with ``reset``."""
         self._closing = "reset"
-        if self._outbox is not None:
-            self._outbox = None
-            self.terms.blocked.discard(self)
+        if self._forfeit():
             self._link.release()
+
+    def _forfeit(self) -> bool:
+        """Let go of what is owed: those packets stay unanswered. Whether there was any."""
+        outbox, self._outbox = self._outbox, None
+        if outbox is None:
+            return False
+        self.counters.unanswered += outbox.packets(self.counters.bytes)
+        self.terms.blocked.discard(self)
+        return True
 
     def _count_unanswered(self, chunk: memoryview, now: float) -> None:
         before = self.counters.whole()
@@ -286,7 +328,7 @@ class EchoStream(AnsweringStream):
             self._mute()
             return
         if sent < len(chunk):
-            self._owe(EchoOutbox(chunk[sent:]), now)
+            self._owe(EchoOutbox(chunk[sent:], self.counters.origin.size), now)
         if self._framing.fault is not None:
             self.finish("fault", now)
 
