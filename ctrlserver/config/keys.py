@@ -19,7 +19,7 @@ from ctrlserver.config.endpoints import check_endpoint
 from ctrlserver.errors import ConfigError, did_you_mean
 from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import describe
-from ctrlserver.units import parse_count, parse_duration, parse_size, quoted
+from ctrlserver.units import parse_count, parse_duration, parse_escapes, parse_size, quoted
 
 Reader = Callable[[Any], object]
 
@@ -53,28 +53,6 @@ def shown(value: object) -> str:
     if isinstance(value, dict):
         return "a table"
     return "an array" if isinstance(value, list) else quoted(value)
-
-
-def parse_escapes(text: str) -> bytes:
-    r"""The UTF-8 of ``text``, in which ``\r`` ``\n`` ``\t`` ``\0`` ``\xHH`` and ``\\`` stand for one byte each."""
-    parts: list[bytes] = []
-    at = 0
-    for escape in re.finditer(r"\\(?:x([0-9A-Fa-f]{2})|([rnt0\\])|)", text):
-        if escape[0] == "\\":
-            place = f"at character {escape.start() + 1} of {quoted(text)}"
-            raise ConfigError(rf"unknown escape {place}: expected \r \n \t \0 \xHH, or \\ for a backslash")
-        parts.append(_utf8(text[at : escape.start()]))
-        parts.append(bytes.fromhex(escape[1]) if escape[1] else _ESCAPES[escape[2]])
-        at = escape.end()
-    return b"".join((*parts, _utf8(text[at:])))
-
-
-_ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
-
-
-def _utf8(text: str) -> bytes:
-    """The bytes of ``text``; those of a command line that is not UTF-8 come through as they were given."""
-    return text.encode("utf-8", "surrogateescape")
 
 
 def _refuse(value: object, expected: str, nearest: str = "") -> NoReturn:

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from ctrlserver.config.keys import parse_escapes
 from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import field_names
 from ctrlserver.stats.rename import Renames
+from ctrlserver.units import parse_escapes
 from ctrlserver.wire.framing import FramingSpec, parse_framing
 
 

@@ -107,7 +107,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("run localhost:1 --fail-if received.packets<1", "needs --admin"),
         ("run localhost:1 --label site", '--label: "site": expected KEY=VALUE'),
         ("run localhost:1 --label a=1 --label a=2", '--label: "a" is given twice'),
-        (r"run localhost:1 --payload \q", '--payload: payload "\\\\q": unknown escape'),
+        (r"run localhost:1 --payload \q", "--payload: unknown escape at character 1"),
         ("run localhost:1 --payload @/no/such/file", "--payload: cannot read /no/such/file: No such file or directory"),
         ("run localhost:1 -o /no/such/folder/x", "--output: there is no directory /no/such/folder"),
         ("run localhost", 'TARGET: "localhost" has no port'),

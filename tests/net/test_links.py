@@ -73,7 +73,7 @@ async def test_a_unix_peer_that_hangs_up_while_it_is_owed_is_closed_at_once(tmp_
     terms = terms_of("int32", "echo")
     lane = Lane(reactor)
     lane.start()
-    listener = Listener(terms, lane, reactor, time.monotonic)  # type: ignore[arg-type]
+    listener = Listener(terms, lane, reactor, time.monotonic)
     await listener.listen(serverFromString(reactor, f"unix:{tmp_path / 'x.sock'}"))
     client = socket.socket(socket.AF_UNIX)
     client.connect(os.fspath(tmp_path / "x.sock"))
