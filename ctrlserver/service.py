@@ -36,6 +36,7 @@ from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import RunRecord
 from ctrlserver.stats.runs import summary_line
+from ctrlserver.wire.probe import has_numpy
 
 #: Seconds between two looks at the counters: the grain of the rates, of a run's end and of the loop lag.
 TICK_SECONDS = 0.25
@@ -116,7 +117,14 @@ class ControlService(MultiService):
             keep_bytes=listener.keep_bytes,
             reply_buffer=listener.reply_buffer,
             stall_timeout=listener.stall_timeout,
+            probe=listener.probe and self._probe_ready(),
         )
+
+    def _probe_ready(self) -> bool:
+        """Have numpy imported before the first packet comes; true without it too."""
+        if not has_numpy():
+            self.log.warn("probe: numpy is not installed, so probe packets are decoded one by one, which is slower")
+        return True
 
     # The start
 

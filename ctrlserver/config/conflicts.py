@@ -15,6 +15,7 @@ from ctrlserver.config.tree import Config, ListenerConfig
 from ctrlserver.errors import RenameError, UsageError, did_you_mean
 from ctrlserver.stats.rename import Renames
 from ctrlserver.units import quoted
+from ctrlserver.wire.probe import HEADER_SIZE
 
 Conflict = tuple[tuple[str, ...], str]
 
@@ -70,6 +71,11 @@ def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
         if len(reply) > listener.reply_buffer:
             message = f"a reply of {len(reply)} bytes: expected at most the reply_buffer, {listener.reply_buffer} bytes"
             yield ("reply", "reply_buffer", "mode"), message
+    if listener.probe and not spec.counts_packets:
+        yield ("probe", "framing"), f'framing "{spec.text}" has no packets to look into: expected probe = false'
+    elif listener.probe and (spec.size or listener.max_packet) < HEADER_SIZE:
+        message = f"probe packets begin with {HEADER_SIZE} bytes: expected packets of at least as many"
+        yield ("probe", "framing", "max_packet"), message
     if listener.keep and not spec.counts_packets:
         yield ("keep", "framing"), f'framing "{spec.text}" has no packets to keep: expected keep = 0'
 

@@ -113,6 +113,12 @@ def _protocol(value: object) -> str:
     return text
 
 
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    _refuse(value, "true or false, without quotes")
+
+
 def _labels(value: object) -> Mapping[str, Label]:
     if not isinstance(value, dict):
         _refuse(value, 'a table of names and values, such as { site = "lab-2" }')
@@ -173,6 +179,7 @@ LISTENER_KEYS: Mapping[str, Reader] = {
     "keep": _count(0, _MOST_KEPT, f"a number of packets from 0 to {_MOST_KEPT}"),
     "keep_bytes": _size(1, _LARGEST_KEPT, 'a size from 1 byte to "64MiB"'),
     "stall_timeout": _duration(0.001, 'a duration of at least "1ms"'),
+    "probe": _flag,
 }
 ADMIN_KEYS: Mapping[str, Reader] = {"endpoint": _endpoint}
 TOP_KEYS: Mapping[str, Reader] = {

@@ -36,6 +36,7 @@ class ListenerConfig:
     keep: int = 0
     keep_bytes: int = 1 << 20
     stall_timeout: float = 30.0
+    probe: bool = False
 
     @property
     def framing_spec(self) -> FramingSpec:

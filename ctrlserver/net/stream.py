@@ -16,15 +16,18 @@ Beware: a chunk is a view of a buffer that is used again as soon as ``received``
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from attrs import field, frozen
 
+from ctrlserver.net.probes import ProbedFraming
 from ctrlserver.net.replies import CannedOutbox, CannedReply, EchoOutbox, Outbox
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
 from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.probing import Probing
 from ctrlserver.wire.framing import Framing, FramingSpec
 
 #: Blocks of replies sent in one go before the other streams have their turn.
@@ -81,7 +84,8 @@ class Terms:
     """What all streams of one listener have in common.
 
     ``uncut``: nothing depends on where the packets are, the number of bytes tells all. ``blocked`` are the streams that
-    owe replies which their peers do not take.
+    owe replies which their peers do not take. ``probe``: packets are looked at for probe headers, with ``wall_ns`` for
+    the time of arrival, nanoseconds since 1970.
     """
 
     book: Book
@@ -92,12 +96,14 @@ class Terms:
     keep_bytes: int = 1 << 20
     reply_buffer: int = 1 << 18
     stall_timeout: float = 30.0
+    probe: bool = False
+    wall_ns: Callable[[], int] = time.time_ns
     uncut: bool = field(init=False)
     blocked: set[AnsweringStream] = field(factory=set, eq=False, repr=False)
 
     @uncut.default
     def _uncut(self) -> bool:
-        return self.spec.by_length and not self.keep
+        return self.spec.by_length and not self.keep and not self.probe
 
     @property
     def skips(self) -> bool:
@@ -109,6 +115,8 @@ class Terms:
         counters = self.book.stream_opened(self.origin, peer, now)
         if self.keep:
             counters.kept = KeptPackets(self.keep, self.keep_bytes)
+        if self.probe:
+            counters.probing = Probing()
         return STREAM_OF_MODE[self.origin.mode](self, link, counters)
 
     def stalled(self, now: float) -> list[AnsweringStream]:
@@ -125,7 +133,11 @@ class Stream:
         self.counters = counters
         self.terms = terms
         self._link = link
-        self._framing: Framing = terms.spec.new()
+        self._framing: Framing
+        if counters.probing is None:
+            self._framing = terms.spec.new()
+        else:
+            self._framing = ProbedFraming(terms.spec, counters.probing, terms.wall_ns)
 
     # What a link calls
 

@@ -41,6 +41,8 @@ def test_every_default_is_a_value_its_key_accepts(kind: type[Config], keys: dict
 @pytest.mark.parametrize("key", sorted(ALL_KEYS))
 @pytest.mark.parametrize("value", [[], True, datetime.date(2026, 1, 1), math.nan, None], ids=repr)
 def test_a_value_of_the_wrong_type_is_told_what_was_expected(key: str, value: object) -> None:
+    if key == "probe" and value is True:
+        value = "true"  # the one key that is a flag
     assert "expected" in message_of(key, value)
 
 
