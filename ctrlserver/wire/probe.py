@@ -19,7 +19,7 @@ Packets are decoded in bulk with numpy where that is installed and there are eno
 struct: the results are the same. Seen in pairs on 64-byte packets in chunks of 64 KiB, medians of nine: numpy decodes
 30 times as many in the same time, and 32 times with the figures of ``stats/probing.py`` made of them.
 
-Beware: numpy is imported by the first call of ``has_numpy``, which takes a tenth of a second. Nothing that is given out
+Beware: numpy is imported by the first call of ``has_numpy``, which takes 0.1 to 0.2 s. Nothing that is given out
 is a view of the chunk: that is used again.
 """
 
