@@ -6,7 +6,7 @@ Rules:
   with one line that names the port.
 - Ports are bound in ``privilegedStartService``, before ``twistd`` sheds its privileges; ``twist`` has no such step, so
   ``startService`` binds what is not bound yet.
-- At the end: first no new streams, then the run is ended and logged, then the streams are closed.
+- At the end: first no new streams, then the streams are closed, then the run is ended and logged.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import RunRecord
 from ctrlserver.stats.runs import summary_line
 from ctrlserver.wire.datagram import DATAGRAM
+from ctrlserver.wire.probe import has_numpy
 
 #: Seconds between two looks at the counters: the grain of the rates, of a run's end and of the loop lag.
 TICK_SECONDS = 0.25
@@ -127,6 +128,7 @@ class ControlService(MultiService):
             keep_bytes=listener.keep_bytes,
             reply_buffer=listener.reply_buffer,
             stall_timeout=listener.stall_timeout,
+            probe=listener.probe and self._probe_ready(),
         )
 
     def _datagram_terms(self, listener: ListenerConfig) -> DatagramTerms | None:
@@ -142,6 +144,12 @@ class ControlService(MultiService):
             receive_buffer=listener.receive_buffer,
             gro=listener.udp_gro,
         )
+
+    def _probe_ready(self) -> bool:
+        """Have numpy imported before the first packet comes; true without it too."""
+        if not has_numpy():
+            self.log.warn("probe: numpy is not installed, so probe packets are decoded one by one, which is slower")
+        return True
 
     # The start
 
@@ -259,6 +267,8 @@ def why(failure: Failure) -> str:
     """The reason in a few words: the system's own where there is one."""
     error = failure.value
     reason = error.socketError if isinstance(error, CannotListenError) else error
+    if "Cannot acquire lock" in str(reason):
+        return "another server listens there"
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror.lower()
     return str(reason)

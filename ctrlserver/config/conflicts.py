@@ -16,6 +16,7 @@ from ctrlserver.errors import RenameError, UsageError, did_you_mean
 from ctrlserver.stats.rename import Renames
 from ctrlserver.units import quoted
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
+from ctrlserver.wire.probe import HEADER_SIZE
 
 Conflict = tuple[tuple[str, ...], str]
 
@@ -77,6 +78,11 @@ def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
     if listener.takes_datagrams and listener.mode == "reply" and len(listener.reply_bytes) > LONGEST_DATAGRAM:
         message = f"a reply of {len(listener.reply_bytes)} bytes: a datagram holds at most {LONGEST_DATAGRAM}"
         yield ("reply", "udp", "endpoint"), message
+    if listener.probe and not spec.counts_packets:
+        yield ("probe", "framing"), f'framing "{spec.text}" has no packets to look into: expected probe = false'
+    elif listener.probe and (spec.size or listener.max_packet) < HEADER_SIZE:
+        message = f"probe packets begin with {HEADER_SIZE} bytes: expected packets of at least as many"
+        yield ("probe", "framing", "max_packet"), message
     if listener.keep and not spec.counts_packets:
         yield ("keep", "framing"), f'framing "{spec.text}" has no packets to keep: expected keep = 0'
 

@@ -19,7 +19,7 @@ from ctrlserver.config.endpoints import check_endpoint, datagram_address
 from ctrlserver.errors import ConfigError, did_you_mean
 from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import describe
-from ctrlserver.units import parse_count, parse_duration, parse_size, quoted
+from ctrlserver.units import parse_count, parse_duration, parse_escapes, parse_size, quoted
 
 Reader = Callable[[Any], object]
 
@@ -55,28 +55,6 @@ def shown(value: object) -> str:
     if isinstance(value, dict):
         return "a table"
     return "an array" if isinstance(value, list) else quoted(value)
-
-
-def parse_escapes(text: str) -> bytes:
-    r"""The UTF-8 of ``text``, in which ``\r`` ``\n`` ``\t`` ``\0`` ``\xHH`` and ``\\`` stand for one byte each."""
-    parts: list[bytes] = []
-    at = 0
-    for escape in re.finditer(r"\\(?:x([0-9A-Fa-f]{2})|([rnt0\\])|)", text):
-        if escape[0] == "\\":
-            place = f"at character {escape.start() + 1} of {quoted(text)}"
-            raise ConfigError(rf"unknown escape {place}: expected \r \n \t \0 \xHH, or \\ for a backslash")
-        parts.append(_utf8(text[at : escape.start()]))
-        parts.append(bytes.fromhex(escape[1]) if escape[1] else _ESCAPES[escape[2]])
-        at = escape.end()
-    return b"".join((*parts, _utf8(text[at:])))
-
-
-_ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
-
-
-def _utf8(text: str) -> bytes:
-    """The bytes of ``text``; those of a command line that is not UTF-8 come through as they were given."""
-    return text.encode("utf-8", "surrogateescape")
 
 
 def _refuse(value: object, expected: str, nearest: str = "") -> NoReturn:
@@ -118,12 +96,6 @@ def _admin_endpoint(value: object) -> str:
     return text
 
 
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        _refuse(value, "true or false")
-    return value
-
-
 def _framing(value: object) -> str:
     return _text(value, 'a framing such as "fixed:1024"', "fixed:{}")
 
@@ -148,6 +120,12 @@ def _protocol(value: object) -> str:
     if not text.strip() or len(text) > _LONGEST_WORD or not text.isprintable():
         _refuse(text, expected, "".join(c for c in text if c.isprintable()).strip()[:_LONGEST_WORD])
     return text
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    _refuse(value, "true or false, without quotes")
 
 
 def _labels(value: object) -> Mapping[str, Label]:
@@ -215,6 +193,7 @@ LISTENER_KEYS: Mapping[str, Reader] = {
     "max_udp_streams": _count(1, _MOST_UDP_STREAMS, f"a number of streams from 1 to {_MOST_UDP_STREAMS}"),
     "udp_gro": _flag,
     "receive_buffer": _size(0, _LARGEST_BUFFER, 'a size up to "1GiB", 0 for the system\'s own'),
+    "probe": _flag,
 }
 ADMIN_KEYS: Mapping[str, Reader] = {"endpoint": _admin_endpoint}
 TOP_KEYS: Mapping[str, Reader] = {

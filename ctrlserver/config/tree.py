@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from ctrlserver.config.endpoints import datagram_address
-from ctrlserver.config.keys import parse_escapes
 from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import field_names
 from ctrlserver.stats.rename import Renames
+from ctrlserver.units import parse_escapes
 from ctrlserver.wire.framing import FramingSpec, parse_framing
 
 
@@ -42,6 +42,7 @@ class ListenerConfig:
     max_udp_streams: int = 10_000
     udp_gro: bool = True
     receive_buffer: int = 4 << 20
+    probe: bool = False
 
     @property
     def takes_datagrams(self) -> bool:

@@ -36,7 +36,9 @@ from ctrlserver.net.links import peer_name
 from ctrlserver.net.stream import Terms
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.probing import Probing
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM, cut, packets_in
+from ctrlserver.wire.probe import decode
 
 #: Linux's numbers, which the socket module lacks.
 SOL_UDP = 17
@@ -87,7 +89,8 @@ class DatagramTerms:
 
     @needs_content.default
     def _needs_content(self) -> bool:
-        return self.terms.origin.mode != "sink" or self.terms.keep > 0
+        terms = self.terms
+        return terms.origin.mode != "sink" or terms.keep > 0 or terms.probe
 
 
 class DatagramStream:
@@ -201,15 +204,15 @@ class DatagramPort:
             others = self._streams.get(None)
             if others is not None:
                 return others
-        sock = self._socket
-        assert sock is not None
-        peer = OTHERS if key is None else peer_name(sock.family, address)
+        peer = OTHERS if key is None else peer_name(address)
         book, terms = self.terms.book, self.terms
         counters = book.stream_opened(terms.origin, peer, since)
         book.first_data(counters, since)
         counters.last = now
         if terms.keep:
             counters.kept = KeptPackets(terms.keep, terms.keep_bytes)
+        if terms.probe and key is not None:
+            counters.probing = Probing()
         self._streams[key] = stream = DatagramStream(self, key, counters)
         return stream
 
@@ -265,8 +268,18 @@ class DatagramPort:
         if content is not None:
             if counters.kept is not None:
                 counters.kept.add(cut(content, segment) if packets > 1 else [bytes(content)])
+            if counters.probing is not None:
+                self._probe(content, segment, counters.probing)
             if self._answer is not None:
                 counters.unanswered += packets - self._answer(content, segment, packets, address)
+
+    def _probe(self, content: memoryview, segment: int, probing: Probing) -> None:
+        """Enter the probe headers of a batch, whose last datagram may be shorter than the others."""
+        whole, rest = divmod(len(content), segment) if segment else (0, 0)
+        arrived = self.terms.wall_ns()
+        last = decode(content, rest, 1, whole * segment) if rest else []
+        for session, sequences, sent in decode(content, segment, whole) + last:
+            probing.take_all(session, sequences, sent, arrived)
 
     def failed(self) -> None:
         """The lane dropped the socket after an exception: take it up again."""

@@ -6,7 +6,7 @@ Rules:
   descriptors, a system without epoll.
 - A transport's own write buffer has no bound. It says when it holds more than 64 KiB (push producer); from then on it
   is sent nothing, the stream keeps its one chunk of replies, and reading is paused until the buffer is empty.
-- What one ``dataReceived`` brought and the stream may not take yet is held here: one such piece at most.
+- What comes although reading is paused is held here: TLS hands over all records of one read, whatever it is told.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.net.lane import COPY_BYTES
+from ctrlserver.net.links import host_port
 from ctrlserver.net.stream import Stream, Terms
 
 
@@ -52,6 +53,7 @@ class StreamProtocol(Protocol):
         """Open the stream."""
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
         IConsumer(self.transport).registerProducer(self, True)
         self._factory.protocols.add(self)
         self.stream = self._factory.terms.open(self, peer_name(self.transport.getPeer()), self._factory.clock())
@@ -73,6 +75,7 @@ class StreamProtocol(Protocol):
             self._abort.cancel()
             self._abort = None
         self._factory.protocols.discard(self)
+        self.stream.gone()
         if isinstance(reason.value, ConnectionDone):
             self.stream.abort("eof", self._factory.clock())
         else:
@@ -145,7 +148,7 @@ class StreamProtocol(Protocol):
         view, step = memoryview(data), min(COPY_BYTES, self._factory.terms.reply_buffer)
         for start in range(0, len(view), step):
             if self._held:
-                self._rest = data[start:]
+                self._rest += data[start:]
                 return
             if self.stream.counters.state != "open":
                 return
@@ -172,9 +175,7 @@ class StreamFactory(Factory):
 
 
 def peer_name(address: IAddress) -> str:
-    """``host:port``, ``[v6]:port``, or ``unix`` for a peer without an address."""
-    if isinstance(address, IPv6Address):
-        return f"[{address.host}]:{address.port}"
-    if isinstance(address, IPv4Address):
-        return f"{address.host}:{address.port}"
+    """As on the lane."""
+    if isinstance(address, IPv4Address | IPv6Address):
+        return host_port(address.host, address.port)
     return "unix"

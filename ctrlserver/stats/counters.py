@@ -18,6 +18,7 @@ from typing import Literal, TypeAlias
 from attrs import Factory, define, field, frozen
 
 from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.probing import Probing
 
 Label: TypeAlias = str | int | float | bool
 
@@ -53,7 +54,7 @@ class StreamCounters:
     ``opened``, ``first`` and ``last`` are monotonic seconds; ``first`` and ``last`` (of data) are -1.0 before any
     data. ``packets`` is written where the content cuts them, else see ``whole``. ``unanswered`` are the packets that
     got no reply, in a mode that replies, since the peer was gone. ``incomplete_bytes`` and ``reason`` are set at the
-    close. ``run`` is the run its first data fell into.
+    close. ``run`` is the run its first data fell into. ``probing`` is there where probe packets are looked for.
     """
 
     stream: int
@@ -70,6 +71,7 @@ class StreamCounters:
     reason: str | None = None
     run: int | None = None
     kept: KeptPackets | None = None
+    probing: Probing | None = None
 
     def whole(self) -> int:
         """Packets so far."""

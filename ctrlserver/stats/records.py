@@ -99,6 +99,22 @@ class StreamRecord:
     bits_per_second: float | None = field(metadata=_about("gauge", "bits/s", "bytes * 8 / seconds"))
     opened: str = field(metadata=_about("timestamp", None, "when the stream was opened"))
     run: int | None = field(metadata=_about("text", None, "number of the run in which its first data came"))
+    lost: int | None = field(
+        default=None, metadata=_about("gauge", "packets", "probe packets missing by their sequence, as of now")
+    )
+    duplicate: int | None = field(default=None, metadata=_about("counter", "packets", "probe packets that came again"))
+    out_of_order: int | None = field(
+        default=None, metadata=_about("counter", "packets", "probe packets that came after one of a higher sequence")
+    )
+    jitter_seconds: float | None = field(
+        default=None, metadata=_about("gauge", "seconds", "jitter of the probe packets, as RFC 3550 reckons it")
+    )
+    delay_p50_seconds: float | None = field(
+        default=None, metadata=_about("gauge", "seconds", "median of the delay from the intended send time to the read")
+    )
+    delay_p99_seconds: float | None = field(
+        default=None, metadata=_about("gauge", "seconds", "the delay that 99 % of the probe packets had at most")
+    )
     labels: Mapping[str, Label] = field(factory=dict)
 
 
@@ -122,6 +138,10 @@ class RunRecord:
     faults: int = field(metadata=_about("counter", "streams", "streams that broke their framing in the run"))
     expected_packets: int | None = field(metadata=_about("gauge", "packets", "packets the run was to bring"))
     complete: bool | None = field(metadata=_about("flag", None, "packets equals expected_packets"))
+
+
+PROBE_FIELDS = ("lost", "duplicate", "out_of_order", "jitter_seconds", "delay_p50_seconds", "delay_p99_seconds")
+"""Fields that the record of a stream has only where probe packets are looked for; else ``lost`` is ``None``."""
 
 
 @frozen
@@ -163,13 +183,16 @@ _READERS = {record: _reader(record) for record in (*_RECORDS.values(), Field)}
 
 
 def as_mapping(record: StatsRecord | StreamRecord | RunRecord | Field) -> dict[str, Value]:
-    """The published fields in order, a stream's labels after them.
+    """The published fields in order, a stream's labels after them; those of probe packets only where there may be any.
 
     A label never hides a field of the same name, and one that is not a finite number is ``None``.
     """
     names, read = _READERS[type(record)]
     mapping: dict[str, Value] = dict(zip(names, read(record), strict=True))
     if isinstance(record, StreamRecord):
+        if record.lost is None:
+            for name in PROBE_FIELDS:
+                del mapping[name]
         for name, label in record.labels.items():
             mapping.setdefault(name, None if isinstance(label, float) and not isfinite(label) else label)
     return mapping

@@ -25,6 +25,7 @@ from ctrlserver.net.stream import Terms
 from ctrlserver.stats.counters import Origin, Totals
 from ctrlserver.stats.records import StreamRecord
 from ctrlserver.wire.datagram import DATAGRAM
+from ctrlserver.wire.probe import encode
 from tests.net.conftest import PATIENCE, WatchedBook, in_thread
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own batching and drops are Linux's")
@@ -82,7 +83,7 @@ def serve(way: str) -> Iterator[Serve]:
 
     up: list[tuple[Served, Lane | None]] = []
 
-    def start(mode: str = "sink", reply: bytes = b"\x06", keep: int = 0, **options: Any) -> Served:
+    def start(mode: str = "sink", reply: bytes = b"\x06", keep: int = 0, probe: bool = False, **options: Any) -> Served:
         clock = Time()
         lane = Lane(reactor, clock) if way == "lane" else None
         if lane is not None:
@@ -94,6 +95,7 @@ def serve(way: str) -> Iterator[Serve]:
             spec=DATAGRAM,
             canned=CannedReply(reply) if mode == "reply" else None,
             keep=keep,
+            probe=probe,
         )
         port = DatagramPort(DatagramTerms(terms=terms, **options), lane, reactor, clock)
         number = port.listen(0, "127.0.0.1").getHost().port  # type: ignore[attr-defined]
@@ -149,6 +151,20 @@ async def test_a_batch_is_counted_datagram_by_datagram_however_it_is_read(serve:
     client.sendmsg([b"x" * 1001], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", 100))])  # ten and a last one of one byte
     totals = await served.until(lambda totals: totals.packets >= 61)
     assert (totals.packets, totals.bytes, totals.streams_total) == (61, 51_001, 1)
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_probe_packets_tell_what_was_lost_and_what_came_late_in_batches_too(serve: Serve) -> None:
+    served = serve(probe=True)
+    client = served.connect()
+    for sequence in (0, 1, 3, 2, 6):
+        client.send(encode(sequence, 0).ljust(64, b"."))
+    batch = b"".join(encode(sequence, 0).ljust(64, b".") for sequence in range(7, 57)) + encode(60, 0)
+    client.sendmsg([batch], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", 64))])
+    await served.until(lambda totals: totals.packets == 56)
+    (record,) = served.records()
+    assert (5, 0, 1) == (record.lost, record.duplicate, record.out_of_order)  # 4, 5, 57, 58 and 59
 
 
 @linux

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from ctrlserver.stats.counters import REASONS
 from ctrlserver.stats.records import (
+    PROBE_FIELDS,
     Field,
     StreamRecord,
     as_mapping,
@@ -30,6 +31,7 @@ STREAM = """
     stream listener peer protocol framing mode size state reason packets bytes incomplete_bytes seconds
     packets_per_second bits_per_second opened run
 """
+PROBE = "lost duplicate out_of_order jitter_seconds delay_p50_seconds delay_p99_seconds"
 RUN = """
     run name state started seconds streams packets bytes packets_per_second bits_per_second incomplete_bytes faults
     expected_packets complete
@@ -65,7 +67,7 @@ CLOSED = [f"closed_{reason.replace('-', '_')}_total" for reason in REASONS]
             "stats",
             [*STATS.split(), *(f"closed_{reason.replace('-', '_')}_total" for reason in REASONS), "dropped_total"],
         ),
-        ("stream", STREAM.split()),
+        ("stream", [*STREAM.split(), *PROBE.split()]),
         ("run", RUN.split()),
     ],
 )
@@ -111,6 +113,13 @@ def test_the_names_are_those_described() -> None:
 def test_a_mapping_has_all_fields_in_order() -> None:
     assert list(as_mapping(A_STREAM)) == STREAM.split()
     assert as_mapping(A_STREAM)["protocol"] == "HTTP"
+
+
+def test_the_fields_of_probe_packets_are_there_only_where_such_are_looked_for() -> None:
+    assert list(PROBE_FIELDS) == PROBE.split()
+    probed = as_mapping(evolve(A_STREAM, lost=0, duplicate=0, out_of_order=0, jitter_seconds=0.0, labels={"site": 1}))
+    assert list(probed) == [*STREAM.split(), *PROBE.split(), "site"]
+    assert probed["delay_p50_seconds"] is None
 
 
 def test_the_labels_follow_the_fields_of_a_stream() -> None:
