@@ -1,6 +1,6 @@
 """The command line of the benchmarks.
 
-    python -m benchmarks [--quick] [--repeats 5] [--seconds 3] [--only bulk,echo,decode] [-o FILE]
+    python -m benchmarks [--quick] [--repeats 5] [--seconds 3] [--only bulk,echo,udp,decode] [-o FILE]
 
 Rules: exit 0 whatever the speeds are; exit 1 when counts differ or a program of a row failed (the other rows are still
 measured); exit 2 for bad usage; 130 after Ctrl-C. The table goes to stdout, progress to stderr, the document with every
@@ -28,7 +28,7 @@ from benchmarks.pairs import CountsDifferError, MissingError, Outcome, as_mappin
 from benchmarks.programs import BUILD, ProgramFailedError
 from benchmarks.rows import ROWS, Row
 
-GROUPS = ("bulk", "echo", "decode")
+GROUPS = ("bulk", "echo", "udp", "decode")
 
 
 def groups(text: str) -> tuple[str, ...]:

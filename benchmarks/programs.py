@@ -107,10 +107,10 @@ def server(*argv: str) -> Iterator[Server]:
 
 
 @contextmanager
-def ctrlserver(mode: str) -> Iterator[tuple[int, int]]:
+def ctrlserver(mode: str, *flags: str) -> Iterator[tuple[int, int]]:
     """Our daemon with one listener of 1 KiB packets: its data port and its admin port."""
     local = "tcp:0:interface=127.0.0.1"
-    options = ["--data", local, "--admin", local, "--framing", "fixed:1024", "--mode", mode]
+    options = ["--data", local, "--admin", local, "--framing", "fixed:1024", "--mode", mode, *flags]
     with server(str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", *options) as daemon:
         yield daemon.port(r"listening data tcp \S+:(\d+)"), daemon.port(r"listening admin tcp \S+:(\d+)")
 

@@ -11,6 +11,7 @@ row is compared by the bits its receiver saw, and has no count to check on the p
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from attrs import frozen
 from benchmarks.pairs import CountsDifferError, Measure, MissingError
 from benchmarks.programs import (
     BIN,
+    END_SECONDS,
     Server,
     c_peer,
     ctrlserver,
@@ -182,6 +184,49 @@ def echo_to_uvloop(seconds: float) -> Iterator[Sides]:
         yield sides
 
 
+def datagrams(size: int, batch: int) -> Callable[[float], AbstractContextManager[Sides]]:
+    """Datagrams received a second: one C sender, `batch` a call, into ours; iperf3's own sender into iperf3."""
+
+    @contextmanager
+    def sides(seconds: float) -> Iterator[Sides]:
+        sender, iperf3 = c_peer("udp_sender"), tool("iperf3", "iperf3")
+        options = ("--size", str(size), "--batch", str(batch), "--seconds", f"{seconds:g}")
+
+        def ours_at(data_port: int, admin_port: int) -> float:
+            before = stats(admin_port)
+            sent = json_of(sender, "--port", str(data_port), *options)
+            received = all_of(sent["packets"], before, admin_port)
+            return float(received / sent["seconds"])
+
+        def all_of(sent: int, before: dict[str, Any], admin_port: int) -> int:
+            """What was received, once it and what the kernel dropped add up to what was sent; a batch is one drop."""
+            end = time.monotonic() + END_SECONDS
+            while True:
+                after = stats(admin_port)
+                received = after["packets_total"] - before["packets_total"]
+                dropped = (after["dropped_total"] - before["dropped_total"]) * per_call
+                if received + dropped == sent or time.monotonic() > end:
+                    break
+            same(sent, received + dropped, "datagrams sent, and received or dropped")
+            same(received * size, after["bytes_total"] - before["bytes_total"], "bytes received")
+            return int(received)
+
+        def peer() -> float:
+            port = str(free_port())
+            with server(iperf3, "--server", "--one-off", "--forceflush", "--port", port) as listening:
+                listening.line("Server listening")
+                flags = ("-u", "-b", "0", "-l", str(size), "--time", str(max(1, round(seconds))), "-J")
+                total = json_of(iperf3, "--client", "127.0.0.1", "--port", port, *flags)["end"]["sum"]
+            same(total["packets"] * size, total["bytes"], "bytes sent by iperf3")
+            return float((total["packets"] - total["lost_packets"]) / total["seconds"])
+
+        per_call = min(batch, 65507 // size)
+        with ctrlserver("sink", "--udp") as ports:
+            yield lambda: ours_at(*ports), peer
+
+    return sides
+
+
 ROWS = (
     Row("bulk", "bulk, 1 stream, 1 KiB: ctrlload into ctrlserver / iperf3", "bit/s", 1.3, bulk_to_iperf3),
     Row("bulk", "bulk, 1 stream, 1 KiB: ctrlload into ctrlserver / 2013 scripts", "packets/s", 10.0, bulk_to_scripts),
@@ -195,4 +240,15 @@ ROWS = (
     ),
     Row("echo", "echo, 50 connections, 1 KiB: ctrlserver / C epoll echo", "replies/s", 0.85, echoes("echo_server")),
     Row("echo", "echo, 50 connections, 1 KiB: ctrlserver / uvloop asyncio", "replies/s", None, echo_to_uvloop),
+    *(
+        Row(
+            "udp",
+            f"UDP, {size} B: C sender, {how}, into ctrlserver / iperf3 -u -b 0",
+            "packets/s",
+            reach,
+            datagrams(size, batch),
+        )
+        for how, batch, reach in (("batches", 128, 8.0), ("one by one", 1, None))
+        for size in (64, 1400)
+    ),
 )

@@ -6,7 +6,7 @@ Rules:
   with one line that names the port.
 - Ports are bound in ``privilegedStartService``, before ``twistd`` sheds its privileges; ``twist`` has no such step, so
   ``startService`` binds what is not bound yet.
-- At the end: first no new streams, then the run is ended and logged, then the streams are closed.
+- At the end: first no new streams, then the streams are closed, then the run is ended and logged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
+from attrs import evolve
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
@@ -27,7 +29,9 @@ from twisted.python.failure import Failure
 from ctrlserver import __version__
 from ctrlserver.admin.desk import Desk
 from ctrlserver.admin.protocol import AdminFactory
-from ctrlserver.config import AdminConfig, Config, ListenerConfig
+from ctrlserver.config import Config, ListenerConfig
+from ctrlserver.config.endpoints import is_any_port
+from ctrlserver.net.datagrams import DatagramTerms
 from ctrlserver.net.descriptors import raise_descriptor_limit
 from ctrlserver.net.gate import Gate, Seats, seats_for
 from ctrlserver.net.lane import Lane
@@ -40,9 +44,14 @@ from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import RunRecord
 from ctrlserver.stats.runs import summary_line
+from ctrlserver.wire.datagram import DATAGRAM
+from ctrlserver.wire.probe import has_numpy
 
 #: Seconds between two looks at the counters: the grain of the rates, of a run's end and of the loop lag.
 TICK_SECONDS = 0.25
+
+#: Ports the kernel may choose for TCP until one is free for UDP too: one in a thousand is taken on a busy machine.
+PORT_TRIES = 8
 
 
 class CannotStart(SystemExit, Exception):
@@ -91,7 +100,10 @@ class ControlService(MultiService):
         self.seats = Seats()
         self._rejections = RejectionLog(self.book, self.seats)
         self.lane = Lane(reactor, clock) if Lane.supported(reactor) else None
-        self.listeners = [Listener(self._terms(each), self.lane, reactor, clock) for each in config.listeners]
+        self.listeners = [
+            Listener(self._terms(each), self.lane, reactor, clock, self._datagram_terms(each))
+            for each in config.listeners
+        ]
         self.admin_ports: list[IListeningPort] = []
         self._admin = AdminFactory(
             Desk(book=self.book, version=__version__, now=clock, kick=self.kick),
@@ -124,7 +136,28 @@ class ControlService(MultiService):
             stall_timeout=listener.stall_timeout,
             idle_timeout=listener.idle_timeout,
             gate=Gate(self.seats, listener.max_streams_per_peer, listener.networks),
+            probe=listener.probe and self._probe_ready(),
         )
+
+    def _datagram_terms(self, listener: ListenerConfig) -> DatagramTerms | None:
+        if not listener.takes_datagrams:
+            return None
+        terms = self._terms(listener)
+        word = listener.protocol or "udp"
+        origin = evolve(terms.origin, protocol=word, framing=DATAGRAM.text, size=None, by_size=False)
+        return DatagramTerms(
+            terms=evolve(terms, origin=origin, spec=DATAGRAM, blocked=set()),
+            idle_timeout=listener.udp_idle_timeout,
+            max_streams=listener.max_udp_streams,
+            receive_buffer=listener.receive_buffer,
+            gro=listener.udp_gro,
+        )
+
+    def _probe_ready(self) -> bool:
+        """Have numpy imported before the first packet comes; true without it too."""
+        if not has_numpy():
+            self.log.warn("probe: numpy is not installed, so probe packets are decoded one by one, which is slower")
+        return True
 
     # The start
 
@@ -148,11 +181,11 @@ class ControlService(MultiService):
         if self.lane is not None:
             self.lane.start()
         for listener, options in zip(self.listeners, self.config.listeners, strict=True):
-            self._bind_one(options.name, options, listener.listen)
+            self._bind_listener(listener, options)
         for number, admin in enumerate(self.config.admin, 1):
             name = "admin" if number == 1 else f"admin{number}"
-            port = self._bind_one(name, admin, lambda endpoint: maybeDeferred(endpoint.listen, self._admin))
-            self.admin_ports.append(port)
+            port = bound(partial(self._listen_admin, admin.endpoint))
+            self.admin_ports.append(self._take(name, admin.endpoint, port))
 
     def _count_seats(self) -> None:
         descriptors = raise_descriptor_limit()
@@ -166,24 +199,31 @@ class ControlService(MultiService):
                 descriptors=descriptors,
             )
 
-    def _bind_one(
-        self,
-        name: str,
-        options: ListenerConfig | AdminConfig,
-        listen: Callable[..., Deferred[IListeningPort]],
-    ) -> IListeningPort:
-        """Bind now, or leave: a server that starts by halves is worse than none."""
-        outcome: list[IListeningPort | Failure] = []
-        try:
-            listen(serverFromString(self._reactor, options.endpoint)).addBoth(outcome.append)
-        except Exception:
-            outcome.append(Failure())
-        if not outcome:
-            outcome.append(Failure(CannotListenError(None, options.endpoint, "the endpoint does not bind at once")))
-        port = outcome[0]
+    def _bind_listener(self, listener: Listener, options: ListenerConfig) -> None:
+        name, where, alone = options.name, options.endpoint, options.datagram_address
+        if alone is not None:
+            self._take(name, where, bound(lambda: listener.listen_datagrams(*alone)))
+            return
+        for _ in range(PORT_TRIES):
+            port = bound(lambda: listener.listen(serverFromString(self._reactor, where)))
+            if not options.udp or isinstance(port, Failure):
+                self._take(name, where, port)
+                return
+            beside = bound(partial(listener.listen_beside, port))
+            if not isinstance(beside, Failure) or not is_any_port(where):
+                break
+            listener.stop_listening()
+        self._take(name, where, port)
+        self._take(name, f"{where}, by udp", beside)
+
+    def _listen_admin(self, endpoint: str) -> Deferred[IListeningPort]:
+        return maybeDeferred(serverFromString(self._reactor, endpoint).listen, self._admin)
+
+    def _take(self, name: str, where: str, port: IListeningPort | Failure) -> IListeningPort:
+        """Say that it is bound, or leave: a server that starts by halves is worse than none."""
         if isinstance(port, Failure):
             self._unbind()
-            raise CannotStart(f"ctrlserver: cannot listen for {name} on {options.endpoint}: {why(port)}")
+            raise CannotStart(f"ctrlserver: cannot listen for {name} on {where}: {why(port)}")
         self.log.info("listening {name} {address}", name=name, address=address_text(port.getHost()))
         return port
 
@@ -235,20 +275,33 @@ class ControlService(MultiService):
         return DeferredList(stopped)  # type: ignore[return-value]
 
 
+def bound(listen: Callable[[], Deferred[IListeningPort]]) -> IListeningPort | Failure:
+    """What ``listen`` comes to, which must be at once."""
+    outcome: list[IListeningPort | Failure] = []
+    try:
+        listen().addBoth(outcome.append)
+    except Exception:
+        return Failure()
+    return outcome[0] if outcome else Failure(CannotListenError(None, None, "the endpoint does not bind at once"))
+
+
 def why(failure: Failure) -> str:
     """The reason in a few words: the system's own where there is one."""
     error = failure.value
     reason = error.socketError if isinstance(error, CannotListenError) else error
+    if "Cannot acquire lock" in str(reason):
+        return "another server listens there"
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror.lower()
     return str(reason)
 
 
 def address_text(address: IAddress) -> str:
-    """``tcp 127.0.0.1:22222``, ``tcp [::1]:22222`` or ``unix /run/x.sock``."""
+    """``tcp 127.0.0.1:22222``, ``udp [::1]:22222`` or ``unix /run/x.sock``."""
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is not None:
-        return f"tcp [{host}]:{port}" if ":" in host else f"tcp {host}:{port}"
+        transport = getattr(address, "type", "TCP").lower()
+        return f"{transport} [{host}]:{port}" if ":" in host else f"{transport} {host}:{port}"
     name = getattr(address, "name", b"?")
     return f"unix {name.decode(errors='replace') if isinstance(name, bytes) else name}"
 

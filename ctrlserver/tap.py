@@ -42,6 +42,7 @@ class Options(usage.Options):
         ["admin", "a", None, "Where questions are answered (tcp:22223:interface=127.0.0.1)."],
     ]
     optFlags = [  # noqa: RUF012
+        ["udp", "u", "Take UDP too, on the data port's number; each datagram is a packet."],
         ["check", None, "Check the options and the config file, bind nothing, exit 0 or 1."],
     ]
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml")})
@@ -58,7 +59,7 @@ class Options(usage.Options):
     def _explain(self, message: str) -> str:
         words = message.split()
         if message.startswith("option --") and message.endswith("not recognized"):
-            known = [f"--{name}" for name in (*FLAGS, "config", "check", "version", "help")]
+            known = [f"--{name}" for name in (*FLAGS, "udp", "config", "check", "version", "help")]
             return message + did_you_mean(words[1], known)
         if message.startswith("Wrong number"):
             return "takes options only, no arguments; see twistd ctrlserver --help"
@@ -73,7 +74,7 @@ class Options(usage.Options):
         """Put file and flags together."""
         try:
             base = load_config(self["config"]) if self["config"] else default_config()
-            self.configuration = override(base, **{flag: self[flag] for flag in FLAGS})
+            self.configuration = override(base, **{flag: self[flag] for flag in FLAGS}, udp=bool(self["udp"]) or None)
         except UsageError as error:
             stop(str(error))
         if self["check"]:

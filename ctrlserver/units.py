@@ -137,6 +137,26 @@ def parse_rate(given: object) -> float:
     return float(_parse(given, _RATE))
 
 
+def parse_escapes(text: str) -> bytes:
+    r"""The UTF-8 of ``text``, in which ``\r`` ``\n`` ``\t`` ``\0`` ``\xHH`` and ``\\`` stand for one byte each.
+
+    Bytes of a command line that are not UTF-8 come through as they were given. UnitError for any other escape.
+    """
+    parts: list[bytes] = []
+    at = 0
+    for escape in re.finditer(r"\\(?:x([0-9A-Fa-f]{2})|([rnt0\\])|)", text):
+        if escape[0] == "\\":
+            place = f"at character {escape.start() + 1} of {quoted(text)}"
+            raise UnitError(rf"unknown escape {place}: expected \r \n \t \0 \xHH, or \\ for a backslash")
+        parts.append(text[at : escape.start()].encode("utf-8", "surrogateescape"))
+        parts.append(bytes.fromhex(escape[1]) if escape[1] else _ESCAPES[escape[2]])
+        at = escape.end()
+    return b"".join((*parts, text[at:].encode("utf-8", "surrogateescape")))
+
+
+_ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
+
+
 def quoted(value: object, *, limit: int = 80) -> str:
     """``value`` as an error line shows it: text in double quotes, one line always, cut past ``limit`` characters."""
     if isinstance(value, bool):

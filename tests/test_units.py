@@ -16,6 +16,7 @@ from ctrlserver.units import (
     format_rate,
     parse_count,
     parse_duration,
+    parse_escapes,
     parse_rate,
     parse_size,
     quoted,
@@ -260,3 +261,37 @@ def test_a_count_shown_is_near_the_count(count: float) -> None:
 )
 def test_a_value_is_quoted_in_one_line(expected: str, value: object) -> None:
     assert expected == quoted(value)
+
+
+# escapes
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        (b"\x06", r"\x06"),
+        (b"\x06", "\x06"),
+        (b"OK\r\n", r"OK\r\n"),
+        (b"\t\0\\", r"\t\0\\"),
+        (b"\\n", r"\\n"),
+        (b"\xff\xfe", r"\xff\xFE"),
+        (b"0\x000", r"0\00"),
+        ("grün".encode(), "grün"),
+        (b"\x80", "\udc80"),
+        (b"", ""),
+    ],
+)
+def test_escapes_stand_for_one_byte_each(expected: bytes, text: str) -> None:
+    assert expected == parse_escapes(text)
+
+
+@pytest.mark.parametrize(("at", "text"), [(1, r"\q"), (3, r"ab\x4"), (3, r"\\" + "\\"), (1, r"\xZZ"), (2, "a\\\n")])
+def test_an_unknown_escape_is_told_with_its_place(at: int, text: str) -> None:
+    with pytest.raises(UnitError, match=rf"^unknown escape at character {at} of .*: expected .*$"):
+        parse_escapes(text)
+
+
+@settings(deadline=None)
+@given(content=st.binary())
+def test_every_byte_string_can_be_written_with_escapes(content: bytes) -> None:
+    assert content == parse_escapes("".join(f"\\x{byte:02x}" for byte in content))

@@ -6,7 +6,8 @@ Rules:
   that a peer that reads is seen to make progress even within one long reply.
 - While more than ``Limits.unread_bytes`` are unread, no further line is carried out and nothing more is read; what one
   read had brought stays in the dialogue.
-- One turn of the reactor carries out lines for ``Limits.turn_seconds`` at most: the data streams have their turn too.
+- One turn of the reactor carries out lines for ``Limits.turn_seconds`` at most, over all connections of the factory, in
+  the order in which they came: the data streams have their turn too, however many ask.
 - The peer's end of input (``nc -N``, ``socat``) is no end of the connection: all that was received is answered first.
 - A close by us lingers where it can: the reply and our end of the stream go out, and until the peer's own end has come,
   or ``Limits.linger_seconds`` have passed, its input is read and dropped. A socket closed with input unread would reset
@@ -19,6 +20,7 @@ whether a small reply is still unread is asked of the reactor.
 from __future__ import annotations
 
 import socket
+from collections import deque
 from typing import Any, Final, cast
 
 from attrs import frozen
@@ -62,15 +64,16 @@ class Limits:
 
     ``connections``: beyond what people and monitors need, and few enough that all of them stalled cost little memory.
     ``unread_bytes``: several replies of any usual size. ``stall_seconds``: a peer with that much unread for so long is
-    gone. ``idle_seconds``: as long as a person looks at a reply. ``turn_seconds``: what a data stream's kernel buffer
-    bridges. ``linger_seconds``: several round trips around the world.
+    gone. ``idle_seconds``: as long as a person looks at a reply. ``turn_seconds``: half of what a lane's turn lasts, so
+    that a flood of questions leaves the data streams most of the time. ``linger_seconds``: several round trips around
+    the world.
     """
 
     connections: int = 64
     unread_bytes: int = 256 * 1024
     stall_seconds: float = 30.0
     idle_seconds: float = 300.0
-    turn_seconds: float = 0.005
+    turn_seconds: float = 0.001
     linger_seconds: float = 2.0
 
 
@@ -95,7 +98,7 @@ class AdminConnection(Protocol):
         self._output_ended = False  # the peer has been sent all output and its end
         self._progress = 0.0  # when lines were carried out last, or while output waits, when some of it went
         self._timer: IDelayedCall | None = None
-        self._turn: IDelayedCall | None = None
+        self._waiting = False  # for a turn
 
     # What the transport tells
 
@@ -118,8 +121,7 @@ class AdminConnection(Protocol):
         if self._closing:
             return
         self._dialogue.receive(data)
-        if self._turn is None:
-            self._carry_on()
+        self._factory.serve(self)
 
     def readConnectionLost(self) -> None:
         """The peer sends no more: answer what has been received, then close."""
@@ -127,8 +129,8 @@ class AdminConnection(Protocol):
         self._dialogue.finish()
         if self._hung_up:
             self._transport().loseConnection()
-        elif not self._closing and self._turn is None:
-            self._carry_on()
+        elif not self._closing:
+            self._factory.serve(self)
 
     def writeConnectionLost(self) -> None:
         """All output and its end are on their way; now the peer's end is awaited."""
@@ -140,10 +142,9 @@ class AdminConnection(Protocol):
         del reason
         self._closing = self._hung_up = True
         self._kept.clear()
-        for call in (self._timer, self._turn):
-            if call is not None and call.active():
-                call.cancel()
-        self._timer = self._turn = None
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
         self._factory.forget(self)
 
     def pauseProducing(self) -> None:
@@ -159,8 +160,8 @@ class AdminConnection(Protocol):
         self._flush()
         if self._closing:
             self._hang_up()
-        elif self._turn is None:
-            self._carry_on()
+        else:
+            self._factory.serve(self)
 
     def stopProducing(self) -> None:
         """The connection is lost; ``connectionLost`` follows."""
@@ -168,12 +169,19 @@ class AdminConnection(Protocol):
 
     # Lines
 
-    def _carry_on(self) -> None:
-        """Carry out what has been received, as far as the peer reads and this turn lasts."""
-        self._turn = None
+    def await_turn(self) -> bool:
+        """No time is left in this turn: read no more until the next. False where that is known already."""
+        if self._waiting or self._closing:
+            return False
+        self._waiting = True
+        self._stop_reading()
+        return True
+
+    def carry_on(self, ends: float) -> None:
+        """Carry out what has been received, as far as the peer reads, until ``ends`` on the reactor's clock."""
+        self._waiting = False
         if not self._paused:
             self._advance()
-        ends = self._reactor.seconds() + self._limits.turn_seconds
         while not self._closing:
             if self._paused and len(self._kept) + IN_TRANSPORT > self._limits.unread_bytes:
                 self._stop_reading()
@@ -186,9 +194,8 @@ class AdminConnection(Protocol):
                     self._read_on()
                 return
             self._take(event)
-            if self._reactor.seconds() >= ends and not self._closing:
-                self._stop_reading()
-                self._turn = self._reactor.callLater(0, self._carry_on)
+            if self._reactor.seconds() >= ends:
+                self._factory.serve(self)
                 return
 
     def _take(self, event: Event) -> None:
@@ -321,6 +328,9 @@ class AdminFactory(Factory):
         self.limits = limits or Limits()
         self._open: set[AdminConnection] = set()
         self._refused: set[AdminConnection] = set()
+        self._waiting: deque[AdminConnection] = deque()
+        self._next: IDelayedCall | None = None
+        self._ends = 0.0
 
     def buildProtocol(self, addr: IAddress | None) -> AdminConnection:
         """A connection; whether it is one too many is seen when it is made."""
@@ -333,6 +343,30 @@ class AdminFactory(Factory):
         (self._open if admitted else self._refused).add(connection)
         return admitted
 
+    def serve(self, connection: AdminConnection) -> None:
+        """Let ``connection`` carry on now, or when its turn comes where this one's time is used up."""
+        now = self.reactor.seconds()
+        first = self._next is None
+        if first:
+            self._begin_turn(now)
+        if first or now < self._ends:
+            connection.carry_on(self._ends)
+        elif connection.await_turn():
+            self._waiting.append(connection)
+
+    def _begin_turn(self, now: float) -> None:
+        self._ends = now + self.limits.turn_seconds
+        self._next = self.reactor.callLater(0, self._turn_over)
+
+    def _turn_over(self) -> None:
+        self._next = None
+        if self._waiting:
+            self._begin_turn(self.reactor.seconds())
+            for _ in range(len(self._waiting)):
+                self._waiting.popleft().carry_on(self._ends)
+                if self.reactor.seconds() >= self._ends:
+                    return
+
     def may_linger(self, connection: AdminConnection) -> bool:
         """Those turned away may not linger in any number."""
         return connection in self._open or len(self._refused) <= self.limits.connections
@@ -341,9 +375,17 @@ class AdminFactory(Factory):
         """A connection is gone."""
         self._open.discard(connection)
         self._refused.discard(connection)
+        if connection in self._waiting:
+            self._waiting.remove(connection)
+        if self._next is not None and not self._waiting:
+            self._next.cancel()
+            self._next = None
 
     def close(self) -> None:
         """End all connections."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
         for connection in [*self._open, *self._refused]:
             connection.close()
 

@@ -12,7 +12,6 @@ attribute in ``tree``, its reader in ``keys`` and its lines there.
 from __future__ import annotations
 
 from ctrlserver.config.endpoints import check_endpoint
-from ctrlserver.config.keys import parse_escapes
 from ctrlserver.config.loading import load_config, override
 from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig, default_config
 
@@ -24,5 +23,4 @@ __all__ = [
     "default_config",
     "load_config",
     "override",
-    "parse_escapes",
 ]

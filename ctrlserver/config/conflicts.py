@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ctrlserver.config.endpoints import is_any_port
+from ctrlserver.config.endpoints import is_any_port, takes_udp_beside
 from ctrlserver.config.keys import step
 from ctrlserver.config.tree import Config, ListenerConfig
 from ctrlserver.errors import RenameError, UsageError, did_you_mean
 from ctrlserver.stats.rename import Renames
 from ctrlserver.units import quoted
+from ctrlserver.wire.datagram import LONGEST_DATAGRAM
+from ctrlserver.wire.probe import HEADER_SIZE
 
 Conflict = tuple[tuple[str, ...], str]
 
@@ -76,6 +78,17 @@ def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
             yield ("mode", "framing"), f'{message} expected a framing such as "fixed:1024"'
         if listener.keep:
             yield ("keep", "mode"), 'mode "source" receives no packets to keep: expected keep = 0'
+    if listener.udp and not takes_udp_beside(listener.endpoint):
+        message = f"{quoted(listener.endpoint)} has no port number for UDP to share: expected udp = false"
+        yield ("udp", "endpoint"), f"{message}, or an endpoint such as tcp:22222"
+    if listener.takes_datagrams and listener.mode == "reply" and len(listener.reply_bytes) > LONGEST_DATAGRAM:
+        message = f"a reply of {len(listener.reply_bytes)} bytes: a datagram holds at most {LONGEST_DATAGRAM}"
+        yield ("reply", "udp", "endpoint"), message
+    if listener.probe and not spec.counts_packets:
+        yield ("probe", "framing"), f'framing "{spec.text}" has no packets to look into: expected probe = false'
+    elif listener.probe and (spec.size or listener.max_packet) < HEADER_SIZE:
+        message = f"probe packets begin with {HEADER_SIZE} bytes: expected packets of at least as many"
+        yield ("probe", "framing", "max_packet"), message
     if listener.keep and not spec.counts_packets:
         yield ("keep", "framing"), f'framing "{spec.text}" has no packets to keep: expected keep = 0'
 

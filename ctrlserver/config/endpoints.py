@@ -21,6 +21,7 @@ from ctrlserver.units import quoted
 _FORMS = {
     "tcp": "tcp:PORT[:interface=ADDRESS]",
     "tcp6": "tcp6:PORT[:interface=ADDRESS]",
+    "udp": "udp:PORT[:interface=ADDRESS]",
     "unix": "unix:PATH[:mode=660]",
     "ssl": "ssl:PORT:privateKey=FILE",
     "tls": "tls:FOLDER:tcp:PORT",
@@ -33,6 +34,7 @@ _ANY_FORM = "an endpoint such as tcp:PORT or unix:PATH"
 _ARGUMENTS = {
     "tcp": ("port", "interface", "backlog"),
     "tcp6": ("port", "backlog", "interface"),
+    "udp": ("port", "interface"),
     "unix": ("address", "mode", "backlog", "lockfile"),
 }
 """The arguments of the types that are checked here, in Twisted's order."""
@@ -58,13 +60,15 @@ _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
 
 
 def check_endpoint(text: str) -> None:
-    """``ConfigError`` where ``text`` is no Twisted server endpoint string; nothing is bound."""
+    """``ConfigError`` where ``text`` is no server endpoint string of Twisted's and no ``udp:...``; nothing is bound."""
     from twisted.internet.endpoints import serverFromString
     from twisted.internet.testing import MemoryReactorClock
 
     kind, arguments, keywords = _parts(text)
     if kind in _ARGUMENTS:
         _check_arguments(text, kind, arguments, keywords)
+    if kind == "udp":
+        return  # ours alone: Twisted has no endpoints for datagrams
     expected = f"expected {_FORMS.get(kind, _ANY_FORM)}"
     try:
         serverFromString(MemoryReactorClock(), text)
@@ -90,6 +94,20 @@ def is_any_port(text: str) -> bool:
     """Whether the kernel chooses the port of this good endpoint, so that two of the same do not collide."""
     _, arguments, keywords = _parts(text)
     return keywords.get("port", arguments[0] if arguments else "") == "0"
+
+
+def datagram_address(text: str) -> tuple[int, str] | None:
+    """Port and interface of this good endpoint where it is ``udp:...``, else None."""
+    kind, arguments, keywords = _parts(text)
+    if kind != "udp":
+        return None
+    values = dict(zip(_ARGUMENTS[kind], arguments, strict=False)) | keywords
+    return int(values["port"]), values.get("interface", "")
+
+
+def takes_udp_beside(text: str) -> bool:
+    """Whether this good endpoint may have a port number that UDP can share."""
+    return _parts(text)[0] not in ("unix", "udp")
 
 
 def _parts(text: str) -> tuple[str, list[str], dict[str, str]]:

@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from typing import Any, NoReturn
 
-from ctrlserver.config.endpoints import check_endpoint
+from ctrlserver.config.endpoints import check_endpoint, datagram_address
 from ctrlserver.errors import ConfigError, did_you_mean
 from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import describe
-from ctrlserver.units import parse_count, parse_duration, parse_size, quoted
+from ctrlserver.units import parse_count, parse_duration, parse_escapes, parse_size, quoted
 
 Reader = Callable[[Any], object]
 
@@ -36,6 +36,8 @@ _MOST_NETWORKS = 100
 """Networks a listener may allow: each is looked at for every connection."""
 _MOST_STREAMS = 10**9
 """More than any machine has descriptors for."""
+_MOST_UDP_STREAMS = 100_000
+"""Peers a UDP port may tell apart: each tick walks over all of them, which takes 30 ms for so many."""
 _LONGEST_WORD = 64
 """Characters of a name or a label: it stands in every stream record."""
 
@@ -58,28 +60,6 @@ def shown(value: object) -> str:
     if isinstance(value, dict):
         return "a table"
     return "an array" if isinstance(value, list) else quoted(value)
-
-
-def parse_escapes(text: str) -> bytes:
-    r"""The UTF-8 of ``text``, in which ``\r`` ``\n`` ``\t`` ``\0`` ``\xHH`` and ``\\`` stand for one byte each."""
-    parts: list[bytes] = []
-    at = 0
-    for escape in re.finditer(r"\\(?:x([0-9A-Fa-f]{2})|([rnt0\\])|)", text):
-        if escape[0] == "\\":
-            place = f"at character {escape.start() + 1} of {quoted(text)}"
-            raise ConfigError(rf"unknown escape {place}: expected \r \n \t \0 \xHH, or \\ for a backslash")
-        parts.append(_utf8(text[at : escape.start()]))
-        parts.append(bytes.fromhex(escape[1]) if escape[1] else _ESCAPES[escape[2]])
-        at = escape.end()
-    return b"".join((*parts, _utf8(text[at:])))
-
-
-_ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
-
-
-def _utf8(text: str) -> bytes:
-    """The bytes of ``text``; those of a command line that is not UTF-8 come through as they were given."""
-    return text.encode("utf-8", "surrogateescape")
 
 
 def _refuse(value: object, expected: str, nearest: str = "") -> NoReturn:
@@ -114,6 +94,13 @@ def _endpoint(value: object) -> str:
     return text
 
 
+def _admin_endpoint(value: object) -> str:
+    text = _endpoint(value)
+    if datagram_address(text) is not None:
+        raise ConfigError(f'endpoint {quoted(text)}: questions come in by a stream: expected "tcp{text[3:]}"')
+    return text
+
+
 def _framing(value: object) -> str:
     return _text(value, 'a framing such as "fixed:1024"', "fixed:{}")
 
@@ -138,6 +125,12 @@ def _protocol(value: object) -> str:
     if not text.strip() or len(text) > _LONGEST_WORD or not text.isprintable():
         _refuse(text, expected, "".join(c for c in text if c.isprintable()).strip()[:_LONGEST_WORD])
     return text
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    _refuse(value, "true or false, without quotes")
 
 
 def _labels(value: object) -> Mapping[str, Label]:
@@ -229,8 +222,14 @@ LISTENER_KEYS: Mapping[str, Reader] = {
     "idle_timeout": _duration(0, "a duration, or 0 for none"),
     "max_streams_per_peer": _count(0, _MOST_STREAMS, f"a number of streams up to {_MOST_STREAMS}, or 0 for any"),
     "allow": _allow,
+    "udp": _flag,
+    "udp_idle_timeout": _duration(0.001, 'a duration of at least "1ms"'),
+    "max_udp_streams": _count(1, _MOST_UDP_STREAMS, f"a number of streams from 1 to {_MOST_UDP_STREAMS}"),
+    "udp_gro": _flag,
+    "receive_buffer": _size(0, _LARGEST_BUFFER, 'a size up to "1GiB", 0 for the system\'s own'),
+    "probe": _flag,
 }
-ADMIN_KEYS: Mapping[str, Reader] = {"endpoint": _endpoint}
+ADMIN_KEYS: Mapping[str, Reader] = {"endpoint": _admin_endpoint}
 TOP_KEYS: Mapping[str, Reader] = {
     "run_gap": _duration(0, "a duration"),
     "expected_packets": _count(1, 10**18, "at least 1 packet, or no such key where any number is good"),

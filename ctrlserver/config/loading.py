@@ -50,12 +50,13 @@ def override(
     mode: str | None = None,
     reply: str | None = None,
     admin: str | None = None,
+    udp: bool | None = None,
 ) -> Config:
     """A good ``config`` with the given flags in its first listener and its first admin listener.
 
     ``ConfigError`` names the flag: ``--mode: unknown mode "snik": ...``.
     """
-    texts = {"endpoint": data, "framing": framing, "mode": mode, "reply": reply}
+    texts = {"endpoint": data, "framing": framing, "mode": mode, "reply": reply, "udp": udp}
     given: dict[str, Any] = {key: text for key, text in texts.items() if text is not None}
     flags = {key: "--data" if key == "endpoint" else f"--{key}" for key in given}
     for key, text in given.items():
@@ -72,7 +73,7 @@ def override(
     return config
 
 
-def _check_flag(flag: str, read: Reader, text: str) -> None:
+def _check_flag(flag: str, read: Reader, text: object) -> None:
     try:
         read(text)
     except UsageError as error:

@@ -14,10 +14,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from attrs import field, frozen
 
-from ctrlserver.config.keys import parse_escapes
+from ctrlserver.config.endpoints import datagram_address
 from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import field_names
 from ctrlserver.stats.rename import Renames
+from ctrlserver.units import parse_escapes
 from ctrlserver.wire.framing import FramingSpec, parse_framing
 
 Network = IPv4Network | IPv6Network
@@ -42,6 +43,22 @@ class ListenerConfig:
     idle_timeout: float = 0.0
     max_streams_per_peer: int = 0
     allow: tuple[str, ...] = ()
+    udp: bool = False
+    udp_idle_timeout: float = 10.0
+    max_udp_streams: int = 10_000
+    udp_gro: bool = True
+    receive_buffer: int = 4 << 20
+    probe: bool = False
+
+    @property
+    def takes_datagrams(self) -> bool:
+        """Whether there is a UDP port: beside the endpoint's own, or alone."""
+        return self.udp or self.datagram_address is not None
+
+    @property
+    def datagram_address(self) -> tuple[int, str] | None:
+        """Port and interface of an endpoint that is for UDP alone."""
+        return datagram_address(self.endpoint)
 
     @property
     def framing_spec(self) -> FramingSpec:

@@ -105,7 +105,7 @@ class AdminClient(Protocol):
         """The reply of a ctrlserver, which says ``ok``; LoadError for anything else."""
         try:
             envelope = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             envelope = None
         if not isinstance(envelope, dict) or not isinstance(envelope.get("ok"), bool):
             text = line.decode("utf-8", "replace").strip()

@@ -17,8 +17,8 @@ import click
 from ctrlserver import __version__
 from ctrlserver.errors import UsageError, did_you_mean
 from ctrlserver.load.interrupts import Interrupts
-from ctrlserver.load.pattern import parse_payload, parse_sizes
-from ctrlserver.units import parse_count, parse_duration, parse_size, quoted
+from ctrlserver.load.pattern import parse_sizes
+from ctrlserver.units import parse_count, parse_duration, parse_escapes, parse_size, quoted
 from ctrlserver.wire.framing import FRAMINGS
 
 _MODES = ("send", "request")
@@ -116,7 +116,7 @@ def _address(text: str) -> object:
 def _payload(text: str) -> bytes:
     """The payload's bytes; those of a file for ``@FILE``."""
     if not text.startswith("@"):
-        return parse_payload(text)
+        return parse_escapes(text)
     try:
         return Path(text[1:]).read_bytes()
     except OSError as error:

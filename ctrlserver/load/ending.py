@@ -58,6 +58,7 @@ class Ending:
         self._streams = streams
         self._patience = patience
         self._gentle = gentle
+        self._reconcile_seconds = RECONCILE_SECONDS
         self._awaited: set[Outgoing] = set()
         self._all_ended: Deferred[None] | None = None
         for stream in streams:
@@ -76,19 +77,24 @@ class Ending:
         client = await open_admin(self._reactor, admin, timeout)
         try:
             await client.version()
-            deadline = self._clock() + RECONCILE_SECONDS
+            began = self._clock()
             pause, limit = ASK_FIRST_SECONDS, len(streams) + OTHERS_ON_VIEW
             while True:
                 seen = await client.streams(limit)
                 self.reconciliation = reconcile(streams, seen.records, framing, newer_than, sending_seconds)
                 done = self.reconciliation.reconciled or self.reconciliation.settled
-                if done or self._clock() >= deadline:
+                if done or self._clock() - began >= self._reconcile_seconds:
                     return
                 limit = max(limit, seen.total)
                 await deferLater(self._reactor, pause)
                 pause = min(1.5 * pause, ASK_LAST_SECONDS)
         finally:
             client.close()
+
+    def hurry(self, patience: float) -> None:
+        """Somebody has had enough: no long waiting for what has not come by now."""
+        self._patience = self._reconcile_seconds = patience
+        self._gentle = True
 
     async def drain(self) -> None:
         """Close our side of every stream and await the target's."""

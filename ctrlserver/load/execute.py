@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, cast
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.load.interrupts import EXIT_INTERRUPTED, Interrupts
 from ctrlserver.load.options import Options
-from ctrlserver.load.output import print_output, write_output
+from ctrlserver.load.output import print_output, print_words, write_output
 from ctrlserver.load.report import Bar, Lines, error_lines, summary_lines
 from ctrlserver.load.result import EXIT_FAILED, Result, as_json
 from ctrlserver.load.run import LoadRun
 
 if TYPE_CHECKING:
     from twisted.internet.epollreactor import EPollReactor
+    from twisted.python.failure import Failure
 
 #: Open files beside the streams' own: the reactor's, the lane's, the admin connection, the standard ones.
 OTHER_FILES = 64
@@ -38,21 +39,26 @@ def execute(options: Options, interrupts: Interrupts, *, as_document: bool, outp
         if address is not None:
             address.endpoint(reactor, options.connect_timeout)
     _allow_files(options.streams + OTHER_FILES)
-    listener = Bar(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr)
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    listener = Bar(sys.stderr) if terminal else Lines(sys.stderr)
     run = LoadRun(reactor, options, listener)
     codes: list[int] = []
 
     def ended(result: Result) -> None:
         listener.close()
         codes.append(report(result, as_document=as_document, output=output))
+
+    def leave(problem: Failure | None) -> None:
+        if problem is not None:  # of our own; the reactor must stop all the same
+            codes[:] = [EXIT_FAILED]
+            print_words(f"ctrlload: an error of ctrlload's own: {problem.value!r}\n")
         if reactor.getThreadPool().working:
             # A name look-up that nobody waits for any longer: stopping the reactor would.
-            sys.stderr.flush()
             os._exit(codes[0])
         reactor.stop()
 
     def begin() -> None:
-        run.run().addCallback(ended)
+        run.run().addCallback(ended).addBoth(leave)
         interrupts.attach(lambda: reactor.callFromThread(run.interrupt))
 
     reactor.callWhenRunning(begin)
@@ -71,14 +77,14 @@ def report(result: Result, *, as_document: bool, output: str | None) -> int:
             errors.append(str(error))
             code = code or EXIT_FAILED
     summary = "".join(f"{line}\n" for line in summary_lines(result))
+    try:
+        print_output(as_json(result) if as_document else summary)
+    except LoadError as error:
+        errors.append(str(error))
+        code = code or EXIT_FAILED
     if as_document:
-        print_output(as_json(result))
-        sys.stderr.write(summary)
-    else:
-        print_output(summary)
-    for line in errors:
-        sys.stderr.write(f"ctrlload: {line}\n")
-    sys.stderr.flush()
+        print_words(summary)
+    print_words("".join(f"ctrlload: {line}\n" for line in errors))
     return code
 
 

@@ -36,9 +36,13 @@ class Interrupts:
 
     def attach(self, tell: Callable[[], None]) -> None:
         """Call ``tell`` for each signal, those that came before at once. It is called between any two steps."""
-        self._tell = tell
-        for _ in range(self._count):
-            tell()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # one that came just now would be told twice
+        try:
+            self._tell = tell
+            for _ in range(self._count):
+                tell()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def caught(self, number: int, frame: FrameType | None) -> None:
         """One signal."""

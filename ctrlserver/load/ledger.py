@@ -5,18 +5,23 @@ whole; the total leaves the warm-up out and the warm-up has a total of its own, 
 ``reconcile`` compares packets and bytes of each stream with the server's record of the stream that has our address as
 its peer, the newest one; where the server counts no packets (framing ``raw``) bytes alone decide.
 
-Beware: a server's record is what another program said: a field may be missing or of another type, and counts as 0.
+Beware: a server's record is what another program said: a field may be missing or of another type, negative or no
+number at all (NaN), and counts as 0.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from attrs import field, frozen
 
 #: Intervals kept: more than a day of seconds. The oldest go first.
 INTERVALS_KEPT = 100_000
+
+#: A number past this, or one that is none (NaN), no server has counted.
+_MOST = 1 << 63
 
 
 def per_second(number: float, seconds: float) -> float | None:
@@ -273,9 +278,10 @@ def _by(more: int, what: str) -> str:
 
 def _number(record: Mapping[str, object], name: str) -> int:
     value = record.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else 0
 
 
 def _seconds(record: Mapping[str, object]) -> float:
     value = record.get("seconds")
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
+    return float(cast("float", value)) if known else 0.0

@@ -2,26 +2,36 @@
 
 Rules: a file is written beside its place and renamed into it, so a reader never sees half a document; what is no
 regular file (a pipe, ``/dev/stdout``) is written as it is. That it can be written is looked at before the run.
+Nothing that becomes of stdout or stderr meanwhile (closed, full, its reader gone) ends the program in a traceback.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from ctrlserver.errors import LoadError, UsageError
 
 
 def check_output(path: str) -> None:
     """UsageError where a result could not be written to ``path``, as far as that can be seen beforehand."""
+    if not path:
+        raise UsageError("--output: the name is empty")
     place = Path(path)
     folder = place.parent
-    if place.is_dir():
-        raise UsageError(f"--output: {path} is a directory")
-    if not folder.is_dir():
-        raise UsageError(f"--output: there is no directory {folder}")
-    if not os.access(place if place.exists() else folder, os.W_OK):
+    try:
+        if place.is_dir():
+            raise UsageError(f"--output: {path} is a directory")
+        if not folder.is_dir():
+            raise UsageError(f"--output: there is no directory {folder}")
+        written = [place, folder] if place.is_file() else [place] if place.exists() else [folder]
+    except OSError as error:  # a name too long, say
+        raise UsageError(f"--output: cannot write {path}: {error.strerror or error}") from None
+    if not all(os.access(one, os.W_OK) for one in written):
         raise UsageError(f"--output: no permission to write {path}")
 
 
@@ -32,7 +42,7 @@ def write_output(path: str, text: str) -> None:
         if place.exists() and not place.is_file():
             place.write_text(text, encoding="utf-8")
             return
-        beside = place.with_name(f".{place.name}.{os.getpid()}")
+        beside = place.with_name(f".ctrlload.{os.getpid()}")
         try:
             beside.write_text(text, encoding="utf-8")
             beside.replace(place)
@@ -43,10 +53,31 @@ def write_output(path: str, text: str) -> None:
 
 
 def print_output(text: str) -> None:
-    """Print to stdout; a reader that has gone is no matter of ours."""
+    """Print to stdout; a reader that has gone is no matter of ours, LoadError where it cannot be written."""
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        put(sys.stdout, text)
     except BrokenPipeError:
+        return
+    except OSError as error:
+        raise LoadError(f"cannot write to stdout: {error.strerror or error}") from None
+
+
+def print_words(text: str) -> None:
+    """Print to stderr, as far as it goes: there is no other place to complain."""
+    with suppress(OSError):
+        put(sys.stderr, text)
+
+
+def put(out: TextIO | None, text: str) -> None:
+    """Write ``text`` to a standard stream at once; OSError where that cannot be done, and from then on it is mute."""
+    if out is None:  # closed before we were started
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    try:
+        out.write(text)
+        out.flush()
+    except OSError:
         # What is still buffered would be tried once more at exit, loudly.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, out.fileno())
+        os.close(nowhere)
+        raise

@@ -10,7 +10,6 @@ Beware: a packet's bytes are those on the wire, its framing included; the size a
 from __future__ import annotations
 
 import random
-import re
 from array import array
 from bisect import bisect_right
 from itertools import accumulate
@@ -29,9 +28,6 @@ RANDOM_BLOCK_BYTES = 1 << 20
 
 #: Fewest packets of random sizes in a block: with less, a few sizes would stand for the whole range.
 RANDOM_PACKETS = 16
-
-_ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\", "a": b"\a", "e": b"\x1b"}
-_ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.?))", re.DOTALL)
 
 #: What payloads are filled with: text that shows where a packet was cut. Where a framing's delimiter is in it, one of
 #: the others, of a single byte each, cannot hold the delimiter.
@@ -63,26 +59,6 @@ def parse_sizes(text: str) -> Sizes:
     if sizes.least > sizes.most:
         raise UnitError(f'size {quoted(text)}: the first is the larger; did you mean "{most}..{least}"?')
     return sizes
-
-
-def parse_payload(text: str) -> bytes:
-    r"""The bytes of a payload with the escapes ``\r \n \t \0 \a \e \\ \xHH``; other characters are UTF-8."""
-
-    def known(match: re.Match[str]) -> str:
-        if match[1] is None and match[2] not in _ESCAPES:
-            expected = r"expected \r \n \t \0 \a \e \\ or \xHH"
-            raise UsageError(f"payload {quoted(text)}: unknown escape {quoted(match[0])}; {expected}")
-        return ""
-
-    _ESCAPE.sub(known, text)
-    parts: list[bytes] = []
-    at = 0
-    for match in _ESCAPE.finditer(text):
-        parts.append(text[at : match.start()].encode())
-        parts.append(_ESCAPES[match[2]] if match[1] is None else bytes.fromhex(match[1]))
-        at = match.end()
-    parts.append(text[at:].encode())
-    return b"".join(parts)
 
 
 def _as_ends(ends: array[int] | None) -> array[int] | None:

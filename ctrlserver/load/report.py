@@ -9,9 +9,11 @@ Beware: rich is imported only where there is a terminal; it costs more than the 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TextIO
 
 from ctrlserver.load.ledger import Interval, Received, Volume, counted
+from ctrlserver.load.output import put
 from ctrlserver.load.result import Result
 from ctrlserver.load.sending import Progress
 from ctrlserver.units import format_bits, format_bytes, format_count, format_duration, format_rate
@@ -88,7 +90,7 @@ def _reconciled(result: Result) -> str:
 class Lines:
     """Plain lines for a file, a pipe or cron: one for each interval."""
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO | None) -> None:
         self._out = out
 
     def interval(self, interval: Interval) -> None:
@@ -112,8 +114,8 @@ class Lines:
         """Nothing is left open."""
 
     def _say(self, text: str) -> None:
-        self._out.write(f"{text}\n")
-        self._out.flush()
+        with suppress(OSError):  # nobody reads: the run goes on
+            put(self._out, f"{text}\n")
 
 
 class Bar:

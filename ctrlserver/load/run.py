@@ -80,6 +80,8 @@ class LoadRun:
             self._whole.cancel()
         elif self._ending is None:
             self._sending.interrupt()
+        else:
+            self._ending.hurry(GRACE_SECONDS)
 
     async def _run(self) -> Result:
         try:

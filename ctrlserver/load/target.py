@@ -54,6 +54,8 @@ class Target:
 
 def parse_target(text: str) -> Target:
     """``host:port``, ``[v6]:port``, or an endpoint string, which only ``endpoint`` can check to the end."""
+    if not text.isprintable():
+        raise UsageError(f"{quoted(text)}: an address has no such characters")
     match = _HOST_PORT.fullmatch(text)
     if match is None:
         if ":" not in text:

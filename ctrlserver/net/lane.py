@@ -136,7 +136,10 @@ class Lane:
     def _drop(self, fd: int, owner: Owner) -> None:
         self.log.failure("a stream failed by our own fault; its socket {fd} leaves the lane", fd=fd)
         self.forget(fd)
-        owner.failed()
+        try:
+            owner.failed()
+        except Exception:
+            self.log.failure("the owner of socket {fd} could not be told", fd=fd)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor lost the inner epoll, which happens only when it is told to remove everything."""

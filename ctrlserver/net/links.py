@@ -20,7 +20,7 @@ from select import EPOLLIN, EPOLLOUT
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from ctrlserver.net.lane import Lane
+from ctrlserver.net.lane import COPY_BYTES, Lane
 from ctrlserver.net.stream import Terms
 from ctrlserver.net.tcp_info import tcp_figures
 from ctrlserver.stats.counters import TcpFigures
@@ -40,16 +40,21 @@ _OUT_OF = {errno.EMFILE: "descriptors", errno.ENFILE: "descriptors", errno.ENOBU
 class LaneLink:
     """One accepted socket on the lane; an ``Owner`` to the lane and a ``Link`` to its stream."""
 
-    __slots__ = ("_fd", "_lane", "_socket", "stream")
+    __slots__ = ("_fd", "_into", "_lane", "_socket", "stream")
 
     def __init__(self, lane: Lane, sock: socket.socket, terms: Terms, peer: str) -> None:
         self._lane = lane
         self._socket = sock
         self._fd = sock.fileno()
+        self._into = lane.copy_into if terms.reply_buffer >= COPY_BYTES else [lane.view[: terms.reply_buffer]]
         self.stream = terms.open(self, peer, lane.clock())
         if sock.family != socket.AF_UNIX:
             self.stream.counters.path = self
-        lane.watch(self._fd, self, EPOLLIN)
+        try:
+            lane.watch(self._fd, self, EPOLLIN)
+        except OSError:
+            self.stream.failed(lane.clock())
+            raise
 
     def ready(self, events: int) -> None:
         """Read one chunk, or send on."""
@@ -58,7 +63,7 @@ class LaneLink:
             self.stream.writable(lane.clock())
             return
         try:
-            size = readv(self._fd, lane.copy_into)
+            size = readv(self._fd, self._into)
         except BlockingIOError:
             return
         except OSError:
@@ -126,16 +131,17 @@ class SkippingLink(LaneLink):
             self.stream.ended(lane.clock())
 
 
-def peer_name(family: int, address: object) -> str:
-    """``host:port``, ``[v6]:port``, or ``unix`` for a peer without an address."""
-    if family == socket.AF_INET and isinstance(address, tuple):
-        return f"{address[0]}:{address[1]}"
-    if family == socket.AF_INET6 and isinstance(address, tuple):
-        host = address[0]
-        if host.startswith("::ffff:") and "." in host:  # an IPv4 peer of a socket for both: known by its own name
-            return f"{host.removeprefix('::ffff:')}:{address[1]}"
-        return f"[{host}]:{address[1]}"
-    return "unix"
+def host_port(host: str, port: int) -> str:
+    """``host:port`` or ``[v6]:port``; an IPv4 peer of an IPv6 socket by its own name."""
+    if ":" not in host:
+        return f"{host}:{port}"
+    mapped = host.removeprefix("::ffff:")
+    return f"{mapped}:{port}" if "." in mapped and ":" not in mapped else f"[{host}]:{port}"
+
+
+def peer_name(address: object) -> str:
+    """``host:port`` of what ``accept`` gave, or ``unix`` for a peer without an address."""
+    return host_port(address[0], address[1]) if isinstance(address, tuple) else "unix"
 
 
 class LaneAcceptor:
@@ -169,23 +175,26 @@ class LaneAcceptor:
                     self._pause(_OUT_OF[error.errno])
                     return
                 continue  # the peer was gone before we came to it
-            peer = peer_name(sock.family, address)
+            peer = peer_name(address)
             if not self._terms.admits(peer):
                 sock.close()
                 continue
             try:
                 sock.setblocking(False)
-                if self._tcp and self._terms.origin.mode != "sink":
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._tcp:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                    if self._terms.origin.answers:
+                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._link(self._lane, sock, self._terms, peer)
             except OSError:
                 sock.close()
 
     def failed(self) -> None:
         """The lane dropped the listening socket after an exception: take it up again after a pause."""
-        self._pause("luck")
+        self._pause("order")
 
     def _pause(self, lacking: str) -> None:
+        """Stop for a moment; ``lacking`` is what we are out of."""
         self._lane.forget(self._socket.fileno())
         self._paused = self._reactor.callLater(ACCEPT_PAUSE_SECONDS, self._resume)
         now = self._lane.clock()

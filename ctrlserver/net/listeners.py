@@ -13,11 +13,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.internet.tcp import Port as TCPPort
 from twisted.internet.unix import Port as UNIXPort
 
+from ctrlserver.net.datagrams import DatagramPort, DatagramStream, DatagramTerms
 from ctrlserver.net.lane import Lane
 from ctrlserver.net.links import LaneAcceptor, LaneLink
 from ctrlserver.net.ordinary import StreamFactory
@@ -31,11 +34,20 @@ IDLE_LOOK_SECONDS = 1.0
 class Listener:
     """One listening port and the streams that came in by it.
 
-    ``lane`` is None where there can be none; then every stream comes in the ordinary way.
+    ``lane`` is None where there can be none; then every stream comes in the ordinary way. ``datagrams`` are the terms
+    of its UDP port, which stands beside the TCP port of the same number, or alone.
     """
 
-    def __init__(self, terms: Terms, lane: Lane | None, reactor: IReactorTime, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        terms: Terms,
+        lane: Lane | None,
+        reactor: IReactorTime,
+        clock: Callable[[], float],
+        datagrams: DatagramTerms | None = None,
+    ) -> None:
         self.terms = terms
+        self.datagrams = None if datagrams is None else DatagramPort(datagrams, lane, reactor, clock)
         self.port: IListeningPort | None = None
         self._lane = lane
         self._reactor = reactor
@@ -47,6 +59,18 @@ class Listener:
     def listen(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:
         """Bind. Fails as the endpoint does, with ``CannotListenError`` for a port in use."""
         return maybeDeferred(endpoint.listen, self._factory).addCallback(self._listening)
+
+    def listen_beside(self, port: IListeningPort) -> Deferred[IListeningPort]:
+        """Bind the UDP port: the address and the number that ``port`` has got."""
+        address = port.getHost()
+        if not isinstance(address, IPv4Address | IPv6Address):
+            return fail(CannotListenError(None, None, "UDP goes with a port that has a number"))
+        return self.listen_datagrams(address.port, address.host)
+
+    def listen_datagrams(self, number: int, interface: str) -> Deferred[IListeningPort]:
+        """Bind the UDP port."""
+        assert self.datagrams is not None
+        return maybeDeferred(self.datagrams.listen, number, interface)
 
     def _listening(self, port: IListeningPort) -> IListeningPort:
         self.port = port
@@ -61,7 +85,7 @@ class Listener:
         """Whether this listener's streams run on the lane."""
         return self._acceptor is not None
 
-    def streams(self) -> Iterator[Stream]:
+    def streams(self) -> Iterator[Stream | DatagramStream]:
         """The open streams of this listener."""
         if self._lane is not None:
             for owner in self._lane.owners():
@@ -69,10 +93,14 @@ class Listener:
                     yield owner.stream
         for protocol in list(self._factory.protocols):
             yield protocol.stream
+        if self.datagrams is not None:
+            yield from self.datagrams.streams()
 
     def sweep(self) -> None:
-        """What takes time: slow readers, idle streams, sources whose peers ask for nothing; call it now and then."""
+        """What takes time: slow readers, idle streams and UDP peers, sources that nobody asks; call it now and then."""
         now = self._clock()
+        if self.datagrams is not None:
+            self.datagrams.sweep(now)
         for stream in self.terms.stalled(now):
             stream.abort("slow-reader", now)
         for source in [each for each in self.terms.unasked if now - each.counters.opened >= ASK_SECONDS]:
@@ -91,7 +119,10 @@ class Listener:
             self._acceptor.stop()
             self._acceptor = None
         port, self.port = self.port, None
-        return maybeDeferred(lambda: port.stopListening() if port is not None else None)
+        stops: list[Callable[[], object]] = [] if port is None else [port.stopListening]
+        if self.datagrams is not None:
+            stops.append(self.datagrams.stop_listening)
+        return DeferredList([maybeDeferred(stop) for stop in stops])  # type: ignore[return-value]
 
 
 def plain_socket(port: IListeningPort, factory: StreamFactory) -> socket.socket | None:

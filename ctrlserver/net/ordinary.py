@@ -6,12 +6,11 @@ Rules:
   descriptors, a system without epoll.
 - A transport's own write buffer has no bound. It says when it holds more than 64 KiB (push producer); from then on it
   is sent nothing, the stream keeps its one chunk of replies, and reading is paused until the buffer is empty.
-- What one ``dataReceived`` brought and the stream may not take yet is held here: one such piece at most.
+- What comes although reading is paused is held here: TLS hands over all records of one read, whatever it is told.
 """
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -30,7 +29,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.net.lane import COPY_BYTES
-from ctrlserver.net.links import peer_name as socket_peer_name
+from ctrlserver.net.links import host_port
 from ctrlserver.net.stream import Stream, Terms
 from ctrlserver.net.tcp_info import socket_of, tcp_figures
 from ctrlserver.stats.counters import TcpFigures
@@ -56,6 +55,7 @@ class StreamProtocol(Protocol):
         """Open the stream."""
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
         IConsumer(self.transport).registerProducer(self, True)
         self._factory.protocols.add(self)
         self.stream = self._factory.terms.open(self, peer_name(self.transport.getPeer()), self._factory.clock())
@@ -78,6 +78,7 @@ class StreamProtocol(Protocol):
             self._abort.cancel()
             self._abort = None
         self._factory.protocols.discard(self)
+        self.stream.gone()
         if isinstance(reason.value, ConnectionDone):
             self.stream.abort("eof", self._factory.clock())
         else:
@@ -159,7 +160,7 @@ class StreamProtocol(Protocol):
         view, step = memoryview(data), min(COPY_BYTES, self._factory.terms.reply_buffer)
         for start in range(0, len(view), step):
             if self._held:
-                self._rest = data[start:]
+                self._rest += data[start:]
                 return
             if self.stream.counters.state != "open":
                 return
@@ -196,8 +197,7 @@ class TurnedAway(Protocol):
 
 
 def peer_name(address: IAddress) -> str:
-    """``host:port``, ``[v6]:port``, or ``unix`` for a peer without an address."""
+    """As on the lane."""
     if isinstance(address, IPv4Address | IPv6Address):
-        family = socket.AF_INET6 if isinstance(address, IPv6Address) else socket.AF_INET
-        return socket_peer_name(family, (address.host, address.port))
+        return host_port(address.host, address.port)
     return "unix"

@@ -24,14 +24,21 @@ class Outbox(Protocol):
     def taken(self, nbytes: int) -> None:
         """The socket took the first ``nbytes`` of the last ``block``."""
 
+    def packets(self, received: int) -> int:
+        """Packets not answered in full, of a stream that has sent ``received`` bytes."""
+
 
 class EchoOutbox:
-    """The rest of one echoed chunk."""
+    """The rest of one echoed chunk, of packets of ``size`` bytes; None where only the content tells.
 
-    __slots__ = ("_rest",)
+    Then nobody knows how many packets the rest holds, and they pass for answered.
+    """
 
-    def __init__(self, rest: bytes | memoryview) -> None:
+    __slots__ = ("_rest", "_size")
+
+    def __init__(self, rest: bytes | memoryview, size: int | None = None) -> None:
         self._rest = memoryview(bytes(rest))
+        self._size = size
 
     def block(self) -> memoryview:
         """What is left of the chunk."""
@@ -40,6 +47,11 @@ class EchoOutbox:
     def taken(self, nbytes: int) -> None:
         """Let go of the first bytes."""
         self._rest = self._rest[nbytes:]
+
+    def packets(self, received: int) -> int:
+        """Packets whose last byte has not gone back."""
+        size = self._size
+        return received // size - (received - len(self._rest)) // size if size else 0
 
 
 class CannedReply:
@@ -80,3 +92,7 @@ class CannedOutbox:
         """Move on."""
         self._offset += nbytes
         self._left -= nbytes
+
+    def packets(self, received: int) -> int:
+        """Replies not gone out in full."""
+        return -(-self._left // len(self._canned.reply))

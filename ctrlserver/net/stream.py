@@ -16,16 +16,19 @@ Beware: a chunk is a view of a buffer that is used again as soon as ``received``
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from attrs import field, frozen
 
 from ctrlserver.net.gate import Gate, Seats
+from ctrlserver.net.probes import ProbedFraming
 from ctrlserver.net.replies import CannedOutbox, CannedReply, EchoOutbox, Outbox
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
 from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.probing import Probing
 from ctrlserver.wire.framing import Framing, FramingSpec
 
 if TYPE_CHECKING:
@@ -63,12 +66,38 @@ class Link(Protocol):
         """Close the socket at once."""
 
 
+class NoLink:
+    """What a stream that is over is linked to."""
+
+    def now(self) -> float:
+        """No time passes for it."""
+        return 0.0
+
+    def since(self, now: float) -> float:
+        """Now."""
+        return now
+
+    def sender(self) -> Callable[[bytes | memoryview], int]:
+        """Nothing is taken any more."""
+        return lambda _: 0
+
+    def hold(self) -> None:
+        """Nothing is read."""
+
+    release = close = drop = hold
+
+
+NO_LINK = NoLink()
+
+
 @frozen
 class Terms:
     """What all streams of one listener have in common.
 
     ``uncut``: nothing depends on where the packets are, the number of bytes tells all. ``blocked`` are the streams that
     owe replies which their peers do not take, ``unasked`` those of mode ``source`` that wait for a word of their peers.
+    ``probe``: packets are looked at for probe headers, with ``wall_ns`` for the time of arrival, nanoseconds since
+    1970.
     """
 
     book: Book
@@ -81,6 +110,8 @@ class Terms:
     stall_timeout: float = 30.0
     idle_timeout: float = 0.0
     gate: Gate = field(factory=lambda: Gate(Seats()))
+    probe: bool = False
+    wall_ns: Callable[[], int] = time.time_ns
     uncut: bool = field(init=False)
     blocked: set[AnsweringStream] = field(factory=set, eq=False, repr=False)
     unasked: set[SourceStream] = field(factory=set, eq=False, repr=False)
@@ -94,7 +125,7 @@ class Terms:
 
     @uncut.default
     def _uncut(self) -> bool:
-        return self.spec.by_length and not self.keep
+        return self.spec.by_length and not self.keep and not self.probe
 
     @property
     def skips(self) -> bool:
@@ -115,6 +146,8 @@ class Terms:
         self.gate.enter(peer)
         if self.keep:
             counters.kept = KeptPackets(self.keep, self.keep_bytes)
+        if self.probe:
+            counters.probing = Probing()
         return self._kind(self, link, counters)
 
     def stalled(self, now: float) -> list[AnsweringStream]:
@@ -131,7 +164,11 @@ class Stream:
         self.counters = counters
         self.terms = terms
         self._link = link
-        self._framing: Framing = terms.spec.new()
+        self._framing: Framing
+        if counters.probing is None:
+            self._framing = terms.spec.new()
+        else:
+            self._framing = ProbedFraming(terms.spec, counters.probing, terms.wall_ns)
 
     # What a link calls
 
@@ -166,6 +203,9 @@ class Stream:
 
     # What the shell calls
 
+    def gone(self) -> None:
+        """The peer is gone; what it still sent counts."""
+
     def finish(self, reason: str, now: float) -> None:
         """End the stream, after the replies it is owed."""
         self._end(reason, now, self._link.close)
@@ -181,6 +221,7 @@ class Stream:
             left = counters.bytes % origin.size if origin.by_size and origin.size else self._framing.pending_bytes
             self.terms.book.stream_closed(counters, reason, left, now)
             self.terms.gate.leave(counters.peer)
+            self._link = NO_LINK  # link and stream name each other: without this they wait for the cycle collector
             part()
 
     def _count(self, chunk: memoryview, now: float) -> None:
@@ -216,21 +257,32 @@ class AnsweringStream(Stream):
         self._closing: str | None = None
 
     def ended(self, now: float) -> None:
-        """The peer will send no more; it may have been gone for a while."""
-        self.finish("reset" if self._closing == "reset" else "eof", now)
+        """The peer will send no more; it may have been gone for a while.
+
+        Nothing is read while replies are owed, so an end that is seen then is a hang-up of both sides.
+        """
+        if self._outbox is not None:
+            self.abort("reset", now)
+        else:
+            self.finish("reset" if self._closing == "reset" else "eof", now)
 
     def finish(self, reason: str, now: float) -> None:
         """End the stream, after the replies it is owed."""
         if self._outbox is None:
             super().finish(reason, now)
+            self._send = NO_LINK.sender()
         elif self._closing is None:
             self._closing = reason
 
     def abort(self, reason: str, now: float) -> None:
         """End the stream at once."""
-        self._outbox = None
-        self.terms.blocked.discard(self)
+        self._forfeit()
         super().abort(reason, now)
+        self._send = NO_LINK.sender()
+
+    def gone(self) -> None:
+        """The peer is gone; what it still sent counts."""
+        self._mute()
 
     def writable(self, now: float) -> None:
         """Send what is owed, a bounded part of it; when nothing is owed any more, read on or close."""
@@ -248,6 +300,10 @@ class AnsweringStream(Stream):
                 self.blocked_since = now
             if sent < len(block):
                 return
+
+    def owed_bytes(self) -> int:
+        """Bytes of replies in the next block: all that is kept, for an echo."""
+        return len(self._outbox.block()) if self._outbox is not None else 0
 
     def _offer(self, block: memoryview) -> int:
         """What the socket takes of ``block`` now; nothing from now on when the peer is gone."""
@@ -279,10 +335,17 @@ class AnsweringStream(Stream):
     def _mute(self) -> None:
         """The peer takes no more replies: read what it still sent, then be over with ``reset``."""
         self._closing = "reset"
-        if self._outbox is not None:
-            self._outbox = None
-            self.terms.blocked.discard(self)
+        if self._forfeit():
             self._link.release()
+
+    def _forfeit(self) -> bool:
+        """Let go of what is owed: those packets stay unanswered. Whether there was any."""
+        outbox, self._outbox = self._outbox, None
+        if outbox is None:
+            return False
+        self.counters.unanswered += outbox.packets(self.counters.bytes)
+        self.terms.blocked.discard(self)
+        return True
 
     def _count_unanswered(self, chunk: memoryview, now: float) -> None:
         before = self.counters.whole()
@@ -309,7 +372,7 @@ class EchoStream(AnsweringStream):
             self._mute()
             return
         if sent < len(chunk):
-            self._owe(EchoOutbox(chunk[sent:]), now)
+            self._owe(EchoOutbox(chunk[sent:], self.counters.origin.size), now)
         if self._framing.fault is not None:
             self.finish("fault", now)
 

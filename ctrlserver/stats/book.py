@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from operator import attrgetter
+from typing import Any
 
 from ctrlserver.stats.counters import CLOSED_KEPT, Counters, Origin, StreamCounters, Totals
 from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.probing import Probing
 from ctrlserver.stats.rates import Rates
 from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, rate_figure, seconds_figure, timestamp
 from ctrlserver.stats.rename import Renames
@@ -228,6 +230,7 @@ class Book:
         size: float | None = origin.size
         if size is None and packets:
             size = round((stream.bytes - stream.incomplete_bytes) / packets, 1)
+        probing = stream.probing
         return StreamRecord(
             stream=stream.stream,
             listener=origin.listener,
@@ -246,6 +249,7 @@ class Book:
             bits_per_second=rate_figure(stream.bytes * 8, seconds),
             opened=self._timestamp(stream.opened),
             run=stream.run,
+            **({} if probing is None else _probe_figures(probing)),
             rtt_seconds=None if figures is None else seconds_figure(figures[0]),
             retransmits=None if figures is None else figures[1],
             labels=origin.labels,
@@ -289,6 +293,7 @@ class Book:
             rejected_max_streams_total=rejected.get("max-streams", 0),
             rejected_max_streams_per_peer_total=rejected.get("max-streams-per-peer", 0),
             rejected_not_allowed_total=rejected.get("not-allowed", 0),
+            dropped_total=totals.dropped,
         )
 
     def _worst_lag(self, now: float) -> float:
@@ -297,6 +302,18 @@ class Book:
         while lags and now - lags[0][0] > _LAG_SECONDS:
             lags.popleft()
         return max(0.0, lags[0][1]) if lags else 0.0
+
+
+def _probe_figures(probing: Probing) -> dict[str, Any]:
+    p50, p99 = probing.delays.seconds((0.5, 0.99))
+    return {
+        "lost": probing.lost,
+        "duplicate": probing.duplicate,
+        "out_of_order": probing.out_of_order,
+        "jitter_seconds": seconds_figure(probing.delays.jitter / 1e9),
+        "delay_p50_seconds": None if p50 is None else seconds_figure(p50),
+        "delay_p99_seconds": None if p99 is None else seconds_figure(p99),
+    }
 
 
 def _is_from(asked: str, peer: str) -> bool:

@@ -12,12 +12,13 @@ Beware: a stream must not be counted on after ``Counters.closed``; its numbers a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, Protocol, TypeAlias
 
 from attrs import Factory, define, field, frozen
 
 from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.probing import Probing
 
 Label: TypeAlias = str | int | float | bool
 
@@ -66,8 +67,8 @@ class StreamCounters:
     ``opened``, ``first`` and ``last`` are monotonic seconds; ``first`` and ``last`` (of data) are -1.0 before any
     data. ``packets`` is written where the content cuts them, else see ``whole``. ``unanswered`` are the packets that
     got no reply, in a mode that replies, since the peer was gone. ``incomplete_bytes`` and ``reason`` are set at the
-    close. ``run`` is the run its first data fell into. ``path`` is asked for the connection's figures on demand
-    and at the close; from then on it is those figures.
+    close. ``run`` is the run its first data fell into. ``probing`` is there where probe packets are looked for.
+    ``path`` is asked for the connection's figures on demand and at the close; from then on it is those figures.
     """
 
     stream: int
@@ -84,6 +85,7 @@ class StreamCounters:
     reason: str | None = None
     run: int | None = None
     kept: KeptPackets | None = None
+    probing: Probing | None = None
     path: TcpPath | TcpFigures | None = None
 
     def tcp_figures(self) -> TcpFigures | None:
@@ -114,12 +116,14 @@ class Totals:
     rejected: int
     replies: int
     last: float
+    dropped: int = 0
 
 
 class Counters:
     """All streams since the start.
 
     ``open`` maps numbers to streams, oldest first. ``recent`` holds the streams closed last, the latest at its right.
+    ``drops`` are asked for what the system dropped before we could read it, each for its sum since the start.
     """
 
     __slots__ = (
@@ -131,6 +135,7 @@ class Counters:
         "_replies",
         "_streams",
         "closed_by_reason",
+        "drops",
         "open",
         "recent",
         "rejected_by_reason",
@@ -141,6 +146,7 @@ class Counters:
         self.recent: deque[StreamCounters] = deque(maxlen=closed_kept)
         self.closed_by_reason: dict[str, int] = dict.fromkeys(REASONS, 0)
         self.rejected_by_reason: dict[str, int] = {}
+        self.drops: list[Callable[[], int]] = []
         self._streams = 0
         self._packets = 0
         self._bytes = 0
@@ -176,10 +182,10 @@ class Counters:
         self._last = max(self._last, stream.last)
         self.recent.append(stream)
 
-    def rejected(self, reason: str) -> None:
-        """A connection that was turned away before it became a stream; ``reason`` is one of the shell's few words."""
-        self._rejected += 1
-        self.rejected_by_reason[reason] = self.rejected_by_reason.get(reason, 0) + 1
+    def rejected(self, reason: str, number: int = 1) -> None:
+        """Connections that were turned away before they became streams; ``reason`` is one of the shell's few words."""
+        self._rejected += number
+        self.rejected_by_reason[reason] = self.rejected_by_reason.get(reason, 0) + number
 
     def totals(self) -> Totals:
         """The sums now. Costs a walk over the open streams, about 0.3 microseconds each."""
@@ -202,4 +208,5 @@ class Counters:
             rejected=self._rejected,
             replies=replies,
             last=last,
+            dropped=sum([dropped() for dropped in self.drops]),
         )

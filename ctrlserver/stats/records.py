@@ -17,7 +17,7 @@ from math import isfinite
 from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
-from attrs import NOTHING, Attribute, AttrsInstance, field, fields, frozen
+from attrs import Attribute, AttrsInstance, field, fields, frozen
 
 from ctrlserver.stats.counters import Label
 
@@ -46,7 +46,9 @@ class StatsRecord:
         metadata=_about("counter", "bytes", "bytes of packets that were not whole when their stream closed")
     )
     faults_total: int = field(metadata=_about("counter", "streams", "streams that broke their framing"))
-    rejected_total: int = field(metadata=_about("counter", "streams", "connections turned away at a limit"))
+    rejected_total: int = field(
+        metadata=_about("counter", "streams", "connections and datagrams turned away at a limit")
+    )
     replies_total: int = field(metadata=_about("counter", "packets", "replies given since the start"))
     packets_per_second: float = field(metadata=_about("gauge", "packets/s", "packet rate over the last second"))
     packets_per_second_10s: float = field(metadata=_about("gauge", "packets/s", "packet rate over the last 10 s"))
@@ -78,6 +80,9 @@ class StatsRecord:
     rejected_not_allowed_total: int = field(
         metadata=_about("counter", "streams", "connections turned away because allow names no network of theirs")
     )
+    dropped_total: int = field(
+        metadata=_about("counter", "packets", "datagrams the system dropped before they were read; a batch is one")
+    )
 
 
 @frozen
@@ -103,6 +108,22 @@ class StreamRecord:
     bits_per_second: float | None = field(metadata=_about("gauge", "bits/s", "bytes * 8 / seconds"))
     opened: str = field(metadata=_about("timestamp", None, "when the stream was opened"))
     run: int | None = field(metadata=_about("text", None, "number of the run in which its first data came"))
+    lost: int | None = field(
+        default=None, metadata=_about("gauge", "packets", "probe packets missing by their sequence, as of now")
+    )
+    duplicate: int | None = field(default=None, metadata=_about("counter", "packets", "probe packets that came again"))
+    out_of_order: int | None = field(
+        default=None, metadata=_about("counter", "packets", "probe packets that came after one of a higher sequence")
+    )
+    jitter_seconds: float | None = field(
+        default=None, metadata=_about("gauge", "seconds", "jitter of the probe packets, as RFC 3550 reckons it")
+    )
+    delay_p50_seconds: float | None = field(
+        default=None, metadata=_about("gauge", "seconds", "median of the delay from the intended send time to the read")
+    )
+    delay_p99_seconds: float | None = field(
+        default=None, metadata=_about("gauge", "seconds", "the delay that 99 % of the probe packets had at most")
+    )
     rtt_seconds: float | None = field(
         default=None,
         metadata=_about("gauge", "seconds", "the kernel's round trip time of what the server sends; TCP on Linux only"),
@@ -134,6 +155,13 @@ class RunRecord:
     faults: int = field(metadata=_about("counter", "streams", "streams that broke their framing in the run"))
     expected_packets: int | None = field(metadata=_about("gauge", "packets", "packets the run was to bring"))
     complete: bool | None = field(metadata=_about("flag", None, "packets equals expected_packets"))
+
+
+PROBE_FIELDS = ("lost", "duplicate", "out_of_order", "jitter_seconds", "delay_p50_seconds", "delay_p99_seconds")
+"""Fields that the record of a stream has only where probe packets are looked for; else ``lost`` is ``None``."""
+
+TCP_FIELDS = ("rtt_seconds", "retransmits")
+"""Fields of TCP streams where the system tells them; else ``rtt_seconds`` is ``None``."""
 
 
 @frozen
@@ -173,20 +201,21 @@ def _reader(record: type[AttrsInstance]) -> tuple[tuple[str, ...], Callable[[obj
 
 _READERS = {record: _reader(record) for record in (*_RECORDS.values(), Field)}
 
-_OF_SOME_STREAMS = tuple(attribute.name for attribute in _published(StreamRecord) if attribute.default is not NOTHING)
-
 
 def as_mapping(record: StatsRecord | StreamRecord | RunRecord | Field) -> dict[str, Value]:
     """The published fields in order, a stream's labels after them.
 
-    Fields that only some streams have (those with a default) are left out of the records of the others. A label never
-    hides a field of the same name, and one that is not a finite number is ``None``.
+    Fields that only some streams have (of probe packets, of TCP) are left out of the records of the others. A label
+    never hides a field of the same name, and one that is not a finite number is ``None``.
     """
     names, read = _READERS[type(record)]
     mapping: dict[str, Value] = dict(zip(names, read(record), strict=True))
     if isinstance(record, StreamRecord):
-        for name in _OF_SOME_STREAMS:
-            if mapping[name] is None:
+        if record.rtt_seconds is None:
+            for name in TCP_FIELDS:
+                del mapping[name]
+        if record.lost is None:
+            for name in PROBE_FIELDS:
                 del mapping[name]
         for name, label in record.labels.items():
             mapping.setdefault(name, None if isinstance(label, float) and not isfinite(label) else label)

@@ -53,8 +53,8 @@ class SlowTransport(StringTransport):
     def drain(self) -> None:
         """The peer reads all that the transport holds."""
         self.unread = 0
-        if self.producer_paused and self.producer is not None:
-            self.producer_paused = False
+        paused, self.producer_paused = self.producer_paused, False
+        if paused and self.producer is not None:
             self.producer.resumeProducing()
 
 

@@ -233,6 +233,16 @@ def test_a_turn_ends_after_its_time_and_the_rest_follows_in_order(server: Server
     assert peer.transport.disconnecting
 
 
+def test_one_turn_is_for_all_connections_together(server: Server) -> None:
+    server.bounded(turn_seconds=-1.0)
+    one, other = server.connect(), server.connect()
+    assert b"OK pong\r\n" == one.says(b"ping\n" * 2)
+    assert b"" == other.says(b"ping\n")
+    server.clock.advance(0)
+    assert b"OK pong\r\n" * 2 == one.transport.sent
+    assert b"OK pong\r\n" == other.transport.sent
+
+
 # How many
 
 

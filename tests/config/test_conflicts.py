@@ -29,6 +29,8 @@ def test_the_default_config_has_no_conflict() -> None:
         (("keep", "framing"), 'framing "raw" has no packets to keep', {"keep": 1, "framing": "raw"}),
         (("mode", "framing"), 'framing "line" has none', {"mode": "source", "framing": "line"}),
         (("keep", "mode"), 'mode "source" receives no packets', {"mode": "source", "keep": 1}),
+        (("probe", "framing"), 'framing "raw" has no packets to look into', {"probe": True, "framing": "raw"}),
+        (("probe", "framing", "max_packet"), "begin with 24 bytes", {"probe": True, "framing": "fixed:23"}),
         (("framing", "max_packet"), 'did you mean "fixed:1024"?', {"framing": "fxied:1024"}),
         (("framing", "max_packet"), "1 to 512 bytes", {"max_packet": 512}),
     ],
@@ -43,7 +45,14 @@ def test_values_of_a_listener_that_do_not_go_together_are_told(
 
 
 @pytest.mark.parametrize(
-    "values", [{"mode": "echo", "framing": "raw"}, {"reply": ""}, {"mode": "reply", "framing": "line"}, {"keep": 5}]
+    "values",
+    [
+        {"mode": "echo", "framing": "raw"},
+        {"reply": ""},
+        {"mode": "reply", "framing": "line"},
+        {"keep": 5},
+        {"probe": True},
+    ],
 )
 def test_values_that_go_together_are_no_conflict(values: dict[str, Any]) -> None:
     assert list(conflicts(Config(listeners=(ListenerConfig(**values),)))) == []

@@ -67,7 +67,8 @@ def test_a_slip_is_told_with_the_nearest_good_endpoint(nearest: str, text: str) 
 @pytest.mark.parametrize(
     ("expected", "text"),
     [
-        ('unknown type "udp": expected an endpoint such as tcp:PORT or unix:PATH', "udp:22222"),
+        ('unknown type "sctp": expected an endpoint such as tcp:PORT or unix:PATH', "sctp:22222"),
+        ('port "70000": expected a port from 0 to 65535', "udp:70000"),
         ('unknown type ""', ""),
         (r'endpoint "unx:/a\nb": unknown type "unx"', "unx:/a\nb"),
         ("no port: expected tcp:PORT", "tcp"),

@@ -5,12 +5,10 @@ import math
 
 import attrs
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from ctrlserver.config.keys import ADMIN_KEYS, LISTENER_KEYS, TOP_KEYS, InnerKeyError, Reader, parse_escapes
+from ctrlserver.config.keys import ADMIN_KEYS, LISTENER_KEYS, TOP_KEYS, InnerKeyError, Reader
 from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig
-from ctrlserver.errors import ConfigError, UsageError
+from ctrlserver.errors import UsageError
 
 ALL_KEYS = {**LISTENER_KEYS, **ADMIN_KEYS, **TOP_KEYS}
 
@@ -43,6 +41,8 @@ def test_every_default_is_a_value_its_key_accepts(kind: type[Config], keys: dict
 @pytest.mark.parametrize("key", sorted(ALL_KEYS))
 @pytest.mark.parametrize("value", [[[]], True, datetime.date(2026, 1, 1), math.nan, None], ids=repr)
 def test_a_value_of_the_wrong_type_is_told_what_was_expected(key: str, value: object) -> None:
+    if value is True and key in ("udp", "udp_gro", "probe"):
+        value = "true"
     assert "expected" in message_of(key, value)
 
 
@@ -55,6 +55,8 @@ def test_a_value_of_the_wrong_type_is_told_what_was_expected(key: str, value: ob
         (0.5, "stall_timeout", "500ms"),
         (0.0, "run_gap", 0),
         (10, "keep", 10),
+        (True, "udp", True),
+        (0, "receive_buffer", 0),
         ("HTTP", "protocol", "HTTP"),
         ("lab_2-a", "name", "lab_2-a"),
         (
@@ -127,34 +129,3 @@ def test_an_error_inside_a_table_says_at_which_key(place: str, expected: str, ke
 
     assert place == caught.value.key
     assert expected in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("expected", "text"),
-    [
-        (b"\x06", r"\x06"),
-        (b"\x06", "\x06"),
-        (b"OK\r\n", r"OK\r\n"),
-        (b"\t\0\\", r"\t\0\\"),
-        (b"\\n", r"\\n"),
-        (b"\xff\xfe", r"\xff\xFE"),
-        (b"0\x000", r"0\00"),
-        ("grün".encode(), "grün"),
-        (b"\x80", "\udc80"),
-        (b"", ""),
-    ],
-)
-def test_escapes_stand_for_one_byte_each(expected: bytes, text: str) -> None:
-    assert expected == parse_escapes(text)
-
-
-@pytest.mark.parametrize(("at", "text"), [(1, r"\q"), (3, r"ab\x4"), (3, r"\\" + "\\"), (1, r"\xZZ"), (2, "a\\\n")])
-def test_an_unknown_escape_is_told_with_its_place(at: int, text: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^unknown escape at character {at} of .*: expected .*$"):
-        parse_escapes(text)
-
-
-@settings(deadline=None)
-@given(content=st.binary())
-def test_every_byte_string_can_be_written_with_escapes(content: bytes) -> None:
-    assert content == parse_escapes("".join(f"\\x{byte:02x}" for byte in content))

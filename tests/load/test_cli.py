@@ -49,13 +49,14 @@ class Process(ProcessProtocol):
         self.ended.callback(value.exitCode if value.exitCode is not None else -(value.signal or 0))
 
 
-def start(*arguments: str, terminal: bool = False) -> Process:
-    """Start ctrlload with these arguments; it is killed after 30 s."""
+def start(*arguments: str, terminal: bool = False, redirect: str = "") -> Process:
+    """Start ctrlload with these arguments, its outputs as a shell's ``redirect`` says; it is killed after 30 s."""
     process = Process()
     environment = {**os.environ, "PYTHONPATH": ROOT, "COLUMNS": "100", "TERM": "xterm"}
-    reactor.spawnProcess(
-        process, COMMAND[0], [*COMMAND, *arguments], env=environment, path=ROOT, usePTY=1 if terminal else 0
-    )
+    command = [*COMMAND, *arguments]
+    if redirect:
+        command = ["/bin/sh", "-c", f'exec "$0" "$@" {redirect}', *command]
+    reactor.spawnProcess(process, command[0], command, env=environment, path=ROOT, usePTY=1 if terminal else 0)
     process.ended.addTimeout(30, reactor, lambda result, _: process.transport.signalProcess("KILL") or result)
     return process
 
@@ -106,7 +107,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("run localhost:1 --fail-if received.packets<1", "needs --admin"),
         ("run localhost:1 --label site", '--label: "site": expected KEY=VALUE'),
         ("run localhost:1 --label a=1 --label a=2", '--label: "a" is given twice'),
-        (r"run localhost:1 --payload \q", '--payload: payload "\\\\q": unknown escape'),
+        (r"run localhost:1 --payload \q", "--payload: unknown escape at character 1"),
         ("run localhost:1 --payload @/no/such/file", "--payload: cannot read /no/such/file: No such file or directory"),
         ("run localhost:1 -o /no/such/folder/x", "--output: there is no directory /no/such/folder"),
         ("run localhost", 'TARGET: "localhost" has no port'),
@@ -236,3 +237,23 @@ async def test_a_reader_of_stdout_that_has_gone_is_no_error(servers: Servers) ->
     process.transport.closeStdout()
     assert await process.ended == 0
     assert b"Traceback" not in process.err
+
+
+@pytest.mark.parametrize(
+    ("redirect", "why"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+)
+@pytest_twisted.ensureDeferred
+async def test_a_stdout_that_cannot_be_written_is_one_line_and_exit_1(
+    servers: Servers, redirect: str, why: str
+) -> None:
+    process = start("run", servers.listen(Sink).text, "-n", "10", "-i", "0", "-J", redirect=redirect)
+    assert await process.ended == 1
+    assert process.err.decode().splitlines()[-1] == f"ctrlload: cannot write to stdout: {why}"
+
+
+@pytest.mark.parametrize("redirect", ["2>/dev/full", "2>&-"])
+@pytest_twisted.ensureDeferred
+async def test_a_stderr_that_cannot_be_written_ends_nothing(servers: Servers, redirect: str) -> None:
+    process = start("run", servers.listen(Sink).text, "-t", "0.3", "-i", "0.1", "-J", redirect=redirect)
+    assert await process.ended == 0
+    assert validated(process.out.decode())["sent"]["packets"] > 0

@@ -8,7 +8,6 @@ from ctrlserver.errors import UnitError, UsageError
 from ctrlserver.load.pattern import (
     Pattern,
     Sizes,
-    parse_payload,
     parse_sizes,
     payload_pattern,
     shares,
@@ -168,27 +167,3 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 def test_a_range_the_wrong_way_round_says_which_way() -> None:
     with pytest.raises(UnitError, match=r'did you mean "64\.\.1024"'):
         parse_sizes("1024..64")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (r"PING\r\n", b"PING\r\n"),
-        (r"\x00\xfF\0\t\\n", b"\x00\xff\0\t\\n"),
-        ("gr\u00fc\u00df", "gr\u00fc\u00df".encode()),
-        ("", b""),
-    ],
-)
-def test_escapes_of_a_payload_are_read(text: str, expected: bytes) -> None:
-    assert expected == parse_payload(text)
-
-
-@pytest.mark.parametrize("text", [r"\q", r"\x1", r"\xzz", "end\\"])
-def test_an_unknown_escape_is_refused_by_name(text: str) -> None:
-    with pytest.raises(UsageError, match="unknown escape"):
-        parse_payload(text)
-
-
-@given(st.binary(max_size=40))
-def test_any_bytes_can_be_written_in_hex_escapes(payload: bytes) -> None:
-    assert payload == parse_payload("".join(f"\\x{byte:02x}" for byte in payload))

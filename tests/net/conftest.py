@@ -70,7 +70,7 @@ def in_thread(script: Callable[..., T], *arguments: Any) -> Deferred[T]:
     return deferToThread(script, *arguments)
 
 
-def read_to_end(client: socket.socket) -> bytes:
+def read_to_end(client: socket.socket, close: bool = True) -> bytes:
     """All that comes until the other side closes; a reset ends it too."""
     got = bytearray()
     try:
@@ -78,7 +78,8 @@ def read_to_end(client: socket.socket) -> bytes:
             got += more
     except ConnectionResetError:
         pass
-    client.close()
+    if close:
+        client.close()
     return bytes(got)
 
 

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import struct
+import weakref
 
+import pytest
 import pytest_twisted
 from twisted.internet import task
+from twisted.internet.interfaces import IReactorTime
 
-from tests.net.conftest import Serve, in_thread, read_to_end
+from ctrlserver.net.stream import EchoStream
+from tests.net.conftest import PATIENCE, Serve, in_thread, read_to_end
 
 
 def send_all(client: socket.socket, *pieces: bytes) -> None:
     for piece in pieces:
         client.sendall(piece)
+
+
+def reactor_now() -> IReactorTime:
+    from twisted.internet import reactor
+
+    assert IReactorTime.providedBy(reactor)
+    return reactor
+
+
+def send_until_it_blocks(client: socket.socket) -> int:
+    """Until the other side has taken nothing for a while; the number of bytes sent."""
+    sent = 0
+    client.settimeout(0.3)
+    try:
+        while True:
+            sent += client.send(b"x" * 65536)
+    except TimeoutError:
+        client.settimeout(PATIENCE)
+        return sent
 
 
 def reset(client: socket.socket) -> None:
@@ -73,6 +97,20 @@ async def test_an_echo_returns_every_byte_to_a_peer_that_sends_all_first_and_hal
     (record,) = served.records()
     assert (record.packets, record.reason) == (8 * 1024, "eof")
     assert served.book.counters.totals().replies == 8 * 1024
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_more_is_kept_for_a_peer_than_the_reply_buffer_holds(serve: Serve) -> None:
+    served = await serve("fixed:10", "echo", reply_buffer=1000)
+    client = await in_thread(lambda: served.connect(receive_buffer=4096))
+    sent = await in_thread(send_until_it_blocks, client)
+    (stream,) = served.listener.streams()
+    assert isinstance(stream, EchoStream)
+    assert stream.owed_bytes() <= 1000
+    reading = in_thread(read_to_end, client, False)
+    await in_thread(client.shutdown, socket.SHUT_WR)
+    assert len(await reading) == sent
+    client.close()
 
 
 @pytest_twisted.ensureDeferred
@@ -193,6 +231,43 @@ async def test_a_peer_that_never_reads_its_replies_is_closed_as_a_slow_reader(se
     (record,) = served.records()
     assert record.reason == "slow-reader"
     assert record.bytes < sent
+
+
+@pytest_twisted.ensureDeferred
+async def test_replies_that_never_went_out_are_not_counted_as_given(serve: Serve) -> None:
+    served = await serve("fixed:1", "reply", reply=b"x" * 1000)
+    client = await in_thread(lambda: served.connect(receive_buffer=4096))
+    await in_thread(client.sendall, b"q" * 50_000)
+    while not served.listener.terms.blocked:
+        await task.deferLater(reactor_now(), 0)
+    await in_thread(reset, client)
+    await served.book.closed.get()
+    totals = served.book.counters.totals()
+    assert totals.packets == 50_000
+    assert totals.replies < 50_000
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_that_is_over_leaves_no_cycle_behind(serve: Serve) -> None:
+    served = await serve("int32", "echo")
+    if not served.listener.on_lane:
+        pytest.skip("an ordinary protocol lives as long as Twisted holds it")
+    client = await in_thread(served.connect)
+    await in_thread(client.sendall, struct.pack("!I", 4) + b"ping")
+    assert await in_thread(client.recv, 100) == struct.pack("!I", 4) + b"ping"
+    (stream,) = served.listener.streams()
+    assert isinstance(stream, EchoStream)
+    gone = weakref.ref(stream._framing)  # the one part that may hold much
+    del stream
+    gc.collect()
+    gc.disable()
+    try:
+        client.close()
+        await served.book.closed.get()
+        await task.deferLater(reactor_now(), 0)
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest_twisted.ensureDeferred

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from ctrlserver.stats.counters import REASONS, REJECTIONS
 from ctrlserver.stats.records import (
+    PROBE_FIELDS,
     Field,
     StreamRecord,
     as_mapping,
@@ -28,8 +29,10 @@ STATS = """
 """
 STREAM = """
     stream listener peer protocol framing mode size state reason packets bytes incomplete_bytes seconds
-    packets_per_second bits_per_second opened run rtt_seconds retransmits
+    packets_per_second bits_per_second opened run
 """
+TCP = "rtt_seconds retransmits"
+PROBE = "lost duplicate out_of_order jitter_seconds delay_p50_seconds delay_p99_seconds"
 RUN = """
     run name state started seconds streams packets bytes packets_per_second bits_per_second incomplete_bytes faults
     expected_packets complete
@@ -57,6 +60,8 @@ A_STREAM = StreamRecord(
     retransmits=0,
 )
 
+CLOSED = [f"closed_{reason.replace('-', '_')}_total" for reason in REASONS]
+
 
 def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
     return [f"{part}_{reason.replace('-', '_')}_total" for reason in reasons]
@@ -65,8 +70,11 @@ def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
 @pytest.mark.parametrize(
     ("record", "names"),
     [
-        ("stats", [*STATS.split(), *names_of("closed", REASONS), *names_of("rejected", REJECTIONS)]),
-        ("stream", STREAM.split()),
+        (
+            "stats",
+            [*STATS.split(), *names_of("closed", REASONS), *names_of("rejected", REJECTIONS), "dropped_total"],
+        ),
+        ("stream", [*STREAM.split(), *PROBE.split(), *TCP.split()]),
         ("run", RUN.split()),
     ],
 )
@@ -110,18 +118,25 @@ def test_the_names_are_those_described() -> None:
 
 
 def test_a_mapping_has_all_fields_in_order() -> None:
-    assert list(as_mapping(A_STREAM)) == STREAM.split()
+    assert list(as_mapping(A_STREAM)) == [*STREAM.split(), *TCP.split()]
     assert as_mapping(A_STREAM)["protocol"] == "HTTP"
 
 
 def test_what_only_some_streams_have_is_left_out_of_the_records_of_the_others() -> None:
     mapping = as_mapping(evolve(A_STREAM, rtt_seconds=None, retransmits=None, run=None))
-    assert [name for name in STREAM.split() if name not in ("rtt_seconds", "retransmits")] == list(mapping)
+    assert STREAM.split() == list(mapping)
+
+
+def test_the_fields_of_probe_packets_are_there_only_where_such_are_looked_for() -> None:
+    assert list(PROBE_FIELDS) == PROBE.split()
+    probed = as_mapping(evolve(A_STREAM, lost=0, duplicate=0, out_of_order=0, jitter_seconds=0.0, labels={"site": 1}))
+    assert list(probed) == [*STREAM.split(), *PROBE.split(), *TCP.split(), "site"]
+    assert probed["delay_p50_seconds"] is None
 
 
 def test_the_labels_follow_the_fields_of_a_stream() -> None:
     labelled = evolve(A_STREAM, labels={"site": "lab", "rack": 4, "weight": 0.5, "spare": True})
-    assert list(as_mapping(labelled).items())[len(STREAM.split()) :] == [
+    assert list(as_mapping(labelled).items())[len(STREAM.split()) + 2 :] == [
         ("site", "lab"),
         ("rack", 4),
         ("weight", 0.5),

@@ -1,0 +1,199 @@
+"""What the probe packets of one stream tell: how many were lost, came twice or out of order, and how late.
+
+Rules, for a packet by its sequence number:
+
+- Ahead of the highest so far: new, and those between are lost until they come.
+- Behind it and not seen before: ``out_of_order``, and no longer lost. The span grows downwards where it was before the
+  first one seen.
+- Seen before: ``duplicate``. Which were seen is known of the last WINDOW sequences, in a bitmap. Of those further
+  behind it is only known how many are missing: while some are, a packet so late is taken for one of them, else for a
+  duplicate.
+
+So lost + received once = highest - first + 1, always. Packets lost before the first one seen, or after the last, are
+not known of.
+
+A sender that starts its sequence again begins a new session, and what it lost before stays counted. It is known by its
+session number; by a sequence near 0, further behind than the window, with a send time after that of the highest; and by
+a step of more than FARTHEST either way. Late packets of the session before the present one are still told apart.
+
+Beware: ``lost`` may fall. A sender that starts again within the window and keeps its session number is taken for one
+that sends duplicates.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ctrlserver.stats.delays import Delays
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WINDOW = 4096
+"""Sequences behind the highest of which each is known to be seen or not: 512 bytes a session, two sessions a stream.
+At a million packets/s they are the last 4 ms."""
+
+FARTHEST = 1 << 32
+"""A longer step is no loss: at a million packets/s it would be an outage of more than an hour."""
+
+_SEEN = (1 << WINDOW) - 1
+
+
+class _Session:
+    """The sequences of one session; bit ``i`` of ``seen`` is the sequence ``highest - i``. ``unique`` were received.
+
+    ``newest`` is the send time of the highest.
+    """
+
+    __slots__ = ("first", "highest", "newest", "number", "seen", "unique")
+
+    def __init__(self, number: int, sequence: int, sent: int) -> None:
+        self.number = number
+        self.first = sequence
+        self.highest = sequence
+        self.newest = sent
+        self.seen = 1
+        self.unique = 1
+
+    @property
+    def lost(self) -> int:
+        """Missing between the first and the highest."""
+        return self.highest - self.first + 1 - self.unique
+
+
+class Probing:
+    """The probe packets of one stream. Times are whole nanoseconds since 1970."""
+
+    __slots__ = ("_before", "_lost", "_session", "delays", "duplicate", "out_of_order", "sessions")
+
+    def __init__(self) -> None:
+        self.delays = Delays()
+        self.duplicate = 0
+        self.out_of_order = 0
+        self.sessions = 0
+        self._lost = 0
+        self._session: _Session | None = None
+        self._before: _Session | None = None
+
+    @property
+    def lost(self) -> int:
+        """Sent and not received, as far as it is known."""
+        return self._lost + sum(session.lost for session in (self._session, self._before) if session is not None)
+
+    def take(self, session: int, sequence: int, sent: int, arrived: int) -> None:
+        """One packet."""
+        self.delays.take(sent, arrived)
+        self._place(session, sequence, sent)
+
+    def take_all(
+        self, session: int, sequences: list[int] | NDArray[Any], sent: list[int] | NDArray[Any], arrived: int
+    ) -> None:
+        """Packets of one session that arrived together, in order: numbers in lists, or in arrays of uint64 and int64.
+
+        Arrays cost for each rise of the sequence, not for each packet.
+        """
+        if not len(sequences):
+            return
+        if isinstance(sequences, list) or isinstance(sent, list):
+            for sequence, time in zip(sequences, sent, strict=True):
+                self.take(session, sequence, time, arrived)
+            return
+        self.delays.take_all(sent, arrived)
+        self._place_all(session, sequences, sent)
+
+    def _place_all(self, session: int, sequences: NDArray[Any], sent: NDArray[Any]) -> None:
+        import numpy as np
+
+        # Cut where the sequence does not rise, or by a window and more.
+        left, right = sequences[:-1], sequences[1:]
+        cuts = np.flatnonzero((right <= left) | (right - left >= WINDOW))
+        start = 0
+        for end in [*(cuts + 1).tolist(), len(sequences)]:
+            while start < end:
+                sequence = int(sequences[start])
+                into = self._place(session, sequence, int(sent[start]))
+                start += 1
+                if into is not None and start < end:
+                    self._extend(into, sequences[start:end], int(sent[end - 1]))
+                    start = end
+
+    @staticmethod
+    def _extend(into: _Session, sequences: NDArray[Any], sent: int) -> None:
+        """Enter sequences that rise from the highest, each by less than a window."""
+        count = len(sequences)
+        last = int(sequences[-1])
+        span = last - into.highest
+        if span == count:
+            new = (1 << min(span, WINDOW)) - 1
+        else:
+            import numpy as np
+
+            bits = np.zeros(WINDOW, np.uint8)
+            behind = np.uint64(last) - sequences[-WINDOW:]
+            bits[behind[behind < WINDOW].astype(np.int64)] = 1
+            new = int.from_bytes(np.packbits(bits, bitorder="little").tobytes(), "little")
+        into.seen = (into.seen << span | new) & _SEEN if span < WINDOW else new
+        into.highest = last
+        into.newest = sent
+        into.unique += count
+
+    def _place(self, number: int, sequence: int, sent: int) -> _Session | None:
+        """Enter one sequence, and give the session whose highest it is now."""
+        session = self._session
+        if session is None:
+            return self._begin(number, sequence, sent)
+        before = self._before
+        if number != session.number:
+            if before is None or number != before.number:
+                return self._begin(number, sequence, sent)
+            session = before
+        ahead = sequence - session.highest
+        if ahead > 0:
+            if ahead >= WINDOW:
+                if before is not None and before.number == number and _belongs(before, session, sequence, sent):
+                    self._late(before, sequence)
+                    return None
+                if ahead > FARTHEST:
+                    return self._begin(number, sequence, sent)
+            session.seen = (session.seen << ahead | 1) & _SEEN if ahead < WINDOW else 1
+            session.highest = sequence
+            session.newest = sent
+            session.unique += 1
+            return session
+        if ahead <= -WINDOW:
+            restarted = sequence < WINDOW and sent > session.newest
+            if restarted or ahead < -FARTHEST:
+                return self._begin(number, sequence, sent)
+        self._late(session, sequence)
+        return None
+
+    def _late(self, session: _Session, sequence: int) -> None:
+        """Enter a sequence that is not above the highest."""
+        behind = session.highest - sequence
+        if behind < WINDOW:
+            bit = 1 << behind
+            known = session.seen & bit
+            session.seen |= bit
+        else:
+            # Below the window: received of them are all but those in the window.
+            below = session.highest - WINDOW + 1 - session.first
+            known = sequence >= session.first and below <= session.unique - session.seen.bit_count()
+        if known:
+            self.duplicate += 1
+            return
+        self.out_of_order += 1
+        session.unique += 1
+        session.first = min(session.first, sequence)
+
+    def _begin(self, number: int, sequence: int, sent: int) -> _Session:
+        if self._before is not None:
+            self._lost += self._before.lost
+        self._before = self._session
+        self._session = session = _Session(number, sequence, sent)
+        self.sessions += 1
+        return session
+
+
+def _belongs(before: _Session, session: _Session, sequence: int, sent: int) -> bool:
+    """Whether a packet far ahead is a late one of the session before."""
+    return sequence <= before.highest and sent < session.newest

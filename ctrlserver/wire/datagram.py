@@ -1,0 +1,49 @@
+"""Datagrams: the network keeps the packets apart, so each datagram is one packet, empty ones included.
+
+Beware: a chunk must be one whole datagram; of all framings this is the only one for which the cut of the chunks
+matters. So no byte stream has it: it stands behind UDP alone, and ``parse_framing`` does not know it.
+"""
+
+from __future__ import annotations
+
+from ctrlserver.errors import FramingError
+from ctrlserver.wire.framing import FramingSpec
+
+LONGEST_DATAGRAM = 65507
+"""Bytes of the longest payload that UDP over IPv4 carries: 65535 less the headers."""
+
+
+class Datagrams:
+    """Counts and builds datagrams; nothing is ever pending and nothing is a fault."""
+
+    __slots__ = ()
+
+    fault: FramingError | None = None
+    pending_bytes = 0
+
+    def count(self, chunk: bytes | memoryview) -> int:
+        """One packet, whatever is in it."""
+        return 1
+
+    def feed(self, chunk: bytes | memoryview) -> list[bytes]:
+        """The datagram."""
+        return [bytes(chunk)]
+
+    def encode(self, payload: bytes) -> bytes:
+        """The payload is the datagram; FramingError for one that is too long."""
+        if len(payload) > LONGEST_DATAGRAM:
+            raise FramingError(f"a payload of {len(payload)} bytes: a datagram holds at most {LONGEST_DATAGRAM}")
+        return payload
+
+
+DATAGRAM = FramingSpec("datagram", None, LONGEST_DATAGRAM, False, True, Datagrams)
+
+
+def packets_in(nbytes: int, segment: int) -> int:
+    """Datagrams in a batch of ``nbytes`` of which each but the last has ``segment`` bytes; at least the last."""
+    return -(-nbytes // segment) or 1
+
+
+def cut(batch: memoryview, segment: int) -> list[bytes]:
+    """The datagrams of such a batch."""
+    return [bytes(batch[at : at + segment]) for at in range(0, len(batch), segment)] or [b""]

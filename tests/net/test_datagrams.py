@@ -1,0 +1,299 @@
+"""What every UDP port must do, whichever way its datagrams come in: on the lane, or read by Twisted.
+
+Rules: overload is made without a race: while the test itself runs, the reactor does not, so nothing is read.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from attrs import define, field
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.task import deferLater
+
+from ctrlserver.net.datagrams import SOL_UDP, UDP_SEGMENT, DatagramPort, DatagramTerms
+from ctrlserver.net.lane import Lane
+from ctrlserver.net.replies import CannedReply
+from ctrlserver.net.stream import Terms
+from ctrlserver.stats.counters import Origin, Totals
+from ctrlserver.stats.records import StreamRecord
+from ctrlserver.wire.datagram import DATAGRAM
+from ctrlserver.wire.probe import encode
+from tests.net.conftest import PATIENCE, WatchedBook, in_thread
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own batching and drops are Linux's")
+
+
+class Time:
+    """A clock: the real time, and what a test puts on top of it."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+@define
+class Served:
+    """A port that listens."""
+
+    book: WatchedBook
+    port: DatagramPort
+    time: Time
+    number: int
+    clients: list[socket.socket] = field(factory=list)
+
+    def connect(self) -> socket.socket:
+        """A blocking client socket, connected to the port."""
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.settimeout(PATIENCE)
+        client.connect(("127.0.0.1", self.number))
+        self.clients.append(client)
+        return client
+
+    def records(self) -> list[StreamRecord]:
+        """All streams, newest first."""
+        return self.book.streams(self.time())
+
+    async def until(self, reached: Callable[[Totals], bool]) -> Totals:
+        """Let the reactor run until the totals are as wanted."""
+        from twisted.internet import reactor
+
+        end = time.monotonic() + PATIENCE
+        while not reached(totals := self.book.counters.totals()):
+            assert time.monotonic() < end, totals
+            await deferLater(reactor, 0)
+        return totals
+
+
+Serve = Callable[..., Served]
+
+
+@pytest.fixture
+def serve(way: str) -> Iterator[Serve]:
+    """``serve(mode=...)`` takes UDP on a free port; all is closed at the end of the test."""
+    from twisted.internet import reactor
+
+    up: list[tuple[Served, Lane | None]] = []
+
+    def start(mode: str = "sink", reply: bytes = b"\x06", keep: int = 0, probe: bool = False, **options: Any) -> Served:
+        clock = Time()
+        lane = Lane(reactor, clock) if way == "lane" else None
+        if lane is not None:
+            lane.start()
+        book = WatchedBook(version="test", now=clock(), wall=time.time())
+        terms = Terms(
+            book=book,
+            origin=Origin("data", "udp", "datagram", mode),
+            spec=DATAGRAM,
+            canned=CannedReply(reply) if mode == "reply" else None,
+            keep=keep,
+            probe=probe,
+        )
+        port = DatagramPort(DatagramTerms(terms=terms, **options), lane, reactor, clock)
+        number = port.listen(0, "127.0.0.1").getHost().port  # type: ignore[attr-defined]
+        assert port.on_lane == (way == "lane")
+        up.append((Served(book, port, clock, number), lane))
+        return up[-1][0]
+
+    yield start
+    for served, lane in up:
+        pytest_twisted.blockon(maybeDeferred(served.port.stop_listening))
+        for client in served.clients:
+            client.close()
+        for stream in served.port.streams():
+            stream.abort("drain", 0.0)
+        if lane is not None:
+            lane.stop()
+
+
+def send_batch(client: socket.socket, packets: int, size: int) -> None:
+    """Many datagrams in one call: the kernel keeps them in one piece until somebody wants them apart."""
+    client.sendmsg([b"x" * (packets * size)], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", size))])
+
+
+@pytest_twisted.ensureDeferred
+async def test_each_datagram_is_a_packet_and_each_peer_a_stream(serve: Serve) -> None:
+    served = serve()
+    one, other = served.connect(), served.connect()
+    sizes = [0, 1, 64, 1400, 9000, 65507]
+    for size in sizes:
+        one.send(b"x" * size)
+    other.send(b"y" * 100)
+    await served.until(lambda totals: totals.packets == len(sizes) + 1)
+    by_peer = {record.peer: record for record in served.records()}
+    record = by_peer[":".join(map(str, one.getsockname()))]
+    assert (len(sizes), sum(sizes)) == (record.packets, record.bytes)
+    assert ("udp", "datagram", "sink", "open", None) == (
+        record.protocol,
+        record.framing,
+        record.mode,
+        record.state,
+        record.reason,
+    )
+    record = by_peer[":".join(map(str, other.getsockname()))]
+    assert (record.packets, record.bytes, record.size) == (1, 100, 100)
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_a_batch_is_counted_datagram_by_datagram_however_it_is_read(serve: Serve) -> None:
+    served = serve()
+    client = served.connect()
+    send_batch(client, 50, 1000)
+    client.sendmsg([b"x" * 1001], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", 100))])  # ten and a last one of one byte
+    totals = await served.until(lambda totals: totals.packets >= 61)
+    assert (totals.packets, totals.bytes, totals.streams_total) == (61, 51_001, 1)
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_probe_packets_tell_what_was_lost_and_what_came_late_in_batches_too(serve: Serve) -> None:
+    served = serve(probe=True)
+    client = served.connect()
+    for sequence in (0, 1, 3, 2, 6):
+        client.send(encode(sequence, 0).ljust(64, b"."))
+    batch = b"".join(encode(sequence, 0).ljust(64, b".") for sequence in range(7, 57)) + encode(60, 0)
+    client.sendmsg([batch], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", 64))])
+    await served.until(lambda totals: totals.packets == 56)
+    (record,) = served.records()
+    assert (5, 0, 1) == (record.lost, record.duplicate, record.out_of_order)  # 4, 5, 57, 58 and 59
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_an_echo_returns_each_datagram_as_it_came(serve: Serve) -> None:
+    served = serve("echo")
+    client = served.connect()
+    sent = [b"a", b"", b"b" * 5000, *[b"x" * 700] * 20]
+
+    def script() -> list[bytes]:
+        for datagram in sent[:3]:
+            client.send(datagram)
+        send_batch(client, 20, 700)
+        return [client.recv(65536) for _ in sent]
+
+    assert sent == await in_thread(script)
+    assert served.book.counters.totals().replies == len(sent)
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_each_datagram_gets_one_reply(serve: Serve) -> None:
+    served = serve("reply", reply=b"OK\r\n")
+    client = served.connect()
+
+    def script() -> list[bytes]:
+        send_batch(client, 60, 10)
+        client.send(b"")
+        return [client.recv(65536) for _ in range(61)]
+
+    assert [b"OK\r\n"] * 61 == await in_thread(script)
+    assert served.book.counters.totals().replies == 61
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_the_socket_does_not_take_is_counted_as_unanswered(serve: Serve) -> None:
+    served = serve("reply", reply=b"x" * 65508)  # longer than any datagram: no socket takes it
+    client = served.connect()
+    client.send(b"one")
+    client.send(b"two")
+    totals = await served.until(lambda totals: totals.packets == 2)
+    assert totals.replies == 0
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_the_last_packets_are_kept_where_asked(serve: Serve) -> None:
+    served = serve(keep=3)
+    client = served.connect()
+    client.send(b"one")
+    send_batch(client, 2, 4)
+    await served.until(lambda totals: totals.packets == 3)
+    kept = served.book.kept(1)
+    assert kept is not None
+    assert kept.last(10) == [(1, b"one"), (2, b"xxxx"), (3, b"xxxx")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_silent_peer_s_stream_ends_as_idle_and_its_next_datagram_begins_another(serve: Serve) -> None:
+    served = serve(idle_timeout=10.0)
+    client, other = served.connect(), served.connect()
+    client.send(b"one")
+    await served.until(lambda totals: totals.packets == 1)
+    served.time.ahead = 9.0
+    other.send(b"two")
+    await served.until(lambda totals: totals.packets == 2)
+    served.time.ahead = 10.5
+    served.port.sweep(served.time())
+    assert ["open", "closed"] == [record.state for record in served.records()]
+    assert served.records()[1].reason == "idle"
+    client.send(b"three")
+    totals = await served.until(lambda totals: totals.packets == 3)
+    assert (totals.streams_total, totals.streams_open) == (3, 2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_peers_beyond_the_table_are_counted_together_and_as_rejected(serve: Serve) -> None:
+    served = serve(max_streams=2)
+    clients = [served.connect() for _ in range(5)]
+    for round_ in range(2):
+        for client in clients:
+            client.send(b"x" * 10)
+        await served.until(lambda totals, packets=5 * (round_ + 1): totals.packets == packets)  # type: ignore[misc]
+    totals = served.book.counters.totals()
+    assert (totals.packets, totals.bytes, totals.streams_total, totals.rejected) == (10, 100, 3, 6)
+    assert [("*", 6), 2, 2] == [(r.peer, r.packets) if r.peer == "*" else r.packets for r in served.records()]
+    assert {"udp-streams": 6} == served.book.counters.rejected_by_reason
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_kicked_peer_comes_back_as_a_new_stream(serve: Serve) -> None:
+    served = serve()
+    client = served.connect()
+    client.send(b"one")
+    await served.until(lambda totals: totals.packets == 1)
+    (stream,) = served.port.streams()
+    stream.abort("kicked", served.time())
+    stream.abort("drain", served.time())
+    client.send(b"two")
+    totals = await served.until(lambda totals: totals.packets == 2)
+    assert (totals.streams_total, totals.streams_open) == (2, 1)
+    assert served.records()[1].reason == "kicked"
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_received_and_dropped_add_up_to_what_was_sent(serve: Serve) -> None:
+    served = serve(receive_buffer=8192)
+    client = served.connect()
+    for _ in range(3):
+        before = served.book.counters.totals()
+        for _ in range(1000):
+            client.send(b"x" * 64)
+        totals = served.book.counters.totals()
+        assert totals.dropped > before.dropped, "the last drops are told though no datagram came after them"
+        sent = before.packets + before.dropped + 1000
+        await served.until(lambda totals, sent=sent: totals.packets + totals.dropped == sent)  # type: ignore[misc]
+    assert served.book.stats(served.time()).dropped_total == totals.dropped
+    await maybeDeferred(served.port.stop_listening)
+    assert served.book.counters.totals().dropped == totals.dropped
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_without_gro_the_drops_of_batches_are_exact_too(serve: Serve) -> None:
+    served = serve(receive_buffer=8192, gro=False)
+    client = served.connect()
+    for _ in range(20):
+        send_batch(client, 50, 64)
+    assert served.book.counters.totals().dropped > 0
+    await served.until(lambda totals: totals.packets + totals.dropped == 1000)
+    assert served.book.counters.totals().streams_total == 1

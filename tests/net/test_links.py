@@ -1,0 +1,99 @@
+"""Rules of the lane's links and of the ordinary way in that no well-behaved network shows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+
+from ctrlserver.net.lane import Lane
+from ctrlserver.net.links import host_port
+from ctrlserver.net.listeners import Listener
+from ctrlserver.net.ordinary import StreamFactory, StreamProtocol
+from ctrlserver.net.stream import Terms
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin
+from ctrlserver.wire.framing import parse_framing
+
+
+def terms_of(framing: str, mode: str) -> Terms:
+    book = Book(version="test", now=0.0, wall=0.0)
+    spec = parse_framing(framing)
+    return Terms(book=book, origin=Origin("data", "tcp", spec.text, mode, spec.size), spec=spec)
+
+
+def protocol_of(terms: Terms) -> StreamProtocol:
+    protocol = StreamFactory(terms, MemoryReactorClock(), lambda: 1.0).buildProtocol(None)
+    assert isinstance(protocol, StreamProtocol)
+    return protocol
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("10.0.0.1", "10.0.0.1:5"), ("fe80::1", "[fe80::1]:5"), ("::ffff:10.0.0.1", "10.0.0.1:5"), ("::1", "[::1]:5")],
+)
+def test_a_peer_is_named_as_people_write_it(host: str, expected: str) -> None:
+    assert expected == host_port(host, 5)
+
+
+def test_what_a_transport_hands_over_although_it_was_told_to_pause_is_neither_lost_nor_mixed_up() -> None:
+    """TLS gives all records of one read."""
+    terms = terms_of("int8", "echo")
+    protocol = protocol_of(terms)
+    transport = StringTransport()
+    protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
+    protocol.pauseProducing()
+    sent = b"".join(b"\x01" + bytes([number]) for number in range(9))
+    for start in range(0, len(sent), 3):
+        protocol.dataReceived(sent[start : start + 3])
+    assert transport.value() == b""
+    protocol.resumeProducing()
+    assert sent == transport.value()
+    assert protocol.stream.counters.packets == 9
+
+
+def test_what_was_held_when_the_connection_went_is_counted_and_not_as_answered() -> None:
+    terms = terms_of("line", "echo")
+    protocol = protocol_of(terms)
+    protocol.makeConnection(StringTransport())  # type: ignore[no-untyped-call]
+    protocol.pauseProducing()
+    protocol.dataReceived(b"one\n")
+    protocol.dataReceived(b"two\nthree\n")
+    protocol.connectionLost()
+    totals = terms.book.counters.totals()
+    assert (totals.packets, totals.streams_open) == (3, 0)
+    assert totals.replies <= 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_peer_that_hangs_up_while_it_is_owed_is_closed_at_once(tmp_path: Path) -> None:
+    from twisted.internet import reactor
+
+    terms = terms_of("int32", "echo")
+    lane = Lane(reactor)
+    lane.start()
+    listener = Listener(terms, lane, reactor, time.monotonic)
+    await listener.listen(serverFromString(reactor, f"unix:{tmp_path / 'x.sock'}"))
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(os.fspath(tmp_path / "x.sock"))
+    client.setblocking(False)
+    frame = b"\0\0\x03\xfc" + b"x" * 1020
+    while not terms.blocked:
+        with contextlib.suppress(BlockingIOError):
+            client.send(frame)
+        lane.doRead()
+    client.shutdown(socket.SHUT_RDWR)
+    lane.doRead()
+    lane.doRead()
+    totals = terms.book.counters.totals()
+    client.close()
+    await listener.stop_listening()
+    lane.stop()
+    assert (totals.streams_open, totals.streams_total) == (0, 1)
