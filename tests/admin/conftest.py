@@ -53,9 +53,10 @@ class SlowTransport(StringTransport):
     def drain(self) -> None:
         """The peer reads all that the transport holds."""
         self.unread = 0
-        if self.producer_paused and self.producer is not None:
+        if self.producer_paused:
             self.producer_paused = False
-            self.producer.resumeProducing()
+            if self.producer is not None:  # none any more where the end was on its way already
+                self.producer.resumeProducing()
 
 
 @define
