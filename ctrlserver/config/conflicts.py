@@ -73,6 +73,9 @@ def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
             message = f"a reply of {len(reply)} bytes: expected at most the reply_buffer, {listener.reply_buffer} bytes"
             yield ("reply", "reply_buffer", "mode"), message
     if listener.mode == "source":
+        if listener.takes_datagrams:
+            message = 'mode "source" sends to streams, and datagrams are none: expected udp = false'
+            yield ("mode", "udp", "endpoint"), f"{message} and an endpoint such as tcp:22222"
         if spec.size is None:
             message = f'mode "source" sends packets of a fixed size and framing "{spec.text}" has none:'
             yield ("mode", "framing"), f'{message} expected a framing such as "fixed:1024"'

@@ -31,6 +31,7 @@ from attrs import field, frozen
 from twisted.internet.interfaces import IListeningPort, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 
+from ctrlserver.net.gate import NOT_ALLOWED
 from ctrlserver.net.lane import Lane
 from ctrlserver.net.links import peer_name
 from ctrlserver.net.stream import Terms
@@ -258,7 +259,12 @@ class DatagramPort:
         since: float,
     ) -> None:
         """Count a batch of ``packets`` datagrams from one peer; keep and answer them where that is asked for."""
-        stream = self._streams.get(address) or self._stream_of(address, now, since)
+        stream = self._streams.get(address)
+        if stream is None:
+            if not self.terms.gate.allows(peer_name(address)):
+                self.terms.book.counters.rejected(NOT_ALLOWED, packets)
+                return
+            stream = self._stream_of(address, now, since)
         counters = stream.counters
         counters.packets += packets
         counters.bytes += size

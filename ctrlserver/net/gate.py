@@ -48,7 +48,7 @@ class Gate:
         """Why ``peer`` (``host:port``, ``[v6]:port`` or ``unix``) may not come in now; None where it may."""
         seats = self.seats
         reason = None
-        if self._networks and not self._is_allowed(peer):
+        if not self.allows(peer):
             reason = NOT_ALLOWED
         elif 0 < seats.limit <= seats.taken:
             reason = MAX_STREAMS
@@ -57,6 +57,10 @@ class Gate:
         if reason is not None:
             seats.last_refused = peer
         return reason
+
+    def allows(self, peer: str) -> bool:
+        """Whether ``peer`` is of a network that may come in."""
+        return not self._networks or self._is_allowed(peer)
 
     def enter(self, peer: str) -> None:
         """A stream from ``peer`` has been opened."""

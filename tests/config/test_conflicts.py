@@ -27,6 +27,7 @@ def test_the_default_config_has_no_conflict() -> None:
             {"mode": "reply", "reply": "abc", "reply_buffer": 2},
         ),
         (("keep", "framing"), 'framing "raw" has no packets to keep', {"keep": 1, "framing": "raw"}),
+        (("mode", "udp", "endpoint"), 'mode "source" sends to streams', {"mode": "source", "udp": True}),
         (("mode", "framing"), 'framing "line" has none', {"mode": "source", "framing": "line"}),
         (("keep", "mode"), 'mode "source" receives no packets', {"mode": "source", "keep": 1}),
         (("probe", "framing"), 'framing "raw" has no packets to look into', {"probe": True, "framing": "raw"}),

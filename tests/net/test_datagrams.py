@@ -10,6 +10,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import deferLater
 
 from ctrlserver.net.datagrams import SOL_UDP, UDP_SEGMENT, DatagramPort, DatagramTerms
+from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.lane import Lane
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.stream import Terms
@@ -83,7 +85,14 @@ def serve(way: str) -> Iterator[Serve]:
 
     up: list[tuple[Served, Lane | None]] = []
 
-    def start(mode: str = "sink", reply: bytes = b"\x06", keep: int = 0, probe: bool = False, **options: Any) -> Served:
+    def start(
+        mode: str = "sink",
+        reply: bytes = b"\x06",
+        keep: int = 0,
+        probe: bool = False,
+        gate: Gate | None = None,
+        **options: Any,
+    ) -> Served:
         clock = Time()
         lane = Lane(reactor, clock) if way == "lane" else None
         if lane is not None:
@@ -96,6 +105,7 @@ def serve(way: str) -> Iterator[Serve]:
             canned=CannedReply(reply) if mode == "reply" else None,
             keep=keep,
             probe=probe,
+            gate=gate or Gate(Seats()),
         )
         port = DatagramPort(DatagramTerms(terms=terms, **options), lane, reactor, clock)
         number = port.listen(0, "127.0.0.1").getHost().port  # type: ignore[attr-defined]
@@ -151,6 +161,17 @@ async def test_a_batch_is_counted_datagram_by_datagram_however_it_is_read(serve:
     client.sendmsg([b"x" * 1001], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", 100))])  # ten and a last one of one byte
     totals = await served.until(lambda totals: totals.packets >= 61)
     assert (totals.packets, totals.bytes, totals.streams_total) == (61, 51_001, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_datagrams_of_a_network_that_may_not_come_in_are_counted_as_rejected_only(serve: Serve) -> None:
+    served = serve(gate=Gate(Seats(), networks=[ip_network("10.0.0.0/8")]))
+    client = served.connect()
+    for _ in range(3):
+        client.send(b"x" * 64)
+    totals = await served.until(lambda totals: totals.rejected == 3)
+    assert (totals.packets, totals.bytes, totals.streams_total) == (0, 0, 0)
+    assert {"not-allowed": 3} == served.book.counters.rejected_by_reason
 
 
 @linux
