@@ -4,7 +4,8 @@ Rules:
 
 - One read and at most a bounded number of sends for each ``ready``; the lane comes back while there is more.
 - The read is tried before an error is believed: what a peer sent before its reset is still in the socket and counts.
-- ``readv`` and ``write`` of the bare descriptor take their arguments at half the cost of ``recv_into`` and ``send``.
+- ``readv`` and ``write`` of the bare descriptor: a bare echo loop takes 6 135 instructions with them, 7 288 with
+  ``recv_into`` and ``send``.
 - Sockets are closed here and nowhere else, and leave the lane before that.
 """
 

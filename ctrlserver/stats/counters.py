@@ -188,7 +188,7 @@ class Counters:
         self.rejected_by_reason[reason] = self.rejected_by_reason.get(reason, 0) + number
 
     def totals(self) -> Totals:
-        """The sums now. Costs a walk over the open streams, about 0.3 microseconds each."""
+        """The sums now. Costs a walk over the open streams, about 0.15 microseconds each."""
         packets, octets, replies, last = self._packets, self._bytes, self._replies, self._last
         for stream in self.open.values():
             whole = stream.whole()
