@@ -7,6 +7,8 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -93,10 +95,24 @@ def test_received_and_dropped_are_what_was_sent_to_a_server_that_stood_still(sta
     assert [] == [field for field in daemon.ask_json("describe dropped_total") if field["kind"] != "counter"]
 
 
+@contextmanager
+def port_taken_for_udp_alone() -> Iterator[int]:
+    """A port that TCP can listen on, and nobody else takes for TCP meanwhile, while its UDP side is taken."""
+    while True:
+        with socket.socket() as kept, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # bound, not listening: the daemon still may
+            kept.bind(("127.0.0.1", 0))
+            port = kept.getsockname()[1]
+            try:
+                taken.bind(("127.0.0.1", port))
+            except OSError:
+                continue  # some other program has this one for UDP
+            yield port
+            return
+
+
 def test_a_udp_port_in_use_is_one_line_and_nothing_stays_bound(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    with port_taken_for_udp_alone() as port:
         command = (BIN / "twistd", "-n", "--pidfile=", "ctrlserver", "--udp", "--admin", LOOPBACK)
         done = run(*command, "--data", f"tcp:{port}:interface=127.0.0.1", cwd=tmp_path)
     assert done.returncode == 1
