@@ -12,7 +12,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 import ctrlserver
-from ctrlserver.load import commands
+from ctrlserver.load import commands, run_command
 from ctrlserver.load.interrupts import Interrupts
 from tests.load.documents import validated
 from tests.load.servers import Admin, Counting, Echo, Servers, Silent, Sink, reactor, refusing
@@ -127,7 +127,9 @@ def test_help_and_version_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"ctrlload {ctrlserver.__version__}\n"
     assert commands.exit_code(["run", "--help"], Interrupts()) == 0
     text = capsys.readouterr().out
-    flags = {name for param in commands.run.params for name in (*param.opts, *param.secondary_opts) if name[0] == "-"}
+    flags = {
+        name for param in run_command.run.params for name in (*param.opts, *param.secondary_opts) if name[0] == "-"
+    }
     assert [] == [flag for flag in sorted(flags) if flag not in text]
     assert commands.exit_code(["--help"], Interrupts()) == 0
     assert "run" in capsys.readouterr().out
@@ -136,7 +138,7 @@ def test_help_and_version_are_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_modes_offered_are_those_there_are() -> None:
     from ctrlserver.load.options import MODES
 
-    assert commands._MODES == MODES
+    assert run_command._MODES == MODES
 
 
 @pytest_twisted.ensureDeferred

@@ -1,0 +1,184 @@
+"""``ctrlload run``: its flags, read and handed to ``execute``.
+
+Rules: what can be seen to be wrong is refused here, in one line that names the flag, before anything is opened.
+
+Beware: the flags' names are those of ``options.prepared``; what is only for the outputs goes to ``execute``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ctrlserver.errors import UsageError, did_you_mean
+from ctrlserver.load.commands import BYTES, COUNT, TIME, Parsed
+from ctrlserver.load.interrupts import Interrupts
+from ctrlserver.load.pattern import parse_sizes
+from ctrlserver.units import parse_escapes, quoted
+from ctrlserver.wire.framing import FRAMINGS
+
+_MODES = ("send", "request")
+
+_EXAMPLES = f"""\b
+Examples:
+  ctrlload run 127.0.0.1:22222
+  ctrlload run 127.0.0.1:22222 -n 5M -P 4 --admin 127.0.0.1:22223
+  ctrlload run 127.0.0.1:22222 -t 10s -O 2s -J -o result.json
+  ctrlload run 127.0.0.1:7 -m request -P 50 -q 4
+  ctrlload run 127.0.0.1:6379 -m request --payload 'PING\\r\\n' --framing raw --reply-framing line
+
+\b
+Numbers: 10_000, 5M, 1e6; sizes 1024, 64KiB, 1MB; durations 10s, 500ms, 2m.
+Framings: {", ".join(FRAMINGS)}.
+
+\b
+Exit codes: 0 good; 1 the run failed; 2 usage; 3 the counts do not reconcile;
+4 a --fail-if held; 130 interrupted.
+"""
+
+
+def _mode(text: str) -> str:
+    if text not in _MODES:
+        near = did_you_mean(text, _MODES) or f"; known are {', '.join(_MODES)}"
+        raise UsageError(f"unknown mode {quoted(text)}{near}")
+    return text
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"{quoted(text)}: expected KEY=VALUE")
+    return key.strip(), value
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"{quoted(text)}: expected a whole number") from None
+
+
+def _threshold(text: str) -> object:
+    from ctrlserver.load.thresholds import parse_threshold
+
+    return parse_threshold(text)
+
+
+def _address(text: str) -> object:
+    from ctrlserver.load.target import parse_target
+
+    return parse_target(text)
+
+
+def _payload(text: str) -> bytes:
+    """The payload's bytes; those of a file for ``@FILE``."""
+    if not text.startswith("@"):
+        return parse_escapes(text)
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {text[1:]}: {error.strerror or error}") from None
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("target", type=Parsed("TARGET", _address))
+@click.option("-n", "--packets", type=COUNT, help="Packets to send, over all streams. [default: 10000]")
+@click.option("-t", "--duration", type=TIME, help="Send for so long; the packet begun is ended.")
+@click.option("--bytes", "total_bytes", type=BYTES, help="Bytes to send over all streams, rounded up to whole packets.")
+@click.option(
+    "-l",
+    "--size",
+    type=Parsed("N|N..M", parse_sizes),
+    help="Payload bytes of a packet; a range is random. [default: 1024]",
+)
+@click.option("--seed", type=Parsed("N", _seed), default=1, show_default=True, help="Seed of random sizes.")
+@click.option("-f", "--framing", metavar="SPEC", help="As the server's. [default: fixed, of the size]")
+@click.option(
+    "--payload", metavar="TEXT|@FILE", help=r"Own payload, escapes \r \n \t \0 \xHH understood, or a file's bytes."
+)
+@click.option("--reply-framing", metavar="SPEC", help="How replies end, in request mode. [default: as --framing]")
+@click.option("-P", "--streams", type=COUNT, default=1, show_default=True, help="Parallel streams.")
+@click.option(
+    "-m",
+    "--mode",
+    type=Parsed("send|request", _mode),
+    default="send",
+    show_default=True,
+    help="One way, or request and reply.",
+)
+@click.option("-q", "--in-flight", type=COUNT, help="Requests in flight on each stream, in request mode. [default: 1]")
+@click.option(
+    "--write-combine/--no-write-combine",
+    default=True,
+    show_default=True,
+    help="Many packets a write, or one write a packet.",
+)
+@click.option("-i", "--interval", type=TIME, default="1s", show_default=True, help="Report each interval; 0: none.")
+@click.option(
+    "-O",
+    "--warm-up",
+    type=TIME,
+    default="0s",
+    show_default=True,
+    help="Leading time, on top, left out of the sum.",
+)
+@click.option(
+    "--admin",
+    type=Parsed("HOST:PORT", _address),
+    help="The server's admin port: ask it what it counted and reconcile, stream by stream.",
+)
+@click.option(
+    "--fail-if",
+    type=Parsed("EXPR", _threshold),
+    multiple=True,
+    help="Exit 4 where it holds, such as 'packets_per_second<500k' or 'received.packets<100'; repeatable.",
+)
+@click.option("-J", "--json", "as_document", is_flag=True, help="The result document on stdout, words on stderr.")
+@click.option("-o", "--output", metavar="FILE", help="The result document to a file.")
+@click.option(
+    "--label", "labels", type=Parsed("K=V", _label), multiple=True, help="Goes into the result document; repeatable."
+)
+@click.option("--connect-timeout", type=TIME, default="10s", show_default=True, help="Longest wait for a connection.")
+@click.option(
+    "--stall-timeout",
+    type=TIME,
+    default="10s",
+    show_default=True,
+    help="Longest time without progress on any stream; then the run has failed.",
+)
+@click.pass_obj
+def run(
+    interrupts: Interrupts,
+    /,
+    payload: str | None,
+    labels: Sequence[tuple[str, str]],
+    as_document: bool,
+    output: str | None,
+    **flags: Any,
+) -> int:
+    """Send packets to TARGET: HOST:PORT, [V6]:PORT or a Twisted client endpoint such as unix:/run/x.sock.
+
+    All streams are connected first and then start together. With --admin the server's own counts are compared with
+    ours, and a difference is exit code 3.
+    """
+    from ctrlserver.load.execute import execute
+    from ctrlserver.load.options import prepared
+    from ctrlserver.load.output import check_output
+
+    keys = [key for key, _ in labels]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UsageError(f"--label: {quoted(key)} is given twice")
+    if output is not None:
+        check_output(output)
+    content: bytes | None = None
+    if payload is not None:
+        try:
+            content = _payload(payload)
+        except UsageError as error:
+            raise UsageError(f"--payload: {error}") from None
+    options = prepared(payload=content, payload_text=payload, labels=dict(labels), **flags)
+    return execute(options, interrupts, as_document=as_document, output=output)
