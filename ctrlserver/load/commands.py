@@ -8,6 +8,7 @@ Beware: Twisted is imported only when there is something to run, so ``--help`` a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import click
 from ctrlserver import __version__
 from ctrlserver.errors import UsageError, did_you_mean
 from ctrlserver.load.interrupts import Interrupts
+from ctrlserver.load.output import mute, print_words
 from ctrlserver.units import parse_count, parse_duration, parse_size, quoted
 
 #: Where each subcommand is: the module, which has it under its own name.
@@ -96,6 +98,10 @@ def exit_code(arguments: Sequence[str], interrupts: Interrupts) -> int:
         return _refused(_words(error))
     except UsageError as error:
         return _refused(str(error))
+    except OSError as error:  # of the help or the version, which click prints; all others are met where they arise
+        mute(sys.stdout)
+        print_words(f"ctrlload: cannot write to stdout: {error.strerror or error}\n")
+        return 1
     return code if isinstance(code, int) else 0
 
 

@@ -35,9 +35,12 @@ def execute(options: Options, interrupts: Interrupts, *, as_document: bool, outp
     from twisted.internet import reactor as installed
 
     reactor = cast("EPollReactor", installed)
-    for address in (options.target, options.admin):
+    for flag, address in (("TARGET", options.target), ("--admin", options.admin)):
         if address is not None:
-            address.endpoint(reactor, options.connect_timeout)
+            try:
+                address.endpoint(reactor, options.connect_timeout)
+            except UsageError as error:
+                raise UsageError(f"{flag}: {error}") from None
     _allow_files(options.streams + OTHER_FILES)
     terminal = sys.stderr is not None and sys.stderr.isatty()
     listener = Bar(sys.stderr) if terminal else Lines(sys.stderr)

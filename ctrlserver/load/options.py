@@ -108,11 +108,11 @@ def prepared(
         ("--bytes", total_bytes),
         ("--duration", duration),
         ("--streams", streams),
+        ("--connect-timeout", connect_timeout),
+        ("--stall-timeout", stall_timeout),
     ):
         if value is not None and value <= 0:
             raise UsageError(f"{name}: must be more than 0")
-    if connect_timeout <= 0 or stall_timeout <= 0:
-        raise UsageError("--connect-timeout and --stall-timeout: must be more than 0")
     if in_flight is not None and in_flight < 1:
         raise UsageError("--in-flight: must be at least 1")
     if packets is None and total_bytes is None and duration is None:

@@ -76,8 +76,12 @@ def put(out: TextIO | None, text: str) -> None:
         out.write(text)
         out.flush()
     except OSError:
-        # What is still buffered would be tried once more at exit, loudly.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, out.fileno())
-        os.close(nowhere)
+        mute(out)
         raise
+
+
+def mute(out: TextIO) -> None:
+    """Send what is still buffered nowhere: it would be tried once more at exit, loudly."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, out.fileno())
+    os.close(nowhere)

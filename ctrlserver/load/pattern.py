@@ -128,7 +128,7 @@ def payload_pattern(payload: bytes, spec: FramingSpec, block_bytes: int = BLOCK_
     try:
         packet = spec.new().encode(payload)
     except FramingError as error:
-        raise UsageError(f"framing {spec.text} cannot carry the payload: {error}") from None
+        raise UsageError(f"--payload: framing {spec.text} cannot carry it: {error}") from None
     return _constant(packet, block_bytes)
 
 
@@ -139,18 +139,20 @@ def size_pattern(sizes: Sizes, spec: FramingSpec, seed: int, block_bytes: int | 
     if sizes.least == sizes.most:
         return _constant(framing.encode(_filled(fill, sizes.most)), block_bytes or BLOCK_BYTES)
     if not framing.encode(_filled(fill, sizes.least)):
-        raise UsageError(f"size {sizes}: with framing {spec.text} a packet of no bytes cannot be sent")
+        raise UsageError(f"--size {sizes}: with framing {spec.text} a packet of no bytes cannot be sent")
     count = max(RANDOM_PACKETS, 2 * (block_bytes or RANDOM_BLOCK_BYTES) // (sizes.least + sizes.most + 1))
     draw = random.Random(seed)
     text = _filled(fill, sizes.most)
-    packets = [framing.encode(text[: draw.randint(sizes.least, sizes.most)]) for _ in range(count)]
+    drawn = draw.choices(range(sizes.least, sizes.most + 1), k=count)
+    packet_of = {size: framing.encode(text[:size]) for size in set(drawn)}
+    packets = [packet_of[size] for size in drawn]
     ends = array("q", accumulate(map(len, packets)))
     return Pattern(block=b"".join(packets), packets_a_block=count, stride=0, ends=ends)
 
 
 def _constant(packet: bytes, block_bytes: int) -> Pattern:
     if not packet:
-        raise UsageError("a packet of no bytes cannot be sent: give it a size or a payload")
+        raise UsageError("--size, --payload: a packet of no bytes cannot be sent")
     count = max(1, block_bytes // len(packet))
     return Pattern(block=packet * count, packets_a_block=count, stride=len(packet))
 
@@ -170,4 +172,4 @@ def _fill(sizes: Sizes, spec: FramingSpec, framing: Framing) -> bytes:
             refused = refused or str(error)
         else:
             return fill
-    raise UsageError(f"framing {spec.text} cannot carry packets of size {sizes}: {refused}")
+    raise UsageError(f"--size {sizes}: framing {spec.text} cannot carry it: {refused}")

@@ -124,7 +124,7 @@ class LoadRun:
             raise LoadError("ctrlload needs Linux and a reactor that watches descriptors, such as epoll")
         self._lane.start()
         sendable = self._options.pattern.sendable(WRITE_BYTES)
-        packets = self._options.pattern.packet_views()
+        packets = [] if self._options.write_combine else self._options.pattern.packet_views()
         for number, held in enumerate(await self._connections.open(self._options.streams), start=1):
             self._sending.streams.append(self._stream(number, held, sendable, packets))
 

@@ -137,7 +137,7 @@ def _payload(text: str) -> bytes:
     help="Exit 4 where it holds, such as 'packets_per_second<500k' or 'received.packets<100'; repeatable.",
 )
 @click.option("-J", "--json", "as_document", is_flag=True, help="The result document on stdout, words on stderr.")
-@click.option("-o", "--output", metavar="FILE", help="The result document to a file.")
+@click.option("-o", "--output", metavar="FILE", help="The result document to a file; -: to stdout.")
 @click.option(
     "--label", "labels", type=Parsed("K=V", _label), multiple=True, help="Goes into the result document; repeatable."
 )
@@ -172,6 +172,8 @@ def run(
     for key in keys:
         if keys.count(key) > 1:
             raise UsageError(f"--label: {quoted(key)} is given twice")
+    if output == "-":
+        as_document, output = True, None
     if output is not None:
         check_output(output)
     content: bytes | None = None

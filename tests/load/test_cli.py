@@ -49,14 +49,14 @@ class Process(ProcessProtocol):
         self.ended.callback(value.exitCode if value.exitCode is not None else -(value.signal or 0))
 
 
-def start(*arguments: str, terminal: bool = False, redirect: str = "") -> Process:
+def start(*arguments: str, terminal: bool = False, redirect: str = "", folder: str | Path = ROOT) -> Process:
     """Start ctrlload with these arguments, its outputs as a shell's ``redirect`` says; it is killed after 30 s."""
     process = Process()
     environment = {**os.environ, "PYTHONPATH": ROOT, "COLUMNS": "100", "TERM": "xterm"}
     command = [*COMMAND, *arguments]
     if redirect:
         command = ["/bin/sh", "-c", f'exec "$0" "$@" {redirect}', *command]
-    reactor.spawnProcess(process, command[0], command, env=environment, path=ROOT, usePTY=1 if terminal else 0)
+    reactor.spawnProcess(process, command[0], command, env=environment, path=str(folder), usePTY=1 if terminal else 0)
     process.ended.addTimeout(30, reactor, lambda result, _: process.transport.signalProcess("KILL") or result)
     return process
 
@@ -112,9 +112,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("run localhost:1 -o /no/such/folder/x", "--output: there is no directory /no/such/folder"),
         ("run localhost", 'TARGET: "localhost" has no port'),
         ("run localhost:0", "TARGET: "),
-        ("run udp:127.0.0.1:1", '"udp:127.0.0.1:1" is neither HOST:PORT nor a Twisted client endpoint'),
+        ("run udp:127.0.0.1:1", 'TARGET: "udp:127.0.0.1:1" is neither HOST:PORT nor a Twisted client endpoint'),
         ("run localhost:1 --admin localhost", '--admin: "localhost" has no port'),
-        ("run localhost:1 --admin x:y:z", '"x:y:z" is neither HOST:PORT nor'),
+        ("run localhost:1 --admin x:y:z", '--admin: "x:y:z" is neither HOST:PORT nor'),
         ("run localhost:1 -P 100000000", "open files are needed"),
     ],
 )
@@ -251,6 +251,22 @@ async def test_a_stdout_that_cannot_be_written_is_one_line_and_exit_1(
     process = start("run", servers.listen(Sink).text, "-n", "10", "-i", "0", "-J", redirect=redirect)
     assert await process.ended == 1
     assert process.err.decode().splitlines()[-1] == f"ctrlload: cannot write to stdout: {why}"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+@pytest_twisted.ensureDeferred
+async def test_a_help_that_cannot_be_written_is_one_line_and_exit_1(arguments: list[str]) -> None:
+    process = start(*arguments, redirect=">/dev/full")
+    assert await process.ended == 1
+    assert process.err.decode() == "ctrlload: cannot write to stdout: No space left on device\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_output_of_a_dash_is_stdout_and_no_file(servers: Servers, tmp_path: Path) -> None:
+    process = start("run", servers.listen(Sink).text, "-n", "10", "-o", "-", folder=tmp_path)
+    assert await process.ended == 0
+    assert validated(process.out.decode())["sent"]["packets"] == 10
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("redirect", ["2>/dev/full", "2>&-"])

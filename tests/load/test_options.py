@@ -76,7 +76,7 @@ def test_replies_are_cut_as_packets_are_unless_said_otherwise() -> None:
         ({"size": Sizes(0, 0)}, "--size: "),
         ({"size": Sizes(1 << 30, 1 << 30)}, "--size: "),
         ({"size": Sizes(64, 1024)}, "--size 64..1024: random sizes need a framing"),
-        ({"size": Sizes(64, 1024), "framing": "fixed:64"}, "cannot carry packets of size 64..1024"),
+        ({"size": Sizes(64, 1024), "framing": "fixed:64"}, "--size 64..1024: framing fixed:64 cannot carry it"),
         ({"payload": b""}, "--payload: "),
         ({"mode": "request", "framing": "raw", "payload": b"x"}, "--reply-framing: replies of framing raw"),
         ({"fail_if": (parse_threshold("received.packets<1"),)}, "--fail-if: received.packets<1: needs --admin"),

@@ -114,9 +114,9 @@ def test_a_payload_of_ones_own_is_repeated() -> None:
 @pytest.mark.parametrize(
     ("sizes", "framing", "words"),
     [
-        (Sizes(1024, 1024), "fixed:512", "cannot carry packets of size 1024"),
-        (Sizes(64, 1024), "fixed:64", "cannot carry packets of size 64..1024"),
-        (Sizes(300, 300), "int8", "cannot carry packets of size 300"),
+        (Sizes(1024, 1024), "fixed:512", "--size 1024: framing fixed:512 cannot carry it"),
+        (Sizes(64, 1024), "fixed:64", "--size 64..1024: framing fixed:64 cannot carry it"),
+        (Sizes(300, 300), "int8", "--size 300: framing int8 cannot carry it"),
         (Sizes(0, 0), "raw", "no bytes"),
         (Sizes(0, 9), "raw", "no bytes"),
     ],
@@ -128,7 +128,7 @@ def test_a_size_the_framing_cannot_carry_is_refused_in_one_line(sizes: Sizes, fr
 
 
 def test_a_payload_the_framing_cannot_carry_is_refused() -> None:
-    with pytest.raises(UsageError, match="framing line cannot carry the payload"):
+    with pytest.raises(UsageError, match="--payload: framing line cannot carry it"):
         payload_pattern(b"a\nb", parse_framing("line"))
 
 
