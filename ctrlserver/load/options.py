@@ -162,9 +162,9 @@ def _check_known(thresholds: tuple[Threshold, ...], known: dict[str, bool]) -> N
     """A condition on what this run will not know is a mistake, not a failure."""
     needed = {"received": "--admin", "replies": "--mode request", "warm_up": "--warm-up"}
     for threshold in thresholds:
-        section = threshold.path[0]
-        if not known.get(section, True):
-            raise UsageError(f"--fail-if: {threshold.expression}: needs {needed[section]}")
+        sections = [path[0] for path in threshold.paths]
+        if not any(known.get(section, True) for section in sections):
+            raise UsageError(f"--fail-if: {threshold.expression}: needs {needed[sections[0]]}")
 
 
 def _framing(text: str | None, size: Sizes | None, payload: bytes | None) -> FramingSpec:

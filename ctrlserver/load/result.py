@@ -14,8 +14,6 @@ import json
 import os
 import platform
 from importlib.metadata import version
-from importlib.resources import files
-from typing import cast
 
 import attrs
 from attrs import field, frozen
@@ -23,6 +21,7 @@ from attrs import field, frozen
 import ctrlserver
 from ctrlserver.load.interrupts import EXIT_INTERRUPTED
 from ctrlserver.load.ledger import Interval, Received, Replies, StreamCount, Volume
+from ctrlserver.load.schemas import shipped_schema
 from ctrlserver.load.thresholds import Judgement
 
 SCHEMA = "ctrlload/1"
@@ -133,5 +132,4 @@ def as_json(result: Result) -> str:
 
 def schema() -> dict[str, object]:
     """The JSON Schema of the document."""
-    text = files("ctrlserver.load").joinpath("result.schema.json").read_text(encoding="utf-8")
-    return cast("dict[str, object]", json.loads(text))
+    return shipped_schema("result")

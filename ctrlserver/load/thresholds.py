@@ -1,7 +1,9 @@
 """The conditions of ``--fail-if``: read before the run, judged after it.
 
-Rules: an expression is ``NAME OPERATOR NUMBER[UNIT]``, such as ``packets_per_second<500k``. A name is looked up in
-``sent``, then in ``received``, or is a path such as ``received.packets``. What cannot be understood is a usage error
+Rules: an expression is ``NAME OPERATOR NUMBER[UNIT]``, such as ``packets_per_second<500k``. A name is the path of any
+number of the result document, such as ``latency.service.p99_9``, or a bare one, which is looked up in ``sent``,
+``received``, ``latency`` (the response time where there is one, else the service time), ``schedule``, ``delivery``,
+``connections`` and ``downloaded``: the first that this run has measured. What cannot be understood is a usage error
 before anything is sent. A value that is not known at the end cannot be vouched for: the condition counts as held.
 
 Beware: units are decimal (``k`` is 1000, ``ms`` a thousandth); a path is one of the result document's.
@@ -14,11 +16,10 @@ import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-import attrs
 from attrs import frozen
 
 from ctrlserver.errors import UsageError, did_you_mean
-from ctrlserver.load.ledger import Received, Replies, Volume
+from ctrlserver.load.schemas import number_at, number_paths
 from ctrlserver.units import quoted
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -37,26 +38,26 @@ _EXPRESSION = re.compile(
     re.ASCII,
 )
 
-#: The parts of the result document that hold numbers to judge; those first in which a bare name is looked up.
-_SECTIONS: dict[str, type[attrs.AttrsInstance]] = {
-    "sent": Volume,
-    "received": Received,
-    "replies": Replies,
-    "warm_up": Volume,
-}
-_BARE = ("sent", "received")
+#: The sections in which a bare name is looked up, in this order.
+_BARE = ("sent", "received", "latency", "schedule", "delivery", "connections", "downloaded")
 
+#: Of the kinds of latency, the one a bare percentile means: the first that was timed.
+_KINDS = ("response", "service")
 
-def _names(section: str) -> list[str]:
-    return [column.name for column in attrs.fields(_SECTIONS[section])]
+#: Where one of these was measured nothing was sent, so that a bare name means it before it means ``sent``.
+_INSTEAD_OF_SENT = ("downloaded", "connections")
+
+_SAMPLE = "received.packets"
+
+Path = tuple[str, ...]
 
 
 @frozen
 class Threshold:
-    """One condition; ``path`` is ``(section, field)`` of the result document."""
+    """One condition; ``paths`` are the places of the result document it may mean, those it means first first."""
 
     expression: str
-    path: tuple[str, str]
+    paths: tuple[Path, ...]
     operator: str
     bound: float
 
@@ -82,7 +83,7 @@ def parse_threshold(expression: str) -> Threshold:
     bound = float(match["number"].replace("_", "")) * _UNITS[unit]
     if not math.isfinite(bound):
         raise UsageError(f"{quoted(expression)}: the number is too large")
-    return Threshold(expression.strip(), _path(expression, match["name"]), match["operator"], bound)
+    return Threshold(expression.strip(), _paths(expression, match["name"]), match["operator"], bound)
 
 
 def judge(thresholds: Sequence[Threshold], document: Mapping[str, object]) -> list[Judgement]:
@@ -91,24 +92,48 @@ def judge(thresholds: Sequence[Threshold], document: Mapping[str, object]) -> li
 
 
 def _judged(threshold: Threshold, document: Mapping[str, object]) -> Judgement:
-    section, name = threshold.path
-    values = document.get(section)
-    value = values.get(name) if isinstance(values, Mapping) else None
-    if not isinstance(value, int | float):
+    value = number_at(document, _meant(threshold.paths, document))
+    if value is None:
         return Judgement(threshold.expression, None, True)
     return Judgement(threshold.expression, value, _OPERATORS[threshold.operator](value, threshold.bound))
 
 
-def _path(expression: str, name: str) -> tuple[str, str]:
-    section, dot, rest = name.partition(".")
-    if dot and section in _SECTIONS and rest in _names(section):
-        return section, rest
-    if not dot:
-        for bare in _BARE:
-            if name in _names(bare):
-                return bare, name
-    known = list(dict.fromkeys(entry for bare in _BARE for entry in _names(bare)))
-    paths = [f"{section}.{entry}" for section in _SECTIONS for entry in _names(section)]
-    near = did_you_mean(name, paths if dot else known + paths)
-    words = near or f"; known are {', '.join(known)}, and paths such as received.packets"
+def _meant(paths: Sequence[Path], document: Mapping[str, object]) -> Path:
+    """The first of ``paths`` whose section this run has measured."""
+    measured = [path for path in paths if _part(document, path[:-1]) is not None]
+    for path in measured:
+        if path[0] in _INSTEAD_OF_SENT and measured[0][0] == "sent":
+            return path
+    return measured[0] if measured else paths[0]
+
+
+def _part(document: Mapping[str, object], path: Path) -> object:
+    part: object = document
+    for key in path:
+        part = part.get(key) if isinstance(part, Mapping) else None
+    return part
+
+
+def _paths(expression: str, name: str) -> tuple[Path, ...]:
+    """The places that ``name`` may mean: a whole path, one without its kind of latency, or a bare name."""
+    known = number_paths()
+    given = tuple(name.split("."))
+    if given in known:
+        return (given,)
+    kinds = tuple(("latency", kind, *given[1:]) for kind in _KINDS)
+    if given[0] == "latency" and kinds[0] in known:
+        return kinds
+    candidates: list[Path] = []
+    begins: list[Path]
+    for section in _BARE:
+        begins = [("latency", kind) for kind in _KINDS] if section == "latency" else []
+        begins.append((section,))
+        candidates += [path for begin in begins if (path := (*begin, *given)) in known]
+    if candidates:
+        return tuple(candidates)
+    ends = [path[2:] if path[:1] == ("latency",) and len(path) > 2 else path[1:] for path in known if path[0] in _BARE]
+    bare = list(dict.fromkeys(".".join(end) for end in ends))
+    paths = [".".join(path) for path in known]
+    near = did_you_mean(name, paths + bare if len(given) > 1 else bare) or did_you_mean(name, paths)
+    words = near or f"; known are {', '.join(entry for entry in bare if '.' not in entry)}, and paths such as {_SAMPLE}"
     raise UsageError(f"{quoted(expression)}: unknown name {quoted(name)}{words}")

@@ -37,6 +37,42 @@ def test_a_condition_is_judged_on_the_document(expression: str, failed: bool) ->
     assert judgement.value is not None
 
 
+OPEN_LOOP: dict[str, object] = {
+    "sent": {"packets": 100},
+    "received": None,
+    "latency": {"response": {"p99": 0.3, "p99_9": 0.4}, "service": {"p99": 0.01, "p99_9": 0.02}},
+    "schedule": {"late_packets": 2, "slip": {"p99": 0.003}},
+}
+CLOSED_LOOP: dict[str, object] = {
+    "sent": {"packets": 100},
+    "latency": {"response": None, "service": {"p99": 0.01, "p99_9": 0.02}},
+    "schedule": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("expression", "document", "value"),
+    [
+        ("p99>2ms", OPEN_LOOP, 0.3),
+        ("p99>2ms", CLOSED_LOOP, 0.01),
+        ("latency.p99_9>2ms", OPEN_LOOP, 0.4),
+        ("latency.p99_9>2ms", CLOSED_LOOP, 0.02),
+        ("service.p99>2ms", OPEN_LOOP, 0.01),
+        ("latency.service.p99_9>1ms", OPEN_LOOP, 0.02),
+        ("latency.response.p99>1ms", CLOSED_LOOP, None),
+        ("slip.p99>1ms", OPEN_LOOP, 0.003),
+        ("schedule.slip.p99>1ms", OPEN_LOOP, 0.003),
+        ("late_packets>0", OPEN_LOOP, 2),
+        ("late_packets>0", CLOSED_LOOP, None),
+    ],
+)
+def test_a_name_means_what_this_run_has_measured(
+    expression: str, document: dict[str, object], value: float | None
+) -> None:
+    (judgement,) = judge([parse_threshold(expression)], document)
+    assert (value, value is None or value > 0) == (judgement.value, judgement.failed)
+
+
 def test_what_is_not_known_cannot_be_vouched_for() -> None:
     (judgement,) = judge([parse_threshold("replies.packets<1")], DOCUMENT)
     assert (None, True) == (judgement.value, judgement.failed)
@@ -49,7 +85,15 @@ def test_what_is_not_known_cannot_be_vouched_for() -> None:
         ("recieved.packets<1", 'did you mean "received.packets"?'),
         ("received.writes<1", "unknown name"),
         ("options.seed<1", "unknown name"),
-        ("latency<1", "known are packets, bytes"),
+        ("xyzzy<1", "known are packets, bytes"),
+        ("latency<1", "unknown name"),
+        ("latency.p98>1", 'did you mean "latency.'),
+        ("latency.servcie.p99>1ms", 'did you mean "latency.service.p99"?'),
+        ("p999>1ms", 'did you mean "p99_9"?'),
+        ("slp.p99>1ms", 'did you mean "slip.p99"?'),
+        ("intervals.packets<1", "unknown name"),
+        ("schedule.bottleneck==1", "unknown name"),
+        ("interrupted==1", "unknown name"),
         ("packets<1 Mb", 'unknown unit "Mb"'),
         ("packets<", "expected NAME OPERATOR NUMBER"),
         ("packets=1", "expected NAME OPERATOR NUMBER"),

@@ -1,0 +1,53 @@
+"""The JSON Schemas that are shipped beside this file, and the numbers a result document has by its own.
+
+Rules: the schema is the one list of a document's fields; who looks for a field by name looks here. A number that can be
+judged or compared is one that a document has once: what lies in ``intervals`` and ``streams`` is not among them, nor
+what was asked for (``options``) or where it ran (``environment``).
+
+Beware: what is null in one document may be a number in another; both are paths here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, cast
+
+_NOT_MEASURED = ("options", "environment", "labels")
+
+
+@cache
+def shipped_schema(name: str) -> dict[str, Any]:
+    """The schema in ``NAME.schema.json``: ``result``, ``events`` or ``comparison``."""
+    text = files("ctrlserver.load").joinpath(f"{name}.schema.json").read_text(encoding="utf-8")
+    return cast("dict[str, Any]", json.loads(text))
+
+
+@cache
+def number_paths() -> tuple[tuple[str, ...], ...]:
+    """Every number of a result document, as the keys that lead to it, in the document's order."""
+    schema = shipped_schema("result")
+    measured = {key: part for key, part in schema["properties"].items() if key not in _NOT_MEASURED}
+    return tuple(_numbers({"properties": measured}, schema, ()))
+
+
+def number_at(document: Mapping[str, object], path: tuple[str, ...]) -> float | None:
+    """The number at ``path``; None where the document has none there."""
+    value: object = document
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _numbers(part: Mapping[str, Any], schema: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if "$ref" in part:
+        yield from _numbers(schema["$defs"][part["$ref"].rpartition("/")[2]], schema, path)
+    kinds = part.get("type", [])
+    if {"number", "integer"} & set(kinds if isinstance(kinds, list) else [kinds]):
+        yield path
+    for choice in (*part.get("anyOf", ()), *part.get("oneOf", ())):
+        yield from _numbers(choice, schema, path)
+    for key, inner in part.get("properties", {}).items():
+        yield from _numbers(inner, schema, (*path, key))
