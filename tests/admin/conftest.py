@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
@@ -19,12 +20,15 @@ from ctrlserver.stats.counters import Origin, StreamCounters
 
 MARK = 64 * 1024
 
+TCP_HOST = IPv4Address("TCP", "127.0.0.1", 22223)
+
 
 class SlowTransport(StringTransport):
     """A transport whose peer reads when it is told to; pauses and resumes its producer as Twisted's own do."""
 
-    def __init__(self) -> None:
-        super().__init__(peerAddress=IPv4Address("TCP", "127.0.0.1", 5555))  # type: ignore[no-untyped-call]
+    def __init__(self, host: IAddress) -> None:
+        peer = IPv4Address("TCP", "127.0.0.1", 5555)
+        super().__init__(hostAddress=host, peerAddress=peer)  # type: ignore[no-untyped-call]
         self.unread = 0
         self.producer_paused = False
         self.stuck = False
@@ -92,6 +96,7 @@ class Server:
 
     clock: Clock = field(factory=Clock)
     kicked: list[int] = field(factory=list)
+    kick_seconds: float = 0.0
     book: Book = field(init=False)
     desk: Desk = field(init=False)
     factory: AdminFactory = field(init=False)
@@ -103,6 +108,7 @@ class Server:
         self.factory = AdminFactory(self.desk, self.clock)
 
     def _kick(self, number: int) -> bool:
+        self.clock.rightNow += self.kick_seconds  # time goes by while the reactor is busy
         stream = self.book.counters.open.get(number)
         if stream is None:
             return False
@@ -113,9 +119,9 @@ class Server:
     def bounded(self, **limits: Any) -> None:
         self.factory = AdminFactory(self.desk, self.clock, limits=Limits(**limits))
 
-    def connect(self) -> Peer:
+    def connect(self, host: IAddress = TCP_HOST) -> Peer:
         connection = self.factory.buildProtocol(None)
-        transport = SlowTransport()
+        transport = SlowTransport(host)
         connection.makeConnection(transport)  # type: ignore[no-untyped-call]
         return Peer(connection, transport)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import pytest
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, IReactorTime
 from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
@@ -243,6 +244,21 @@ def test_one_turn_is_for_all_connections_together(server: Server) -> None:
     assert b"OK pong\r\n" == other.transport.sent
 
 
+def test_a_flood_of_one_connection_is_carried_out_in_slices_between_the_lines_of_others(server: Server) -> None:
+    server.bounded(turn_seconds=1.0, slice_seconds=0.1)
+    for _ in range(10):
+        server.stream(open=True)
+    server.kick_seconds = 0.3
+    one, other = server.connect(), server.connect()
+    one.says(b"".join(b"kick %d\n" % number for number in range(1, 9)))
+    assert [1, 2, 3, 4] == server.kicked  # alone it has the whole turn
+    other.says(b"kick 9\nkick 10\n")
+    server.clock.advance(0)
+    server.clock.advance(0)
+    assert [1, 2, 3, 4, 5, 9, 6, 10, 7, 8] == server.kicked
+    assert [8, 2] == [peer.transport.sent.count(b"OK") for peer in (one, other)]
+
+
 # How many
 
 
@@ -257,6 +273,22 @@ def test_the_sixty_fifth_connection_is_turned_away(server: Server) -> None:
     peers[7].connection.connectionLost()
     assert ["OK pong"] == server.connect().asks("ping")
     assert ["OK pong"] == peers[0].asks("ping")
+
+
+def test_past_the_sixty_fourth_four_more_come_in_by_a_unix_socket(server: Server) -> None:
+    for _ in range(64):
+        server.connect()
+    local = [server.connect(UNIXAddress("/run/x.sock")) for _ in range(5)]
+    assert [["OK pong"]] * 4 == [peer.asks("ping") for peer in local[:4]]
+    assert local[4].transport.sent.startswith(b"ERR 503 too-many-connections 68 connections are open")
+    assert server.connect().transport.sent.startswith(b"ERR 503 too-many-connections 64 connections are open")
+
+
+def test_those_of_the_unix_socket_are_among_the_sixty_four(server: Server) -> None:
+    for _ in range(4):
+        server.connect(UNIXAddress("/run/x.sock"))
+    assert ["OK pong"] * 60 == [server.connect().asks("ping")[0] for _ in range(60)]
+    assert server.connect().transport.sent.startswith(b"ERR 503 ")
 
 
 def test_a_lost_connection_leaves_nothing_behind(server: Server) -> None:
