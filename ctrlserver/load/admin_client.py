@@ -81,6 +81,10 @@ class AdminClient(Protocol):
         records = (await self.streams(1)).records
         return max((_as_number(record.get("stream")) for record in records), default=0)
 
+    async def kick(self, number: int) -> None:
+        """Have the server end a stream; LoadError where it does not."""
+        await self._asked(f"kick {number} json", ANSWER_SECONDS)
+
     def close(self) -> None:
         """Hang up."""
         self.transport.loseConnection()

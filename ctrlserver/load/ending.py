@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 
 from ctrlserver.load.admin_client import open_admin
-from ctrlserver.load.ledger import Reconciliation, StreamCount, reconcile
+from ctrlserver.load.ledger import Reconciliation, StreamCount, plain_address, reconcile
 from ctrlserver.load.sender import CLOSED, RESET, Outgoing
 from ctrlserver.load.target import Target
 
@@ -72,6 +72,7 @@ class Ending:
         framing: str,
         newer_than: int,
         sending_seconds: float,
+        verb: str,
     ) -> None:
         """Ask until the server has counted everything, more cannot come, or it is too long; LoadError by the port."""
         client = await open_admin(self._reactor, admin, timeout)
@@ -81,7 +82,7 @@ class Ending:
             pause, limit = ASK_FIRST_SECONDS, len(streams) + OTHERS_ON_VIEW
             while True:
                 seen = await client.streams(limit)
-                self.reconciliation = reconcile(streams, seen.records, framing, newer_than, sending_seconds)
+                self.reconciliation = reconcile(streams, seen.records, framing, newer_than, sending_seconds, verb)
                 done = self.reconciliation.reconciled or self.reconciliation.settled
                 if done or self._clock() - began >= self._reconcile_seconds:
                     return
@@ -146,3 +147,20 @@ class Ending:
         if not (vouched and stream.reason in (RESET, CLOSED)):
             self.failure = self.failure or message
         self.stream_ended(stream)
+
+
+async def end_sources(
+    reactor: IReactorTime, admin: Target, timeout: float, streams: Sequence[Outgoing], newer_than: int
+) -> None:
+    """Have the server end ``streams``, which it sends packets without end; LoadError where it cannot be asked."""
+    client = await open_admin(reactor, admin, timeout)
+    try:
+        await client.version()
+        wanted = {plain_address(stream.local) for stream in streams}
+        for record in (await client.streams(len(streams) + OTHERS_ON_VIEW)).records:
+            number = record.get("stream")
+            ours = plain_address(str(record.get("peer", ""))) in wanted and record.get("state") == "open"
+            if ours and isinstance(number, int) and number > newer_than:
+                await client.kick(number)
+    finally:
+        client.close()

@@ -57,7 +57,7 @@ class Counts:
 
 @frozen
 class Volume:
-    """What was sent in a part of the run."""
+    """What was sent, or downloaded, in a part of the run; what came has no writes."""
 
     packets: int
     bytes: int
@@ -197,11 +197,13 @@ def reconcile(
     framing: str,
     newer_than: int = 0,
     sending_seconds: float = 0.0,
+    verb: str = "sent",
 ) -> Reconciliation:
     """Compare ``streams`` with a server's stream ``records``, which come newest first.
 
     ``framing`` is ours, for the words of the difference. Records numbered up to ``newer_than`` are of streams that
-    ended before ours began; ``sending_seconds`` is first to last data over all of ours.
+    ended before ours began; ``sending_seconds`` is first to last data over all of ours; ``verb`` says what we did with
+    the packets.
     """
     by_peer: dict[str, Mapping[str, object]] = {}
     for theirs in records:
@@ -218,10 +220,11 @@ def reconcile(
             continue
         packets, nbytes = _number(record, "packets"), _number(record, "bytes")
         counted[stream.stream] = packets, nbytes
-        same_packets = packets == stream.packets or record.get("framing") == "raw"
+        uncounted = record.get("framing") == "raw" or (verb == "received" and framing == "raw")
+        same_packets = packets == stream.packets or uncounted
         if not (same_packets and nbytes == stream.bytes):
             settled = settled and (nbytes >= stream.bytes or record.get("state") == "closed")
-            differences.append(_difference(stream, packets, nbytes, record, framing))
+            differences.append(_difference(stream, packets, nbytes, record, framing, verb))
     return Reconciliation(
         reconciled=not differences,
         settled=settled,
@@ -255,9 +258,11 @@ def _received(records: Sequence[Mapping[str, object]], sending_seconds: float) -
     )
 
 
-def _difference(stream: StreamCount, packets: int, nbytes: int, record: Mapping[str, object], framing: str) -> str:
+def _difference(
+    stream: StreamCount, packets: int, nbytes: int, record: Mapping[str, object], framing: str, verb: str
+) -> str:
     words = [
-        f"stream {stream.stream} ({stream.local}): sent {counted(stream.packets, 'packet')} of {stream.bytes} bytes, "
+        f"stream {stream.stream} ({stream.local}): {verb} {counted(stream.packets, 'packet')} of {stream.bytes} bytes, "
         f"the server counted {packets} of {nbytes} bytes: {_by(packets - stream.packets, 'packet')}, "
         f"{_by(nbytes - stream.bytes, 'byte')}"
     ]

@@ -19,12 +19,16 @@ DEFAULT_SIZE = 1024
 
 SEND = "send"
 REQUEST = "request"
-MODES = (SEND, REQUEST)
+RECEIVE = "receive"
+MODES = (SEND, REQUEST, RECEIVE)
 
 
 @frozen(kw_only=True)
 class Options:
-    """One run. ``packets``, ``total_bytes``, ``duration`` (seconds) may each be None; the first one reached ends it."""
+    """One run. ``packets``, ``total_bytes``, ``duration`` (seconds) may each be None; the first one reached ends it.
+
+    ``strict``: the number of packets was asked for, so in receive mode fewer are a failure.
+    """
 
     target: Target
     admin: Target | None = None
@@ -35,8 +39,10 @@ class Options:
     seed: int = 1
     framing: FramingSpec
     reply_framing: FramingSpec | None = None
+    greeting: FramingSpec | None = None
     payload: bytes | None = None
     payload_text: str | None = None
+    strict: bool = False
     pattern: Pattern = field(repr=False)
     streams: int = 1
     mode: str = SEND
@@ -64,6 +70,7 @@ class Options:
             "framing": self.framing.text,
             "payload": self.payload_text,
             "reply_framing": None if self.reply_framing is None else self.reply_framing.text,
+            "greeting": None if self.greeting is None else self.greeting.text,
             "streams": self.streams,
             "mode": self.mode,
             "in_flight": self.in_flight if self.mode == REQUEST else None,
@@ -89,6 +96,7 @@ def prepared(
     seed: int = 1,
     framing: str | None = None,
     reply_framing: str | None = None,
+    greeting: str | None = None,
     payload: bytes | None = None,
     payload_text: str | None = None,
     streams: int = 1,
@@ -115,22 +123,33 @@ def prepared(
             raise UsageError(f"{name}: must be more than 0")
     if in_flight is not None and in_flight < 1:
         raise UsageError("--in-flight: must be at least 1")
+    strict = packets is not None or total_bytes is not None
     if packets is None and total_bytes is None and duration is None:
         packets = DEFAULT_PACKETS
     if mode != REQUEST and in_flight is not None:
         raise UsageError("--in-flight: needs --mode request")
     if mode != REQUEST and reply_framing is not None:
         raise UsageError("--reply-framing: needs --mode request")
-    if payload is not None and size is not None:
+    if payload is not None and size is not None and mode != RECEIVE:
         raise UsageError("--size: not with --payload, which has a size of its own")
-    _check_known(fail_if, {"received": admin is not None, "replies": mode == REQUEST, "warm_up": warm_up > 0})
-    spec = _framing(framing, size, payload)
-    if payload is None and size is None:
-        size = Sizes(spec.size, spec.size) if spec.size else Sizes(DEFAULT_SIZE, DEFAULT_SIZE)
-    if payload is not None:
+    known = {
+        "received": admin is not None,
+        "replies": mode == REQUEST,
+        "warm_up": warm_up > 0,
+        "downloaded": mode == RECEIVE,
+    }
+    _check_known(fail_if, known)
+    spec = _framing(framing, size, None if mode == RECEIVE else payload)
+    if mode == RECEIVE:
+        if not write_combine:
+            raise UsageError("--no-write-combine: not with --mode receive, which writes nothing")
+        packets = _receivable(spec, packets, total_bytes, size, strict, warm_up)
+        size = Sizes(spec.size, spec.size) if spec.size else None
+        pattern = _counted_pattern(spec)
+    elif payload is not None:
         pattern = payload_pattern(payload, spec)
     else:
-        assert size is not None
+        size = size or Sizes(spec.size or DEFAULT_SIZE, spec.size or DEFAULT_SIZE)
         pattern = size_pattern(size, spec, seed)
     return Options(
         target=target,
@@ -142,6 +161,8 @@ def prepared(
         seed=seed,
         framing=spec,
         reply_framing=_reply_framing(spec, reply_framing) if mode == REQUEST else None,
+        greeting=None if greeting is None else _greeting(greeting),
+        strict=strict,
         payload=payload,
         payload_text=payload_text,
         pattern=pattern,
@@ -160,7 +181,12 @@ def prepared(
 
 def _check_known(thresholds: tuple[Threshold, ...], known: dict[str, bool]) -> None:
     """A condition on what this run will not know is a mistake, not a failure."""
-    needed = {"received": "--admin", "replies": "--mode request", "warm_up": "--warm-up"}
+    needed = {
+        "received": "--admin",
+        "replies": "--mode request",
+        "warm_up": "--warm-up",
+        "downloaded": "--mode receive",
+    }
     for threshold in thresholds:
         sections = [path[0] for path in threshold.paths]
         if not any(known.get(section, True) for section in sections):
@@ -187,6 +213,36 @@ def _reply_framing(framing: FramingSpec, text: str | None) -> FramingSpec:
         words = "replies of framing raw cannot be counted; say how they end, such as --reply-framing line"
         raise UsageError(f"--reply-framing: {words}")
     return spec
+
+
+def _greeting(text: str) -> FramingSpec:
+    spec = _parsed("--greeting", text)
+    if not spec.counts_packets:
+        raise UsageError("--greeting: framing raw has no end; say how the greeting ends, such as --greeting line")
+    return spec
+
+
+def _receivable(
+    spec: FramingSpec, packets: int | None, total_bytes: int | None, size: Sizes | None, strict: bool, warm_up: float
+) -> int | None:
+    """How many packets are to come; UsageError for what cannot be told of a download."""
+    if size is not None and size.least != size.most:
+        raise UsageError(f"--size {size}: one size in mode receive, that of the source's packets")
+    if warm_up > 0 and packets is not None:
+        raise UsageError("--warm-up: in mode receive needs --duration, because a number is asked for beforehand")
+    if not spec.counts_packets:
+        if packets is not None and strict:
+            raise UsageError("--packets: framing raw has no packets; use --bytes or --duration")
+        return None
+    if total_bytes is not None and spec.size is None:
+        raise UsageError(f"--bytes: in mode receive needs --framing fixed:N or raw, not {spec.text}")
+    return packets
+
+
+def _counted_pattern(spec: FramingSpec) -> Pattern:
+    """How a download is counted: packets of a fixed size in bytes, all else by one."""
+    stride = spec.size or 1
+    return Pattern(block=bytes(stride), packets_a_block=1, stride=stride)
 
 
 def _parsed(flag: str, text: str) -> FramingSpec:

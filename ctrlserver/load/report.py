@@ -23,14 +23,18 @@ def summary_lines(result: Result) -> list[str]:
     """The summary, most wanted first; nothing where nothing was even connected."""
     if not result.streams:
         return []
-    lines = [_headline(result.sent), _labelled("sent", _sent(result))]
+    if result.downloaded is not None:
+        lines = [_headline(result.downloaded), _labelled("downloaded", _moved(result.downloaded, result))]
+    else:
+        lines = [_headline(result.sent), _labelled("sent", _sent(result))]
     if result.warm_up is not None:
         lines.append(_labelled("warm-up", f"{_volume(result.warm_up)} (left out above)"))
     if result.replies is not None:
         size = format_bytes(result.replies.bytes)
         lines.append(_labelled("replies", f"{counted(result.replies.packets, 'packet')}, {size}"))
     if result.received is not None:
-        lines.append(_labelled("received", f"{_volume(result.received)}{_rates(result.received)}"))
+        label = "received" if result.downloaded is None else "server sent"
+        lines.append(_labelled(label, f"{_volume(result.received)}{_rates(result.received)}"))
     if result.reconciled is not None:
         lines.append(_labelled("reconciled", _reconciled(result)))
     for judgement in result.thresholds:
@@ -73,9 +77,11 @@ def _rates(received: Received) -> str:
 
 
 def _sent(result: Result) -> str:
-    streams = len(result.streams)
-    over = counted(streams, "stream")
-    text = f"{_volume(result.sent)} over {over}, {counted(result.sent.writes, 'write')}"
+    return _moved(result.sent, result, f", {counted(result.sent.writes, 'write')}")
+
+
+def _moved(volume: Volume, result: Result, writes: str = "") -> str:
+    text = f"{_volume(volume)} over {counted(len(result.streams), 'stream')}{writes}"
     rest = sum(stream.incomplete_bytes for stream in result.streams)
     return f"{text}, {rest} bytes of incomplete packets" if rest else text
 

@@ -230,8 +230,10 @@ class RequestStream(Outgoing):
 
     def _answered_too_much(self) -> None:
         past = f" and {self.pending_bytes} bytes more" if self.pending_bytes else ""
+        late = self.replies == self.packets + 1 and not self.pending_bytes and not self._reply_spec.by_length
+        hint = "; a target that greets first needs --greeting" if late else ""
         said = f"{counted(self.replies, 'reply', 'replies')}{past} for {counted(self.packets, 'packet')}"
-        self.fail(SURPLUS, f"{self}: the target answers too much: {said} (framing {self._reply_spec.text})")
+        self.fail(SURPLUS, f"{self}: the target answers too much: {said} (framing {self._reply_spec.text}){hint}")
 
     def _ended(self) -> None:
         if self.active:

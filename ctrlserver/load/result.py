@@ -76,6 +76,7 @@ class Result:
     interrupted: bool
     error: str | None
     difference: str | None
+    downloaded: Volume | None = None
     thresholds: list[Judgement] = field(factory=list)
     latency: None = None
     schedule: None = None
@@ -107,6 +108,7 @@ _ORDER = (
     "sent",
     "warm_up",
     "replies",
+    "downloaded",
     "received",
     "reconciled",
     "difference",

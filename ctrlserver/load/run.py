@@ -10,24 +10,27 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.load.admin_client import open_admin
 from ctrlserver.load.connections import Connections, Held
-from ctrlserver.load.ending import Ending
-from ctrlserver.load.ledger import Replies, StreamCount, Volume
-from ctrlserver.load.options import REQUEST, Options
+from ctrlserver.load.ending import Ending, end_sources
+from ctrlserver.load.greeting import await_greetings, expect_silence
+from ctrlserver.load.ledger import Counts, Replies, StreamCount, Volume
+from ctrlserver.load.options import RECEIVE, REQUEST, Options
+from ctrlserver.load.receiver import ReceiveStream
 from ctrlserver.load.requester import RequestStream
 from ctrlserver.load.result import Environment, Result, as_document
-from ctrlserver.load.sender import WRITE_BYTES, Outgoing, PacketStream, SendStream
+from ctrlserver.load.sender import CLOSED, COMPLETE, ENDED, WRITE_BYTES, Outgoing, PacketStream, SendStream
 from ctrlserver.load.sending import GRACE_SECONDS, Listener, Sending
 from ctrlserver.load.thresholds import judge
 from ctrlserver.net.lane import Lane
@@ -55,6 +58,7 @@ class LoadRun:
         self._sending = Sending(reactor, self._lane.clock, options, listener)
         self._ending: Ending | None = None
         self._whole: Deferred[Result] | None = None
+        self._ending_sources: Deferred[None] | None = None
         self._connected = False
         self._server: str | None = None
         self._newest_before = 0
@@ -90,6 +94,7 @@ class LoadRun:
             self._connected = True
             await self._sending.run()
             if self._sending.error is None:
+                self._tell_early_ends()
                 await self._end()
             else:
                 self._failed(self._sending.error)
@@ -112,6 +117,8 @@ class LoadRun:
         """See that the admin port is one before anything is sent."""
         admin = self._options.admin
         if admin is not None:
+            if self._options.mode == RECEIVE:
+                self._sending.ending_early = self._end_sources
             client = await open_admin(self._reactor, admin, self._options.connect_timeout)
             try:
                 self._server = await client.version()
@@ -123,16 +130,27 @@ class LoadRun:
         if not Lane.supported(self._reactor):
             raise LoadError("ctrlload needs Linux and a reactor that watches descriptors, such as epoll")
         self._lane.start()
-        sendable = self._options.pattern.sendable(WRITE_BYTES)
+        sendable = self._options.pattern.sendable(0 if self._options.mode == RECEIVE else WRITE_BYTES)
         packets = [] if self._options.write_combine else self._options.pattern.packet_views()
         for number, held in enumerate(await self._connections.open(self._options.streams), start=1):
             self._sending.streams.append(self._stream(number, held, sendable, packets))
+        await self._greet()
+
+    async def _greet(self) -> None:
+        """Hear what the target says first, and see that it says nothing else."""
+        options, streams = self._options, self._sending.streams
+        if options.greeting is not None:
+            await await_greetings(self._reactor, self._lane, streams, options.greeting, options.stall_timeout)
+        elif options.mode == REQUEST and options.payload is not None:
+            await expect_silence(self._reactor, streams)
 
     def _stream(self, number: int, held: Held, sendable: memoryview, packets: list[memoryview]) -> Outgoing:
         options = self._options
         assert held.socket is not None
         target = held.peer or options.target.text
         common = (number, held.socket, self._lane, self._sending, options.pattern, sendable, held.local, target)
+        if options.mode == RECEIVE:
+            return ReceiveStream(*common, framing=options.framing, words=options.payload, strict=options.strict)
         if options.mode == REQUEST:
             assert options.reply_framing is not None
             return RequestStream(
@@ -143,15 +161,47 @@ class LoadRun:
             )
         return SendStream(*common) if options.write_combine else PacketStream(*common, packets)
 
+    def _end_sources(self) -> None:
+        """The time is up: have the server end our streams, so that all it sent is counted here too."""
+        streams = [stream for stream in self._sending.streams if isinstance(stream, ReceiveStream) and stream.active]
+        for stream in streams:
+            stream.patient = True
+        self._ending_sources = Deferred.fromCoroutine(self._ask_to_end(streams))
+        self._ending_sources.addErrback(lambda failure: failure.trap(CancelledError) and None)
+
+    async def _ask_to_end(self, streams: Sequence[ReceiveStream]) -> None:
+        options = self._options
+        assert options.admin is not None
+        try:
+            await end_sources(self._reactor, options.admin, options.connect_timeout, streams, self._newest_before)
+        except LoadError as error:
+            self._listener.note(f"the server was not asked to end the download: {error}")
+        else:
+            await deferLater(self._reactor, options.stall_timeout)
+        for stream in streams:
+            stream.patient = False
+            stream.end_at_packet(ENDED)
+
+    def _tell_early_ends(self) -> None:
+        """A download that the target ended: no failure, where no number was asked for."""
+        closed = [stream for stream in self._sending.streams if stream.reason == CLOSED]
+        if self._options.mode == RECEIVE and closed:
+            more = f", and {len(closed) - 1} more streams" if len(closed) > 1 else ""
+            self._listener.note(f"{closed[0]}{more}: the target ended the download, {closed[0].so_far()}")
+
     async def _end(self) -> None:
         """Reconcile, if a server is to be asked, and let the streams end."""
         options, streams = self._options, self._sending.streams
         gentle = self._interrupted or self._sending.ended_early
         patience = GRACE_SECONDS if gentle else options.stall_timeout
         self._ending = ending = Ending(self._reactor, self._lane.clock, streams, patience, gentle)
-        if options.admin is not None and not all(stream.local for stream in streams):
+        if options.admin is None:
+            pass
+        elif not all(stream.local for stream in streams):
             self._listener.note("a unix socket has no address to find its stream by: not reconciled")
-        elif options.admin is not None:
+        elif options.mode == RECEIVE and not all(stream.eof or stream.reason == COMPLETE for stream in streams):
+            self._listener.note("what was on its way when the download was cut off is not known: not reconciled")
+        else:
             counts = [self._stream_count(stream) for stream in streams]
             try:
                 seconds = max(stream.last for stream in streams) - self._sending.began
@@ -162,6 +212,7 @@ class LoadRun:
                     options.framing.text,
                     self._newest_before,
                     seconds,
+                    "received" if options.mode == RECEIVE else "sent",
                 )
             except LoadError as error:
                 self._failed(str(error))
@@ -173,6 +224,8 @@ class LoadRun:
         """Leave nothing open."""
         for stream in self._sending.streams:
             stream.leave()
+        if self._ending_sources is not None:
+            self._ending_sources.cancel()
         self._lane.stop()
         self._connections.close()
         if not self._cancelled:
@@ -201,7 +254,9 @@ class LoadRun:
         counts = sending.counts()
         last = max((stream.last for stream in sending.streams if stream.sent), default=sending.marked_at)
         mark, marked_at = (counts, last) if sending.warming else (sending.mark, sending.marked_at)
-        sent = counts.since(mark)
+        volume = counts.since(mark)
+        receiving = options.mode == RECEIVE
+        moved = Volume.of(volume, last - marked_at if volume.packets or volume.bytes else 0.0)
         outcome = None if self._ending is None else self._ending.reconciliation
         result = Result(
             started=self._started,
@@ -210,9 +265,10 @@ class LoadRun:
             labels=dict(options.labels),
             environment=Environment.here(self._server),
             intervals=sending.intervals,
-            sent=Volume.of(sent, last - marked_at if sent.packets else 0.0),
+            sent=Volume.of(Counts(), 0.0) if receiving else moved,
+            downloaded=moved if receiving else None,
             warm_up=Volume.of(mark, marked_at - sending.began) if options.warm_up > 0 else None,
-            replies=Replies(sent.replies, sent.reply_bytes) if options.mode == REQUEST else None,
+            replies=Replies(volume.replies, volume.reply_bytes) if options.mode == REQUEST else None,
             received=None if outcome is None else outcome.received,
             reconciled=None if outcome is None else outcome.reconciled,
             streams=[self._stream_count(stream) for stream in sending.streams],

@@ -20,7 +20,7 @@ from ctrlserver.load.pattern import parse_sizes
 from ctrlserver.units import parse_escapes, quoted
 from ctrlserver.wire.framing import FRAMINGS
 
-_MODES = ("send", "request")
+_MODES = ("send", "request", "receive")
 
 _EXAMPLES = f"""\b
 Examples:
@@ -29,6 +29,8 @@ Examples:
   ctrlload run 127.0.0.1:22222 -t 10s -O 2s -J -o result.json
   ctrlload run 127.0.0.1:7 -m request -P 50 -q 4
   ctrlload run 127.0.0.1:6379 -m request --payload 'PING\\r\\n' --framing raw --reply-framing line
+  ctrlload run 127.0.0.1:25 -m request --payload 'NOOP\\r\\n' --framing raw --reply-framing line --greeting line
+  ctrlload run 127.0.0.1:22222 -m receive -t 10s
 
 \b
 Numbers: 10_000, 5M, 1e6; sizes 1024, 64KiB, 1MB; durations 10s, 500ms, 2m.
@@ -100,14 +102,15 @@ def _payload(text: str) -> bytes:
     "--payload", metavar="TEXT|@FILE", help=r"Own payload, escapes \r \n \t \0 \xHH understood, or a file's bytes."
 )
 @click.option("--reply-framing", metavar="SPEC", help="How replies end, in request mode. [default: as --framing]")
+@click.option("--greeting", metavar="SPEC", help="What the target says first, such as line: awaited, and no reply.")
 @click.option("-P", "--streams", type=COUNT, default=1, show_default=True, help="Parallel streams.")
 @click.option(
     "-m",
     "--mode",
-    type=Parsed("send|request", _mode),
+    type=Parsed("send|request|receive", _mode),
     default="send",
     show_default=True,
-    help="One way, or request and reply.",
+    help="One way; request and reply; download from a source.",
 )
 @click.option("-q", "--in-flight", type=COUNT, help="Requests in flight on each stream, in request mode. [default: 1]")
 @click.option(

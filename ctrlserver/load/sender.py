@@ -46,7 +46,7 @@ CUT = "cut"  # as ENDED, but the target took no more: the rest of a packet is in
 RESET = "reset"  # by the target or the network
 CLOSED = "closed"  # by the target, early
 STALLED = "stalled"  # the target neither read nor answered
-REPLY_FAULT = "reply-fault"  # its replies break their framing
+REPLY_FAULT = "reply-fault"  # what it says breaks its framing
 SURPLUS = "surplus"  # it answered more than it was sent
 ABORTED = "aborted"  # another stream or the run failed
 REASONS = (COMPLETE, ENDED, CUT, RESET, CLOSED, STALLED, REPLY_FAULT, SURPLUS, ABORTED)
@@ -159,6 +159,18 @@ class Outgoing:
         """First to last data."""
         return max(0.0, self.last - self.began)
 
+    @property
+    def handle(self) -> socket.socket:
+        """Its socket, for who listens before it begins."""
+        return self._socket
+
+    def unread(self, nbytes: int) -> bytes:
+        """Up to ``nbytes`` of what the target has said and nobody has read; they stay unread."""
+        try:
+            return self._socket.recv(nbytes, socket.MSG_PEEK)
+        except OSError:  # nothing, or the connection broke, which is told when it is used
+            return b""
+
     def unsent_bytes(self) -> int:
         """Bytes the kernel still holds for the target, those on their way included."""
         try:
@@ -236,6 +248,9 @@ class Outgoing:
     def stall(self, seconds: float) -> None:
         """The watchdog has seen no progress for so long."""
         self.fail(STALLED, f"no progress on {self} for {seconds:g} s: the target does not read")
+
+    def quiet(self, seconds: float, patience: float) -> None:
+        """The watchdog has seen no progress for so long; at ``patience`` it calls ``stall``."""
 
     # What the lane calls
 

@@ -70,6 +70,8 @@ class Sending:
         self.began = self.marked_at = 0.0
         self.mark = Counts()
         self.intervals: list[Interval] = []
+        #: Called once when the clock or somebody ends the sending, before the streams are told.
+        self.ending_early: Callable[[], None] | None = None
         self._reactor = reactor
         self._clock = clock
         self._options = options
@@ -183,6 +185,8 @@ class Sending:
             self._later(self._options.duration, self._end_early)
 
     def _end_early(self) -> None:
+        if self.ending_early is not None and not self.ended_early:
+            self.ending_early()
         self.ended_early = True
         for stream in list(self._going):
             stream.end_at_packet(sender.ENDED)
@@ -223,6 +227,8 @@ class Sending:
                     self.stream_done(stream)
                 else:
                     stream.stall(patience)
+            else:
+                stream.quiet(now - stream.seen_at, patience)
         self._listener.progress(self._progress(now))
 
     def _progress(self, now: float) -> Progress:

@@ -162,6 +162,63 @@ class Staying(Peer):
         pass
 
 
+class Greeting(Parrot):
+    """Greets, and then answers anything with a line."""
+
+    answer = b"250 OK\r\n"
+    words = b"220 ready\r\n"
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.transport.write(self.words)
+
+
+class Source(Peer):
+    """Sends as many packets of 1 KiB as its first line asks for, then closes; 100 packets a turn without a number.
+
+    It counts them as ctrlserver does.
+    """
+
+    line = b""
+    asked: int | None = None
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        peer = self.transport.getPeer()
+        self.counted = Counted(len(self.servers.streams) + 1, f"{peer.host}:{peer.port}")
+        self.servers.streams.append(self.counted)
+        self.servers.sources[self.counted.stream] = self
+
+    def dataReceived(self, data: bytes) -> None:
+        self.line += data
+        if self.asked is None and self.line.endswith(b"\n"):
+            self.asked = int(self.line) if self.line.strip() else -1
+            if self.asked >= 0:
+                self.send(self.asked)
+                self.transport.loseConnection()
+            else:
+                self.transport.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        self.send(100)
+
+    def stopProducing(self) -> None:
+        pass
+
+    def send(self, packets: int) -> None:
+        self.transport.write(bytes(1024) * packets)
+        self.counted.packets += packets
+        self.counted.bytes += packets * 1024
+
+    def end(self) -> None:
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.counted.state = "closed"
+        super().connectionLost(reason)
+
+
 @define(eq=False)
 class Counted:
     """What a counting server publishes of one stream."""
@@ -221,6 +278,7 @@ class Servers:
         self.bytes = 0
         self.framing = "fixed:1024"
         self.streams: list[Counted] = []
+        self.sources: dict[int, Source] = {}
         self.asked: list[str] = []
         self.renames: dict[str, str] = {}
         self.tamper: Callable[[dict[str, object]], object] = dict
@@ -249,6 +307,9 @@ class Servers:
         if command == "rename json":
             pairs = [{"old": old, "new": new} for old, new in self.renames.items()]
             return pairs, len(pairs)
+        if command.startswith("kick "):
+            self.sources[int(command.split()[1])].end()
+            return {"kicked": 1}, None
         limit = int(command.removeprefix("streams limit=").removesuffix(" json"))
         closed = [stream for stream in self.streams if stream.state == "closed"][-self.closed_kept :]
         view = [stream for stream in self.streams if stream.state == "open" or stream in closed]

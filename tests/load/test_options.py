@@ -82,6 +82,14 @@ def test_replies_are_cut_as_packets_are_unless_said_otherwise() -> None:
         ({"fail_if": (parse_threshold("received.packets<1"),)}, "--fail-if: received.packets<1: needs --admin"),
         ({"fail_if": (parse_threshold("replies.packets<1"),)}, "needs --mode request"),
         ({"fail_if": (parse_threshold("warm_up.packets<1"),)}, "needs --warm-up"),
+        ({"fail_if": (parse_threshold("downloaded.packets<1"),)}, "needs --mode receive"),
+        ({"greeting": "raw"}, "--greeting: framing raw has no end"),
+        ({"greeting": "lines"}, '--greeting: unknown framing "lines"; did you mean "line"?'),
+        ({"mode": "receive", "size": Sizes(1, 2), "framing": "line"}, "--size 1..2: one size in mode receive"),
+        ({"mode": "receive", "write_combine": False}, "--no-write-combine: not with --mode receive"),
+        ({"mode": "receive", "warm_up": 1.0}, "--warm-up: in mode receive needs --duration"),
+        ({"mode": "receive", "framing": "raw", "packets": 5}, "--packets: framing raw has no packets"),
+        ({"mode": "receive", "framing": "line", "total_bytes": 5}, "--bytes: in mode receive needs --framing fixed:N"),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_its_flag(flags: dict[str, Any], words: str) -> None:
@@ -97,3 +105,20 @@ def test_every_effective_option_is_in_the_document() -> None:
         key: written[key] for key in ("packets", "size", "framing", "reply_framing", "in_flight")
     }
     assert {"site": "lab"} == written["labels"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({}, (10_000, "fixed:1024", False)),
+        ({"size": Sizes(64, 64), "packets": 5}, (5, "fixed:64", True)),
+        ({"framing": "raw"}, (None, "raw", False)),
+        ({"framing": "line", "payload": b""}, (10_000, "line", False)),
+        ({"duration": 1.0}, (None, "fixed:1024", False)),
+    ],
+)
+def test_a_download_has_a_framing_and_a_number_that_is_asked_for_or_not(
+    flags: dict[str, Any], expected: tuple[int | None, str, bool]
+) -> None:
+    options = made(mode="receive", **flags)
+    assert expected == (options.packets, options.framing.text, options.strict)

@@ -22,6 +22,7 @@ from tests.load.servers import (
     Deaf,
     Doubling,
     Echo,
+    Greeting,
     Heard,
     Leaving,
     Parting,
@@ -29,6 +30,7 @@ from tests.load.servers import (
     Servers,
     Silent,
     Sink,
+    Source,
     Staying,
     load,
     options,
@@ -192,6 +194,127 @@ async def test_the_warm_up_of_request_mode_ends_with_every_reply_in(servers: Ser
     assert (90, 90) == (result.sent.packets, result.replies.packets)
     assert result.warm_up.packets > 0
     assert {stream.packets - (stream.replies or 0) for stream in result.streams} == {0}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_greeting_is_awaited_and_is_no_reply(servers: Servers) -> None:
+    flags: dict[str, Any] = {"payload": b"NOOP\r\n", "framing": "raw", "reply_framing": "line", "packets": 50}
+    result = good(await load(servers.listen(Greeting), mode="request", streams=3, greeting="line", **flags))
+    assert result.replies is not None
+    assert (50, 50 * 8) == (result.replies.packets, result.replies.bytes)
+    assert "line" == result.options["greeting"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_greeting_that_was_not_expected_is_told_as_what_it_is(servers: Servers) -> None:
+    flags: dict[str, Any] = {"payload": b"NOOP\r\n", "framing": "raw", "reply_framing": "line", "packets": 50}
+    result = good(await load(servers.listen(Greeting), mode="request", **flags), 1)
+    assert result.error is not None
+    assert 'the target spoke before it was asked: "220 ready\\r\\n"; ' in result.error
+    assert "--greeting line" in result.error
+    assert 0 == result.sent.packets
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_greeting_that_comes_too_late_to_be_seen_is_one_reply_too_many(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctrlserver.load.run.expect_silence", lambda *_: Deferred.fromCoroutine(nothing()))
+    flags: dict[str, Any] = {"payload": b"NOOP\r\n", "framing": "raw", "reply_framing": "line", "packets": 1}
+    result = good(await load(servers.listen(Greeting), mode="request", in_flight=2, **flags), 1)
+    assert result.error is not None
+    assert result.error.endswith("(framing line); a target that greets first needs --greeting")
+
+
+async def nothing() -> None:
+    """No listening before the first request."""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_greeting_that_never_comes_is_given_up(servers: Servers) -> None:
+    result = good(await load(servers.listen(Silent), greeting="line", stall_timeout=0.1), 1)
+    assert result.error is not None
+    assert result.error.endswith("no greeting within 0.1 s (--greeting line)")
+
+
+# Downloads
+
+
+@pytest.mark.parametrize("streams", [1, 3])
+@pytest_twisted.ensureDeferred
+async def test_the_packets_asked_of_a_source_are_dealt_over_the_streams_and_reconcile(
+    servers: Servers, streams: int
+) -> None:
+    flags: dict[str, Any] = {"packets": 1000, "streams": streams, "admin": servers.listen(Admin)}
+    result = good(await load(servers.listen(Source), mode="receive", **flags))
+    assert result.downloaded is not None
+    assert (1000, 1_024_000, 0) == (result.downloaded.packets, result.downloaded.bytes, result.downloaded.writes)
+    assert (0, 0) == (result.sent.packets, result.sent.bytes)
+    assert result.received is not None
+    assert (True, 1000) == (result.reconciled, result.received.packets)
+    assert 1000 == sum(interval.packets for interval in result.intervals)
+    assert {"complete"} == {stream.reason for stream in result.streams}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_download_ends_by_time_and_what_was_on_its_way_is_counted_with_admin(servers: Servers) -> None:
+    flags: dict[str, Any] = {"duration": 0.3, "streams": 2, "admin": servers.listen(Admin), "warm_up": 0.05}
+    result = good(await load(servers.listen(Source), mode="receive", **flags))
+    assert result.downloaded is not None
+    assert result.warm_up is not None
+    assert (True, {"ended"}) == (result.reconciled, {stream.reason for stream in result.streams})
+    assert 2 == sum(command.startswith("kick ") for command in servers.asked)
+    assert result.warm_up.packets + result.downloaded.packets == sum(stream.packets for stream in result.streams)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_download_that_the_server_cannot_end_is_cut_off_and_not_reconciled(servers: Servers) -> None:
+    heard, admin = Heard(), servers.listen(Admin)
+
+    def refuse(record: dict[str, Any]) -> None:
+        record["stream"] = 99
+
+    servers.tamper = refuse
+    servers.sources = {}
+    result = good(
+        await load(servers.listen(Source), heard, mode="receive", duration=0.1, admin=admin, stall_timeout=0.3)
+    )
+    assert result.reconciled is None
+    assert heard.notes[-1].endswith("not reconciled")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_download_ends_by_time_without_admin_at_once(servers: Servers) -> None:
+    result = good(await load(servers.listen(Source), mode="receive", duration=0.2))
+    assert result.downloaded is not None
+    assert result.downloaded.packets > 0
+    assert ["ended"] == [stream.reason for stream in result.streams]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_interrupt_ends_a_download_and_the_report_is_whole(servers: Servers) -> None:
+    run, running = started(servers, protocol=Source, mode="receive", duration=60.0, admin=servers.listen(Admin))
+    await reached(lambda: run._sending.counts().packets > 1000)
+    run.interrupt()
+    result = good(await running, 130)
+    assert (True, None) == (result.reconciled, result.error)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_download_that_the_target_ends_is_told_and_no_failure(servers: Servers) -> None:
+    heard = Heard()
+    target = servers.listen(type("Brief", (Greeting,), {"words": b"a\nb\n", "hang_up": True}))
+    result = good(await load(target, heard, mode="receive", framing="line", payload=b"go\n"))
+    assert result.downloaded is not None
+    assert (3, ["closed"]) == (result.downloaded.packets, [stream.reason for stream in result.streams])
+    assert [f"stream 1 ({target.text}): the target ended the download, 3 packets had come"] == heard.notes
+
+
+@pytest_twisted.ensureDeferred
+async def test_conditions_of_a_download_are_on_what_came(servers: Servers) -> None:
+    conditions = (parse_threshold("packets<10"), parse_threshold("sent.packets>0"))
+    result = good(await load(servers.listen(Source), mode="receive", packets=10, fail_if=conditions))
+    assert [(10, False), (0, False)] == [(judged.value, judged.failed) for judged in result.thresholds]
 
 
 # What targets do
