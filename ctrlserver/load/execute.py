@@ -10,17 +10,23 @@ before it starts.
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from attrs import frozen
+
 from ctrlserver.errors import LoadError, UsageError
+from ctrlserver.load.events import EventStream
 from ctrlserver.load.interrupts import EXIT_INTERRUPTED, Interrupts
+from ctrlserver.load.junit import junit_xml
 from ctrlserver.load.options import Options
-from ctrlserver.load.output import print_output, print_words, write_output
-from ctrlserver.load.report import Bar, Lines, error_lines, summary_lines
-from ctrlserver.load.result import EXIT_FAILED, Result, as_json
-from ctrlserver.load.run import LoadRun
+from ctrlserver.load.output import print_output, print_words, raise_unwritten, write_output
+from ctrlserver.load.report import Bar, Lines, Together, error_lines, summary_lines
+from ctrlserver.load.result import EXIT_FAILED, Result, as_document, as_json
+from ctrlserver.load.run import LoadRun, utc_now
 
 if TYPE_CHECKING:
     from twisted.internet.epollreactor import EPollReactor
@@ -30,7 +36,17 @@ if TYPE_CHECKING:
 OTHER_FILES = 64
 
 
-def execute(options: Options, interrupts: Interrupts, *, as_document: bool, output: str | None) -> int:
+@frozen
+class Outputs:
+    """Where the documents go: ``document`` and ``events`` to stdout, one of them at most; the others are files."""
+
+    document: bool = False
+    events: bool = False
+    output: str | None = None
+    junit: str | None = None
+
+
+def execute(options: Options, interrupts: Interrupts, outputs: Outputs) -> int:
     """Run ``options`` and give the exit code; UsageError before anything is opened."""
     from twisted.internet import reactor as installed
 
@@ -43,13 +59,14 @@ def execute(options: Options, interrupts: Interrupts, *, as_document: bool, outp
                 raise UsageError(f"{flag}: {error}") from None
     _allow_files(options.streams + OTHER_FILES)
     terminal = sys.stderr is not None and sys.stderr.isatty()
-    listener = Bar(sys.stderr) if terminal else Lines(sys.stderr)
-    run = LoadRun(reactor, options, listener)
+    people = Bar(sys.stderr) if terminal else Lines(sys.stderr)
+    events = EventStream(sys.stdout, utc_now) if outputs.events else None
+    run = LoadRun(reactor, options, people if events is None else Together([people, events]))
     codes: list[int] = []
 
     def ended(result: Result) -> None:
-        listener.close()
-        codes.append(report(result, as_document=as_document, output=output))
+        people.close()
+        codes.append(report(result, outputs, events))
 
     def leave(problem: Failure | None) -> None:
         if problem is not None:  # of our own; the reactor must stop all the same
@@ -61,6 +78,8 @@ def execute(options: Options, interrupts: Interrupts, *, as_document: bool, outp
         reactor.stop()
 
     def begin() -> None:
+        if events is not None:
+            events.start(options.target.text, options.as_options(), options.labels)
         run.run().addCallback(ended).addBoth(leave)
         interrupts.attach(lambda: reactor.callFromThread(run.interrupt))
 
@@ -69,24 +88,34 @@ def execute(options: Options, interrupts: Interrupts, *, as_document: bool, outp
     return codes[0] if codes else EXIT_INTERRUPTED
 
 
-def report(result: Result, *, as_document: bool, output: str | None) -> int:
-    """Write all outputs of ``result`` and give the exit code: for people where stdout is not the document's."""
+def report(result: Result, outputs: Outputs, events: EventStream | None = None) -> int:
+    """Write all outputs of ``result`` and give the exit code: for people where stdout is not a document's."""
     code = result.exit_code
     errors = error_lines(result)
-    if output is not None:
+    summary = summary_lines(result)
+    files: list[tuple[str, Callable[[], str]]] = []
+    if outputs.output is not None:
+        files.append((outputs.output, lambda: as_json(result)))
+    if outputs.junit is not None:
+        files.append((outputs.junit, lambda: junit_xml(result, platform.node(), summary, error_lines(result))))
+    for path, text in files:
         try:
-            write_output(output, as_json(result))
+            write_output(path, text())
         except LoadError as error:
             errors.append(str(error))
             code = code or EXIT_FAILED
-    summary = "".join(f"{line}\n" for line in summary_lines(result))
+    words = "".join(f"{line}\n" for line in summary)
     try:
-        print_output(as_json(result) if as_document else summary)
+        if events is not None:
+            events.end(as_document(result), errors, code)
+            raise_unwritten(events.problem)
+        else:
+            print_output(as_json(result) if outputs.document else words)
     except LoadError as error:
         errors.append(str(error))
         code = code or EXIT_FAILED
-    if as_document:
-        print_words(summary)
+    if outputs.document or outputs.events:
+        print_words(words)
     print_words("".join(f"ctrlload: {line}\n" for line in errors))
     return code
 

@@ -17,22 +17,22 @@ from typing import TextIO
 from ctrlserver.errors import LoadError, UsageError
 
 
-def check_output(path: str) -> None:
-    """UsageError where a result could not be written to ``path``, as far as that can be seen beforehand."""
+def check_output(path: str, flag: str = "--output") -> None:
+    """UsageError of ``flag`` where a result could not be written to ``path``, as far as that can be seen beforehand."""
     if not path:
-        raise UsageError("--output: the name is empty")
+        raise UsageError(f"{flag}: the name is empty")
     place = Path(path)
     folder = place.parent
     try:
         if place.is_dir():
-            raise UsageError(f"--output: {path} is a directory")
+            raise UsageError(f"{flag}: {path} is a directory")
         if not folder.is_dir():
-            raise UsageError(f"--output: there is no directory {folder}")
+            raise UsageError(f"{flag}: there is no directory {folder}")
         written = [place, folder] if place.is_file() else [place] if place.exists() else [folder]
     except OSError as error:  # a name too long, say
-        raise UsageError(f"--output: cannot write {path}: {error.strerror or error}") from None
+        raise UsageError(f"{flag}: cannot write {path}: {error.strerror or error}") from None
     if not all(os.access(one, os.W_OK) for one in written):
-        raise UsageError(f"--output: no permission to write {path}")
+        raise UsageError(f"{flag}: no permission to write {path}")
 
 
 def write_output(path: str, text: str) -> None:
@@ -53,13 +53,17 @@ def write_output(path: str, text: str) -> None:
 
 
 def print_output(text: str) -> None:
-    """Print to stdout; a reader that has gone is no matter of ours, LoadError where it cannot be written."""
+    """Print to stdout; LoadError where it cannot be written, a reader that has gone left aside."""
     try:
         put(sys.stdout, text)
-    except BrokenPipeError:
-        return
     except OSError as error:
-        raise LoadError(f"cannot write to stdout: {error.strerror or error}") from None
+        raise_unwritten(error)
+
+
+def raise_unwritten(problem: OSError | None) -> None:
+    """LoadError for what stdout did not take; a reader that has gone is no matter of ours."""
+    if problem is not None and not isinstance(problem, BrokenPipeError):
+        raise LoadError(f"cannot write to stdout: {problem.strerror or problem}")
 
 
 def print_words(text: str) -> None:

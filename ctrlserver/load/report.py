@@ -9,13 +9,14 @@ Beware: rich is imported only where there is a terminal; it costs more than the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TextIO
 
 from ctrlserver.load.ledger import Interval, Received, Volume, counted
 from ctrlserver.load.output import put
 from ctrlserver.load.result import Result
-from ctrlserver.load.sending import Progress
+from ctrlserver.load.sending import Listener, Progress
 from ctrlserver.units import format_bits, format_bytes, format_count, format_duration, format_rate
 
 
@@ -91,6 +92,28 @@ def _reconciled(result: Result) -> str:
         return f"NO: {result.difference}"
     streams = len(result.streams)
     return f"yes, packet by packet on {counted(streams, 'stream')}: sent = received"
+
+
+class Together:
+    """Several listeners, each told the same."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = listeners
+
+    def interval(self, interval: Interval) -> None:
+        """A slice has ended."""
+        for listener in self._listeners:
+            listener.interval(interval)
+
+    def progress(self, progress: Progress) -> None:
+        """Several times a second."""
+        for listener in self._listeners:
+            listener.progress(progress)
+
+    def note(self, text: str) -> None:
+        """A line for people."""
+        for listener in self._listeners:
+            listener.note(text)
 
 
 class Lines:

@@ -140,6 +140,10 @@ def _payload(text: str) -> bytes:
     help="Exit 4 where it holds, such as 'packets_per_second<500k' or 'received.packets<100'; repeatable.",
 )
 @click.option("-J", "--json", "as_document", is_flag=True, help="The result document on stdout, words on stderr.")
+@click.option(
+    "--json-stream", "as_events", is_flag=True, help="Events on stdout while it goes on, one JSON object a line."
+)
+@click.option("--junit", metavar="FILE", help="The outcome as JUnit XML, for CI systems, to a file.")
 @click.option("-o", "--output", metavar="FILE", help="The result document to a file; -: to stdout.")
 @click.option(
     "--label", "labels", type=Parsed("K=V", _label), multiple=True, help="Goes into the result document; repeatable."
@@ -159,6 +163,8 @@ def run(
     payload: str | None,
     labels: Sequence[tuple[str, str]],
     as_document: bool,
+    as_events: bool,
+    junit: str | None,
     output: str | None,
     **flags: Any,
 ) -> int:
@@ -167,7 +173,7 @@ def run(
     All streams are connected first and then start together. With --admin the server's own counts are compared with
     ours, and a difference is exit code 3.
     """
-    from ctrlserver.load.execute import execute
+    from ctrlserver.load.execute import Outputs, execute
     from ctrlserver.load.options import prepared
     from ctrlserver.load.output import check_output
 
@@ -177,8 +183,12 @@ def run(
             raise UsageError(f"--label: {quoted(key)} is given twice")
     if output == "-":
         as_document, output = True, None
+    if as_document and as_events:
+        raise UsageError("--json-stream: not with --json: the end event holds the whole document")
     if output is not None:
         check_output(output)
+    if junit is not None:
+        check_output(junit, "--junit")
     content: bytes | None = None
     if payload is not None:
         try:
@@ -186,4 +196,4 @@ def run(
         except UsageError as error:
             raise UsageError(f"--payload: {error}") from None
     options = prepared(payload=content, payload_text=payload, labels=dict(labels), **flags)
-    return execute(options, interrupts, as_document=as_document, output=output)
+    return execute(options, interrupts, Outputs(document=as_document, events=as_events, output=output, junit=junit))

@@ -1,4 +1,4 @@
-"""Holds result documents to the shipped schema."""
+"""Holds result documents, events and comparisons to the shipped schemas."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
+from referencing import Registry, Resource
 
 from ctrlserver.load.result import schema
+from ctrlserver.load.schemas import shipped_schema
 
 
 def validated(text: str) -> dict[str, Any]:
@@ -17,9 +19,29 @@ def validated(text: str) -> dict[str, Any]:
     return document
 
 
-def check_schema() -> None:
+def validated_events(text: str) -> list[dict[str, Any]]:
+    """The events in ``text``: each keeps to the schema, the first is start, the last and no other is end."""
+    result: Resource[Any] = Resource.from_contents(schema())
+    registry: Registry[Any] = Registry().with_resource(str(schema()["$id"]), result)
+    validator = jsonschema.Draft202012Validator(shipped_schema("events"), registry=registry)
+    events = [json.loads(line, object_pairs_hook=without_duplicates, parse_constant=refused) for line in lines(text)]
+    for event in events:
+        validator.validate(event)
+    names = [event["event"] for event in events]
+    assert ("start", "end") == (names[0], names[-1])
+    assert 2 == sum(name in ("start", "end") for name in names)
+    return events
+
+
+def lines(text: str) -> list[str]:
+    """Each line of ``text``, all of which are ended."""
+    assert text.endswith("\n")
+    return text.split("\n")[:-1]
+
+
+def check_schema(name: str = "result") -> None:
     """See that the schema is one."""
-    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.Draft202012Validator.check_schema(shipped_schema(name))
 
 
 def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
