@@ -7,15 +7,19 @@ Rules:
   is ``*``: the totals stay exact, and each of those datagrams is also counted as rejected, with reason ``udp-streams``.
 - Work is per read. With ``UDP_GRO`` one read brings up to 64 KiB of equal datagrams of one sender and their size, where
   the sender or the network card batches them. Where no content is needed, ``MSG_TRUNC`` leaves the bytes uncopied:
-  40 M datagrams of 64 bytes a second were seen that way, 15 M with the copy, 0.5 M one by one.
+  40 M datagrams of 64 bytes a second were seen that way, 15 M with the copy.
+- On the lane one call brings many of either (``net/recvmmsg.py``), where the system has that call; else ``recvmsg``
+  brings one. What comes in is counted, kept, probed and answered by the same lines.
 - Answers go out at once, a batch in one call (``UDP_SEGMENT``). What the socket does not take is not kept: it is lost
   as datagrams are, and counted as unanswered.
 - What the kernel dropped is asked for when somebody asks us (``SO_MEMINFO``): the counter that ``SO_RXQ_OVFL`` sends
   along and that ``/proc/net/udp`` shows, without the wait for a next datagram and without a price on every read.
 - On the lane the port's socket is read here; the ordinary way in, Twisted reads it and hands over each datagram.
 
-Beware: the kernel counts a dropped batch as one drop. Where drops must be exact and senders batch, ``gro`` is to be
-off: then the kernel cuts batches before it queues them, and received + dropped = sent whatever the sender does.
+Beware: the kernel counts a dropped batch as one drop, and tells nobody how many datagrams it was. What was dropped on a
+port that has been given a batch is therefore told as well (``dropped_in_batches_total``): where that is 0, received +
+dropped = sent. Where drops must be exact and senders batch, ``gro`` is to be off: then the kernel cuts batches before
+it queues them, and the sum holds whatever the sender does.
 Beware: whoever answers datagrams answers forged addresses too; echo and reply are for a test network.
 """
 
@@ -34,12 +38,13 @@ from twisted.internet.protocol import DatagramProtocol
 from ctrlserver.net.gate import NOT_ALLOWED
 from ctrlserver.net.lane import Lane
 from ctrlserver.net.links import peer_name
+from ctrlserver.net.recvmmsg import ROOM_BYTES, Messages, messages
 from ctrlserver.net.stream import Terms
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.probing import Probing
-from ctrlserver.wire.datagram import LONGEST_DATAGRAM, cut, packets_in
-from ctrlserver.wire.probe import decode
+from ctrlserver.wire.datagram import LONGEST_DATAGRAM, cut, packets_in, packets_in_all
+from ctrlserver.wire.probe import HEADER_SIZE, decode
 
 #: Linux's numbers, which the socket module lacks.
 SOL_UDP = 17
@@ -54,6 +59,9 @@ _SEGMENT = struct.Struct("=H")
 
 #: Reads before the other sockets of the lane have their turn: some 0.1 ms, so that the poll before costs little each.
 READS_A_TURN = 32
+
+#: As many calls of ``recvmmsg``: of up to 64 datagrams that is 0.1 ms as well, of as many whole batches 1 ms.
+CALLS_A_TURN = 4
 
 #: Room for the one control message we ask for.
 ANCILLARY_BYTES = socket.CMSG_SPACE(_SIZE.size) if hasattr(socket, "CMSG_SPACE") else 0
@@ -78,7 +86,8 @@ class DatagramTerms:
     """What a UDP port needs to know beside its ``terms``, whose origin says ``datagram``.
 
     ``max_streams`` bounds the table: a stream costs about 600 bytes, and a sender may forge any number of addresses.
-    ``receive_buffer`` is what the kernel may queue for us in bytes, 0 to leave it as it is.
+    ``receive_buffer`` is what the kernel may queue for us in bytes, 0 to leave it as it is. ``many``: read many
+    messages a call where that can be.
     """
 
     terms: Terms
@@ -86,6 +95,7 @@ class DatagramTerms:
     max_streams: int = 10_000
     receive_buffer: int = 4 << 20
     gro: bool = True
+    many: bool = True
     needs_content: bool = field(init=False)
 
     @needs_content.default
@@ -97,17 +107,18 @@ class DatagramTerms:
 class DatagramStream:
     """One peer of a UDP port."""
 
-    __slots__ = ("_key", "_port", "counters")
+    __slots__ = ("_port", "address", "counters", "name")
 
-    def __init__(self, port: DatagramPort, key: Address | None, counters: StreamCounters) -> None:
+    def __init__(self, port: DatagramPort, address: Address | None, counters: StreamCounters) -> None:
         self.counters = counters
+        self.address = address
+        self.name: bytes | None = None  # the address as recvmmsg writes it, once it has
         self._port = port
-        self._key = key
 
     def abort(self, reason: str, now: float) -> None:
         """End the stream; a next datagram of its peer begins another one."""
         if self.counters.state == "open":
-            self._port.forget(self._key)
+            self._port.forget(self)
             self._port.terms.book.stream_closed(self.counters, reason, 0, now)
 
     finish = abort
@@ -125,9 +136,13 @@ class DatagramPort:
         self._clock = clock
         self._socket: socket.socket | None = None
         self._streams: dict[Address | None, DatagramStream] = {}
+        self._by_name: dict[bytes, DatagramStream] = {}
+        self._messages: Messages | None = None
+        self._batches_came = False
         self._swept = clock()
         self._drops_seen = 0
         self._dropped = 0
+        self._dropped_in_batches = 0
         self._flags = 0
         self._into: list[memoryview] = []
         if lane is not None and options.needs_content:
@@ -137,6 +152,7 @@ class DatagramPort:
             self._into = [lane.view[:0]]
         answers = {"echo": self._send, "reply": self._reply}
         self._answer = answers.get(self.terms.origin.mode)
+        self._only_probes = self.terms.probe and not self.terms.keep and self._answer is None
         self.terms.book.counters.drops.append(self.dropped)
 
     # The port
@@ -149,34 +165,41 @@ class DatagramPort:
         self._drops_seen = 0
         widen(sock, self._options.receive_buffer)
         if self._lane is not None:
-            if self._options.gro:
-                try_option(sock, SOL_UDP, UDP_GRO, 1)
+            gro = self._options.gro and try_option(sock, SOL_UDP, UDP_GRO, 1)
+            if self._options.many:
+                self._messages = messages(sock, self._lane.view if self._options.needs_content else None, gro)
             port.stopReading()  # type: ignore[attr-defined]
             self._lane.watch(sock.fileno(), self, EPOLLIN)
         return port
 
     @property
-    def on_lane(self) -> bool:
-        """Whether the lane reads this port."""
-        return self._lane is not None
+    def way(self) -> str:
+        """What brings the datagrams in: ``recvmmsg`` or ``recvmsg`` on the lane, else ``twisted``."""
+        return "twisted" if self._lane is None else "recvmsg" if self._messages is None else "recvmmsg"
 
     def stop_listening(self) -> object:
         """Close the port; its streams stay until they are ended."""
         self.dropped()
-        port, self.port, sock, self._socket = self.port, None, self._socket, None
+        port, self.port, sock, self._socket, self._messages = self.port, None, self._socket, None, None
         if port is None or sock is None:
             return None
         if self._lane is not None:
             self._lane.forget(sock.fileno())
         return port.stopListening()
 
-    def dropped(self) -> int:
-        """Datagrams that the kernel dropped since the start: the queue was full, or a checksum was wrong."""
+    def dropped(self) -> tuple[int, int]:
+        """What the kernel dropped since the start, and how much of it may have been whole batches.
+
+        The queue was full, or a checksum was wrong.
+        """
         if self._socket is not None:
             seen = kernel_drops(self._socket)
-            self._dropped += (seen - self._drops_seen) & 0xFFFFFFFF  # the kernel's counter has 32 bits
+            new = (seen - self._drops_seen) & 0xFFFFFFFF  # the kernel's counter has 32 bits
             self._drops_seen = seen
-        return self._dropped
+            self._dropped += new
+            if self._batches_came:
+                self._dropped_in_batches += new
+        return self._dropped, self._dropped_in_batches
 
     # The streams
 
@@ -193,9 +216,11 @@ class DatagramPort:
         for stream in [stream for stream in self._streams.values() if stream.counters.last <= before]:
             stream.abort("idle", now)
 
-    def forget(self, key: Address | None) -> None:
-        """Its stream has ended."""
-        self._streams.pop(key, None)
+    def forget(self, stream: DatagramStream) -> None:
+        """It has ended."""
+        self._streams.pop(stream.address, None)
+        if stream.name is not None:
+            self._by_name.pop(stream.name, None)
 
     def _stream_of(self, address: Address, now: float, since: float) -> DatagramStream:
         """A new stream for a peer, or the common one where there are too many."""
@@ -220,7 +245,10 @@ class DatagramPort:
     # What comes in
 
     def ready(self, events: int) -> None:
-        """Read some batches: the lane's way in."""
+        """Read some datagrams or batches: the lane's way in."""
+        if self._messages is not None:
+            self._ready_many(self._messages)
+            return
         lane, sock = self._lane, self._socket
         assert lane is not None
         assert sock is not None
@@ -236,12 +264,69 @@ class DatagramPort:
             if ancillary:
                 segment = _SIZE.unpack_from(ancillary[0][2])[0]
                 packets = packets_in(size, segment)
+                self._batches_came = True
             else:
                 segment, packets = size, 1
             stream = stream_of(address)
             if stream is None or needs_content or others:
                 content = lane.copy_view[:size] if needs_content else None
                 self.took(address, size, segment, packets, content, now, lane.round_began)
+                continue
+            counters = stream.counters
+            counters.packets += packets
+            counters.bytes += size
+            counters.last = now
+
+    def _ready_many(self, table: Messages) -> None:
+        """As ``ready``, many messages a call."""
+        lane = self._lane
+        assert lane is not None
+        stream_of, needs_content = self._by_name.get, self._options.needs_content
+        for _ in range(CALLS_A_TURN):
+            rows = table.read()
+            if not rows:
+                return
+            now = lane.clock()
+            sizes, segments = table.sizes(rows), table.segments(rows)
+            if segments is not None:
+                self._batches_came = True
+            stream = stream_of(table.name(0)) if table.alike(rows) else None
+            if stream is not None and needs_content and not self._probed(stream, table, sizes, segments):
+                stream = None
+            if stream is not None:
+                counters = stream.counters
+                counters.packets += rows if segments is None else packets_in_all(sizes, segments)
+                counters.bytes += sum(sizes)
+                counters.last = now
+            else:
+                self._take_rows(table, sizes, segments, now)
+            if rows < table.rows:
+                return
+
+    def _probed(self, stream: DatagramStream, table: Messages, sizes: list[int], segments: list[int] | None) -> bool:
+        """Enter the probe headers of many datagrams at once; False where more is to be done than that."""
+        probing, plain = stream.counters.probing, segments is None and min(sizes) >= HEADER_SIZE
+        content = table.contents(len(sizes)) if plain and self._only_probes else None
+        if content is None or probing is None:
+            return False
+        self._probe(content, ROOM_BYTES, probing)
+        return True
+
+    def _take_rows(self, table: Messages, sizes: list[int], segments: list[int] | None, now: float) -> None:
+        """Row by row: of several senders, of a new one, or where content is needed."""
+        stream_of, since = self._by_name.get, self._lane.round_began if self._lane is not None else now
+        needs_content = self._options.needs_content
+        for row, size in enumerate(sizes):
+            segment = segments[row] if segments is not None else 0
+            packets = packets_in(size, segment) if segment else 1
+            name = table.name(row)
+            stream = stream_of(name)
+            if stream is None or needs_content:
+                address = table.address(name) if stream is None or stream.address is None else stream.address
+                self.took(address, size, segment or size, packets, table.content(row, size), now, since)
+                if stream is None and (stream := self._streams.get(address)) is not None:
+                    stream.name = name
+                    self._by_name[name] = stream
                 continue
             counters = stream.counters
             counters.packets += packets

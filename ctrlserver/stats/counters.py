@@ -117,13 +117,15 @@ class Totals:
     replies: int
     last: float
     dropped: int = 0
+    dropped_in_batches: int = 0
 
 
 class Counters:
     """All streams since the start.
 
     ``open`` maps numbers to streams, oldest first. ``recent`` holds the streams closed last, the latest at its right.
-    ``drops`` are asked for what the system dropped before we could read it, each for its sum since the start.
+    ``drops`` are asked for what the system dropped before we could read it: each for its sum since the start, and for
+    how much of that may have been whole batches, of which each counts as one.
     """
 
     __slots__ = (
@@ -146,7 +148,7 @@ class Counters:
         self.recent: deque[StreamCounters] = deque(maxlen=closed_kept)
         self.closed_by_reason: dict[str, int] = dict.fromkeys(REASONS, 0)
         self.rejected_by_reason: dict[str, int] = {}
-        self.drops: list[Callable[[], int]] = []
+        self.drops: list[Callable[[], tuple[int, int]]] = []
         self._streams = 0
         self._packets = 0
         self._bytes = 0
@@ -198,6 +200,7 @@ class Counters:
                 replies += whole - stream.unanswered
             if stream.last > last:
                 last = stream.last
+        drops = [dropped() for dropped in self.drops]
         return Totals(
             streams_open=len(self.open),
             streams_total=self._streams,
@@ -208,5 +211,6 @@ class Counters:
             rejected=self._rejected,
             replies=replies,
             last=last,
-            dropped=sum([dropped() for dropped in self.drops]),
+            dropped=sum([total for total, _ in drops]),
+            dropped_in_batches=sum([in_batches for _, in_batches in drops]),
         )

@@ -83,6 +83,11 @@ class StatsRecord:
     dropped_total: int = field(
         metadata=_about("counter", "packets", "datagrams the system dropped before they were read; a batch is one")
     )
+    dropped_in_batches_total: int = field(
+        metadata=_about(
+            "counter", "packets", "of dropped_total, what may have been whole batches; 0: received + dropped = sent"
+        )
+    )
 
 
 @frozen

@@ -6,6 +6,8 @@ matters. So no byte stream has it: it stands behind UDP alone, and ``parse_frami
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ctrlserver.errors import FramingError
 from ctrlserver.wire.framing import FramingSpec
 
@@ -42,6 +44,11 @@ DATAGRAM = FramingSpec("datagram", None, LONGEST_DATAGRAM, False, True, Datagram
 def packets_in(nbytes: int, segment: int) -> int:
     """Datagrams in a batch of ``nbytes`` of which each but the last has ``segment`` bytes; at least the last."""
     return -(-nbytes // segment) or 1
+
+
+def packets_in_all(sizes: Sequence[int], segments: Sequence[int]) -> int:
+    """Datagrams in several batches; a batch without a segment, 0, is one datagram."""
+    return sum([packets_in(size, segment) if segment else 1 for size, segment in zip(sizes, segments, strict=True)])
 
 
 def cut(batch: memoryview, segment: int) -> list[bytes]:

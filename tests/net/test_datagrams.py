@@ -1,4 +1,4 @@
-"""What every UDP port must do, whichever way its datagrams come in: on the lane, or read by Twisted.
+"""What every UDP port must do, whichever way its datagrams come in: many a call or one on the lane, or by Twisted.
 
 Rules: overload is made without a race: while the test itself runs, the reactor does not, so nothing is read.
 """
@@ -31,6 +31,14 @@ from ctrlserver.wire.probe import encode
 from tests.net.conftest import PATIENCE, WatchedBook, in_thread
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own batching and drops are Linux's")
+
+
+@pytest.fixture(params=["recvmmsg", "recvmsg", "twisted"])
+def way(request: pytest.FixtureRequest) -> str:
+    """All ways in pass the same suite."""
+    if request.param == "recvmmsg" and sys.platform != "linux":
+        pytest.skip("recvmmsg is Linux's")
+    return str(request.param)
 
 
 class Time:
@@ -94,7 +102,7 @@ def serve(way: str) -> Iterator[Serve]:
         **options: Any,
     ) -> Served:
         clock = Time()
-        lane = Lane(reactor, clock) if way == "lane" else None
+        lane = Lane(reactor, clock) if way != "twisted" else None
         if lane is not None:
             lane.start()
         book = WatchedBook(version="test", now=clock(), wall=time.time())
@@ -107,9 +115,9 @@ def serve(way: str) -> Iterator[Serve]:
             probe=probe,
             gate=gate or Gate(Seats()),
         )
-        port = DatagramPort(DatagramTerms(terms=terms, **options), lane, reactor, clock)
+        port = DatagramPort(DatagramTerms(terms=terms, many=way == "recvmmsg", **options), lane, reactor, clock)
         number = port.listen(0, "127.0.0.1").getHost().port  # type: ignore[attr-defined]
-        assert port.on_lane == (way == "lane")
+        assert way == port.way
         up.append((Served(book, port, clock, number), lane))
         return up[-1][0]
 
@@ -152,6 +160,31 @@ async def test_each_datagram_is_a_packet_and_each_peer_a_stream(serve: Serve) ->
     assert (record.packets, record.bytes, record.size) == (1, 100, 100)
 
 
+@pytest_twisted.ensureDeferred
+async def test_the_datagrams_of_many_peers_in_turn_are_counted_peer_by_peer(serve: Serve) -> None:
+    served = serve()
+    clients = [served.connect() for _ in range(7)]
+    for round_ in range(40):  # more than one call brings
+        for number, client in enumerate(clients):
+            if round_ <= number * 5:
+                client.send(b"x" * (number + round_))
+    packets = [min(40, number * 5 + 1) for number in range(7)]
+    await served.until(lambda totals: totals.packets == sum(packets))
+    expected = [(count, sum(number + at for at in range(count))) for number, count in enumerate(packets)]
+    by_peer = {record.peer: (record.packets, record.bytes) for record in served.records()}
+    assert expected == [by_peer[":".join(map(str, client.getsockname()))] for client in clients]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_thousand_datagrams_that_waited_together_are_all_counted(serve: Serve) -> None:
+    served = serve()
+    client = served.connect()
+    for _ in range(1000):
+        client.send(b"x" * 10)
+    totals = await served.until(lambda totals: totals.packets + totals.dropped == 1000)
+    assert (1000, 10_000, 1) == (totals.packets, totals.bytes, totals.streams_total)
+
+
 @linux
 @pytest_twisted.ensureDeferred
 async def test_a_batch_is_counted_datagram_by_datagram_however_it_is_read(serve: Serve) -> None:
@@ -186,6 +219,21 @@ async def test_probe_packets_tell_what_was_lost_and_what_came_late_in_batches_to
     await served.until(lambda totals: totals.packets == 56)
     (record,) = served.records()
     assert (5, 0, 1) == (record.lost, record.duplicate, record.out_of_order)  # 4, 5, 57, 58 and 59
+
+
+@pytest_twisted.ensureDeferred
+async def test_probe_packets_that_waited_together_are_all_looked_at_and_short_ones_never(serve: Serve) -> None:
+    served = serve(probe=True)
+    client = served.connect()
+    client.send(encode(0, 0))
+    await served.until(lambda totals: totals.packets == 1)
+    for sequence in range(1, 101):
+        client.send(encode(sequence, 0).ljust(24 + sequence, b"."))
+    for sequence in range(110, 210):
+        client.send(encode(sequence, 0)[: 24 if sequence % 10 else 23])
+    await served.until(lambda totals: totals.packets == 201)
+    (record,) = served.records()
+    assert (9 + 10, 0, 0) == (record.lost, record.duplicate, record.out_of_order)
 
 
 @linux
@@ -241,6 +289,19 @@ async def test_the_last_packets_are_kept_where_asked(serve: Serve) -> None:
     kept = served.book.kept(1)
     assert kept is not None
     assert kept.last(10) == [(1, b"one"), (2, b"xxxx"), (3, b"xxxx")]
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_each_kept_packet_is_what_its_own_datagram_held(serve: Serve) -> None:
+    served = serve(keep=100)
+    client = served.connect()
+    for number in range(100):
+        client.send(b"%d" % number * (number % 7))
+    await served.until(lambda totals: totals.packets == 100)
+    kept = served.book.kept(1)
+    assert kept is not None
+    assert [(number + 1, b"%d" % number * (number % 7)) for number in range(100)] == kept.last(100)
 
 
 @pytest_twisted.ensureDeferred
@@ -306,6 +367,23 @@ async def test_received_and_dropped_add_up_to_what_was_sent(serve: Serve) -> Non
     assert served.book.stats(served.time()).dropped_total == totals.dropped
     await maybeDeferred(served.port.stop_listening)
     assert served.book.counters.totals().dropped == totals.dropped
+    assert totals.dropped_in_batches == 0, "no batch came, so none was dropped"
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_drops_of_a_port_that_was_given_batches_are_told_to_be_batches_perhaps(serve: Serve, way: str) -> None:
+    served = serve(receive_buffer=8192)
+    client = served.connect()
+    client.send(b"x")
+    send_batch(client, 2, 64)
+    await served.until(lambda totals: totals.packets == 3)
+    for _ in range(300):
+        client.send(b"x" * 64)
+    totals = served.book.counters.totals()
+    assert totals.dropped > 0
+    assert totals.dropped_in_batches == (0 if way == "twisted" else totals.dropped)  # Twisted's way has no batches
+    assert served.book.stats(served.time()).dropped_in_batches_total == totals.dropped_in_batches
 
 
 @linux
@@ -316,5 +394,5 @@ async def test_without_gro_the_drops_of_batches_are_exact_too(serve: Serve) -> N
     for _ in range(20):
         send_batch(client, 50, 64)
     assert served.book.counters.totals().dropped > 0
-    await served.until(lambda totals: totals.packets + totals.dropped == 1000)
-    assert served.book.counters.totals().streams_total == 1
+    totals = await served.until(lambda totals: totals.packets + totals.dropped == 1000)
+    assert (1, 0) == (totals.streams_total, totals.dropped_in_batches)

@@ -72,7 +72,13 @@ def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
     [
         (
             "stats",
-            [*STATS.split(), *names_of("closed", REASONS), *names_of("rejected", REJECTIONS), "dropped_total"],
+            [
+                *STATS.split(),
+                *names_of("closed", REASONS),
+                *names_of("rejected", REJECTIONS),
+                "dropped_total",
+                "dropped_in_batches_total",
+            ],
         ),
         ("stream", [*STREAM.split(), *PROBE.split(), *TCP.split()]),
         ("run", RUN.split()),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctrlserver.errors import FramingError
-from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM, cut, packets_in
+from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM, cut, packets_in, packets_in_all
 
 
 @given(st.lists(st.binary(max_size=64)))
@@ -31,6 +31,10 @@ def test_a_batch_is_cut_into_equal_datagrams_and_a_last_one(segment: int, packet
     batch = bytes((packets - 1) * segment + last)
     assert packets == packets_in(len(batch), segment)
     assert [segment] * (packets - 1) + [last] == [len(each) for each in cut(memoryview(batch), segment)]
+
+
+def test_several_reads_are_counted_together_and_one_without_a_segment_is_a_datagram() -> None:
+    assert 2 + 1 + 3 + 1 == packets_in_all([100, 100, 121, 0], [50, 0, 60, 0])
 
 
 def test_an_empty_read_is_one_empty_datagram() -> None:
