@@ -105,6 +105,11 @@ class Daemon:
 
     def connect(self, name: str = "data") -> socket.socket:
         """A plain client socket to a listener or the admin port."""
+        if name in self.paths:
+            client = socket.socket(socket.AF_UNIX)
+            client.settimeout(PATIENCE)
+            client.connect(self.paths[name])
+            return client
         return socket.create_connection(("127.0.0.1", self.ports[name]), PATIENCE)
 
     def ask(self, *lines: str) -> str:
