@@ -12,7 +12,7 @@ number at all (NaN), and counts as 0.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 from attrs import field, frozen
@@ -104,6 +104,17 @@ class Replies:
 
 
 @frozen
+class Gauge:
+    """What there is to tell of a slice besides its counts: the schedule's rate, and times in seconds; or None."""
+
+    target_packets_per_second: float | None = None
+    response_p50: float | None = None
+    response_p99: float | None = None
+    service_p50: float | None = None
+    service_p99: float | None = None
+
+
+@frozen
 class Interval:
     """One reporting slice; ``start_seconds`` counts from the first send of the run, the warm-up included."""
 
@@ -114,6 +125,11 @@ class Interval:
     packets_per_second: float | None
     bits_per_second: float | None
     warm_up: bool
+    target_packets_per_second: float | None = None
+    response_p50: float | None = None
+    response_p99: float | None = None
+    service_p50: float | None = None
+    service_p99: float | None = None
 
 
 @frozen
@@ -134,10 +150,19 @@ class StreamCount:
     reason: str
 
 
-class Intervals:
-    """Cuts running totals into slices that join without a gap."""
+def no_gauge(*_slice: float) -> Gauge:
+    """Nothing but counts."""
+    return Gauge()
 
-    def __init__(self, began: float) -> None:
+
+class Intervals:
+    """Cuts running totals into slices that join without a gap.
+
+    ``gauge`` is asked at the end of a slice, with its start and end, and whether it joins the slice before it.
+    """
+
+    def __init__(self, began: float, gauge: Callable[[float, float, bool], Gauge] = no_gauge) -> None:
+        self._gauge = gauge
         self._began = began
         self._from = began
         self._counts = Counts()
@@ -145,7 +170,7 @@ class Intervals:
 
     def cut(self, now: float, counts: Counts, *, warm_up: bool) -> Interval:
         """The slice up to ``now``."""
-        interval = self._slice(self._from, now, counts.since(self._counts), warm_up)
+        interval = self._slice(self._from, now, counts.since(self._counts), warm_up, False)
         self._from, self._counts = now, counts
         self.kept.append(interval)
         return interval
@@ -158,12 +183,13 @@ class Intervals:
             return self.cut(now, counts, warm_up=warm_up) if seconds > 0 else None
         news = counts.since(self._counts)
         whole = Counts(before.packets + news.packets, before.bytes + news.bytes)
-        self.kept[-1] = self._slice(self._began + before.start_seconds, now, whole, warm_up)
+        self.kept[-1] = self._slice(self._began + before.start_seconds, now, whole, warm_up, True)
         self._from, self._counts = now, counts
         return None
 
-    def _slice(self, start: float, end: float, news: Counts, warm_up: bool) -> Interval:
+    def _slice(self, start: float, end: float, news: Counts, warm_up: bool, join: bool) -> Interval:
         seconds = end - start
+        gauge = self._gauge(start, end, join)
         return Interval(
             start_seconds=round(start - self._began, 6),
             seconds=round(seconds, 6),
@@ -172,6 +198,11 @@ class Intervals:
             packets_per_second=per_second(news.packets, seconds),
             bits_per_second=per_second(news.bytes * 8, seconds),
             warm_up=warm_up,
+            target_packets_per_second=gauge.target_packets_per_second,
+            response_p50=gauge.response_p50,
+            response_p99=gauge.response_p99,
+            service_p50=gauge.service_p50,
+            service_p99=gauge.service_p99,
         )
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from ctrlserver.errors import FramingSpecError, UsageError
+from ctrlserver.errors import FramingSpecError, UsageError, did_you_mean
 from ctrlserver.load.pattern import Pattern, Sizes, payload_pattern, size_pattern
+from ctrlserver.load.profile import Profile
+from ctrlserver.load.schedule import ARRIVALS, CONSTANT, SECOND, Curve
 from ctrlserver.load.target import Target
 from ctrlserver.load.thresholds import Threshold
+from ctrlserver.units import quoted
 from ctrlserver.wire.framing import FramingSpec, parse_framing
 
 DEFAULT_PACKETS = 10_000
@@ -48,12 +51,30 @@ class Options:
     mode: str = SEND
     in_flight: int = 1
     write_combine: bool = True
+    rate: float | None = None
+    arrival: str = CONSTANT
+    profile: Profile | None = None
     interval: float = 1.0
     warm_up: float = 0.0
     fail_if: tuple[Threshold, ...] = ()
     labels: dict[str, str] = field(factory=dict)
     connect_timeout: float = 10.0
     stall_timeout: float = 10.0
+
+    @property
+    def curve(self) -> Curve | None:
+        """The rate over time that is asked for, None for as fast as it goes."""
+        if self.profile is not None:
+            return self.profile.curve
+        return None if self.rate is None else Curve.constant(self.rate)
+
+    @property
+    def longest(self) -> float | None:
+        """Seconds after which the sending ends at the latest, by the clock or by the schedule."""
+        curve = self.curve
+        if curve is None or curve.endless:
+            return self.duration
+        return curve.until(self.duration).end / SECOND
 
     def as_options(self) -> dict[str, object]:
         """By their flags' names, durations in seconds."""
@@ -75,6 +96,9 @@ class Options:
             "mode": self.mode,
             "in_flight": self.in_flight if self.mode == REQUEST else None,
             "write_combine": self.write_combine,
+            "rate_packets_per_second": self.rate,
+            "arrival": None if self.curve is None else self.arrival,
+            "profile": None if self.profile is None else self.profile.text,
             "interval_seconds": self.interval,
             "warm_up_seconds": self.warm_up,
             "admin": None if self.admin is None else self.admin.text,
@@ -103,6 +127,9 @@ def prepared(
     mode: str = SEND,
     in_flight: int | None = None,
     write_combine: bool = True,
+    rate: float | None = None,
+    arrival: str | None = None,
+    profile: Profile | None = None,
     interval: float = 1.0,
     warm_up: float = 0.0,
     fail_if: tuple[Threshold, ...] = (),
@@ -116,6 +143,7 @@ def prepared(
         ("--bytes", total_bytes),
         ("--duration", duration),
         ("--streams", streams),
+        ("--rate", rate),
         ("--connect-timeout", connect_timeout),
         ("--stall-timeout", stall_timeout),
     ):
@@ -124,7 +152,17 @@ def prepared(
     if in_flight is not None and in_flight < 1:
         raise UsageError("--in-flight: must be at least 1")
     strict = packets is not None or total_bytes is not None
-    if packets is None and total_bytes is None and duration is None:
+    if rate is not None and profile is not None:
+        raise UsageError("--rate: not with --profile, which has its own rates")
+    if arrival is not None and arrival not in ARRIVALS:
+        near = did_you_mean(arrival, ARRIVALS) or f"; known are {' and '.join(ARRIVALS)}"
+        raise UsageError(f"--arrival: unknown arrival {quoted(arrival)}{near}")
+    if mode == RECEIVE and (rate is not None or profile is not None):
+        flag = "--profile" if rate is None else "--rate"
+        raise UsageError(f"{flag}: not with --mode receive, where the target says how fast")
+    if arrival is not None and rate is None and profile is None:
+        raise UsageError("--arrival: needs --rate or --profile")
+    if packets is None and total_bytes is None and duration is None and profile is None:
         packets = DEFAULT_PACKETS
     if mode != REQUEST and in_flight is not None:
         raise UsageError("--in-flight: needs --mode request")
@@ -137,6 +175,8 @@ def prepared(
         "replies": mode == REQUEST,
         "warm_up": warm_up > 0,
         "downloaded": mode == RECEIVE,
+        "latency": mode == REQUEST,
+        "schedule": rate is not None or profile is not None,
     }
     _check_known(fail_if, known)
     spec = _framing(framing, size, None if mode == RECEIVE else payload)
@@ -170,6 +210,9 @@ def prepared(
         mode=mode,
         in_flight=in_flight or 1,
         write_combine=write_combine,
+        rate=rate,
+        arrival=arrival or CONSTANT,
+        profile=profile,
         interval=interval,
         warm_up=warm_up,
         fail_if=fail_if,
@@ -186,6 +229,8 @@ def _check_known(thresholds: tuple[Threshold, ...], known: dict[str, bool]) -> N
         "replies": "--mode request",
         "warm_up": "--warm-up",
         "downloaded": "--mode receive",
+        "latency": "--mode request",
+        "schedule": "--rate or --profile",
     }
     for threshold in thresholds:
         sections = [path[0] for path in threshold.paths]

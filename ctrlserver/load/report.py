@@ -17,6 +17,8 @@ from ctrlserver.load.ledger import Interval, Received, Volume, counted
 from ctrlserver.load.output import put
 from ctrlserver.load.result import Result
 from ctrlserver.load.sending import Listener, Progress
+from ctrlserver.load.timing import Latencies
+from ctrlserver.load.verdict import GENERATOR, NONE, TARGET, Scheduled
 from ctrlserver.units import format_bits, format_bytes, format_count, format_duration, format_rate
 
 
@@ -33,6 +35,7 @@ def summary_lines(result: Result) -> list[str]:
     if result.replies is not None:
         size = format_bytes(result.replies.bytes)
         lines.append(_labelled("replies", f"{counted(result.replies.packets, 'packet')}, {size}"))
+    lines += _latency(result.latency) + _schedule(result.schedule)
     if result.received is not None:
         label = "received" if result.downloaded is None else "server sent"
         lines.append(_labelled(label, f"{_volume(result.received)}{_rates(result.received)}"))
@@ -87,6 +90,47 @@ def _moved(volume: Volume, result: Result, writes: str = "") -> str:
     return f"{text}, {rest} bytes of incomplete packets" if rest else text
 
 
+def _latency(latency: Latencies | None) -> list[str]:
+    """Response and service time side by side, one column for each number."""
+    kinds = [] if latency is None else [("response", latency.response), ("service", latency.service)]
+    rows = [(name, [format_duration(getattr(kind, column)) for column in _COLUMNS]) for name, kind in kinds if kind]
+    if not rows:
+        return []
+    heads = [column.replace("_", ".") for column in _COLUMNS]
+    lines = [_labelled("latency", "".join(f"{head:>11}" for head in heads))]
+    return lines + [_labelled(name, "".join(f"{cell:>11}" for cell in cells)) for name, cells in rows]
+
+
+def _schedule(schedule: Scheduled | None) -> list[str]:
+    """How well the schedule was kept, and the verdict."""
+    if schedule is None:
+        return []
+    achieved = schedule.achieved_packets_per_second
+    rate = "" if achieved is None else f", achieved {achieved:.1f}"
+    unsent = schedule.planned_packets - schedule.sent_packets
+    rest = f", {unsent} due and not sent" if unsent > 0 else ""
+    slip, late, dropped = schedule.slip, schedule.late_packets, schedule.dropped_ticks
+    return [
+        _labelled("schedule", f"target {schedule.target_packets_per_second:.1f} packets/s{rate}{rest}"),
+        _labelled(
+            "slip",
+            f"p50 {format_duration(slip.p50)}, p99 {format_duration(slip.p99)}, max {format_duration(slip.max)}; "
+            f"{counted(late, 'packet')} late by more than 1 ms, {counted(dropped, 'dropped tick')}",
+        ),
+        _labelled("bottleneck", _VERDICTS[schedule.bottleneck]),
+    ]
+
+
+#: What is shown of a latency.
+_COLUMNS = ("p50", "p90", "p99", "p99_9", "max", "mean")
+
+_VERDICTS = {
+    NONE: "none: packets went when they were due",
+    TARGET: "target: packets waited until it took them, or answered those before them",
+    GENERATOR: "GENERATOR: ctrlload was late by itself; do not take its figures for the target's",
+}
+
+
 def _reconciled(result: Result) -> str:
     if not result.reconciled:
         return f"NO: {result.difference}"
@@ -130,6 +174,14 @@ class Lines:
         text = (
             f"{interval.start_seconds:8.2f} - {end:8.2f} s  {interval.packets:>12} packets  {packets:>12}  {bits:>13}"
         )
+        if interval.target_packets_per_second is not None:
+            text += f"  target {format_rate(interval.target_packets_per_second)}"
+        for name, p50, p99 in (
+            ("response", interval.response_p50, interval.response_p99),
+            ("service", interval.service_p50, interval.service_p99),
+        ):
+            if p50 is not None and p99 is not None:
+                text += f"  {name} p50 {format_duration(p50)} p99 {format_duration(p99)}"
         self._say(f"{text}  warm-up" if interval.warm_up else text)
 
     def progress(self, progress: Progress) -> None:

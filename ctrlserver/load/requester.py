@@ -1,8 +1,9 @@
-"""One outgoing stream in request mode: packets go, replies are counted, each lets one packet more go.
+"""One outgoing stream in request mode: packets go, replies are counted and timed, each lets one packet more go.
 
 Rules: ``in_flight`` packets are on their way at most. The common case, one reply of a constant packet and one more
 packet to send, is one read, one count and one send of a view made beforehand. A stream is done when every packet is
-answered. A reply to nothing is the target's fault and ends the stream.
+answered. A reply to nothing is the target's fault and ends the stream. The service time of a packet counts from the
+moment its first byte was offered to the kernel to the moment its reply was read; replies come in the order of packets.
 
 Beware: a reply counts when it is whole, so bytes past the last one are a fault too; after our half-close a target may
 say good-bye, which is not counted.
@@ -12,44 +13,39 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from collections.abc import Callable
 from typing import cast
 
+from ctrlserver.load.backlog import Backlog
 from ctrlserver.load.ledger import counted
+from ctrlserver.load.metered import MeteredStream
 from ctrlserver.load.pattern import Pattern
-from ctrlserver.load.sender import (
-    BURST_PACKETS,
-    CLOSED,
-    REPLY_FAULT,
-    STALLED,
-    SURPLUS,
-    WRITE_BYTES,
-    Outgoing,
-    Run,
-)
+from ctrlserver.load.sender import CLOSED, REPLY_FAULT, STALLED, SURPLUS, Run
+from ctrlserver.load.timing import Timing
 from ctrlserver.net.lane import Lane
 from ctrlserver.wire.framing import ByLength, FramingSpec
 
-_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+_OUT = select.EPOLLOUT
 
 
-class RequestStream(Outgoing):
+class RequestStream(MeteredStream):
     """Request mode. ``combine``: packets that may go together go in one write."""
 
     __slots__ = (
         "_advance",
-        "_allowed",
-        "_blocked",
-        "_combine",
         "_flags",
+        "_flight",
         "_in_flight",
         "_outstanding",
         "_packet",
         "_recv",
         "_reply_framing",
         "_reply_spec",
-        "_send",
+        "_sent_at",
+        "_service",
         "_stride",
+        "_times",
         "_view",
     )
 
@@ -69,8 +65,10 @@ class RequestStream(Outgoing):
         reply_framing: FramingSpec,
         in_flight: int,
         combine: bool,
+        timing: Timing,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        super().__init__(number, sock, lane, run, pattern, sendable, local, target)
+        super().__init__(number, sock, lane, run, pattern, sendable, local, target, combine=combine, clock=clock)
         self._reply_spec = reply_framing
         self._reply_framing = reply_framing.new()
         self._advance: Callable[[int], int] | None = None
@@ -81,13 +79,13 @@ class RequestStream(Outgoing):
             self._flags = socket.MSG_TRUNC
             self._view = lane.view
         self._in_flight = in_flight
-        self._combine = combine
-        self._allowed = 0  # bytes that may have been sent by now, always the end of a packet
-        self._outstanding = 0  # packets in them that are not answered
-        self._blocked = False  # the kernel took less than was offered
+        self._outstanding = 0  # packets allowed to go that are not answered
+        self._service = timing.service.now
+        self._times = timing.service.now.counts
+        self._sent_at = 0  # of the one packet in flight
+        self._flight = Backlog()  # moments of sending, where several may be
         self._stride = pattern.stride  # 0: packets differ, and the common case below is never taken
         self._packet = sendable[: pattern.stride]
-        self._send = sock.send
         self._recv = sock.recv_into
 
     def ready(self, events: int) -> None:
@@ -124,6 +122,16 @@ class RequestStream(Outgoing):
             if stride and self.sent == self._allowed < self.limit and self._outstanding:
                 self.replies += 1
                 self._allowed += stride
+                self._begun_packets += 1
+                now = self._clock()
+                if self._in_flight == 1:
+                    took = now - self._sent_at
+                    magnitude = took.bit_length() - 11  # the bucket of stats.latency
+                    self._times[(magnitude << 10) + (took >> magnitude) if magnitude > 0 else took] += 1
+                    self._sent_at = now
+                else:
+                    self._time(1, now)
+                    self._flight.push(1, now, now)
                 try:
                     taken = self._send(self._packet)
                 except BlockingIOError:
@@ -165,15 +173,17 @@ class RequestStream(Outgoing):
         return f"{super().so_far()} and {came} had come"
 
     @property
+    def in_flight(self) -> int:
+        """Packets that are not answered."""
+        return self._outstanding
+
+    @property
     def pending_bytes(self) -> int:
         """Bytes of a reply that is not whole."""
         return self._reply_framing.pending_bytes
 
-    def _events(self) -> int:
-        return _IN
-
     def _go(self) -> None:
-        self._release(self._in_flight)
+        self._let_go(self._in_flight)
         self._check_done()
 
     def _answered(self, answered: int) -> None:
@@ -184,42 +194,31 @@ class RequestStream(Outgoing):
             return
         self.replies += answered
         self._outstanding -= answered
-        self._release(answered)
+        self._time(answered, self._clock())
+        self._let_go(answered)
         if self.active and not self._outstanding:
             self._check_done()
 
-    def _release(self, packets: int) -> None:
+    def _time(self, answered: int, now: int) -> None:
+        """The oldest packets in flight have been answered."""
+        if self._in_flight == 1:
+            self._service.record(now - self._sent_at)
+            return
+        for count, moment, _ in self._flight.pop(answered):
+            self._service.record(now - moment, count)
+
+    def _begun(self, packets: int, now: int) -> None:
+        if self._in_flight == 1:
+            self._sent_at = now
+        else:
+            self._flight.push(packets, now, now)
+
+    def _let_go(self, packets: int) -> None:
         """Let so many packets more go, up to the limit."""
         begun = self._pattern.packets_in(self._allowed)
         self._allowed = min(self.limit, self._pattern.bytes_of(begun + packets))
         self._outstanding += self._pattern.packets_in(self._allowed) - begun
         self._fill()
-
-    def _fill(self) -> None:
-        """Send what is allowed, as far as the kernel takes it."""
-        size = len(self._pattern.block)
-        writes = 0
-        while self.sent < self._allowed:
-            end = self._allowed if self._combine else self._pattern.bytes_of(self.packets + 1)
-            offered = min(WRITE_BYTES, end - self.sent)
-            offset = self.sent % size
-            try:
-                taken = self._send(self._sendable[offset : offset + offered])
-            except BlockingIOError:
-                taken = 0
-            except OSError as error:
-                self._lost(error)
-                return
-            if taken:
-                self.sent += taken
-                self.writes += 1
-            writes += 1
-            if taken < offered or writes >= BURST_PACKETS:
-                break
-        blocked = self.sent < self._allowed
-        if blocked != self._blocked:
-            self._blocked = blocked
-            self._watch(_IN | _OUT if blocked else _IN)
 
     def _check_done(self) -> None:
         if self.active and self.sent >= self.limit and not self._outstanding:

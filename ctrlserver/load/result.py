@@ -5,7 +5,7 @@ order are a contract (``schema`` names its version, ``result.schema.json`` besid
 NaN, no infinity: what is not known is null. ``sent`` leaves the warm-up out, ``warm_up`` holds it, ``streams`` are
 whole.
 
-Beware: ``latency`` and ``schedule`` are null as long as no rate is asked for.
+Beware: ``latency`` is null where no reply was timed, ``schedule`` where no rate and no profile was asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from ctrlserver.load.interrupts import EXIT_INTERRUPTED
 from ctrlserver.load.ledger import Interval, Received, Replies, StreamCount, Volume
 from ctrlserver.load.schemas import shipped_schema
 from ctrlserver.load.thresholds import Judgement
+from ctrlserver.load.timing import Latencies
+from ctrlserver.load.verdict import Scheduled
 
 SCHEMA = "ctrlload/1"
 
@@ -78,8 +80,8 @@ class Result:
     difference: str | None
     downloaded: Volume | None = None
     thresholds: list[Judgement] = field(factory=list)
-    latency: None = None
-    schedule: None = None
+    latency: Latencies | None = None
+    schedule: Scheduled | None = None
     schema: str = SCHEMA
 
     @property

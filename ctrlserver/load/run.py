@@ -27,6 +27,7 @@ from ctrlserver.load.ending import Ending, end_sources
 from ctrlserver.load.greeting import await_greetings, expect_silence
 from ctrlserver.load.ledger import Counts, Replies, StreamCount, Volume
 from ctrlserver.load.options import RECEIVE, REQUEST, Options
+from ctrlserver.load.paced import PacedRequestStream, PacedSendStream
 from ctrlserver.load.receiver import ReceiveStream
 from ctrlserver.load.requester import RequestStream
 from ctrlserver.load.result import Environment, Result, as_document
@@ -55,7 +56,7 @@ class LoadRun:
         self._wall = wall
         self._lane = Lane(reactor)
         self._connections = Connections(reactor, options.target, options.connect_timeout)
-        self._sending = Sending(reactor, self._lane.clock, options, listener)
+        self._sending = Sending(reactor, self._lane, options, listener)
         self._ending: Ending | None = None
         self._whole: Deferred[Result] | None = None
         self._ending_sources: Deferred[None] | None = None
@@ -153,12 +154,16 @@ class LoadRun:
             return ReceiveStream(*common, framing=options.framing, words=options.payload, strict=options.strict)
         if options.mode == REQUEST:
             assert options.reply_framing is not None
-            return RequestStream(
+            kind = RequestStream if options.curve is None else PacedRequestStream
+            return kind(
                 *common,
                 reply_framing=options.reply_framing,
                 in_flight=options.in_flight,
                 combine=options.write_combine,
+                timing=self._sending.timing,
             )
+        if options.curve is not None:
+            return PacedSendStream(*common, combine=options.write_combine, timing=self._sending.timing)
         return SendStream(*common) if options.write_combine else PacketStream(*common, packets)
 
     def _end_sources(self) -> None:
@@ -256,8 +261,10 @@ class LoadRun:
         mark, marked_at = (counts, last) if sending.warming else (sending.mark, sending.marked_at)
         volume = counts.since(mark)
         receiving = options.mode == RECEIVE
-        moved = Volume.of(volume, last - marked_at if volume.packets or volume.bytes else 0.0)
+        seconds = last - marked_at if volume.packets or volume.bytes else 0.0
+        moved = Volume.of(volume, seconds)
         outcome = None if self._ending is None else self._ending.reconciliation
+        open_loop = sending.open_loop if self._connected and not sending.warming else None
         result = Result(
             started=self._started,
             target=options.target.text,
@@ -275,5 +282,7 @@ class LoadRun:
             interrupted=self._interrupted,
             error=self._error,
             difference=None if outcome is None else outcome.difference,
+            latency=None if sending.warming else sending.timing.latencies(),
+            schedule=None if open_loop is None else open_loop.scheduled(volume.packets, seconds),
         )
         return evolve(result, thresholds=judge(options.fail_if, as_document(result)))

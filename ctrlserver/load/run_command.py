@@ -17,7 +17,7 @@ from ctrlserver.errors import UsageError, did_you_mean
 from ctrlserver.load.commands import BYTES, COUNT, TIME, Parsed
 from ctrlserver.load.interrupts import Interrupts
 from ctrlserver.load.pattern import parse_sizes
-from ctrlserver.units import parse_escapes, quoted
+from ctrlserver.units import parse_escapes, parse_rate, quoted
 from ctrlserver.wire.framing import FRAMINGS
 
 _MODES = ("send", "request", "receive")
@@ -28,6 +28,8 @@ Examples:
   ctrlload run 127.0.0.1:22222 -n 5M -P 4 --admin 127.0.0.1:22223
   ctrlload run 127.0.0.1:22222 -t 10s -O 2s -J -o result.json
   ctrlload run 127.0.0.1:7 -m request -P 50 -q 4
+  ctrlload run 127.0.0.1:7 -m request -P 50 -r 20k/s -t 10s
+  ctrlload run 127.0.0.1:22222 --profile '10s@1k,60s@1k..50k,sine(30s,5k,20k)'
   ctrlload run 127.0.0.1:6379 -m request --payload 'PING\\r\\n' --framing raw --reply-framing line
   ctrlload run 127.0.0.1:25 -m request --payload 'NOOP\\r\\n' --framing raw --reply-framing line --greeting line
   ctrlload run 127.0.0.1:22222 -m receive -t 10s
@@ -85,6 +87,25 @@ def _payload(text: str) -> bytes:
         raise UsageError(f"cannot read {text[1:]}: {error.strerror or error}") from None
 
 
+def _profile(text: str) -> object:
+    """A profile, or the table of ``@FILE`` or ``FILE.csv``."""
+    from ctrlserver.load.profile import Profile, parse_profile, parse_table
+
+    if not text.startswith("@") and not text.casefold().endswith(".csv"):
+        return Profile(text, parse_profile(text))
+    name = text.removeprefix("@")
+    try:
+        table = Path(name).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"cannot read {name}: {error.strerror or error}") from None
+    except ValueError:
+        raise UsageError(f"cannot read {name}: it is no text in UTF-8") from None
+    try:
+        return Profile(text, parse_table(table))
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
 @click.command(epilog=_EXAMPLES)
 @click.argument("target", type=Parsed("TARGET", _address))
 @click.option("-n", "--packets", type=COUNT, help="Packets to send, over all streams. [default: 10000]")
@@ -96,7 +117,7 @@ def _payload(text: str) -> bytes:
     type=Parsed("N|N..M", parse_sizes),
     help="Payload bytes of a packet; a range is random. [default: 1024]",
 )
-@click.option("--seed", type=Parsed("N", _seed), default=1, show_default=True, help="Seed of random sizes.")
+@click.option("--seed", type=Parsed("N", _seed), default=1, show_default=True, help="Of random sizes and arrivals.")
 @click.option("-f", "--framing", metavar="SPEC", help="As the server's. [default: fixed, of the size]")
 @click.option(
     "--payload", metavar="TEXT|@FILE", help=r"Own payload, escapes \r \n \t \0 \xHH understood, or a file's bytes."
@@ -118,6 +139,22 @@ def _payload(text: str) -> bytes:
     default=True,
     show_default=True,
     help="Many packets a write, or one write a packet.",
+)
+@click.option(
+    "-r",
+    "--rate",
+    type=Parsed("R", parse_rate),
+    help="Packets per second over all streams, such as 5k/s, sent when they are due. [default: as fast as it goes]",
+)
+@click.option(
+    "--arrival",
+    metavar="constant|poisson",
+    help="Packets evenly apart, or by chance (see --seed), with --rate or --profile. [default: constant]",
+)
+@click.option(
+    "--profile",
+    type=Parsed("P|FILE.csv|@FILE", _profile),
+    help="Rates over time, such as '10s@1k,60s@1k..50k,sine(30s,5k,20k)', or a table of seconds,rate.",
 )
 @click.option("-i", "--interval", type=TIME, default="1s", show_default=True, help="Report each interval; 0: none.")
 @click.option(

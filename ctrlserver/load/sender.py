@@ -155,6 +155,16 @@ class Outgoing:
         return self.sent + self.reply_bytes
 
     @property
+    def idle(self) -> bool:
+        """Whether no progress is expected: nothing is due, nothing awaited."""
+        return False
+
+    @property
+    def in_flight(self) -> int:
+        """Packets that are to be answered and are not."""
+        return 0
+
+    @property
     def seconds(self) -> float:
         """First to last data."""
         return max(0.0, self.last - self.began)
@@ -298,6 +308,19 @@ class Outgoing:
             self._lane.watch(self._socket.fileno(), self, events)
             self._watched = True
 
+    def _drop(self) -> bool:
+        """Read and forget one chunk; False where the stream is over by it."""
+        try:
+            size = self._socket.recv_into(self._lane.view)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            self._lost(error)
+            return False
+        if not size:
+            self._ended()
+        return True
+
     def _ended(self) -> None:
         """The target has closed its side."""
         self.eof = True
@@ -351,19 +374,6 @@ class SendStream(Outgoing):
             self.writes += 1
             if taken < offered or self.sent >= self.limit:
                 return
-
-    def _drop(self) -> bool:
-        """Read and forget one chunk; False where the stream is over by it."""
-        try:
-            size = self._socket.recv_into(self._lane.view)
-        except BlockingIOError:
-            return True
-        except OSError as error:
-            self._lost(error)
-            return False
-        if not size:
-            self._ended()
-        return True
 
 
 class PacketStream(SendStream):

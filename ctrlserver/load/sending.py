@@ -4,7 +4,8 @@ Rules: all streams start together. The first that fails ends the sending of all.
 stall timeout fails; after the end of the time, or after Ctrl-C, it is given a grace and then cut, its rest reported.
 
 Beware: the warm-up ends between two packets. In send mode the packet under way belongs to the measured part; in request
-mode the streams first wait until every packet of the warm-up is answered, and then start together once more.
+mode the streams first wait until every packet of the warm-up is answered, and then start together once more. By a
+schedule the time ends with the schedule: what was due is still sent, for as long as the grace.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 
 from ctrlserver.load import sender
-from ctrlserver.load.ledger import Counts, Interval, Intervals
+from ctrlserver.load.ledger import Counts, Gauge, Interval, Intervals
+from ctrlserver.load.open_loop import OpenLoop
 from ctrlserver.load.options import REQUEST, Options
+from ctrlserver.load.paced import PacedRequestStream, PacedSendStream
 from ctrlserver.load.pattern import shares
 from ctrlserver.load.sender import UNLIMITED, Outgoing
+from ctrlserver.load.timing import Timing
+from ctrlserver.net.lane import Lane
 
 #: Seconds after the end of the time in which a packet that was begun may be ended.
 GRACE_SECONDS = 2.0
@@ -35,12 +40,18 @@ LAST_INTERVAL = 0.05
 
 @frozen
 class Progress:
-    """How far a run is; ``fraction`` 0 to 1, None during the warm-up. Counts are of the part that is going on."""
+    """How far a run is; ``fraction`` 0 to 1, None during the warm-up. Counts are of the part that is going on.
+
+    ``in_flight`` packets are to be answered and are not; ``gauge`` has the rate that the schedule asks for now, and the
+    times of the interval that goes on.
+    """
 
     fraction: float | None
     seconds: float
     packets: int
     bytes: int
+    in_flight: int = 0
+    gauge: Gauge = field(factory=Gauge)
 
 
 class Listener(Protocol):
@@ -57,12 +68,12 @@ class Listener(Protocol):
 
 
 class Sending:
-    """The run of the streams while they send. ``clock`` is the lane's; ``began`` and the like are by it.
+    """The run of the streams while they send. ``began`` and the like are by the lane's clock.
 
     ``mark`` are the counts at the end of the warm-up, ``marked_at`` its time: where the measured part begins.
     """
 
-    def __init__(self, reactor: IReactorTime, clock: Callable[[], float], options: Options, listener: Listener) -> None:
+    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, listener: Listener) -> None:
         self.streams: list[Outgoing] = []
         self.error: str | None = None
         self.ended_early = False  # by the clock or by somebody
@@ -72,8 +83,10 @@ class Sending:
         self.intervals: list[Interval] = []
         #: Called once when the clock or somebody ends the sending, before the streams are told.
         self.ending_early: Callable[[], None] | None = None
+        self.timing = Timing()
+        self.open_loop: OpenLoop | None = None
         self._reactor = reactor
-        self._clock = clock
+        self._clock = lane.clock
         self._options = options
         self._listener = listener
         self._going: set[Outgoing] = set()
@@ -81,6 +94,18 @@ class Sending:
         self._interrupted = False
         self._timers: list[IDelayedCall] = []
         self._cuts = Intervals(0.0)
+        if options.curve is not None:
+            self.open_loop = OpenLoop(
+                lane,
+                reactor,
+                options.curve,
+                options.arrival,
+                options.seed,
+                self.timing,
+                replies=options.mode == REQUEST,
+                ended=self._plan_ended,
+                broken=self._pacer_broken,
+            )
         self._watching = self._looping(self._watch)
         self._cutting = self._looping(self._cut_interval)
 
@@ -89,19 +114,22 @@ class Sending:
     async def run(self) -> None:
         """From the first byte to the last; ``error`` says afterwards whether it failed."""
         self.began = self.marked_at = self._clock()
-        self._cuts = Intervals(self.began)
+        self._cuts = Intervals(self.began, self._gauge)
         try:
             self._watching.start(WATCH_SECONDS, now=False)
             self._restart_intervals()
             if self.warming:
                 self._later(self._options.warm_up, self._end_warm_up)
-                await self._start([UNLIMITED] * len(self.streams))
+                all_done = self._start([UNLIMITED] * len(self.streams))
+                if self.open_loop is not None and not all_done.called:
+                    self.open_loop.warm_up(self._paced())
+                await all_done
                 if self.warming and not self.ended_early and self.error is None:
                     self._begin_measuring()
-                    await self._start(self._limits())
+                    await self._measure()
             else:
                 self._limit_time()
-                await self._start(self._limits())
+                await self._measure()
         finally:
             self._stop()
             self._end_interval()
@@ -138,6 +166,9 @@ class Sending:
         if self.error is None:
             self.error = message
         self._going.discard(stream)
+        self._abort()
+
+    def _abort(self) -> None:
         for other in self._going:
             other.cut(sender.ABORTED)
         self._going.clear()
@@ -161,6 +192,40 @@ class Sending:
                 stream.start(limit)
         return all_done
 
+    def _measure(self) -> Deferred[None]:
+        """Begin the part that counts; fires when all streams are done or one has failed."""
+        limits = self._limits()
+        all_done = self._start(limits)
+        if not all_done.called:
+            self._pace(limits)
+        return all_done
+
+    def _pace(self, limits: list[int]) -> None:
+        """Have the schedule go on up to ``limits``, where there is one."""
+        if self.open_loop is not None:
+            whole, options = self._options.pattern.packets_in, self._options
+            packets = None
+            if max(limits) < UNLIMITED:
+                packets = sum(whole(limit) - stream.packets for limit, stream in zip(limits, self.streams, strict=True))
+            self.open_loop.measure(self._paced(), options.duration, packets)
+
+    def _paced(self) -> list[PacedSendStream | PacedRequestStream]:
+        return [stream for stream in self.streams if isinstance(stream, PacedSendStream | PacedRequestStream)]
+
+    def _plan_ended(self) -> None:
+        """All that was planned is released: what is due may still be sent, for a while."""
+        self.ended_early = True
+        for stream in self._paced():
+            if stream in self._going:
+                stream.end_released(sender.ENDED)
+        if self._going:
+            self._later(GRACE_SECONDS, self._end_early)
+
+    def _pacer_broken(self) -> None:
+        """By a fault of our own: nothing would be sent any more."""
+        self.error = self.error or "an error of ctrlload's own: the pacer failed"
+        self._abort()
+
     def _limits(self) -> list[int]:
         """The byte up to which each stream sends, counted from its first: the warm-up's packets are on top."""
         options, pattern = self._options, self._options.pattern
@@ -181,13 +246,15 @@ class Sending:
         return limits
 
     def _limit_time(self) -> None:
-        if self._options.duration is not None:
+        if self._options.duration is not None and self.open_loop is None:
             self._later(self._options.duration, self._end_early)
 
     def _end_early(self) -> None:
         if self.ending_early is not None and not self.ended_early:
             self.ending_early()
         self.ended_early = True
+        if self.open_loop is not None:
+            self.open_loop.stop()
         for stream in list(self._going):
             stream.end_at_packet(sender.ENDED)
 
@@ -199,11 +266,15 @@ class Sending:
                 stream.end_at_packet(sender.COMPLETE)
             return
         self._begin_measuring()
-        for stream, limit in zip(self.streams, self._limits(), strict=True):
+        limits = self._limits()
+        for stream, limit in zip(self.streams, limits, strict=True):
             stream.bound(limit)
+        if self._going:
+            self._pace(limits)
 
     def _begin_measuring(self) -> None:
         self._cut_interval()
+        self.timing.mark()
         self.warming = False
         self.marked_at = self._clock()
         self.mark = self.counts(whole=True)
@@ -219,7 +290,7 @@ class Sending:
         patience = GRACE_SECONDS if gentle else self._options.stall_timeout
         for stream in list(self._going):
             progress = stream.progress
-            if progress != stream.seen:
+            if progress != stream.seen or stream.idle:
                 stream.seen, stream.seen_at = progress, now
             elif now - stream.seen_at >= patience:
                 if gentle:
@@ -240,10 +311,13 @@ class Sending:
             parts.append(news.packets / options.packets)
         if options.total_bytes:
             parts.append(news.bytes / options.total_bytes)
-        if options.duration:
-            parts.append(seconds / options.duration)
+        duration = options.longest
+        if duration:
+            parts.append(seconds / duration)
         fraction = None if self.warming else min(1.0, max(parts))
-        return Progress(fraction, seconds, news.packets, news.bytes)
+        target = None if self.open_loop is None else self.open_loop.target_now()
+        in_flight = sum(stream.in_flight for stream in self.streams)
+        return Progress(fraction, seconds, news.packets, news.bytes, in_flight, self.timing.live(target))
 
     def _restart_intervals(self) -> None:
         """From now on a slice for each interval; none where the interval is 0."""
@@ -251,6 +325,11 @@ class Sending:
             self._cutting.stop()
         if self._options.interval > 0:
             self._cutting.start(self._options.interval, now=False)
+
+    def _gauge(self, start: float, end: float, join: bool) -> Gauge:
+        """What there is to tell of an interval besides its counts."""
+        target = None if self.open_loop is None else self.open_loop.target(start, end)
+        return self.timing.cut(target, join=join)
 
     def _cut_interval(self) -> None:
         if self._options.interval > 0:
@@ -262,6 +341,7 @@ class Sending:
             interval = self._cuts.end(self._clock(), self.counts(), warm_up=self.warming, shortest=shortest)
             if interval is not None:
                 self._listener.interval(interval)
+        self.timing.cut()
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
         self._timers.append(self._reactor.callLater(seconds, call))
@@ -272,6 +352,8 @@ class Sending:
         return loop
 
     def _stop(self) -> None:
+        if self.open_loop is not None:
+            self.open_loop.stop()
         for loop in (self._watching, self._cutting):
             if loop.running:
                 loop.stop()

@@ -7,6 +7,7 @@ import pytest
 from ctrlserver.load.pattern import Pattern, Sizes, payload_pattern, size_pattern
 from ctrlserver.load.requester import RequestStream
 from ctrlserver.load.sender import CLOSED, COMPLETE, ENDED, REPLY_FAULT, SURPLUS, UNLIMITED, WRITE_BYTES
+from ctrlserver.load.timing import Timing
 from ctrlserver.wire.framing import parse_framing
 from tests.load.lanes import Bench
 
@@ -36,6 +37,7 @@ def stream(
         reply_framing=parse_framing(reply),
         in_flight=in_flight,
         combine=combine,
+        timing=Timing(),
     )
     made.reason = COMPLETE
     return made

@@ -1,0 +1,104 @@
+"""Whether the figures of an open loop can be believed: who, if anybody, kept packets from going when they were due.
+
+Rules, in this order:
+
+- ``none``: 99 of 100 packets were sent at most ``LATE_SECONDS`` after they were due, and of those that were due at most
+  one of 100 was not sent at all.
+- ``generator``: it was not, and the pacer itself woke up more than ``LATE_SECONDS`` too late in one of 100 cases, or
+  the process was busy for at least ``BUSY`` of the time. What was measured is ctrlload, not the target.
+- ``target``: it was not, and the generator was in time and had time to spare. The packets waited for room: the target
+  took no bytes, or did not answer those in flight.
+
+Beware: a generator that shares its cores with the target is kept waiting by it, and that is ``generator`` too: the
+figures are no better for it.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from ctrlserver.stats.latency import Histogram
+
+#: A packet sent so long after it was due is late.
+LATE_SECONDS = 0.001
+LATE = 1_000_000
+
+#: The part of the time from which on a process that runs on one core has none to spare.
+BUSY = 0.9
+
+#: The part of the packets that may be late, or unsent, in a run to be believed.
+TOLERATED = 0.01
+
+GENERATOR = "generator"
+TARGET = "target"
+NONE = "none"
+
+
+@frozen
+class Slip:
+    """How long after it was due a packet was sent, in seconds."""
+
+    p50: float
+    p90: float
+    p99: float
+    p99_9: float
+    max: float
+
+    @classmethod
+    def of(cls, histogram: Histogram) -> Slip:
+        """From the total."""
+        return cls(*histogram.at((50, 90, 99, 99.9, 100)))
+
+
+@frozen
+class Scheduled:
+    """The result's ``schedule``.
+
+    ``planned_packets`` were due by the end of the sending. ``achieved_packets_per_second`` is over the plan's time,
+    or over the time that the sending took where that was longer. ``dropped_ticks`` are wake-ups of the pacer more than
+    ``LATE_SECONDS`` late.
+    """
+
+    target_packets_per_second: float
+    achieved_packets_per_second: float | None
+    planned_packets: int
+    sent_packets: int
+    late_packets: int
+    dropped_ticks: int
+    slip: Slip
+    bottleneck: str
+
+
+def scheduled(
+    *,
+    target: float,
+    planned: int,
+    sent: int,
+    plan_seconds: float,
+    seconds: float,
+    busy: float,
+    slip: Histogram,
+    delay: Histogram,
+) -> Scheduled:
+    """The record and its verdict. ``busy`` is the process's time on a core, as part of the time that passed."""
+    span = max(plan_seconds, seconds)
+    slips = Slip.of(slip)
+    return Scheduled(
+        target_packets_per_second=round(target, 3),
+        achieved_packets_per_second=round(sent / span, 3) if span > 0 else None,
+        planned_packets=planned,
+        sent_packets=sent,
+        late_packets=slip.count_above(LATE),
+        dropped_ticks=delay.count_above(LATE),
+        slip=slips,
+        bottleneck=bottleneck(planned, sent, slips.p99, delay.at((99,))[0], busy),
+    )
+
+
+def bottleneck(planned: int, sent: int, slip_p99: float, delay_p99: float, busy: float) -> str:
+    """The verdict; seconds, and ``busy`` from 0 to 1 or, of several threads, a little more."""
+    if slip_p99 <= LATE_SECONDS and planned - sent <= TOLERATED * planned:
+        return NONE
+    if delay_p99 > LATE_SECONDS or busy >= BUSY:
+        return GENERATOR
+    return TARGET

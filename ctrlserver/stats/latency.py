@@ -1,0 +1,191 @@
+"""Times in an HDR histogram: recorded for next to nothing, in bounded memory, three digits exact from 1 ns to an hour.
+
+Rules: a time is a whole number of nanoseconds. It is counted in the bucket that holds it, laid out exactly as the
+hdrhistogram library does for (lowest 1, highest 1 hour, 3 significant digits), so that what ``encoded`` gives decodes,
+merges and shows the same percentiles in any program that knows HDR histograms. All numbers are made from the buckets
+alone: minimum and maximum too are those of a bucket, at most a thousandth off. What is longer than an hour counts as an
+hour, what is negative as 0.
+
+Beware: ``counts`` is a plain table from bucket to count, at most ``BUCKETS`` long, so that a hot loop may count in
+place: bucket ``(magnitude << 10) + (time >> magnitude)`` with ``magnitude = max(0, time.bit_length() - 11)``. It is
+the same object for the histogram's life.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from attrs import frozen
+
+#: One nanosecond, the unit of what is recorded, in seconds.
+UNIT_SECONDS = 1e-9
+
+#: What the library is told: the shortest and the longest time it can tell, in nanoseconds, and the significant digits.
+LOWEST = 1
+HIGHEST = 3600 * 10**9
+DIGITS = 3
+
+#: Layout: 2048 buckets of 1 ns, then 1024 for each doubling.
+_HALF_BITS = 10
+_WHOLE_BITS = _HALF_BITS + 1
+_LAST = ((HIGHEST.bit_length() - _WHOLE_BITS) << _HALF_BITS) + (HIGHEST >> (HIGHEST.bit_length() - _WHOLE_BITS))
+BUCKETS = _LAST + 1
+
+#: A run of times between two others is recorded in at most so many groups.
+GROUPS = 16
+
+
+@frozen
+class Latency:
+    """What many times come to, in seconds; ``hdr`` is the encoded histogram (base64), its unit ``UNIT_SECONDS``."""
+
+    count: int
+    mean: float
+    min: float
+    max: float
+    p50: float
+    p90: float
+    p99: float
+    p99_9: float
+    p99_99: float
+    hdr: str
+
+
+class Histogram:
+    """Counts of times. Beware: merging and reading walk the buckets in use, recording touches one."""
+
+    __slots__ = ("counts",)
+
+    def __init__(self) -> None:
+        self.counts: defaultdict[int, int] = defaultdict(int)
+
+    def __len__(self) -> int:
+        """How many times were recorded."""
+        return sum(self.counts.values())
+
+    def record(self, time: int, count: int = 1) -> None:
+        """Count ``time`` so many times."""
+        self.counts[bucket_of(time)] += count
+
+    def record_run(self, now: int, count: int, first: int, last: int) -> None:
+        """Count how long before ``now`` each of ``count`` moments was, the ``first`` to the ``last``, evenly spread.
+
+        Of more than ``GROUPS`` moments, groups of neighbours are counted as long ago as the oldest of them.
+        """
+        if count == 1 or first == last:
+            self.record(now - first, count)
+            return
+        step = -(-count // GROUPS)
+        for start in range(0, count, step):
+            moment = first + (last - first) * start // (count - 1)
+            self.record(now - moment, min(step, count - start))
+
+    def add(self, other: Histogram) -> None:
+        """Count all of ``other`` too."""
+        counts = self.counts
+        for bucket, count in other.counts.items():
+            counts[min(bucket, _LAST)] += count
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.counts.clear()
+
+    def count_above(self, time: int) -> int:
+        """How many were longer than ``time``, its bucket left out."""
+        bucket = bucket_of(time)
+        return sum(count for key, count in self.counts.items() if key > bucket)
+
+    def at(self, percentiles: Sequence[float]) -> list[float]:
+        """The times, in seconds, at ``percentiles``, which rise; 0 where nothing was recorded."""
+        buckets = sorted(self.counts.items())
+        total = sum(count for _, count in buckets)
+        found: list[float] = []
+        seen, at = 0, -1
+        for percentile in percentiles:
+            wanted = max(int(percentile * total / 100 + 0.5), 1)  # as the library rounds it
+            while seen < wanted and at + 1 < len(buckets):
+                at += 1
+                seen += buckets[at][1]
+            found.append(seconds(highest_in(buckets[at][0])) if at >= 0 else 0.0)
+        return found
+
+    def latency(self) -> Latency | None:
+        """All there is to tell; None where nothing was recorded."""
+        buckets = sorted(self.counts.items())
+        if not buckets:
+            return None
+        total = sum(count for _, count in buckets)
+        middles = sum(count * (lowest_in(bucket) + (width_of(bucket) >> 1)) for bucket, count in buckets)
+        p50, p90, p99, p99_9, p99_99 = self.at((50, 90, 99, 99.9, 99.99))
+        return Latency(
+            count=total,
+            mean=seconds(middles / total),
+            min=seconds(lowest_in(buckets[0][0])),
+            max=seconds(highest_in(buckets[-1][0])),
+            p50=p50,
+            p90=p90,
+            p99=p99,
+            p99_9=p99_9,
+            p99_99=p99_99,
+            hdr=self.encoded(),
+        )
+
+    def encoded(self) -> str:
+        """The histogram as HDR histograms are exchanged: V2, compressed, base64."""
+        from hdrh.histogram import HdrHistogram
+
+        library = HdrHistogram(LOWEST, HIGHEST, DIGITS)
+        for bucket, count in self.counts.items():
+            library.record_value(lowest_in(min(bucket, _LAST)), count)
+        return str(library.encode().decode("ascii"))
+
+
+def decoded(text: str) -> Histogram:
+    """The histogram that ``encoded`` made ``text`` of, here or elsewhere; ValueError where it is none of ours."""
+    from hdrh.histogram import HdrHistogram
+
+    try:
+        library = HdrHistogram.decode(text)
+    except Exception as error:  # the library has no error of its own for it
+        raise ValueError(f"no HDR histogram: {error}") from None
+    layout = (library.lowest_trackable_value, library.highest_trackable_value, library.significant_figures)
+    if layout != (LOWEST, HIGHEST, DIGITS):
+        raise ValueError(f"an HDR histogram of another layout: lowest, highest, digits are {layout}")
+    histogram = Histogram()
+    for item in library.get_recorded_iterator():
+        histogram.record(int(item.value_iterated_to), int(item.count_added_in_this_iter_step))
+    return histogram
+
+
+def bucket_of(time: int) -> int:
+    """The bucket of a time of any length, negative too."""
+    if time < 2 << _HALF_BITS:
+        return max(time, 0)
+    magnitude = time.bit_length() - _WHOLE_BITS
+    return min((magnitude << _HALF_BITS) + (time >> magnitude), _LAST)
+
+
+def lowest_in(bucket: int) -> int:
+    """The shortest time of a bucket."""
+    magnitude = _magnitude(bucket)
+    return (bucket - (magnitude << _HALF_BITS)) << magnitude
+
+
+def highest_in(bucket: int) -> int:
+    """The longest time of a bucket."""
+    return lowest_in(bucket) + width_of(bucket) - 1
+
+
+def width_of(bucket: int) -> int:
+    """Nanoseconds that share a bucket."""
+    return 1 << _magnitude(bucket)
+
+
+def seconds(nanoseconds: float) -> float:
+    """To the nanosecond."""
+    return round(nanoseconds * UNIT_SECONDS, 9)
+
+
+def _magnitude(bucket: int) -> int:
+    return max(0, (bucket >> _HALF_BITS) - 1)
