@@ -137,6 +137,23 @@ def parse_rate(given: object) -> float:
     return float(_parse(given, _RATE))
 
 
+def parse_share(given: object) -> float:
+    """What "5%" or "0.05" says; a plain number is at most 1, a percentage any."""
+    text = given.strip() if isinstance(given, str) else str(given)
+    number = text.removesuffix("%").rstrip()
+    refused = f'share {quoted(given)}: expected a percentage such as "5%", or a fraction such as 0.05'
+    if len(text) > _LONGEST or not re.fullmatch(_NUMBER, number, re.ASCII):
+        raise UnitError(refused)
+    value = _exact(number)
+    if text.endswith("%"):
+        value /= 100
+    elif value > 1:
+        raise UnitError(f'{refused}; did you mean "{number}%"?')
+    if value > 10**6:
+        raise UnitError(f'{refused}, at most "1e8%"')
+    return float(value)
+
+
 def parse_escapes(text: str) -> bytes:
     r"""The UTF-8 of ``text``, in which ``\r`` ``\n`` ``\t`` ``\0`` ``\xHH`` and ``\\`` stand for one byte each.
 

@@ -18,6 +18,7 @@ from ctrlserver.units import (
     parse_duration,
     parse_escapes,
     parse_rate,
+    parse_share,
     parse_size,
     quoted,
 )
@@ -295,3 +296,18 @@ def test_an_unknown_escape_is_told_with_its_place(at: int, text: str) -> None:
 @given(content=st.binary())
 def test_every_byte_string_can_be_written_with_escapes(content: bytes) -> None:
     assert content == parse_escapes("".join(f"\\x{byte:02x}" for byte in content))
+
+
+@pytest.mark.parametrize(
+    ("expected", "given"), [(0.05, "5%"), (0.05, " 5 % "), (0.05, 0.05), (1.0, "1"), (2.5, "250%"), (0.0, "0%")]
+)
+def test_a_share_is_a_percentage_or_a_fraction(expected: float, given: object) -> None:
+    assert expected == parse_share(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [("5", 'did you mean "5%"?'), ("-5%", "expected"), ("5%%", "expected"), ("nan%", "expected"), ("1e99%", "at most")],
+)
+def test_what_is_no_share_is_refused(given: str, words: str) -> None:
+    assert words in message_of(parse_share, given)

@@ -21,9 +21,10 @@ from ctrlserver.load.interrupts import Interrupts
 from ctrlserver.load.output import mute, print_words
 from ctrlserver.units import parse_count, parse_duration, parse_size, quoted
 
-#: Where each subcommand is: the module, which has it under its own name.
+#: Where each subcommand is: the module, and its name there.
 _SUBCOMMANDS = {
-    "run": "ctrlserver.load.run_command",
+    "run": ("ctrlserver.load.run_command", "run"),
+    "compare": ("ctrlserver.load.compare_command", "compare_command"),
 }
 
 
@@ -59,10 +60,10 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """None for one there is not."""
-        module = _SUBCOMMANDS.get(cmd_name)
-        if module is None:
+        if cmd_name not in _SUBCOMMANDS:
             return None
-        command = getattr(import_module(module), cmd_name)
+        module, name = _SUBCOMMANDS[cmd_name]
+        command = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
         return command
 

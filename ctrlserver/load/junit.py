@@ -2,7 +2,8 @@
 
 Rules: one suite for the run, with a case for the run itself (an error where it failed or was interrupted), one for the
 reconciliation (skipped where no server was asked), and one for each ``--fail-if``. It keeps to the schema of Ant's
-JUnit task, the narrowest of those in use: every attribute that it requires is there, the elements are in its order.
+JUnit task, the narrowest of those in use: every attribute that it requires is there, the elements are in its order, and
+to that of Jenkins, which has times in three digits.
 
 Beware: XML has no way to write most control characters and lone surrogates; they are shown as their escapes.
 """
@@ -22,7 +23,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def junit_xml(result: Result, hostname: str, summary: Sequence[str], errors: Sequence[str]) -> str:
     """The document; ``summary`` and ``errors`` are what people were told."""
     cases = [_run_case(result), _reconciliation_case(result), *(_threshold_case(one) for one in result.thresholds)]
-    seconds = f"{result.sent.seconds + (result.warm_up.seconds if result.warm_up is not None else 0.0):.6f}"
+    seconds = f"{result.sent.seconds + (result.warm_up.seconds if result.warm_up is not None else 0.0):.3f}"
     suites = ElementTree.Element("testsuites")
     suite = _element(
         suites,

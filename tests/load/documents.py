@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
+from hdrh.histogram import HdrHistogram
 from referencing import Registry, Resource
 
 from ctrlserver.load.result import schema
@@ -52,3 +54,31 @@ def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def refused(constant: str) -> None:
     raise AssertionError(f"{constant} is no JSON")
+
+
+def latency(times: Sequence[float]) -> dict[str, Any]:
+    """The part ``response`` or ``service`` of a document, of these seconds; recorded in microseconds."""
+    histogram = HdrHistogram(1, 3_600_000_000, 3)
+    for time in times:
+        histogram.record_value(round(time * 1e6))
+    shares = {"p50": 50, "p90": 90, "p99": 99, "p99_9": 99.9, "p99_99": 99.99}
+    return {
+        "count": len(times),
+        "mean": histogram.get_mean_value() / 1e6,
+        "min": min(times),
+        "max": max(times),
+        **{name: histogram.get_value_at_percentile(share) / 1e6 for name, share in shares.items()},
+        "hdr": histogram.encode().decode("ascii"),
+    }
+
+
+def changed(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A copy of ``document`` with ``section__field=value`` changed or added."""
+    copy: dict[str, Any] = json.loads(json.dumps(document))
+    for name, value in changes.items():
+        *way, last = name.split("__")
+        part = copy
+        for key in way:
+            part = part[key]
+        part[last] = value
+    return copy

@@ -45,7 +45,7 @@ def suite(text: str) -> ElementTree.Element:
         named = "skipped" if kind == "skipped" else f"{kind}s"
         assert int(found.attrib[named]) == sum(case.find(kind) is not None for case in cases)
     for element in (found, *cases):
-        assert re.fullmatch(r"\d+(\.\d+)?", element.attrib["time"])
+        assert re.fullmatch(r"\d+(\.\d{1,3})?", element.attrib["time"])
     return found
 
 
