@@ -1,10 +1,12 @@
 """The command line of the benchmarks.
 
-    python -m benchmarks [--quick] [--repeats 5] [--seconds 3] [--only bulk,echo,udp,decode] [-o FILE]
+    python -m benchmarks [--quick] [--repeats 5] [--seconds 1] [--only bulk,echo,...] [--markdown] [-o FILE]
+    python -m benchmarks --show FILE [--markdown]
 
 Rules: exit 0 whatever the speeds are; exit 1 when counts differ or a program of a row failed (the other rows are still
 measured); exit 2 for bad usage; 130 after Ctrl-C. The table goes to stdout, progress to stderr, the document with every
-measurement to FILE (`benchmarks/build/bench.json`).
+measurement to FILE (`benchmarks/build/bench.json`). `--markdown` prints the tables as the documents want them, and
+`--show` those of a document written before, without measuring anything.
 """
 
 from __future__ import annotations
@@ -15,20 +17,38 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from attrs import evolve
 
-from benchmarks import decode
-from benchmarks.pairs import CountsDifferError, MissingError, Outcome, as_mapping, measured, short, table
+from benchmarks import decode, figures, rows, tools
+from benchmarks.figures import FigureRow
+from benchmarks.pairs import (
+    Cells,
+    CountsDifferError,
+    Figure,
+    MissingError,
+    Outcome,
+    aligned,
+    as_mapping,
+    figure_cells,
+    figure_mapping,
+    figure_of,
+    markdown,
+    measured,
+    outcome_cells,
+    outcome_of,
+    short,
+)
 from benchmarks.programs import BUILD, ProgramFailedError
-from benchmarks.rows import ROWS, Row
+from benchmarks.rows import Row
 
-GROUPS = ("bulk", "echo", "udp", "decode")
+GROUPS = ("bulk", "echo", "udp", "admin", "idle", "tools", "decode")
+ROWS: tuple[Row | FigureRow, ...] = (*rows.ROWS, *figures.PAIRS, *tools.PAIRS, *figures.FIGURES)
 
 
 def groups(text: str) -> tuple[str, ...]:
@@ -54,9 +74,11 @@ def positive(text: str) -> float:
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="ctrlserver side by side with peers")
     parser.add_argument("--repeats", type=positive, default=5, help="pairs for each row (5)")
-    parser.add_argument("--seconds", type=positive, default=3.0, help="seconds of one measurement (3)")
+    parser.add_argument("--seconds", type=positive, default=1.0, help="seconds of one measurement (1)")
     parser.add_argument("--quick", action="store_true", help="one short pair a row: a smoke run, not a measurement")
     parser.add_argument("--only", type=groups, default=GROUPS, help="groups of rows: " + ",".join(GROUPS))
+    parser.add_argument("--markdown", action="store_true", help="tables for the documents")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="print the tables of a document; measure nothing")
     parser.add_argument("-o", "--output", type=Path, default=BUILD / "bench.json", help="the JSON document")
     chosen = parser.parse_args(arguments)
     if chosen.quick:
@@ -73,7 +95,9 @@ class Bench:
         self.seconds = seconds
         self.load_average = os.getloadavg()[0]
         self.outcomes: list[Outcome] = []
+        self.figures: list[Figure] = []
         self.missing: list[str] = []
+        self.missing_peers: dict[str, None] = {}
         self.failed: list[str] = []
 
     def take(self, outcome: Outcome) -> None:
@@ -85,6 +109,11 @@ class Bench:
             flush=True,
         )
 
+    def take_figure(self, figure: Figure) -> None:
+        self.figures.append(figure)
+        asked = figure.asked
+        print(f"  {asked.what}: {short(median(figure.samples))} {asked.unit}", file=sys.stderr, flush=True)
+
     def fail(self, words: str) -> None:
         self.failed.append(words)
         print(f"  {words}", file=sys.stderr, flush=True)
@@ -94,18 +123,26 @@ class Bench:
         """The exit status: no speed and no missing peer makes it anything but 0."""
         return 1 if self.failed else 0
 
-    def run_rows(self, rows: Iterable[Row]) -> None:
+    def run_rows(self, rows: Iterable[Row | FigureRow]) -> None:
         """The rows of processes; one that fails does not stop the others."""
         for row in rows:
+            what = row.what if isinstance(row, Row) else row.asked[0].what
             try:
-                with row.sides(self.seconds) as (ours, peer):
-                    self.take(measured(row.what, row.unit, row.reach, ours, peer, self.repeats))
+                if isinstance(row, Row):
+                    with row.sides(self.seconds) as (ours, peer):
+                        self.take(measured(row.what, row.unit, row.reach, ours, peer, self.repeats))
+                else:
+                    with row.figures(self.seconds) as sample:
+                        samples = zip(*(sample() for _ in range(self.repeats)), strict=True)
+                        for asked, taken in zip(row.asked, samples, strict=True):
+                            self.take_figure(Figure(asked, taken))
             except MissingError as error:
-                self.missing.append(f'{error}: no row "{row.what}"')
+                self.missing.append(f'{error}: no row "{what}"')
+                self.missing_peers.setdefault(str(error))
             except CountsDifferError as error:
-                self.fail(f"counts differ: {row.what}: {error}")
+                self.fail(f"counts differ: {what}: {error}")
             except (ProgramFailedError, OSError) as error:
-                self.fail(f"failed: {row.what}: {error}")
+                self.fail(f"failed: {what}: {error}")
 
     def run_decode(self) -> None:
         """The rows of decoding, which run in this process."""
@@ -128,9 +165,27 @@ class Bench:
             "repeats": self.repeats,
             "seconds": self.seconds,
             "rows": [as_mapping(outcome) for outcome in self.outcomes],
+            "figures": [figure_mapping(figure) for figure in self.figures],
             "missing": self.missing,
+            "missing_peers": list(self.missing_peers),
             "failed": self.failed,
         }
+
+
+def tables(document: Mapping[str, Any], style: Callable[[Sequence[Cells]], list[str]]) -> list[str]:
+    """The lines for people: the pairs, the figures, how they were taken, who was missing, what failed."""
+    taken = document["environment"]
+    lines = style(outcome_cells([outcome_of(row) for row in document["rows"]])) if document["rows"] else []
+    if document["figures"]:
+        lines += ["", *style(figure_cells([figure_of(row) for row in document["figures"]]))]
+    lines += [
+        "",
+        f"{document['repeats']} repeats of {document['seconds']:g} s, {document['taken'][:10]},"
+        f" Python {taken['python']}, {taken['system']}, {taken['processors']} processors,"
+        f" load average before {taken['load_average_at_start']:g}",
+        f"missing peers: {', '.join(document['missing_peers']) or 'none'}",
+    ]
+    return [*lines, *document["failed"]]
 
 
 def ended(_number: int, _frame: object) -> NoReturn:
@@ -138,9 +193,22 @@ def ended(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def show(path: Path, style: Callable[[Sequence[Cells]], list[str]]) -> int:
+    """Print the tables of a document; 2 where it is none."""
+    try:
+        print("\n".join(tables(json.loads(path.read_text()), style)))
+    except (OSError, ValueError, KeyError) as error:
+        print(f"--show {path}: expected a document of this program: {error!r}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints, writes; the exit code."""
     chosen = options(arguments)
+    style = markdown if chosen.markdown else aligned
+    if chosen.show is not None:
+        return show(chosen.show, style)
     signal.signal(signal.SIGTERM, ended)
     bench = Bench(chosen.repeats, chosen.seconds)
     pairs = f"{chosen.repeats} pair{'s' if chosen.repeats > 1 else ''}"
@@ -154,11 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: the rows so far", file=sys.stderr)
         code = 130
-    print("\n".join(table(bench.outcomes)))
-    for words in bench.missing:
-        print(f"missing: {words}")
-    for words in bench.failed:
-        print(words)
+    print("\n".join(tables(bench.document(), style)))
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     chosen.output.write_text(json.dumps(bench.document(), indent=2, allow_nan=False) + "\n")
     return code

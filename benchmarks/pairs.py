@@ -9,8 +9,9 @@ Beware: the ratio of the two medians is not the median ratio; the table's ratio 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
+from typing import Any
 
 from attrs import frozen
 
@@ -47,6 +48,32 @@ class Outcome:
         return None if self.reach is None else median(self.ratios) >= self.reach
 
 
+@frozen
+class Asked:
+    """One figure that is asked for without a peer: at least `reach`, or at most where `at_most`; None only informs."""
+
+    what: str
+    unit: str
+    reach: float | None = None
+    at_most: bool = True
+
+
+@frozen
+class Figure:
+    """A measured figure, one sample for each repeat, in the unit of what was asked."""
+
+    asked: Asked
+    samples: tuple[float, ...]
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the median is what is asked for; None where nothing is."""
+        reach, middle = self.asked.reach, median(self.samples)
+        if reach is None:
+            return None
+        return middle <= reach if self.asked.at_most else middle >= reach
+
+
 def measured(what: str, unit: str, reach: float | None, ours: Measure, peer: Measure, repeats: int) -> Outcome:
     """Ours, the peer, ours, the peer ... `repeats` of each. Raises what the measures raise."""
     pairs = [(ours(), peer()) for _ in range(repeats)]
@@ -70,32 +97,101 @@ def as_mapping(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def table(outcomes: Sequence[Outcome]) -> list[str]:
-    """The lines of the table; numbers are right-aligned under their names."""
+def figure_mapping(figure: Figure) -> dict[str, object]:
+    """The figure for the JSON document: every sample and what the table shows."""
+    return {
+        "what": figure.asked.what,
+        "unit": figure.asked.unit,
+        "samples": list(figure.samples),
+        "median": median(figure.samples),
+        "min": min(figure.samples),
+        "max": max(figure.samples),
+        "reach": figure.asked.reach,
+        "at_most": figure.asked.at_most,
+        "reached": figure.reached,
+    }
+
+
+def outcome_of(row: Mapping[str, Any]) -> Outcome:
+    """What `as_mapping` wrote."""
+    return Outcome(row["what"], row["unit"], tuple(row["ours"]), tuple(row["peer"]), row["reach"])
+
+
+def figure_of(row: Mapping[str, Any]) -> Figure:
+    """What `figure_mapping` wrote."""
+    return Figure(Asked(row["what"], row["unit"], row["reach"], row["at_most"]), tuple(row["samples"]))
+
+
+Cells = tuple[str, ...]
+WORDS = {True: "reached", False: "not reached", None: ""}
+
+
+def outcome_cells(outcomes: Sequence[Outcome]) -> list[Cells]:
+    """The head and the rows of the pairs."""
     head = ("what", "ours", "peer", "unit", "ratio", "min", "max", "reach", "")
-    body = [
-        (
-            outcome.what,
-            short(median(outcome.ours)),
-            short(median(outcome.peer)),
-            outcome.unit,
-            f"{median(outcome.ratios):.2f}",
-            f"{min(outcome.ratios):.2f}",
-            f"{max(outcome.ratios):.2f}",
-            "-" if outcome.reach is None else f"{outcome.reach:g}",
-            {True: "reached", False: "not reached", None: ""}[outcome.reached],
-        )
-        for outcome in outcomes
+    return [
+        head,
+        *(
+            (
+                outcome.what,
+                short(median(outcome.ours)),
+                short(median(outcome.peer)),
+                outcome.unit,
+                f"{median(outcome.ratios):.2f}",
+                f"{min(outcome.ratios):.2f}",
+                f"{max(outcome.ratios):.2f}",
+                "-" if outcome.reach is None else f"{outcome.reach:g}",
+                WORDS[outcome.reached],
+            )
+            for outcome in outcomes
+        ),
     ]
-    texts = {0, 3, 8}
-    widths = [max(len(row[column]) for row in (head, *body)) for column in range(len(head))]
+
+
+def figure_cells(figures: Sequence[Figure]) -> list[Cells]:
+    """The head and the rows of the figures without a peer."""
+    head = ("figure", "median", "min", "max", "unit", "reach", "")
+    return [
+        head,
+        *(
+            (
+                figure.asked.what,
+                short(median(figure.samples)),
+                short(min(figure.samples)),
+                short(max(figure.samples)),
+                figure.asked.unit,
+                "-" if (reach := figure.asked.reach) is None else f"{'<=' if figure.asked.at_most else '>='} {reach:g}",
+                WORDS[figure.reached],
+            )
+            for figure in figures
+        ),
+    ]
+
+
+TEXTS = {"what", "figure", "unit", ""}
+
+
+def aligned(rows: Sequence[Cells]) -> list[str]:
+    """Plain lines; numbers are right-aligned under their names."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(
-            cell.ljust(width) if column in texts else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if name in TEXTS else cell.rjust(width)
+            for name, cell, width in zip(rows[0], row, widths, strict=True)
         ).rstrip()
-        for row in (head, *body)
+        for row in rows
     ]
+
+
+def markdown(rows: Sequence[Cells]) -> list[str]:
+    """The same as a table for the documents."""
+    rule = tuple("---" if name in TEXTS else "---:" for name in rows[0])
+    return [f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:])]
+
+
+def table(outcomes: Sequence[Outcome]) -> list[str]:
+    """The lines of the pairs."""
+    return aligned(outcome_cells(outcomes))
 
 
 def short(value: float) -> str:

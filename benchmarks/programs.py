@@ -17,10 +17,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from attrs import frozen
 
 from benchmarks.pairs import MissingError
 
@@ -29,6 +32,7 @@ BUILD = HERE / "build"
 BIN = Path(sys.executable).parent
 START_SECONDS = 20.0
 END_SECONDS = 10.0
+LISTENING = "0A"  # in /proc/net/tcp
 
 
 class ProgramFailedError(Exception):
@@ -82,6 +86,11 @@ class Server:
         """The port that the server says it listens on."""
         return int(self.line(pattern).group(1))
 
+    @property
+    def process_id(self) -> int:
+        """Of the running server."""
+        return self._process.pid
+
     def end(self) -> None:
         """SIGTERM, then SIGKILL for one that does not go."""
         if self._process.poll() is None:
@@ -106,22 +115,52 @@ def server(*argv: str) -> Iterator[Server]:
         running.end()
 
 
+@frozen
+class Daemon:
+    """Our server: its ports and its process."""
+
+    data_port: int
+    admin_port: int
+    process_id: int
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """The data port and the admin port."""
+        return self.data_port, self.admin_port
+
+
+@contextmanager
+def daemon(mode: str, *flags: str, framing: str = "fixed:1024") -> Iterator[Daemon]:
+    """Our daemon with one listener, of 1 KiB packets unless told otherwise."""
+    local = "tcp:0:interface=127.0.0.1"
+    options = ["--data", local, "--admin", local, "--framing", framing, "--mode", mode, *flags]
+    with server(str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", *options) as running:
+        yield Daemon(
+            running.port(r"listening data tcp \S+:(\d+)"),
+            running.port(r"listening admin tcp \S+:(\d+)"),
+            running.process_id,
+        )
+
+
 @contextmanager
 def ctrlserver(mode: str, *flags: str) -> Iterator[tuple[int, int]]:
-    """Our daemon with one listener of 1 KiB packets: its data port and its admin port."""
-    local = "tcp:0:interface=127.0.0.1"
-    options = ["--data", local, "--admin", local, "--framing", "fixed:1024", "--mode", mode, *flags]
-    with server(str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", *options) as daemon:
-        yield daemon.port(r"listening data tcp \S+:(\d+)"), daemon.port(r"listening admin tcp \S+:(\d+)")
+    """As `daemon`: its data port and its admin port."""
+    with daemon(mode, *flags) as ours:
+        yield ours.ports
+
+
+def asked_for(admin_port: int, command: str) -> Any:
+    """What a command of the admin port tells, asked for as any client would."""
+    with socket.create_connection(("127.0.0.1", admin_port), timeout=10) as connection:
+        connection.sendall(f"{command} json\n".encode())
+        with connection.makefile("rb") as replies:
+            return json.loads(replies.readline())["data"]
 
 
 def stats(admin_port: int) -> dict[str, Any]:
-    """The stats record, asked for as any client would."""
-    with socket.create_connection(("127.0.0.1", admin_port), timeout=10) as connection:
-        connection.sendall(b"stats json\n")
-        with connection.makefile("rb") as replies:
-            record: dict[str, Any] = json.loads(replies.readline())["data"]
-            return record
+    """The stats record."""
+    record: dict[str, Any] = asked_for(admin_port, "stats")
+    return record
 
 
 def output_of(*argv: str, seconds: float = 120.0) -> str:
@@ -179,3 +218,18 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def wait_for_port(port: int) -> None:
+    """Until a program that does not say so listens there. A connection would be a client to it, so the system's table
+    of sockets is read instead."""
+    end = time.monotonic() + START_SECONDS
+    tables = [table for name in ("tcp", "tcp6") if (table := Path(f"/proc/net/{name}")).exists()]
+    while not any(
+        int(words[1].rpartition(":")[2], 16) == port and words[3] == LISTENING
+        for table in tables
+        for words in map(str.split, table.read_text().splitlines()[1:])
+    ):
+        if time.monotonic() > end:
+            raise ProgramFailedError(f"nobody listens on port {port}")
+        time.sleep(0.01)

@@ -59,11 +59,12 @@ def same(expected: object, got: object, what: str) -> None:
         raise CountsDifferError(f"{what}: expected {expected}, got {got}")
 
 
-def load(data_port: int, admin_port: int, seconds: float) -> dict[str, Any]:
-    """What the server received of a bulk load on one stream, after its counts were found equal to what was sent."""
+def load(data_port: int, admin_port: int, seconds: float, streams: int = 1) -> dict[str, Any]:
+    """What the server received of a bulk load, after its counts were found equal to what was sent."""
     target, admin = f"127.0.0.1:{data_port}", f"127.0.0.1:{admin_port}"
     result = json_of(
-        *(str(BIN / "ctrlload"), "run", target, "-t", f"{seconds:g}s", "-l", str(PACKET), "--admin", admin, "-J")
+        *(str(BIN / "ctrlload"), "run", target, "-t", f"{seconds:g}s", "-l", str(PACKET)),
+        *("-P", str(streams), "--admin", admin, "-J"),
     )
     received: dict[str, Any] | None = result["received"]
     if received is None:
@@ -74,24 +75,27 @@ def load(data_port: int, admin_port: int, seconds: float) -> dict[str, Any]:
     return received
 
 
-@contextmanager
-def bulk_to_iperf3(seconds: float) -> Iterator[Sides]:
-    """Bits per second that the receiver saw; iperf3 with its defaults but for the length of the test."""
-    iperf3 = tool("iperf3", "iperf3")
+def bulk_to_iperf3(streams: int) -> Callable[[float], AbstractContextManager[Sides]]:
+    """Bits per second that the receiver saw; iperf3 with its defaults but for length and number of streams."""
 
-    def peer() -> float:
-        port = str(free_port())
-        with server(iperf3, "--server", "--one-off", "--forceflush", "--port", port) as listening:
-            listening.line("Server listening")
-            result = json_of(
-                iperf3, "--client", "127.0.0.1", "--port", port, "--time", str(max(1, round(seconds))), "-J"
-            )
-        if not result["end"]["sum_received"]["bytes"]:
-            raise CountsDifferError("iperf3 received nothing")
-        return float(result["end"]["sum_received"]["bits_per_second"])
+    @contextmanager
+    def sides(seconds: float) -> Iterator[Sides]:
+        iperf3 = tool("iperf3", "iperf3")
 
-    with ctrlserver("sink") as (data_port, admin_port):
-        yield lambda: float(load(data_port, admin_port, seconds)["bits_per_second"]), peer
+        def peer() -> float:
+            port = str(free_port())
+            with server(iperf3, "--server", "--one-off", "--forceflush", "--port", port) as listening:
+                listening.line("Server listening")
+                flags = ("--time", str(max(1, round(seconds))), "--parallel", str(streams), "-J")
+                result = json_of(iperf3, "--client", "127.0.0.1", "--port", port, *flags)
+            if not result["end"]["sum_received"]["bytes"]:
+                raise CountsDifferError("iperf3 received nothing")
+            return float(result["end"]["sum_received"]["bits_per_second"])
+
+        with ctrlserver("sink") as (data_port, admin_port):
+            yield lambda: float(load(data_port, admin_port, seconds, streams)["bits_per_second"]), peer
+
+    return sides
 
 
 @contextmanager
@@ -114,30 +118,36 @@ def bulk_to_scripts(seconds: float) -> Iterator[Sides]:
         yield lambda: float(load(data_port, admin_port, seconds)["packets_per_second"]), peer
 
 
-@contextmanager
-def bulk_from_c(seconds: float) -> Iterator[Sides]:
-    """Bits per second of one C sender, into ours and into a C sink with reads of the same size."""
-    sender, sink = c_peer("bulk_sender"), c_peer("sink_server")
+def sent_by_c(port: int, seconds: float) -> dict[str, Any]:
+    """What one C sender has sent on one stream, and the seconds until all of it was read."""
+    return json_of(c_peer("bulk_sender"), "--port", str(port), "--packet", str(PACKET), "--seconds", f"{seconds:g}")
 
-    def sent_to(port: int) -> dict[str, Any]:
-        return json_of(sender, "--port", str(port), "--packet", str(PACKET), "--seconds", f"{seconds:g}")
 
-    def peer_at(listening: Server) -> float:
-        known = len(listening.lines)
-        sent = sent_to(listening.port())
-        same(sent["bytes"], int(listening.line(r'"bytes": (\d+)', since=known).group(1)), "bytes into the C sink")
-        return float(sent["bytes"] * 8 / sent["seconds"])
+def ours_from_c(data_port: int, admin_port: int, seconds: float) -> float:
+    """Bits per second of the C sender into ours, after its counts were found equal to what was sent."""
+    before = stats(admin_port)
+    sent = sent_by_c(data_port, seconds)
+    after = stats(admin_port)
+    same(sent["bytes"], after["bytes_total"] - before["bytes_total"], "bytes into ctrlserver")
+    same(sent["bytes"] // PACKET, after["packets_total"] - before["packets_total"], "packets into ctrlserver")
+    return float(sent["bytes"] * 8 / sent["seconds"])
 
-    def ours_at(data_port: int, admin_port: int) -> float:
-        before = stats(admin_port)
-        sent = sent_to(data_port)
-        after = stats(admin_port)
-        same(sent["bytes"], after["bytes_total"] - before["bytes_total"], "bytes into ctrlserver")
-        same(sent["bytes"] // PACKET, after["packets_total"] - before["packets_total"], "packets into ctrlserver")
-        return float(sent["bytes"] * 8 / sent["seconds"])
 
-    with ctrlserver("sink") as ports, server(sink, "--read", "1048576", "--truncate") as listening:
-        yield lambda: ours_at(*ports), lambda: peer_at(listening)
+def bulk_from_c(*reads: str) -> Callable[[float], AbstractContextManager[Sides]]:
+    """Bits per second of one C sender, into ours and into a C sink that reads as its options say."""
+
+    @contextmanager
+    def sides(seconds: float) -> Iterator[Sides]:
+        def peer_at(listening: Server) -> float:
+            known = len(listening.lines)
+            sent = sent_by_c(listening.port(), seconds)
+            same(sent["bytes"], int(listening.line(r'"bytes": (\d+)', since=known).group(1)), "bytes into the C sink")
+            return float(sent["bytes"] * 8 / sent["seconds"])
+
+        with ctrlserver("sink") as ports, server(c_peer("sink_server"), *reads) as listening:
+            yield lambda: ours_from_c(*ports, seconds), lambda: peer_at(listening)
+
+    return sides
 
 
 def asked(client: str, port: int, seconds: float) -> dict[str, Any]:
@@ -179,7 +189,7 @@ def echoes(*peer_command: str) -> Callable[[float], AbstractContextManager[Sides
 def echo_to_uvloop(seconds: float) -> Iterator[Sides]:
     """As `echoes`, where uvloop is installed."""
     if importlib.util.find_spec("uvloop") is None:
-        raise MissingError("uvloop (pip install uvloop)")
+        raise MissingError("uvloop (extra dev)")
     with echoes("peers", "uvloop_echo.py")(seconds) as sides:
         yield sides
 
@@ -228,18 +238,32 @@ def datagrams(size: int, batch: int) -> Callable[[float], AbstractContextManager
 
 
 ROWS = (
-    Row("bulk", "bulk, 1 stream, 1 KiB: ctrlload into ctrlserver / iperf3", "bit/s", 1.3, bulk_to_iperf3),
+    Row("bulk", "bulk, 1 stream, 1 KiB: ctrlload into ctrlserver / iperf3", "bit/s", 1.5, bulk_to_iperf3(1)),
+    Row("bulk", "bulk, 2 streams, 1 KiB: ctrlload -P 2 into ctrlserver / iperf3 -P 2", "bit/s", 1.1, bulk_to_iperf3(2)),
     Row("bulk", "bulk, 1 stream, 1 KiB: ctrlload into ctrlserver / 2013 scripts", "packets/s", 10.0, bulk_to_scripts),
-    Row("bulk", "bulk, 1 stream: C sender into ctrlserver / into C epoll sink", "bit/s", None, bulk_from_c),
+    Row(
+        "bulk",
+        "bulk, 1 stream: C sender into ctrlserver / into C epoll sink, same reads",
+        "bit/s",
+        0.95,
+        bulk_from_c("--read", "1048576", "--truncate"),
+    ),
+    Row(
+        "bulk",
+        "bulk, 1 stream: C sender into ctrlserver / into C epoll sink that copies",
+        "bit/s",
+        None,
+        bulk_from_c("--read", "65536"),
+    ),
     Row(
         "echo",
         "echo, 50 connections, 1 KiB: ctrlserver / stock Twisted",
         "replies/s",
-        2.0,
+        2.2,
         echoes("peers", "twisted_echo.py"),
     ),
-    Row("echo", "echo, 50 connections, 1 KiB: ctrlserver / C epoll echo", "replies/s", 0.85, echoes("echo_server")),
-    Row("echo", "echo, 50 connections, 1 KiB: ctrlserver / uvloop asyncio", "replies/s", None, echo_to_uvloop),
+    Row("echo", "echo, 50 connections, 1 KiB: ctrlserver / C epoll echo", "replies/s", 0.88, echoes("echo_server")),
+    Row("echo", "echo, 50 connections, 1 KiB: ctrlserver / uvloop asyncio", "replies/s", 1.0, echo_to_uvloop),
     *(
         Row(
             "udp",

@@ -7,13 +7,28 @@ the real rows are tried by `make bench`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from benchmarks.bench import Bench
-from benchmarks.pairs import Measure, MissingError, Outcome, measured, short, table
+from benchmarks.bench import GROUPS, ROWS, Bench, main, tables
+from benchmarks.figures import FigureRow
+from benchmarks.pairs import (
+    Asked,
+    Figure,
+    Measure,
+    MissingError,
+    Outcome,
+    aligned,
+    figure_cells,
+    markdown,
+    measured,
+    outcome_cells,
+    short,
+    table,
+)
 from benchmarks.programs import ProgramFailedError, output_of, python_peer, server
 from benchmarks.rows import Row, same
 
@@ -51,6 +66,29 @@ def test_the_table_shows_median_least_and_greatest_ratio_and_what_is_asked_for()
     assert lines[1] == "a row   3 M   1 M  packets/s   3.00  2.00  4.00    1.3  reached"
 
 
+def test_a_figure_is_reached_from_the_side_it_is_asked_for() -> None:
+    samples = (4.0, 6.0, 5.0)
+    assert Figure(Asked("p99", "ms", 5.0), samples).reached is True
+    assert Figure(Asked("p99", "ms", 4.9), samples).reached is False
+    assert Figure(Asked("accepted", "streams/s", 5.1, at_most=False), samples).reached is False
+    assert Figure(Asked("accepted", "streams/s"), samples).reached is None
+
+
+def test_the_figures_show_median_least_and_greatest_and_what_is_asked_for() -> None:
+    lines = aligned(figure_cells([Figure(Asked("p99", "ms", 5.0), (4.0, 6.0, 4.5))]))
+    assert ["p99", "4.5", "4", "6", "ms", "<=", "5", "reached"] == lines[1].split()
+
+
+def test_markdown_is_one_line_a_row_with_numbers_to_the_right() -> None:
+    lines = markdown(outcome_cells([Outcome("a row", "packets/s", (3e6,), (1e6,), None)]))
+    assert lines[1] == "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- |"
+    assert lines[2] == "| a row | 3 M | 1 M | packets/s | 3.00 | 3.00 | 3.00 | - |  |"
+
+
+def test_every_row_is_in_a_group_that_can_be_chosen() -> None:
+    assert {*GROUPS} == {"decode", *(each.group for each in ROWS)}
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.5, "0.5"), (999.0, "999"), (72377.8, "72.4 k"), (999_999.0, "1 M"), (2.5e10, "25 G")]
 )
@@ -85,6 +123,43 @@ def test_a_missing_peer_is_named_and_does_not_fail_the_run() -> None:
     bench.run_rows([row(lambda: 1.0, peer)])
     assert bench.code == 0
     assert ['iperf3 (Debian package iperf3): no row "a row"'] == bench.missing
+
+
+def test_figures_are_sampled_once_a_repeat_and_all_samples_are_in_the_document() -> None:
+    taken = iter([(1.0, 9.0), (2.0, 8.0), (3.0, 7.0)])
+
+    @contextmanager
+    def figures(_seconds: float) -> Iterator[Callable[[], tuple[float, ...]]]:
+        yield lambda: next(taken)
+
+    bench = Bench(repeats=3, seconds=0.1)
+    bench.run_rows([FigureRow("idle", (Asked("one", "ms"), Asked("two", "ms", 8.0)), figures)])
+    document = json.loads(json.dumps(bench.document(), allow_nan=False))
+    assert [[1.0, 2.0, 3.0], [9.0, 8.0, 7.0]] == [figure["samples"] for figure in document["figures"]]
+    assert [(2.0, None), (8.0, True)] == [(figure["median"], figure["reached"]) for figure in document["figures"]]
+
+
+def test_a_document_is_shown_again_as_it_was_without_measuring(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def peer() -> float:
+        raise MissingError("iperf3 (Debian package iperf3)")
+
+    bench = Bench(repeats=1, seconds=0.1)
+    bench.run_rows([row(lambda: 4.0), row(lambda: 1.0, peer), row(lambda: 2.0, peer)])
+    path = tmp_path / "bench.json"
+    path.write_text(json.dumps(bench.document()))
+    assert main(["--show", str(path)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert tables(json.loads(path.read_text()), aligned) == shown
+    assert shown[-1] == "missing peers: iperf3 (Debian package iperf3)"
+    assert main(["--show", str(path), "--markdown"]) == 0
+    assert capsys.readouterr().out.startswith("| what | ours |")
+
+
+def test_what_is_no_document_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--show", str(tmp_path / "none.json")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_the_document_is_json_and_holds_every_measurement() -> None:
