@@ -356,14 +356,25 @@ class AnsweringStream(Stream):
 class EchoStream(AnsweringStream):
     """A stream in mode ``echo`` (RFC 862): every byte goes back as it came; a reply is a whole packet echoed."""
 
-    __slots__ = ()
+    __slots__ = ("_plain",)
+
+    def __init__(self, terms: Terms, link: Link, counters: StreamCounters) -> None:
+        super().__init__(terms, link, counters)
+        self._plain = False  # packets follow from the bytes, the first of which came, and the peer takes replies
 
     def received(self, chunk: memoryview, now: float) -> None:
         """Count, and send the chunk back."""
-        if self._closing is not None:
+        size = len(chunk)
+        if self._plain:  # what _count does, without a call: 7 % of the instructions of a request
+            counters = self.counters
+            counters.bytes += size
+            counters.last = now
+        elif self._closing is None:
+            self._count(chunk, now)
+            self._plain = self.terms.uncut
+        else:
             self._count_unanswered(chunk, now)
             return
-        self._count(chunk, now)
         try:
             sent = self._send(chunk)
         except BlockingIOError:
@@ -371,10 +382,19 @@ class EchoStream(AnsweringStream):
         except OSError:
             self._mute()
             return
-        if sent < len(chunk):
+        if sent < size:
             self._owe(EchoOutbox(chunk[sent:], self.counters.origin.size), now)
-        if self._framing.fault is not None:
+        if not self._plain and self._framing.fault is not None:
             self.finish("fault", now)
+
+    def finish(self, reason: str, now: float) -> None:
+        """End the stream, after the replies it is owed."""
+        self._plain = False
+        super().finish(reason, now)
+
+    def _mute(self) -> None:
+        self._plain = False
+        super()._mute()
 
 
 class ReplyStream(AnsweringStream):
