@@ -7,6 +7,8 @@ Rules:
 - A transport's own write buffer has no bound. It says when it holds more than 64 KiB (push producer); from then on it
   is sent nothing, the stream keeps its one chunk of replies, and reading is paused until the buffer is empty.
 - What comes although reading is paused is held here: TLS hands over all records of one read, whatever it is told.
+- Twisted closes the socket before it says that the connection is lost. The TCP figures are read a step earlier, when it
+  tells us as a producer that it is about to.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class StreamProtocol(Protocol):
         self._held = False
         self._rest = b""
         self._abort: IDelayedCall | None = None
+        self._last_figures: TcpFigures | None = None
 
     # IProtocol, IHalfCloseableProtocol
 
@@ -97,8 +100,9 @@ class StreamProtocol(Protocol):
             self.stream.writable(self._factory.clock())
 
     def stopProducing(self) -> None:
-        """The transport is closing."""
+        """The transport is closing; its socket is still there."""
         self._full = True
+        self._last_figures = self.tcp_figures()
 
     # Link
 
@@ -107,9 +111,9 @@ class StreamProtocol(Protocol):
         return now
 
     def tcp_figures(self) -> TcpFigures | None:
-        """What the kernel knows of the connection; nothing any more once Twisted has closed the socket."""
+        """What the kernel knows of the connection, or knew before Twisted closed the socket."""
         sock = socket_of(self.transport)
-        return None if sock is None else tcp_figures(sock)
+        return self._last_figures if sock is None else tcp_figures(sock) or self._last_figures
 
     def now(self) -> float:
         """The factory's time."""

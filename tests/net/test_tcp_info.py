@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import sys
 
 import pytest
@@ -31,6 +32,23 @@ async def test_round_trip_and_retransmissions_are_known_while_open_and_after_the
     await in_thread(read_to_end, client)
     (record,) = served.records()
     assert record.state == "closed"
+    assert record.rtt_seconds is not None
+    assert record.retransmits is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_they_are_known_after_a_reset_too(serve: Serve) -> None:
+    served = await serve("fixed:4")
+
+    def script() -> None:
+        with served.connect() as client:
+            client.sendall(b"ping")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    await in_thread(script)
+    await served.book.closed.get()
+    (record,) = served.records()
+    assert (record.reason, record.packets) == ("reset", 1)
     assert record.rtt_seconds is not None
     assert record.retransmits is not None
 
