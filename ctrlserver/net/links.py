@@ -35,6 +35,11 @@ ACCEPT_PAUSE_SECONDS = 0.1
 #: What the kernel holds for us while we accept; Twisted asks for 50, too few for a thousand peers that come at once.
 BACKLOG = 4096
 
+#: Reads of what a peer has said beyond the end of its stream. A socket closed with input unread resets the connection,
+#: and the kernel throws away what it has not yet sent: the last replies, or the last packets of a source. So many reads
+#: of up to 1 MiB are more than it queues for a socket that nobody reads, unless the peer goes on sending.
+LEFTOVER_READS = 16
+
 _OUT_OF = {errno.EMFILE: "descriptors", errno.ENFILE: "descriptors", errno.ENOBUFS: "memory", errno.ENOMEM: "memory"}
 
 
@@ -104,11 +109,19 @@ class LaneLink:
         self._lane.change(self._fd, EPOLLIN)
 
     def close(self) -> None:
-        """Off the lane, and closed; the kernel sends what it has taken."""
+        """Off the lane, and closed; the kernel sends what it has taken, for which nothing may be left unread."""
+        for _ in range(LEFTOVER_READS):
+            try:
+                if not self._socket.recv_into(self._lane.view, 0, socket.MSG_TRUNC):
+                    break
+            except OSError:
+                break
+        self.drop()
+
+    def drop(self) -> None:
+        """Off the lane, and closed."""
         self._lane.forget(self._fd)
         self._socket.close()
-
-    drop = close
 
 
 class SkippingLink(LaneLink):

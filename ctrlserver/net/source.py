@@ -3,13 +3,15 @@
 Rules:
 
 - Sending begins with the peer's first line (``net/asking.py``), with its half-close, or when it has said nothing for
-  ``ASK_SECONDS``. Nothing is read from then on.
+  ``ASK_SECONDS``. Nothing is read from then on: a peer that goes on talking fills the buffers of the system, no more.
 - ``packets`` and ``bytes`` are what the system took for the peer. They are exact for a peer that gets all it asked for;
   what a peer left unread when it closed is among them.
 - All streams of a listener send from one block, made once; a write is a slice of it, and never copied here.
 - The end that was agreed is ``eof``: all packets sent, or a peer that closed on endless ones, even by a reset, which is
   how a system closes a socket with unread data. A peer gone before it had all it asked for is a ``reset``.
 
+Beware: what a peer says while it is sent to is read and dropped at the end, by the lane only (``LaneLink.close``): the
+ordinary way in, or with a peer that does not stop talking, the close may be a reset, and its last packets be lost.
 Beware: the sweep that ends slow readers also begins the streams that were not asked for anything; so the second may
 last a quarter longer.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
+import pytest
 import pytest_twisted
 from twisted.internet import task
 
@@ -35,6 +36,23 @@ async def test_a_peer_gets_exactly_the_packets_it_asks_for(serve: Serve) -> None
     assert (record.mode, record.reason, record.size, record.run) == ("source", "eof", 1000, 1)
     assert record.seconds > 0
     assert served.book.counters.totals().replies == 0
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("way", ["lane"], indirect=True)
+async def test_a_peer_that_talks_while_it_is_sent_to_gets_all_the_same(serve: Serve) -> None:
+    served = await serve("fixed:1000", "source", canned=PACKETS)
+
+    def script() -> int:
+        client = served.connect(receive_buffer=4096)  # so that at the close much is still to be sent
+        client.sendall(b"5000\n")
+        begun = len(client.recv(1000))
+        client.sendall(b"and what is more\n" * 5000)
+        return begun + len(read_to_end(client))
+
+    assert await in_thread(script) == 5_000_000
+    (record,) = served.records()
+    assert (record.packets, record.reason) == (5000, "eof")
 
 
 @pytest_twisted.ensureDeferred
