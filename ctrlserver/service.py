@@ -18,6 +18,7 @@ from functools import partial
 
 from attrs import evolve
 from twisted.application.service import MultiService
+from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -223,6 +224,7 @@ class ControlService(MultiService):
         """Say that it is bound, or leave: a server that starts by halves is worse than none."""
         if isinstance(port, Failure):
             self._unbind()
+            close_now(self._reactor)
             raise CannotStart(f"ctrlserver: cannot listen for {name} on {where}: {why(port)}")
         self.log.info("listening {name} {address}", name=name, address=address_text(port.getHost()))
         return port
@@ -283,6 +285,15 @@ def bound(listen: Callable[[], Deferred[IListeningPort]]) -> IListeningPort | Fa
     except Exception:
         return Failure()
     return outcome[0] if outcome else Failure(CannotListenError(None, None, "the endpoint does not bind at once"))
+
+
+def close_now(reactor: object) -> None:
+    """Let ports that have been told to stop do so: Twisted closes them a turn later, and a start that failed has none.
+
+    Else a unix socket's file and its lock would stay behind.
+    """
+    if isinstance(reactor, ReactorBase) and not reactor.running:
+        reactor.runUntilCurrent()
 
 
 def why(failure: Failure) -> str:

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,18 @@ def test_nothing_stays_bound_when_the_second_port_cannot_be(start: Start, tmp_pa
         again.bind(("127.0.0.1", port))
 
 
+def test_a_start_that_fails_leaves_no_unix_socket_behind(start: Start, tmp_path: Path) -> None:
+    daemon = start()
+    taken = f"tcp:{daemon.ports['data']}:interface=127.0.0.1"
+    (tmp_path / "x.toml").write_text(
+        f'[[listener]]\nname = "a"\nendpoint = "unix:{tmp_path}/a.sock"\n'
+        f'[[listener]]\nname = "b"\nendpoint = "{LOOPBACK}"\nudp = true\n'
+        f'[[listener]]\nname = "c"\nendpoint = "{taken}"\n[[admin]]\nendpoint = "{LOOPBACK}"\n'
+    )
+    assert refused(tmp_path, "--config", "x.toml").endswith(f"cannot listen for c on {taken}: address already in use")
+    assert ["x.toml"] == [path.name for path in tmp_path.iterdir() if not path.name.startswith("twistd")]
+
+
 def test_a_daemon_that_cannot_start_leaves_no_pid_file(start: Start, tmp_path: Path) -> None:
     daemon = start()
     endpoint = f"tcp:{daemon.ports['data']}:interface=127.0.0.1"
@@ -75,6 +88,9 @@ def test_a_daemon_that_cannot_start_leaves_no_pid_file(start: Start, tmp_path: P
     for flags in (["-n"], []):
         done = run(TWISTD, *flags, f"--pidfile={pid_file}", "ctrlserver", "--data", endpoint, cwd=tmp_path)
         assert done.returncode == 1
+        end = time.monotonic() + PATIENCE  # a daemon tells its parent that it ends before it takes the file back
+        while pid_file.exists() and time.monotonic() < end:
+            time.sleep(0.01)
         assert not pid_file.exists()
 
 
