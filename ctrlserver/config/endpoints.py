@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import NoReturn
 
 from ctrlserver.errors import ConfigError, did_you_mean
@@ -44,6 +45,15 @@ _LONGEST_UNIX_PATH = 107
 
 def _is_number(text: str, low: int, high: int) -> bool:
     return re.fullmatch(r"\d{1,10}", text, re.ASCII) is not None and low <= int(text) <= high
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is an IP address, or nothing: all of this machine."""
+    try:
+        ip_address(text.partition("%")[0])
+    except ValueError:
+        return not text
+    return True
 
 
 _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
@@ -130,6 +140,9 @@ def _check_arguments(text: str, kind: str, arguments: list[str], keywords: dict[
         if name not in known:
             _refuse(text, f"unknown argument {quoted(name)}: {expected}{did_you_mean(name, known)}")
     values = dict(zip(known, arguments, strict=False)) | keywords
+    if kind == "udp" and not _is_address(values.get("interface", "")):
+        words = "an address such as 127.0.0.1, for datagrams are bound to no name"
+        _refuse(text, f"interface {quoted(values['interface'])}: expected {words}{_hint(_nearest(text))}")
     if not values.get(known[0]):
         _refuse(text, f"no {'port' if known[0] == 'port' else 'path'}: {expected}")
     for name, value in values.items():
@@ -166,7 +179,10 @@ def _nearest(text: str) -> str:
 
     host_and_port = r"\s*(?:(?:tcp:)?(localhost|[\d.]*\.[\d.]*|\*|):)?(\d{1,9})\s*"
     guess = ""
-    if match := re.fullmatch(host_and_port, text, re.ASCII | re.IGNORECASE):
+    if text.startswith("udp:"):
+        if match := re.fullmatch(r"udp:(\d+):(?:interface=)?localhost", text, re.ASCII | re.IGNORECASE):
+            guess = f"udp:{match[1]}:interface=127.0.0.1"
+    elif match := re.fullmatch(host_and_port, text, re.ASCII | re.IGNORECASE):
         host, port = match[1] or "", min(int(match[2]), 65535)
         interface = {"localhost": "127.0.0.1", "*": "", "0.0.0.0": ""}.get(host.lower(), host)
         guess = f"tcp:{port}:interface={interface}" if interface else f"tcp:{port}"

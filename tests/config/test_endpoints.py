@@ -141,3 +141,18 @@ def test_an_endpoint_is_checked_without_the_reactor() -> None:
     assert (
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("udp:5:interface=nosuch", 'interface "nosuch": expected an address such as 127.0.0.1, for datagrams'),
+        ("udp:5:localhost", 'bound to no name; did you mean "udp:5:interface=127.0.0.1"?'),
+    ],
+)
+def test_udp_is_bound_to_an_address_and_no_name(text: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_endpoint(text)
+    assert expected in str(caught.value)
+    check_endpoint(r"udp:5:interface=\:\:1")
+    check_endpoint("udp:5")
