@@ -35,7 +35,7 @@ from attrs import field, frozen
 from twisted.internet.interfaces import IListeningPort, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 
-from ctrlserver.net.gate import NOT_ALLOWED
+from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
 from ctrlserver.net.lane import Lane
 from ctrlserver.net.links import peer_name
 from ctrlserver.net.recvmmsg import ROOM_BYTES, Messages, messages
@@ -347,7 +347,7 @@ class DatagramPort:
         stream = self._streams.get(address)
         if stream is None:
             if not self.terms.gate.allows(peer_name(address)):
-                self.terms.book.counters.rejected(NOT_ALLOWED, packets)
+                self._reject(NOT_ALLOWED, packets, address)
                 return
             stream = self._stream_of(address, now, since)
         counters = stream.counters
@@ -355,7 +355,7 @@ class DatagramPort:
         counters.bytes += size
         counters.last = now
         if counters.peer == OTHERS:
-            self.terms.book.counters.rejected("udp-streams", packets)
+            self._reject(UDP_STREAMS, packets, address)
         if content is not None:
             if counters.kept is not None:
                 counters.kept.add(cut(content, segment) if packets > 1 else [bytes(content)])
@@ -363,6 +363,10 @@ class DatagramPort:
                 self._probe(content, segment, counters.probing)
             if self._answer is not None:
                 counters.unanswered += packets - self._answer(content, segment, packets, address)
+
+    def _reject(self, reason: str, packets: int, address: Address) -> None:
+        self.terms.book.counters.rejected(reason, packets)
+        self.terms.gate.seats.last_refused = peer_name(address)
 
     def _probe(self, content: memoryview, segment: int, probing: Probing) -> None:
         """Enter the probe headers of a batch, whose last datagram may be shorter than the others."""

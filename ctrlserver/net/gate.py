@@ -16,7 +16,7 @@ from attrs import define
 
 from ctrlserver.stats.counters import REJECTIONS
 
-MAX_STREAMS, MAX_STREAMS_PER_PEER, NOT_ALLOWED = REJECTIONS
+MAX_STREAMS, MAX_STREAMS_PER_PEER, NOT_ALLOWED, UDP_STREAMS = REJECTIONS
 
 #: Descriptors left for the admin port and files when streams have all the others.
 RESERVED_DESCRIPTORS = 64

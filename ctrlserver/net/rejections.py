@@ -1,4 +1,4 @@
-"""The log's word on connections that were turned away.
+"""The log's word on connections and datagrams that were turned away.
 
 Rule: at most one line a second for the whole server, with the number for each reason since the line before; turning a
 connection away costs two additions and never a line of its own.
@@ -34,9 +34,9 @@ class RejectionLog:
             self._told = dict(counted)
             self._told_at = now
             self.log.warn(
-                "turned away {number} connections ({reasons}), the last from {peer}; {taken} streams are open",
+                "peers turned away: {number} ({reasons}), the last {peer}; {open} streams are open",
                 number=sum(news.values()),
                 reasons=", ".join(f"{reason} {more}" for reason, more in news.items()),
                 peer=self._seats.last_refused,
-                taken=self._seats.taken,
+                open=len(self._book.counters.open),
             )

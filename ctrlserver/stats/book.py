@@ -293,6 +293,7 @@ class Book:
             rejected_max_streams_total=rejected.get("max-streams", 0),
             rejected_max_streams_per_peer_total=rejected.get("max-streams-per-peer", 0),
             rejected_not_allowed_total=rejected.get("not-allowed", 0),
+            rejected_udp_streams_total=rejected.get("udp-streams", 0),
             dropped_total=totals.dropped,
             dropped_in_batches_total=totals.dropped_in_batches,
         )

@@ -25,8 +25,10 @@ Label: TypeAlias = str | int | float | bool
 REASONS = ("eof", "reset", "fault", "idle", "limit", "slow-reader", "kicked", "drain")
 """Why a stream was closed; the words are published."""
 
-REJECTIONS = ("max-streams", "max-streams-per-peer", "not-allowed")
-"""Why a connection was turned away before it became a stream; the words are published."""
+REJECTIONS = ("max-streams", "max-streams-per-peer", "not-allowed", "udp-streams")
+"""Why a connection, or a datagram, was turned away before it became a stream; the words are published.
+
+``udp-streams`` are not lost: they are counted in the one stream of all further peers."""
 
 CLOSED_KEPT = 1000
 """Closed streams that stay on view: some hundred KiB, and more lines than a person reads."""

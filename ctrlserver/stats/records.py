@@ -80,6 +80,9 @@ class StatsRecord:
     rejected_not_allowed_total: int = field(
         metadata=_about("counter", "streams", "connections turned away because allow names no network of theirs")
     )
+    rejected_udp_streams_total: int = field(
+        metadata=_about("counter", "packets", "datagrams counted in the stream * because max_udp_streams were open")
+    )
     dropped_total: int = field(
         metadata=_about("counter", "packets", "datagrams the system dropped before they were read; a batch is one")
     )

@@ -334,6 +334,8 @@ async def test_peers_beyond_the_table_are_counted_together_and_as_rejected(serve
     assert (totals.packets, totals.bytes, totals.streams_total, totals.rejected) == (10, 100, 3, 6)
     assert [("*", 6), 2, 2] == [(r.peer, r.packets) if r.peer == "*" else r.packets for r in served.records()]
     assert {"udp-streams": 6} == served.book.counters.rejected_by_reason
+    assert served.book.stats(0.0).rejected_udp_streams_total == 6
+    assert served.port.terms.gate.seats.last_refused in [f"127.0.0.1:{client.getsockname()[1]}" for client in clients]
 
 
 @pytest_twisted.ensureDeferred

@@ -9,6 +9,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from ctrlserver.net.gate import Seats
 from ctrlserver.net.rejections import RejectionLog
 from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin
 
 
 @pytest.fixture
@@ -25,7 +26,8 @@ def lines() -> Iterator[list[str]]:
 
 
 def test_however_many_are_turned_away_there_is_one_line_a_second_and_none_is_left_out(lines: list[str]) -> None:
-    book, seats = Book(version="test", now=0.0, wall=0.0), Seats(limit=64, taken=64)
+    book, seats = Book(version="test", now=0.0, wall=0.0), Seats(limit=64)
+    book.stream_opened(Origin("data", "udp", "datagram", "sink", None), "10.0.0.9:1", 0.0)
     log = RejectionLog(book, seats)
     for tick in range(9):
         for _ in range(100):
@@ -35,7 +37,7 @@ def test_however_many_are_turned_away_there_is_one_line_a_second_and_none_is_lef
         log.look(tick * 0.25)
     log.look(100.0)
     assert lines == [
-        "turned away 101 connections (max-streams 100, not-allowed 1), the last from 10.0.0.1:0; 64 streams are open",
-        "turned away 404 connections (max-streams 400, not-allowed 4), the last from 10.0.0.1:4; 64 streams are open",
-        "turned away 404 connections (max-streams 400, not-allowed 4), the last from 10.0.0.1:8; 64 streams are open",
+        "peers turned away: 101 (max-streams 100, not-allowed 1), the last 10.0.0.1:0; 1 streams are open",
+        "peers turned away: 404 (max-streams 400, not-allowed 4), the last 10.0.0.1:4; 1 streams are open",
+        "peers turned away: 404 (max-streams 400, not-allowed 4), the last 10.0.0.1:8; 1 streams are open",
     ]
