@@ -47,7 +47,7 @@ from benchmarks.pairs import (
 from benchmarks.programs import BUILD, ProgramFailedError
 from benchmarks.rows import Row
 
-GROUPS = ("bulk", "echo", "udp", "admin", "idle", "tools", "decode")
+GROUPS = ("bulk", "writes", "echo", "redis", "udp", "admin", "idle", "tools", "decode")
 ROWS: tuple[Row | FigureRow, ...] = (*rows.ROWS, *figures.PAIRS, *tools.PAIRS, *figures.FIGURES)
 
 

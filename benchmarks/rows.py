@@ -11,6 +11,7 @@ row is compared by the bits its receiver saw, and has no count to check on the p
 from __future__ import annotations
 
 import importlib.util
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -39,6 +40,9 @@ SCRIPT_PACKETS = 10_000
 SCRIPT_RUNS = 5
 CONNECTIONS = 50
 
+#: Where nothing has been measured yet: about what a Redis answers.
+PINGS_A_SECOND = 50_000
+
 Sides = tuple[Measure, Measure]
 
 
@@ -59,12 +63,15 @@ def same(expected: object, got: object, what: str) -> None:
         raise CountsDifferError(f"{what}: expected {expected}, got {got}")
 
 
-def load(data_port: int, admin_port: int, seconds: float, streams: int = 1) -> dict[str, Any]:
-    """What the server received of a bulk load, after its counts were found equal to what was sent."""
+def load(data_port: int, admin_port: int, seconds: float, streams: int = 1, *flags: str) -> dict[str, Any]:
+    """What the server received of a bulk load, after its counts were found equal to what was sent.
+
+    ``writes`` is how many it was sent in.
+    """
     target, admin = f"127.0.0.1:{data_port}", f"127.0.0.1:{admin_port}"
     result = json_of(
         *(str(BIN / "ctrlload"), "run", target, "-t", f"{seconds:g}s", "-l", str(PACKET)),
-        *("-P", str(streams), "--admin", admin, "-J"),
+        *("-P", str(streams), "--admin", admin, "-J", *flags),
     )
     received: dict[str, Any] | None = result["received"]
     if received is None:
@@ -72,7 +79,7 @@ def load(data_port: int, admin_port: int, seconds: float, streams: int = 1) -> d
     same(result["sent"]["packets"], received["packets"], "packets sent and received")
     same(result["sent"]["packets"] * PACKET, received["bytes"], "bytes sent and received")
     same(True, result["reconciled"], "reconciled")
-    return received
+    return received | {"writes": result["sent"]["writes"]}
 
 
 def bulk_to_iperf3(streams: int) -> Callable[[float], AbstractContextManager[Sides]]:
@@ -96,6 +103,70 @@ def bulk_to_iperf3(streams: int) -> Callable[[float], AbstractContextManager[Sid
             yield lambda: float(load(data_port, admin_port, seconds, streams)["bits_per_second"]), peer
 
     return sides
+
+
+@contextmanager
+def packets_to_iperf3(seconds: float) -> Iterator[Sides]:
+    """Packets of 1 KiB received a second, each a write of its own; iperf3's are the bytes its receiver saw."""
+    iperf3 = tool("iperf3", "iperf3")
+
+    def peer() -> float:
+        port = str(free_port())
+        with server(iperf3, "--server", "--one-off", "--forceflush", "--port", port) as listening:
+            listening.line("Server listening")
+            flags = ("--length", str(PACKET), "--time", str(max(1, round(seconds))), "-J")
+            result = json_of(iperf3, "--client", "127.0.0.1", "--port", port, *flags)
+        received = result["end"]["sum_received"]
+        if not received["bytes"]:
+            raise CountsDifferError("iperf3 received nothing")
+        return float(received["bits_per_second"] / 8 / PACKET)
+
+    def ours(data_port: int, admin_port: int) -> float:
+        received = load(data_port, admin_port, seconds, 1, "--no-write-combine")
+        same(received["packets"], received["writes"], "packets received and writes")
+        return float(received["packets_per_second"])
+
+    with ctrlserver("sink") as ports:
+        yield lambda: ours(*ports), peer
+
+
+@contextmanager
+def pings_to_redis(seconds: float) -> Iterator[Sides]:
+    """Pings answered a second, 50 streams with one in flight on each, asked by us and by redis-benchmark.
+
+    What Redis itself counted must be what was asked. redis-benchmark takes a number and no time, so one of ours comes
+    first; it makes no warm-up, and no more than the number it is told.
+    """
+    redis, benchmark = tool("redis-server", "redis-server"), tool("redis-benchmark", "redis-tools")
+    client = tool("redis-cli", "redis-tools")
+    port = free_port()
+
+    def counted() -> int:
+        text = output_of(client, "-p", str(port), "info", "commandstats")
+        found = re.search(r"cmdstat_ping:calls=(\d+)", text)
+        return int(found[1]) if found else 0
+
+    def ours() -> float:
+        before = counted()
+        flags = ("-m", "request", "--payload", r"PING\r\n", "--framing", "raw", "--reply-framing", "line")
+        words = ("-P", str(CONNECTIONS), "-t", f"{seconds:g}s", "-J")
+        result = json_of(str(BIN / "ctrlload"), "run", f"127.0.0.1:{port}", *flags, *words)
+        same(result["sent"]["packets"], result["replies"]["packets"], "pings and replies")
+        same(result["sent"]["packets"], counted() - before, "pings and what Redis counted")
+        asked_for[:] = [int(result["sent"]["packets"])]
+        return float(result["sent"]["packets_per_second"])
+
+    def peer() -> float:
+        number, before = (asked_for or [int(PINGS_A_SECOND * seconds)])[0], counted()
+        words = ("-p", str(port), "-t", "ping_inline", "-c", str(CONNECTIONS), "-n", str(number), "--csv")
+        text = output_of(benchmark, *words)
+        same(number, counted() - before, "pings of redis-benchmark and what Redis counted")
+        return float(text.splitlines()[-1].split(",")[1].strip('"'))
+
+    asked_for: list[int] = []
+    with server(redis, "--port", str(port), "--bind", "127.0.0.1", "--save", "") as listening:
+        listening.line("Ready to accept connections")
+        yield ours, peer
 
 
 @contextmanager
@@ -255,6 +326,14 @@ ROWS = (
         None,
         bulk_from_c("--read", "65536"),
     ),
+    Row(
+        "writes",
+        "one write a packet, 1 stream, 1 KiB: ctrlload into ctrlserver / iperf3 -l 1K",
+        "packets/s",
+        0.7,
+        packets_to_iperf3,
+    ),
+    Row("redis", "Redis PING, 50 connections: ctrlload / redis-benchmark", "replies/s", 0.9, pings_to_redis),
     Row(
         "echo",
         "echo, 50 connections, 1 KiB: ctrlserver / stock Twisted",

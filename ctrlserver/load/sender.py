@@ -20,6 +20,8 @@ import select
 import socket
 import struct
 import termios
+from contextlib import suppress
+from os import write
 from typing import Protocol, cast
 
 from ctrlserver.load.ledger import counted
@@ -33,8 +35,8 @@ WRITE_BYTES = 768 * 1024
 #: Writes for one ``ready`` where packets are combined; stops early when the kernel takes less than was offered.
 BURST_WRITES = 4
 
-#: Writes for one ``ready`` where each packet is a write of its own: about 0.2 ms.
-BURST_PACKETS = 128
+#: Writes for one ``ready`` where each packet is a write of its own: 0.2 to 0.4 ms.
+BURST_PACKETS = 256
 
 #: A limit that is none: more bytes than any run sends.
 UNLIMITED = 1 << 62
@@ -377,9 +379,14 @@ class SendStream(Outgoing):
 
 
 class PacketStream(SendStream):
-    """Send mode with one write for each packet (``--no-write-combine``)."""
+    """Send mode with one write for each packet (``--no-write-combine``).
 
-    __slots__ = ("_next", "_packets")
+    The system may put what several writes brought into one segment while earlier ones are on their way (Nagle), as for
+    any program that writes without a pause: 1.3 to 2.5 times the rate. ``os.write`` of ``bytes`` costs less of a call
+    than ``send`` of a view.
+    """
+
+    __slots__ = ("_next", "_packets", "_single")
 
     def __init__(
         self,
@@ -395,39 +402,72 @@ class PacketStream(SendStream):
     ) -> None:
         super().__init__(number, sock, lane, run, pattern, sendable, local, target)
         self._packets = packets
+        self._single = bytes(packets[0]) if len(packets) == 1 else b""
         self._next = 0
 
+    def start(self, limit: int) -> None:
+        """As any stream; from now on small writes may share a segment."""
+        self._set_no_delay(False)
+        super().start(limit)
+
+    def _done(self) -> None:
+        self._set_no_delay(True)  # sends what is held back
+        super()._done()
+
+    def _set_no_delay(self, wanted: bool) -> None:
+        if self._socket.family in (socket.AF_INET, socket.AF_INET6):
+            with suppress(OSError):  # a broken connection is told by the next write
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, wanted)
+
     def _write(self) -> None:
-        rest = self._pattern.rest_in(self.sent)
-        send = self._socket.send
-        writes = sent = 0
-        try:
-            if rest:  # of a packet that the kernel took in part
-                offset = self.sent % len(self._pattern.block)
-                packet = self._packets[self._next]
-                sent = send(self._sendable[offset : offset + len(packet) - rest])
-                writes = 1
-                if sent < len(packet) - rest:
-                    return
-                self._next = (self._next + 1) % len(self._packets)
-            if len(self._packets) == 1:
-                packet = self._packets[0]
-                size = len(packet)
-                for _ in range(min(BURST_PACKETS, (self.limit - self.sent - sent) // size)):
-                    taken = send(packet)
-                    sent += taken
-                    writes += 1
-                    if taken != size:
-                        return
+        fd = self._socket.fileno()
+        if not self._end_begun(fd):
+            return
+        if self._single:
+            self._write_equal(fd, self._single)
+            return
+        packets, count = self._packets, len(self._packets)
+        for _ in range(BURST_PACKETS):
+            if self.sent >= self.limit:
                 return
-            while writes < BURST_PACKETS and self.sent + sent < self.limit:
-                packet = self._packets[self._next]
-                taken = send(packet)
-                sent += taken
-                writes += 1
-                if taken != len(packet):
+            packet = packets[self._next]
+            taken = write(fd, packet)
+            self.sent += taken
+            self.writes += 1
+            if taken != len(packet):
+                return
+            self._next = (self._next + 1) % count
+
+    def _write_equal(self, fd: int, packet: bytes) -> None:
+        """The common case: nothing is counted for each packet."""
+        size = len(packet)
+        most = min(BURST_PACKETS, (self.limit - self.sent) // size)
+        number = whole = part = 0
+        try:
+            for number in range(most):
+                part = write(fd, packet)
+                if part != size:
+                    whole = number
                     return
-                self._next = (self._next + 1) % len(self._packets)
+            whole, part = most, 0
+        except OSError:
+            whole, part = number, 0
+            raise
         finally:
-            self.sent += sent
-            self.writes += writes
+            self.sent += whole * size + part
+            self.writes += whole + (part > 0)
+
+    def _end_begun(self, fd: int) -> bool:
+        """Write the rest of a packet that the kernel took in part; True where none is left."""
+        rest = self._pattern.rest_in(self.sent)
+        if not rest:
+            return True
+        offset = self.sent % len(self._pattern.block)
+        left = len(self._packets[self._next]) - rest
+        taken = write(fd, self._sendable[offset : offset + left])
+        self.sent += taken
+        self.writes += 1
+        if taken < left:
+            return False
+        self._next = (self._next + 1) % len(self._packets)
+        return self.sent < self.limit
