@@ -153,6 +153,7 @@ class DatagramPort:
         answers = {"echo": self._send, "reply": self._reply}
         self._answer = answers.get(self.terms.origin.mode)
         self._only_probes = self.terms.probe and not self.terms.keep and self._answer is None
+        self._only_answers = self._answer is not None and not self.terms.probe and not self.terms.keep
         self.terms.book.counters.drops.append(self.dropped)
 
     # The port
@@ -291,8 +292,10 @@ class DatagramPort:
             if segments is not None:
                 self._batches_came = True
             stream = stream_of(table.name(0)) if table.alike(rows) else None
-            if stream is not None and needs_content and not self._probed(stream, table, sizes, segments):
-                stream = None
+            if stream is not None and needs_content:
+                at_once = self._answered if self._only_answers else self._probed
+                if segments is not None or not at_once(stream, table, sizes):
+                    stream = None
             if stream is not None:
                 counters = stream.counters
                 counters.packets += rows if segments is None else packets_in_all(sizes, segments)
@@ -303,10 +306,19 @@ class DatagramPort:
             if rows < table.rows:
                 return
 
-    def _probed(self, stream: DatagramStream, table: Messages, sizes: list[int], segments: list[int] | None) -> bool:
+    def _answered(self, stream: DatagramStream, table: Messages, sizes: list[int]) -> bool:
+        """Answer many datagrams of one size and peer as the batch that they make; False where they do not."""
+        size, rows, address = sizes[0], len(sizes), stream.address
+        if self._answer is None or address is None or not size or min(sizes) != max(sizes):
+            return False
+        contents = [content for row in range(rows) if (content := table.content(row, size)) is not None]
+        stream.counters.unanswered += rows - self._answer(memoryview(b"".join(contents)), size, rows, address)
+        return True
+
+    def _probed(self, stream: DatagramStream, table: Messages, sizes: list[int]) -> bool:
         """Enter the probe headers of many datagrams at once; False where more is to be done than that."""
-        probing, plain = stream.counters.probing, segments is None and min(sizes) >= HEADER_SIZE
-        content = table.contents(len(sizes)) if plain and self._only_probes else None
+        probing = stream.counters.probing
+        content = table.contents(len(sizes)) if self._only_probes and min(sizes) >= HEADER_SIZE else None
         if content is None or probing is None:
             return False
         self._probe(content, ROOM_BYTES, probing)

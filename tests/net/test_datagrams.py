@@ -255,6 +255,26 @@ async def test_an_echo_returns_each_datagram_as_it_came(serve: Serve) -> None:
 
 @linux
 @pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("size", [1, 64, 1400, 9000])
+async def test_datagrams_that_waited_together_are_echoed_one_by_one_to_who_sent_them(serve: Serve, size: int) -> None:
+    served = serve("echo")
+    clients = [served.connect() for _ in range(2)]
+    sent = [[bytes([number]) * size for number in numbers] for numbers in (range(40), range(40, 80))]
+    for client in clients:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        client.send(b"first")
+    await served.until(lambda totals: totals.replies == 2)
+    for client, datagrams in zip(clients, sent, strict=True):
+        for datagram in datagrams:
+            client.send(datagram)
+    await served.until(lambda totals: totals.packets == 82)
+    for client, datagrams in zip(clients, sent, strict=True):
+        assert [b"first", *datagrams] == [client.recv(65536) for _ in range(41)]
+    assert served.book.counters.totals().replies == 82
+
+
+@linux
+@pytest_twisted.ensureDeferred
 async def test_each_datagram_gets_one_reply(serve: Serve) -> None:
     served = serve("reply", reply=b"OK\r\n")
     client = served.connect()
