@@ -4,7 +4,7 @@ Rules: ours and the peer are measured in turn, in one run, on one machine, by on
 speed is printed; a speed never fails the run, a count that differs always does; a peer that is missing is named.
 
 `bench.py` is the command line, `rows.py` the pairs, `tools.py` those with programs that people know, `figures.py` what
-has no peer, `decode.py` the pairs of decoding, `pairs.py` the measuring and its arithmetic, `programs.py` processes.
-`peers/` holds the programs we compare with, `scripts2013/` the pair of scripts that this project began with, written
-anew.
+has no peer, `decode.py` and `reading.py` the pairs in this process, `pairs.py` the measuring and its arithmetic,
+`programs.py` the processes. `peers/` holds the programs we compare with, `scripts2013/` the pair of scripts that this
+project began with, written anew.
 """

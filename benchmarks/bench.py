@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from attrs import evolve
 
-from benchmarks import decode, figures, rows, tools
+from benchmarks import decode, figures, reading, rows, tools
 from benchmarks.figures import FigureRow
 from benchmarks.pairs import (
     Cells,
@@ -152,6 +152,14 @@ class Bench:
         except CountsDifferError as error:
             self.fail(f"counts differ: {error}")
 
+    def run_reading(self) -> None:
+        """The rows of reading datagrams, which run in this process too."""
+        for row in reading.rows(self.repeats):
+            try:
+                self.take(row())
+            except (CountsDifferError, OSError) as error:
+                self.fail(f"counts differ: {error}" if isinstance(error, CountsDifferError) else f"failed: {error}")
+
     def document(self) -> dict[str, object]:
         return {
             "schema": "ctrlserver-bench/1",
@@ -216,6 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"benchmarks: {pairs} a row, {chosen.seconds:g} s a measurement, {busy}", file=sys.stderr, flush=True)
     try:
         bench.run_rows(row for row in ROWS if row.group in chosen.only)
+        if "udp" in chosen.only:
+            bench.run_reading()
         if "decode" in chosen.only:
             bench.run_decode()
         code = bench.code
