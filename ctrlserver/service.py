@@ -205,6 +205,10 @@ class ControlService(MultiService):
         if alone is not None:
             self._take(name, where, bound(lambda: listener.listen_datagrams(*alone)))
             return
+        inherited = options.inherited_datagrams
+        if inherited is not None:
+            self._take(name, where, bound(lambda: listener.adopt_datagrams(*inherited)))
+            return
         for _ in range(PORT_TRIES):
             port = bound(lambda: listener.listen(serverFromString(self._reactor, where)))
             if not options.udp or isinstance(port, Failure):

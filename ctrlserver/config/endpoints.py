@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import NoReturn
+from socket import AddressFamily
+from typing import NoReturn, cast
 
 from ctrlserver.errors import ConfigError, did_you_mean
 from ctrlserver.units import quoted
@@ -82,6 +84,9 @@ def check_endpoint(text: str) -> None:
     expected = f"expected {_FORMS.get(kind, _ANY_FORM)}"
     try:
         serverFromString(MemoryReactorClock(), text)
+        _check_inherited(text)
+    except ConfigError:
+        raise
     except Exception as error:  # a type's own parser may raise anything, and all of it is the operator's to hear
         if str(error) == f"Unknown endpoint type: '{kind.lower()}'":
             _refuse_kind(text, kind)
@@ -90,6 +95,13 @@ def check_endpoint(text: str) -> None:
         if kind == "systemd" and isinstance(error, LookupError):
             _refuse(text, f"systemd has handed over no such socket: {expected}")
         _refuse(text, f"{expected}: {quoted(f'{type(error).__name__}: {error}')[1:-1]}")
+
+
+def _check_inherited(text: str) -> None:
+    """``ConfigError`` for a datagram socket of systemd's that is no UDP socket."""
+    inherited = inherited_datagrams(text)
+    if inherited is not None and inherited[1] not in (socket.AF_INET, socket.AF_INET6):
+        _refuse(text, "a datagram socket of the unix domain: expected ListenStream= or ListenDatagram=PORT in the unit")
 
 
 def _has_tls() -> bool:
@@ -115,9 +127,25 @@ def datagram_address(text: str) -> tuple[int, str] | None:
     return int(values["port"]), values.get("interface", "")
 
 
+def inherited_datagrams(text: str) -> tuple[int, AddressFamily] | None:
+    """Descriptor and address family of the datagram socket that systemd handed over for this good endpoint, else None.
+
+    What ``domain`` says of the family is not looked at: the socket itself knows.
+    """
+    if _parts(text)[0] != "systemd":
+        return None
+    from twisted.internet.endpoints import serverFromString
+    from twisted.internet.testing import MemoryReactorClock
+
+    descriptor = cast(int, getattr(serverFromString(MemoryReactorClock(), text), "fileno"))  # noqa: B009
+    with socket.socket(fileno=os.dup(descriptor)) as inherited:
+        kind, family = inherited.type, AddressFamily(inherited.family)
+    return (descriptor, family) if kind == socket.SOCK_DGRAM else None
+
+
 def takes_udp_beside(text: str) -> bool:
     """Whether this good endpoint may have a port number that UDP can share."""
-    return _parts(text)[0] not in ("unix", "udp")
+    return _parts(text)[0] not in ("unix", "udp") and inherited_datagrams(text) is None
 
 
 def _parts(text: str) -> tuple[str, list[str], dict[str, str]]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from typing import Any, NoReturn
 
-from ctrlserver.config.endpoints import check_endpoint, datagram_address
+from ctrlserver.config.endpoints import check_endpoint, datagram_address, inherited_datagrams
 from ctrlserver.errors import ConfigError, did_you_mean
 from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import describe
@@ -98,6 +98,9 @@ def _admin_endpoint(value: object) -> str:
     text = _endpoint(value)
     if datagram_address(text) is not None:
         raise ConfigError(f'endpoint {quoted(text)}: questions come in by a stream: expected "tcp{text[3:]}"')
+    if inherited_datagrams(text) is not None:
+        message = "a datagram socket, and questions come in by a stream: expected ListenStream= in the unit"
+        raise ConfigError(f"endpoint {quoted(text)}: {message}")
     return text
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from socket import AddressFamily
 
 from attrs import field, frozen
 
-from ctrlserver.config.endpoints import datagram_address
+from ctrlserver.config.endpoints import datagram_address, inherited_datagrams
 from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import field_names
 from ctrlserver.stats.rename import Renames
@@ -53,12 +54,17 @@ class ListenerConfig:
     @property
     def takes_datagrams(self) -> bool:
         """Whether there is a UDP port: beside the endpoint's own, or alone."""
-        return self.udp or self.datagram_address is not None
+        return self.udp or self.datagram_address is not None or self.inherited_datagrams is not None
 
     @property
     def datagram_address(self) -> tuple[int, str] | None:
         """Port and interface of an endpoint that is for UDP alone."""
         return datagram_address(self.endpoint)
+
+    @property
+    def inherited_datagrams(self) -> tuple[int, AddressFamily] | None:
+        """Descriptor and address family of a UDP socket that systemd handed over."""
+        return inherited_datagrams(self.endpoint)
 
     @property
     def framing_spec(self) -> FramingSpec:

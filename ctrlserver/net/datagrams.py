@@ -25,6 +25,7 @@ Beware: whoever answers datagrams answers forged addresses too; echo and reply a
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections.abc import Callable, Iterable
@@ -32,7 +33,7 @@ from select import EPOLLIN
 from typing import Any
 
 from attrs import field, frozen
-from twisted.internet.interfaces import IListeningPort, IReactorUDP
+from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 
 from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
@@ -161,9 +162,19 @@ class DatagramPort:
     def listen(self, number: int, interface: str) -> IListeningPort:
         """Bind; ``CannotListenError`` where that cannot be."""
         protocol = OrdinaryDatagrams(self)
-        self.port = port = IReactorUDP(self._reactor).listenUDP(number, protocol, interface, READ_BYTES)
+        return self._listening(IReactorUDP(self._reactor).listenUDP(number, protocol, interface, READ_BYTES))
+
+    def adopt(self, descriptor: int, family: socket.AddressFamily) -> IListeningPort:
+        """Take a bound socket over; ``descriptor`` is closed, its like is the port's from now on."""
+        protocol = OrdinaryDatagrams(self)
+        port = IReactorSocket(self._reactor).adoptDatagramPort(descriptor, family, protocol, READ_BYTES)
+        os.close(descriptor)
+        return self._listening(port)
+
+    def _listening(self, port: IListeningPort) -> IListeningPort:
+        self.port = port
         self._socket = sock = port.socket  # type: ignore[attr-defined]
-        self._drops_seen = 0
+        self._drops_seen = kernel_drops(sock)  # of one taken over, those before us are not ours
         widen(sock, self._options.receive_buffer)
         if self._lane is not None:
             gro = self._options.gro and try_option(sock, SOL_UDP, UDP_GRO, 1)

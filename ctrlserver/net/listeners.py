@@ -72,6 +72,11 @@ class Listener:
         assert self.datagrams is not None
         return maybeDeferred(self.datagrams.listen, number, interface)
 
+    def adopt_datagrams(self, descriptor: int, family: socket.AddressFamily) -> Deferred[IListeningPort]:
+        """Take a bound UDP socket over."""
+        assert self.datagrams is not None
+        return maybeDeferred(self.datagrams.adopt, descriptor, family)
+
     def _listening(self, port: IListeningPort) -> IListeningPort:
         self.port = port
         sock = plain_socket(port, self._factory)

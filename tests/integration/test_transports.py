@@ -106,9 +106,11 @@ def test_a_tls_peer_past_a_limit_is_turned_away(start: Start, certificate: Path,
 
 SYSTEMD = """
 import os, socket, sys
-sock = socket.socket()
+kind = getattr(socket, sys.argv.pop(1))
+sock = socket.socket(socket.AF_INET, kind)
 sock.bind(("127.0.0.1", 0))
-sock.listen(10)
+if kind == socket.SOCK_STREAM:
+    sock.listen(10)
 os.dup2(sock.fileno(), 3)
 os.set_inheritable(3, True)
 os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="data.socket", LISTEN_PID=str(os.getpid()))
@@ -117,9 +119,43 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def test_a_socket_passed_by_systemd_is_taken_and_runs_on_the_lane(start: Start) -> None:
-    launcher = (sys.executable, "-c", SYSTEMD)
+    launcher = (sys.executable, "-c", SYSTEMD, "SOCK_STREAM")
     daemon = start("--data", "systemd:domain=INET:index=0", launcher=launcher)
     done = run(BIN / "ctrlload", "run", f"127.0.0.1:{daemon.ports['data']}", "-n", "100k", "--admin", daemon.admin)
     assert done.returncode == 0, done
     (stream,) = daemon.ask_json("streams")
     assert (stream["protocol"], stream["packets"]) == ("tcp", 100_000)
+
+
+def test_a_udp_socket_passed_by_systemd_is_taken_whatever_domain_is_said(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(
+        f'[[listener]]\nendpoint = "systemd:domain=INET6:index=0"\nmode = "echo"\n[[admin]]\nendpoint = "{LOOPBACK}"\n'
+    )
+    launcher = (sys.executable, "-c", SYSTEMD, "SOCK_DGRAM")
+    daemon = start("--config", "x.toml", launcher=launcher, listeners=0)
+    port = int(daemon.log.wait(r"listening data udp 127\.0\.0\.1:(\d+)$")[1])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(PATIENCE)
+        client.connect(("127.0.0.1", port))
+        for datagram in (b"one", b"three"):
+            client.send(datagram)
+            assert datagram == client.recv(100)
+    daemon.await_stats(packets_total=2, bytes_total=8, dropped_total=0)
+    (stream,) = daemon.ask_json("streams")
+    assert ("udp", "datagram") == (stream["protocol"], stream["framing"])
+
+
+@pytest.mark.parametrize(
+    ("expected", "flags"),
+    [
+        ("--admin: endpoint", ("--admin", "systemd:domain=INET:index=0")),
+        ("no port number for UDP to share", ("--udp", "--data", "systemd:domain=INET:index=0")),
+        ('mode "source" sends to streams', ("--mode", "source", "--data", "systemd:domain=INET:index=0")),
+    ],
+)
+def test_what_cannot_go_with_a_udp_socket_of_systemd_is_told(expected: str, flags: tuple[str, ...]) -> None:
+    command = (sys.executable, "-c", SYSTEMD, "SOCK_DGRAM", BIN / "twistd", "-n", "--pidfile=", "ctrlserver")
+    done = run(*command, *flags, "--check")
+    assert done.returncode == 1
+    assert expected in done.stderr.decode()
+    assert len(done.stderr.decode().splitlines()) == 1
