@@ -9,7 +9,8 @@ q^1024 is 2e-29, so only the last 1024 differences have a share that a double ca
 
 Delays are kept as counts in buckets of a logarithmic scale, 64 to each doubling, so a percentile is within 0.8 % of the
 delay it stands for. The scale is that of a double's own bits: sign, exponent and the first six bits of the mantissa.
-Only buckets that were hit take memory, some ten to some hundred of them.
+Only buckets that were hit take memory, some ten to some hundred of them. Beyond MOST_BUCKETS, which takes nonsense for
+send times or sixteen full doublings, neighbours are put together: half as many to each doubling, and twice the error.
 HdrHistogram records one value in 0.8 us in Python and its counts at two digits take 36 KiB for each stream.
 
 Beware: the two clocks are as good as they are set to each other; where the sender's is ahead, delays are negative, and
@@ -34,6 +35,9 @@ _TAIL = 1024
 _GRAIN = 46
 """Bits of a double's mantissa that make no difference to its bucket: of 52, six are left."""
 
+MOST_BUCKETS = 1024
+"""Buckets of one stream: some 80 KiB. All that 64-bit times can hit are 8 000, and a port may have 10 000 streams."""
+
 _DENSE = 1024
 """Buckets, next to each other, up to which counting into all of them is faster than sorting: 16 doublings."""
 
@@ -45,12 +49,13 @@ _HALF = 1 << 63
 class Delays:
     """Jitter and delays of one stream; ``jitter`` in nanoseconds."""
 
-    __slots__ = ("_counts", "_last", "jitter")
+    __slots__ = ("_counts", "_grain", "_last", "jitter")
 
     def __init__(self) -> None:
         self.jitter = 0.0
         self._last: float | None = None
         self._counts: dict[int, int] = {}
+        self._grain = _GRAIN
 
     def take(self, sent: int, arrived: int) -> None:
         """One packet."""
@@ -59,8 +64,10 @@ class Delays:
         if self._last is not None:
             self.jitter += (abs(delay - self._last) - self.jitter) / 16
         self._last = delay
-        key = _BITS.unpack(_DOUBLE.pack(delay))[0] >> _GRAIN
+        key = _BITS.unpack(_DOUBLE.pack(delay))[0] >> self._grain
         self._counts[key] = self._counts.get(key, 0) + 1
+        if len(self._counts) > MOST_BUCKETS:
+            self._coarsen()
 
     def take_all(self, sent: NDArray[Any], arrived: int) -> None:
         """Packets that arrived together, in order; an array of int64."""
@@ -75,7 +82,7 @@ class Delays:
         n = min(len(steps), _TAIL)
         self.jitter = self.jitter * 0.9375 ** len(steps) + float(np.abs(steps[-n:]) @ _weights()[-n:])
         self._last = float(delays[-1])
-        keys = delays.view(np.int64) >> _GRAIN
+        keys = delays.view(np.int64) >> self._grain
         low = int(keys.min())
         if int(keys.max()) - low < _DENSE:
             dense = np.bincount(keys - low)
@@ -87,19 +94,29 @@ class Delays:
         counts = self._counts
         for key, count in zip(found.tolist(), hits.tolist(), strict=True):
             counts[key] = counts.get(key, 0) + count
+        if len(counts) > MOST_BUCKETS:
+            self._coarsen()
+
+    def _coarsen(self) -> None:
+        while len(self._counts) > MOST_BUCKETS:
+            self._grain += 1
+            fewer: dict[int, int] = {}
+            for key, count in self._counts.items():
+                fewer[key >> 1] = fewer.get(key >> 1, 0) + count
+            self._counts = fewer
 
     def seconds(self, quantiles: Sequence[float]) -> list[float | None]:
         """The delay that this share of the packets had at most, for each of ``quantiles``; ``None`` before any."""
         if not self._counts:
             return [None for _ in quantiles]
-        ordered = sorted((_middle(key), count) for key, count in self._counts.items())
+        ordered = sorted((_middle(key, self._grain), count) for key, count in self._counts.items())
         total = sum(self._counts.values())
         return [_at(ordered, ceil(quantile * total)) for quantile in quantiles]
 
 
-def _middle(key: int) -> float:
+def _middle(key: int, grain: int) -> float:
     """The middle of a bucket, in nanoseconds; of the one of nothing, 0."""
-    bits = (key << _GRAIN) + (1 << _GRAIN - 1) if key else 0
+    bits = (key << grain) + (1 << grain - 1) if key else 0
     return float(_DOUBLE.unpack(_BITS.pack(bits))[0])
 
 

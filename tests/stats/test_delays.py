@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.stats.delays import Delays
+from ctrlserver.stats.delays import MOST_BUCKETS, Delays
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_000 * SECOND
@@ -85,3 +85,25 @@ def test_a_percentile_is_within_a_percent_of_the_delay_it_stands_for(delays: lis
 
 def test_a_sender_whose_clock_is_ahead_has_negative_delays() -> None:
     assert [pytest.approx(-0.5, rel=0.008)] == one_by_one([(NOW, [NOW + SECOND // 2])]).seconds((0.5,))
+
+
+def test_nonsense_times_take_a_bounded_number_of_buckets_alike_in_bulk() -> None:
+    """Every bucket of 60 doublings, late and early."""
+    steps = [2**power + 2**power * part // 64 for power in range(6, 62) for part in range(64)]
+    sent = [NOW - step for step in steps] + [NOW + step for step in steps]
+    single, bulk = one_by_one([(NOW, sent)]), in_bulk([(NOW, sent)])
+    assert MOST_BUCKETS / 4 < len(single._counts) <= MOST_BUCKETS
+    assert single._counts == bulk._counts
+    assert len(sent) == sum(bulk._counts.values())
+    assert bulk.seconds((0.5, 0.75)) == single.seconds((0.5, 0.75))
+    (upper,) = single.seconds((0.75,))
+    assert upper == pytest.approx(2.0**34 / 1e9, rel=0.2)
+
+
+def test_what_was_counted_finely_stays_counted_once_buckets_are_put_together() -> None:
+    delays = one_by_one([(NOW, [NOW - SECOND] * 100_000)])
+    for step in range(6, 60):
+        for part in range(64):
+            delays.take(NOW - 2**step - 2**step * part // 64, NOW)
+    (median,) = delays.seconds((0.5,))
+    assert median == pytest.approx(1.0, rel=0.1)
