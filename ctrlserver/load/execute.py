@@ -29,6 +29,7 @@ from ctrlserver.load.result import EXIT_FAILED, Result, as_document, as_json
 from ctrlserver.load.run import LoadRun, utc_now
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
     from twisted.internet.epollreactor import EPollReactor
     from twisted.python.failure import Failure
 
@@ -48,6 +49,30 @@ class Outputs:
 
 def execute(options: Options, interrupts: Interrupts, outputs: Outputs) -> int:
     """Run ``options`` and give the exit code; UsageError before anything is opened."""
+    reactor = prepared_reactor(options)
+    people = Bar(sys.stderr) if on_terminal() else Lines(sys.stderr)
+    events = EventStream(sys.stdout, utc_now) if outputs.events else None
+    run = LoadRun(reactor, options, people if events is None else Together([people, events]))
+
+    def ended(result: Result) -> int:
+        people.close()
+        return report(result, outputs, events)
+
+    def begin() -> Deferred[int]:
+        if events is not None:
+            events.start(options.target.text, options.as_options(), options.labels)
+        return run.run().addCallback(ended)
+
+    return carried_out(reactor, interrupts, begin, run.interrupt)
+
+
+def on_terminal() -> bool:
+    """Whether there is a terminal to draw on."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def prepared_reactor(options: Options) -> EPollReactor:
+    """The reactor, once ``options`` are seen to be possible on it and on this system; else UsageError."""
     from twisted.internet import reactor as installed
 
     reactor = cast("EPollReactor", installed)
@@ -58,15 +83,14 @@ def execute(options: Options, interrupts: Interrupts, outputs: Outputs) -> int:
             except UsageError as error:
                 raise UsageError(f"{flag}: {error}") from None
     _allow_files(options.streams + OTHER_FILES)
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    people = Bar(sys.stderr) if terminal else Lines(sys.stderr)
-    events = EventStream(sys.stdout, utc_now) if outputs.events else None
-    run = LoadRun(reactor, options, people if events is None else Together([people, events]))
-    codes: list[int] = []
+    return reactor
 
-    def ended(result: Result) -> None:
-        people.close()
-        codes.append(report(result, outputs, events))
+
+def carried_out(
+    reactor: EPollReactor, interrupts: Interrupts, begin: Callable[[], Deferred[int]], interrupt: Callable[[], None]
+) -> int:
+    """Run the reactor until what ``begin`` begins has given the exit code; each signal calls ``interrupt``."""
+    codes: list[int] = []
 
     def leave(problem: Failure | None) -> None:
         if problem is not None:  # of our own; the reactor must stop all the same
@@ -77,13 +101,11 @@ def execute(options: Options, interrupts: Interrupts, outputs: Outputs) -> int:
             os._exit(codes[0])
         reactor.stop()
 
-    def begin() -> None:
-        if events is not None:
-            events.start(options.target.text, options.as_options(), options.labels)
-        run.run().addCallback(ended).addBoth(leave)
-        interrupts.attach(lambda: reactor.callFromThread(run.interrupt))
+    def started() -> None:
+        begin().addCallback(codes.append).addBoth(leave)
+        interrupts.attach(lambda: reactor.callFromThread(interrupt))
 
-    reactor.callWhenRunning(begin)
+    reactor.callWhenRunning(started)
     reactor.run(installSignalHandlers=False)
     return codes[0] if codes else EXIT_INTERRUPTED
 

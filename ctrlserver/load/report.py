@@ -182,19 +182,20 @@ class Lines:
         ):
             if p50 is not None and p99 is not None:
                 text += f"  {name} p50 {format_duration(p50)} p99 {format_duration(p99)}"
-        self._say(f"{text}  warm-up" if interval.warm_up else text)
+        self.say(f"{text}  warm-up" if interval.warm_up else text)
 
     def progress(self, progress: Progress) -> None:
         """Nothing: lines are for intervals."""
 
     def note(self, text: str) -> None:
         """A line as it is."""
-        self._say(f"ctrlload: {text}")
+        self.say(f"ctrlload: {text}")
 
     def close(self) -> None:
         """Nothing is left open."""
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """A line and its end."""
         with suppress(OSError):  # nobody reads: the run goes on
             put(self._out, f"{text}\n")
 

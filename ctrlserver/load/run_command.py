@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from ctrlserver.load.interrupts import Interrupts
 from ctrlserver.load.pattern import parse_sizes
 from ctrlserver.units import parse_escapes, parse_rate, quoted
 from ctrlserver.wire.framing import FRAMINGS
+
+if TYPE_CHECKING:
+    from ctrlserver.load.options import Options
 
 _MODES = ("send", "request", "receive")
 
@@ -197,8 +200,6 @@ def _profile(text: str) -> object:
 def run(
     interrupts: Interrupts,
     /,
-    payload: str | None,
-    labels: Sequence[tuple[str, str]],
     as_document: bool,
     as_events: bool,
     junit: str | None,
@@ -211,13 +212,8 @@ def run(
     ours, and a difference is exit code 3.
     """
     from ctrlserver.load.execute import Outputs, execute
-    from ctrlserver.load.options import prepared
     from ctrlserver.load.output import check_output
 
-    keys = [key for key, _ in labels]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise UsageError(f"--label: {quoted(key)} is given twice")
     if output == "-":
         as_document, output = True, None
     if as_document and as_events:
@@ -226,11 +222,22 @@ def run(
         check_output(output)
     if junit is not None:
         check_output(junit, "--junit")
+    options = read_options(**flags)
+    return execute(options, interrupts, Outputs(document=as_document, events=as_events, output=output, junit=junit))
+
+
+def read_options(payload: str | None, labels: Sequence[tuple[str, str]], **flags: Any) -> Options:
+    """The options of a run from its flags, those for the outputs left aside."""
+    from ctrlserver.load.options import prepared
+
+    keys = [key for key, _ in labels]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UsageError(f"--label: {quoted(key)} is given twice")
     content: bytes | None = None
     if payload is not None:
         try:
             content = _payload(payload)
         except UsageError as error:
             raise UsageError(f"--payload: {error}") from None
-    options = prepared(payload=content, payload_text=payload, labels=dict(labels), **flags)
-    return execute(options, interrupts, Outputs(document=as_document, events=as_events, output=output, junit=junit))
+    return prepared(payload=content, payload_text=payload, labels=dict(labels), **flags)
