@@ -39,6 +39,7 @@ NEIGHBOURS = {("load", "net")}
 PURE_ROOMS = {"wire", "stats", "render"}
 PURE_FILES = {"admin/dialogue.py", "load/schedule.py", "load/ledger.py", "load/pattern.py", "load/thresholds.py"}
 PURE_FILES |= {"load/profile.py", "load/backlog.py", "load/timing.py", "load/verdict.py"}
+PURE_FILES |= {"load/searching.py"}
 PURE_FILES |= {"net/gate.py", "net/asking.py"}
 PURE_FILES |= {"load/comparison.py"}
 IMPURE_IMPORTS = {"time", "socket", "select", "os", "twisted", "subprocess", "threading"}

@@ -24,6 +24,7 @@ from ctrlserver.units import parse_count, parse_duration, parse_size, quoted
 #: Where each subcommand is: the module, and its name there.
 _SUBCOMMANDS = {
     "run": ("ctrlserver.load.run_command", "run"),
+    "search": ("ctrlserver.load.search_command", "search"),
     "compare": ("ctrlserver.load.compare_command", "compare_command"),
 }
 

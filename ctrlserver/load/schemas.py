@@ -20,7 +20,7 @@ _NOT_MEASURED = ("options", "environment", "labels")
 
 @cache
 def shipped_schema(name: str) -> dict[str, Any]:
-    """The schema in ``NAME.schema.json``: ``result``, ``events`` or ``comparison``."""
+    """The schema in ``NAME.schema.json``: ``result``, ``events``, ``comparison`` or ``search``."""
     text = files("ctrlserver.load").joinpath(f"{name}.schema.json").read_text(encoding="utf-8")
     return cast("dict[str, Any]", json.loads(text))
 

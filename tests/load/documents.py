@@ -1,4 +1,4 @@
-"""Holds result documents, events and comparisons to the shipped schemas."""
+"""Holds result documents, events, comparisons and searches to the shipped schemas."""
 
 from __future__ import annotations
 
@@ -33,6 +33,15 @@ def validated_events(text: str) -> list[dict[str, Any]]:
     assert ("start", "end") == (names[0], names[-1])
     assert 2 == sum(name in ("start", "end") for name in names)
     return events
+
+
+def validated_search(text: str) -> dict[str, Any]:
+    """The document of a search in ``text``, which keeps to its schema and has no key twice."""
+    document: dict[str, Any] = json.loads(text, object_pairs_hook=without_duplicates, parse_constant=refused)
+    result: Resource[Any] = Resource.from_contents(schema())
+    registry: Registry[Any] = Registry().with_resource(str(schema()["$id"]), result)
+    jsonschema.Draft202012Validator(shipped_schema("search"), registry=registry).validate(document)
+    return document
 
 
 def lines(text: str) -> list[str]:

@@ -1,0 +1,75 @@
+"""A search under the real reactor: the terminal, the outputs and the exit code.
+
+Rules: as for a run: the outputs are written before the reactor stops, the answer goes to stdout, or with ``--json`` the
+document; the steps go to stderr while it goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ctrlserver.errors import LoadError
+from ctrlserver.load.execute import carried_out, prepared_reactor
+from ctrlserver.load.interrupts import Interrupts
+from ctrlserver.load.options import Options
+from ctrlserver.load.output import print_output, print_words, write_output
+from ctrlserver.load.report import Lines
+from ctrlserver.load.result import EXIT_FAILED
+from ctrlserver.load.search_report import answer_lines, search_error_lines, step_line
+from ctrlserver.load.search_result import SearchResult, Sought, Step, as_search_json
+from ctrlserver.load.search_run import SearchRun
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+
+class SearchLines(Lines):
+    """Plain lines: one for each step, none for what goes on within."""
+
+    def begin(self, number: int, rate: float) -> None:
+        """Nothing: the line comes with the figures."""
+
+    def step(self, step: Step) -> None:
+        """One line."""
+        self.say(step_line(step))
+
+
+def execute_search(
+    options: Options, sought: Sought, interrupts: Interrupts, *, document: bool, output: str | None
+) -> int:
+    """Search and give the exit code; UsageError before anything is opened."""
+    reactor = prepared_reactor(options)
+    people = SearchLines(sys.stderr)
+    search = SearchRun(reactor, options, sought, people)
+
+    def ended(result: SearchResult) -> int:
+        people.close()
+        return report_search(result, document=document, output=output)
+
+    def begin() -> Deferred[int]:
+        return search.run().addCallback(ended)
+
+    return carried_out(reactor, interrupts, begin, search.interrupt)
+
+
+def report_search(result: SearchResult, *, document: bool, output: str | None) -> int:
+    """Write all outputs of ``result`` and give the exit code."""
+    code = result.exit_code
+    errors = search_error_lines(result)
+    words = "".join(f"{line}\n" for line in answer_lines(result))
+    for path in [] if output is None else [output]:
+        try:
+            write_output(path, as_search_json(result))
+        except LoadError as error:
+            errors.append(str(error))
+            code = code or EXIT_FAILED
+    try:
+        print_output(as_search_json(result) if document else words)
+    except LoadError as error:
+        errors.append(str(error))
+        code = code or EXIT_FAILED
+    if document:
+        print_words(words)
+    print_words("".join(f"ctrlload: {line}\n" for line in errors))
+    return code
