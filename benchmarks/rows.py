@@ -308,6 +308,33 @@ def datagrams(size: int, batch: int) -> Callable[[float], AbstractContextManager
     return sides
 
 
+@contextmanager
+def datagrams_sent(seconds: float) -> Iterator[Sides]:
+    """Datagrams of 1 400 bytes sent a second, whatever of them is received: `ctrlload` into ctrlserver, iperf3 into
+    iperf3. Of ours the server counts no more than were sent; of iperf3's sender there is only its own word."""
+    iperf3, size = tool("iperf3", "iperf3"), 1400
+
+    def ours_at(data_port: int, admin_port: int) -> float:
+        target, admin = f"udp:127.0.0.1:{data_port}", f"127.0.0.1:{admin_port}"
+        flags = ("-t", f"{seconds:g}s", "-l", str(size), "--admin", admin, "-J")
+        result = json_of(str(BIN / "ctrlload"), "run", target, *flags)
+        same(result["sent"]["packets"] * size, result["sent"]["bytes"], "bytes sent")
+        same(None, result["difference"], "the difference from what the server counted")
+        return float(result["sent"]["packets_per_second"])
+
+    def peer() -> float:
+        port = str(free_port())
+        with server(iperf3, "--server", "--one-off", "--forceflush", "--port", port) as listening:
+            listening.line("Server listening")
+            flags = ("-u", "-b", "0", "-l", str(size), "--time", str(max(1, round(seconds))), "-J")
+            total = json_of(iperf3, "--client", "127.0.0.1", "--port", port, *flags)["end"]["sum"]
+        same(total["packets"] * size, total["bytes"], "bytes sent by iperf3")
+        return float(total["packets"] / total["seconds"])
+
+    with ctrlserver("sink", "--udp") as ports:
+        yield lambda: ours_at(*ports), peer
+
+
 ROWS = (
     Row("bulk", "bulk, 1 stream, 1 KiB: ctrlload into ctrlserver / iperf3", "bit/s", 1.5, bulk_to_iperf3(1)),
     Row("bulk", "bulk, 2 streams, 1 KiB: ctrlload -P 2 into ctrlserver / iperf3 -P 2", "bit/s", 1.1, bulk_to_iperf3(2)),
@@ -343,6 +370,7 @@ ROWS = (
     ),
     Row("echo", "echo, 50 connections, 1 KiB: ctrlserver / C epoll echo", "replies/s", 0.88, echoes("echo_server")),
     Row("echo", "echo, 50 connections, 1 KiB: ctrlserver / uvloop asyncio", "replies/s", 1.0, echo_to_uvloop),
+    Row("udp", "UDP, 1400 B, sent: ctrlload / iperf3 -u -b 0", "packets/s", 8.0, datagrams_sent),
     *(
         Row(
             "udp",

@@ -41,7 +41,7 @@ PURE_FILES = {"admin/dialogue.py", "load/schedule.py", "load/ledger.py", "load/p
 PURE_FILES |= {"load/profile.py", "load/backlog.py", "load/timing.py", "load/verdict.py"}
 PURE_FILES |= {"load/searching.py"}
 PURE_FILES |= {"net/gate.py", "net/asking.py"}
-PURE_FILES |= {"load/comparison.py"}
+PURE_FILES |= {"load/comparison.py", "load/reconciling.py"}
 IMPURE_IMPORTS = {"time", "socket", "select", "os", "twisted", "subprocess", "threading"}
 
 

@@ -85,6 +85,20 @@ class AdminClient(Protocol):
         """Have the server end a stream; LoadError where it does not."""
         await self._asked(f"kick {number} json", ANSWER_SECONDS)
 
+    async def open_counts(self, limit: int) -> dict[int, tuple[int, int]]:
+        """Packets and bytes of the open ones of the newest ``limit`` streams, by their number."""
+        records = [record for record in (await self.streams(limit)).records if record.get("state") == "open"]
+        return {
+            _as_number(record.get("stream")): (_as_number(record.get("packets")), _as_number(record.get("bytes")))
+            for record in records
+        }
+
+    async def dropped(self) -> int | None:
+        """Datagrams that the server's kernel dropped since it started, all senders'; None where it does not tell."""
+        stats = await self._asked("stats json", ANSWER_SECONDS)
+        total = self._original(stats).get("dropped_total") if isinstance(stats, Mapping) else None
+        return total if isinstance(total, int) and not isinstance(total, bool) else None
+
     def close(self) -> None:
         """Hang up."""
         self.transport.loseConnection()

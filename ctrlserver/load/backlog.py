@@ -47,6 +47,16 @@ class Backlog:
             count -= run[0]
         return taken
 
+    def moments(self, count: int) -> list[int]:
+        """Those of the oldest ``count`` packets, which stay; no more than there are."""
+        found: list[int] = []
+        for number, first, last in self._runs:
+            if len(found) >= count:
+                break
+            between = max(1, number - 1)
+            found += [first + (last - first) * at // between for at in range(min(number, count - len(found)))]
+        return found
+
     def clear(self) -> None:
         """None waits any longer."""
         self._runs.clear()

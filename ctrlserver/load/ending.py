@@ -15,12 +15,16 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 
 from ctrlserver.load.admin_client import open_admin
-from ctrlserver.load.ledger import Reconciliation, StreamCount, plain_address, reconcile
-from ctrlserver.load.sender import CLOSED, RESET, Outgoing
+from ctrlserver.load.ledger import Reconciliation, plain_address
+from ctrlserver.load.reconciling import Comparison
+from ctrlserver.load.sender import CLOSED, REFUSED, RESET, Outgoing
 from ctrlserver.load.target import Target
 
 #: Seconds for the target to close its side after ours, once it has taken everything.
 CLOSE_SECONDS = 5.0
+
+#: Seconds for the network to tell that nothing listens, where a target closes nothing (UDP).
+LINGER_SECONDS = 0.1
 
 #: Seconds for a server to have counted what it was sent.
 RECONCILE_SECONDS = 10.0
@@ -64,25 +68,17 @@ class Ending:
         for stream in streams:
             stream.run = self
 
-    async def reconcile(
-        self,
-        admin: Target,
-        timeout: float,
-        streams: Sequence[StreamCount],
-        framing: str,
-        newer_than: int,
-        sending_seconds: float,
-        verb: str,
-    ) -> None:
+    async def reconcile(self, admin: Target, timeout: float, comparison: Comparison) -> None:
         """Ask until the server has counted everything, more cannot come, or it is too long; LoadError by the port."""
         client = await open_admin(self._reactor, admin, timeout)
         try:
             await client.version()
             began = self._clock()
-            pause, limit = ASK_FIRST_SECONDS, len(streams) + OTHERS_ON_VIEW
+            pause, limit = ASK_FIRST_SECONDS, len(comparison.streams) + OTHERS_ON_VIEW
             while True:
+                dropped = await client.dropped() if comparison.needs_drops else None
                 seen = await client.streams(limit)
-                self.reconciliation = reconcile(streams, seen.records, framing, newer_than, sending_seconds, verb)
+                self.reconciliation = comparison.compare(seen.records, dropped, self._clock())
                 done = self.reconciliation.reconciled or self.reconciliation.settled
                 if done or self._clock() - began >= self._reconcile_seconds:
                     return
@@ -123,7 +119,9 @@ class Ending:
             if stream.eof:
                 if not stream.check_broken() and not unsent:
                     self.stream_ended(stream)
-            elif now - stream.seen_at >= (self._patience if unsent else CLOSE_SECONDS):
+            elif now - stream.seen_at >= (
+                self._patience if unsent else CLOSE_SECONDS if stream.closes else LINGER_SECONDS
+            ):
                 if unsent and not self._gentle:
                     stream.stall(self._patience)
                 else:
@@ -144,7 +142,7 @@ class Ending:
     def stream_failed(self, stream: Outgoing, message: str) -> None:
         """It counts where nothing vouches for the stream."""
         vouched = self.reconciliation is not None and self.reconciliation.reconciled
-        if not (vouched and stream.reason in (RESET, CLOSED)):
+        if not (vouched and stream.reason in (RESET, CLOSED, REFUSED)):
             self.failure = self.failure or message
         self.stream_ended(stream)
 

@@ -79,7 +79,7 @@ def prepared_reactor(options: Options) -> EPollReactor:
     for flag, address in (("TARGET", options.target), ("--admin", options.admin)):
         if address is not None:
             try:
-                address.endpoint(reactor, options.connect_timeout)
+                address.check(reactor, options.connect_timeout)
             except UsageError as error:
                 raise UsageError(f"{flag}: {error}") from None
     _allow_files(options.streams + OTHER_FILES)

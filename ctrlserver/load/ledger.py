@@ -207,19 +207,38 @@ class Intervals:
 
 
 @frozen
+class Delivery:
+    """What became of our datagrams, as the receiver says.
+
+    ``lost`` are those that it did not count, duplicates aside. ``duplicate``, ``out_of_order`` and ``jitter_seconds``
+    are None where it looks for no probe packets. ``dropped_by_receiver`` is what its kernel dropped meanwhile, None
+    where it does not tell; the kernel may count a batch as one, and those of other senders are in it.
+    """
+
+    lost: int
+    duplicate: int | None
+    out_of_order: int | None
+    jitter_seconds: float | None
+    dropped_by_receiver: int | None
+
+
+@frozen
 class Reconciliation:
     """The outcome of one comparison.
 
-    ``settled``: asking again cannot change it. ``received`` is None where the server knows none of our streams.
-    ``difference`` names the first stream that differs, and by how much. ``counted`` has the server's packets and bytes
-    by our stream's number.
+    ``reconciled`` is None where it cannot be told, and ``unclear`` says why. ``settled``: asking again cannot change
+    it. ``received`` is None where the server knows none of our streams. ``difference`` names the first stream that
+    differs, and by how much; lost datagrams are none. ``counted`` has the server's packets and bytes by our stream's
+    number. ``delivery`` is None but for datagrams.
     """
 
-    reconciled: bool
+    reconciled: bool | None
     settled: bool
     received: Received | None
     difference: str | None
     counted: dict[int, tuple[int, int]] = field(factory=dict)
+    delivery: Delivery | None = None
+    unclear: str | None = None
 
 
 def reconcile(
@@ -238,9 +257,20 @@ def reconcile(
     """
     by_peer: dict[str, Mapping[str, object]] = {}
     for theirs in records:
-        if _number(theirs, "stream") > newer_than:
+        if record_number(theirs, "stream") > newer_than:
             by_peer.setdefault(plain_address(str(theirs.get("peer", ""))), theirs)
     matched = [by_peer.get(plain_address(stream.local)) for stream in streams]
+    return compared(streams, matched, framing, sending_seconds, verb)
+
+
+def compared(
+    streams: Sequence[StreamCount],
+    matched: Sequence[Mapping[str, object] | None],
+    framing: str,
+    sending_seconds: float,
+    verb: str,
+) -> Reconciliation:
+    """Compare each of ``streams`` with its record, None where the server has none."""
     differences: list[str] = []
     settled = True
     counted: dict[int, tuple[int, int]] = {}
@@ -249,7 +279,7 @@ def reconcile(
             settled = False
             differences.append(f"stream {stream.stream}: the server has no stream from {stream.local}")
             continue
-        packets, nbytes = _number(record, "packets"), _number(record, "bytes")
+        packets, nbytes = record_number(record, "packets"), record_number(record, "bytes")
         counted[stream.stream] = packets, nbytes
         uncounted = record.get("framing") == "raw" or (verb == "received" and framing == "raw")
         same_packets = packets == stream.packets or uncounted
@@ -259,7 +289,7 @@ def reconcile(
     return Reconciliation(
         reconciled=not differences,
         settled=settled,
-        received=_received([known for known in matched if known is not None], sending_seconds),
+        received=received_of([known for known in matched if known is not None], sending_seconds),
         difference=differences[0] if differences else None,
         counted=counted,
     )
@@ -272,12 +302,13 @@ def plain_address(text: str) -> str:
     return f"{host.removeprefix('::ffff:') if '.' in host else host}:{port}"
 
 
-def _received(records: Sequence[Mapping[str, object]], sending_seconds: float) -> Received | None:
+def received_of(records: Sequence[Mapping[str, object]], sending_seconds: float) -> Received | None:
+    """The sum of a server's ``records``; None of none."""
     if not records:
         return None
-    packets = sum(_number(record, "packets") for record in records)
-    nbytes = sum(_number(record, "bytes") for record in records)
-    seconds = max(_seconds(record) for record in records)
+    packets = sum(record_number(record, "packets") for record in records)
+    nbytes = sum(record_number(record, "bytes") for record in records)
+    seconds = max(record_seconds(record) for record in records)
     if len(records) > 1:
         seconds = max(seconds, round(sending_seconds, 6))
     return Received(
@@ -312,12 +343,14 @@ def _by(more: int, what: str) -> str:
     return f"{counted(abs(more), what)} {'more' if more > 0 else 'fewer'}"
 
 
-def _number(record: Mapping[str, object], name: str) -> int:
+def record_number(record: Mapping[str, object], name: str) -> int:
+    """A count of a server's record; 0 where it is missing or none."""
     value = record.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else 0
 
 
-def _seconds(record: Mapping[str, object]) -> float:
-    value = record.get("seconds")
+def record_seconds(record: Mapping[str, object], name: str = "seconds") -> float:
+    """A time of a server's record; 0 where it is missing or none."""
+    value = record.get(name)
     known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
     return float(cast("float", value)) if known else 0.0

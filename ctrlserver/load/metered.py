@@ -24,7 +24,7 @@ _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 class MeteredStream(Outgoing):
     """``combine``: packets that may go together go in one write. ``clock`` gives monotonic nanoseconds."""
 
-    __slots__ = ("_allowed", "_begun_packets", "_blocked", "_clock", "_combine", "_send")
+    __slots__ = ("_allowed", "_begun_packets", "_blocked", "_clock", "_combine", "_send", "_write_bytes")
 
     def __init__(
         self,
@@ -46,7 +46,8 @@ class MeteredStream(Outgoing):
         self._allowed = 0  # bytes that may have been sent by now, always the end of a packet
         self._begun_packets = 0  # told to _begun
         self._blocked = False  # the kernel took less than was offered
-        self._send = sock.send
+        self._send: Callable[[memoryview], int] = sock.send
+        self._write_bytes = WRITE_BYTES
 
     def _events(self) -> int:
         return _IN | _OUT if self._blocked else _IN
@@ -58,7 +59,7 @@ class MeteredStream(Outgoing):
         writes = 0
         while self.sent < self._allowed:
             end = self._allowed if self._combine else pattern.bytes_of(self.packets + 1)
-            offered = min(WRITE_BYTES, end - self.sent)
+            offered = min(self._write_bytes, end - self.sent)
             offset = self.sent % size
             now = self._clock()
             try:

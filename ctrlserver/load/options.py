@@ -12,10 +12,12 @@ from ctrlserver.errors import FramingSpecError, UsageError, did_you_mean
 from ctrlserver.load.pattern import Pattern, Sizes, payload_pattern, size_pattern
 from ctrlserver.load.profile import Profile
 from ctrlserver.load.schedule import ARRIVALS, CONSTANT, SECOND, Curve
-from ctrlserver.load.target import Target
+from ctrlserver.load.target import UDP, Target
 from ctrlserver.load.thresholds import Threshold
 from ctrlserver.units import quoted
+from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
 from ctrlserver.wire.framing import FramingSpec, parse_framing
+from ctrlserver.wire.probe import HEADER_SIZE
 
 DEFAULT_PACKETS = 10_000
 DEFAULT_SIZE = 1024
@@ -58,6 +60,7 @@ class Options:
     warm_up: float = 0.0
     fail_if: tuple[Threshold, ...] = ()
     labels: dict[str, str] = field(factory=dict)
+    probe: bool = False
     connect_timeout: float = 10.0
     stall_timeout: float = 10.0
 
@@ -104,6 +107,7 @@ class Options:
             "admin": None if self.admin is None else self.admin.text,
             "fail_if": [threshold.expression for threshold in self.fail_if],
             "labels": dict(self.labels),
+            "probe": self.probe,
             "connect_timeout_seconds": self.connect_timeout,
             "stall_timeout_seconds": self.stall_timeout,
         }
@@ -134,6 +138,7 @@ def prepared(
     warm_up: float = 0.0,
     fail_if: tuple[Threshold, ...] = (),
     labels: dict[str, str] | None = None,
+    probe: bool = False,
     connect_timeout: float = 10.0,
     stall_timeout: float = 10.0,
 ) -> Options:
@@ -170,6 +175,7 @@ def prepared(
         raise UsageError("--reply-framing: needs --mode request")
     if payload is not None and size is not None and mode != RECEIVE:
         raise UsageError("--size: not with --payload, which has a size of its own")
+    datagrams = target.transport == UDP
     known = {
         "received": admin is not None,
         "replies": mode == REQUEST,
@@ -177,9 +183,14 @@ def prepared(
         "downloaded": mode == RECEIVE,
         "latency": mode == REQUEST,
         "schedule": rate is not None or profile is not None,
+        "delivery": datagrams and admin is not None,
     }
     _check_known(fail_if, known)
-    spec = _framing(framing, size, None if mode == RECEIVE else payload)
+    if datagrams:
+        _check_datagrams(mode, greeting, framing, reply_framing, size, payload)
+    if probe:
+        _check_probe(datagrams, mode, size, payload)
+    spec = DATAGRAM if datagrams else _framing(framing, size, None if mode == RECEIVE else payload)
     if mode == RECEIVE:
         if not write_combine:
             raise UsageError("--no-write-combine: not with --mode receive, which writes nothing")
@@ -217,6 +228,7 @@ def prepared(
         warm_up=warm_up,
         fail_if=fail_if,
         labels=labels or {},
+        probe=probe,
         connect_timeout=connect_timeout,
         stall_timeout=stall_timeout,
     )
@@ -231,11 +243,48 @@ def _check_known(thresholds: tuple[Threshold, ...], known: dict[str, bool]) -> N
         "downloaded": "--mode receive",
         "latency": "--mode request",
         "schedule": "--rate or --profile",
+        "delivery": "a udp:HOST:PORT target and --admin",
     }
     for threshold in thresholds:
         sections = [path[0] for path in threshold.paths]
         if not any(known.get(section, True) for section in sections):
             raise UsageError(f"--fail-if: {threshold.expression}: needs {needed[sections[0]]}")
+
+
+def _check_datagrams(
+    mode: str,
+    greeting: str | None,
+    framing: str | None,
+    reply_framing: str | None,
+    size: Sizes | None,
+    payload: bytes | None,
+) -> None:
+    """Over UDP each packet is a datagram, whatever is in it, and the target speaks only when spoken to."""
+    if mode not in (SEND, REQUEST):
+        raise UsageError(f"--mode {mode}: not over UDP; use send or request")
+    if greeting is not None:
+        raise UsageError("--greeting: not over UDP, where nobody speaks first")
+    for flag, text in (("--framing", framing), ("--reply-framing", reply_framing)):
+        if text is not None and text.casefold() != DATAGRAM.text:
+            raise UsageError(f"{flag} {text}: over UDP each packet is a datagram; leave the flag out")
+    most = len(payload) if payload is not None else 0 if size is None else size.most
+    if most > LONGEST_DATAGRAM:
+        flag = "--size" if payload is None else "--payload"
+        raise UsageError(f"{flag}: {most} bytes are too many, a datagram holds at most {LONGEST_DATAGRAM}")
+
+
+def _check_probe(datagrams: bool, mode: str, size: Sizes | None, payload: bytes | None) -> None:
+    """Where packets can be numbered."""
+    if not datagrams:
+        raise UsageError("--probe: needs a target of datagrams, such as udp:127.0.0.1:22222")
+    if mode != SEND:
+        raise UsageError("--probe: needs --mode send")
+    if payload is not None:
+        raise UsageError("--probe: not with --payload; the packets have a header of their own")
+    if size is not None and size.least != size.most:
+        raise UsageError(f"--probe: needs packets of one size, such as --size {max(size.least, HEADER_SIZE)}")
+    if size is not None and size.most < HEADER_SIZE:
+        raise UsageError(f"--probe: a probe packet has at least {HEADER_SIZE} bytes; --size {size} is too small")
 
 
 def _framing(text: str | None, size: Sizes | None, payload: bytes | None) -> FramingSpec:
@@ -253,7 +302,7 @@ def _framing(text: str | None, size: Sizes | None, payload: bytes | None) -> Fra
 
 
 def _reply_framing(framing: FramingSpec, text: str | None) -> FramingSpec:
-    spec = framing if text is None else _parsed("--reply-framing", text)
+    spec = framing if text is None or framing is DATAGRAM else _parsed("--reply-framing", text)
     if not spec.counts_packets:
         words = "replies of framing raw cannot be counted; say how they end, such as --reply-framing line"
         raise UsageError(f"--reply-framing: {words}")
@@ -291,6 +340,8 @@ def _counted_pattern(spec: FramingSpec) -> Pattern:
 
 
 def _parsed(flag: str, text: str) -> FramingSpec:
+    if text.casefold() == DATAGRAM.text:
+        raise UsageError(f"{flag} {text}: needs a target of datagrams, such as udp:127.0.0.1:22222")
     try:
         return parse_framing(text)
     except FramingSpecError as error:

@@ -60,6 +60,10 @@ class Releases:
             self._slip.record_run(now, count, first, last)
         return runs
 
+    def moments(self, packets: int) -> list[int]:
+        """When the next so many were due."""
+        return self._waiting.moments(packets)
+
     def end(self, packets: int) -> None:
         """No more than ``packets``: what waits is not sent."""
         self.dropped += max(0, self.packets - packets)

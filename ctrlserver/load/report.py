@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TextIO
 
-from ctrlserver.load.ledger import Interval, Received, Volume, counted
+from ctrlserver.load.ledger import Delivery, Interval, Received, Volume, counted
 from ctrlserver.load.output import put
 from ctrlserver.load.result import Result
 from ctrlserver.load.sending import Listener, Progress
@@ -41,6 +41,8 @@ def summary_lines(result: Result) -> list[str]:
         lines.append(_labelled(label, f"{_volume(result.received)}{_rates(result.received)}"))
     if result.reconciled is not None:
         lines.append(_labelled("reconciled", _reconciled(result)))
+    if result.delivery is not None:
+        lines.append(_labelled("delivery", _delivered(result.delivery)))
     for judgement in result.thresholds:
         value = "unknown" if judgement.value is None else f"{judgement.value:g}"
         held = "FAILED" if judgement.failed else "ok"
@@ -131,7 +133,21 @@ _VERDICTS = {
 }
 
 
+def _delivered(delivery: Delivery) -> str:
+    words = [f"{counted(delivery.lost, 'packet')} lost"]
+    if delivery.jitter_seconds is not None:
+        words.append(f"{delivery.duplicate} duplicate, {delivery.out_of_order} out of order")
+        words.append(f"jitter {format_duration(delivery.jitter_seconds)}")
+    if delivery.dropped_by_receiver:
+        batches = "" if delivery.dropped_by_receiver == delivery.lost else " (a batch is one)"
+        words.append(f"its system counts {counted(delivery.dropped_by_receiver, 'drop')}{batches}")
+    return ", ".join(words)
+
+
 def _reconciled(result: Result) -> str:
+    if not result.reconciled and result.difference is None and result.delivery is not None:
+        sent = sum(stream.packets for stream in result.streams)
+        return f"no: {result.delivery.lost} of {counted(sent, 'datagram')} were lost"
     if not result.reconciled:
         return f"NO: {result.difference}"
     streams = len(result.streams)

@@ -20,7 +20,7 @@ from attrs import field, frozen
 
 import ctrlserver
 from ctrlserver.load.interrupts import EXIT_INTERRUPTED
-from ctrlserver.load.ledger import Interval, Received, Replies, StreamCount, Volume
+from ctrlserver.load.ledger import Delivery, Interval, Received, Replies, StreamCount, Volume
 from ctrlserver.load.schemas import shipped_schema
 from ctrlserver.load.thresholds import Judgement
 from ctrlserver.load.timing import Latencies
@@ -79,6 +79,7 @@ class Result:
     error: str | None
     difference: str | None
     downloaded: Volume | None = None
+    delivery: Delivery | None = None
     thresholds: list[Judgement] = field(factory=list)
     latency: Latencies | None = None
     schedule: Scheduled | None = None
@@ -91,7 +92,7 @@ class Result:
             return EXIT_INTERRUPTED
         if self.error is not None:
             return EXIT_FAILED
-        if self.reconciled is False:
+        if self.reconciled is False and self.difference is not None:  # datagrams that were lost are no difference
             return EXIT_UNRECONCILED
         if any(judgement.failed for judgement in self.thresholds):
             return EXIT_THRESHOLD
@@ -114,6 +115,7 @@ _ORDER = (
     "received",
     "reconciled",
     "difference",
+    "delivery",
     "latency",
     "schedule",
     "streams",

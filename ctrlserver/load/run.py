@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from random import getrandbits
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
@@ -23,16 +24,20 @@ from twisted.logger import Logger
 from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.load.admin_client import open_admin
 from ctrlserver.load.connections import Connections, Held
-from ctrlserver.load.ending import Ending, end_sources
+from ctrlserver.load.datagram_sockets import DatagramSockets, HeldDatagrams
+from ctrlserver.load.datagrams import datagram_stream
+from ctrlserver.load.ending import OTHERS_ON_VIEW, Ending, end_sources
 from ctrlserver.load.greeting import await_greetings, expect_silence
 from ctrlserver.load.ledger import Counts, Replies, StreamCount, Volume
 from ctrlserver.load.options import RECEIVE, REQUEST, Options
 from ctrlserver.load.paced import PacedRequestStream, PacedSendStream
 from ctrlserver.load.receiver import ReceiveStream
+from ctrlserver.load.reconciling import ByAddress, Comparison, OfDatagrams, OverUnix
 from ctrlserver.load.requester import RequestStream
 from ctrlserver.load.result import Environment, Result, as_document
 from ctrlserver.load.sender import CLOSED, COMPLETE, ENDED, WRITE_BYTES, Outgoing, PacketStream, SendStream
 from ctrlserver.load.sending import GRACE_SECONDS, Listener, Sending
+from ctrlserver.load.target import UDP
 from ctrlserver.load.thresholds import judge
 from ctrlserver.net.lane import Lane
 
@@ -55,7 +60,8 @@ class LoadRun:
         self._listener = listener
         self._wall = wall
         self._lane = Lane(reactor)
-        self._connections = Connections(reactor, options.target, options.connect_timeout)
+        kind = DatagramSockets if options.target.transport == UDP else Connections
+        self._connections: Connections | DatagramSockets = kind(reactor, options.target, options.connect_timeout)
         self._sending = Sending(reactor, self._lane, options, listener)
         self._ending: Ending | None = None
         self._whole: Deferred[Result] | None = None
@@ -63,6 +69,8 @@ class LoadRun:
         self._connected = False
         self._server: str | None = None
         self._newest_before = 0
+        self._open_before: dict[int, tuple[int, int]] = {}
+        self._dropped_before: int | None = None
         self._interrupted = False
         self._cancelled = False
         self._error: str | None = None
@@ -124,6 +132,9 @@ class LoadRun:
             try:
                 self._server = await client.version()
                 self._newest_before = await client.newest_stream()
+                if self._options.target.transport == UDP:
+                    self._open_before = await client.open_counts(OTHERS_ON_VIEW)
+                    self._dropped_before = await client.dropped()
             finally:
                 client.close()
 
@@ -133,9 +144,12 @@ class LoadRun:
         self._lane.start()
         sendable = self._options.pattern.sendable(0 if self._options.mode == RECEIVE else WRITE_BYTES)
         packets = [] if self._options.write_combine else self._options.pattern.packet_views()
-        for number, held in enumerate(await self._connections.open(self._options.streams), start=1):
-            self._sending.streams.append(self._stream(number, held, sendable, packets))
-        await self._greet()
+        session = getrandbits(16)
+        opened: Sequence[Held | HeldDatagrams] = await self._connections.open(self._options.streams)
+        for number, held in enumerate(opened, start=1):
+            self._sending.streams.append(self._stream(number, held, sendable, packets, session))
+        if self._options.target.transport != UDP:
+            await self._greet()
 
     async def _greet(self) -> None:
         """Hear what the target says first, and see that it says nothing else."""
@@ -145,11 +159,15 @@ class LoadRun:
         elif options.mode == REQUEST and options.payload is not None:
             await expect_silence(self._reactor, streams)
 
-    def _stream(self, number: int, held: Held, sendable: memoryview, packets: list[memoryview]) -> Outgoing:
+    def _stream(
+        self, number: int, held: Held | HeldDatagrams, sendable: memoryview, packets: list[memoryview], session: int
+    ) -> Outgoing:
         options = self._options
         assert held.socket is not None
         target = held.peer or options.target.text
         common = (number, held.socket, self._lane, self._sending, options.pattern, sendable, held.local, target)
+        if options.target.transport == UDP:
+            return datagram_stream(*common, options=options, timing=self._sending.timing, session=session)
         if options.mode == RECEIVE:
             return ReceiveStream(*common, framing=options.framing, words=options.payload, strict=options.strict)
         if options.mode == REQUEST:
@@ -202,28 +220,29 @@ class LoadRun:
         self._ending = ending = Ending(self._reactor, self._lane.clock, streams, patience, gentle)
         if options.admin is None:
             pass
-        elif not all(stream.local for stream in streams):
-            self._listener.note("a unix socket has no address to find its stream by: not reconciled")
         elif options.mode == RECEIVE and not all(stream.eof or stream.reason == COMPLETE for stream in streams):
             self._listener.note("what was on its way when the download was cut off is not known: not reconciled")
         else:
-            counts = [self._stream_count(stream) for stream in streams]
             try:
-                seconds = max(stream.last for stream in streams) - self._sending.began
-                await ending.reconcile(
-                    options.admin,
-                    options.connect_timeout,
-                    counts,
-                    options.framing.text,
-                    self._newest_before,
-                    seconds,
-                    "received" if options.mode == RECEIVE else "sent",
-                )
+                await ending.reconcile(options.admin, options.connect_timeout, self._comparison())
             except LoadError as error:
                 self._failed(str(error))
+            if ending.reconciliation is not None and ending.reconciliation.unclear is not None:
+                self._listener.note(ending.reconciliation.unclear)
         await ending.drain()
         if ending.failure is not None:
             self._failed(ending.failure)
+
+    def _comparison(self) -> Comparison:
+        """How the server's counts are to be compared with ours."""
+        options, streams = self._options, self._sending.streams
+        counts = [self._stream_count(stream) for stream in streams]
+        seconds = max(stream.last for stream in streams) - self._sending.began
+        if options.target.transport == UDP:
+            return OfDatagrams(counts, self._newest_before, seconds, self._open_before, self._dropped_before)
+        kind = ByAddress if all(stream.local for stream in streams) else OverUnix
+        verb = "received" if options.mode == RECEIVE else "sent"
+        return kind(counts, options.framing.text, self._newest_before, seconds, verb)
 
     async def _close(self) -> None:
         """Leave nothing open."""
@@ -284,5 +303,6 @@ class LoadRun:
             difference=None if outcome is None else outcome.difference,
             latency=None if sending.warming else sending.timing.latencies(),
             schedule=None if open_loop is None else open_loop.scheduled(volume.packets, seconds),
+            delivery=None if outcome is None else outcome.delivery,
         )
         return evolve(result, thresholds=judge(options.fail_if, as_document(result)))

@@ -74,10 +74,16 @@ def _threshold(text: str) -> object:
     return parse_threshold(text)
 
 
-def _address(text: str) -> object:
+def _target(text: str) -> object:
     from ctrlserver.load.target import parse_target
 
     return parse_target(text)
+
+
+def _admin(text: str) -> object:
+    from ctrlserver.load.target import parse_admin
+
+    return parse_admin(text)
 
 
 def _payload(text: str) -> bytes:
@@ -110,7 +116,7 @@ def _profile(text: str) -> object:
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("target", type=Parsed("TARGET", _address))
+@click.argument("target", type=Parsed("TARGET", _target))
 @click.option("-n", "--packets", type=COUNT, help="Packets to send, over all streams. [default: 10000]")
 @click.option("-t", "--duration", type=TIME, help="Send for so long; the packet begun is ended.")
 @click.option("--bytes", "total_bytes", type=BYTES, help="Bytes to send over all streams, rounded up to whole packets.")
@@ -170,7 +176,7 @@ def _profile(text: str) -> object:
 )
 @click.option(
     "--admin",
-    type=Parsed("HOST:PORT", _address),
+    type=Parsed("HOST:PORT", _admin),
     help="The server's admin port: ask it what it counted and reconcile, stream by stream.",
 )
 @click.option(
@@ -187,6 +193,11 @@ def _profile(text: str) -> object:
 @click.option("-o", "--output", metavar="FILE", help="The result document to a file; -: to stdout.")
 @click.option(
     "--label", "labels", type=Parsed("K=V", _label), multiple=True, help="Goes into the result document; repeatable."
+)
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Number and time each packet, so that a receiver that looks for it tells loss, order and jitter; over UDP.",
 )
 @click.option("--connect-timeout", type=TIME, default="10s", show_default=True, help="Longest wait for a connection.")
 @click.option(
@@ -206,10 +217,12 @@ def run(
     output: str | None,
     **flags: Any,
 ) -> int:
-    """Send packets to TARGET: HOST:PORT, [V6]:PORT or a Twisted client endpoint such as unix:/run/x.sock.
+    """Send packets to TARGET: HOST:PORT, [V6]:PORT, udp:HOST:PORT or a Twisted client endpoint such as
+    unix:/run/x.sock.
 
     All streams are connected first and then start together. With --admin the server's own counts are compared with
-    ours, and a difference is exit code 3.
+    ours, and a difference is exit code 3. Over UDP a packet may be lost on the way: that is told, and a reason to fail
+    only with --fail-if 'lost>0'.
     """
     from ctrlserver.load.execute import Outputs, execute
     from ctrlserver.load.output import check_output

@@ -51,7 +51,8 @@ STALLED = "stalled"  # the target neither read nor answered
 REPLY_FAULT = "reply-fault"  # what it says breaks its framing
 SURPLUS = "surplus"  # it answered more than it was sent
 ABORTED = "aborted"  # another stream or the run failed
-REASONS = (COMPLETE, ENDED, CUT, RESET, CLOSED, STALLED, REPLY_FAULT, SURPLUS, ABORTED)
+REFUSED = "refused"  # nothing listens at the other end of a UDP stream
+REASONS = (COMPLETE, ENDED, CUT, RESET, CLOSED, STALLED, REPLY_FAULT, SURPLUS, ABORTED, REFUSED)
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _BROKEN = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN)
@@ -75,6 +76,9 @@ class Outgoing:
 
     #: Whether ``replies`` and ``reply_bytes`` mean anything.
     counts_replies = False
+
+    #: Whether the target closes its side after ours; else nobody waits for that.
+    closes = True
 
     __slots__ = (
         "_lane",

@@ -1,7 +1,11 @@
-"""Where to connect: ``host:port``, ``[v6]:port`` or a Twisted client endpoint string; and why it did not work.
+"""Where to connect: ``host:port``, ``udp:host:port``, ``ssl:host:port`` or a Twisted client endpoint string.
 
-Rules: an address that cannot be understood is a usage error before anything is opened. A connect is bounded in time,
-name resolution included, and its failure is a ``LoadError`` in one line.
+Rules: an address that cannot be understood is a usage error before anything is opened, with the nearest good one: what
+lacks a host or a port is told so. A connect is bounded in time, name resolution included, and its failure is a
+``LoadError`` in one line that says why.
+
+Beware: ``tcp:22222`` is how a server is told to listen; read as ``host:port`` its host would be "tcp". A host that has
+the name of a transport is written ``tcp:tcp:22222``.
 """
 
 from __future__ import annotations
@@ -21,6 +25,20 @@ from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.units import quoted
 
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]/=]+)):(?P<port>\d{1,5})", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+
+#: The ports of a ctrlserver that is told nothing else: what is suggested where one is missing.
+DATA_PORT = 22222
+ADMIN_PORT = 22223
+
+UDP = "udp"
+TLS = "tls"
+
+#: Words before the first colon that make a target one of datagrams, or of TLS with our own verification.
+_TRANSPORTS = {"udp": UDP, "ssl": TLS, "tls": TLS}
+
+#: Words that name a transport and no host.
+_SCHEMES = ("tcp", "tcp4", "tcp6", *_TRANSPORTS)
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (error.ConnectionRefusedError, "connection refused: nothing listens there"),
@@ -32,14 +50,24 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 @frozen
 class Target:
-    """One address. ``text`` is as given; ``host`` is empty where it is an endpoint string."""
+    """One address. ``text`` is as given; ``host`` is empty where it is an endpoint string.
+
+    ``transport`` is ``UDP`` or ``TLS`` for a plain ``udp:host:port``, ``ssl:host:port`` or
+    ``tls:host:port``, else empty.
+    """
 
     text: str
     host: str = ""
     port: int = 0
+    transport: str = ""
+
+    def check(self, reactor: object, timeout: float) -> None:
+        """UsageError where Twisted does not understand the endpoint string."""
+        if not self.host:
+            self.endpoint(reactor, timeout)
 
     def endpoint(self, reactor: object, timeout: float) -> IStreamClientEndpoint:
-        """The endpoint to connect with; ``UsageError`` where Twisted does not understand the string."""
+        """The endpoint to connect with, of plain TCP where there is a host; UsageError as for ``check``."""
         if isIPAddress(self.host):
             return TCP4ClientEndpoint(reactor, self.host, self.port, timeout=timeout)
         if isIPv6Address(self.host):
@@ -53,23 +81,80 @@ class Target:
 
 
 def parse_target(text: str) -> Target:
-    """``host:port``, ``[v6]:port``, or an endpoint string, which only ``endpoint`` can check to the end."""
+    """A target of load; an endpoint string is checked to the end only by ``Target.check``."""
+    _check_characters(text)
+    scheme, colon, rest = text.partition(":")
+    transport = _TRANSPORTS.get(scheme.casefold(), "") if colon else ""
+    match = _HOST_PORT.fullmatch(rest) if transport else None
+    if match is not None and (transport == UDP or not _is_scheme_alone(text)):
+        host, port = _host_and_port(text, match)
+        return Target(text, host, port, transport)
+    if transport == UDP:
+        raise UsageError(f"{quoted(text)}: expected udp:HOST:PORT{_nearest(rest, DATA_PORT, 'udp:')}")
+    return _parsed(text, DATA_PORT)
+
+
+def parse_admin(text: str) -> Target:
+    """The address of an admin port, which is never one of datagrams."""
+    _check_characters(text)
+    if text.casefold().startswith("udp:"):
+        raise UsageError(f"{quoted(text)}: an admin port is asked over TCP or a unix socket, such as 127.0.0.1:22223")
+    return _parsed(text, ADMIN_PORT)
+
+
+def _check_characters(text: str) -> None:
     if not text.isprintable():
         raise UsageError(f"{quoted(text)}: an address has no such characters")
+
+
+def _parsed(text: str, usual: int) -> Target:
+    """``host:port``, ``[v6]:port`` or an endpoint string; ``usual`` is the port to suggest."""
+    scheme, _, rest = text.partition(":")
+    if _is_scheme_alone(text):
+        before = "" if scheme.casefold() == "tcp" else f"{scheme}:"
+        raise UsageError(f"{quoted(text)} has no host{_nearest(rest, usual, before)}")
     match = _HOST_PORT.fullmatch(text)
-    if match is None:
-        if ":" not in text:
-            raise UsageError(f"{quoted(text)} has no port: expected HOST:PORT or a Twisted client endpoint")
-        host, _, port = text.rpartition(":")
-        if isIPv6Address(host):
-            raise UsageError(f"{quoted(text)}: an IPv6 address is written in brackets, such as [{host}]:{port}")
-        return Target(text)
+    if match is not None and match["host"] != "unix":
+        host, port = _host_and_port(text, match)
+        return Target(text, host, port)
+    expected = "expected HOST:PORT or a Twisted client endpoint"
+    host, _, port_text = text.rpartition(":")
+    if isIPv6Address(host):
+        raise UsageError(f"{quoted(text)}: an IPv6 address is written in brackets, such as [{host}]:{port_text}")
+    if not rest or isIPv6Address(text.strip("[]")):
+        raise UsageError(f"{quoted(text)} has no port: {expected}{_nearest(text, usual)}")
+    if not scheme:
+        raise UsageError(f"{quoted(text)} has no host: {expected}{_nearest(text, usual)}")
+    if scheme.casefold() in _TRANSPORTS and _NAME.fullmatch(rest):
+        raise UsageError(f"{quoted(text)} has no port{_nearest(rest, usual, f'{scheme}:')}")
+    return Target(text)
+
+
+def _is_scheme_alone(text: str) -> bool:
+    """Whether it is a transport and a port, as a server is told to listen."""
+    scheme, colon, rest = text.partition(":")
+    return bool(colon) and scheme.casefold() in _SCHEMES and rest.isdecimal() and rest.isascii()
+
+
+def _host_and_port(text: str, match: re.Match[str]) -> tuple[str, int]:
     number = int(match["port"])
     if not 1 <= number <= 65535:
         raise UsageError(f"{quoted(text)}: the port must be 1 to 65535")
     if match["v6"] is not None and not isIPv6Address(match["v6"]):
         raise UsageError(f"{quoted(text)}: {quoted(match['v6'])} is not an IPv6 address")
-    return Target(text, match["v6"] or match["host"], number)
+    return match["v6"] or match["host"], number
+
+
+def _nearest(text: str, usual: int, before: str = "") -> str:
+    """The suggestion for an address that lacks its host or its port; empty where neither can be guessed."""
+    if isIPv6Address(text.strip("[]")):
+        return f'; did you mean "{before}[{text.strip("[]")}]:{usual}"?'
+    text = text.strip(":")
+    if text.isdecimal() and text.isascii():
+        port = int(text) if 1 <= int(text) <= 65535 else usual
+        return f'; did you mean "{before}127.0.0.1:{port}"?'
+    known = _NAME.fullmatch(text) and text.casefold() not in _SCHEMES
+    return f'; did you mean "{before}{text}:{usual}"?' if known else ""
 
 
 def _misunderstood(text: str, problem: Exception) -> str:

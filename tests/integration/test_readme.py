@@ -73,9 +73,11 @@ def test_every_command_of_the_readme_runs_and_answers_as_written(start: Start, t
 
 def begin(start: Start, flags: list[str]) -> dict[str, int]:
     """Run a daemon of the README on free ports; gives the README's numbers and the real ones."""
-    given = dict(zip(flags[::2], flags[1::2], strict=True))
+    alone = [flag for flag in flags if flag == "--udp"]
+    pairs = [flag for flag in flags if flag not in alone]
+    given = dict(zip(pairs[::2], pairs[1::2], strict=True))
     data, admin = given.pop("--data", "tcp:22222"), given.pop("--admin", "tcp:22223:interface=127.0.0.1")
-    daemon: Daemon = start(*(word for pair in given.items() for word in pair))
+    daemon: Daemon = start(*alone, *(word for pair in given.items() for word in pair))
     return {data.split(":")[1]: daemon.ports["data"], admin.split(":")[1]: daemon.ports["admin"]}
 
 

@@ -57,3 +57,14 @@ def test_a_long_queue_stays_small_and_loses_no_packet() -> None:
     runs = queue.pop(queue.waiting)
     assert 20 * MOST_RUNS == sum(count for count, _, _ in runs)
     assert (0, 20 * MOST_RUNS - 1) == (runs[0][1], runs[-1][2])
+
+
+def test_the_moments_of_the_oldest_are_those_with_which_they_would_go() -> None:
+    backlog = Backlog()
+    backlog.push(3, 10, 30)
+    backlog.push(1, 35, 35)
+    assert [10, 20, 30, 35] == backlog.moments(9)
+    assert [10, 20] == backlog.moments(2)
+    backlog.pop(2)
+    assert [30, 35] == backlog.moments(2)
+    assert 2 == backlog.waiting

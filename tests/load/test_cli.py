@@ -115,7 +115,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("run localhost:1 -o /no/such/folder/x", "--output: there is no directory /no/such/folder"),
         ("run localhost", 'TARGET: "localhost" has no port'),
         ("run localhost:0", "TARGET: "),
-        ("run udp:127.0.0.1:1", 'TARGET: "udp:127.0.0.1:1" is neither HOST:PORT nor a Twisted client endpoint'),
+        ("run udb:127.0.0.1:1", 'TARGET: "udb:127.0.0.1:1" is neither HOST:PORT nor a Twisted client endpoint'),
         ("run localhost:1 --admin localhost", '--admin: "localhost" has no port'),
         ("run localhost:1 --admin x:y:z", '--admin: "x:y:z" is neither HOST:PORT nor'),
         ("run localhost:1 -P 100000000", "open files are needed"),

@@ -7,14 +7,46 @@ import pytest
 from ctrlserver.errors import UsageError
 from ctrlserver.load.options import Options, prepared
 from ctrlserver.load.pattern import Sizes
-from ctrlserver.load.target import Target
+from ctrlserver.load.target import UDP, Target
 from ctrlserver.load.thresholds import parse_threshold
 
 TARGET = Target("127.0.0.1:22222", "127.0.0.1", 22222)
 
+OVER_UDP = Target("udp:127.0.0.1:22222", "127.0.0.1", 22222, UDP)
+
 
 def made(**flags: Any) -> Options:
     return prepared(target=TARGET, **flags)
+
+
+def test_over_udp_each_packet_is_a_datagram() -> None:
+    given: list[dict[str, Any]] = [{}, {"framing": "datagram"}, {"mode": "request", "reply_framing": "datagram"}]
+    for flags in given:
+        options = prepared(target=OVER_UDP, **flags)
+        assert ("datagram", 1024) == (options.framing.text, options.pattern.stride)
+    assert options.as_options()["reply_framing"] == "datagram"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"framing": "fixed:64"}, "--framing fixed:64: over UDP each packet is a datagram; leave the flag out"),
+        ({"mode": "request", "reply_framing": "line"}, "--reply-framing line: over UDP each packet is a datagram"),
+        ({"mode": "receive"}, "--mode receive: not over UDP"),
+        ({"greeting": "line"}, "--greeting: not over UDP"),
+        ({"size": Sizes(1, 65508)}, "--size: 65508 bytes are too many, a datagram holds at most 65507"),
+        ({"payload": b"x" * 65508}, "--payload: 65508 bytes are too many"),
+        ({"fail_if": (parse_threshold("lost>0"),)}, "--fail-if: lost>0: needs a udp:HOST:PORT target and --admin"),
+        ({"probe": True, "mode": "request"}, "--probe: needs --mode send"),
+        ({"probe": True, "payload": b"x"}, "--probe: not with --payload"),
+        ({"probe": True, "size": Sizes(10, 64)}, "--probe: needs packets of one size, such as --size 24"),
+        ({"probe": True, "size": Sizes(23, 23)}, "--probe: a probe packet has at least 24 bytes"),
+    ],
+)
+def test_what_does_not_go_over_udp_is_refused_with_its_flag(flags: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        prepared(target=OVER_UDP, **flags)
+    assert words in str(caught.value)
 
 
 def test_without_flags_it_is_the_test_of_2013() -> None:
@@ -83,6 +115,8 @@ def test_replies_are_cut_as_packets_are_unless_said_otherwise() -> None:
         ({"fail_if": (parse_threshold("replies.packets<1"),)}, "needs --mode request"),
         ({"fail_if": (parse_threshold("warm_up.packets<1"),)}, "needs --warm-up"),
         ({"fail_if": (parse_threshold("downloaded.packets<1"),)}, "needs --mode receive"),
+        ({"framing": "datagram"}, "--framing datagram: needs a target of datagrams, such as udp:127.0.0.1:22222"),
+        ({"probe": True}, "--probe: needs a target of datagrams"),
         ({"greeting": "raw"}, "--greeting: framing raw has no end"),
         ({"greeting": "lines"}, '--greeting: unknown framing "lines"; did you mean "line"?'),
         ({"mode": "receive", "size": Sizes(1, 2), "framing": "line"}, "--size 1..2: one size in mode receive"),

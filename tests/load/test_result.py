@@ -98,8 +98,9 @@ def test_json_has_no_nan() -> None:
     [
         ({}, 0),
         ({"thresholds": [Judgement("packets>5", 10, True)]}, 4),
-        ({"reconciled": False, "thresholds": [Judgement("packets>5", 10, True)]}, 3),
+        ({"reconciled": False, "difference": "x", "thresholds": [Judgement("packets>5", 10, True)]}, 3),
         ({"reconciled": None}, 0),
+        ({"reconciled": False, "difference": None}, 0),
         ({"error": "x", "reconciled": False}, 1),
         ({"interrupted": True, "error": "x", "reconciled": False}, 130),
     ],

@@ -18,6 +18,7 @@ from tests.load.documents import validated
 from tests.load.servers import (
     Acknowledging,
     Admin,
+    Counted,
     Counting,
     Deaf,
     Doubling,
@@ -509,18 +510,31 @@ async def test_an_admin_port_that_goes_away_fails_the_run_and_keeps_its_counts(s
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_unix_stream_is_not_reconciled_and_that_is_said(servers: Servers, tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    ("others", "reconciled", "code", "words"),
+    [
+        ([], True, 0, ""),
+        ([Counted(2, "unix")], None, 0, "the server has 2 new streams over unix sockets, ours are 1 of them"),
+    ],
+)
+async def test_a_unix_stream_is_reconciled_where_the_server_has_no_other_new_one(
+    servers: Servers, tmp_path: Any, others: list[Counted], reconciled: bool | None, code: int, words: str
+) -> None:
     path, heard = str(tmp_path / "data.sock"), Heard()
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(5)
         flags: dict[str, Any] = {"packets": 5, "admin": servers.listen(Admin)}
         running = LoadRun(reactor, options(parse_target(f"unix:{path}"), **flags), heard).run()
-        await reached(lambda: heard.notes)
-        listening.accept()[0].close()
+        await reached(lambda: len(servers.asked) > 4)  # asked before the first byte, and again after the last
+        servers.streams += [Counted(1, "unix", 5, 5 * 1024), *others]
+        taken, _ = listening.accept()
+        with taken:
+            taken.recv(5 * 1024, socket.MSG_WAITALL)
         result = await running
-    assert result.reconciled is None
-    assert "not reconciled" in heard.notes[0]
+    assert reconciled == result.reconciled
+    assert code == result.exit_code
+    assert [words] == [note[: len(words)] for note in heard.notes or [""]]
 
 
 @pytest_twisted.ensureDeferred

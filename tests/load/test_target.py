@@ -11,7 +11,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.errors import LoadError, UsageError
-from ctrlserver.load.target import Target, address_text, connect, connect_reason, parse_target
+from ctrlserver.load.target import (
+    TLS,
+    UDP,
+    Target,
+    address_text,
+    connect,
+    connect_reason,
+    parse_admin,
+    parse_target,
+)
 from tests.load.servers import Sink, quiet, reactor, refusing
 
 
@@ -22,6 +31,8 @@ from tests.load.servers import Sink, quiet, reactor, refusing
         ("[::1]:22222", "::1", 22222),
         ("test-box.example:1", "test-box.example", 1),
         ("unix:/run/x.sock", "", 0),
+        ("unix:22222", "", 0),
+        ("ssl:test-box:22222:hostname=x", "", 0),
         ("tcp:127.0.0.1:22222", "", 0),
         ("tcp:host=127.0.0.1:port=22222", "", 0),
     ],
@@ -31,9 +42,52 @@ def test_an_address_is_read(text: str, host: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "host", "port", "transport"),
+    [
+        ("udp:127.0.0.1:5", "127.0.0.1", 5, UDP),
+        ("UDP:[::1]:5", "::1", 5, UDP),
+        ("udp:localhost:5", "localhost", 5, UDP),
+        ("ssl:localhost:5", "localhost", 5, TLS),
+        ("tls:[::1]:5", "::1", 5, TLS),
+    ],
+)
+def test_a_plain_address_may_say_its_transport(text: str, host: str, port: int, transport: str) -> None:
+    assert Target(text, host, port, transport) == parse_target(text)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("localhost", "has no port: expected HOST:PORT"),
+        ("localhost", 'did you mean "localhost:22223"?'),
+        ("udp:127.0.0.1:22223", "an admin port is asked over TCP or a unix socket"),
+        ("tcp:22223", 'did you mean "127.0.0.1:22223"?'),
+        ("a\tb:5", "an address has no such characters"),
+    ],
+)
+def test_what_is_no_address_of_an_admin_port_is_refused_in_one_line(text: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_admin(text)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("localhost", 'has no port: expected HOST:PORT or a Twisted client endpoint; did you mean "localhost:22222"?'),
+        ("localhost:", 'has no port: expected HOST:PORT or a Twisted client endpoint; did you mean "localhost:22222"?'),
+        ("::1", 'did you mean "[::1]:22222"?'),
+        (":22222", 'has no host: expected HOST:PORT or a Twisted client endpoint; did you mean "127.0.0.1:22222"?'),
+        ("22222", 'did you mean "127.0.0.1:22222"?'),
+        ("tcp:22222", '"tcp:22222" has no host; did you mean "127.0.0.1:22222"?'),
+        ("ssl:22222", 'has no host; did you mean "ssl:127.0.0.1:22222"?'),
+        ("tls:localhost", 'has no port; did you mean "tls:localhost:22222"?'),
+        ("udp:localhost", 'expected udp:HOST:PORT; did you mean "udp:localhost:22222"?'),
+        ("udp:22222", 'did you mean "udp:127.0.0.1:22222"?'),
+        ("udp:::1", 'did you mean "udp:[::1]:22222"?'),
+        ("udp:", "expected udp:HOST:PORT"),
+        ("udp:a b:5:6", "expected udp:HOST:PORT"),
+        ("udp:127.0.0.1:0", "the port must be 1 to 65535"),
+        ("udp:127.0.0.1\n:5", "an address has no such characters"),
         ("", "has no port"),
         ("127.0.0.1:0", "the port must be 1 to 65535"),
         ("127.0.0.1:65536", "the port must be 1 to 65535"),
@@ -47,10 +101,10 @@ def test_what_is_no_address_is_refused_in_one_line(text: str, words: str) -> Non
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["udp:127.0.0.1:22222", "tpc:127.0.0.1:22222", "127.0.0.1:x", "tcp:"])
+@pytest.mark.parametrize("text", ["udb:127.0.0.1:22222", "tpc:127.0.0.1:22222", "127.0.0.1:x", "tcp:a"])
 def test_an_endpoint_twisted_does_not_know_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="neither HOST:PORT nor a Twisted client endpoint") as caught:
-        parse_target(text).endpoint(reactor, 1.0)
+        parse_target(text).check(reactor, 1.0)
     assert "\n" not in str(caught.value)
 
 

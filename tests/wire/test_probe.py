@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ctrlserver.wire import probe
 from ctrlserver.wire.probe import (
     BULK,
     HEADER_SIZE,
     MAGIC,
     Heads,
+    ProbeBlock,
     decode,
     decode_each,
     decode_plain,
@@ -125,3 +127,26 @@ def test_packets_of_any_length_are_decoded_and_short_ones_left_out() -> None:
 
     assert [(0, [1, 2], [10, 20]), (1, [4], [40])] == listed(decode_each(packets))
     assert [] == decode_each([])
+
+
+@pytest.mark.parametrize("packets", [1, BULK - 1, BULK, 100])
+@pytest.mark.parametrize("numpy", [True, False])
+def test_a_block_is_stamped_as_its_packets_would_be_one_by_one(
+    packets: int, numpy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not numpy:
+        monkeypatch.setattr(probe, "has_numpy", lambda: False)
+    block = ProbeBlock(bytes(range(50)) * packets, 50, 9)
+    for first, sent in ((0, 5), ((1 << 63) + 7, -6)):
+        block.stamp(packets, first, sent)
+        expected = b"".join(encode(first + at, sent, 9) + bytes(range(24, 50)) for at in range(packets))
+        assert expected == block.buffer
+    block.stamp(1, 3, [4])
+    assert block.buffer.startswith(encode(3, 4, 9))
+    assert bytes(expected[50:]) == block.buffer[50:]
+
+
+def test_a_block_of_no_whole_packets_is_refused() -> None:
+    for content, size in ((b"x" * 70, 50), (b"", 50), (b"x" * 20, 20)):
+        with pytest.raises(ValueError, match=r"packets of \d+ bytes"):
+            ProbeBlock(content, size, 0)

@@ -1,0 +1,128 @@
+"""ctrlload over UDP against a real daemon, netcat, and a port where nobody is."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import BIN, PATIENCE, Daemon, Start, needs_openbsd_netcat, run
+from tests.integration.test_transports import needs_ipv6
+from tests.integration.test_udp import ADMIN, udp_port
+from tests.load.documents import validated
+
+UDP = "udp:0:interface=127.0.0.1"
+
+
+def load(*arguments: str, code: int = 0) -> dict[str, Any]:
+    """The valid document of a run that ends with ``code``."""
+    done = run(BIN / "ctrlload", "run", *arguments, "-J")
+    assert done.returncode == code, done
+    return validated(done.stdout.decode())
+
+
+def listening(start: Start, tmp_path: Path, *keys: str, endpoint: str = UDP) -> Daemon:
+    """A daemon with one UDP listener that has ``keys``."""
+    (tmp_path / "x.toml").write_text(f'[[listener]]\nendpoint = "{endpoint}"\n' + "\n".join(keys) + f"\n{ADMIN}")
+    return start("--config", "x.toml", listeners=0)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [(), ("--no-write-combine",), ("-P", "3"), ("-l", "10..300"), ("--probe",), ("--probe", "-r", "1k", "-P", "2")],
+)
+def test_a_bounded_burst_arrives_whole_and_is_reconciled(start: Start, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """150 datagrams fit into the receiver's buffer whatever its pace."""
+    daemon = listening(start, tmp_path, "probe = true")
+    target = f"udp:127.0.0.1:{udp_port(daemon)}"
+    document = load(target, "-n", "150", "-l", "100", *flags, "--admin", daemon.admin)
+    assert (150, True, 0) == (document["received"]["packets"], document["reconciled"], document["delivery"]["lost"])
+    assert ("datagram", None) == (document["options"]["framing"], document["difference"])
+    probed = "--probe" in flags
+    assert probed == document["options"]["probe"]
+    assert probed == any(stream["jitter_seconds"] > 0 for stream in daemon.ask_json("streams"))
+
+
+@pytest.mark.parametrize("flags", [(), ("--probe",)])
+def test_what_is_sent_is_received_or_dropped_and_not_one_is_unaccounted(
+    start: Start, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """Batches are cut before they are queued (``udp_gro = false``), so the receiver's system counts each drop."""
+    daemon = listening(start, tmp_path, "udp_gro = false", "receive_buffer = 4096")
+    target = f"udp:127.0.0.1:{udp_port(daemon)}"
+    document = load(target, "-n", "50k", "-l", "1400", *flags, "--admin", daemon.admin, "--fail-if", "lost<0")
+    delivery, received = document["delivery"], document["received"]["packets"]
+    assert delivery["lost"] > 0
+    assert 50_000 == received + delivery["dropped_by_receiver"] == received + delivery["lost"]
+    assert (False, None) == (document["reconciled"], document["difference"])
+
+
+def test_loss_is_a_failure_where_it_is_asked_to_be(start: Start, tmp_path: Path) -> None:
+    daemon = listening(start, tmp_path, "receive_buffer = 4096")
+    target = f"udp:127.0.0.1:{udp_port(daemon)}"
+    document = load(target, "-n", "50k", "-l", "1400", "--admin", daemon.admin, "--fail-if", "lost>0", code=4)
+    assert document["delivery"]["lost"] == document["thresholds"][0]["value"]
+
+
+def test_an_admin_port_of_another_server_is_a_difference(start: Start) -> None:
+    daemon = start()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        document = load(f"udp:127.0.0.1:{other.getsockname()[1]}", "-n", "10", "--admin", daemon.admin, code=3)
+    assert "is --admin the port of the server at the target?" in document["difference"]
+
+
+@needs_ipv6
+def test_datagrams_go_by_ipv6(start: Start, tmp_path: Path) -> None:
+    daemon = listening(start, tmp_path, endpoint=r"udp:0:interface=\\:\\:1")
+    port = daemon.log.wait(r"listening data udp \[::1\]:(\d+)$")[1]
+    assert load(f"udp:[::1]:{port}", "-n", "100", "--admin", daemon.admin)["reconciled"] is True
+
+
+@pytest.mark.parametrize("flags", [(), ("-P", "5", "-q", "4"), ("--no-write-combine", "-q", "8"), ("-r", "5k")])
+def test_each_datagram_of_an_echo_is_a_reply(start: Start, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    daemon = listening(start, tmp_path, 'mode = "echo"')
+    target = f"udp:localhost:{udp_port(daemon)}"
+    document = load(target, "-m", "request", "-n", "2000", *flags, "--admin", daemon.admin)
+    assert (2000, True) == (document["replies"]["packets"], document["reconciled"])
+
+
+def test_a_sink_that_answers_nothing_ends_the_run_in_one_line(start: Start, tmp_path: Path) -> None:
+    daemon = listening(start, tmp_path)
+    target = f"udp:127.0.0.1:{udp_port(daemon)}"
+    document = load(target, "-m", "request", "-n", "5", "--stall-timeout", "300ms", code=1)
+    assert "1 request has no reply" in document["error"]
+
+
+@pytest.mark.parametrize("flags", [("-n", "1"), ("-t", "30s"), ("-m", "request"), ("-n", "1M", "-P", "4")])
+def test_a_port_where_nobody_listens_is_one_line_at_once(flags: tuple[str, ...]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    document = load(f"udp:127.0.0.1:{port}", *flags, code=1)
+    assert "connection refused: nothing listens on that UDP port" in document["error"]
+    assert "refused" in {stream["reason"] for stream in document["streams"]}
+
+
+@needs_openbsd_netcat()
+def test_netcat_hears_what_is_sent() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = str(sock.getsockname()[1])
+    with subprocess.Popen(["nc", "-u", "-l", "127.0.0.1", port], stdout=subprocess.PIPE) as netcat:
+        assert netcat.stdout is not None
+        try:
+            while True:  # it says nothing when it is there
+                done = run(BIN / "ctrlload", "run", f"udp:127.0.0.1:{port}", "-n", "3", "--payload", "hello\\n", "-J")
+                if done.returncode == 0:
+                    break
+                assert b"connection refused" in done.stderr
+            assert b"hello\nhello\nhello\n" == netcat.stdout.read(18)
+        finally:
+            netcat.kill()
+            netcat.wait(PATIENCE)
+    assert json.loads(done.stdout)["reconciled"] is None
