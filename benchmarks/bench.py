@@ -1,12 +1,12 @@
 """The command line of the benchmarks.
 
     python -m benchmarks [--quick] [--repeats 5] [--seconds 1] [--only bulk,echo,...] [--markdown] [-o FILE]
-    python -m benchmarks --show FILE [--markdown]
+    python -m benchmarks --show FILE [--markdown | --fill PAGE]
 
 Rules: exit 0 whatever the speeds are; exit 1 when counts differ or a program of a row failed (the other rows are still
 measured); exit 2 for bad usage; 130 after Ctrl-C. The table goes to stdout, progress to stderr, the document with every
 measurement to FILE (`benchmarks/build/bench.json`). `--markdown` prints the tables as the documents want them, and
-`--show` those of a document written before, without measuring anything.
+`--show` those of a document written before, without measuring anything; `--fill` puts them between the marks of a page.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from benchmarks.programs import BUILD, ProgramFailedError
 from benchmarks.rows import Row
 
 GROUPS = ("bulk", "writes", "echo", "redis", "udp", "admin", "idle", "tools", "decode")
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 ROWS: tuple[Row | FigureRow, ...] = (*rows.ROWS, *figures.PAIRS, *tools.PAIRS, *figures.FIGURES)
 
 
@@ -79,8 +80,11 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", type=groups, default=GROUPS, help="groups of rows: " + ",".join(GROUPS))
     parser.add_argument("--markdown", action="store_true", help="tables for the documents")
     parser.add_argument("--show", type=Path, metavar="FILE", help="print the tables of a document; measure nothing")
+    parser.add_argument("--fill", type=Path, metavar="PAGE", help="with --show: put them between the marks of a page")
     parser.add_argument("-o", "--output", type=Path, default=BUILD / "bench.json", help="the JSON document")
     chosen = parser.parse_args(arguments)
+    if chosen.fill is not None and chosen.show is None:
+        parser.error("--fill goes with --show: measure first, then look at what is published")
     if chosen.quick:
         chosen.repeats, chosen.seconds = 1, 0.5
     chosen.repeats = max(1, int(chosen.repeats))
@@ -201,12 +205,26 @@ def ended(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def show(path: Path, style: Callable[[Sequence[Cells]], list[str]]) -> int:
-    """Print the tables of a document; 2 where it is none."""
+def filled(page: str, lines: Sequence[str]) -> str:
+    """The page with those lines between its marks; ValueError where it has not one pair of them."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"expected a page with the lines {BEGIN} and {END}")
+    return "\n".join([before + begin, *lines, end + after])
+
+
+def show(path: Path, style: Callable[[Sequence[Cells]], list[str]], page: Path | None = None) -> int:
+    """Print the tables of a document, or put them into a page; 2 where it is no document, or no such page."""
     try:
-        print("\n".join(tables(json.loads(path.read_text()), style)))
+        document = json.loads(path.read_text())
+        if page is None:
+            print("\n".join(tables(document, style)))
+        else:
+            page.write_text(filled(page.read_text(), tables(document, markdown)))
     except (OSError, ValueError, KeyError) as error:
-        print(f"--show {path}: expected a document of this program: {error!r}", file=sys.stderr)
+        into = "" if page is None else f" --fill {page}"
+        print(f"--show {path}{into}: expected a document of this program: {error!r}", file=sys.stderr)
         return 2
     return 0
 
@@ -216,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = options(arguments)
     style = markdown if chosen.markdown else aligned
     if chosen.show is not None:
-        return show(chosen.show, style)
+        return show(chosen.show, style, chosen.fill)
     signal.signal(signal.SIGTERM, ended)
     bench = Bench(chosen.repeats, chosen.seconds)
     pairs = f"{chosen.repeats} pair{'s' if chosen.repeats > 1 else ''}"

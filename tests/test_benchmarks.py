@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.bench import GROUPS, ROWS, Bench, main, tables
+from benchmarks.bench import BEGIN, END, GROUPS, ROWS, Bench, main, tables
 from benchmarks.figures import FigureRow
 from benchmarks.pairs import (
     Asked,
@@ -155,6 +155,26 @@ def test_a_document_is_shown_again_as_it_was_without_measuring(
     assert shown[-1] == "missing peers: iperf3 (Debian package iperf3)"
     assert main(["--show", str(path), "--markdown"]) == 0
     assert capsys.readouterr().out.startswith("| what | ours |")
+
+
+def test_the_tables_are_put_between_the_marks_of_a_page_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    bench = Bench(repeats=1, seconds=0.1)
+    bench.run_rows([row(lambda: 4.0)])
+    path, page = tmp_path / "bench.json", tmp_path / "page.md"
+    path.write_text(json.dumps(bench.document()))
+    page.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
+    for _ in range(2):
+        assert main(["--show", str(path), "--fill", str(page)]) == 0
+        expected = "\n".join(tables(bench.document(), markdown))
+        assert f"above\n{BEGIN}\n{expected}\n{END}\nbelow\n" == page.read_text()
+    page.write_text("no marks")
+    assert main(["--show", str(path), "--fill", str(page)]) == 2
+    assert page.read_text() == "no marks"
+
+
+def test_the_page_on_performance_has_the_marks() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "performance.md").read_text()
+    assert [page.count(BEGIN), page.count(END)] == [1, 1]
 
 
 def test_what_is_no_document_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
