@@ -42,6 +42,7 @@ PURE_FILES |= {"load/profile.py", "load/backlog.py", "load/timing.py", "load/ver
 PURE_FILES |= {"load/searching.py"}
 PURE_FILES |= {"net/gate.py", "net/asking.py"}
 PURE_FILES |= {"load/comparison.py", "load/reconciling.py"}
+PURE_FILES |= {"load/charts.py", "load/scales.py", "load/chart_page.py"}
 IMPURE_IMPORTS = {"time", "socket", "select", "os", "twisted", "subprocess", "threading"}
 
 

@@ -26,6 +26,7 @@ _SUBCOMMANDS = {
     "run": ("ctrlserver.load.run_command", "run"),
     "search": ("ctrlserver.load.search_command", "search"),
     "compare": ("ctrlserver.load.compare_command", "compare_command"),
+    "plot": ("ctrlserver.load.plot_command", "plot_command"),
 }
 
 

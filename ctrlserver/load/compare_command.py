@@ -9,14 +9,14 @@ Beware: ``--to`` takes all the files that follow it, up to the next option.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
 from ctrlserver.errors import LoadError, UsageError, did_you_mean
 from ctrlserver.load.commands import Parsed
 from ctrlserver.load.comparison import CONFIDENCE, FIGURES, Compared, Figure, compare, differing_options
-from ctrlserver.units import format_bits, format_duration, format_rate, parse_share, quoted
+from ctrlserver.units import parse_share, quoted
 
 SCHEMA = "ctrlload-comparison/1"
 
@@ -146,7 +146,7 @@ def _notes(names: Sequence[str], documents: Sequence[Mapping[str, object]]) -> l
 
 def _worse(one: Compared, tolerance: float) -> str:
     if one.ratio is None:
-        return f"{one.figure.words}: {_shown(one.figure, one.mean_b)} in B, none in A"
+        return f"{one.figure.words}: {one.figure.shown(one.mean_b)} in B, none in A"
     way = "below" if one.figure.more_is_better else "above"
     return f"{one.figure.words}: B is {abs(one.ratio - 1) * 100:.1f} % {way} A, the tolerance is {tolerance * 100:g} %"
 
@@ -160,7 +160,7 @@ def table(compared: Sequence[Compared], names_a: Sequence[str], names_b: Sequenc
     interval = f"{'95 % interval':<16}" if with_interval else ""
     lines.append(f"{'':<21}{'A':>13}{'B':>13}{'B/A':>8}  {interval}better")
     for one in compared:
-        a, b = _shown(one.figure, one.mean_a), _shown(one.figure, one.mean_b)
+        a, b = one.figure.shown(one.mean_a), one.figure.shown(one.mean_b)
         ratio = "-" if one.ratio is None else _ratio(one.ratio)
         if with_interval:
             interval = "" if one.low is None or one.high is None else f"{_ratio(one.low)} to {_ratio(one.high)}"
@@ -173,18 +173,6 @@ def table(compared: Sequence[Compared], names_a: Sequence[str], names_b: Sequenc
 
 def _ratio(ratio: float) -> str:
     return f"{ratio:.3f}" if ratio < 100 else f"{ratio:.3g}"
-
-
-_SHOWN: dict[str, Callable[[float], str]] = {
-    "rate": format_rate,
-    "bits": format_bits,
-    "seconds": format_duration,
-    "share": lambda share: f"{share * 100:.4g} %",
-}
-
-
-def _shown(figure: Figure, value: float | None) -> str:
-    return "-" if value is None else _SHOWN[figure.unit](value)
 
 
 def comparison_document(

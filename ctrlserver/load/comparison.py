@@ -18,6 +18,7 @@ from statistics import fmean, variance
 from attrs import frozen
 
 from ctrlserver.load.schemas import number_at
+from ctrlserver.units import format_bits, format_duration, format_rate
 
 CONFIDENCE = 0.95
 
@@ -35,6 +36,14 @@ _PERCENTILES = (
     ("p99_9", "p99.9"),
     ("p99_99", "p99.99"),
 )
+
+
+_SHOWN: dict[str, Callable[[float], str]] = {
+    "rate": format_rate,
+    "bits": format_bits,
+    "seconds": format_duration,
+    "share": lambda share: f"{share * 100:.4g} %",
+}
 
 
 @frozen
@@ -62,6 +71,10 @@ class Figure:
             return value if value is None or math.isfinite(value) else None
         whole = number_at(document, self.of)
         return value / whole if whole else None
+
+    def shown(self, value: float | None) -> str:
+        """``value`` with its unit, for a person."""
+        return "-" if value is None else _SHOWN[self.unit](value)
 
 
 def _figures() -> tuple[Figure, ...]:

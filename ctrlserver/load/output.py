@@ -35,16 +35,17 @@ def check_output(path: str, flag: str = "--output") -> None:
         raise UsageError(f"{flag}: no permission to write {path}")
 
 
-def write_output(path: str, text: str) -> None:
-    """Write ``text``; LoadError where it cannot be done after all."""
+def write_output(path: str, content: str | bytes) -> None:
+    """Write ``content``; LoadError where it cannot be done after all."""
     place = Path(path)
+    content = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     try:
         if place.exists() and not place.is_file():
-            place.write_text(text, encoding="utf-8")
+            place.write_bytes(content)
             return
         beside = place.with_name(f".ctrlload.{os.getpid()}")
         try:
-            beside.write_text(text, encoding="utf-8")
+            beside.write_bytes(content)
             beside.replace(place)
         finally:
             beside.unlink(missing_ok=True)
