@@ -22,7 +22,7 @@ from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.load.events import EventStream
 from ctrlserver.load.interrupts import EXIT_INTERRUPTED, Interrupts
 from ctrlserver.load.junit import junit_xml
-from ctrlserver.load.options import Options
+from ctrlserver.load.options import CONNECT, Options
 from ctrlserver.load.output import print_output, print_words, raise_unwritten, write_output
 from ctrlserver.load.report import Bar, Lines, Together, error_lines, summary_lines
 from ctrlserver.load.result import EXIT_FAILED, Result, as_document, as_json
@@ -50,7 +50,9 @@ class Outputs:
 def execute(options: Options, interrupts: Interrupts, outputs: Outputs) -> int:
     """Run ``options`` and give the exit code; UsageError before anything is opened."""
     reactor = prepared_reactor(options)
-    people = Bar(sys.stderr) if on_terminal() else Lines(sys.stderr)
+    people = (
+        Bar(sys.stderr) if on_terminal() else Lines(sys.stderr, "connections" if options.mode == CONNECT else "packets")
+    )
     events = EventStream(sys.stdout, utc_now) if outputs.events else None
     run = LoadRun(reactor, options, people if events is None else Together([people, events]))
 

@@ -96,6 +96,23 @@ class Received:
 
 
 @frozen
+class Connected:
+    """What connect mode came to: connections ``opened`` in ``seconds``, and ``failed``, in ``failures`` by reason."""
+
+    opened: int
+    failed: int
+    seconds: float
+    connections_per_second: float | None
+    failures: dict[str, int]
+
+    @classmethod
+    def of(cls, opened: int, failures: Mapping[str, int], seconds: float) -> Connected:
+        """With its rate."""
+        seconds = round(max(0.0, seconds), 6)
+        return cls(opened, sum(failures.values()), seconds, per_second(opened, seconds), dict(failures))
+
+
+@frozen
 class Replies:
     """What came back in request mode."""
 

@@ -25,7 +25,8 @@ DEFAULT_SIZE = 1024
 SEND = "send"
 REQUEST = "request"
 RECEIVE = "receive"
-MODES = (SEND, REQUEST, RECEIVE)
+CONNECT = "connect"
+MODES = (SEND, REQUEST, RECEIVE, CONNECT)
 
 
 @frozen(kw_only=True)
@@ -167,6 +168,19 @@ def prepared(
         raise UsageError(f"{flag}: not with --mode receive, where the target says how fast")
     if arrival is not None and rate is None and profile is None:
         raise UsageError("--arrival: needs --rate or --profile")
+    if mode == CONNECT:
+        sends = {
+            "--admin": admin is not None,
+            "--bytes": total_bytes is not None,
+            "--size": size is not None,
+            "--framing": framing is not None,
+            "--payload": payload is not None,
+            "--no-write-combine": not write_combine,
+            "--rate": rate is not None,
+            "--profile": profile is not None,
+        }
+        for flag in (flag for flag, given in sends.items() if given):
+            raise UsageError(f"{flag}: not with --mode connect, which sends nothing and takes what it gets")
     if packets is None and total_bytes is None and duration is None and profile is None:
         packets = DEFAULT_PACKETS
     if mode != REQUEST and in_flight is not None:
@@ -181,7 +195,8 @@ def prepared(
         "replies": mode == REQUEST,
         "warm_up": warm_up > 0,
         "downloaded": mode == RECEIVE,
-        "latency": mode == REQUEST,
+        "latency": mode in (REQUEST, CONNECT),
+        "connections": mode == CONNECT,
         "schedule": rate is not None or profile is not None,
         "delivery": datagrams and admin is not None,
     }
@@ -241,7 +256,8 @@ def _check_known(thresholds: tuple[Threshold, ...], known: dict[str, bool]) -> N
         "replies": "--mode request",
         "warm_up": "--warm-up",
         "downloaded": "--mode receive",
-        "latency": "--mode request",
+        "latency": "--mode request or connect",
+        "connections": "--mode connect",
         "schedule": "--rate or --profile",
         "delivery": "a udp:HOST:PORT target and --admin",
     }

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TextIO
 
-from ctrlserver.load.ledger import Delivery, Interval, Received, Volume, counted
+from ctrlserver.load.ledger import Connected, Delivery, Interval, Received, Volume, counted
 from ctrlserver.load.output import put
 from ctrlserver.load.result import Result
 from ctrlserver.load.sending import Listener, Progress
@@ -24,14 +24,20 @@ from ctrlserver.units import format_bits, format_bytes, format_count, format_dur
 
 def summary_lines(result: Result) -> list[str]:
     """The summary, most wanted first; nothing where nothing was even connected."""
-    if not result.streams:
+    tried = result.connections is not None and (result.connections.opened or result.connections.failed)
+    if not result.streams and not tried:
         return []
-    if result.downloaded is not None:
+    if result.connections is not None:
+        lines = _connected(result.connections)
+    elif result.downloaded is not None:
         lines = [_headline(result.downloaded), _labelled("downloaded", _moved(result.downloaded, result))]
     else:
         lines = [_headline(result.sent), _labelled("sent", _sent(result))]
     if result.warm_up is not None:
-        lines.append(_labelled("warm-up", f"{_volume(result.warm_up)} (left out above)"))
+        before = _volume(result.warm_up)
+        if result.connections is not None:
+            before = f"{counted(result.warm_up.packets, 'connection')} in {format_duration(result.warm_up.seconds)}"
+        lines.append(_labelled("warm-up", f"{before} (left out above)"))
     if result.replies is not None:
         size = format_bytes(result.replies.bytes)
         lines.append(_labelled("replies", f"{counted(result.replies.packets, 'packet')}, {size}"))
@@ -66,6 +72,15 @@ def _headline(sent: Volume) -> str:
     if sent.packets_per_second is None or sent.bits_per_second is None:
         return f"{line}, rate unknown"
     return f"{line}, rate {sent.packets_per_second:.1f} packets/s ({format_bits(sent.bits_per_second)})"
+
+
+def _connected(connections: Connected) -> list[str]:
+    line = f"total time {connections.seconds:.6f} s, number of connections {connections.opened}"
+    rate = connections.connections_per_second
+    lines = [f"{line}, rate unknown" if rate is None else f"{line}, rate {rate:.1f} connections/s"]
+    for reason, number in sorted(connections.failures.items(), key=lambda failure: -failure[1]):
+        lines.append(_labelled("failed", f"{number}: {reason}"))
+    return lines
 
 
 def _labelled(label: str, text: str) -> str:
@@ -179,17 +194,18 @@ class Together:
 class Lines:
     """Plain lines for a file, a pipe or cron: one for each interval."""
 
-    def __init__(self, out: TextIO | None) -> None:
+    def __init__(self, out: TextIO | None, what: str = "packets") -> None:
         self._out = out
+        self._what = what
 
     def interval(self, interval: Interval) -> None:
         """A slice has ended."""
         packets = format_rate(interval.packets_per_second or 0.0)
         bits = format_bits(interval.bits_per_second or 0.0)
         end = interval.start_seconds + interval.seconds
-        text = (
-            f"{interval.start_seconds:8.2f} - {end:8.2f} s  {interval.packets:>12} packets  {packets:>12}  {bits:>13}"
-        )
+        text = f"{interval.start_seconds:8.2f} - {end:8.2f} s  {interval.packets:>12} {self._what}  {packets:>12}"
+        if interval.bytes or self._what == "packets":
+            text += f"  {bits:>13}"
         if interval.target_packets_per_second is not None:
             text += f"  target {format_rate(interval.target_packets_per_second)}"
         for name, p50, p99 in (

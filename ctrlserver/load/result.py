@@ -20,7 +20,7 @@ from attrs import field, frozen
 
 import ctrlserver
 from ctrlserver.load.interrupts import EXIT_INTERRUPTED
-from ctrlserver.load.ledger import Delivery, Interval, Received, Replies, StreamCount, Volume
+from ctrlserver.load.ledger import Connected, Delivery, Interval, Received, Replies, StreamCount, Volume
 from ctrlserver.load.schemas import shipped_schema
 from ctrlserver.load.thresholds import Judgement
 from ctrlserver.load.timing import Latencies
@@ -80,6 +80,7 @@ class Result:
     difference: str | None
     downloaded: Volume | None = None
     delivery: Delivery | None = None
+    connections: Connected | None = None
     thresholds: list[Judgement] = field(factory=list)
     latency: Latencies | None = None
     schedule: Scheduled | None = None
@@ -112,6 +113,7 @@ _ORDER = (
     "warm_up",
     "replies",
     "downloaded",
+    "connections",
     "received",
     "reconciled",
     "difference",

@@ -10,12 +10,14 @@ Rules:
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from random import getrandbits
 
 from attrs import evolve
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -23,13 +25,14 @@ from twisted.logger import Logger
 
 from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.load.admin_client import open_admin
+from ctrlserver.load.connecting import Address, Connecting, failure_words
 from ctrlserver.load.connections import Connections, Held
 from ctrlserver.load.datagram_sockets import DatagramSockets, HeldDatagrams
 from ctrlserver.load.datagrams import datagram_stream
 from ctrlserver.load.ending import OTHERS_ON_VIEW, Ending, end_sources
 from ctrlserver.load.greeting import await_greetings, expect_silence
-from ctrlserver.load.ledger import Counts, Replies, StreamCount, Volume
-from ctrlserver.load.options import RECEIVE, REQUEST, Options
+from ctrlserver.load.ledger import Connected, Counts, Replies, StreamCount, Volume
+from ctrlserver.load.options import CONNECT, RECEIVE, REQUEST, Options
 from ctrlserver.load.paced import PacedRequestStream, PacedSendStream
 from ctrlserver.load.receiver import ReceiveStream
 from ctrlserver.load.reconciling import ByAddress, Comparison, OfDatagrams, OverUnix
@@ -62,7 +65,11 @@ class LoadRun:
         self._lane = Lane(reactor)
         kind = DatagramSockets if options.target.transport == UDP else Connections
         self._connections: Connections | DatagramSockets = kind(reactor, options.target, options.connect_timeout)
-        self._sending = Sending(reactor, self._lane, options, listener)
+        self._sending: Sending
+        if options.mode == CONNECT:
+            self._sending = Connecting(reactor, self._lane, options, listener)
+        else:
+            self._sending = Sending(reactor, self._lane, options, listener)
         self._ending: Ending | None = None
         self._whole: Deferred[Result] | None = None
         self._ending_sources: Deferred[None] | None = None
@@ -104,6 +111,7 @@ class LoadRun:
             await self._sending.run()
             if self._sending.error is None:
                 self._tell_early_ends()
+                self._tell_failures()
                 await self._end()
             else:
                 self._failed(self._sending.error)
@@ -142,6 +150,9 @@ class LoadRun:
         if not Lane.supported(self._reactor):
             raise LoadError("ctrlload needs Linux and a reactor that watches descriptors, such as epoll")
         self._lane.start()
+        if isinstance(self._sending, Connecting):
+            self._sending.address = await self._find()
+            return
         sendable = self._options.pattern.sendable(0 if self._options.mode == RECEIVE else WRITE_BYTES)
         packets = [] if self._options.write_combine else self._options.pattern.packet_views()
         session = getrandbits(16)
@@ -150,6 +161,19 @@ class LoadRun:
             self._sending.streams.append(self._stream(number, held, sendable, packets, session))
         if self._options.target.transport != UDP:
             await self._greet()
+
+    async def _find(self) -> Address:
+        """Where connect mode connects; of a name or an endpoint string by one connection, which is not counted."""
+        target = self._options.target
+        for family, is_one in ((socket.AF_INET, isIPAddress), (socket.AF_INET6, isIPv6Address)):
+            if is_one(target.host):
+                return Address(family, (target.host, target.port))
+        (held,) = await self._connections.open(1)
+        assert isinstance(held, Held)
+        assert held.socket is not None
+        address = Address(held.socket.family, held.socket.getpeername())
+        held.close()
+        return address
 
     async def _greet(self) -> None:
         """Hear what the target says first, and see that it says nothing else."""
@@ -212,6 +236,11 @@ class LoadRun:
             more = f", and {len(closed) - 1} more streams" if len(closed) > 1 else ""
             self._listener.note(f"{closed[0]}{more}: the target ended the download, {closed[0].so_far()}")
 
+    def _tell_failures(self) -> None:
+        """Connections that failed where others did not: no failure of the run."""
+        if isinstance(self._sending, Connecting) and self._sending.failures:
+            self._listener.note(f"{failure_words(self._sending.failures)}; the first: {self._sending.first_failure}")
+
     async def _end(self) -> None:
         """Reconcile, if a server is to be asked, and let the streams end."""
         options, streams = self._options, self._sending.streams
@@ -246,6 +275,8 @@ class LoadRun:
 
     async def _close(self) -> None:
         """Leave nothing open."""
+        if isinstance(self._sending, Connecting):
+            self._sending.close()
         for stream in self._sending.streams:
             stream.leave()
         if self._ending_sources is not None:
@@ -273,14 +304,20 @@ class LoadRun:
             reason=stream.reason,
         )
 
+    def _connections_made(self, opened: int, seconds: float) -> Connected | None:
+        sending = self._sending
+        if not isinstance(sending, Connecting):
+            return None
+        return Connected.of(opened, {} if sending.warming else sending.failures, seconds)
+
     def _result(self) -> Result:
         options, sending = self._options, self._sending
         counts = sending.counts()
-        last = max((stream.last for stream in sending.streams if stream.sent), default=sending.marked_at)
+        last = sending.last_moved()
         mark, marked_at = (counts, last) if sending.warming else (sending.mark, sending.marked_at)
         volume = counts.since(mark)
-        receiving = options.mode == RECEIVE
-        seconds = last - marked_at if volume.packets or volume.bytes else 0.0
+        receiving, connecting = options.mode == RECEIVE, isinstance(sending, Connecting)
+        seconds = last - marked_at if volume.packets or volume.bytes or connecting else 0.0
         moved = Volume.of(volume, seconds)
         outcome = None if self._ending is None else self._ending.reconciliation
         open_loop = sending.open_loop if self._connected and not sending.warming else None
@@ -291,8 +328,9 @@ class LoadRun:
             labels=dict(options.labels),
             environment=Environment.here(self._server),
             intervals=sending.intervals,
-            sent=Volume.of(Counts(), 0.0) if receiving else moved,
+            sent=Volume.of(Counts(), 0.0) if receiving or connecting else moved,
             downloaded=moved if receiving else None,
+            connections=self._connections_made(volume.packets, seconds),
             warm_up=Volume.of(mark, marked_at - sending.began) if options.warm_up > 0 else None,
             replies=Replies(volume.replies, volume.reply_bytes) if options.mode == REQUEST else None,
             received=None if outcome is None else outcome.received,

@@ -23,7 +23,7 @@ from ctrlserver.wire.framing import FRAMINGS
 if TYPE_CHECKING:
     from ctrlserver.load.options import Options
 
-_MODES = ("send", "request", "receive")
+_MODES = ("send", "request", "receive", "connect")
 
 _EXAMPLES = f"""\b
 Examples:
@@ -137,10 +137,10 @@ def _profile(text: str) -> object:
 @click.option(
     "-m",
     "--mode",
-    type=Parsed("send|request|receive", _mode),
+    type=Parsed("send|request|receive|connect", _mode),
     default="send",
     show_default=True,
-    help="One way; request and reply; download from a source.",
+    help="One way; request and reply; download from a source; connections, made and reset.",
 )
 @click.option("-q", "--in-flight", type=COUNT, help="Requests in flight on each stream, in request mode. [default: 1]")
 @click.option(

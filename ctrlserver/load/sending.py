@@ -151,6 +151,10 @@ class Sending:
             reply_bytes += stream.reply_bytes
         return Counts(packets, nbytes, writes, replies, reply_bytes)
 
+    def last_moved(self) -> float:
+        """When the last data went or came; the beginning of the measured part where none did."""
+        return max((stream.last for stream in self.streams if stream.sent), default=self.marked_at)
+
     # What the streams tell
 
     def stream_done(self, stream: Outgoing) -> None:

@@ -330,10 +330,15 @@ class Servers:
         self.tamper(record)
         return {self.renames.get(key, key): value for key, value in record.items()}
 
-    async def close(self) -> None:
-        """Close all ports and connections and wait until they are."""
+    async def stop_listening(self) -> None:
+        """Close the ports; what is connected stays so."""
         for port in self._ports:
             await port.stopListening()
+        self._ports.clear()
+
+    async def close(self) -> None:
+        """Close all ports and connections and wait until they are."""
+        await self.stop_listening()
         if self.open:
             self.all_gone = Deferred()
             self.all_gone.addTimeout(5, reactor)
