@@ -8,6 +8,9 @@ none for the stall timeout has too.
 A connection is dropped by a reset (``SO_LINGER`` of 0). A close would leave our local port waiting for a minute or two
 (TIME_WAIT), and the 28 000 ports of a Linux system would be used up within seconds.
 
+In an open loop a connection is begun when it is due, as long as a slot is free; else it waits, and its response time
+counts from the moment at which it was due.
+
 Beware: a system completes connections that its program has not accepted yet; they are opened all the same. The times
 are from ``connect`` to the moment the lane sees it done, the wait for its turn included; a greeting is not timed.
 """
@@ -19,6 +22,7 @@ import os
 import select
 import socket
 import struct
+import time
 from collections import Counter
 
 from attrs import frozen
@@ -28,7 +32,8 @@ from twisted.internet.interfaces import IReactorTime
 from ctrlserver.load.greeting import Greeting
 from ctrlserver.load.ledger import Counts, counted
 from ctrlserver.load.options import Options
-from ctrlserver.load.sending import Listener, Sending
+from ctrlserver.load.paced import Releases
+from ctrlserver.load.sending import GRACE_SECONDS, Listener, Sending
 from ctrlserver.net.lane import Lane
 
 #: Seconds that a slot waits after a connection that failed: a target that refuses must not be hammered.
@@ -60,7 +65,7 @@ class Address:
 class Slot:
     """One connection after the other."""
 
-    __slots__ = ("_connecting", "_greeting", "began", "number", "sock")
+    __slots__ = ("_connecting", "_greeting", "began", "due", "number", "paused", "sock")
 
     def __init__(self, connecting: Connecting, number: int) -> None:
         self._connecting = connecting
@@ -68,11 +73,13 @@ class Slot:
         self.number = number
         self.sock: socket.socket | None = None
         self.began = 0.0
+        self.due = 0  # nanoseconds of the monotonic clock; of an open loop
+        self.paused = False
 
     def begin(self) -> None:
         """Connect, if another one is wanted."""
         connecting = self._connecting
-        if not connecting.takes_one():
+        if not connecting.takes_one(self):
             return
         address = connecting.address
         self.began = connecting.clock()
@@ -99,7 +106,7 @@ class Slot:
             self.drop()
             connecting.failed(self, _reason(problem))
             return
-        connecting.timed(connecting.clock() - self.began)
+        connecting.timed(self)
         spec = connecting.greeting
         if spec is None:
             self.drop()
@@ -161,7 +168,10 @@ class Connecting(Sending):
         self._slots: list[Slot] = []
         self._busy: set[Slot] = set()
         self._opened = 0
-        self._left = 0  # connections not yet begun
+        self._left = 0  # connections that may yet be begun, due or not
+        self._begun = 0
+        self._releases = Releases(self.timing)
+        self._idle: list[Slot] = []  # slots that wait until something is due
         self._last = 0.0
         self._last_opened = 0.0
 
@@ -180,18 +190,46 @@ class Connecting(Sending):
         for slot in self._slots:
             slot.drop()
 
+    # What the pacer of an open loop asks and tells
+
+    @property
+    def packets(self) -> int:
+        """Connections begun."""
+        return self._begun
+
+    @property
+    def due(self) -> int:
+        """Connections that were due so far, begun or not."""
+        return self._releases.packets + self._releases.dropped
+
+    @property
+    def dropped(self) -> int:
+        """Of those, the ones that will not be made."""
+        return self._releases.dropped
+
+    def release(self, count: int, first: int, last: int) -> None:
+        """So many connections more are due."""
+        self._releases.add(count, first, last, self._begun + self._left)
+        while self._idle and self._releases.waiting:
+            self._next(self._idle.pop())
+
     # What the slots tell and ask
 
-    def takes_one(self) -> bool:
+    def takes_one(self, slot: Slot) -> bool:
         """Whether another connection is to be made; it counts as begun then."""
-        if self._left <= 0:
+        if self._left <= 0 or (self.open_loop is not None and not self._releases.waiting):
             return False
+        if self.open_loop is not None:
+            ((_, slot.due, _),) = self._releases.begun(1, time.monotonic_ns())
         self._left -= 1
+        self._begun += 1
         return True
 
-    def timed(self, seconds: float) -> None:
-        """A connection has come about after so long."""
-        self.timing.service.now.record(int(seconds * 1e9))
+    def timed(self, slot: Slot) -> None:
+        """A connection has come about."""
+        self.timing.service.now.record(int((self.clock() - slot.began) * 1e9))
+        if self.open_loop is not None:
+            self.timing.response.now.record(time.monotonic_ns() - slot.due)
 
     def opened(self, slot: Slot) -> None:
         """One is done."""
@@ -208,14 +246,30 @@ class Connecting(Sending):
         if not self._opened and self.error is None:
             self._fail(f"cannot connect to {self._options.target.text}: {reason}")
             return
-        self._later(PAUSE_SECONDS, lambda: self._next(slot))
+        slot.paused = True
+        self._later(PAUSE_SECONDS, lambda: self._resume(slot))
+
+    def _resume(self, slot: Slot) -> None:
+        slot.paused = False
+        self._next(slot)
 
     def _next(self, slot: Slot) -> None:
         if slot not in self._busy:
             return
         slot.begin()
-        if slot.sock is None and self._left <= 0:
+        if slot.sock is not None or slot.paused:
+            return
+        if self._left <= 0:
             self._busy.discard(slot)
+            self._end_idle()
+        elif self.open_loop is not None:
+            self._idle.append(slot)
+
+    def _end_idle(self) -> None:
+        """Slots that wait for what will not come are done; all are done where none is under way."""
+        if self._left <= 0:
+            self._busy.difference_update(self._idle)
+            self._idle.clear()
             self._look_done_connecting()
 
     def _fail(self, message: str) -> None:
@@ -223,6 +277,7 @@ class Connecting(Sending):
         self._left = 0
         self.close()
         self._busy.clear()
+        self._idle.clear()
         self._look_done_connecting()
 
     def _look_done_connecting(self) -> None:
@@ -246,28 +301,52 @@ class Connecting(Sending):
     def _limits(self) -> list[int]:
         return []
 
+    def _pace_warm_up(self) -> None:
+        if self.open_loop is not None:
+            self.open_loop.warm_up([self])
+
+    def _pace(self, limits: list[int]) -> None:
+        if self.open_loop is not None:
+            self.open_loop.measure([self], self._options.duration, self._options.packets)
+
+    def _plan_ended(self) -> None:
+        """All that was planned is released: what is due may still be made, for a while."""
+        self.ended_early = True
+        self._left = self._releases.waiting
+        self._end_idle()
+        if self._busy:
+            self._later(GRACE_SECONDS, self._end_early)
+
     def _wanted(self) -> int:
         return _UNLIMITED if self._options.packets is None else self._options.packets
 
     def _end_early(self) -> None:
         self.ended_early = True
         self._left = 0
+        if self.open_loop is not None:
+            self.open_loop.stop()
+            self._releases.end(self._begun)
         if self._interrupted:
             self.close()
             self._busy.clear()
-        self._look_done_connecting()
+        self._end_idle()
 
     def _end_warm_up(self) -> None:
         if not self.ended_early:
             self.failures.clear()
             self._begin_measuring()
             self._left = self._wanted()
+            if self._options.packets is not None:
+                self._left += self._releases.waiting
+            self._pace([])
 
     def _watch(self) -> None:
         now = self._clock()
         options = self._options
         for slot in list(self._busy):
             slot.give_up(options.connect_timeout, options.stall_timeout, now)
+        if len(self._idle) == len(self._busy):
+            self._last_opened = now  # nothing is under way
         if self._busy and now - self._last_opened >= max(options.stall_timeout, options.connect_timeout):
             seconds = now - self._last_opened
             self._fail(f"no connection to {options.target.text} for {seconds:.1f} s: {failure_words(self.failures)}")

@@ -176,8 +176,6 @@ def prepared(
             "--framing": framing is not None,
             "--payload": payload is not None,
             "--no-write-combine": not write_combine,
-            "--rate": rate is not None,
-            "--profile": profile is not None,
         }
         for flag in (flag for flag, given in sends.items() if given):
             raise UsageError(f"{flag}: not with --mode connect, which sends nothing and takes what it gets")

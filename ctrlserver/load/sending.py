@@ -121,8 +121,8 @@ class Sending:
             if self.warming:
                 self._later(self._options.warm_up, self._end_warm_up)
                 all_done = self._start([UNLIMITED] * len(self.streams))
-                if self.open_loop is not None and not all_done.called:
-                    self.open_loop.warm_up(self._paced())
+                if not all_done.called:
+                    self._pace_warm_up()
                 await all_done
                 if self.warming and not self.ended_early and self.error is None:
                     self._begin_measuring()
@@ -203,6 +203,11 @@ class Sending:
         if not all_done.called:
             self._pace(limits)
         return all_done
+
+    def _pace_warm_up(self) -> None:
+        """Have the schedule's warm-up begin, where there is one."""
+        if self.open_loop is not None:
+            self.open_loop.warm_up(self._paced())
 
     def _pace(self, limits: list[int]) -> None:
         """Have the schedule go on up to ``limits``, where there is one."""

@@ -9,6 +9,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from ctrlserver.load.connecting import Connecting, failure_words
+from ctrlserver.load.pattern import Sizes
 from ctrlserver.load.report import summary_lines
 from ctrlserver.load.result import Result
 from ctrlserver.load.run import LoadRun
@@ -168,9 +169,57 @@ async def test_an_interrupt_ends_the_connecting_and_the_report_is_whole(servers:
     assert result.connections.opened > 20
 
 
+@pytest.mark.parametrize("warm_up", [0.0, 0.1])
+@pytest_twisted.ensureDeferred
+async def test_an_open_loop_makes_the_connections_that_are_due_and_times_them_from_then(
+    servers: Servers, warm_up: float
+) -> None:
+    flags: dict[str, Any] = {"rate": 500.0, "packets": 100, "streams": 20, "warm_up": warm_up}
+    result = good(await load(servers.listen(Accepting), mode="connect", **flags))
+    assert result.connections is not None
+    assert 100 <= result.connections.opened <= 100 + 20 * bool(warm_up)
+    assert result.latency is not None
+    assert result.latency.response is not None
+    assert result.latency.service is not None
+    assert result.latency.response.count == result.latency.service.count >= result.connections.opened
+    assert result.latency.response.max >= result.latency.service.min
+    assert result.schedule is not None
+    assert 500.0 == result.schedule.target_packets_per_second
+    assert 100 <= result.schedule.planned_packets <= 120
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_wait_for_a_slot_and_their_response_time_tells(servers: Servers) -> None:
+    target = servers.listen(Silent)
+    flags: dict[str, Any] = {"rate": 100.0, "duration": 0.3, "greeting": "line", "stall_timeout": 5.0}
+    run, running, _ = begun(target, **flags)
+    connecting = run._sending
+    assert isinstance(connecting, Connecting)
+    await reached(lambda: connecting.due >= 10)
+    assert 1 == connecting.packets
+    for peer in list(servers.open):
+        peer.transport.write(b"220 ready\r\n")
+    await reached(lambda: connecting.packets == 2)
+    run.interrupt()
+    result = good(await running, 130)
+    assert result.connections is not None
+    assert result.latency is not None
+    assert result.latency.response is not None
+    assert result.latency.response.max > 0.05
+    assert 1 == result.connections.opened
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slow_schedule_is_no_stall(servers: Servers) -> None:
+    flags: dict[str, Any] = {"rate": 2.0, "packets": 2, "stall_timeout": 0.1, "connect_timeout": 0.1, "streams": 2}
+    result = good(await load(servers.listen(Accepting), mode="connect", **flags))
+    assert result.connections is not None
+    assert 2 == result.connections.opened
+
+
 @pytest.mark.parametrize(
     ("flags", "flag"),
-    [({"payload": b"x"}, "--payload"), ({"rate": 5.0}, "--rate"), ({"total_bytes": 5}, "--bytes")],
+    [({"payload": b"x"}, "--payload"), ({"size": Sizes(5, 5)}, "--size"), ({"total_bytes": 5}, "--bytes")],
 )
 def test_what_means_nothing_for_a_connection_is_refused(flags: dict[str, Any], flag: str) -> None:
     with pytest.raises(Exception, match=f"{flag}: not with --mode connect"):
