@@ -12,7 +12,7 @@ from ctrlserver.errors import FramingSpecError, UsageError, did_you_mean
 from ctrlserver.load.pattern import Pattern, Sizes, payload_pattern, size_pattern
 from ctrlserver.load.profile import Profile
 from ctrlserver.load.schedule import ARRIVALS, CONSTANT, SECOND, Curve
-from ctrlserver.load.target import UDP, Target
+from ctrlserver.load.target import TLS, UDP, Target
 from ctrlserver.load.thresholds import Threshold
 from ctrlserver.units import quoted
 from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
@@ -168,6 +168,8 @@ def prepared(
         raise UsageError(f"{flag}: not with --mode receive, where the target says how fast")
     if arrival is not None and rate is None and profile is None:
         raise UsageError("--arrival: needs --rate or --profile")
+    if mode == CONNECT and target.transport == TLS:
+        raise UsageError("--mode connect: not over TLS; a handshake is not timed yet, HOST:PORT times the connection")
     if mode == CONNECT:
         sends = {
             "--admin": admin is not None,

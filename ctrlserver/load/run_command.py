@@ -117,7 +117,7 @@ def _profile(text: str) -> object:
 
 @click.command(epilog=_EXAMPLES)
 @click.argument("target", type=Parsed("TARGET", _target))
-@click.option("-n", "--packets", type=COUNT, help="Packets to send, over all streams. [default: 10000]")
+@click.option("-n", "--packets", type=COUNT, help="Packets to send or ask for, or connections. [default: 10000]")
 @click.option("-t", "--duration", type=TIME, help="Send for so long; the packet begun is ended.")
 @click.option("--bytes", "total_bytes", type=BYTES, help="Bytes to send over all streams, rounded up to whole packets.")
 @click.option(
