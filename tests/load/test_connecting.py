@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from ctrlserver.errors import UsageError
 from ctrlserver.load.connecting import Connecting, failure_words
 from ctrlserver.load.pattern import Sizes
 from ctrlserver.load.report import summary_lines
@@ -222,8 +223,13 @@ async def test_a_slow_schedule_is_no_stall(servers: Servers) -> None:
     [({"payload": b"x"}, "--payload"), ({"size": Sizes(5, 5)}, "--size"), ({"total_bytes": 5}, "--bytes")],
 )
 def test_what_means_nothing_for_a_connection_is_refused(flags: dict[str, Any], flag: str) -> None:
-    with pytest.raises(Exception, match=f"{flag}: not with --mode connect"):
+    with pytest.raises(UsageError, match=f"{flag}: not with --mode connect"):
         options(parse_target("127.0.0.1:1"), mode="connect", **flags)
+
+
+def test_a_handshake_is_not_timed_and_that_is_said() -> None:
+    with pytest.raises(UsageError, match="--mode connect: not over TLS"):
+        options(parse_target("ssl:127.0.0.1:1"), mode="connect")
 
 
 def test_every_reason_is_words() -> None:
