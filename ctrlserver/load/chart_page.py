@@ -186,7 +186,8 @@ def _outcome(document: Document) -> str:
         return f"failed: {document['error']}"
     if document.get("interrupted") is True:
         return "interrupted"
-    return "the counts do not reconcile" if document.get("reconciled") is False else "good"
+    differs = document.get("reconciled") is False and document.get("difference") is not None
+    return "the counts do not reconcile" if differs else "good"
 
 
 def _figure(panel: Panel) -> str:

@@ -137,7 +137,7 @@ def _notes(names: Sequence[str], documents: Sequence[Mapping[str, object]]) -> l
             notes.append(f"note: {name}: the run failed: {document['error']}")
         elif document.get("interrupted") is True:
             notes.append(f"note: {name}: the run was interrupted")
-        elif document.get("reconciled") is False:
+        elif document.get("reconciled") is False and document.get("difference") is not None:
             notes.append(f"note: {name}: the counts did not reconcile")
         if isinstance(schedule, Mapping) and schedule.get("bottleneck") == "generator":
             notes.append(f"note: {name}: the generator was the bottleneck: the figures are its own")

@@ -265,6 +265,8 @@ def _check_known(thresholds: tuple[Threshold, ...], known: dict[str, bool]) -> N
         sections = [path[0] for path in threshold.paths]
         if not any(known.get(section, True) for section in sections):
             raise UsageError(f"--fail-if: {threshold.expression}: needs {needed[sections[0]]}")
+        if all(path[:2] == ("latency", "response") for path in threshold.paths) and not known["schedule"]:
+            raise UsageError(f"--fail-if: {threshold.expression}: needs {needed['schedule']}")
 
 
 def _check_datagrams(

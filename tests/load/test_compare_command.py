@@ -125,7 +125,7 @@ def test_json_is_one_document_that_keeps_to_its_schema(capsys: pytest.CaptureFix
 def test_what_makes_figures_doubtful_is_told(capsys: pytest.CaptureFixture[str], files: Path) -> None:
     doubtful = changed(BASE, options__streams=4, error="no\nprogress", schedule={"bottleneck": "generator"})
     (files / "c.json").write_text(json.dumps(doubtful))
-    (files / "d.json").write_text(json.dumps(changed(BASE, interrupted=True, reconciled=False)))
+    (files / "d.json").write_text(json.dumps(changed(BASE, interrupted=True, reconciled=False, difference="x")))
     code, _, err = told(capsys, "c.json d.json")
     assert 0 == code
     assert [

@@ -81,6 +81,10 @@ def test_each_outcome_is_the_case_it_belongs_to() -> None:
     } == wrong
 
 
+def test_datagrams_that_were_lost_are_no_failure() -> None:
+    assert of(FULL, reconciled=False, difference=None)["reconciliation"] is None
+
+
 def test_a_run_that_was_interrupted_or_never_asked_a_server_says_so() -> None:
     assert ("error", "interrupted: the counts are those up to then") == of(FULL, interrupted=True)["run"]
     assert ("skipped", "no server was asked: there was no --admin") == of(EMPTY)["reconciliation"]
