@@ -10,7 +10,7 @@ import pytest
 from tests.wire.conformance import CASES, Case, in_one_buffer
 from tests.wire.reference import Reference
 
-STREAMS = 40
+STREAMS = 60
 """For each framing; 100 times as many were tried by hand."""
 
 LIKELY = b"\0\1\4\x05\x7f\x80\xff\r\n019:,x"
