@@ -16,7 +16,7 @@ import socket
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from socket import AddressFamily
-from typing import NoReturn, cast
+from typing import Any, NoReturn
 
 from ctrlserver.errors import ConfigError, did_you_mean
 from ctrlserver.units import quoted
@@ -84,7 +84,8 @@ def check_endpoint(text: str) -> None:
     expected = f"expected {_FORMS.get(kind, _ANY_FORM)}"
     try:
         serverFromString(MemoryReactorClock(), text)
-        _check_inherited(text)
+        if kind == "systemd":
+            _check_inherited(text)
     except ConfigError:
         raise
     except Exception as error:  # a type's own parser may raise anything, and all of it is the operator's to hear
@@ -98,9 +99,12 @@ def check_endpoint(text: str) -> None:
 
 
 def _check_inherited(text: str) -> None:
-    """``ConfigError`` for a datagram socket of systemd's that is no UDP socket."""
-    inherited = inherited_datagrams(text)
-    if inherited is not None and inherited[1] not in (socket.AF_INET, socket.AF_INET6):
+    """``ConfigError`` for a socket of systemd's that is of another domain than is said, or of none that is served."""
+    _, family, kind, said = _inherited(text)
+    if kind == socket.SOCK_STREAM and family != said:
+        domain = family.name.removeprefix("AF_")
+        _refuse(text, f"the socket is of another domain: expected systemd:domain={domain} and its index or name")
+    if kind == socket.SOCK_DGRAM and family not in (socket.AF_INET, socket.AF_INET6):
         _refuse(text, "a datagram socket of the unix domain: expected ListenStream= or ListenDatagram=PORT in the unit")
 
 
@@ -134,13 +138,18 @@ def inherited_datagrams(text: str) -> tuple[int, AddressFamily] | None:
     """
     if _parts(text)[0] != "systemd":
         return None
+    descriptor, family, kind, _ = _inherited(text)
+    return (descriptor, family) if kind == socket.SOCK_DGRAM else None
+
+
+def _inherited(text: str) -> tuple[int, AddressFamily, int, AddressFamily]:
+    """Descriptor, family and type of the socket that a ``systemd`` endpoint names; and the family it says."""
     from twisted.internet.endpoints import serverFromString
     from twisted.internet.testing import MemoryReactorClock
 
-    descriptor = cast(int, getattr(serverFromString(MemoryReactorClock(), text), "fileno"))  # noqa: B009
-    with socket.socket(fileno=os.dup(descriptor)) as inherited:
-        kind, family = inherited.type, AddressFamily(inherited.family)
-    return (descriptor, family) if kind == socket.SOCK_DGRAM else None
+    endpoint: Any = serverFromString(MemoryReactorClock(), text)
+    with socket.socket(fileno=os.dup(endpoint.fileno)) as inherited:
+        return endpoint.fileno, AddressFamily(inherited.family), inherited.type, endpoint.addressFamily
 
 
 def takes_udp_beside(text: str) -> bool:

@@ -145,6 +145,17 @@ def test_a_udp_socket_passed_by_systemd_is_taken_whatever_domain_is_said(start: 
     assert ("udp", "datagram") == (stream["protocol"], stream["framing"])
 
 
+def test_a_socket_of_another_domain_than_is_said_is_one_clear_line() -> None:
+    command = (sys.executable, "-c", SYSTEMD, "SOCK_STREAM", BIN / "twistd", "-n", "--pidfile=", "ctrlserver")
+    done = run(*command, "--data", "systemd:domain=UNIX:index=0", "--check")
+    (line,) = done.stderr.decode().splitlines()
+    assert (done.returncode, line) == (
+        1,
+        'ctrlserver: --data: endpoint "systemd:domain=UNIX:index=0": the socket is of another domain: '
+        "expected systemd:domain=INET and its index or name",
+    )
+
+
 @pytest.mark.parametrize(
     ("expected", "flags"),
     [
