@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import socket
 import struct
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import BIN, Start, needs_openbsd_netcat, run
+from tests.integration.conftest import BIN, PATIENCE, Daemon, Start, needs, needs_openbsd_netcat, run
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -27,6 +29,38 @@ def test_ten_mebibytes_and_a_hundred_bytes_by_dd(start: Start) -> None:
     dd = "dd if=/dev/zero bs=1M count=10; dd if=/dev/zero bs=100 count=1"
     assert run("bash", "-c", f"({dd}) 2>&- | nc -N 127.0.0.1 {daemon.ports['data']}").returncode == 0
     daemon.await_stats(packets_total=10_240, incomplete_bytes_total=100, streams_open=0)
+
+
+def sockperf_sent(daemon: Daemon, *flags: str) -> int:
+    """What ``sockperf throughput`` says it has sent in a second."""
+    command = ("sockperf", "tp", *flags, "-i", "127.0.0.1", "-p", str(daemon.ports["data"]), "-m", "64", "-t", "1")
+    done = run(*command)
+    assert done.returncode == 0, done
+    match = re.search(rb"Total of (\d+) messages sent", done.stdout)
+    assert match, done
+    return int(match[1])
+
+
+@needs("sockperf")
+def test_sockperf_s_own_count_is_ours_by_tcp_and_by_udp(start: Start) -> None:
+    daemon = start("--framing", "fixed:64", "--udp")
+    by_tcp = sockperf_sent(daemon, "--tcp")
+    daemon.await_stats(packets_total=by_tcp, bytes_total=64 * by_tcp, closed_eof_total=1)
+    by_udp = sockperf_sent(daemon)
+    end = time.monotonic() + PATIENCE
+    while (stats := daemon.ask_json("stats"))["packets_total"] + stats["dropped_total"] != by_tcp + by_udp:
+        assert time.monotonic() < end, (by_tcp, by_udp, stats)
+
+
+@needs("iperf")
+def test_iperf_s_own_count_is_ours(start: Start) -> None:
+    """Version 2, whose client only sends and waits for nobody."""
+    daemon = start("--framing", "raw")
+    done = run("iperf", "-c", "127.0.0.1", "-p", str(daemon.ports["data"]), "-n", "100M", "-P", "3", "-f", "b")
+    assert done.returncode == 0, done
+    match = re.search(rb"\[SUM\].* (\d+) Bytes", done.stdout)
+    assert match, done
+    daemon.await_stats(bytes_total=int(match[1]), packets_total=0, streams_total=3, streams_open=0)
 
 
 TWISTED_SENDER = """
