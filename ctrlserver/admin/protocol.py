@@ -8,8 +8,9 @@ Rules:
   read had brought stays in the dialogue.
 - One turn of the reactor carries out lines for ``Limits.turn_seconds`` at most, over all connections of the factory, so
   that the data streams have their turn too, however many ask. Where several connections have lines, each has a slice
-  (``Limits.slice_seconds``, or one line) before any has its next: who asks one question waits for that of each of the
-  others, however many lines they sent. Seen with 60 that flood: 11 ms at the median, 69 ms where each had a whole turn.
+  (``Limits.slice_seconds``, or one line) before any has its next, and who has had none yet comes first: who asks one
+  question at a time waits for no flood. Seen with 60 that flood: 1.8 ms at the median, 4.3 ms at p99; where each had a
+  whole turn, 69 and 126 ms.
 - The peer's end of input (``nc -N``, ``socat``) is no end of the connection: all that was received is answered first.
 - A close by us lingers where it can: the reply and our end of the stream go out, and until the peer's own end has come,
   or ``Limits.linger_seconds`` have passed, its input is read and dropped. A socket closed with input unread would reset
@@ -337,7 +338,8 @@ class AdminFactory(Factory):
         self.limits = limits or Limits()
         self._open: set[AdminConnection] = set()
         self._refused: set[AdminConnection] = set()
-        self._waiting: deque[AdminConnection] = deque()
+        self._arrived: deque[AdminConnection] = deque()  # with lines, and none carried out since the last were done
+        self._waiting: deque[AdminConnection] = deque()  # with further lines
         self._next: IDelayedCall | None = None
         self._ends = 0.0  # of the turn
         self._slice_ends = 0.0
@@ -363,11 +365,11 @@ class AdminFactory(Factory):
             self._begin_slice(now)
             connection.carry_on()
         elif connection.await_turn():
-            self._waiting.append(connection)
+            self._arrived.append(connection)
 
     def goes_on(self, connection: AdminConnection) -> bool:
-        """Whether ``connection`` may carry out another line at once; where not, it stands behind all that wait."""
-        ends = min(self._slice_ends, self._ends) if self._waiting else self._ends
+        """Whether ``connection`` may carry out another line at once; where not, it stands behind all others."""
+        ends = min(self._slice_ends, self._ends) if self._arrived or self._waiting else self._ends
         if self.reactor.seconds() < ends:
             return True
         if connection.await_turn():
@@ -383,12 +385,12 @@ class AdminFactory(Factory):
 
     def _turn_over(self) -> None:
         self._next = None
-        if self._waiting:
+        if self._arrived or self._waiting:
             now = self.reactor.seconds()
             self._begin_turn(now)
-            while self._waiting:
+            while first := self._arrived or self._waiting:
                 self._begin_slice(now)
-                self._waiting.popleft().carry_on()
+                first.popleft().carry_on()
                 now = self.reactor.seconds()
                 if now >= self._ends:
                     return
@@ -401,9 +403,10 @@ class AdminFactory(Factory):
         """A connection is gone."""
         self._open.discard(connection)
         self._refused.discard(connection)
-        if connection in self._waiting:
-            self._waiting.remove(connection)
-        if self._next is not None and not self._waiting:
+        for queue in (self._arrived, self._waiting):
+            if connection in queue:
+                queue.remove(connection)
+        if self._next is not None and not self._arrived and not self._waiting:
             self._next.cancel()
             self._next = None
 
