@@ -1,4 +1,4 @@
-"""Every command of the README runs, and answers as written there.
+"""Every command of the README and of the guide to load testing runs, and answers as written there.
 
 How a block is read: in ``console`` blocks a line with ``$ `` is a command, the lines up to the next one are what it
 must print; figures may differ, ``...`` stands for anything. A command that starts the daemon runs until the end of the
@@ -18,15 +18,22 @@ import pytest
 from tests.integration.conftest import BIN, Daemon, Start, needs, needs_openbsd_netcat, run
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
-BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", ROOT / "docs" / "load-testing.md"]
 FIGURE = re.compile(r"\d+(\.\d+)?")
 
 
-def commands() -> list[tuple[str, list[str]]]:
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """What stands between fences, each with its kind."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks(PAGES[0])
+
+
+def commands(page: Path = PAGES[0]) -> list[tuple[str, list[str]]]:
     """Each command with the lines it must print."""
     found: list[tuple[str, list[str]]] = []
-    for kind, text in BLOCKS:
+    for kind, text in blocks(page):
         if kind == "console":
             for line in text.splitlines():
                 if line.startswith("$ "):
@@ -51,14 +58,15 @@ def same(expected: list[str], actual: list[str]) -> bool:
 
 @needs_openbsd_netcat()
 @needs("jq")
-def test_every_command_of_the_readme_runs_and_answers_as_written(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_runs_and_answers_as_written(page: Path, start: Start, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "etc", tmp_path / "etc")
     ports: dict[str, int] = {}
 
     def put(command: str) -> str:
         return re.sub(r"\b\d{5}\b", lambda match: str(ports.get(match[0], match[0])), command)
 
-    for command, expected in commands():
+    for command, expected in commands(page):
         words = shlex.split(command)
         if words[0] == "make":
             assert run("make", "-n", words[1], cwd=ROOT).returncode == 0, command
@@ -96,9 +104,10 @@ def test_the_config_of_the_readme_is_a_good_one(tmp_path: Path) -> None:
     assert (0, b"ctrlserver: the configuration is good\n") == (done.returncode, done.stdout)
 
 
-def test_every_file_the_readme_points_to_is_there() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")) + PAGES[:1], ids=lambda page: page.name)
+def test_every_file_a_page_points_to_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
 
 
 def test_the_readme_gives_the_two_commands_of_a_newcomer() -> None:
