@@ -22,9 +22,10 @@ from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.load.events import EventStream
 from ctrlserver.load.interrupts import EXIT_INTERRUPTED, Interrupts
 from ctrlserver.load.junit import junit_xml
-from ctrlserver.load.options import CONNECT, Options
+from ctrlserver.load.live import LiveView, drawable
+from ctrlserver.load.options import CONNECT, RECEIVE, Options
 from ctrlserver.load.output import print_output, print_words, raise_unwritten, write_output
-from ctrlserver.load.report import Bar, Lines, Together, error_lines, summary_lines
+from ctrlserver.load.report import Lines, Together, error_lines, summary_lines
 from ctrlserver.load.result import EXIT_FAILED, Result, as_document, as_json
 from ctrlserver.load.run import LoadRun, utc_now
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 #: Open files beside the streams' own: the reactor's, the lane's, the admin connection, the standard ones.
 OTHER_FILES = 64
+
+#: What a run does, on the terminal; all others are sending.
+TITLES = {RECEIVE: "receiving", CONNECT: "connecting"}
 
 
 @frozen
@@ -50,9 +54,9 @@ class Outputs:
 def execute(options: Options, interrupts: Interrupts, outputs: Outputs) -> int:
     """Run ``options`` and give the exit code; UsageError before anything is opened."""
     reactor = prepared_reactor(options)
-    people = (
-        Bar(sys.stderr) if on_terminal() else Lines(sys.stderr, "connections" if options.mode == CONNECT else "packets")
-    )
+    what = "connections" if options.mode == CONNECT else "packets"
+    title = TITLES.get(options.mode, "sending")
+    people = LiveView(sys.stderr, title, what) if on_terminal() else Lines(sys.stderr, what)
     events = EventStream(sys.stdout, utc_now) if outputs.events else None
     run = LoadRun(reactor, options, people if events is None else Together([people, events]))
 
@@ -70,7 +74,7 @@ def execute(options: Options, interrupts: Interrupts, outputs: Outputs) -> int:
 
 def on_terminal() -> bool:
     """Whether there is a terminal to draw on."""
-    return sys.stderr is not None and sys.stderr.isatty()
+    return drawable(sys.stderr, os.environ)
 
 
 def prepared_reactor(options: Options) -> EPollReactor:

@@ -7,11 +7,13 @@ document; the steps go to stderr while it goes on.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from ctrlserver.errors import LoadError
-from ctrlserver.load.execute import carried_out, prepared_reactor
+from ctrlserver.load.execute import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.interrupts import Interrupts
+from ctrlserver.load.ledger import Interval
+from ctrlserver.load.live import LiveView
 from ctrlserver.load.options import Options
 from ctrlserver.load.output import print_output, print_words, write_output
 from ctrlserver.load.report import Lines
@@ -24,15 +26,43 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
 
-class SearchLines(Lines):
+class Quiet:
     """Plain lines: one for each step, none for what goes on within."""
+
+    def __init__(self, out: TextIO | None) -> None:
+        self._lines = Lines(out)
+        self.note = self._lines.note
+        self.progress = self._lines.progress
+        self.close = self._lines.close
 
     def begin(self, number: int, rate: float) -> None:
         """Nothing: the line comes with the figures."""
 
     def step(self, step: Step) -> None:
         """One line."""
-        self.say(step_line(step))
+        self._lines.say(step_line(step))
+
+    def interval(self, interval: Interval) -> None:
+        """Nothing."""
+
+
+class Live:
+    """The view of the run that goes on, the steps above it."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._view = LiveView(out, "search")
+        self.note = self._view.note
+        self.progress = self._view.progress
+        self.interval = self._view.interval
+        self.close = self._view.close
+
+    def begin(self, number: int, rate: float) -> None:
+        """The rate itself is in the view."""
+        self._view.title = f"step {number}"
+
+    def step(self, step: Step) -> None:
+        """One line."""
+        self._view.say(step_line(step))
 
 
 def execute_search(
@@ -40,7 +70,7 @@ def execute_search(
 ) -> int:
     """Search and give the exit code; UsageError before anything is opened."""
     reactor = prepared_reactor(options)
-    people = SearchLines(sys.stderr)
+    people = Live(sys.stderr) if on_terminal() else Quiet(sys.stderr)
     search = SearchRun(reactor, options, sought, people)
 
     def ended(result: SearchResult) -> int:

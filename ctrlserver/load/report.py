@@ -1,10 +1,8 @@
-"""What a person is told: the summary of a run, and how it goes while it goes on.
+"""What a person is told: the summary of a run, and plain lines while it goes on.
 
-Rules: the summary's first line has what is wanted first: total time, number of packets, rate. On a terminal a bar is
-drawn on stderr; anywhere else there is one plain line for each interval. Nothing here is for programs to read: they
-have the result document.
-
-Beware: rich is imported only where there is a terminal; it costs more than the rest of the start.
+Rules: the summary's first line has what is wanted first: total time, number of packets, rate. While the run goes on
+there is one plain line for each interval; a terminal has the view of ``live.py`` instead. Nothing here is for programs
+to read: they have the result document.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from ctrlserver.load.result import Result
 from ctrlserver.load.sending import Listener, Progress
 from ctrlserver.load.timing import Latencies
 from ctrlserver.load.verdict import GENERATOR, NONE, TARGET, Scheduled
-from ctrlserver.units import format_bits, format_bytes, format_count, format_duration, format_rate
+from ctrlserver.units import format_bits, format_bytes, format_duration, format_rate
 
 
 def summary_lines(result: Result) -> list[str]:
@@ -230,49 +228,3 @@ class Lines:
         """A line and its end."""
         with suppress(OSError):  # nobody reads: the run goes on
             put(self._out, f"{text}\n")
-
-
-class Bar:
-    """A bar on a terminal, redrawn as the run tells its progress; gone when the run is over."""
-
-    def __init__(self, out: TextIO) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
-        from rich.progress import Progress as RichProgress
-
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=22),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[figures]}"),
-            console=Console(file=out),
-            auto_refresh=False,
-            transient=True,
-        )
-        self._task = self._bar.add_task("connecting", total=1.0, figures="")
-        self._bar.start()
-        self._before: Progress | None = None
-
-    def interval(self, interval: Interval) -> None:
-        """Nothing: the bar shows the rate of now."""
-
-    def progress(self, progress: Progress) -> None:
-        """Redraw."""
-        before = self._before
-        figures = f"{format_count(progress.packets)} packets"
-        if before is not None and before.seconds < progress.seconds and before.packets <= progress.packets:
-            seconds = progress.seconds - before.seconds
-            figures += f"  {format_rate((progress.packets - before.packets) / seconds)}"
-            figures += f"  {format_bits((progress.bytes - before.bytes) * 8 / seconds)}"
-        self._before = progress
-        description = "warm-up" if progress.fraction is None else "sending"
-        self._bar.update(self._task, completed=progress.fraction or 0.0, description=description, figures=figures)
-        self._bar.refresh()
-
-    def note(self, text: str) -> None:
-        """A line above the bar."""
-        self._bar.console.print(f"ctrlload: {text}", markup=False, highlight=False)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self._bar.stop()

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import io
-import json
 
 from attrs import evolve
 
 from ctrlserver.load.ledger import Interval
-from ctrlserver.load.report import Bar, Lines, error_lines, summary_lines
+from ctrlserver.load.report import Lines, error_lines, summary_lines
 from ctrlserver.load.sending import Progress
 from ctrlserver.load.thresholds import Judgement
 from tests.load.test_result import EMPTY, FULL, STREAM
@@ -70,23 +69,3 @@ def test_an_interval_is_one_plain_line() -> None:
     assert ["1.00", "-", "2.00", "s", "500", "packets", "500/s", "4.10", "Mbit/s"] == first.split()
     assert second.endswith("warm-up")
     assert note == "ctrlload: a word"
-
-
-def test_a_bar_is_drawn_and_taken_away() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    out = Terminal()
-    bar = Bar(out)
-    bar.progress(Progress(None, 1.0, 10, 10_000))
-    bar.progress(Progress(0.25, 0.5, 1_000_000, 1_000_000_000))
-    bar.progress(Progress(0.5, 1.5, 2_000_000, 2_000_000_000))
-    bar.interval(FULL.intervals[0])
-    bar.note("a [bold]word")
-    bar.close()
-    text = out.getvalue()
-    assert "50 %" in text
-    assert "2.00 M packets" in text
-    assert "a [bold]word" in text
-    assert json.dumps(text).count("\\u001b[2K") >= 3
