@@ -31,6 +31,9 @@ WINDOW_SECONDS = 1.0
 #: A bar beyond that is no easier to read.
 WIDEST = 120
 
+#: Room beside the bar, that it does not change its length with the figures.
+_BESIDE = 30
+
 #: Terminals that cannot move the cursor; and what is no name of a terminal.
 _DUMB = ("", "dumb", "unknown")
 
@@ -119,7 +122,7 @@ def _bar(title: str, progress: Progress, width: int, signs: str) -> str:
         after = f" {done * 100:3.0f} %{after}"
     if done:
         after += f", {_seconds(progress.seconds * (1 - done) / done)} to go"
-    room = max(0, width - len(before) - max(len(after), 30))
+    room = max(0, width - len(before) - max(len(after), min(_BESIDE, width // 2)))
     full = int(room * (done or 0.0))
     return f"{before}{signs[0] * full}{signs[1] * (room - full)}{after}"
 

@@ -17,12 +17,15 @@ _VERDICTS = {GOOD: "good", BAD: "BAD", SPOILT: "ctrlload was late"}
 
 
 def step_line(step: Step) -> str:
-    """The rate asked for, what was achieved, the latency where it was timed, the verdict and why."""
+    """The rate asked for, what was achieved, the latency where it was timed, the verdict and why.
+
+    A good one fits 80 columns.
+    """
     achieved = "nothing" if step.achieved_packets_per_second is None else f"{step.achieved_packets_per_second:.1f}/s"
     words = [
         f"{step.step:>3}",
-        f"{step.rate_packets_per_second:>10.12g}/s",
-        f"achieved {achieved:>12}",
+        f"{step.rate_packets_per_second:>8.12g}/s",
+        f"achieved {achieved:>11}",
         _latency(step.result),
         ": ".join([_VERDICTS[step.verdict], *(["; ".join(step.why)] if step.why else [])]),
     ]

@@ -35,6 +35,7 @@ SUMMARY = (
     "received",
     "reconciled",
     "difference",
+    "delivery",
     "latency",
     "schedule",
     "thresholds",
@@ -131,7 +132,7 @@ def concluded(
     highest = limit = None
     if interrupted or error is not None:
         so_far = "nothing was good so far" if search.good is None else f"{in_words(search.good)} was good so far"
-        why = f"interrupted; {so_far}" if error is None else f"{error}; {so_far}"
+        why = f"interrupted; {so_far}" if error is None else f"a run failed; {so_far}"
     else:
         highest, limit = search.answer.highest, search.answer.limit
         why = _why(search, steps)

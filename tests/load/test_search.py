@@ -20,7 +20,9 @@ from ctrlserver.load.search_run import SearchRun
 from ctrlserver.load.sending import Progress
 from ctrlserver.load.target import Target
 from ctrlserver.load.thresholds import Judgement, parse_threshold
+from ctrlserver.load.timing import Latencies
 from ctrlserver.load.verdict import Scheduled, Slip
+from ctrlserver.stats.latency import Latency
 from tests.load.documents import check_schema, validated_search
 from tests.load.servers import Admin, Counting, Echo, Resetting, Servers, Silent, Sink, options, reactor, refusing
 from tests.load.test_cli import finished, refused, start
@@ -232,6 +234,14 @@ def test_a_step_is_a_line() -> None:
         "1 1000/s achieved 500.0/s ctrlload was late: the achieved rate is more than 1 % below"
     )
     assert " ".join(step_line(failed).split()) == "1 1000/s achieved nothing BAD: gone"
+
+
+def test_the_line_of_a_good_step_fits_a_terminal() -> None:
+    times = Latency(9, 0.2, 0.1, 0.3, 0.1234, 0.2, 0.1234, 0.2, 0.2, "")
+    step = judged(schedule=scheduled(999_999.9, "none"), latency=Latencies(response=times, service=times))
+    step = evolve(step, rate_packets_per_second=1_000_000.0)
+    assert len(step_line(step)) <= 80
+    assert "response p50 123.4 ms p99 123.4 ms  good" in step_line(step)
 
 
 def test_the_schema_is_one_and_keeps_to_the_summary() -> None:
