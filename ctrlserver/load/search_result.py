@@ -32,6 +32,7 @@ SUMMARY = (
     "sent",
     "warm_up",
     "replies",
+    "connections",
     "received",
     "reconciled",
     "difference",

@@ -90,6 +90,15 @@ async def test_the_highest_good_rate_is_found_and_each_step_is_told(servers: Ser
 
 
 @pytest_twisted.ensureDeferred
+async def test_connections_are_searched_too(servers: Servers) -> None:
+    _, document = await searched(
+        servers.listen(Sink), evolve(SOUGHT, precision=1.0), mode="connect", fail_if=knee("1k")
+    )
+    assert 1_000 == document["highest_packets_per_second"]
+    assert [20, 40] == [step["result"]["connections"]["opened"] for step in document["steps"]]
+
+
+@pytest_twisted.ensureDeferred
 async def test_rates_that_decide_are_repeated(servers: Servers) -> None:
     listener = Watching()
     sought = evolve(SOUGHT, repeats=3, precision=1.0)
