@@ -1,14 +1,19 @@
 /* The one load of the echo rows: N connections, one packet in flight on each, every reply compared with what was sent.
  *
- * echo_client --port P [--connections 50] [--size 1024] (--count N | --seconds S)
+ * echo_client --port P [--connections 50] [--size 1024] (--count N | --seconds S) [--rate R]
  *
- * One JSON line: requests, replies, seconds (first send to last reply), connections, size. A wrong or missing reply is
- * one line on stderr and exit 1. */
+ * One JSON line: requests, replies, seconds (first send to last reply), connections, size. With --rate an open loop:
+ * packet k is due k/R after the beginning, on connection k modulo N, waits there while another is in flight, and its
+ * response time counts from when it was due; the line then has response_p50, response_p99, service_p50 and service_p99
+ * too, in seconds. A wrong or missing reply is one line on stderr and exit 1. */
 #include "peer.h"
+#include <sys/timerfd.h>
 
 struct stream {
     int fd;
     size_t to_send, to_receive; /* bytes left of the packet in flight; both 0 when idle */
+    unsigned long long packet;  /* open loop: its number, and when it was sent */
+    double sent_at;
 };
 
 static char *packet, *reply;
@@ -40,14 +45,86 @@ static int reply_whole(struct stream *stream) {
     return stream->to_receive == 0;
 }
 
+static int rising(const void *one, const void *other) {
+    double a = *(const double *)one, b = *(const double *)other;
+    return (a > b) - (a < b);
+}
+
+/* Sorts the times. */
+static double percentile(double *times, unsigned long long count, double part) {
+    qsort(times, count, sizeof *times, rising);
+    unsigned long long at = (unsigned long long)(part * (double)count);
+    return times[at < count ? at : count - 1];
+}
+
+/* The open loop; `total` packets at `rate`. */
+static void open_loop(int epoll, struct stream *streams, int connections, unsigned long long total, double rate) {
+    double *response = buffer_of(total * sizeof *response), *service = buffer_of(total * sizeof *service);
+    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    if (timer < 0) fail("timerfd_create");
+    watch(epoll, EPOLL_CTL_ADD, timer, EPOLLIN, NULL);
+    for (int i = 0; i < connections; i++) streams[i].packet = (unsigned long long)i;
+    unsigned long long due = 0, replies = 0, ticks;
+    double begin = now_seconds(), now = begin;
+    struct epoll_event events[64];
+    struct itimerspec next = {.it_value = {.tv_nsec = 1}};
+    timerfd_settime(timer, 0, &next, NULL);
+    while (replies < total) {
+        int ready = epoll_wait(epoll, events, 64, 10000);
+        errno = ready < 0 ? errno : 0;
+        if (ready <= 0) fail("no reply in 10 s");
+        for (int i = 0; i < ready; i++) {
+            struct stream *stream = events[i].data.ptr;
+            if (!stream) {
+                if (read(timer, &ticks, sizeof ticks) < 0) continue;
+                now = now_seconds();
+                while (due < total && begin + (double)due / rate <= now) {
+                    stream = &streams[due++ % (unsigned long long)connections];
+                    if (stream->to_receive) continue; /* waits; sent when the reply has come */
+                    stream->to_send = stream->to_receive = size;
+                    stream->sent_at = now_seconds();
+                    send_rest(epoll, stream);
+                }
+                if (due < total) {
+                    double at = begin + (double)due / rate;
+                    next.it_value.tv_sec = (time_t)at;
+                    next.it_value.tv_nsec = (long)((at - (double)(time_t)at) * 1e9) + 1;
+                    timerfd_settime(timer, TFD_TIMER_ABSTIME, &next, NULL);
+                }
+                continue;
+            }
+            if (stream->to_send) {
+                watch(epoll, EPOLL_CTL_MOD, stream->fd, EPOLLIN, stream);
+                send_rest(epoll, stream);
+            }
+            if (!(events[i].events & ~(unsigned)EPOLLOUT) || !reply_whole(stream)) continue;
+            now = now_seconds();
+            service[replies] = now - stream->sent_at;
+            response[replies++] = now - (begin + (double)stream->packet / rate);
+            stream->packet += (unsigned long long)connections;
+            if (stream->packet >= due) continue;
+            stream->to_send = stream->to_receive = size;
+            stream->sent_at = now;
+            send_rest(epoll, stream);
+        }
+    }
+    printf("{\"requests\": %llu, \"replies\": %llu, \"seconds\": %.6f, \"connections\": %d, \"size\": %zu, ", total, replies,
+           now - begin, connections, size);
+    printf("\"response_p50\": %.9f, \"response_p99\": %.9f, ", percentile(response, replies, 0.5),
+           percentile(response, replies, 0.99));
+    printf("\"service_p50\": %.9f, \"service_p99\": %.9f}\n", percentile(service, replies, 0.5),
+           percentile(service, replies, 0.99));
+}
+
 int main(int argc, char **argv) {
     int port = (int)number_option(argc, argv, "--port", 0);
     int connections = (int)number_option(argc, argv, "--connections", 50);
     unsigned long long count = (unsigned long long)number_option(argc, argv, "--count", 0);
     double seconds = number_option(argc, argv, "--seconds", 0);
+    double rate = number_option(argc, argv, "--rate", 0);
     size = (size_t)number_option(argc, argv, "--size", 1024);
     if (!port || (!count && !(seconds > 0))) {
-        fprintf(stderr, "usage: echo_client --port P [--connections N] [--size N] (--count N | --seconds S)\n");
+        fprintf(stderr, "usage: echo_client --port P [--connections N] [--size N] (--count N | --seconds S) [--rate R]\n");
         return 2;
     }
     packet = buffer_of(size);
@@ -60,6 +137,12 @@ int main(int argc, char **argv) {
         streams[i].fd = connected_socket(port);
         non_blocking(streams[i].fd);
         watch(epoll, EPOLL_CTL_ADD, streams[i].fd, EPOLLIN, &streams[i]);
+    }
+
+    if (rate > 0) {
+        unsigned long long total = count ? count : (unsigned long long)(rate * seconds);
+        open_loop(epoll, streams, connections, total ? total : 1, rate);
+        return 0;
     }
 
     unsigned long long requests = 0, replies = 0;
