@@ -64,6 +64,11 @@ class Releases:
         """When the next so many were due."""
         return self._waiting.moments(packets)
 
+    def gone(self, slip: int) -> None:
+        """One more, and it has been sent ``slip`` after it was due."""
+        self.packets += 1
+        self._slip.record(slip)
+
     def end(self, packets: int) -> None:
         """No more than ``packets``: what waits is not sent."""
         self.dropped += max(0, self.packets - packets)
@@ -150,7 +155,7 @@ class PacedSendStream(MeteredStream):
 class PacedRequestStream(RequestStream):
     """Request mode by a schedule: ``in_flight`` packets at most are on their way, the others wait for room."""
 
-    __slots__ = ("_awaited", "_releases", "_response")
+    __slots__ = ("_awaited", "_due_at", "_releases", "_response", "_size")
 
     def __init__(
         self,
@@ -185,8 +190,10 @@ class PacedRequestStream(RequestStream):
             clock=clock,
         )
         self._stride = 0  # a reply alone lets nothing go: never the short cut of the closed loop
+        self._size = pattern.stride if in_flight == 1 else 0  # 0: not the short cut here
         self._releases = Releases(timing)
-        self._awaited = Backlog()  # when the packets in flight were due
+        self._awaited = Backlog()  # when the packets in flight were due, where there may be several
+        self._due_at = 0  # when the one was
         self._response = timing.response.now
 
     @property
@@ -206,7 +213,9 @@ class PacedRequestStream(RequestStream):
 
     def release(self, count: int, first: int, last: int) -> None:
         """Send so many packets more, as there is room."""
-        if self.active:
+        if self._size and count == 1 and not self._outstanding and self._can_go_alone():
+            self._go_alone(first)
+        elif self.active:
             self._releases.add(count, first, last, self._pattern.packets_in(self.limit))
             self._let_go(0)
 
@@ -223,8 +232,46 @@ class PacedRequestStream(RequestStream):
             self._releases.end(self._pattern.packets_in(self._pattern.whole(self.sent)))
         super().end_at_packet(reason)
 
+    def _can_go_alone(self) -> bool:
+        return self.active and self.sent == self._allowed < self.limit and not self._releases.waiting
+
+    def _go_alone(self, due_at: int) -> None:
+        """The common case: one packet, nothing before it."""
+        self._outstanding = 1
+        self._allowed += self._size
+        self._begun_packets += 1
+        self._due_at = due_at
+        now = self._sent_at = self._clock()
+        self._releases.gone(now - due_at)
+        try:
+            taken = self._send(self._packet)
+        except BlockingIOError:
+            taken = 0
+        except OSError as error:
+            self._lost(error)
+            return
+        if taken:
+            self.sent += taken
+            self.writes += 1
+        if taken != self._size:
+            self._fill()
+
     def _go(self) -> None:
         self._check_done()
+
+    def _answered(self, answered: int) -> None:
+        if answered == 1 and self._size and self._outstanding:
+            self.replies += 1
+            self._outstanding = 0
+            now = self._clock()
+            self._response.record(now - self._due_at)
+            self._service.record(now - self._sent_at)
+            if self._releases.waiting:
+                self._let_go(0)
+            elif self.sent >= self.limit:
+                self._check_done()
+        else:
+            super()._answered(answered)
 
     def _let_go(self, packets: int) -> None:
         """As many of those released as there is room for."""
@@ -238,10 +285,15 @@ class PacedRequestStream(RequestStream):
 
     def _begun(self, packets: int, now: int) -> None:
         for run in self._releases.begun(packets, now):
-            self._awaited.push(*run)
+            if self._in_flight == 1:
+                self._due_at = run[1]
+            else:
+                self._awaited.push(*run)
         super()._begun(packets, now)
 
     def _time(self, answered: int, now: int) -> None:
+        if self._in_flight == 1:
+            self._response.record(now - self._due_at)
         for run in self._awaited.pop(answered):
             self._response.record_run(now, *run)
         super()._time(answered, now)

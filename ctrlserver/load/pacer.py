@@ -58,6 +58,7 @@ class Pacer:
         self._streams: Sequence[Paced] = ()
         self._plan: Schedule | None = None
         self._planned = 0  # the moment of the next wake-up
+        self._upcoming = 0  # when the next packet is due, by the plan
         self._most: int | None = None
         self._running = False
 
@@ -68,6 +69,7 @@ class Pacer:
             self._ticker.start()
         self._plan, self._streams, self._most = plan, streams, most
         self.released = 0
+        self._upcoming = plan.time_of(0)
         self.began = self._planned = self._clock()
         self._wake()
 
@@ -103,17 +105,21 @@ class Pacer:
         now = self._clock()
         self._delays.record(now - self._planned)
         due = plan.due(now - self.began)
-        if self._most is not None:
-            due = min(due, self._most)
-        if due > self.released:
-            released, self.released = self.released, due
+        if self._most is not None and due > self._most:
+            due = self._most
+        released, self.released = self.released, due
+        if due == released + 1:
+            moment = self.began + self._upcoming
+            self._streams[released % len(self._streams)].release(1, moment, moment)
+        elif due > released:
             self._release(plan, released, due)
-            plan.forget(released)
+        plan.forget(released)
         if self._plan is not plan or not self._running:
             return  # a stream failed by it, or was the last to end
         if due == self._most:
+            self._ticker.rest()
             return
-        upcoming = plan.time_of(due)
+        upcoming = self._upcoming = plan.time_of(due)
         if upcoming < NEVER:
             self._planned = max(self.began + upcoming, now + self._tick)
             self._ticker.at(self._planned)

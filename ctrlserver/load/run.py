@@ -45,6 +45,11 @@ from ctrlserver.load.thresholds import judge
 from ctrlserver.net.lane import Lane
 
 
+#: Seconds that the lane waits for more before it lets the reactor have a turn. At 20 000 requests/s by a schedule, most of
+#: them alone, a turn of the reactor for each of the pacer's and the replies' wake-ups took half of the time.
+LINGER_SECONDS = 0.001
+
+
 def utc_now() -> str:
     """ISO 8601 UTC with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -62,7 +67,7 @@ class LoadRun:
         self._options = options
         self._listener = listener
         self._wall = wall
-        self._lane = Lane(reactor)
+        self._lane = Lane(reactor, linger=LINGER_SECONDS)
         kind = DatagramSockets if options.target.transport == UDP else Connections
         self._connections: Connections | DatagramSockets = kind(reactor, options.target, options.connect_timeout)
         self._sending: Sending

@@ -197,6 +197,24 @@ class Constant:
         """Nothing is kept."""
 
 
+class Steady(Constant):
+    """The same for a rate that never changes, in a fifth of the time."""
+
+    def __init__(self, curve: Curve) -> None:
+        super().__init__(curve)
+        self._rate = 2 * curve.pieces[0].first
+        self._end = curve.end
+
+    def due(self, at: int) -> int:
+        """How many."""
+        return min(at, self._end - 1) * self._rate // _PARTS + 1 if at >= 0 else 0
+
+    def time_of(self, packet: int) -> int:
+        """When."""
+        at = -(-packet * _PARTS // self._rate)
+        return at if at < self._end else NEVER
+
+
 #: Times of forgotten packets that are kept until they are worth a sweep.
 _SWEEP = 4096
 
@@ -235,7 +253,11 @@ class Poisson:
 
 def schedule(curve: Curve, arrival: str, seed: int) -> Schedule:
     """The plan of ``curve`` with one of ``ARRIVALS``."""
-    return Poisson(curve, seed) if arrival == POISSON else Constant(curve)
+    if arrival == POISSON:
+        return Poisson(curve, seed)
+    piece = curve.pieces[0]
+    steady = len(curve.pieces) == 1 and piece.first == piece.last
+    return Steady(curve) if steady else Constant(curve)
 
 
 def joined(points: Iterable[tuple[float, float]]) -> tuple[Piece, ...]:

@@ -21,6 +21,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from ctrlserver.net.lane import Lane
 
 _SECOND = 10**9
+
+#: A moment that does not come.
+NEVER = 1 << 62
 _ABSOLUTE = 1  # TFD_TIMER_ABSTIME
 _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -58,6 +61,11 @@ class Ticker:
         """Wake at ``moment``; at once where that is over."""
         self._set(moment)
 
+    def rest(self) -> None:
+        """No wake-up until ``at`` is called again. A ``tick`` ends with the one or the other, or with ``stop``."""
+        if self._fd >= 0:
+            self._set(NEVER)
+
     def stop(self) -> None:
         """No wake-up any more. May be called again."""
         if self._fd >= 0:
@@ -72,11 +80,7 @@ class Ticker:
     # What the lane calls
 
     def ready(self, events: int) -> None:
-        """The time has come."""
-        try:
-            os.read(self._fd, 8)
-        except BlockingIOError:  # it was set anew meanwhile
-            return
+        """The time has come. The timer is not read: to set it anew, or to ``rest``, makes it unreadable."""
         self._tick()
 
     def failed(self) -> None:

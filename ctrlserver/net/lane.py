@@ -55,6 +55,8 @@ class Lane:
 
     ``reactor`` is any reactor that watches descriptors (``IReactorFDSet``), where there is epoll: see ``supported``.
     ``clock`` gives monotonic seconds; ``round_began`` is the time at which the sockets now served were seen ready.
+    ``linger``: seconds, to the millisecond, that a turn waits for more before it ends; nothing else of the reactor goes
+    on meanwhile, so it is for a program that has little else to do.
     """
 
     log = Logger()
@@ -64,8 +66,9 @@ class Lane:
         """Whether a lane can run on this reactor and system."""
         return sys.platform == "linux" and hasattr(select, "epoll") and IReactorFDSet.providedBy(reactor)
 
-    def __init__(self, reactor: object, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, reactor: object, clock: Callable[[], float] = time.monotonic, linger: float = 0.0) -> None:
         self.clock = clock
+        self._linger = linger
         self.round_began = clock()
         self.buffer = bytearray(BUFFER_BYTES)
         self.view = memoryview(self.buffer)
@@ -121,7 +124,10 @@ class Lane:
         owner_of = self._owners.get
         self.round_began = self.clock()
         end = self.round_began + TURN_SECONDS
-        while events := poll(0, ROUND_SOCKETS):
+        linger = self._linger
+        while events := poll(linger, ROUND_SOCKETS):
+            if linger:
+                self.round_began = self.clock()
             for fd, bits in events:
                 owner = owner_of(fd)
                 if owner is not None:

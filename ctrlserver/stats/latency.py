@@ -66,7 +66,10 @@ class Histogram:
 
     def record(self, time: int, count: int = 1) -> None:
         """Count ``time`` so many times."""
-        self.counts[bucket_of(time)] += count
+        if time < 0:
+            time = 0
+        magnitude = time.bit_length() - _WHOLE_BITS
+        self.counts[(magnitude << _HALF_BITS) + (time >> magnitude) if magnitude > 0 else time] += count
 
     def record_run(self, now: int, count: int, first: int, last: int) -> None:
         """Count how long before ``now`` each of ``count`` moments was, the ``first`` to the ``last``, evenly spread.

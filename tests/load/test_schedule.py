@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.load.schedule import NEVER, SECOND, Constant, Curve, Piece, Poisson, joined, schedule
+from ctrlserver.load.schedule import NEVER, SECOND, Constant, Curve, Piece, Poisson, Steady, joined, schedule
 
 RATES = st.integers(0, 10**12)  # millionths of a packet a second
 LENGTHS = st.integers(1, 10**12)
@@ -59,6 +59,13 @@ def test_a_constant_rate_does_not_drift_in_a_hundred_days(rate: float) -> None:
     assert int(Fraction(rate).limit_denominator(10**6) * 100 * 86400) + 1 == plan.due(days)
     packet = plan.due(days)
     assert 0 <= plan.time_of(packet) - days <= SECOND / rate + 1
+
+
+@given(st.integers(1, 10**12), st.integers(1, 10**13), st.integers(0, 10**13), st.integers(0, 10**6))
+def test_a_steady_plan_is_the_constant_one(rate: int, length: int, at: int, packet: int) -> None:
+    curve = Curve((Piece(length, rate, rate),))
+    steady, plain = Steady(curve), Constant(curve)
+    assert (plain.due(at), plain.time_of(packet)) == (steady.due(at), steady.time_of(packet))
 
 
 def test_the_first_packet_is_due_at_once_and_the_one_at_the_end_never() -> None:
@@ -131,7 +138,8 @@ def test_points_are_joined_and_two_at_one_second_are_a_step() -> None:
 
 def test_a_schedule_is_made_by_its_arrival() -> None:
     curve = Curve.constant(10)
-    assert isinstance(schedule(curve, "constant", 1), Constant)
+    assert isinstance(schedule(curve, "constant", 1), Steady)
+    assert isinstance(schedule(Curve((Piece.of(1, 1, 2),)), "constant", 1), Constant)
     assert isinstance(schedule(curve, "poisson", 1), Poisson)
     assert curve.endless
     assert not curve.until(3).endless
