@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from attrs import evolve
 
-from benchmarks import decode, figures, reading, rows, tools
+from benchmarks import decode, figures, pacing, reading, rows, tools
 from benchmarks.figures import FigureRow
 from benchmarks.pairs import (
     Cells,
@@ -47,9 +47,16 @@ from benchmarks.pairs import (
 from benchmarks.programs import BUILD, ProgramFailedError
 from benchmarks.rows import Row
 
-GROUPS = ("bulk", "writes", "echo", "redis", "udp", "admin", "idle", "tools", "decode")
+GROUPS = ("bulk", "writes", "echo", "load", "redis", "udp", "admin", "idle", "tools", "decode")
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
-ROWS: tuple[Row | FigureRow, ...] = (*rows.ROWS, *figures.PAIRS, *tools.PAIRS, *figures.FIGURES)
+ROWS: tuple[Row | FigureRow, ...] = (
+    *rows.ROWS,
+    *figures.PAIRS,
+    *tools.PAIRS,
+    *pacing.PAIRS,
+    *figures.FIGURES,
+    *pacing.FIGURES,
+)
 
 
 def groups(text: str) -> tuple[str, ...]:

@@ -44,9 +44,8 @@ from ctrlserver.load.target import UDP
 from ctrlserver.load.thresholds import judge
 from ctrlserver.net.lane import Lane
 
-
-#: Seconds that the lane waits for more before it lets the reactor have a turn. At 20 000 requests/s by a schedule, most of
-#: them alone, a turn of the reactor for each of the pacer's and the replies' wake-ups took half of the time.
+#: Seconds that the lane waits for more before it lets the reactor have a turn. By a schedule most packets go alone, and
+#: a turn of the reactor for each wake-up of the pacer and each reply was a third of the processor time.
 LINGER_SECONDS = 0.001
 
 
