@@ -9,6 +9,7 @@ before it starts.
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import resource
@@ -111,6 +112,7 @@ def carried_out(
         begin().addCallback(codes.append).addBoth(leave)
         interrupts.attach(lambda: reactor.callFromThread(interrupt))
 
+    gc.freeze()  # a collection that walks through all modules would stop the sending for some 20 ms
     reactor.callWhenRunning(started)
     reactor.run(installSignalHandlers=False)
     return codes[0] if codes else EXIT_INTERRUPTED
