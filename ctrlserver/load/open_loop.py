@@ -103,6 +103,6 @@ class OpenLoop:
             plan_seconds=self._pacer.plan_seconds(),
             seconds=seconds,
             busy=self._busy,
-            slip=self._timing.slip.total,
-            delay=self._timing.delay.total,
+            slip=self._timing.slip,
+            delay=self._timing.delay,
         )

@@ -36,7 +36,7 @@ class Releases:
         self.packets = 0  # that may be sent
         self.dropped = 0  # that were due and may not any more
         self._waiting = Backlog()
-        self._slip = timing.slip.now
+        self._slip = timing.slip
 
     @property
     def waiting(self) -> int:

@@ -51,7 +51,7 @@ class Pacer:
         self.released = 0
         self.began = 0
         self._clock = clock
-        self._delays = timing.delay.now
+        self._delays = timing.delay
         self._tick = tick
         self._ended = ended
         self._ticker = Ticker(lane, reactor, self._wake, broken)

@@ -2,8 +2,10 @@
 
 Rules: ``service`` counts from the moment a packet was sent, ``response`` from the moment it was due, ``slip`` is the
 time between the two, whoever is to blame; ``delay`` is how much later than asked for the pacer woke up, which is the
-generator's own fault. All in nanoseconds. Each is counted for the interval that goes on; ``cut`` ends the interval and
-``mark`` the warm-up, whose times are left out of the totals.
+generator's own fault. All in nanoseconds. Service and response are counted for the interval that goes on, which ``cut``
+ends; ``mark`` ends the warm-up, whose times are left out of the totals.
+
+A cut costs about a millisecond, in which nothing is sent: slip and delay, of which no interval tells, are only totals.
 
 Beware: streams hold on to the histograms of the interval; they stay the same objects.
 """
@@ -40,7 +42,9 @@ class Measured:
         self.total.add(self.now)
         if not join:
             self.before.clear()
-        self.before.add(self.now)
+            self.before.counts.update(self.now.counts)
+        else:
+            self.before.add(self.now)
         self.now.clear()
 
     def mark(self) -> None:
@@ -55,14 +59,13 @@ class Timing:
     def __init__(self) -> None:
         self.service = Measured()
         self.response = Measured()
-        self.slip = Measured()
-        self.delay = Measured()
-        self._kinds = (self.service, self.response, self.slip, self.delay)
+        self.slip = Histogram()
+        self.delay = Histogram()
 
     def cut(self, target: float | None = None, *, join: bool = False) -> Gauge:
         """End an interval and say what it came to; ``join``: together with the one before it."""
-        for kind in self._kinds:
-            kind.cut(join=join)
+        self.service.cut(join=join)
+        self.response.cut(join=join)
         return Gauge(target, *_percentiles(self.response.before), *_percentiles(self.service.before))
 
     def live(self, target: float | None = None) -> Gauge:
@@ -71,8 +74,10 @@ class Timing:
 
     def mark(self) -> None:
         """The warm-up is over."""
-        for kind in self._kinds:
-            kind.mark()
+        self.service.mark()
+        self.response.mark()
+        self.slip.clear()
+        self.delay.clear()
 
     def latencies(self) -> Latencies | None:
         """The totals, once the last interval is cut; None where no reply was timed."""

@@ -13,8 +13,10 @@ the same object for the histogram's life.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import accumulate
 
 from attrs import frozen
 
@@ -88,7 +90,9 @@ class Histogram:
         """Count all of ``other`` too."""
         counts = self.counts
         for bucket, count in other.counts.items():
-            counts[min(bucket, _LAST)] += count
+            counts[bucket] += count
+        for bucket in [bucket for bucket in other.counts if bucket > _LAST]:
+            counts[_LAST] += counts.pop(bucket)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -100,18 +104,14 @@ class Histogram:
         return sum(count for key, count in self.counts.items() if key > bucket)
 
     def at(self, percentiles: Sequence[float]) -> list[float]:
-        """The times, in seconds, at ``percentiles``, which rise; 0 where nothing was recorded."""
-        buckets = sorted(self.counts.items())
-        total = sum(count for _, count in buckets)
-        found: list[float] = []
-        seen, at = 0, -1
-        for percentile in percentiles:
-            wanted = max(int(percentile * total / 100 + 0.5), 1)  # as the library rounds it
-            while seen < wanted and at + 1 < len(buckets):
-                at += 1
-                seen += buckets[at][1]
-            found.append(seconds(highest_in(buckets[at][0])) if at >= 0 else 0.0)
-        return found
+        """The times, in seconds, at ``percentiles``, at most 100; 0 where nothing was recorded."""
+        if not self.counts:
+            return [0.0] * len(percentiles)
+        buckets = sorted(self.counts)
+        upto = list(accumulate(map(self.counts.__getitem__, buckets)))
+        total = upto[-1]
+        wanted = [max(int(percentile * total / 100 + 0.5), 1) for percentile in percentiles]  # as the library rounds
+        return [seconds(highest_in(buckets[bisect_left(upto, count)])) for count in wanted]
 
     def latency(self) -> Latency | None:
         """All there is to tell; None where nothing was recorded."""
