@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import cast
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -118,7 +118,11 @@ class Connections:
 
     async def gone(self) -> None:
         """Wait, a little while, until they are closed."""
-        gone = gatherResults([held.gone for held in self.made])
+        gone = gatherResults([held.gone for held in self.made], consumeErrors=True)
         gone.addTimeout(CLOSE_SECONDS, self._reactor)
-        with suppress(defer.TimeoutError):  # the system closes them when the process ends
+        try:
             await gone
+        except defer.TimeoutError:  # the system closes them when the process ends
+            pass
+        except FirstError as error:  # cancelled: each of them says so
+            raise CancelledError from error

@@ -105,4 +105,5 @@ class OpenLoop:
             busy=self._busy,
             slip=self._timing.slip,
             delay=self._timing.delay,
+            dropped_ticks=self._pacer.dropped_ticks,
         )

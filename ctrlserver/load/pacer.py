@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from ctrlserver.load.schedule import NEVER, SECOND, Schedule
 from ctrlserver.load.ticker import Ticker
 from ctrlserver.load.timing import Timing
+from ctrlserver.load.verdict import LATE
 from ctrlserver.net.lane import Lane
 
 #: Least nanoseconds between two wake-ups where packets are sent one way: at 100 k/s 25 packets a wake-up.
@@ -49,6 +50,7 @@ class Pacer:
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.released = 0
+        self.dropped_ticks = 0  # wake-ups that came more than LATE too late
         self.began = 0
         self._clock = clock
         self._delays = timing.delay
@@ -68,7 +70,7 @@ class Pacer:
             self._running = True
             self._ticker.start()
         self._plan, self._streams, self._most = plan, streams, most
-        self.released = 0
+        self.released = self.dropped_ticks = 0
         self._upcoming = plan.time_of(0)
         self.began = self._planned = self._clock()
         self._wake()
@@ -103,16 +105,18 @@ class Pacer:
         if plan is None or not self._running:
             return
         now = self._clock()
-        self._delays.record(now - self._planned)
+        if now - self._planned > LATE:
+            self.dropped_ticks += 1
         due = plan.due(now - self.began)
         if self._most is not None and due > self._most:
             due = self._most
         released, self.released = self.released, due
         if due == released + 1:
             moment = self.began + self._upcoming
+            self._delays.record(now - moment)
             self._streams[released % len(self._streams)].release(1, moment, moment)
         elif due > released:
-            self._release(plan, released, due)
+            self._release(plan, released, due, now)
         plan.forget(released)
         if self._plan is not plan or not self._running:
             return  # a stream failed by it, or was the last to end
@@ -134,10 +138,11 @@ class Pacer:
         self._ticker.stop()
         self._ended()
 
-    def _release(self, plan: Schedule, since: int, until: int) -> None:
+    def _release(self, plan: Schedule, since: int, until: int, now: int) -> None:
         """Deal the packets from number ``since`` up to ``until`` to the streams."""
         streams, began = self._streams, self.began
         number = len(streams)
+        self._delays.record_run(now, until - since, began + plan.time_of(since), began + plan.time_of(until - 1))
         if until - since <= number:
             for packet in range(since, until):
                 moment = began + plan.time_of(packet)

@@ -1,9 +1,9 @@
 """The times of a run: how long replies took, how late packets were sent, over all streams.
 
 Rules: ``service`` counts from the moment a packet was sent, ``response`` from the moment it was due, ``slip`` is the
-time between the two, whoever is to blame; ``delay`` is how much later than asked for the pacer woke up, which is the
-generator's own fault. All in nanoseconds. Service and response are counted for the interval that goes on, which ``cut``
-ends; ``mark`` ends the warm-up, whose times are left out of the totals.
+time between the two, whoever is to blame; ``delay`` is how long after it was due the pacer released a packet, which is
+the generator's own fault. All in nanoseconds. Service and response are counted for the interval that goes on, which
+``cut`` ends; ``mark`` ends the warm-up, whose times are left out of the totals.
 
 A cut costs about a millisecond, in which nothing is sent: slip and delay, of which no interval tells, are only totals.
 

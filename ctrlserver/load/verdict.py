@@ -4,7 +4,7 @@ Rules, in this order:
 
 - ``none``: 99 of 100 packets were sent at most ``LATE_SECONDS`` after they were due, and of those that were due at most
   one of 100 was not sent at all.
-- ``generator``: it was not, and the pacer itself woke up more than ``LATE_SECONDS`` too late in one of 100 cases, or
+- ``generator``: it was not, and the pacer itself released one of 100 packets more than ``LATE_SECONDS`` late, or
   the process was busy for at least ``BUSY`` of the time. What was measured is ctrlload, not the target.
 - ``target``: it was not, and the generator was in time and had time to spare. The packets waited for room: the target
   took no bytes, or did not answer those in flight.
@@ -79,6 +79,7 @@ def scheduled(
     busy: float,
     slip: Histogram,
     delay: Histogram,
+    dropped_ticks: int,
 ) -> Scheduled:
     """The record and its verdict. ``busy`` is the process's time on a core, as part of the time that passed."""
     span = max(plan_seconds, seconds)
@@ -89,7 +90,7 @@ def scheduled(
         planned_packets=planned,
         sent_packets=sent,
         late_packets=slip.count_above(LATE),
-        dropped_ticks=delay.count_above(LATE),
+        dropped_ticks=dropped_ticks,
         slip=slips,
         bottleneck=bottleneck(planned, sent, slips.p99, delay.at((99,))[0], busy),
     )

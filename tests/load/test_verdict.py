@@ -34,9 +34,17 @@ def histogram(times: dict[int, int]) -> Histogram:
 
 
 def test_what_is_late_is_counted_and_the_rate_is_over_the_plans_time() -> None:
-    slip, delay = histogram({MS // 10: 950, 20 * MS: 50}), histogram({1000: 99, 3 * MS: 2})
+    slip, delay = histogram({MS // 10: 950, 20 * MS: 50}), histogram({1000: 980, 3 * MS: 20})
     told = scheduled(
-        target=100.0, planned=1000, sent=1000, plan_seconds=10.0, seconds=9.99, busy=0.1, slip=slip, delay=delay
+        target=100.0,
+        planned=1000,
+        sent=1000,
+        plan_seconds=10.0,
+        seconds=9.99,
+        busy=0.1,
+        slip=slip,
+        delay=delay,
+        dropped_ticks=2,
     )
     assert (100.0, 50, 2, "generator") == (
         told.achieved_packets_per_second,
@@ -49,5 +57,7 @@ def test_what_is_late_is_counted_and_the_rate_is_over_the_plans_time() -> None:
 
 def test_a_run_that_sent_nothing_has_a_record_all_the_same() -> None:
     none = Histogram()
-    told = scheduled(target=5.0, planned=0, sent=0, plan_seconds=0, seconds=0, busy=0, slip=none, delay=none)
+    told = scheduled(
+        target=5.0, planned=0, sent=0, plan_seconds=0, seconds=0, busy=0, slip=none, delay=none, dropped_ticks=0
+    )
     assert (None, 0.0, "none") == (told.achieved_packets_per_second, told.slip.max, told.bottleneck)
