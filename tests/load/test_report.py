@@ -8,6 +8,9 @@ from ctrlserver.load.ledger import Interval
 from ctrlserver.load.report import Lines, error_lines, summary_lines
 from ctrlserver.load.sending import Progress
 from ctrlserver.load.thresholds import Judgement
+from ctrlserver.load.timing import Latencies
+from ctrlserver.load.verdict import scheduled
+from ctrlserver.stats.latency import Histogram
 from tests.load.test_result import EMPTY, FULL, STREAM
 
 
@@ -69,3 +72,41 @@ def test_an_interval_is_one_plain_line() -> None:
     assert ["1.00", "-", "2.00", "s", "500", "packets", "500/s", "4.10", "Mbit/s"] == first.split()
     assert second.endswith("warm-up")
     assert note == "ctrlload: a word"
+
+
+def test_response_and_service_stand_side_by_side_and_the_verdict_below() -> None:
+    service = Histogram()
+    for _ in range(100):
+        service.record(2_000_000)
+    response, slip = Histogram(), Histogram()
+    response.add(service)
+    response.record(9_000_000)
+    slip.record(5_000_000)
+    schedule = scheduled(
+        target=100.0,
+        planned=102,
+        sent=101,
+        plan_seconds=1.0,
+        seconds=1.01,
+        busy=0.1,
+        slip=slip,
+        delay=Histogram(),
+        dropped_ticks=1,
+    )
+    latency = Latencies(response.latency(), service.latency())
+    text = "\n".join(summary_lines(evolve(FULL, latency=latency, schedule=schedule)))
+    assert "latency             p50        p90        p99      p99.9        max       mean\n" in text
+    assert "response       2.001 ms   2.001 ms   2.001 ms   9.003 ms   9.003 ms   2.070 ms\n" in text
+    assert "service        2.001 ms   2.001 ms   2.001 ms   2.001 ms   2.001 ms   2.000 ms" in text
+    assert "schedule    target 100.0 packets/s, achieved 100.0, 1 due and not sent\n" in text
+    assert (
+        "slip        p50 5.001 ms, p99 5.001 ms, max 5.001 ms; 1 packet late by more than 1 ms, 1 dropped tick" in text
+    )
+    assert "bottleneck  target: packets waited" in text
+
+
+def test_an_intervals_line_has_its_target_and_its_times() -> None:
+    out = io.StringIO()
+    interval = Interval(1.0, 1.0, 500, 512_000, 500.0, 4_096_000.0, False, 1000.0, 0.002, 0.004, 0.001, 0.003)
+    Lines(out).interval(interval)
+    assert "target 1.00 k/s  response p50 2.000 ms p99 4.000 ms  service p50 1.000 ms p99 3.000 ms" in out.getvalue()
