@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from ctrlserver.errors import LoadError
-from ctrlserver.load.target import Target, address_text, connect
+from ctrlserver.load.target import TLS, Target, address_text, connect
+from ctrlserver.load.tls import ClientCreator, TlsLink, Verification
+from ctrlserver.net.lane import Lane
 
 #: Connects under way at once: kind to a target with a short backlog, where a SYN too many costs a second.
 CONNECTS_AT_ONCE = 64
@@ -66,17 +69,31 @@ class Held(Protocol):
 class Connections:
     """The connections of one run; ``made`` has those that came about, in no order."""
 
-    def __init__(self, reactor: IReactorTime, target: Target, timeout: float) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        lane: Lane,
+        target: Target,
+        timeout: float,
+        cafile: str | None = None,
+        insecure: bool = False,
+    ) -> None:
         self._reactor = reactor
         self._target = target
         self._timeout = timeout
-        self._factory = Factory.forProtocol(Held)
+        self._verification: Verification | None = None
+        if target.transport == TLS:
+            self._verification = Verification(target.host, cafile, insecure)
+        verification = self._verification
+        over_tls = target.over_tls
+        make = (lambda: TlsLink(reactor, lane, target.text, verification)) if over_tls else Held
+        self._factory: Factory[Held | TlsLink] = Factory.forProtocol(cast("Any", make))
         self._factory.noisy = False
-        self.made: list[Held] = []
+        self.made: list[Held | TlsLink] = []
 
-    async def open(self, number: int) -> list[Held]:
+    async def open(self, number: int) -> list[Held | TlsLink]:
         """Connect ``number`` times; LoadError in one line, and nothing under way, where one does not come about."""
-        first = await self._connected(self._target.endpoint(self._reactor, self._timeout), 1, number)
+        first = await self._connected(self._endpoint(self._target), 1, number)
         held = [first] * number
         endpoint = self._same_address(first)
         remaining = iter(range(1, number))
@@ -95,21 +112,36 @@ class Connections:
                 member.cancel()
         return held
 
-    async def _connected(self, endpoint: IStreamClientEndpoint, stream: int, number: int) -> Held:
+    async def _connected(self, endpoint: IStreamClientEndpoint, stream: int, number: int) -> Held | TlsLink:
         name = self._target.text if number == 1 else f"{self._target.text} (stream {stream} of {number})"
-        held = cast("Held", await connect(self._reactor, endpoint, self._factory, name, self._timeout))
+        protocol = await connect(self._reactor, endpoint, self._factory, name, self._timeout)
+        held = cast("Held | TlsLink", protocol)
         self.made.append(held)
+        if isinstance(held, TlsLink):
+            held.ready.addTimeout(self._timeout, self._reactor)
+            try:
+                await held.ready
+            except defer.TimeoutError:
+                late = f"no TLS handshake within {self._timeout:g} s"
+                raise LoadError(f"cannot connect to {name}: {late}") from None
+            return held
         if held.socket is None:
             raise LoadError(f"cannot send to {self._target.text}: it is no plain socket (TCP or unix)")
         return held
 
-    def _same_address(self, first: Held) -> IStreamClientEndpoint:
+    def _endpoint(self, target: Target) -> IStreamClientEndpoint:
+        endpoint = target.endpoint(self._reactor, self._timeout)
+        if self._verification is None:
+            return endpoint
+        return wrapClientTLS(ClientCreator(self._verification), endpoint)
+
+    def _same_address(self, first: Held | TlsLink) -> IStreamClientEndpoint:
         """Where the other streams go: to the address the first one found, without another look-up of the name."""
         peer = first.transport.getPeer()
         host, port = getattr(peer, "host", None), getattr(peer, "port", None)
         if not self._target.host or not isinstance(host, str) or not isinstance(port, int):
-            return self._target.endpoint(self._reactor, self._timeout)
-        return Target(self._target.text, host, port).endpoint(self._reactor, self._timeout)
+            return self._endpoint(self._target)
+        return self._endpoint(Target(self._target.text, host, port))
 
     def close(self) -> None:
         """Close them all."""

@@ -62,6 +62,8 @@ class Options:
     fail_if: tuple[Threshold, ...] = ()
     labels: dict[str, str] = field(factory=dict)
     probe: bool = False
+    cafile: str | None = None
+    insecure: bool = False
     connect_timeout: float = 10.0
     stall_timeout: float = 10.0
 
@@ -109,6 +111,8 @@ class Options:
             "fail_if": [threshold.expression for threshold in self.fail_if],
             "labels": dict(self.labels),
             "probe": self.probe,
+            "cafile": self.cafile,
+            "insecure": self.insecure,
             "connect_timeout_seconds": self.connect_timeout,
             "stall_timeout_seconds": self.stall_timeout,
         }
@@ -140,6 +144,8 @@ def prepared(
     fail_if: tuple[Threshold, ...] = (),
     labels: dict[str, str] | None = None,
     probe: bool = False,
+    cafile: str | None = None,
+    insecure: bool = False,
     connect_timeout: float = 10.0,
     stall_timeout: float = 10.0,
 ) -> Options:
@@ -203,6 +209,7 @@ def prepared(
     _check_known(fail_if, known)
     if datagrams:
         _check_datagrams(mode, greeting, framing, reply_framing, size, payload)
+    _check_tls(target, mode, greeting, cafile, insecure)
     if probe:
         _check_probe(datagrams, mode, size, payload)
     spec = DATAGRAM if datagrams else _framing(framing, size, None if mode == RECEIVE else payload)
@@ -244,6 +251,8 @@ def prepared(
         fail_if=fail_if,
         labels=labels or {},
         probe=probe,
+        cafile=cafile,
+        insecure=insecure,
         connect_timeout=connect_timeout,
         stall_timeout=stall_timeout,
     )
@@ -289,6 +298,19 @@ def _check_datagrams(
     if most > LONGEST_DATAGRAM:
         flag = "--size" if payload is None else "--payload"
         raise UsageError(f"{flag}: {most} bytes are too many, a datagram holds at most {LONGEST_DATAGRAM}")
+
+
+def _check_tls(target: Target, mode: str, greeting: str | None, cafile: str | None, insecure: bool) -> None:
+    """The flags of verification are of a plain address: an endpoint string has parameters of its own."""
+    for flag, given in (("--cafile", cafile is not None), ("--insecure", insecure)):
+        if given and target.transport != TLS:
+            raise UsageError(f"{flag}: needs a plain TLS target, such as ssl:localhost:22222")
+    if cafile is not None and insecure:
+        raise UsageError("--insecure: not with --cafile, which says whom to trust")
+    if target.over_tls and mode not in (SEND, REQUEST):
+        raise UsageError(f"--mode {mode}: not over TLS; use send or request")
+    if target.over_tls and greeting is not None:
+        raise UsageError("--greeting: not over TLS")
 
 
 def _check_probe(datagrams: bool, mode: str, size: Sizes | None, payload: bytes | None) -> None:

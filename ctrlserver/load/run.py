@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from random import getrandbits
+from typing import cast
 
 from attrs import evolve
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -42,6 +43,7 @@ from ctrlserver.load.sender import CLOSED, COMPLETE, ENDED, WRITE_BYTES, Outgoin
 from ctrlserver.load.sending import GRACE_SECONDS, Listener, Sending
 from ctrlserver.load.target import UDP
 from ctrlserver.load.thresholds import judge
+from ctrlserver.load.tls import TlsLink, TlsPacketStream
 from ctrlserver.net.lane import Lane
 
 #: Seconds that the lane waits for more before it lets the reactor have a turn. By a schedule most packets go alone, and
@@ -67,8 +69,12 @@ class LoadRun:
         self._listener = listener
         self._wall = wall
         self._lane = Lane(reactor, linger=LINGER_SECONDS)
-        kind = DatagramSockets if options.target.transport == UDP else Connections
-        self._connections: Connections | DatagramSockets = kind(reactor, options.target, options.connect_timeout)
+        self._connections: Connections | DatagramSockets
+        if options.target.transport == UDP:
+            self._connections = DatagramSockets(reactor, options.target, options.connect_timeout)
+        else:
+            verified = (options.cafile, options.insecure)
+            self._connections = Connections(reactor, self._lane, options.target, options.connect_timeout, *verified)
         self._sending: Sending
         if options.mode == CONNECT:
             self._sending = Connecting(reactor, self._lane, options, listener)
@@ -160,10 +166,10 @@ class LoadRun:
         sendable = self._options.pattern.sendable(0 if self._options.mode == RECEIVE else WRITE_BYTES)
         packets = [] if self._options.write_combine else self._options.pattern.packet_views()
         session = getrandbits(16)
-        opened: Sequence[Held | HeldDatagrams] = await self._connections.open(self._options.streams)
+        opened: Sequence[Held | TlsLink | HeldDatagrams] = await self._connections.open(self._options.streams)
         for number, held in enumerate(opened, start=1):
             self._sending.streams.append(self._stream(number, held, sendable, packets, session))
-        if self._options.target.transport != UDP:
+        if self._options.target.transport != UDP and not self._options.target.over_tls:
             await self._greet()
 
     async def _find(self) -> Address:
@@ -188,12 +194,18 @@ class LoadRun:
             await expect_silence(self._reactor, streams)
 
     def _stream(
-        self, number: int, held: Held | HeldDatagrams, sendable: memoryview, packets: list[memoryview], session: int
+        self,
+        number: int,
+        held: Held | TlsLink | HeldDatagrams,
+        sendable: memoryview,
+        packets: list[memoryview],
+        session: int,
     ) -> Outgoing:
         options = self._options
         assert held.socket is not None
         target = held.peer or options.target.text
-        common = (number, held.socket, self._lane, self._sending, options.pattern, sendable, held.local, target)
+        lane = cast("Lane", held) if isinstance(held, TlsLink) else self._lane
+        common = (number, held.socket, lane, self._sending, options.pattern, sendable, held.local, target)
         if options.target.transport == UDP:
             return datagram_stream(*common, options=options, timing=self._sending.timing, session=session)
         if options.mode == RECEIVE:
@@ -210,7 +222,9 @@ class LoadRun:
             )
         if options.curve is not None:
             return PacedSendStream(*common, combine=options.write_combine, timing=self._sending.timing)
-        return SendStream(*common) if options.write_combine else PacketStream(*common, packets)
+        if options.write_combine:
+            return SendStream(*common)
+        return TlsPacketStream(*common) if isinstance(held, TlsLink) else PacketStream(*common, packets)
 
     def _end_sources(self) -> None:
         """The time is up: have the server end our streams, so that all it sent is counted here too."""

@@ -199,6 +199,16 @@ def _profile(text: str) -> object:
     is_flag=True,
     help="Number and time each packet, so that a receiver that looks for it tells loss, order and jitter; over UDP.",
 )
+@click.option(
+    "--cafile",
+    metavar="FILE",
+    help="Over TLS (ssl:HOST:PORT): trust the authorities in this PEM file, in place of the system's.",
+)
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Over TLS: do not verify the peer; anybody in between can then read and answer in its place.",
+)
 @click.option("--connect-timeout", type=TIME, default="10s", show_default=True, help="Longest wait for a connection.")
 @click.option(
     "--stall-timeout",
@@ -217,8 +227,8 @@ def run(
     output: str | None,
     **flags: Any,
 ) -> int:
-    """Send packets to TARGET: HOST:PORT, [V6]:PORT, udp:HOST:PORT or a Twisted client endpoint such as
-    unix:/run/x.sock.
+    """Send packets to TARGET: HOST:PORT, [V6]:PORT, udp:HOST:PORT, ssl:HOST:PORT or a Twisted client
+    endpoint such as unix:/run/x.sock.
 
     All streams are connected first and then start together. With --admin the server's own counts are compared with
     ours, and a difference is exit code 3. Over UDP a packet may be lost on the way: that is told, and a reason to fail

@@ -61,6 +61,11 @@ class Target:
     port: int = 0
     transport: str = ""
 
+    @property
+    def over_tls(self) -> bool:
+        """Whether it is plain or an endpoint string of TLS."""
+        return self.transport == TLS or (not self.host and self.text.partition(":")[0].casefold() in ("ssl", "tls"))
+
     def check(self, reactor: object, timeout: float) -> None:
         """UsageError where Twisted does not understand the endpoint string."""
         if not self.host:

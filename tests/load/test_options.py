@@ -7,11 +7,12 @@ import pytest
 from ctrlserver.errors import UsageError
 from ctrlserver.load.options import Options, prepared
 from ctrlserver.load.pattern import Sizes
-from ctrlserver.load.target import UDP, Target
+from ctrlserver.load.target import TLS, UDP, Target, parse_target
 from ctrlserver.load.thresholds import parse_threshold
 
 TARGET = Target("127.0.0.1:22222", "127.0.0.1", 22222)
 
+OVER_TLS = Target("ssl:localhost:22222", "localhost", 22222, TLS)
 OVER_UDP = Target("udp:127.0.0.1:22222", "127.0.0.1", 22222, UDP)
 
 
@@ -46,6 +47,22 @@ def test_over_udp_each_packet_is_a_datagram() -> None:
 def test_what_does_not_go_over_udp_is_refused_with_its_flag(flags: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError) as caught:
         prepared(target=OVER_UDP, **flags)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "flags", "words"),
+    [
+        (TARGET, {"cafile": "x"}, "--cafile: needs a plain TLS target, such as ssl:localhost:22222"),
+        (parse_target("tls:a:5:trustRoots=/x"), {"insecure": True}, "--insecure: needs a plain TLS target"),
+        (OVER_TLS, {"cafile": "x", "insecure": True}, "--insecure: not with --cafile"),
+        (OVER_TLS, {"mode": "receive"}, "--mode receive: not over TLS"),
+        (parse_target("ssl:host=a:port=5"), {"greeting": "line"}, "--greeting: not over TLS"),
+    ],
+)
+def test_what_does_not_go_over_tls_is_refused_with_its_flag(target: Target, flags: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        prepared(target=target, **flags)
     assert words in str(caught.value)
 
 

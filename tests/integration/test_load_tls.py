@@ -1,0 +1,148 @@
+"""ctrlload over TLS against a real daemon and ``openssl s_server``."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import BIN, PATIENCE, Start, needs, run
+from tests.load.documents import validated
+
+pytestmark = [
+    needs("openssl"),
+    pytest.mark.skipif(find_spec("OpenSSL") is None, reason="pyOpenSSL is not installed: ctrlserver[tls]"),
+]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A self-signed certificate of localhost, and its key, in one file."""
+    done = run(
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+        "-addext", "subjectAltName=DNS:localhost",
+        "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem",
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    path = tmp_path / "tls.pem"
+    path.write_bytes((tmp_path / "key.pem").read_bytes() + (tmp_path / "cert.pem").read_bytes())
+    return path
+
+
+def load(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
+    """The valid document of a run that ends with ``code``."""
+    done = run(BIN / "ctrlload", "run", *arguments, "-J")
+    assert done.returncode == code, done
+    return validated(done.stdout.decode())
+
+
+def listening(start: Start, certificate: Path, *flags: str) -> tuple[int, str]:
+    """The TLS port and the admin port of a daemon."""
+    daemon = start("--data", f"ssl:0:privateKey={certificate}:interface=127.0.0.1", *flags)
+    return daemon.ports["data"], daemon.admin
+
+
+@pytest.mark.parametrize("flags", [("-P", "3"), ("--no-write-combine",), ("-t", "300ms"), ("-r", "2k", "-n", "200")])
+def test_packets_over_tls_are_reconciled(start: Start, certificate: Path, flags: tuple[str, ...]) -> None:
+    port, admin = listening(start, certificate)
+    document = load(f"ssl:localhost:{port}", "--cafile", certificate, "--admin", admin, *flags)
+    assert (True, None) == (document["reconciled"], document["error"])
+    assert document["received"]["packets"] == document["sent"]["packets"] > 0
+    assert [str(certificate), False] == [document["options"][name] for name in ("cafile", "insecure")]
+
+
+@pytest.mark.parametrize("flags", [("-P", "3", "-q", "4"), ("-r", "1k")])
+def test_replies_over_tls_are_counted(start: Start, certificate: Path, flags: tuple[str, ...]) -> None:
+    port, admin = listening(start, certificate, "--mode", "echo")
+    target = f"tls:localhost:{port}"
+    document = load(target, "--insecure", "-m", "request", "-n", "300", "--admin", admin, *flags)
+    assert (300, True, True) == (
+        document["replies"]["packets"],
+        document["reconciled"],
+        document["options"]["insecure"],
+    )
+
+
+def test_an_endpoint_string_keeps_its_own_parameters(start: Start, certificate: Path, tmp_path: Path) -> None:
+    port, admin = listening(start, certificate)
+    authorities = tmp_path / "authorities"
+    authorities.mkdir()
+    (authorities / "one.pem").write_bytes((tmp_path / "cert.pem").read_bytes())
+    document = load(f"tls:localhost:{port}:trustRoots={authorities}", "-n", "100", "--admin", admin)
+    assert document["reconciled"] is True
+
+
+def test_a_certificate_that_nobody_vouches_for_is_one_line_with_the_flags(start: Start, certificate: Path) -> None:
+    port, _ = listening(start, certificate)
+    error = load(f"ssl:localhost:{port}", code=1)["error"]
+    assert "its certificate is refused: it is self-signed" in error
+    assert "--cafile FILE" in error
+    assert "--insecure" in error
+
+
+def test_a_certificate_of_another_name_is_refused(start: Start, certificate: Path) -> None:
+    port, _ = listening(start, certificate)
+    error = load(f"ssl:127.0.0.1:{port}", "--cafile", certificate, code=1)["error"]
+    assert "its certificate is refused: it is not one of 127.0.0.1" in error
+
+
+def test_a_target_that_speaks_no_tls_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        error = load(f"ssl:127.0.0.1:{server.getsockname()[1]}", "--connect-timeout", "300ms", code=1)["error"]
+    assert "no TLS handshake within 0.3 s" in error
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--cafile", "/nonexistent"), "--cafile: cannot read /nonexistent: No such file or directory"),
+        (("--cafile", "/dev/null"), "--cafile: /dev/null holds no certificates in PEM form"),
+        (("--cafile", "/dev/null", "--insecure"), "--insecure: not with --cafile"),
+        (("--greeting", "line"), "--greeting: not over TLS"),
+    ],
+)
+def test_what_cannot_be_over_tls_is_refused_in_one_line(flags: tuple[str, ...], words: str) -> None:
+    done = run(BIN / "ctrlload", "run", "ssl:localhost:1", *flags)
+    assert done.returncode == 2, done
+    assert words in done.stderr.decode()
+    assert 1 == done.stderr.count(b"\n")
+
+
+def s_server(certificate: Path, stdin: int) -> tuple[subprocess.Popen[bytes], int]:
+    """``openssl s_server`` on a free port."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", str(certificate), "-naccept", "1"]
+    server = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert server.stdout is not None
+    while server.stdout.readline().strip() != b"ACCEPT":
+        assert server.poll() is None
+    return server, port
+
+
+def test_openssl_hears_what_is_sent(certificate: Path) -> None:
+    server, port = s_server(certificate, subprocess.PIPE)
+    with server:
+        document = load(f"ssl:localhost:{port}", "--cafile", certificate, "--payload", "hello-ctrlload\\n", "-n", "3")
+        assert document["sent"]["packets"] == 3
+        assert server.stdout is not None
+        assert 3 == server.stdout.read().count(b"hello-ctrlload\n")
+        server.wait(PATIENCE)
+
+
+def test_a_target_that_closes_early_ends_the_run_in_one_line_and_no_flood(certificate: Path) -> None:
+    """An ``s_server`` whose own input has ended closes as soon as it is connected."""
+    server, port = s_server(certificate, subprocess.DEVNULL)
+    with server:
+        done = run(BIN / "ctrlload", "run", f"ssl:localhost:{port}", "--insecure", "-t", "20s", "-J")
+        server.wait(PATIENCE)
+    assert done.returncode == 1, done
+    document = json.loads(done.stdout)
+    assert "the target" in document["error"]  # closed or reset it, by how far it had come
+    assert document["sent"]["seconds"] < 15
