@@ -104,7 +104,7 @@ def charts(results: Sequence[tuple[str, Document]]) -> Charts:
     panels: list[Panel] = []
     notes: list[str] = []
     for panel, without, word in (
-        _rate_panel(slices),
+        _rate_panel(slices, _counted_in(results)),
         _latency_panel(slices),
         _spectrum_panel(results),
     ):
@@ -187,7 +187,13 @@ def _steps(columns: Iterable[tuple[float, float, float | None]]) -> tuple[tuple[
     return tuple(tuple(part) for part in parts if part)
 
 
-def _rate_panel(runs: Sequence[tuple[str, list[_Slice]]]) -> _Found:
+def _counted_in(results: Sequence[tuple[str, Document]]) -> str:
+    """What the intervals count: packets, or in mode connect connections."""
+    connecting = [isinstance(document.get("connections"), Mapping) for _, document in results]
+    return "connections" if all(connecting) else "packets and connections" if any(connecting) else "packets"
+
+
+def _rate_panel(runs: Sequence[tuple[str, list[_Slice]]], counted: str) -> _Found:
     single = len(runs) == 1
     series: list[Series] = []
     in_packets = any(one.packets for _, slices in runs for one in slices)
@@ -212,7 +218,7 @@ def _rate_panel(runs: Sequence[tuple[str, list[_Slice]]]) -> _Found:
         return None, without, word
     shaded = tuple((one.start, one.end) for one in runs[0][1] if one.warm_up) if single else ()
     title = "Rate over time" if not scheduled else "Rate over time, and its target"
-    label = "packets/s" if in_packets else "bit/s"
+    label = f"{counted}/s" if in_packets else "bit/s"
     kind = "rate" if in_packets else "bits"
     return Panel(title, "seconds", label, "time", kind, tuple(series), _far_apart(series), shaded), without, word
 

@@ -172,7 +172,7 @@ def table(compared: Sequence[Compared], names_a: Sequence[str], names_b: Sequenc
 
 
 def _ratio(ratio: float) -> str:
-    return f"{ratio:.3f}" if ratio < 100 else f"{ratio:.3g}"
+    return f"{ratio:.3f}" if 0.1 <= ratio < 100 else f"{ratio:.3g}"
 
 
 def comparison_document(

@@ -112,6 +112,13 @@ def test_a_line_that_would_lie_on_the_floor_makes_the_scale_logarithmic() -> Non
     assert not charts([("a", OPEN), ("b", CLOSED)]).panels[0].log_y
 
 
+def test_a_rate_of_connections_is_called_so() -> None:
+    connecting = changed(OPEN, connections={"opened": 260})
+    assert "connections/s" == charts([("a", connecting)]).panels[0].y_label
+    assert "packets/s" == charts([("a", OPEN)]).panels[0].y_label
+    assert "packets and connections/s" == charts([("a", OPEN), ("b", connecting)]).panels[0].y_label
+
+
 def test_bytes_without_packets_are_drawn_in_bits() -> None:
     raw = changed(BASE, latency=None, intervals=[interval(0.0, 0, **NO_TIMES, bytes=1_000)])
     (panel,) = charts([("a.json", raw)]).panels
