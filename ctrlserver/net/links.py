@@ -48,6 +48,9 @@ class LaneLink:
 
     __slots__ = ("_fd", "_into", "_lane", "_socket", "stream")
 
+    #: Whether it may be left to gather data for a moment.
+    patient = False
+
     def __init__(self, lane: Lane, sock: socket.socket, terms: Terms, peer: str) -> None:
         self._lane = lane
         self._socket = sock
@@ -57,7 +60,7 @@ class LaneLink:
         if sock.family != socket.AF_UNIX:
             self.stream.counters.path = self
         try:
-            lane.watch(self._fd, self, EPOLLIN)
+            lane.watch(self._fd, self, EPOLLIN, patient=self.patient)
         except OSError:
             self.stream.failed(lane.clock())
             raise
@@ -129,6 +132,8 @@ class SkippingLink(LaneLink):
 
     __slots__ = ()
 
+    patient = True
+
     def ready(self, events: int) -> None:
         """Have the kernel drop one chunk, and count its length."""
         lane = self._lane
@@ -175,7 +180,7 @@ class LaneAcceptor:
         self._told = -1.0
         sock.setblocking(False)
         sock.listen(BACKLOG)
-        lane.watch(sock.fileno(), self, EPOLLIN)
+        lane.watch(sock.fileno(), self, EPOLLIN, patient=True)
 
     def ready(self, events: int) -> None:
         """Take connections off the backlog."""
@@ -223,7 +228,7 @@ class LaneAcceptor:
 
     def _resume(self) -> None:
         self._paused = None
-        self._lane.watch(self._socket.fileno(), self, EPOLLIN)
+        self._lane.watch(self._socket.fileno(), self, EPOLLIN, patient=True)
 
     def stop(self) -> None:
         """Accept no more. The listening socket itself is its port's to close."""
