@@ -43,6 +43,10 @@ PAUSE_SECONDS = 0.001
 #: Seconds of a rest; the kernel adds its timer slack of 50 us. At 60 Gbit/s a megabyte gathers in it.
 REST_SECONDS = 0.0001
 
+#: Seconds after which a turn ends instead of resting once more. With rests every turn is a long one, and a question to
+#: the admin port takes two or three turns: seen beside one stream, p99 2.6 ms with this bound, 7.5 ms without.
+RESTING_SECONDS = 0.0003
+
 #: Bytes of the shared read buffer. A read that copies takes the first 64 KiB only, which stay in the L2 cache; a read
 #: that lets the kernel drop the bytes (MSG_TRUNC) never touches the rest, so it costs no memory.
 BUFFER_BYTES = 1 << 22
@@ -150,6 +154,7 @@ class Lane:
         owner_of = self._owners.get
         now = self.round_began = self.clock()
         end = now + TURN_SECONDS
+        end_of_rests = now + RESTING_SECONDS
         linger = self._linger
         if now - self._turn_ended > PAUSE_SECONDS:
             self._steady_since = now
@@ -167,6 +172,8 @@ class Lane:
             if now > end or self._epoll is None:
                 break
             if not self._eager and now - self._steady_since > STEADY_SECONDS:
+                if now > end_of_rests:
+                    break
                 self._rest(REST_SECONDS)
                 self.round_began = self.clock()
         self._turn_ended = now

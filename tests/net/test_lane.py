@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 
-from ctrlserver.net.lane import PAUSE_SECONDS, REST_SECONDS, STEADY_SECONDS, TURN_SECONDS, Lane
+from ctrlserver.net.lane import PAUSE_SECONDS, REST_SECONDS, RESTING_SECONDS, STEADY_SECONDS, TURN_SECONDS, Lane
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="a lane needs epoll")
 
@@ -98,6 +98,15 @@ def test_a_long_steady_flow_is_let_gather(flow: Flow) -> None:
     flow.far.send(b"xyz")
     assert 3 == flow.turn()
     assert [REST_SECONDS] * 3 == flow.rests
+
+
+def test_a_turn_with_rests_ends_soon_although_more_is_ready(flow: Flow) -> None:
+    flow.lane.watch(flow.reader.end.fileno(), flow.reader, select.EPOLLIN, patient=True)
+    go_on_for(flow, STEADY_SECONDS * 1.1)
+    began = flow.time.seconds()
+    flow.far.send(b"x" * 100)
+    flow.lane.doRead()
+    assert RESTING_SECONDS < flow.time.seconds() - began <= RESTING_SECONDS + REST_SECONDS * 1.01
 
 
 def test_a_flow_with_pauses_is_never_let_gather(flow: Flow) -> None:
