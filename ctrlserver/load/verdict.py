@@ -4,10 +4,13 @@ Rules, in this order:
 
 - ``none``: 99 of 100 packets were sent at most ``LATE_SECONDS`` after they were due, and of those that were due at most
   one of 100 was not sent at all.
-- ``generator``: it was not, and the pacer itself released one of 100 packets more than ``LATE_SECONDS`` late, or
-  the process was busy for at least ``BUSY`` of the time. What was measured is ctrlload, not the target.
+- ``generator``: it was not, and the pacer itself released more than one of 100 packets more than ``LATE_SECONDS`` late,
+  or the process was busy for at least ``BUSY`` of the time. What was measured is ctrlload, not the target.
 - ``target``: it was not, and the generator was in time and had time to spare. The packets waited for room: the target
   took no bytes, or did not answer those in flight.
+
+Of fewer than 100 packets one may be late all the same, because a single one tells nothing of the others; unless it is
+the only one.
 
 Beware: a generator that shares its cores with the target is kept waiting by it, and that is ``generator`` too: the
 figures are no better for it.
@@ -92,14 +95,22 @@ def scheduled(
         late_packets=slip.count_above(LATE),
         dropped_ticks=dropped_ticks,
         slip=slips,
-        bottleneck=bottleneck(planned, sent, slips.p99, delay.at((99,))[0], busy),
+        bottleneck=bottleneck(planned, sent, too_many_late(slip), too_many_late(delay), busy),
     )
 
 
-def bottleneck(planned: int, sent: int, slip_p99: float, delay_p99: float, busy: float) -> str:
-    """The verdict; seconds, and ``busy`` from 0 to 1 or, of several threads, a little more."""
-    if slip_p99 <= LATE_SECONDS and planned - sent <= TOLERATED * planned:
+def too_many_late(times: Histogram) -> bool:
+    """Whether more of ``times`` than is tolerated are longer than ``LATE_SECONDS``."""
+    late, count = times.count_above(LATE), len(times)
+    return late > TOLERATED * count and (late > 1 or count == 1)
+
+
+def bottleneck(planned: int, sent: int, slipped: bool, delayed: bool, busy: float) -> str:
+    """The verdict: whether too many packets were sent, and released, late; ``busy`` from 0 to 1 or, of several threads,
+    a little more.
+    """
+    if not slipped and planned - sent <= TOLERATED * planned:
         return NONE
-    if delay_p99 > LATE_SECONDS or busy >= BUSY:
+    if delayed or busy >= BUSY:
         return GENERATOR
     return TARGET

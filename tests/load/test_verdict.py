@@ -2,34 +2,51 @@ from __future__ import annotations
 
 import pytest
 
-from ctrlserver.load.verdict import bottleneck, scheduled
+from ctrlserver.load.verdict import bottleneck, scheduled, too_many_late
 from ctrlserver.stats.latency import Histogram
 
 MS = 1_000_000
 
 
 @pytest.mark.parametrize(
-    ("slip", "delay", "busy", "sent", "expected"),
+    ("slipped", "delayed", "busy", "sent", "expected"),
     [
-        (0.0002, 0.0001, 0.2, 1000, "none"),
-        (0.0002, 0.0001, 1.0, 1000, "none"),  # busy, and in time all the same
-        (0.0020, 0.0020, 0.2, 1000, "generator"),
-        (0.0020, 0.0001, 0.95, 1000, "generator"),
-        (0.0020, 0.0001, 0.2, 1000, "target"),
-        (0.5000, 0.0005, 0.1, 1000, "target"),
-        (0.0002, 0.0001, 0.2, 990, "none"),
-        (0.0002, 0.0001, 0.2, 900, "target"),
-        (0.0002, 0.0001, 0.95, 900, "generator"),
+        (False, False, 0.2, 1000, "none"),
+        (False, False, 1.0, 1000, "none"),  # busy, and in time all the same
+        (True, True, 0.2, 1000, "generator"),
+        (True, False, 0.95, 1000, "generator"),
+        (True, False, 0.2, 1000, "target"),
+        (False, False, 0.2, 990, "none"),
+        (False, False, 0.2, 900, "target"),
+        (False, False, 0.95, 900, "generator"),
     ],
 )
-def test_the_verdict_follows_its_rules(slip: float, delay: float, busy: float, sent: int, expected: str) -> None:
-    assert expected == bottleneck(1000, sent, slip, delay, busy)
+def test_the_verdict_follows_its_rules(slipped: bool, delayed: bool, busy: float, sent: int, expected: str) -> None:
+    assert expected == bottleneck(1000, sent, slipped, delayed, busy)
+
+
+@pytest.mark.parametrize(
+    ("late", "count", "expected"),
+    [
+        (0, 0, False),
+        (0, 50, False),
+        (1, 2, False),
+        (1, 50, False),
+        (1, 1, True),
+        (2, 50, True),
+        (10, 1000, False),
+        (11, 1000, True),
+    ],
+)
+def test_one_late_packet_of_a_few_is_tolerated_as_one_of_100_is(late: int, count: int, expected: bool) -> None:
+    assert expected == too_many_late(histogram({MS // 10: count - late, 20 * MS: late}))
 
 
 def histogram(times: dict[int, int]) -> Histogram:
     made = Histogram()
     for time, count in times.items():
-        made.record(time, count)
+        if count:
+            made.record(time, count)
     return made
 
 
