@@ -14,7 +14,7 @@ from ctrlserver.load.execute import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.interrupts import Interrupts
 from ctrlserver.load.ledger import Interval
 from ctrlserver.load.live import LiveView
-from ctrlserver.load.options import Options
+from ctrlserver.load.options import CONNECT, Options
 from ctrlserver.load.output import print_output, print_words, write_output
 from ctrlserver.load.report import Lines
 from ctrlserver.load.result import EXIT_FAILED
@@ -49,8 +49,8 @@ class Quiet:
 class Live:
     """The view of the run that goes on, the steps above it."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._view = LiveView(out, "search")
+    def __init__(self, out: TextIO, what: str) -> None:
+        self._view = LiveView(out, "search", what)
         self.note = self._view.note
         self.progress = self._view.progress
         self.interval = self._view.interval
@@ -70,7 +70,8 @@ def execute_search(
 ) -> int:
     """Search and give the exit code; UsageError before anything is opened."""
     reactor = prepared_reactor(options)
-    people = Live(sys.stderr) if on_terminal() else Quiet(sys.stderr)
+    what = "connections" if options.mode == CONNECT else "packets"
+    people = Live(sys.stderr, what) if on_terminal() else Quiet(sys.stderr)
     search = SearchRun(reactor, options, sought, people)
 
     def ended(result: SearchResult) -> int:

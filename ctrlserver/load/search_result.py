@@ -19,7 +19,7 @@ import attrs
 from attrs import frozen
 
 from ctrlserver.load.interrupts import EXIT_INTERRUPTED
-from ctrlserver.load.options import Options
+from ctrlserver.load.options import CONNECT, Options
 from ctrlserver.load.result import EXIT_FAILED, EXIT_GOOD, EXIT_THRESHOLD, Environment, Result, as_document
 from ctrlserver.load.searching import BAD, GENERATOR, GOOD, SPOILT, TARGET, Search
 from ctrlserver.load.verdict import GENERATOR as GENERATOR_WAS_LATE
@@ -132,11 +132,12 @@ def concluded(
     """The result of a search that is over, or was ended."""
     highest = limit = None
     if interrupted or error is not None:
-        so_far = "nothing was good so far" if search.good is None else f"{in_words(search.good)} was good so far"
+        good = search.good
+        so_far = "nothing was good so far" if good is None else f"{in_words(good, options.mode)} was good so far"
         why = f"interrupted; {so_far}" if error is None else f"a run failed; {so_far}"
     else:
         highest, limit = search.answer.highest, search.answer.limit
-        why = _why(search, steps)
+        why = _why(search, steps, options.mode)
     return SearchResult(
         started=started,
         target=options.target.text,
@@ -154,7 +155,7 @@ def concluded(
     )
 
 
-def _why(search: Search, steps: list[Step]) -> str:
+def _why(search: Search, steps: list[Step], mode: object) -> str:
     answer = search.answer
     if answer.above is None:
         return "that is as far as --to goes"
@@ -162,17 +163,18 @@ def _why(search: Search, steps: list[Step]) -> str:
     verdict = SPOILT if answer.limit == GENERATOR else BAD
     worst = [step for step in runs if step.verdict == verdict]
     told = "; ".join(worst[-1].why)
-    words = f"{in_words(answer.above)} is not good in {len(worst)} of {len(runs)} runs: {told}"
+    above = in_words(answer.above, mode)
+    words = f"{above} is not good in {len(worst)} of {len(runs)} runs: {told}"
     if answer.limit == GENERATOR:
-        words = f"at {in_words(answer.above)} ctrlload itself was late ({told}), so the target is not to blame"
+        words = f"at {above} ctrlload itself was late ({told}), so the target is not to blame"
     if answer.highest is None:
         return f"not even the lowest rate: {words}"
     return words
 
 
-def in_words(rate: float) -> str:
-    """A rate of the search, every digit of it."""
-    return f"{rate:.12g} packets/s"
+def in_words(rate: float, mode: object) -> str:
+    """A rate of the search, every digit of it, and what it is a rate of."""
+    return f"{rate:.12g} {'connections' if mode == CONNECT else 'packets'}/s"
 
 
 def as_search_document(result: SearchResult) -> dict[str, object]:

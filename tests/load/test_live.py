@@ -7,6 +7,7 @@ import pytest
 import pytest_twisted
 from attrs import evolve
 
+from ctrlserver.load.execute_search import Live
 from ctrlserver.load.ledger import Gauge
 from ctrlserver.load.live import LiveView, Meter, drawable, view
 from ctrlserver.load.output import mute
@@ -88,6 +89,20 @@ def test_a_terminal_that_has_gone_is_no_matter_of_the_run(monkeypatch: pytest.Mo
         shown.note("a word")
         shown.close()
         mute(terminal)
+
+
+def test_the_view_of_a_search_counts_what_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs, _ = opened(80)
+    with open(theirs, "w") as terminal, open(ours, "rb", buffering=0) as reader:
+        shown = Live(terminal, "connections")
+        shown.begin(3, 1_000.0)
+        shown.progress(Progress(0.1, 1.0, 10, 0))
+        drawn = b""
+        while not drawn.endswith(b"10 connections"):
+            drawn += reader.read(1 << 16)
+        assert b"step 3" in drawn
+        shown.close()
 
 
 @pytest.mark.parametrize("title", ["sending", "[bold]sending"])

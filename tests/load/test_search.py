@@ -91,10 +91,13 @@ async def test_the_highest_good_rate_is_found_and_each_step_is_told(servers: Ser
 
 @pytest_twisted.ensureDeferred
 async def test_connections_are_searched_too(servers: Servers) -> None:
-    _, document = await searched(
+    result, document = await searched(
         servers.listen(Sink), evolve(SOUGHT, precision=1.0), mode="connect", fail_if=knee("1k")
     )
     assert 1_000 == document["highest_packets_per_second"]
+    words = " ".join(answer_lines(result))
+    assert "1000 connections/s, found in 2 runs" in words
+    assert "packets/s" not in words.replace("target_packets_per_second", "")
     assert [20, 40] == [step["result"]["connections"]["opened"] for step in document["steps"]]
 
 
