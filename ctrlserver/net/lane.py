@@ -94,7 +94,6 @@ class Lane:
         self.buffer = bytearray(BUFFER_BYTES)
         self.view = memoryview(self.buffer)
         self.copy_view = self.view[:COPY_BYTES]
-        self.copy_into = [self.copy_view]
         self._reactor = reactor
         self._epoll: select.epoll | None = None
         self._owners: dict[int, Owner] = {}
