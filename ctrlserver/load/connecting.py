@@ -332,13 +332,16 @@ class Connecting(Sending):
         self._end_idle()
 
     def _end_warm_up(self) -> None:
+        """What is under way is awaited, and left out as the rest of the warm-up is; the measured part comes then."""
         if not self.ended_early:
-            self.failures.clear()
-            self._begin_measuring()
-            self._left = self._wanted()
-            if self._options.packets is not None:
-                self._left += self._releases.waiting
-            self._pace([])
+            self._left = 0
+            if self.open_loop is not None:
+                self._releases.end(self._begun)
+            self._end_idle()
+
+    def _begin_measuring(self) -> None:
+        self.failures.clear()
+        super()._begin_measuring()
 
     def _watch(self) -> None:
         now = self._clock()

@@ -24,7 +24,8 @@ def summary_lines(result: Result) -> list[str]:
     """The summary, most wanted first; nothing where nothing was even connected."""
     tried = result.connections is not None and (result.connections.opened or result.connections.failed)
     if not result.streams and not tried:
-        return []
+        begun = result.error is not None or not result.interrupted
+        return [] if begun else [_labelled("interrupted", "before all streams were connected; nothing was sent")]
     if result.connections is not None:
         lines = _connected(result.connections)
     elif result.downloaded is not None:
@@ -39,7 +40,9 @@ def summary_lines(result: Result) -> list[str]:
     if result.replies is not None:
         size = format_bytes(result.replies.bytes)
         lines.append(_labelled("replies", f"{counted(result.replies.packets, 'packet')}, {size}"))
-    lines += _latency(result.latency) + _schedule(result.schedule)
+    lines += _latency(result.latency) + _schedule(
+        result.schedule, "packet" if result.connections is None else "connection"
+    )
     if result.received is not None:
         label = "received" if result.downloaded is None else "server sent"
         lines.append(_labelled(label, f"{_volume(result.received)}{_rates(result.received)}"))
@@ -116,8 +119,8 @@ def _latency(latency: Latencies | None) -> list[str]:
     return lines + [_labelled(name, "".join(f"{cell:>11}" for cell in cells)) for name, cells in rows]
 
 
-def _schedule(schedule: Scheduled | None) -> list[str]:
-    """How well the schedule was kept, and the verdict."""
+def _schedule(schedule: Scheduled | None, what: str) -> list[str]:
+    """How well the schedule was kept, and the verdict; ``what`` was due."""
     if schedule is None:
         return []
     achieved = schedule.achieved_packets_per_second
@@ -126,13 +129,13 @@ def _schedule(schedule: Scheduled | None) -> list[str]:
     rest = f", {unsent} due and not sent" if unsent > 0 else ""
     slip, late, dropped = schedule.slip, schedule.late_packets, schedule.dropped_ticks
     return [
-        _labelled("schedule", f"target {schedule.target_packets_per_second:.1f} packets/s{rate}{rest}"),
+        _labelled("schedule", f"target {schedule.target_packets_per_second:.1f} {what}s/s{rate}{rest}"),
         _labelled(
             "slip",
             f"p50 {format_duration(slip.p50)}, p99 {format_duration(slip.p99)}, max {format_duration(slip.max)}; "
-            f"{counted(late, 'packet')} late by more than 1 ms, {counted(dropped, 'dropped tick')}",
+            f"{counted(late, what)} late by more than 1 ms, {counted(dropped, 'dropped tick')}",
         ),
-        _labelled("bottleneck", _VERDICTS[schedule.bottleneck]),
+        _labelled("bottleneck", _VERDICTS[schedule.bottleneck].format(what)),
     ]
 
 
@@ -140,8 +143,8 @@ def _schedule(schedule: Scheduled | None) -> list[str]:
 _COLUMNS = ("p50", "p90", "p99", "p99_9", "max", "mean")
 
 _VERDICTS = {
-    NONE: "none: packets went when they were due",
-    TARGET: "target: packets waited until it took them, or answered those before them",
+    NONE: "none: {0}s went when they were due",
+    TARGET: "target: {0}s waited until it took them, or answered those before them",
     GENERATOR: "GENERATOR: ctrlload was late by itself; do not take its figures for the target's",
 }
 

@@ -50,6 +50,20 @@ async def test_exactly_the_connections_asked_for_are_opened_and_timed(servers: S
 
 
 @pytest_twisted.ensureDeferred
+async def test_after_a_warm_up_too_exactly_the_connections_asked_for_are_opened(servers: Servers) -> None:
+    result = good(await load(servers.listen(Accepting), mode="connect", packets=50, streams=20, warm_up=0.05))
+    assert result.connections is not None
+    assert result.warm_up is not None
+    assert result.warm_up.packets > 0
+    assert 50 == result.connections.opened
+    assert 50 == sum(interval.packets for interval in result.intervals if not interval.warm_up)
+    assert result.latency is not None
+    assert result.latency.service is not None
+    assert 50 == result.latency.service.count
+    await reached(lambda: servers.bytes == result.warm_up.packets + 50)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_connection_is_dropped_by_a_reset_so_that_no_port_is_left_waiting() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
@@ -70,7 +84,7 @@ async def test_time_ends_the_connecting_and_the_warm_up_is_left_out(servers: Ser
     assert result.connections.opened > 0
     assert result.latency is not None
     assert result.latency.service is not None
-    assert abs(result.latency.service.count - result.connections.opened) <= 3
+    assert result.latency.service.count == result.connections.opened
     await reached(lambda: servers.bytes == result.warm_up.packets + result.connections.opened)
 
 
@@ -178,15 +192,18 @@ async def test_an_open_loop_makes_the_connections_that_are_due_and_times_them_fr
     flags: dict[str, Any] = {"rate": 500.0, "packets": 100, "streams": 20, "warm_up": warm_up}
     result = good(await load(servers.listen(Accepting), mode="connect", **flags))
     assert result.connections is not None
-    assert 100 <= result.connections.opened <= 100 + 20 * bool(warm_up)
+    assert 100 == result.connections.opened
     assert result.latency is not None
     assert result.latency.response is not None
     assert result.latency.service is not None
-    assert result.latency.response.count == result.latency.service.count >= result.connections.opened
+    assert 100 == result.latency.response.count == result.latency.service.count
     assert result.latency.response.max >= result.latency.service.min
     assert result.schedule is not None
     assert 500.0 == result.schedule.target_packets_per_second
-    assert 100 <= result.schedule.planned_packets <= 120
+    assert 100 == result.schedule.planned_packets
+    words = "\n".join(summary_lines(result))
+    assert "target 500.0 connections/s" in words
+    assert "packet" not in words
 
 
 @pytest_twisted.ensureDeferred

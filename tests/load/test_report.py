@@ -38,6 +38,13 @@ def test_incomplete_packets_are_told() -> None:
     assert "7 bytes of incomplete packets" in summary_lines(cut)[1]
 
 
+def test_an_interrupt_before_anything_was_sent_is_told() -> None:
+    nothing = evolve(FULL, streams=[], connections=None, interrupted=True, error=None)
+    assert ["interrupted before all streams were connected; nothing was sent"] == summary_lines(nothing)
+    assert [] == summary_lines(evolve(nothing, interrupted=False))
+    assert [] == summary_lines(evolve(nothing, error="no such host"))
+
+
 def test_each_thing_that_went_wrong_is_one_line() -> None:
     wrong = evolve(
         FULL,
