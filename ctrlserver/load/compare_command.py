@@ -1,7 +1,8 @@
 """``ctrlload compare``: two results, or two sets of them, side by side.
 
 Rules: A is what was, B what is. The table goes to stdout, or with ``--json`` one document; notes and what is worse
-beyond the tolerance go to stderr. Exit codes: 0 good, 2 a file that is no result, 4 worse beyond ``--tolerance``.
+beyond the tolerance go to stderr. Exit codes: 0 good, 2 a file that is no result, 4 worse beyond ``--tolerance``,
+which a run of side B that failed always is.
 
 Beware: ``--to`` takes all the files that follow it, up to the next option.
 """
@@ -35,7 +36,8 @@ with a 95 % confidence interval (Welch's t-test on the logarithms). What may
 be chance, because the interval holds 1, is "unclear" and never worse.
 
 \b
-Exit codes: 0 good; 2 usage, or a file that is no result; 4 worse beyond --tolerance.
+Exit codes: 0 good; 2 usage, or a file that is no result; 4 worse beyond --tolerance,
+or a run of B failed.
 """
 
 
@@ -100,6 +102,9 @@ def compare_command(
     compared = compare(a, b, tolerance, list(dict.fromkeys(figures)) or FIGURES)
     notes = _notes([*names_a, *names_b], [*a, *b])
     worse = [_worse(one, tolerance) for one in compared if one.worse_beyond_tolerance and tolerance is not None]
+    if tolerance is not None:
+        failed = [name for name, one in zip(names_b, b, strict=True) if one.get("error") is not None]
+        worse += [f"{name}: a run of B that failed is beyond any tolerance" for name in failed]
     code = EXIT_WORSE if worse else 0
     if as_document:
         document = comparison_document(compared, (names_a, a), (names_b, b), tolerance, notes, code)

@@ -134,3 +134,14 @@ def test_what_makes_figures_doubtful_is_told(capsys: pytest.CaptureFixture[str],
         "ctrlload: note: c.json: the generator was the bottleneck: the figures are its own",
         "ctrlload: note: d.json: the run was interrupted",
     ] == err.splitlines()
+
+
+@pytest.mark.parametrize(("words", "code"), [("a2.json c.json", 4), ("c.json a2.json", 0)])
+def test_a_run_of_b_that_failed_is_beyond_any_tolerance(
+    capsys: pytest.CaptureFixture[str], files: Path, words: str, code: int
+) -> None:
+    (files / "c.json").write_text(json.dumps(changed(BASE, error="no progress", sent__packets_per_second=None)))
+    line = "ctrlload: c.json: a run of B that failed is beyond any tolerance"
+    given, _, err = told(capsys, f"{words} --tolerance 50% --figure sent.packets_per_second")
+    assert (code, bool(code)) == (given, line in err.splitlines())
+    assert 0 == told(capsys, words)[0]
