@@ -237,10 +237,11 @@ def run(
     from ctrlserver.load.execute import Outputs, execute
     from ctrlserver.load.output import check_output
 
+    other = "--json" if as_document else "--output -"
     if output == "-":
         as_document, output = True, None
     if as_document and as_events:
-        raise UsageError("--json-stream: not with --json: the end event holds the whole document")
+        raise UsageError(f"--json-stream: not with {other}: the end event holds the whole document")
     if output is not None:
         check_output(output)
     if junit is not None:

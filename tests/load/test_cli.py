@@ -113,7 +113,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (r"run localhost:1 --payload \q", "--payload: unknown escape at character 1"),
         ("run localhost:1 --payload @/no/such/file", "--payload: cannot read /no/such/file: No such file or directory"),
         ("run localhost:1 --json-stream -J", "--json-stream: not with --json"),
-        ("run localhost:1 --json-stream -o -", "--json-stream: not with --json"),
+        ("run localhost:1 --json-stream -o -", "--json-stream: not with --output -"),
         ("run localhost:1 --junit /no/such/folder/x", "--junit: there is no directory /no/such/folder"),
         ("run localhost:1 -o /no/such/folder/x", "--output: there is no directory /no/such/folder"),
         ("run localhost", 'TARGET: "localhost" has no port'),
