@@ -5,7 +5,8 @@ Rules, in this order:
 - ``none``: 99 of 100 packets were sent at most ``LATE_SECONDS`` after they were due, and of those that were due at most
   one of 100 was not sent at all.
 - ``generator``: it was not, and the pacer itself released more than one of 100 packets more than ``LATE_SECONDS`` late,
-  or the process was busy for at least ``BUSY`` of the time. What was measured is ctrlload, not the target.
+  which were at least ``ITS_PART`` of those that went late or not at all; or the process was busy for at least ``BUSY``
+  of the time. What was measured is ctrlload, not the target.
 - ``target``: it was not, and the generator was in time and had time to spare. The packets waited for room: the target
   took no bytes, or did not answer those in flight.
 
@@ -31,6 +32,10 @@ BUSY = 0.9
 
 #: The part of the packets that may be late, or unsent, in a run to be believed.
 TOLERATED = 0.01
+
+#: The part of the late and unsent packets from which on the pacer's own lateness is what made them so: of a target that
+#: takes nothing, nearly all are unsent, and a few late wake-ups are not why.
+ITS_PART = 0.1
 
 GENERATOR = "generator"
 TARGET = "target"
@@ -86,16 +91,17 @@ def scheduled(
 ) -> Scheduled:
     """The record and its verdict. ``busy`` is the process's time on a core, as part of the time that passed."""
     span = max(plan_seconds, seconds)
-    slips = Slip.of(slip)
+    late = slip.count_above(LATE)
+    its_own = too_many_late(delay) and delay.count_above(LATE) >= ITS_PART * (late + planned - sent)
     return Scheduled(
         target_packets_per_second=round(target, 3),
         achieved_packets_per_second=round(sent / span, 3) if span > 0 else None,
         planned_packets=planned,
         sent_packets=sent,
-        late_packets=slip.count_above(LATE),
+        late_packets=late,
         dropped_ticks=dropped_ticks,
-        slip=slips,
-        bottleneck=bottleneck(planned, sent, too_many_late(slip), too_many_late(delay), busy),
+        slip=Slip.of(slip),
+        bottleneck=bottleneck(planned, sent, too_many_late(slip), its_own, busy),
     )
 
 
@@ -106,8 +112,9 @@ def too_many_late(times: Histogram) -> bool:
 
 
 def bottleneck(planned: int, sent: int, slipped: bool, delayed: bool, busy: float) -> str:
-    """The verdict: whether too many packets were sent, and released, late; ``busy`` from 0 to 1 or, of several threads,
-    a little more.
+    """The verdict: whether too many packets were sent late, and by the pacer's fault.
+
+    ``busy`` is from 0 to 1 or, of several threads, a little more.
     """
     if not slipped and planned - sent <= TOLERATED * planned:
         return NONE

@@ -72,6 +72,22 @@ def test_what_is_late_is_counted_and_the_rate_is_over_the_plans_time() -> None:
     assert [told.slip.p99, told.slip.p50] == pytest.approx([0.02, 0.0001], rel=1e-3)
 
 
+@pytest.mark.parametrize(("delayed", "expected"), [(1_000, "target"), (20_000, "generator")])
+def test_a_target_that_takes_nothing_is_not_excused_by_a_few_late_wake_ups(delayed: int, expected: str) -> None:
+    told = scheduled(
+        target=100_000.0,
+        planned=50_000,
+        sent=4_000,
+        plan_seconds=0.5,
+        seconds=0.5,
+        busy=0.1,
+        slip=histogram({MS // 10: 3_950, 20 * MS: 50}),
+        delay=histogram({1000: 50_000 - delayed, 3 * MS: delayed}),
+        dropped_ticks=10,
+    )
+    assert expected == told.bottleneck
+
+
 def test_a_run_that_sent_nothing_has_a_record_all_the_same() -> None:
     none = Histogram()
     told = scheduled(
