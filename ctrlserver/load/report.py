@@ -22,10 +22,11 @@ from ctrlserver.units import format_bits, format_bytes, format_duration, format_
 
 def summary_lines(result: Result) -> list[str]:
     """The summary, most wanted first; nothing where nothing was even connected."""
-    tried = result.connections is not None and (result.connections.opened or result.connections.failed)
+    connected = result.connections
+    tried = connected is not None and (connected.opened or connected.failed or result.warm_up is not None)
     if not result.streams and not tried:
         begun = result.error is not None or not result.interrupted
-        return [] if begun else [_labelled("interrupted", "before all streams were connected; nothing was sent")]
+        return [] if begun else [_labelled("interrupted", "before anything was sent")]
     if result.connections is not None:
         lines = _connected(result.connections)
     elif result.downloaded is not None:

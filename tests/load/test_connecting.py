@@ -184,6 +184,16 @@ async def test_an_interrupt_ends_the_connecting_and_the_report_is_whole(servers:
     assert result.connections.opened > 20
 
 
+@pytest_twisted.ensureDeferred
+async def test_an_interrupt_of_the_warm_up_tells_the_connections_there_were(servers: Servers) -> None:
+    run, running, _ = begun(servers.listen(Accepting), duration=60.0, warm_up=60.0, streams=4)
+    await reached(lambda: servers.bytes > 20)
+    run.interrupt()
+    lines = summary_lines(good(await running, 130))
+    assert "number of connections 0" in lines[0]
+    assert lines[1].startswith("warm-up")
+
+
 @pytest.mark.parametrize("warm_up", [0.0, 0.1])
 @pytest_twisted.ensureDeferred
 async def test_an_open_loop_makes_the_connections_that_are_due_and_times_them_from_then(
