@@ -129,7 +129,7 @@ def test_a_table_of_rates_is_followed(start: Start, tmp_path: Path) -> None:
         (["--arrival", "poisson"], "--arrival: needs --rate or --profile"),
         (["-m", "receive", "-r", "5"], "--rate: not with --mode receive, where the target says how fast"),
         (["--fail-if", "slip.p99>1ms"], "--fail-if: slip.p99>1ms: needs --rate or --profile"),
-        (["--fail-if", "p99>1ms"], "--fail-if: p99>1ms: needs --mode request"),
+        (["--fail-if", "p99>1ms"], "--fail-if: p99>1ms: needs --mode request or connect"),
     ],
 )
 def test_a_bad_flag_is_one_line(flags: list[str], said: str) -> None:
