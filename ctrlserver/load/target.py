@@ -10,6 +10,7 @@ the name of a transport is written ``tcp:tcp:22222``.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import cast
 
@@ -197,6 +198,8 @@ def connect_reason(problem: BaseException, timeout: float) -> str:
         return f"no answer within {timeout:g} s"
     if isinstance(problem, error.ConnectError) and isinstance(problem.osError, OSError):
         return problem.osError.strerror or str(problem.osError)
+    if isinstance(problem, error.ConnectError) and isinstance(problem.osError, int):
+        return os.strerror(problem.osError)
     return " ".join(str(problem).split()) or type(problem).__name__
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 import pytest_twisted
 from twisted.internet import defer, error
@@ -155,3 +157,7 @@ def test_addresses_are_written_as_a_person_gives_them() -> None:
     assert "[::1]:5" == address_text(IPv6Address("TCP", "::1", 5))
     assert "/run/x" == address_text(UNIXAddress(b"/run/x"))
     assert "" == address_text(None)
+
+
+def test_a_unix_socket_that_is_not_there_is_told_by_the_systems_own_words() -> None:
+    assert "No such file or directory" == connect_reason(error.ConnectError(errno.ENOENT, "gone"), 1.0)
