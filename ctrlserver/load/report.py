@@ -133,9 +133,9 @@ def _schedule(schedule: Scheduled | None, what: str) -> list[str]:
         _labelled("schedule", f"target {schedule.target_packets_per_second:.1f} {what}s/s{rate}{rest}"),
         _labelled(
             "slip",
-            f"p50 {format_duration(slip.p50)}, p99 {format_duration(slip.p99)}, max {format_duration(slip.max)}; "
-            f"{counted(late, what)} late by more than 1 ms, {counted(dropped, 'dropped tick')}",
+            f"p50 {format_duration(slip.p50)}, p99 {format_duration(slip.p99)}, max {format_duration(slip.max)}",
         ),
+        _labelled("late", f"{counted(late, what)} by more than 1 ms; {counted(dropped, 'dropped tick')}"),
         _labelled("bottleneck", _VERDICTS[schedule.bottleneck].format(what)),
     ]
 
@@ -145,8 +145,8 @@ _COLUMNS = ("p50", "p90", "p99", "p99_9", "max", "mean")
 
 _VERDICTS = {
     NONE: "none: {0}s went when they were due",
-    TARGET: "target: {0}s waited until it took them, or answered those before them",
-    GENERATOR: "GENERATOR: ctrlload was late by itself; do not take its figures for the target's",
+    TARGET: "target: {0}s waited for it to take them, or to answer others",
+    GENERATOR: "GENERATOR: ctrlload itself was late: not the target's figures",
 }
 
 

@@ -107,7 +107,8 @@ def test_response_and_service_stand_side_by_side_and_the_verdict_below() -> None
     assert "service        2.001 ms   2.001 ms   2.001 ms   2.001 ms   2.001 ms   2.000 ms" in text
     assert "schedule    target 100.0 packets/s, achieved 100.0, 1 due and not sent\n" in text
     assert (
-        "slip        p50 5.001 ms, p99 5.001 ms, max 5.001 ms; 1 packet late by more than 1 ms, 1 dropped tick" in text
+        "slip        p50 5.001 ms, p99 5.001 ms, max 5.001 ms\nlate        1 packet by more than 1 ms; 1 dropped tick\n"
+        in text
     )
     assert "bottleneck  target: packets waited" in text
 
