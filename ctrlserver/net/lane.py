@@ -5,6 +5,7 @@ Rules:
 - A lane watches sockets and calls ``ready(events)`` of whoever owns each one. It knows nothing of streams.
 - The reactor sees one descriptor, an inner epoll. So a ready socket costs one dictionary look-up and one call, not a
   turn of the reactor, and a reactor turn is shared by all sockets that are ready with it.
+- Echo streams that are ready together are served together (``net/echoes.py``), before the others of a round.
 - A turn goes on while sockets are ready, for a bounded time, so that timers and the admin port keep their turn.
 - A long steady flow is let gather: where no owner minds (``patient``), the lane rests a moment between rounds, so that
   a read brings a megabyte and not whatever came since the last one. Short flows are read at once, for their times.
@@ -27,6 +28,9 @@ from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from ctrlserver.net.echoes import FEWEST, Echoes, Echoing
+from ctrlserver.net.transfers import transfers
 
 #: Sockets served between two looks at the clock. It bounds how late the time limit is noticed: 32 reads of at most
 #: 1 MiB each.
@@ -98,6 +102,8 @@ class Lane:
         self._epoll: select.epoll | None = None
         self._owners: dict[int, Owner] = {}
         self._eager: set[int] = set()
+        self._echoes: Echoes | None = None
+        self._joint = True
         self._steady_since = self._turn_ended = self.round_began
 
     def start(self) -> None:
@@ -113,6 +119,7 @@ class Lane:
             self._epoll = None
             self._owners.clear()
             self._eager.clear()
+            self._disjoin()
 
     def watch(self, fd: int, owner: Owner, events: int, *, patient: bool = False) -> None:
         """Call ``owner.ready`` when socket ``fd`` has one of ``events``; errors and hang-ups are always told.
@@ -125,6 +132,16 @@ class Lane:
         if not patient:
             self._eager.add(fd)
 
+    def join(self, fd: int, stream: Echoing) -> None:
+        """Serve ``stream``, whose socket ``fd`` is watched, together with other echoes where the system can."""
+        if self._echoes is None and self._joint:
+            table = transfers(self.view, ROUND_SOCKETS)
+            self._joint = table is not None
+            if table is not None:
+                self._echoes = Echoes(table, self.clock, self._failed)
+        if self._echoes is not None:
+            self._echoes.streams[fd] = stream
+
     def change(self, fd: int, events: int) -> None:
         """Watch ``fd`` for other events."""
         if self._epoll is not None:
@@ -134,6 +151,8 @@ class Lane:
         """Watch ``fd`` no more; call it before the socket is closed. Unknown ones are ignored."""
         if self._owners.pop(fd, None) is not None and self._epoll is not None:
             self._eager.discard(fd)
+            if self._echoes is not None:
+                self._echoes.streams.pop(fd, None)
             self._epoll.unregister(fd)
 
     def owners(self) -> Iterator[Owner]:
@@ -155,11 +174,20 @@ class Lane:
         end = now + TURN_SECONDS
         end_of_rests = now + RESTING_SECONDS
         linger = self._linger
+        echoes = self._echoes
         if now - self._turn_ended > PAUSE_SECONDS:
             self._steady_since = now
         while events := poll(linger, ROUND_SOCKETS):
             if linger:
                 self.round_began = self.clock()
+            if echoes is not None and len(events) >= FEWEST:
+                try:
+                    events = echoes.serve(events)
+                except Exception:
+                    self.log.failure("echoes are served one by one from now on: serving them together failed")
+                    echoes = None
+                    self._disjoin()
+                    self._joint = False
             for fd, bits in events:
                 owner = owner_of(fd)
                 if owner is not None:
@@ -176,6 +204,14 @@ class Lane:
                 self._rest(REST_SECONDS)
                 self.round_began = self.clock()
         self._turn_ended = now
+
+    def _disjoin(self) -> None:
+        if self._echoes is not None:
+            self._echoes.close()
+            self._echoes = None
+
+    def _failed(self, fd: int) -> None:
+        self._drop(fd, self._owners[fd])
 
     def _drop(self, fd: int, owner: Owner) -> None:
         self.log.failure("a stream failed by our own fault; its socket {fd} leaves the lane", fd=fd)

@@ -20,8 +20,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ctrlserver.net.lane import COPY_BYTES, Lane
-from ctrlserver.net.stream import Terms
+from ctrlserver.net.stream import EchoStream, Terms
 from ctrlserver.net.tcp_info import tcp_figures
+from ctrlserver.net.transfers import ROW_BYTES
 from ctrlserver.stats.counters import TcpFigures
 
 #: Connections taken off the backlog in one go.
@@ -63,6 +64,8 @@ class LaneLink:
         except OSError:
             self.stream.failed(lane.clock())
             raise
+        if isinstance(self.stream, EchoStream) and len(self._into) >= ROW_BYTES:
+            lane.join(self._fd, self.stream)
 
     def ready(self, events: int) -> None:
         """Read one chunk, or send on."""

@@ -1,0 +1,128 @@
+"""Many sockets in one system call: Linux's AIO (``io_submit``), which the socket module lacks, by ctypes.
+
+Rules:
+
+- ``Transfers`` is a table of rows. ``read`` fills row after row from the sockets it is given, ``send`` sends each row
+  back to the socket it came from. Two calls each, however many sockets; the table is made once.
+- Sockets are non-blocking: a transfer is over, or refused with EAGAIN, when ``io_submit`` returns. Linux gives the
+  results in the order of the rows; whoever gives them otherwise is put right by the row's number, which each carries.
+- A row that the kernel did not take up counts as refused with EAGAIN: nothing was read or sent for it.
+- The layout is that of ``struct iocb`` and ``struct io_event`` in <linux/aio_abi.h>, for 64-bit little-endian systems:
+
+      iocb      data (8), key and flags (4, 4), opcode and priority (2, 2), socket (4), address, bytes, offset (8 each),
+                reserved (8), flags and eventfd (4, 4)
+      io_event  data, iocb, result, second result (8 each)
+
+- Where there is no AIO (another system or processor, a kernel or a filter that refuses it, the system's number of
+  requests used up) ``transfers`` gives None, and sockets are read and written one by one.
+
+Beware: rows share the buffer of the lane. What ``read`` brought is good until anybody else reads into it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import platform
+import sys
+from array import array
+from collections.abc import Callable
+from struct import Struct
+
+#: Bytes that a row takes in one read, and the distance of rows, at which they do not all fall on the same cache lines.
+ROW_BYTES = 1 << 14
+STRIDE_BYTES = ROW_BYTES + 1088
+
+#: io_setup, io_destroy, io_getevents, io_submit, by processor.
+_CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
+
+_IOCB = Struct("=QIIHhIQqqQII")
+_READ, _WRITE = 0, 1
+_SOCKET_AT, _BYTES_AT = 5, 4  # in words of 4 and of 8 bytes
+_EVENT_WORDS, _MARK_AT, _RESULT_AT = 4, 0, 2  # in words of 8 bytes
+
+
+class _Requests:
+    """One iocb for each row, and the columns of them that change."""
+
+    def __init__(self, rows: int, opcode: int, content: int) -> None:
+        self._iocbs = bytearray(rows * _IOCB.size)
+        for row in range(rows):
+            address = content + row * STRIDE_BYTES
+            _IOCB.pack_into(self._iocbs, row * _IOCB.size, row, 0, 0, opcode, 0, 0, address, ROW_BYTES, 0, 0, 0, 0)
+        first = ctypes.addressof((ctypes.c_char * len(self._iocbs)).from_buffer(self._iocbs))
+        self.pointers = (ctypes.c_uint64 * rows)(*(first + row * _IOCB.size for row in range(rows)))
+        table = memoryview(self._iocbs)
+        self.sockets = table.cast("I")[_SOCKET_AT :: _IOCB.size // 4]
+        self.sizes = table.cast("q")[_BYTES_AT :: _IOCB.size // 8]
+
+
+class Transfers:
+    """The table; make it with ``transfers``. ``content`` holds ``rows`` rows of ``STRIDE_BYTES``."""
+
+    def __init__(self, content: memoryview, rows: int, call: Callable[..., int], context: int) -> None:
+        self.rows = rows
+        self._call = call
+        numbers = (ctypes.c_long(number) for number in _CALLS[platform.machine()])
+        _, self._destroy, self._getevents, self._submit = numbers
+        self._content = content
+        self._pinned = (ctypes.c_char * len(content)).from_buffer(content)
+        address = ctypes.addressof(self._pinned)
+        self._reads = _Requests(rows, _READ, address)
+        self._sends = _Requests(rows, _WRITE, address)
+        self._events = (ctypes.c_int64 * (rows * _EVENT_WORDS))()
+        words = memoryview(self._events).cast("B").cast("q")
+        self._marks = words[_MARK_AT::_EVENT_WORDS]
+        self._results = words[_RESULT_AT::_EVENT_WORDS]
+        self._rows = memoryview(array("q", range(rows)))
+        self._context = ctypes.c_ulong(context)
+        self._numbers = [ctypes.c_long(number) for number in range(rows + 1)]
+
+    def read(self, sockets: list[int]) -> list[int]:
+        """Read once from each socket: the bytes read into its row, 0 at the end of its data, or the negative errno."""
+        rows = len(sockets)
+        numbers = array("I", sockets)
+        self._reads.sockets[:rows] = numbers
+        self._sends.sockets[:rows] = numbers
+        return self._run(self._reads, rows)
+
+    def send(self, rows: int) -> list[int]:
+        """Send the first rows back, as the last ``read`` brought them: the bytes taken, or the negative errno."""
+        self._sends.sizes[:rows] = self._results[:rows]
+        return self._run(self._sends, rows)
+
+    def _run(self, requests: _Requests, rows: int) -> list[int]:
+        taken = max(self._call(self._submit, self._context, self._numbers[rows], requests.pointers), 0)
+        number = self._numbers[taken]
+        if self._call(self._getevents, self._context, number, number, self._events, None) != taken:
+            raise OSError(errno.EIO, "the kernel took up transfers on non-blocking sockets and did not finish them")
+        results: list[int] = self._results[:taken].tolist()
+        if self._marks[:taken] != self._rows[:taken]:
+            results = [result for _, result in sorted(zip(self._marks[:taken], results, strict=True))]
+            self._results[:taken] = array("q", results)
+        return results if taken == rows else results + [-errno.EAGAIN] * (rows - taken)
+
+    def row(self, row: int, size: int) -> memoryview:
+        """What a row holds."""
+        start = row * STRIDE_BYTES
+        return self._content[start : start + size]
+
+    def close(self) -> None:
+        """Give the kernel its part back."""
+        self._call(self._destroy, self._context)
+
+
+def transfers(content: memoryview, rows: int) -> Transfers | None:
+    """A table of up to ``rows`` rows in ``content``, or None where there is no AIO."""
+    calls = _CALLS.get(platform.machine())
+    if sys.platform != "linux" or calls is None or sys.byteorder != "little" or ctypes.sizeof(ctypes.c_long) != 8:
+        return None
+    try:
+        call = ctypes.CDLL(None).syscall
+    except (AttributeError, OSError):
+        return None
+    call.restype = ctypes.c_long
+    context = ctypes.c_ulong(0)
+    if call(ctypes.c_long(calls[0]), ctypes.c_long(rows), ctypes.byref(context)) != 0:
+        return None
+    return Transfers(content, min(rows, len(content) // STRIDE_BYTES), call, context.value)

@@ -1,0 +1,293 @@
+"""Plain echoes served together: each peer gets what it would have got alone, and the books say the same.
+
+Rules: real TCP sockets on loopback, a real lane, and the lane's turns taken by hand, so nothing depends on time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import struct
+from collections.abc import Iterator
+from typing import NoReturn
+
+import pytest
+from attrs import define, field
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+
+from ctrlserver.net import lane as lane_module
+from ctrlserver.net.echoes import FEWEST, Echoes
+from ctrlserver.net.lane import Lane
+from ctrlserver.net.links import LaneLink
+from ctrlserver.net.stream import EchoStream, Terms
+from ctrlserver.net.transfers import ROW_BYTES, Transfers, transfers
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin, StreamCounters
+from ctrlserver.wire.framing import parse_framing
+from tests.net.conftest import PATIENCE
+
+SIZE = 10
+MANY = 3 * FEWEST
+
+pytestmark = pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")
+
+
+@define
+class Lab:
+    """A lane with echo streams on it; ``fars`` are their peers, ``links`` our ends, in the same order."""
+
+    lane: Lane
+    terms: Terms
+    listening: socket.socket
+    fars: list[socket.socket] = field(factory=list)
+    links: list[LaneLink] = field(factory=list)
+    joint: list[int] = field(factory=list)
+
+    def connect(self, streams: int, *, sndbuf: int = 0) -> None:
+        """More streams; ``sndbuf`` bounds what the kernel keeps of their echoes."""
+        for _ in range(streams):
+            far = socket.socket()
+            if sndbuf:
+                far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, sndbuf)
+            far.connect(self.listening.getsockname())
+            far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            far.settimeout(PATIENCE)
+            near, _ = self.listening.accept()
+            near.setblocking(False)
+            if sndbuf:
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
+            self.fars.append(far)
+            self.links.append(LaneLink(self.lane, near, self.terms, f"peer:{len(self.fars)}"))
+
+    def begin(self, streams: int = MANY, **options: int) -> None:
+        """More streams, each of which has sent and got back its first packet: they are plain from then on."""
+        first = len(self.fars)
+        self.connect(streams, **options)
+        for far in self.fars[first:]:
+            far.sendall(b"f" * SIZE)
+        self.lane.doRead()
+        for far in self.fars[first:]:
+            assert b"f" * SIZE == far.recv(100)
+
+    def counters(self, row: int) -> StreamCounters:
+        """What the books say of one stream."""
+        return self.links[row].stream.counters
+
+    def stream(self, row: int) -> EchoStream:
+        """One stream."""
+        stream = self.links[row].stream
+        assert isinstance(stream, EchoStream)
+        return stream
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    table = transfers(memoryview(bytearray(1 << 20)), 1)
+    if table is None:
+        pytest.skip("this system has no AIO")
+    table.close()
+    spec = parse_framing(f"fixed:{SIZE}")
+    terms = Terms(
+        book=Book(version="test", now=0.0, wall=0.0),
+        origin=Origin("data", "tcp", spec.text, "echo", spec.size, by_size=True),
+        spec=spec,
+    )
+    lane = Lane(MemoryReactorClock(), Clock().seconds)
+    lane.start()
+    made = Lab(lane, terms, socket.create_server(("127.0.0.1", 0), backlog=256))
+    read = Transfers.read
+
+    def noted(self: Transfers, sockets: list[int]) -> list[int]:
+        made.joint.append(len(sockets))
+        return read(self, sockets)
+
+    monkeypatch.setattr(Transfers, "read", noted)
+    yield made
+    for stream in [link.stream for link in made.links]:
+        stream.abort("drain", 0.0)
+    lane.stop()
+    for far in [*made.fars, made.listening]:
+        far.close()
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def fails(*_: object) -> NoReturn:
+    """In the place of a method that has a bug."""
+    raise RuntimeError("our own fault")
+
+
+def exactly(sock: socket.socket, size: int) -> bytes:
+    """So many bytes, or what came before the end."""
+    got = b""
+    while len(got) < size and (more := sock.recv(size - len(got))):
+        got += more
+    return got
+
+
+def test_many_are_read_in_one_call_and_each_gets_its_own_back(lab: Lab) -> None:
+    lab.begin()
+    assert [] == lab.joint  # the first packet of a stream is its own affair: it may begin a run
+    for row, far in enumerate(lab.fars):
+        far.sendall(bytes([row]) * (row + 1))
+    lab.lane.doRead()
+    assert [MANY] == lab.joint
+    assert [bytes([row]) * (row + 1) for row in range(MANY)] == [far.recv(100) for far in lab.fars]
+    assert [SIZE + row + 1 for row in range(MANY)] == [lab.counters(row).bytes for row in range(MANY)]
+    assert sum((SIZE + row + 1) // SIZE for row in range(MANY)) == lab.terms.book.counters.totals().replies
+
+
+def test_a_few_are_served_one_by_one(lab: Lab) -> None:
+    lab.begin(FEWEST - 1)
+    for far in lab.fars:
+        far.sendall(b"x")
+    lab.lane.doRead()
+    assert [] == lab.joint
+    assert [b"x"] * (FEWEST - 1) == [far.recv(10) for far in lab.fars]
+
+
+def test_who_sends_more_than_a_row_is_read_further_in_the_same_round(lab: Lab) -> None:
+    lab.begin()
+    content = random.Random(1).randbytes(ROW_BYTES + 4000)
+    lab.fars[0].sendall(content)
+    for far in lab.fars[1:]:
+        far.sendall(b"x")
+    lab.lane.doRead()
+    assert [MANY] == lab.joint
+    assert content == exactly(lab.fars[0], len(content))
+    assert SIZE + len(content) == lab.counters(0).bytes
+
+
+def test_ends_and_resets_among_them_are_told_apart_and_the_others_go_on(lab: Lab) -> None:
+    lab.begin()
+    lab.fars[0].shutdown(socket.SHUT_WR)
+    lab.fars[1].sendall(b"y" * 25)
+    reset(lab.fars[1])
+    lab.fars[2].sendall(b"z" * 25)
+    lab.fars[2].shutdown(socket.SHUT_WR)
+    for far in lab.fars[3:]:
+        far.sendall(b"x")
+    lab.lane.doRead()
+    assert b"" == lab.fars[0].recv(10)
+    assert b"z" * 25 == exactly(lab.fars[2], 25)
+    assert [b"x"] * (MANY - 3) == [far.recv(10) for far in lab.fars[3:]]
+    closed = {record.stream: record for record in lab.terms.book.streams(0.0) if record.state == "closed"}
+    assert {1: ("eof", 1, 0), 2: ("reset", 3, 5), 3: ("eof", 3, 5)} == {
+        number: (record.reason, record.packets, record.incomplete_bytes) for number, record in closed.items()
+    }
+
+
+def test_a_peer_that_does_not_read_is_owed_and_holds_nobody_up(lab: Lab) -> None:
+    lab.begin(sndbuf=4096)
+    slow, sent = lab.fars[0], 0
+    while lab.stream(0) not in lab.terms.blocked:
+        with contextlib.suppress(BlockingIOError):
+            slow.setblocking(False)
+            sent += slow.send(b"s" * 3000)
+        for far in lab.fars[1:]:
+            far.sendall(b"x")
+        lab.lane.doRead()
+        assert [b"x"] * (MANY - 1) == [far.recv(10) for far in lab.fars[1:]]
+    slow.setblocking(True)
+    slow.shutdown(socket.SHUT_WR)
+    got = 0
+    while lab.counters(0).state == "open":
+        lab.lane.doRead()
+        with contextlib.suppress(BlockingIOError):
+            got += len(slow.recv(1 << 16, socket.MSG_DONTWAIT))
+    while more := len(slow.recv(1 << 16)):
+        got += more
+    assert SIZE + sent == lab.counters(0).bytes
+    assert sent == got
+    assert lab.counters(0).unanswered == 0
+    assert max(lab.joint) == MANY
+
+
+def test_a_peer_that_is_gone_before_its_echo_has_its_packets_counted(lab: Lab) -> None:
+    """Its socket takes no more, but what it had sent before is still there to be read."""
+    lab.begin()
+    lab.links[0]._socket.shutdown(socket.SHUT_WR)
+    for far in lab.fars:
+        far.sendall(b"x" * 2 * SIZE)
+    lab.lane.doRead()
+    assert not lab.stream(0).plain
+    assert [b"x" * 2 * SIZE] * (MANY - 1) == [far.recv(100) for far in lab.fars[1:]]
+    for far in lab.fars:
+        far.sendall(b"y" * 3 * SIZE)
+    lab.lane.doRead()
+    assert [MANY, MANY - 1] == lab.joint
+    assert (6, 3) == (lab.counters(0).whole(), lab.counters(0).unanswered)
+    lab.fars[0].close()
+    lab.lane.doRead()
+    assert ("closed", "reset") == (lab.counters(0).state, lab.counters(0).reason)
+
+
+def test_one_that_raises_is_its_own_loss(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.begin()
+    monkeypatch.setattr(EchoStream, "ended", fails)
+    lab.fars[0].shutdown(socket.SHUT_WR)
+    for far in lab.fars[1:]:
+        far.sendall(b"x")
+    lab.lane.doRead()
+    assert [b"x"] * (MANY - 1) == [far.recv(10) for far in lab.fars[1:]]
+    assert ("closed", "fault") == (lab.counters(0).state, lab.counters(0).reason)
+
+
+def test_when_the_table_fails_the_lane_goes_on_without_it(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.begin()
+    monkeypatch.setattr(Echoes, "serve", fails)
+    for far in lab.fars:
+        far.sendall(b"x")
+    lab.lane.doRead()
+    assert [b"x"] * MANY == [far.recv(10) for far in lab.fars]
+
+
+def test_without_aio_they_are_served_one_by_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "transfers", lambda *_: None)
+    lab.begin()
+    for far in lab.fars:
+        far.sendall(b"x")
+    lab.lane.doRead()
+    assert [] == lab.joint
+    assert [b"x"] * MANY == [far.recv(10) for far in lab.fars]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_peers_do_every_byte_comes_back_and_is_counted_once(lab: Lab, seed: int) -> None:
+    dice = random.Random(seed)
+    lab.begin(2 * MANY, sndbuf=8192)
+    sent = [bytearray() for _ in lab.fars]
+    got = [bytearray() for _ in lab.fars]
+    for far in lab.fars:
+        far.setblocking(False)
+    for _ in range(60):
+        for row, far in enumerate(lab.fars):
+            if dice.random() < 0.6:
+                content = dice.randbytes(dice.choice((1, 9, 10, 1000, ROW_BYTES, 3 * ROW_BYTES)))
+                with contextlib.suppress(BlockingIOError):
+                    sent[row] += content[: far.send(content)]
+        lab.lane.doRead()
+        for row, far in enumerate(lab.fars):
+            if dice.random() < 0.5:
+                with contextlib.suppress(BlockingIOError):
+                    got[row] += far.recv(dice.choice((10, 5000, 1 << 20)))
+    for far in lab.fars:
+        far.shutdown(socket.SHUT_WR)
+    open_rows = set(range(len(lab.fars)))
+    while open_rows:
+        lab.lane.doRead()
+        for row in list(open_rows):
+            with contextlib.suppress(BlockingIOError):
+                more = lab.fars[row].recv(1 << 20)
+                got[row] += more
+                if not more:
+                    open_rows.discard(row)
+    assert sent == got
+    assert [SIZE + len(content) for content in sent] == [lab.counters(row).bytes for row in range(len(sent))]
+    assert {"eof"} == {lab.counters(row).reason for row in range(len(sent))}
+    assert max(lab.joint) > FEWEST

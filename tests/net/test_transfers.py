@@ -1,0 +1,153 @@
+"""Many sockets in one system call: each row says what the socket module would have said of that socket."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ctrlserver.net import transfers as module
+from ctrlserver.net.transfers import ROW_BYTES, STRIDE_BYTES, Transfers, transfers
+
+ROWS = 8
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def table() -> Iterator[Transfers]:
+    made = transfers(memoryview(bytearray(ROWS * STRIDE_BYTES)), ROWS)
+    if made is None:
+        pytest.skip("this system has no AIO")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[Callable[[], Pair]]:
+    """Makes two ends of a TCP connection on loopback, the first of them non-blocking."""
+    made: list[socket.socket] = []
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def new() -> Pair:
+        far = socket.create_connection(listening.getsockname())
+        near, _ = listening.accept()
+        near.setblocking(False)
+        made.extend((near, far))
+        return near, far
+
+    yield new
+    for sock in [*made, listening]:
+        sock.close()
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def fill(sock: socket.socket) -> None:
+    """Until it takes no more."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sock.send(bytes(ROW_BYTES))
+
+
+def test_every_row_goes_back_to_the_socket_it_came_from(table: Transfers, pair: Callable[[], Pair]) -> None:
+    pairs = [pair() for _ in range(ROWS)]
+    contents = [bytes([row]) * (row * 700 + 1) for row in range(ROWS)]
+    for (_, far), content in zip(pairs, contents, strict=True):
+        far.sendall(content)
+    sizes = [len(content) for content in contents]
+    assert sizes == table.read([near.fileno() for near, _ in pairs])
+    assert contents == [bytes(table.row(row, size)) for row, size in enumerate(sizes)]
+    assert sizes == table.send(ROWS)
+    assert contents == [far.recv(ROW_BYTES) for _, far in pairs]
+
+
+def test_a_row_takes_no_more_than_its_room_and_leaves_the_rest(table: Transfers, pair: Callable[[], Pair]) -> None:
+    near, far = pair()
+    far.sendall(b"x" * (ROW_BYTES + 5))
+    assert [ROW_BYTES] == table.read([near.fileno()])
+    assert [5] == table.read([near.fileno()])
+
+
+def test_nothing_there_an_end_and_a_reset_are_told_apart(table: Transfers, pair: Callable[[], Pair]) -> None:
+    silent, talking, ended, broken = (pair() for _ in range(4))
+    talking[1].sendall(b"word")
+    ended[1].close()
+    reset(broken[1])
+    results = table.read([near.fileno() for near, _ in (silent, talking, ended, broken)])
+    assert [-errno.EAGAIN, 4, 0, -errno.ECONNRESET] == results
+
+
+def test_what_a_full_socket_does_not_take_is_told(table: Transfers, pair: Callable[[], Pair]) -> None:
+    full, free = pair(), pair()
+    for _, far in (full, free):
+        far.sendall(b"z" * 100)
+    assert [100, 100] == table.read([full[0].fileno(), free[0].fileno()])
+    fill(full[0])
+    assert [-errno.EAGAIN, 100] == table.send(2)
+    assert b"z" * 100 == free[1].recv(ROW_BYTES)
+
+
+def test_a_dead_peer_is_told_and_the_others_have_theirs(table: Transfers, pair: Callable[[], Pair]) -> None:
+    dead, well = pair(), pair()
+    for _, far in (dead, well):
+        far.sendall(b"w")
+    assert [1, 1] == table.read([dead[0].fileno(), well[0].fileno()])
+    reset(dead[1])
+    assert [-errno.ECONNRESET, 1] == table.send(2)
+    assert b"w" == well[1].recv(1)
+
+
+def test_rows_the_kernel_did_not_take_up_are_refused_and_not_ended(table: Transfers, pair: Callable[[], Pair]) -> None:
+    """It stops at a number that is no socket."""
+    first, last = pair(), pair()
+    for _, far in (first, last):
+        far.sendall(b"abc")
+    gone = socket.socket()
+    number = gone.fileno()
+    gone.close()
+    sockets = [first[0].fileno(), number, last[0].fileno()]
+    assert [3, -errno.EAGAIN, -errno.EAGAIN] == table.read(sockets)
+    assert [-errno.EAGAIN] * 2 == table.read([number, number])
+    assert b"abc" == last[0].recv(10)
+
+
+def test_results_that_come_in_another_order_are_put_right(table: Transfers, pair: Callable[[], Pair]) -> None:
+    """As from a kernel that works on requests side by side: the same events, the last first."""
+    pairs = [pair() for _ in range(3)]
+    for row, (_, far) in enumerate(pairs):
+        far.sendall(b"v" * (row + 1))
+    ask = table._call
+
+    def backwards(number: object, *arguments: object) -> int:
+        answer: int = ask(number, *arguments)
+        if number is table._getevents:
+            words = memoryview(table._events).cast("B").cast("q")
+            events = [words[at : at + 4].tolist() for at in range(0, 4 * answer, 4)]
+            for at, event in enumerate(reversed(events)):
+                for word in range(4):
+                    words[4 * at + word] = event[word]
+        return answer
+
+    table._call = backwards
+    assert [1, 2, 3] == table.read([near.fileno() for near, _ in pairs])
+    assert [1, 2, 3] == table.send(3)
+    assert [b"v", b"vv", b"vvv"] == [far.recv(10) for _, far in pairs]
+
+
+def test_without_the_call_there_is_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = memoryview(bytearray(STRIDE_BYTES))
+    monkeypatch.setattr(module, "_CALLS", {})
+    assert transfers(content, 1) is None
+
+
+def test_where_the_system_refuses_there_is_no_table() -> None:
+    """More requests than any system allows: io_setup fails."""
+    assert transfers(memoryview(bytearray(STRIDE_BYTES)), 1 << 30) is None
