@@ -177,6 +177,22 @@ def start(tmp_path: Path) -> Iterator[Start]:
         assert "Traceback" not in log, log
 
 
+@pytest.fixture
+def inside() -> Iterator[list[str]]:
+    """The words before a command that is to run in a network namespace of its own."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("network namespaces need root and iproute2")
+    name = f"ctrlserver-{os.getpid()}"
+    done = run("ip", "netns", "add", name)
+    if done.returncode:
+        pytest.skip(f"no network namespaces here: {done.stderr.decode().strip()}")
+    try:
+        assert run("ip", "-n", name, "link", "set", "lo", "up").returncode == 0
+        yield ["ip", "netns", "exec", name]
+    finally:
+        run("ip", "netns", "del", name)
+
+
 def run(*command: str | Path, stdin: bytes = b"", **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end, bounded."""
     return subprocess.run(

@@ -7,8 +7,6 @@ for kernels without netem. Each needs root; where it cannot be, the tests are sk
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -99,22 +97,6 @@ class Reflecting:
         self.process.stdin.write("loss\n" if on else "whole\n")
         self.process.stdin.flush()
         return int(self._line())
-
-
-@pytest.fixture
-def inside() -> Iterator[list[str]]:
-    """The words before a command that is to run in a network namespace of its own."""
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("network namespaces need root and iproute2")
-    name = f"ctrlserver-{os.getpid()}"
-    done = run("ip", "netns", "add", name)
-    if done.returncode:
-        pytest.skip(f"no network namespaces here: {done.stderr.decode().strip()}")
-    try:
-        assert run("ip", "-n", name, "link", "set", "lo", "up").returncode == 0
-        yield ["ip", "netns", "exec", name]
-    finally:
-        run("ip", "netns", "del", name)
 
 
 @pytest.fixture(params=[Netem, Reflecting])
