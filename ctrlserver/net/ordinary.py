@@ -7,6 +7,7 @@ Rules:
 - A transport's own write buffer has no bound. It says when it holds more than 64 KiB (push producer); from then on it
   is sent nothing, the stream keeps its one chunk of replies, and reading is paused until the buffer is empty.
 - What comes although reading is paused is held here: TLS hands over all records of one read, whatever it is told.
+- A TLS handshake has ``HANDSHAKE_SECONDS``; a peer that has not ended it by then is closed for the reason ``limit``.
 - Twisted closes the socket before it says that the connection is lost. The TCP figures are read a step earlier, when it
   tells us as a producer that it is about to.
 """
@@ -14,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
@@ -22,8 +24,10 @@ from twisted.internet.interfaces import (
     IConsumer,
     IDelayedCall,
     IHalfCloseableProtocol,
+    IHandshakeListener,
     IPushProducer,
     IReactorTime,
+    ISSLTransport,
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -36,8 +40,14 @@ from ctrlserver.net.stream import Stream, Terms
 from ctrlserver.net.tcp_info import socket_of, tcp_figures
 from ctrlserver.stats.counters import TcpFigures
 
+HANDSHAKE_SECONDS: Final = 10.0
+"""For a TLS handshake, two round trips and some arithmetic: many times what the worst link and the slowest device need.
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
+Without an end, who connects and says nothing would hold a descriptor for ever, although ``idle_timeout`` is off.
+"""
+
+
+@implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
 class StreamProtocol(Protocol):
     """One connection: an ordinary protocol to Twisted, a ``Link`` to its stream."""
 
@@ -50,9 +60,10 @@ class StreamProtocol(Protocol):
         self._held = False
         self._rest = b""
         self._abort: IDelayedCall | None = None
+        self._handshake: IDelayedCall | None = None  # while it lasts, of TLS
         self._last_figures: TcpFigures | None = None
 
-    # IProtocol, IHalfCloseableProtocol
+    # IProtocol, IHalfCloseableProtocol, IHandshakeListener
 
     def connectionMade(self) -> None:
         """Open the stream."""
@@ -63,6 +74,12 @@ class StreamProtocol(Protocol):
         self._factory.protocols.add(self)
         self.stream = self._factory.terms.open(self, peer_name(self.transport.getPeer()), self._factory.clock())
         self.stream.counters.path = self
+        if ISSLTransport.providedBy(self.transport):
+            self._handshake = self._factory.reactor.callLater(HANDSHAKE_SECONDS, self._too_late)
+
+    def handshakeCompleted(self) -> None:
+        """TLS is agreed on."""
+        self._end_handshake()
 
     def dataReceived(self, data: bytes) -> None:
         """Feed the stream, in chunks no larger than the replies it may keep."""
@@ -77,6 +94,7 @@ class StreamProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
+        self._end_handshake()
         if self._abort is not None:
             self._abort.cancel()
             self._abort = None
@@ -159,6 +177,15 @@ class StreamProtocol(Protocol):
     def _give_up(self) -> None:
         self._abort = None
         self.transport.abortConnection()
+
+    def _too_late(self) -> None:
+        self._handshake = None
+        self.stream.abort("limit", self._factory.clock())
+
+    def _end_handshake(self) -> None:
+        if self._handshake is not None:
+            self._handshake.cancel()
+            self._handshake = None
 
     def _feed(self, data: bytes) -> None:
         view, step = memoryview(data), min(COPY_BYTES, self._factory.terms.reply_buffer)

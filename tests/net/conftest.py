@@ -30,11 +30,17 @@ PATIENCE = 20.0
 
 
 class WatchedBook(Book):
-    """A book that tells of each closed stream: await ``closed.get()``."""
+    """A book that tells of each stream: await ``opened.get()``, ``closed.get()``."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.opened: DeferredQueue[int] = DeferredQueue()
         self.closed: DeferredQueue[int] = DeferredQueue()
+
+    def stream_opened(self, origin: Origin, peer: str, now: float) -> StreamCounters:
+        stream = super().stream_opened(origin, peer, now)
+        self.opened.put(stream.stream)
+        return stream
 
     def stream_closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int, now: float) -> None:
         super().stream_closed(stream, reason, incomplete_bytes, now)

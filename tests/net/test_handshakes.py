@@ -1,0 +1,136 @@
+"""How long a TLS handshake may last, on real sockets; the time is the test's own."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+import pytest_twisted
+from attrs import define
+from twisted.internet.endpoints import SSL4ServerEndpoint
+from twisted.internet.task import Clock, deferLater
+
+from ctrlserver.net.ordinary import HANDSHAKE_SECONDS, StreamFactory
+from ctrlserver.net.stream import Terms
+from ctrlserver.stats.counters import Origin
+from ctrlserver.stats.records import StatsRecord
+from ctrlserver.wire.framing import parse_framing
+from tests.net.conftest import PATIENCE, WatchedBook, in_thread, read_to_end
+
+pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
+
+pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
+
+
+def certificate() -> bytes:
+    """A key and a certificate of its own, in PEM."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, day = ec.generate_private_key(ec.SECP256R1()), datetime.timedelta(days=1)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return private + made.public_bytes(pem)
+
+
+@define
+class Served:
+    """A TLS listener whose timers wait for ``clock``."""
+
+    book: WatchedBook
+    clock: Clock
+    port: int
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
+    async def accepted(self) -> None:
+        """A stream is open, and what opened it has returned."""
+        from twisted.internet import reactor
+
+        await self.book.opened.get()
+        await deferLater(reactor, 0)
+
+    def stats(self) -> StatsRecord:
+        return self.book.stats(time.monotonic())
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[], Awaitable[Served]]]:
+    from twisted.internet import reactor
+    from twisted.internet.ssl import PrivateCertificate
+
+    ports = []
+
+    async def start() -> Served:
+        book = WatchedBook(version="test", now=time.monotonic(), wall=time.time())
+        spec, clock = parse_framing("line"), Clock()
+        factory = StreamFactory(
+            Terms(book=book, origin=Origin("data", "tls", spec.text, "echo", None), spec=spec), clock, time.monotonic
+        )
+        options = PrivateCertificate.loadPEM(certificate()).options()
+        port = await SSL4ServerEndpoint(reactor, 0, options, interface="127.0.0.1").listen(factory)
+        ports.append(port)
+        return Served(book, clock, port.getHost().port)
+
+    yield start
+    for port in ports:
+        pytest_twisted.blockon(port.stopListening())
+
+
+@pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00\x01"])
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_never_ends_its_handshake_is_closed_at_the_limit(
+    serve: Callable[[], Awaitable[Served]], said: bytes
+) -> None:
+    served = await serve()
+    with served.connect() as client:
+        client.sendall(said)
+        await served.accepted()
+        served.clock.advance(HANDSHAKE_SECONDS - 0.01)
+        assert (served.stats().streams_open, served.stats().closed_limit_total) == (1, 0)
+        served.clock.advance(0.01)
+        await served.book.closed.get()
+        assert await in_thread(read_to_end, client) == b""
+    assert (served.stats().streams_open, served.stats().closed_limit_total) == (0, 1)
+    assert served.clock.getDelayedCalls() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_has_ended_its_handshake_stays(serve: Callable[[], Awaitable[Served]]) -> None:
+    served = await serve()
+
+    def begin() -> ssl.SSLSocket:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        client = context.wrap_socket(served.connect())
+        return echo(client)
+
+    def echo(client: ssl.SSLSocket) -> ssl.SSLSocket:
+        client.sendall(b"a\n")
+        assert client.recv(10) == b"a\n"
+        return client
+
+    client = await in_thread(begin)
+    assert served.clock.getDelayedCalls() == []
+    served.clock.advance(HANDSHAKE_SECONDS * 2)
+    (await in_thread(echo, client)).close()
+    await served.book.closed.get()
+    assert (served.stats().closed_eof_total + served.stats().closed_reset_total, served.stats().packets_total) == (1, 2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_hangs_up_in_its_handshake_leaves_no_timer(serve: Callable[[], Awaitable[Served]]) -> None:
+    served = await serve()
+    served.connect().close()
+    await served.book.closed.get()
+    assert served.clock.getDelayedCalls() == []
+    assert served.stats().closed_limit_total == 0
