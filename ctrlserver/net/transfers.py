@@ -7,6 +7,8 @@ Rules:
 - Sockets are non-blocking: a transfer is over, or refused with EAGAIN, when ``io_submit`` returns. Linux gives the
   results in the order of the rows; whoever gives them otherwise is put right by the row's number, which each carries.
 - A row that the kernel did not take up counts as refused with EAGAIN: nothing was read or sent for it.
+- Results are waited for until all are there, also by kernels that finish transfers later and where a signal cuts the
+  wait short. What was read is in the rows only: a result that is lost is data that is lost.
 - The layout is that of ``struct iocb`` and ``struct io_event`` in <linux/aio_abi.h>, for 64-bit little-endian systems:
 
       iocb      data (8), key and flags (4, 4), opcode and priority (2, 2), socket (4), address, bytes, offset (8 each),
@@ -14,7 +16,9 @@ Rules:
       io_event  data, iocb, result, second result (8 each)
 
 - Where there is no AIO (another system or processor, a kernel or a filter that refuses it, the system's number of
-  requests used up) ``transfers`` gives None, and sockets are read and written one by one.
+  requests used up) ``transfers`` gives None, and sockets are read and written one by one. That the calls are there says
+  little: gVisor's refuse every socket with EINVAL, and a filter may let ``io_setup`` pass and nothing after it. So a
+  table first has to echo a byte.
 
 Beware: rows share the buffer of the lane. What ``read`` brought is good until anybody else reads into it.
 """
@@ -24,6 +28,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import platform
+import socket
 import sys
 from array import array
 from collections.abc import Callable
@@ -37,6 +42,9 @@ STRIDE_BYTES = ROW_BYTES + 1088
 _CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
 
 _IOCB = Struct("=QIIHhIQqqQII")
+#: Times in a row that the wait for results may fail before it is given up; signals cut it short now and then.
+_WAITS = 100
+
 _READ, _WRITE = 0, 1
 _SOCKET_AT, _BYTES_AT = 5, 4  # in words of 4 and of 8 bytes
 _EVENT_WORDS, _MARK_AT, _RESULT_AT = 4, 0, 2  # in words of 8 bytes
@@ -92,15 +100,39 @@ class Transfers:
         return self._run(self._sends, rows)
 
     def _run(self, requests: _Requests, rows: int) -> list[int]:
-        taken = max(self._call(self._submit, self._context, self._numbers[rows], requests.pointers), 0)
+        taken = self._call(self._submit, self._context, self._numbers[rows], requests.pointers)
+        if taken <= 0:
+            return [-errno.EAGAIN] * rows
         number = self._numbers[taken]
-        if self._call(self._getevents, self._context, number, number, self._events, None) != taken:
-            raise OSError(errno.EIO, "the kernel took up transfers on non-blocking sockets and did not finish them")
+        done = self._call(self._getevents, self._context, number, number, self._events, None)
+        if done != taken:
+            self._await(max(done, 0), taken)
         results: list[int] = self._results[:taken].tolist()
         if self._marks[:taken] != self._rows[:taken]:
             results = [result for _, result in sorted(zip(self._marks[:taken], results, strict=True))]
             self._results[:taken] = array("q", results)
         return results if taken == rows else results + [-errno.EAGAIN] * (rows - taken)
+
+    def _await(self, done: int, taken: int) -> None:
+        """Get the results after the first ``done``."""
+        fails = 0
+        while done < taken:
+            number = self._numbers[taken - done]
+            place = ctypes.byref(self._events, done * _EVENT_WORDS * 8)
+            more = self._call(self._getevents, self._context, number, number, place, None)
+            fails = 0 if more > 0 else fails + 1
+            if fails == _WAITS:
+                raise OSError(errno.EIO, "the kernel took up transfers and does not give their results")
+            done += max(more, 0)
+
+    def echoes(self) -> bool:
+        """Whether a byte comes back: the proof that this system's AIO serves sockets."""
+        near, far = socket.socketpair()
+        with near, far:
+            near.setblocking(False)
+            far.setblocking(False)
+            far.send(b"?")
+            return self.read([near.fileno()]) == [1] == self.send(1) and far.recv(2) == b"?"
 
     def row(self, row: int, size: int) -> memoryview:
         """What a row holds."""
@@ -125,4 +157,11 @@ def transfers(content: memoryview, rows: int) -> Transfers | None:
     context = ctypes.c_ulong(0)
     if call(ctypes.c_long(calls[0]), ctypes.c_long(rows), ctypes.byref(context)) != 0:
         return None
-    return Transfers(content, min(rows, len(content) // STRIDE_BYTES), call, context.value)
+    table = Transfers(content, min(rows, len(content) // STRIDE_BYTES), call, context.value)
+    try:
+        if table.echoes():
+            return table
+    except OSError:
+        pass
+    table.close()
+    return None

@@ -100,7 +100,8 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     read = Transfers.read
 
     def noted(self: Transfers, sockets: list[int]) -> list[int]:
-        made.joint.append(len(sockets))
+        if len(sockets) > 1:  # a table proves itself with one
+            made.joint.append(len(sockets))
         return read(self, sockets)
 
     monkeypatch.setattr(Transfers, "read", noted)

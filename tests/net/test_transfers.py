@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -140,6 +143,76 @@ def test_results_that_come_in_another_order_are_put_right(table: Transfers, pair
     assert [1, 2, 3] == table.read([near.fileno() for near, _ in pairs])
     assert [1, 2, 3] == table.send(3)
     assert [b"v", b"vv", b"vvv"] == [far.recv(10) for _, far in pairs]
+
+
+def test_results_that_come_in_parts_and_after_signals_are_all_waited_for(
+    table: Transfers, pair: Callable[[], Pair]
+) -> None:
+    """As from a kernel that ends transfers later, where a signal cuts the wait short."""
+    pairs = [pair() for _ in range(5)]
+    for row, (_, far) in enumerate(pairs):
+        far.sendall(b"v" * (row + 1))
+    ask = table._call
+    waits = 0
+
+    def by_and_by(number: object, *arguments: object) -> int:
+        nonlocal waits
+        if number is not table._getevents:
+            return ask(number, *arguments)
+        waits += 1
+        context, _, left, place, _ = arguments
+        assert isinstance(left, ctypes.c_long)
+        some = ctypes.c_long(min(left.value, waits % 3))
+        return ask(number, context, some, some, place, None) if some.value else -1
+
+    table._call = by_and_by
+    assert [1, 2, 3, 4, 5] == table.read([near.fileno() for near, _ in pairs])
+    assert waits > 3
+    assert [1, 2, 3, 4, 5] == table.send(5)
+    assert [b"v" * (row + 1) for row in range(5)] == [far.recv(10) for _, far in pairs]
+
+
+def test_results_that_never_come_are_an_error(table: Transfers, pair: Callable[[], Pair]) -> None:
+    near, far = pair()
+    far.sendall(b"x")
+    ask = table._call
+    table._call = lambda number, *arguments: -1 if number is table._getevents else ask(number, *arguments)
+    with pytest.raises(OSError, match="does not give their results"):
+        table.read([near.fileno()])
+
+
+@pytest.mark.parametrize("refused", [2, 3], ids=["io_getevents", "io_submit"])
+def test_where_the_system_lets_a_table_be_made_and_not_used_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    """As under a filter that knows some of the calls; here the kernel refuses a call that it does not have."""
+    calls = {machine: [*numbers] for machine, numbers in module._CALLS.items()}
+    for numbers in calls.values():
+        numbers[refused] = 100_000
+    monkeypatch.setattr(module, "_CALLS", calls)
+    assert transfers(memoryview(bytearray(STRIDE_BYTES)), 1) is None
+
+
+def test_a_table_that_does_not_echo_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on gVisor, whose AIO refuses sockets; here it writes where it should read."""
+    monkeypatch.setattr(module, "_READ", module._WRITE)
+    assert transfers(memoryview(bytearray(STRIDE_BYTES)), 1) is None
+
+
+def test_a_table_that_was_no_good_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a descriptor nor the kernel's part, which is mapped into the process by this name."""
+
+    def held() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), Path("/proc/self/maps").read_text().count("[aio]")
+
+    before = held()
+    table = transfers(memoryview(bytearray(STRIDE_BYTES)), 1)
+    if table is not None:
+        assert (before[0], before[1] + 1) == held()
+        table.close()
+    monkeypatch.setattr(module, "_READ", module._WRITE)
+    assert transfers(memoryview(bytearray(STRIDE_BYTES)), 1) is None
+    assert before == held()
 
 
 def test_without_the_call_there_is_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
