@@ -6,6 +6,9 @@ Rules:
   is ready for something else than reading, is served by its owner, one by one.
 - Everything that is not the whole echo of what was read goes to the stream itself, which does what it would have done:
   an end, a broken connection, a reply that was not taken whole.
+- What the kernel did not take up is left to the owners, so that everybody gets on even where it takes up nothing.
+- Where the table itself fails, what was read with it is lost: those streams end by our own fault, and none goes on with
+  a gap.
 
 Beware: rows are parts of the lane's buffer, so streams that need theirs come before those that end.
 """
@@ -72,11 +75,19 @@ class Echoes:
                 streams.append(stream)
         if len(sockets) < FEWEST:
             return events
+        try:
+            return others + self._echo(sockets, streams)
+        except Exception:
+            for fd in sockets:
+                self._failed(fd)
+            raise
+
+    def _echo(self, sockets: list[int], streams: list[Echoing]) -> list[Event]:
+        """Read and answer; gives the events of those whose owners have to read (on)."""
         sizes = self._table.read(sockets)
         now = self._clock()
         if min(sizes) <= 0:
-            self._one_by_one(sockets, streams, sizes, now)
-            return others
+            return self._one_by_one(sockets, streams, sizes, now)
         for stream, size in zip(streams, sizes, strict=True):
             counters = stream.counters
             counters.bytes += size
@@ -84,25 +95,30 @@ class Echoes:
         sent = self._table.send(len(sizes))
         if sent != sizes:
             self._settle(sockets, streams, sizes, sent, now)
-        if max(sizes) == ROW_BYTES:
-            others += self._in_full(sockets, sizes, sent)
-        return others
+        return self._in_full(sockets, sizes, sent) if max(sizes) == ROW_BYTES else []
 
     def _in_full(self, sockets: list[int], sizes: list[int], sent: list[int]) -> list[Event]:
         """Events for those who filled their rows and have more to say: their owners read more at a time."""
         rows = zip(sockets, sizes, sent, strict=True)
         return [(fd, EPOLLIN) for fd, size, taken in rows if size == taken == ROW_BYTES]
 
-    def _one_by_one(self, sockets: list[int], streams: list[Echoing], sizes: list[int], now: float) -> None:
-        """What came is echoed by each stream itself; then those end whose peers are done or gone."""
+    def _one_by_one(self, sockets: list[int], streams: list[Echoing], sizes: list[int], now: float) -> list[Event]:
+        """What came is echoed by each stream itself; then those end whose peers are done or gone.
+
+        Gives the events of those for whom nothing was read.
+        """
+        left: list[Event] = []
         ends: list[tuple[int, Callable[[float], None]]] = []
         for row, (fd, stream, size) in enumerate(zip(sockets, streams, sizes, strict=True)):
             if size > 0:
                 self._tell(fd, stream.received, self._table.row(row, size), now)
-            elif size not in _NOTHING:
+            elif size in _NOTHING:
+                left.append((fd, EPOLLIN))
+            else:
                 ends.append((fd, stream.lost if size else stream.ended))
         for fd, end in ends:
             self._tell(fd, end, now)
+        return left
 
     def _settle(
         self, sockets: list[int], streams: list[Echoing], sizes: list[int], sent: list[int], now: float

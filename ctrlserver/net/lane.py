@@ -211,7 +211,11 @@ class Lane:
             self._echoes = None
 
     def _failed(self, fd: int) -> None:
-        self._drop(fd, self._owners[fd])
+        owner = self._owners.get(fd)
+        if owner is not None:
+            self._drop(fd, owner)
+        else:
+            self.log.failure("a stream failed by our own fault after its socket {fd} had left the lane", fd=fd)
 
     def _drop(self, fd: int, owner: Owner) -> None:
         self.log.failure("a stream failed by our own fault; its socket {fd} leaves the lane", fd=fd)

@@ -6,6 +6,7 @@ Rules: real TCP sockets on loopback, a real lane, and the lane's turns taken by 
 from __future__ import annotations
 
 import contextlib
+import errno
 import random
 import socket
 import struct
@@ -246,6 +247,56 @@ def test_when_the_table_fails_the_lane_goes_on_without_it(lab: Lab, monkeypatch:
         far.sendall(b"x")
     lab.lane.doRead()
     assert [b"x"] * MANY == [far.recv(10) for far in lab.fars]
+
+
+def test_one_that_raises_when_it_is_off_the_lane_already_is_no_loss_to_others(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.begin()
+    end = EchoStream.ended
+
+    def ends_and_fails(self: EchoStream, now: float) -> None:
+        end(self, now)
+        fails()
+
+    monkeypatch.setattr(EchoStream, "ended", ends_and_fails)
+    for far in lab.fars[:2]:
+        far.shutdown(socket.SHUT_WR)
+    for far in lab.fars[2:]:
+        far.sendall(b"x")
+    lab.lane.doRead()
+    assert [b"x"] * (MANY - 2) == [far.recv(10) for far in lab.fars[2:]]
+    assert ["eof", "eof", None] == [lab.counters(row).reason for row in range(3)]
+
+
+def test_where_nothing_is_taken_up_their_owners_serve_them(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.begin()
+    monkeypatch.setattr(Transfers, "_run", lambda *arguments: [-errno.EAGAIN] * arguments[-1])
+    for far in lab.fars:
+        far.sendall(b"x")
+    lab.lane.doRead()
+    assert [MANY] == lab.joint
+    assert [b"x"] * MANY == [far.recv(10) for far in lab.fars]
+
+
+def test_streams_whose_data_is_lost_with_the_table_end_and_the_others_go_on(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read cannot be had again, so none of them may go on with a gap."""
+    lab.begin()
+    lab.connect(1)
+    monkeypatch.setattr(Transfers, "send", fails)
+    for far in lab.fars:
+        far.sendall(b"x" * SIZE)
+    lab.lane.doRead()
+    assert ["fault"] * MANY == [lab.counters(row).reason for row in range(MANY)]
+    assert [b""] * MANY == [far.recv(100) for far in lab.fars[:-1]]
+    assert b"x" * SIZE == lab.fars[-1].recv(100)
+    lab.begin()
+    for far in lab.fars[-MANY:]:
+        far.sendall(b"y")
+    lab.lane.doRead()
+    assert [b"y"] * MANY == [far.recv(10) for far in lab.fars[-MANY:]]
 
 
 def test_without_aio_they_are_served_one_by_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
