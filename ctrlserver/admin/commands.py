@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, ClassVar, Final, Self
 
@@ -26,6 +26,7 @@ from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.hexdump import dump, printable
 from ctrlserver.admin.replies import Body, Record, Reply, Table, Word
 from ctrlserver.errors import CommandError, RenameError, did_you_mean
+from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, Value, as_mapping, describe, field_names
 from ctrlserver.stats.rename import Renames
 from ctrlserver.units import quoted
@@ -203,11 +204,14 @@ class Streams(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of streams."""
-        records = desk.book.streams(desk.now(), self.state, self.peer, self.limit)
-        total = len(records)
-        if total == self.limit:
-            total = desk.book.streams_count(self.state, self.peer)
-        return Table([_published(desk, record) for record in records], total)
+        chosen, total = desk.book.choose(self.state, self.peer, self.limit)
+        return Table(_rows(desk, self._records(desk, chosen)), total, len(chosen))
+
+    def _records(self, desk: Desk, chosen: Iterable[StreamCounters]) -> Iterator[StreamRecord]:
+        """Made one by one; a stream that has been closed meanwhile is not among the open ones."""
+        for stream in chosen:
+            if self.state in (None, stream.state):
+                yield desk.book.record(stream)
 
 
 @frozen
@@ -261,7 +265,7 @@ class RunsList(Command):
     def reply(self, desk: Desk) -> Reply:
         """Rows of runs."""
         records = desk.book.run_records(desk.now())
-        return Table([_published(desk, record) for record in records[: self.limit]], len(records))
+        return Table(_rows(desk, records[: self.limit]), len(records))
 
 
 @frozen
@@ -510,6 +514,12 @@ def _find(words: Sequence[str]) -> tuple[type[Command], Sequence[str]]:
 
 def _published(desk: Desk, record: StatsRecord | StreamRecord | RunRecord) -> Mapping[str, Value]:
     return desk.book.renames.apply(as_mapping(record))
+
+
+def _rows(desk: Desk, records: Iterable[StreamRecord | RunRecord]) -> Iterator[Mapping[str, Value]]:
+    """Published one by one, all under the names of now."""
+    renames = desk.book.renames
+    return (renames.apply(as_mapping(record)) for record in records)
 
 
 def _unknown_field(desk: Desk, given: str, published: Iterable[str]) -> CommandError:

@@ -2,26 +2,27 @@
 
 Rules: a text reply is zero or more body lines and one status line that starts with OK or ERR, each ended by CRLF; a
 JSON reply is exactly one line, whatever happens. A reply shape holds its value once and makes the text only when it is
-asked for. ``value`` is what stands under ``data`` in JSON, ``total`` how many there are of a list that may be cut.
+asked for; a table, which may be long, does so row by row (``encode_in_steps``). ``value`` is what stands under ``data``
+in JSON, ``total`` how many there are of a list that may be cut.
 
-Beware: no body line may start with OK or ERR, or a reader stops too early; ``encode_reply`` puts a space before one.
+Beware: no body line may start with OK or ERR, or a reader stops too early; ``_text`` puts a space before one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 from attrs import field, frozen
 
 from ctrlserver.errors import CommandError
-from ctrlserver.render.jsonline import Content, failure, success
-from ctrlserver.render.text import record_lines, table_lines
+from ctrlserver.render.jsonline import Content, failure, success, success_rows
+from ctrlserver.render.text import TableText, record_lines
 from ctrlserver.stats.records import Value
 
 
-class Reply(Protocol):
-    """What a command gives back."""
+class Whole(Protocol):
+    """What a command gives back that is made in one step."""
 
     @property
     def value(self) -> Content:
@@ -69,15 +70,20 @@ class Record:
 
 @frozen
 class Table:
-    """Records in rows, ``total`` where they are the first of more."""
+    """Records in rows, ``total`` where they are the first of more.
 
-    value: Sequence[Mapping[str, Value]]
+    ``value`` may be an iterator that makes each row when its turn comes. ``promised`` is how many it had when ``total``
+    was counted: what has gone since is gone from the total too.
+    """
+
+    value: Iterable[Mapping[str, Value]]
     total: int
+    promised: int | None = None
     closes: bool = field(default=False, init=False)
 
-    def text(self) -> tuple[Sequence[str], str]:
-        """One header line and a line for each row; how many rows, and of how many."""
-        return table_lines(self.value) if self.value else (), count_text(len(self.value), self.total)
+    def total_of(self, count: int) -> int:
+        """How many there are in all, now that ``count`` rows were made."""
+        return self.total if self.promised is None else self.total - (self.promised - count)
 
 
 @frozen
@@ -96,6 +102,10 @@ class Body:
         return self.lines, count_text(count, count if self.total is None else self.total)
 
 
+Reply: TypeAlias = Whole | Table
+"""What a command gives back."""
+
+
 def count_text(count: int, total: int) -> str:
     """``5``, or ``100 of 5231`` for a list that was cut."""
     return str(count) if count == total else f"{count} of {total}"
@@ -103,11 +113,37 @@ def count_text(count: int, total: int) -> str:
 
 def encode_reply(command: str, reply: Reply, *, json: bool) -> bytes:
     """The whole reply to ``command``, status line included."""
+    return b"".join(encode_in_steps(command, reply, json=json))
+
+
+def encode_in_steps(command: str, reply: Reply, *, json: bool) -> Iterator[bytes]:
+    """The same in pieces, some of them empty; each takes as long as a row of a table, or a whole short reply."""
+    if isinstance(reply, Table):
+        if json:
+            return success_rows(command, reply.value, reply.total_of)
+        return _table_steps(reply)
     if json:
-        return success(command, reply.value, reply.total)
+        return iter((success(command, reply.value, reply.total),))
     body, status = reply.text()
+    return iter((_text(*body, status=status),))
+
+
+def _table_steps(table: Table) -> Iterator[bytes]:
+    text, count = TableText(), 0
+    for row in table.value:
+        text.add(row)
+        count += 1
+        yield b""
+    for line in text.lines():
+        yield _text(line)
+    yield _text(status=count_text(count, table.total_of(count)))
+
+
+def _text(*body: str, status: str | None = None) -> bytes:
     lines = [f" {line}" if line.startswith(("OK", "ERR")) else line for line in body]
-    return "\r\n".join((*lines, f"OK {status}", "")).encode("utf-8", "backslashreplace")
+    if status is not None:
+        lines.append(f"OK {status}")
+    return "\r\n".join((*lines, "")).encode("utf-8", "backslashreplace")
 
 
 def encode_error(error: CommandError, *, json: bool) -> bytes:

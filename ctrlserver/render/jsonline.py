@@ -9,7 +9,7 @@ Beware: a value that JSON has no word for (NaN, an infinity) raises ``ValueError
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from ctrlserver.stats.records import Value
@@ -27,10 +27,24 @@ def success(command: str, value: Content, total: int | None = None) -> bytes:
     return _line(frame)
 
 
+def success_rows(command: str, rows: Iterable[Mapping[str, Value]], total: Callable[[int], int]) -> Iterator[bytes]:
+    """The same line for a list, in pieces made row by row; ``total`` gets the number of rows when all are made."""
+    count, end = 0, b"]}\r\n"
+    yield _line({"ok": True, "command": command, "data": []}).removesuffix(end)
+    for row in rows:
+        yield (b"," if count else b"") + _octets(row)
+        count += 1
+    yield b'],"total":%d}\r\n' % total(count)
+
+
 def failure(code: int, id: str, message: str) -> bytes:
     """The reply to what could not be done."""
     return _line({"ok": False, "error": {"code": code, "id": id, "message": message}})
 
 
 def _line(frame: Mapping[str, Content]) -> bytes:
-    return json.dumps(frame, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\r\n"
+    return _octets(frame) + b"\r\n"
+
+
+def _octets(content: Content) -> bytes:
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")

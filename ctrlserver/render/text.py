@@ -12,7 +12,7 @@ for JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 
 from ctrlserver.stats.records import Value
@@ -29,27 +29,64 @@ def record_lines(mapping: Mapping[str, Value]) -> list[str]:
 
 
 def table_lines(mappings: Iterable[Mapping[str, Value]]) -> list[str]:
-    """A header and one line for each record; nothing at all for no records.
+    """A header and one line for each record; nothing at all for no records."""
+    table = TableText()
+    for row in mappings:
+        table.add(row)
+    return list(table.lines())
+
+
+class TableText:
+    """A table made row by row, so that who makes a long one may do something else between: ``add`` all, then ``lines``.
 
     The columns are the union of the names, in the order in which they come. Numbers stand to the right, except in the
     first column, so that a line starts with its first cell.
     """
-    rows = list(mappings)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    if not names:
-        return []
-    columns = [_column(name, [row.get(name) for row in rows], first=i == 0) for i, name in enumerate(names)]
-    return [_GAP.join(cells).rstrip() for cells in zip(*columns, strict=True)]
 
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+        self._heads: list[str] = []
+        self._widths: list[int] = []
+        self._numbers: list[bool | None] = []  # whether all that is known of a column are numbers; None: nothing is
+        self._rows: list[list[str]] = []
 
-def _column(name: str, values: Sequence[Value], *, first: bool) -> list[str]:
-    cells = [_cell(value) for value in values]
-    cells = [f"# {_word(name)}", *map(_opening, cells)] if first else [_word(name), *cells]
-    width = max(map(len, cells))
-    known = [value for value in values if value is not None]
-    if known and not first and all(map(_is_number, known)):
-        return [cell.rjust(width) for cell in cells]
-    return [cell.ljust(width) for cell in cells]
+    def add(self, row: Mapping[str, Value]) -> None:
+        """One more row."""
+        cells = [_NOT_KNOWN] * len(self._heads)
+        for name, value in row.items():
+            place = self._places.get(name)
+            if place is None:
+                place = self._add_column(name)
+                cells.append(_NOT_KNOWN)
+            if value is None:
+                continue
+            cell = _cell(value) if place else _opening(_cell(value))
+            cells[place] = cell
+            if len(cell) > self._widths[place]:
+                self._widths[place] = len(cell)
+            if self._numbers[place] is not False:
+                self._numbers[place] = _is_number(value)
+        self._rows.append(cells)
+
+    def lines(self) -> Iterator[str]:
+        """The header and a line for each row; nothing where there is no column."""
+        if not self._heads:
+            return
+        columns = [
+            (str.rjust if number and place else str.ljust, width)
+            for place, (number, width) in enumerate(zip(self._numbers, self._widths, strict=True))
+        ]
+        for cells in (self._heads, *self._rows):
+            cells += [_NOT_KNOWN] * (len(columns) - len(cells))
+            padded = [pad(cell, width) for cell, (pad, width) in zip(cells, columns, strict=True)]
+            yield _GAP.join(padded).rstrip()
+
+    def _add_column(self, name: str) -> int:
+        place = self._places[name] = len(self._heads)
+        self._heads.append(_word(name) if place else f"# {_word(name)}")
+        self._widths.append(len(self._heads[place]))
+        self._numbers.append(None)
+        return place
 
 
 def _is_number(value: Value) -> bool:

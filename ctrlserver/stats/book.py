@@ -158,16 +158,18 @@ class Book:
     ) -> list[StreamRecord]:
         """Streams on view, highest number first; ``state`` is ``open`` or ``closed``, ``peer`` host:port or host.
 
-        Costs about 10 microseconds a record, so a reader of thousands gives a ``limit``.
+        Costs about 10 microseconds a record: who asks for thousands takes ``choose``, and makes them bit by bit.
         """
         del now  # no field of a stream grows by itself
+        return [self.record(stream) for stream in self.choose(state, peer, limit)[0]]
+
+    def choose(
+        self, state: str | None = None, peer: str | None = None, limit: int | None = None
+    ) -> tuple[list[StreamCounters], int]:
+        """The streams that ``streams`` would give, for ``record`` of each, and how many it would without a limit."""
         chosen = self._chosen(state, peer)
         chosen.sort(key=attrgetter("stream"), reverse=True)
-        return [self._stream_record(stream) for stream in chosen[:limit]]
-
-    def streams_count(self, state: str | None = None, peer: str | None = None) -> int:
-        """How many streams ``streams`` would give without a limit."""
-        return len(self._chosen(state, peer))
+        return chosen[:limit], len(chosen)
 
     def kept(self, number: int) -> KeptPackets | None:
         """The packets kept of a stream on view."""
@@ -222,7 +224,8 @@ class Book:
             self._kept_bytes -= stream.kept.bytes
             stream.kept = None
 
-    def _stream_record(self, stream: StreamCounters) -> StreamRecord:
+    def record(self, stream: StreamCounters) -> StreamRecord:
+        """What is published of a stream."""
         origin = stream.origin
         seconds = max(0.0, stream.last - stream.first)
         packets = stream.whole()

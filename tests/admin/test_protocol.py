@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import cast
 
@@ -11,6 +12,8 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
 
 from ctrlserver.admin.protocol import IN_TRANSPORT, SLICE, Limits
+from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.stats.records import StreamRecord
 from tests.admin.conftest import Peer, Server
 
 LIMITS = Limits()
@@ -257,6 +260,65 @@ def test_a_flood_of_one_connection_is_carried_out_in_slices_and_others_come_firs
     server.clock.advance(0)
     assert [1, 2, 3, 4, 9, 5, 10, 6, 7, 8] == server.kicked
     assert [8, 2] == [peer.transport.sent.count(b"OK") for peer in (one, other)]
+
+
+@pytest.mark.parametrize("line", ["streams", "streams json"])
+def test_between_the_rows_of_a_long_reply_others_have_their_turn_and_it_comes_whole(
+    server: Server, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    for number in range(20):
+        server.stream(number, open=True)
+    whole = server.connect().says(f"{line}\n".encode())
+    kicked_by_then, record = [], server.book.record
+
+    def seen(_: object, stream: StreamCounters) -> StreamRecord:
+        kicked_by_then.append(len(server.kicked))
+        return record(stream)
+
+    monkeypatch.setattr(type(server.book), "record", seen)
+    server.bounded(turn_seconds=-1.0)
+    one, other = server.connect(), server.connect()
+    assert b"" == one.says(f"{line}\nping\n".encode())
+    other.says(b"ping\n" * 3 + b"kick 20\n")  # its row has been made by then
+    server.clock.advance(0)
+    assert [0, 1] == sorted(set(kicked_by_then))
+    assert whole + b"OK pong\r\n" == one.transport.sent
+
+
+def test_a_stream_closed_while_the_reply_is_made_is_not_among_the_open_ones(server: Server) -> None:
+    streams = [server.stream(open=True) for _ in range(5)]
+    server.bounded(turn_seconds=-1.0)
+    peer = server.connect()
+    peer.says(b"streams open limit=4 json\n")
+    server.book.stream_closed(streams[2], "eof", 0, 0.0)
+    for _ in range(20):
+        server.clock.advance(0)
+    reply = json.loads(peer.transport.sent)
+    assert ([5, 4, 2], 4) == ([row["stream"] for row in reply["data"]], reply["total"])
+
+
+@pytest.mark.parametrize("line", ["streams", "streams json"])
+def test_a_reply_that_fails_half_way_is_one_error_and_no_part_of_it(
+    server: Server, peer: Peer, logged: list[LogEvent], monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    server.stream()
+    server.stream()
+    whole = server.book.record
+    monkeypatch.setattr(type(server.book), "record", lambda _, stream: whole(stream) if stream.stream == 2 else 1 / 0)
+    octets = peer.says(f"{line}\n".encode())
+    assert 1 == octets.count(b"\n") == len(logged)
+    assert octets.startswith((b"ERR 500 internal", b'{"ok":false,"error":{"code":500'))
+    assert ["OK pong"] == peer.asks("ping")
+
+
+def test_a_peer_lost_in_the_middle_of_its_reply_leaves_nothing_to_do(server: Server) -> None:
+    server.stream()
+    server.bounded(turn_seconds=-1.0)
+    peer = server.connect()
+    peer.says(b"streams\n")
+    peer.connection.connectionLost()
+    server.clock.advance(0)
+    assert [] == server.clock.getDelayedCalls()
 
 
 # How many

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.render.jsonline import Content, failure, success
+from ctrlserver.render.jsonline import Content, failure, success, success_rows
+from ctrlserver.stats.records import Value
 from ctrlserver.stats.rename import Renames
 
 SCALARS = st.one_of(
@@ -56,6 +57,13 @@ def test_any_message_is_one_ascii_line(message: str) -> None:
     line = failure(400, "bad-request", message)
     assert all(0x20 <= byte < 0x7F for byte in line[:-2])
     assert json.loads(line)["error"]["message"] == message
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=5), SCALARS, max_size=5), max_size=4))
+def test_a_list_made_row_by_row_is_the_same_line(rows: list[dict[str, Value]]) -> None:
+    pieces = list(success_rows("streams", iter(rows), lambda count: count + 7))
+    assert success("streams", rows, len(rows) + 7) == b"".join(pieces)
+    assert len(rows) + 2 == len(pieces)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
