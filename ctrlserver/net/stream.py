@@ -16,6 +16,7 @@ Beware: a chunk is a view of a buffer that is used again as soon as ``received``
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -316,8 +317,10 @@ class AnsweringStream(Stream):
             return 0
 
     def _owe(self, outbox: Outbox, now: float) -> None:
-        """The socket did not take every reply at once."""
-        if self._closing is None:
+        """The socket did not take every reply at once; where the peer is gone none of the rest is given."""
+        if self._closing is not None:
+            self.counters.unanswered += outbox.packets(self.counters.bytes)
+        else:
             self._outbox = outbox
             self.blocked_since = now
             self.terms.blocked.add(self)
@@ -379,8 +382,8 @@ class EchoStream(AnsweringStream):
             sent = self._send(chunk)
         except BlockingIOError:
             sent = 0
-        except OSError:
-            self._mute()
+        except OSError as error:
+            self.unsent(chunk, error.errno or errno.EIO, now)
             return
         if sent < size:
             self._owe(EchoOutbox(chunk[sent:], self.counters.origin.size), now)
@@ -391,8 +394,7 @@ class EchoStream(AnsweringStream):
         """``chunk``, counted already, was not taken: there is no room (0), or the peer is gone (errno)."""
         if error:
             self._mute()
-        else:
-            self._owe(EchoOutbox(chunk, self.counters.origin.size), now)
+        self._owe(EchoOutbox(chunk, self.counters.origin.size), now)
 
     def finish(self, reason: str, now: float) -> None:
         """End the stream, after the replies it is owed."""

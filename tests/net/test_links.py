@@ -14,9 +14,10 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from ctrlserver.net.lane import Lane
-from ctrlserver.net.links import host_port
+from ctrlserver.net.links import LaneLink, host_port
 from ctrlserver.net.listeners import Listener
 from ctrlserver.net.ordinary import StreamFactory, StreamProtocol
+from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.stream import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
@@ -41,6 +42,37 @@ def protocol_of(terms: Terms) -> StreamProtocol:
 )
 def test_a_peer_is_named_as_people_write_it(host: str, expected: str) -> None:
     assert expected == host_port(host, 5)
+
+
+@pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")
+@pytest.mark.parametrize("mode", ["echo", "reply"])
+def test_packets_whose_answer_the_socket_refuses_are_not_counted_as_answered(mode: str) -> None:
+    spec = parse_framing("fixed:10")
+    terms = Terms(
+        book=Book(version="test", now=0.0, wall=0.0),
+        origin=Origin("data", "tcp", spec.text, mode, spec.size, by_size=True),
+        spec=spec,
+        canned=CannedReply(b"ok") if mode == "reply" else None,
+    )
+    lane = Lane(MemoryReactorClock(), lambda: 1.0)
+    lane.start()
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as far:
+        far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        near, _ = listening.accept()
+        near.setblocking(False)
+        counters = LaneLink(lane, near, terms, "peer:1").stream.counters
+        far.sendall(b"x" * 20)
+        lane.doRead()
+        assert (2, 2) == (counters.whole(), counters.replies())
+        near.shutdown(socket.SHUT_WR)
+        for packets in (3, 4):
+            far.sendall(b"x" * 10 * packets)
+            lane.doRead()
+        assert (9, 2) == (counters.whole(), counters.replies())
+        far.shutdown(socket.SHUT_WR)
+        lane.doRead()
+    lane.stop()
+    assert ("reset", 2) == (counters.reason, terms.book.counters.totals().replies)
 
 
 def test_what_a_transport_hands_over_although_it_was_told_to_pause_is_neither_lost_nor_mixed_up() -> None:
