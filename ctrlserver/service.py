@@ -33,8 +33,8 @@ from ctrlserver.admin.protocol import AdminFactory
 from ctrlserver.config import Config, ListenerConfig
 from ctrlserver.config.endpoints import is_any_port
 from ctrlserver.net.datagrams import DatagramTerms
-from ctrlserver.net.descriptors import raise_descriptor_limit
-from ctrlserver.net.gate import Gate, Seats, seats_for
+from ctrlserver.net.descriptors import descriptors_in_use, raise_descriptor_limit
+from ctrlserver.net.gate import Gate, Reserve, Seats, room_for_admin, seats_for
 from ctrlserver.net.lane import Lane
 from ctrlserver.net.listeners import Listener, transport_word
 from ctrlserver.net.rejections import RejectionLog
@@ -99,6 +99,7 @@ class ControlService(MultiService):
             on_run_end=self._run_ended,
         )
         self.seats = Seats()
+        self._reserve = Reserve(self.seats)
         self._rejections = RejectionLog(self.book, self.seats)
         self.lane = Lane(reactor, clock) if Lane.supported(reactor) else None
         self.listeners = [
@@ -109,6 +110,7 @@ class ControlService(MultiService):
         self._admin = AdminFactory(
             Desk(book=self.book, version=__version__, now=clock, kick=self.kick),
             reactor,
+            reserve=self._reserve,
         )
         self._tick = LoopingCall(self._look)
         self._tick.clock = reactor
@@ -178,7 +180,7 @@ class ControlService(MultiService):
         if self._bound:
             return
         self._bound = True
-        self._count_seats()
+        descriptors = self._count_seats()
         if self.lane is not None:
             self.lane.start()
         for listener, options in zip(self.listeners, self.config.listeners, strict=True):
@@ -187,8 +189,10 @@ class ControlService(MultiService):
             name = "admin" if number == 1 else f"admin{number}"
             port = bound(partial(self._listen_admin, admin.endpoint))
             self.admin_ports.append(self._take(name, admin.endpoint, port))
+        self._reserve.room = room_for_admin(descriptors, self.seats.limit, descriptors_in_use())
 
-    def _count_seats(self) -> None:
+    def _count_seats(self) -> int:
+        """Gives the descriptors that this process may have."""
         descriptors = raise_descriptor_limit()
         asked = self.config.max_streams
         self.seats.limit = seats_for(asked, descriptors)
@@ -199,6 +203,7 @@ class ControlService(MultiService):
                 asked=asked,
                 descriptors=descriptors,
             )
+        return descriptors
 
     def _bind_listener(self, listener: Listener, options: ListenerConfig) -> None:
         name, where, alone = options.name, options.endpoint, options.datagram_address

@@ -28,6 +28,7 @@ import socket
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final, cast
+from typing import Protocol as Interface
 
 from attrs import define, field, frozen
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -75,7 +76,7 @@ class Limits:
     gone. ``idle_seconds``: as long as a person looks at a reply. ``turn_seconds``: half of what a lane's turn lasts, so
     that a flood of questions leaves the data streams most of the time. ``slice_seconds``: one or two usual replies, so
     that all connections together have a slice within some turns. ``linger_seconds``: several round trips around
-    the world.
+    the world. ``refused``: of those turned away so many may linger, for each holds a descriptor of the few kept back.
     """
 
     connections: int = 64
@@ -86,6 +87,29 @@ class Limits:
     turn_seconds: float = 0.001
     slice_seconds: float = 0.0001
     linger_seconds: float = 2.0
+    refused: int = 8
+
+
+class Reserve(Interface):
+    """The descriptors that connections may take."""
+
+    def enter(self, spare: int = 0) -> bool:
+        """One more, or one of ``spare`` more than usual; False where there is none."""
+
+    def leave(self) -> None:
+        """One less."""
+
+
+class Boundless:
+    """A reserve without end."""
+
+    def enter(self, spare: int = 0) -> bool:
+        """Always."""
+        del spare
+        return True
+
+    def leave(self) -> None:
+        """Nothing to give back."""
 
 
 @define
@@ -132,11 +156,9 @@ class AdminConnection(Protocol):
             transport.setTcpNoDelay(True)
             _take_urgent_data_in_line(transport)
         transport.registerProducer(self, True)
-        most = self._limits.connections
-        if isinstance(transport.getHost(), UNIXAddress):
-            most += self._limits.spare
-        if not self._factory.admit(self, most):
-            wrong = f"{most} connections are open, which is the most; try again later"
+        spare = self._limits.spare if isinstance(transport.getHost(), UNIXAddress) else 0
+        wrong = self._factory.admit(self, spare)
+        if wrong is not None:
             self._send(encode_error(CommandError(503, "too-many-connections", wrong), json=False))
             self._close()
 
@@ -368,10 +390,13 @@ class AdminFactory(Factory):
 
     noisy = False
 
-    def __init__(self, desk: Desk, reactor: IReactorTime, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self, desk: Desk, reactor: IReactorTime, *, limits: Limits | None = None, reserve: Reserve | None = None
+    ) -> None:
         self.desk = desk
         self.reactor = reactor
         self.limits = limits or Limits()
+        self._reserve = reserve or Boundless()
         self._open: set[AdminConnection] = set()
         self._refused: set[AdminConnection] = set()
         self._arrived: deque[AdminConnection] = deque()  # with lines, and none carried out since the last were done
@@ -385,11 +410,16 @@ class AdminFactory(Factory):
         del addr
         return AdminConnection(self)
 
-    def admit(self, connection: AdminConnection, most: int) -> bool:
-        """Count a new connection; False where ``most`` are open without it."""
-        admitted = len(self._open) < most
-        (self._open if admitted else self._refused).add(connection)
-        return admitted
+    def admit(self, connection: AdminConnection, spare: int) -> str | None:
+        """Count a new connection, one of ``spare`` more than usual; why it cannot be one, where it cannot."""
+        most = self.limits.connections + spare
+        wrong = None
+        if len(self._open) >= most:
+            wrong = f"{most} connections are open, which is the most; try again later"
+        elif not self._reserve.enter(spare):
+            wrong = f"{len(self._open)} connections are open, and no descriptor is left for another; try again later"
+        (self._open if wrong is None else self._refused).add(connection)
+        return wrong
 
     def serve(self, connection: AdminConnection) -> None:
         """Let ``connection`` carry on now, or when its turn comes where this one's time is used up."""
@@ -433,11 +463,13 @@ class AdminFactory(Factory):
 
     def may_linger(self, connection: AdminConnection) -> bool:
         """Those turned away may not linger in any number."""
-        return connection in self._open or len(self._refused) <= self.limits.connections
+        return connection in self._open or len(self._refused) <= self.limits.refused
 
     def forget(self, connection: AdminConnection) -> None:
         """A connection is gone."""
-        self._open.discard(connection)
+        if connection in self._open:
+            self._open.remove(connection)
+            self._reserve.leave()
         self._refused.discard(connection)
         for queue in (self._arrived, self._waiting):
             if connection in queue:

@@ -5,6 +5,7 @@ Rule: raised to the hard limit once, at the start; whoever wants less for a serv
 
 from __future__ import annotations
 
+import os
 import resource
 
 #: Taken for "no limit": more sockets than a machine has ports, peers and memory for.
@@ -21,3 +22,10 @@ def raise_descriptor_limit() -> int:
         except (ValueError, OSError):  # a system that lets no process have what its hard limit says
             pass
     return UNLIMITED if soft == resource.RLIM_INFINITY else soft
+
+
+def descriptors_in_use() -> int:
+    """How many are open, where the lower numbers are: at the start. The system gives the lowest number that is free."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    os.close(descriptor)
+    return descriptor

@@ -21,6 +21,10 @@ MAX_STREAMS, MAX_STREAMS_PER_PEER, NOT_ALLOWED, UDP_STREAMS = REJECTIONS
 #: Descriptors left for the admin port and files when streams have all the others.
 RESERVED_DESCRIPTORS = 64
 
+#: Of these, not for admin connections of the network: 4 for those of a unix socket, 8 for peers that are just being
+#: turned away, 4 for files.
+KEPT_FREE = 16
+
 Network = IPv4Network | IPv6Network
 
 
@@ -31,6 +35,38 @@ class Seats:
     limit: int = 0
     taken: int = 0
     last_refused: str = ""
+
+
+@define(eq=False)
+class Reserve:
+    """The descriptors kept back, in admin connections; those past ``room`` each take the seat of a stream.
+
+    So all admin connections there may be, and all streams there may be, never are more than there are descriptors, and
+    what is kept for the files and for turning peers away stays free.
+    """
+
+    seats: Seats
+    room: int = 0
+    taken: int = 0
+    borrowed: int = 0
+
+    def enter(self, spare: int = 0) -> bool:
+        """An admin connection comes in; False where there is no descriptor for it. ``spare`` more have room."""
+        seats = self.seats
+        if self.taken - self.borrowed >= self.room + spare:
+            if 0 < seats.limit <= seats.taken:
+                return False
+            seats.taken += 1
+            self.borrowed += 1
+        self.taken += 1
+        return True
+
+    def leave(self) -> None:
+        """One that came in is gone; a seat that was taken is given back first."""
+        self.taken -= 1
+        if self.borrowed:
+            self.borrowed -= 1
+            self.seats.taken -= 1
 
 
 class Gate:
@@ -100,3 +136,8 @@ def seats_for(asked: int | None, descriptors: int) -> int:
     """
     most = max(1, descriptors - min(RESERVED_DESCRIPTORS, descriptors // 2))
     return most if asked is None else min(asked, most)
+
+
+def room_for_admin(descriptors: int, seats: int, in_use: int) -> int:
+    """How many admin connections there are descriptors for beside all streams; ``in_use`` are the server's own."""
+    return max(1, descriptors - seats - in_use - KEPT_FREE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import socket
 import time
 from pathlib import Path
@@ -65,20 +67,84 @@ def test_past_the_descriptors_connections_are_turned_away_and_the_admin_port_ans
     assert "max-streams" in told[0]
 
 
-def test_with_no_descriptor_left_at_all_it_waits_idle_and_goes_on_after_closes(start: Start) -> None:
-    """Questions take what is kept back for them; then new connections wait in the backlog, and none is lost."""
-    daemon = start("--framing", "line", "--mode", "echo", launcher=FEW_DESCRIPTORS)
-    asking = [daemon.connect("admin") for _ in range(60)]
-    for question in asking:
-        question.sendall(b"ping\n")
-        assert question.recv(100) == b"OK pong\r\n"
+def answer(client: socket.socket) -> bytes:
+    """To a ping; nothing where the connection is closed."""
+    with contextlib.suppress(OSError):
+        client.sendall(b"ping\n")
+    try:
+        return client.recv(200)
+    except ConnectionResetError:
+        return b""
+
+
+def await_answer(daemon: Daemon) -> None:
+    """Until an admin connection is let in again: the server may not have seen yet that others are closed."""
+    end = time.monotonic() + PATIENCE
+    while (said := daemon.ask("ping")) != "OK pong\r\n":
+        assert time.monotonic() < end, said
+
+
+def both_admin_ports(folder: Path) -> tuple[str, str]:
+    """``admin`` on a unix socket, ``admin2`` on TCP."""
+    return config(folder, f'framing = "line"\nmode = "echo"\n[[admin]]\nendpoint = "unix:{folder}/admin.sock"')
+
+
+def test_with_all_streams_taken_admin_connections_answer_or_are_told_that_none_is_left(
+    start: Start, tmp_path: Path
+) -> None:
+    daemon = start(*both_admin_ports(tmp_path), admins=2, launcher=FEW_DESCRIPTORS)
+    clients = [daemon.connect() for _ in range(FEW - 64)]
+    assert not any(map(is_closed, clients))
+    asking = [daemon.connect("admin2")]
+    while answer(asking[-1]) == b"OK pong\r\n" and len(asking) < 100:
+        asking.append(daemon.connect("admin2"))
+    admitted = len(asking) - 1
+    assert 20 < admitted < 64
+    told = f"ERR 503 too-many-connections {admitted} connections are open, and no descriptor is left for another"
+    for _ in range(20):
+        with daemon.connect("admin2") as late:
+            assert late.recv(200).decode().startswith(told)
+    with daemon.connect("admin") as question:
+        assert answer(question) == b"OK pong\r\n"
+    assert "descriptor" not in daemon.log.text
+    for each in (*clients, *asking):
+        each.close()
+
+
+def test_with_all_admin_connections_taken_streams_leave_them_their_descriptors(start: Start, tmp_path: Path) -> None:
+    daemon = start(*both_admin_ports(tmp_path), admins=2, launcher=FEW_DESCRIPTORS)
+    asking = [daemon.connect("admin2") for _ in range(64)]
+    assert [answer(question) for question in asking] == [b"OK pong\r\n"] * 64
     clients = [daemon.connect() for _ in range(64)]
-    daemon.log.wait("out of descriptors")
+    taken = [is_closed(client) for client in clients].index(True)
+    assert 20 < taken < 64
+    more = [daemon.connect("admin") for _ in range(4)]
+    assert [answer(question) for question in more] == [b"OK pong\r\n"] * 4
+    with daemon.connect("admin2") as late:
+        assert late.recv(200).startswith(b"ERR 503 too-many-connections 64 connections are open, which is the most")
     assert is_idle(daemon)
-    asking[0].sendall(b"ping\n")
-    assert asking[0].recv(100) == b"OK pong\r\n"
-    for question in asking:
-        question.close()
+    assert "descriptor" not in daemon.log.text
+    for each in (*clients, *asking, *more):
+        each.close()
+    await_answer(daemon)
+    daemon.await_stats(streams_open=0)
+    again = [daemon.connect() for _ in range(FEW - 64)]
+    assert not any(map(is_closed, again))
+    for each in again:
+        each.close()
+
+
+def test_with_no_descriptor_left_at_all_it_waits_idle_and_goes_on_after(start: Start) -> None:
+    """As when others have used up the system's; connections wait in the backlog, and none is lost."""
+    daemon = start("--framing", "line", "--mode", "echo", launcher=FEW_DESCRIPTORS)
+    with daemon.connect("admin") as question:
+        assert answer(question) == b"OK pong\r\n"
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (FEW // 2, FEW))
+        clients = [daemon.connect() for _ in range(64)]
+        daemon.log.wait("out of descriptors")
+        assert is_idle(daemon)
+        assert answer(question) == b"OK pong\r\n"
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (FEW, FEW))
     assert [is_closed(client) for client in clients] == [False] * 64
     assert daemon.await_stats(streams_open=64)["rejected_total"] == 0
     for client in clients:

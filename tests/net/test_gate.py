@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.net.gate import Gate, Seats, seats_for
+from ctrlserver.net.gate import Gate, Reserve, Seats, room_for_admin, seats_for
 
 
 def networks(*texts: str) -> list[object]:
@@ -86,3 +86,30 @@ def test_nothing_is_left_of_streams_that_are_over(peers: list[str]) -> None:
 )
 def test_descriptors_are_kept_back_for_the_admin_port(expected: int, asked: int | None, descriptors: int) -> None:
     assert expected == seats_for(asked, descriptors)
+
+
+def test_admin_connections_past_their_room_take_seats_and_give_them_back() -> None:
+    reserve = Reserve(Seats(limit=3), room=2)
+    assert [True] * 5 + [False] == [reserve.enter() for _ in range(6)]
+    assert (reserve.seats.taken, Gate(reserve.seats).refuses("a:1")) == (3, "max-streams")
+    for _ in range(3):
+        reserve.leave()
+    assert (reserve.seats.taken, reserve.taken, Gate(reserve.seats).refuses("a:1")) == (0, 2, None)
+    for _ in range(2):
+        reserve.leave()
+    assert (reserve.seats.taken, reserve.taken) == (0, 0)
+
+
+def test_where_streams_have_all_seats_admin_connections_have_their_room_and_the_spare_ones_more() -> None:
+    reserve = Reserve(Seats(limit=1, taken=1), room=2)
+    assert [True, True, False] == [reserve.enter() for _ in range(3)]
+    assert [True, True, False] == [reserve.enter(2) for _ in range(3)]
+    assert not reserve.enter()
+
+
+@given(st.integers(1, 10_000), st.integers(3, 30))
+def test_all_streams_and_the_room_for_admin_fit_into_the_descriptors(descriptors: int, in_use: int) -> None:
+    seats = seats_for(None, descriptors)
+    room = room_for_admin(descriptors, seats, in_use)
+    assert room >= 1
+    assert descriptors < 128 or seats + in_use + room <= descriptors - 16
