@@ -156,7 +156,7 @@ def _delivered(delivery: Delivery) -> str:
         words.append(f"{delivery.duplicate} duplicate, {delivery.out_of_order} out of order")
         words.append(f"jitter {format_duration(delivery.jitter_seconds)}")
     if delivery.dropped_by_receiver:
-        batches = "" if delivery.dropped_by_receiver == delivery.lost else " (a batch is one)"
+        batches = "" if delivery.dropped_by_receiver == delivery.lost else " (a batch may be one)"
         words.append(f"its system counts {counted(delivery.dropped_by_receiver, 'drop')}{batches}")
     return ", ".join(words)
 

@@ -13,13 +13,15 @@ Rules:
 - Answers go out at once, a batch in one call (``UDP_SEGMENT``). What the socket does not take is not kept: it is lost
   as datagrams are, and counted as unanswered.
 - What the kernel dropped is asked for when somebody asks us (``SO_MEMINFO``): the counter that ``SO_RXQ_OVFL`` sends
-  along and that ``/proc/net/udp`` shows, without the wait for a next datagram and without a price on every read.
+  along and that ``/proc/net/udp`` shows, without the wait for a next datagram and without a price on every read. It
+  counts a dropped batch as one drop. Where ``UDP_GRO`` is on and we may, what comes is therefore counted on the socket
+  (``net/arrivals.py``), and the drops are told in datagrams (``net/drops.py``): exact once the port is read empty.
 - On the lane the port's socket is read here; the ordinary way in, Twisted reads it and hands over each datagram.
 
-Beware: the kernel counts a dropped batch as one drop, and tells nobody how many datagrams it was. What was dropped on a
-port that has been given a batch is therefore told as well (``dropped_in_batches_total``): where that is 0, received +
-dropped = sent. Where drops must be exact and senders batch, ``gro`` is to be off: then the kernel cuts batches before
-it queues them, and the sum holds whatever the sender does.
+Beware: without the privilege for that, a dropped batch is one drop. What was dropped on a port that has been given a
+batch is then told as well (``dropped_in_batches_total``): where that is 0, received + dropped = sent. Where drops must
+be exact, senders batch and there is no privilege, ``gro`` is to be off: then the kernel cuts batches before it queues
+them, and the sum holds whatever the sender does.
 Beware: whoever answers datagrams answers forged addresses too; echo and reply are for a test network.
 """
 
@@ -36,6 +38,8 @@ from attrs import field, frozen
 from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 
+from ctrlserver.net.arrivals import Arrivals, arrivals, charged_and_drops
+from ctrlserver.net.drops import Drops
 from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
 from ctrlserver.net.lane import Lane
 from ctrlserver.net.links import peer_name
@@ -51,10 +55,7 @@ from ctrlserver.wire.probe import HEADER_SIZE, decode
 SOL_UDP = 17
 UDP_SEGMENT = 103
 UDP_GRO = 104
-SO_MEMINFO = 55
 SO_RCVBUFFORCE = 33
-_MEMINFO = struct.Struct("=9I")
-_MEMINFO_DROPS = 8
 _SIZE = struct.Struct("=i")
 _SEGMENT = struct.Struct("=H")
 
@@ -88,7 +89,8 @@ class DatagramTerms:
 
     ``max_streams`` bounds the table: a stream costs about 600 bytes, and a sender may forge any number of addresses.
     ``receive_buffer`` is what the kernel may queue for us in bytes, 0 to leave it as it is. ``many``: read many
-    messages a call where that can be.
+    messages a call where that can be. ``count_arrivals``: count what comes, where we may, so that a dropped batch is
+    told in datagrams.
     """
 
     terms: Terms
@@ -97,6 +99,7 @@ class DatagramTerms:
     receive_buffer: int = 4 << 20
     gro: bool = True
     many: bool = True
+    count_arrivals: bool = True
     needs_content: bool = field(init=False)
 
     @needs_content.default
@@ -141,9 +144,10 @@ class DatagramPort:
         self._messages: Messages | None = None
         self._batches_came = False
         self._swept = clock()
-        self._drops_seen = 0
-        self._dropped = 0
-        self._dropped_in_batches = 0
+        self._drops = Drops()
+        self._arrivals: Arrivals | None = None
+        self._messages_read = 0  # and what of them was beyond one datagram each: what arrivals are compared with
+        self._beyond_read = 0
         self._flags = 0
         self._into: list[memoryview] = []
         if lane is not None and options.needs_content:
@@ -174,9 +178,11 @@ class DatagramPort:
     def _listening(self, port: IListeningPort) -> IListeningPort:
         self.port = port
         self._socket = sock = port.socket  # type: ignore[attr-defined]
-        self._drops_seen = kernel_drops(sock)  # of one taken over, those before us are not ours
+        self._drops = Drops(charged_and_drops(sock)[1])  # of one taken over, those before us are not ours
         widen(sock, self._options.receive_buffer)
         if self._lane is not None:
+            if self._options.gro and self._options.count_arrivals:
+                self._arrivals = arrivals(sock)  # before batches can come
             gro = self._options.gro and try_option(sock, SOL_UDP, UDP_GRO, 1)
             if self._options.many:
                 self._messages = messages(sock, self._lane.view if self._options.needs_content else None, gro)
@@ -192,6 +198,9 @@ class DatagramPort:
     def stop_listening(self) -> object:
         """Close the port; its streams stay until they are ended."""
         self.dropped()
+        if self._arrivals is not None:
+            self._arrivals.close()
+            self._arrivals = None
         port, self.port, sock, self._socket, self._messages = self.port, None, self._socket, None, None
         if port is None or sock is None:
             return None
@@ -204,14 +213,11 @@ class DatagramPort:
 
         The queue was full, or a checksum was wrong.
         """
-        if self._socket is not None:
-            seen = kernel_drops(self._socket)
-            new = (seen - self._drops_seen) & 0xFFFFFFFF  # the kernel's counter has 32 bits
-            self._drops_seen = seen
-            self._dropped += new
-            if self._batches_came:
-                self._dropped_in_batches += new
-        return self._dropped, self._dropped_in_batches
+        if self._arrivals is not None:
+            self._drops.weighed(self._arrivals.look(), self._messages_read, self._beyond_read)
+        elif self._socket is not None:
+            self._drops.told(charged_and_drops(self._socket)[1], self._batches_came)
+        return self._drops.total, self._drops.in_batches
 
     # The streams
 
@@ -273,9 +279,11 @@ class DatagramPort:
             except OSError:  # nothing more; or an error that belongs to an answer sent before
                 return
             now = clock()
+            self._messages_read += 1
             if ancillary:
                 segment = _SIZE.unpack_from(ancillary[0][2])[0]
                 packets = packets_in(size, segment)
+                self._beyond_read += packets - 1
                 self._batches_came = True
             else:
                 segment, packets = size, 1
@@ -300,7 +308,11 @@ class DatagramPort:
                 return
             now = lane.clock()
             sizes, segments = table.sizes(rows), table.segments(rows)
+            packets = rows
+            self._messages_read += rows
             if segments is not None:
+                packets = packets_in_all(sizes, segments)
+                self._beyond_read += packets - rows
                 self._batches_came = True
             stream = stream_of(table.name(0)) if table.alike(rows) else None
             if stream is not None and needs_content:
@@ -309,7 +321,7 @@ class DatagramPort:
                     stream = None
             if stream is not None:
                 counters = stream.counters
-                counters.packets += rows if segments is None else packets_in_all(sizes, segments)
+                counters.packets += packets
                 counters.bytes += sum(sizes)
                 counters.last = now
             else:
@@ -457,14 +469,6 @@ class OrdinaryDatagrams(DatagramProtocol):
         now = port._clock()
         content = memoryview(datagram) if port._options.needs_content else None
         port.took(addr, len(datagram), len(datagram), 1, content, now, now)
-
-
-def kernel_drops(sock: socket.socket) -> int:
-    """The kernel's count of drops of this socket, modulo 2**32; 0 where it does not tell."""
-    try:
-        return int(_MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, _MEMINFO.size))[_MEMINFO_DROPS])
-    except (OSError, struct.error):
-        return 0
 
 
 def try_option(sock: socket.socket, level: int, option: int, value: int) -> bool:

@@ -84,11 +84,11 @@ class StatsRecord:
         metadata=_about("counter", "packets", "datagrams counted in the stream * because max_udp_streams were open")
     )
     dropped_total: int = field(
-        metadata=_about("counter", "packets", "datagrams the system dropped before they were read; a batch is one")
+        metadata=_about("counter", "packets", "datagrams the system dropped before they were read")
     )
     dropped_in_batches_total: int = field(
         metadata=_about(
-            "counter", "packets", "of dropped_total, what may have been whole batches; 0: received + dropped = sent"
+            "counter", "packets", "of dropped_total, what may be batches counted as one; 0: received + dropped = sent"
         )
     )
 

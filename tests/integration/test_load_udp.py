@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.conftest import BIN, PATIENCE, Daemon, Start, needs_openbsd_netcat, run
 from tests.integration.test_transports import needs_ipv6
-from tests.integration.test_udp import ADMIN, udp_port
+from tests.integration.test_udp import ADMIN, skip_where_arrivals_are_not_counted, udp_port
 from tests.load.documents import validated
 
 UDP = "udp:0:interface=127.0.0.1"
@@ -47,18 +47,31 @@ def test_a_bounded_burst_arrives_whole_and_is_reconciled(start: Start, tmp_path:
     assert probed == any(stream["jitter_seconds"] > 0 for stream in daemon.ask_json("streams"))
 
 
-@pytest.mark.parametrize("flags", [(), ("--probe",)])
+@pytest.mark.parametrize(
+    ("keys", "flags"),
+    [
+        ("udp_gro = false", ()),
+        ("udp_gro = false", ("--probe",)),
+        ("udp_gro = true", ()),
+        ("udp_gro = true", ("-l", "20..1000", "-P", "3")),
+        ("probe = true", ("--probe",)),
+        ('mode = "echo"', ("-P", "2")),
+    ],
+)
 def test_what_is_sent_is_received_or_dropped_and_not_one_is_unaccounted(
-    start: Start, tmp_path: Path, flags: tuple[str, ...]
+    start: Start, tmp_path: Path, keys: str, flags: tuple[str, ...]
 ) -> None:
-    """Batches are cut before they are queued (``udp_gro = false``), so the receiver's system counts each drop."""
-    daemon = listening(start, tmp_path, "udp_gro = false", "receive_buffer = 4096")
+    """Batches are cut before they are queued (``udp_gro = false``), or counted before they are dropped."""
+    if keys != "udp_gro = false":
+        skip_where_arrivals_are_not_counted()
+    daemon = listening(start, tmp_path, keys, "receive_buffer = 4096")
     target = f"udp:127.0.0.1:{udp_port(daemon)}"
     document = load(target, "-n", "50k", "-l", "1400", *flags, "--admin", daemon.admin, "--fail-if", "lost<0")
     delivery, received = document["delivery"], document["received"]["packets"]
     assert delivery["lost"] > 0
     assert 50_000 == received + delivery["dropped_by_receiver"] == received + delivery["lost"]
     assert (False, None) == (document["reconciled"], document["difference"])
+    assert 0 == daemon.ask_json("stats")["dropped_in_batches_total"]
 
 
 def test_loss_is_a_failure_where_it_is_asked_to_be(start: Start, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from attrs import define, field
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import deferLater
 
+from ctrlserver.net.arrivals import charged_and_drops
 from ctrlserver.net.datagrams import SOL_UDP, UDP_SEGMENT, DatagramPort, DatagramTerms
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.lane import Lane
@@ -99,6 +100,7 @@ def serve(way: str) -> Iterator[Serve]:
         keep: int = 0,
         probe: bool = False,
         gate: Gate | None = None,
+        taken: socket.socket | None = None,
         **options: Any,
     ) -> Served:
         clock = Time()
@@ -116,7 +118,8 @@ def serve(way: str) -> Iterator[Serve]:
             gate=gate or Gate(Seats()),
         )
         port = DatagramPort(DatagramTerms(terms=terms, many=way == "recvmmsg", **options), lane, reactor, clock)
-        number = port.listen(0, "127.0.0.1").getHost().port  # type: ignore[attr-defined]
+        listening = port.adopt(taken.detach(), taken.family) if taken is not None else port.listen(0, "127.0.0.1")
+        number = listening.getHost().port  # type: ignore[attr-defined]
         assert way == port.way
         up.append((Served(book, port, clock, number), lane))
         return up[-1][0]
@@ -393,9 +396,39 @@ async def test_received_and_dropped_add_up_to_what_was_sent(serve: Serve) -> Non
 
 
 @linux
+@pytest.mark.parametrize(
+    "options", [{}, {"mode": "echo"}, {"mode": "reply"}, {"keep": 5}, {"probe": True}, {"gro": False}], ids=repr
+)
 @pytest_twisted.ensureDeferred
-async def test_drops_of_a_port_that_was_given_batches_are_told_to_be_batches_perhaps(serve: Serve, way: str) -> None:
-    served = serve(receive_buffer=8192)
+async def test_drops_of_whole_batches_are_told_in_datagrams(serve: Serve, way: str, options: dict[str, Any]) -> None:
+    served = serve(receive_buffer=16384, **options)
+    counted = way != "twisted" and options != {"gro": False}
+    if counted and served.port._arrivals is None:
+        pytest.skip("bpf is refused here")
+    clients, sent, told = [served.connect(), served.connect()], 0, 0
+    for rounds in range(3):
+        for each in range(100):
+            packets = each * 7 % 60 + 1
+            send_batch(clients[each % 2], packets, 64)
+            clients[0].send(b"x" * 64 * (each % 3))
+            sent += packets + 1
+        totals = served.book.counters.totals()
+        assert told < totals.dropped < sent, rounds
+        totals = await served.until(lambda totals, sent=sent: totals.packets + totals.dropped == sent)  # type: ignore[misc]
+        told = totals.dropped
+    for _ in range(3):
+        totals = served.book.counters.totals()
+        assert (sent, 0) == (totals.packets + totals.dropped, totals.dropped_in_batches)
+    assert served.port._socket is not None
+    assert counted == (totals.dropped > charged_and_drops(served.port._socket)[1]), "else no batch was dropped"
+    await maybeDeferred(served.port.stop_listening)
+    assert told == served.book.counters.totals().dropped
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_where_arrivals_are_not_counted_drops_are_told_to_be_batches_perhaps(serve: Serve, way: str) -> None:
+    served = serve(receive_buffer=8192, count_arrivals=False)
     client = served.connect()
     client.send(b"x")
     send_batch(client, 2, 64)
