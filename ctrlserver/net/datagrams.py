@@ -178,6 +178,7 @@ class DatagramPort:
     def _listening(self, port: IListeningPort) -> IListeningPort:
         self.port = port
         self._socket = sock = port.socket  # type: ignore[attr-defined]
+        sock.setblocking(False)  # one taken over may block, and Twisted leaves it so
         self._drops = Drops(charged_and_drops(sock)[1])  # of one taken over, those before us are not ours
         widen(sock, self._options.receive_buffer)
         if self._lane is not None:

@@ -451,3 +451,31 @@ async def test_without_gro_the_drops_of_batches_are_exact_too(serve: Serve) -> N
     assert served.book.counters.totals().dropped > 0
     totals = await served.until(lambda totals: totals.packets + totals.dropped == 1000)
     assert (1, 0) == (totals.streams_total, totals.dropped_in_batches)
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_of_a_socket_taken_over_what_waited_is_received_and_what_was_dropped_before_is_not_ours(
+    serve: Serve, way: str
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        bound.bind(("127.0.0.1", 0))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as early:
+            early.connect(bound.getsockname())
+            for _ in range(100):
+                early.send(b"x" * 64)
+        waiting = 100 - charged_and_drops(bound)[1]
+        assert 0 < waiting < 100
+        served = serve(taken=bound, receive_buffer=0)
+    if way != "twisted" and served.port._arrivals is None:
+        pytest.skip("bpf is refused here")
+    client = served.connect()
+    sent = waiting
+    for each in range(100):
+        packets = each * 7 % 60 + 1
+        send_batch(client, packets, 64)
+        sent += packets
+    totals = await served.until(lambda totals: totals.packets + totals.dropped == sent)
+    assert totals.dropped > 0
+    assert (sent, 0) == (totals.packets + totals.dropped, served.book.counters.totals().dropped_in_batches)
