@@ -16,17 +16,19 @@ from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.load.ledger import Interval
 from ctrlserver.load.options import Options, prepared
-from ctrlserver.load.result import Result
+from ctrlserver.load.result import Result, as_json
 from ctrlserver.load.run import LoadRun
 from ctrlserver.load.sending import Progress
 from ctrlserver.load.target import Target, parse_target
 from ctrlserver.wire.framing import parse_framing
+from tests.load.documents import validated
 
 reactor: Any = installed
 
@@ -374,3 +376,25 @@ def options(target: Target, **flags: Any) -> Options:
 def reset_at_close(sock: socket.socket) -> None:
     """Have a close of ``sock`` send a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def good(result: Result, code: int = 0) -> Result:
+    """The result, once its document has been validated."""
+    validated(as_json(result))
+    assert code == result.exit_code, result.error or result.difference
+    return result
+
+
+async def reached(condition: Any) -> None:
+    """Let the reactor turn until something is so; bounded."""
+    for _ in range(5000):
+        if condition():
+            return
+        await deferLater(reactor, 0.001)
+    raise AssertionError("nothing came of it")
+
+
+def started(servers: Servers, **flags: Any) -> tuple[LoadRun, Deferred[Result]]:
+    target = servers.listen(flags.pop("protocol", Sink))
+    run = LoadRun(reactor, options(target, **flags), Heard())
+    return run, run.run()

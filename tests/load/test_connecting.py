@@ -16,8 +16,7 @@ from ctrlserver.load.result import Result
 from ctrlserver.load.run import LoadRun
 from ctrlserver.load.target import Target, parse_target
 from ctrlserver.load.thresholds import parse_threshold
-from tests.load.servers import Greeting, Heard, Peer, Servers, Silent, load, options, reactor, refusing
-from tests.load.test_run import good, reached
+from tests.load.servers import Greeting, Heard, Peer, Servers, Silent, good, load, options, reached, reactor, refusing
 
 
 class Accepting(Peer):

@@ -13,9 +13,8 @@ from ctrlserver.load.live import LiveView, Meter, drawable, view
 from ctrlserver.load.output import mute
 from ctrlserver.load.sending import Progress
 from tests.load.screen import Screen, opened
-from tests.load.servers import Echo, Servers, Silent, Sink, reactor
+from tests.load.servers import Echo, Servers, Silent, Sink, reached, reactor
 from tests.load.test_cli import COMMAND, ROOT, Process
-from tests.load.test_run import reached
 
 TIMED = Gauge(20_000.0, 0.0012344, 0.009876, 0.0011, 0.0042)
 

@@ -13,8 +13,20 @@ from ctrlserver.load.profile import Profile, parse_profile
 from ctrlserver.load.result import Result, as_json
 from ctrlserver.load.run import LoadRun
 from tests.load.documents import validated
-from tests.load.servers import Deaf, Echo, Heard, Resetting, Servers, Silent, Sink, load, options, reactor
-from tests.load.test_run import good, reached
+from tests.load.servers import (
+    Deaf,
+    Echo,
+    Heard,
+    Resetting,
+    Servers,
+    Silent,
+    Sink,
+    good,
+    load,
+    options,
+    reached,
+    reactor,
+)
 
 
 def profile(text: str) -> Profile:

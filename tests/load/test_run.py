@@ -6,15 +6,12 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 
 from ctrlserver.load import ending, sending
 from ctrlserver.load.pattern import Sizes
-from ctrlserver.load.result import Result, as_json
 from ctrlserver.load.run import LoadRun
 from ctrlserver.load.target import parse_target
 from ctrlserver.load.thresholds import parse_threshold
-from tests.load.documents import validated
 from tests.load.servers import (
     Acknowledging,
     Admin,
@@ -33,28 +30,14 @@ from tests.load.servers import (
     Sink,
     Source,
     Staying,
+    good,
     load,
     options,
+    reached,
     reactor,
     refusing,
+    started,
 )
-
-
-def good(result: Result, code: int = 0) -> Result:
-    """The result, once its document has been validated."""
-    validated(as_json(result))
-    assert code == result.exit_code, result.error or result.difference
-    return result
-
-
-async def reached(condition: Any) -> None:
-    """Let the reactor turn until something is so; bounded."""
-    for _ in range(5000):
-        if condition():
-            return
-        await deferLater(reactor, 0.001)
-    raise AssertionError("nothing came of it")
-
 
 # Sending
 
@@ -290,15 +273,6 @@ async def test_a_download_ends_by_time_without_admin_at_once(servers: Servers) -
     assert result.downloaded is not None
     assert result.downloaded.packets > 0
     assert ["ended"] == [stream.reason for stream in result.streams]
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_interrupt_ends_a_download_and_the_report_is_whole(servers: Servers) -> None:
-    run, running = started(servers, protocol=Source, mode="receive", duration=60.0, admin=servers.listen(Admin))
-    await reached(lambda: run._sending.counts().packets > 1000)
-    run.interrupt()
-    result = good(await running, 130)
-    assert (True, None) == (result.reconciled, result.error)
 
 
 @pytest_twisted.ensureDeferred
@@ -543,77 +517,6 @@ async def test_a_threshold_that_held_is_exit_4(servers: Servers) -> None:
     flags: dict[str, Any] = {"fail_if": conditions, "packets": 10}
     result = good(await load(servers.listen(Counting), admin=servers.listen(Admin), **flags), 4)
     assert [True, False] == [judgement.failed for judgement in result.thresholds]
-
-
-# Interrupts
-
-
-def started(servers: Servers, **flags: Any) -> tuple[LoadRun, Deferred[Result]]:
-    target = servers.listen(flags.pop("protocol", Sink))
-    run = LoadRun(reactor, options(target, **flags), Heard())
-    return run, run.run()
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_interrupt_ends_the_sending_and_the_report_is_whole(servers: Servers) -> None:
-    run, running = started(servers, protocol=Counting, packets=10**9, streams=2, admin=servers.listen(Admin))
-    await reached(lambda: sum(stream.bytes for stream in servers.streams) > 100_000)
-    run.interrupt()
-    result = good(await running, 130)
-    assert (True, None, True) == (result.interrupted, result.error, result.reconciled)
-    assert result.sent.packets > 0
-    assert {"ended"} == {stream.reason for stream in result.streams}
-
-
-@pytest.mark.parametrize("mode", ["send", "request"])
-@pytest_twisted.ensureDeferred
-async def test_an_interrupt_in_the_warm_up_leaves_nothing_measured(servers: Servers, mode: str) -> None:
-    run, running = started(servers, protocol=Echo, mode=mode, warm_up=60.0)
-    await reached(lambda: run._sending.counts().packets > 10)
-    run.interrupt()
-    result = good(await running, 130)
-    assert result.warm_up is not None
-    assert result.sent.packets == 0
-    assert result.warm_up.packets == sum(stream.packets for stream in result.streams) > 10
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_second_interrupt_leaves_at_once(servers: Servers) -> None:
-    run, running = started(servers, protocol=Silent, mode="request", stall_timeout=60.0)
-    await reached(lambda: run._sending.counts().packets)
-    run.interrupt()
-    assert not running.called
-    run.interrupt()
-    result = good(await running, 130)
-    assert (1, None) == (result.sent.packets, result.error)
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_interrupt_while_connecting_leaves_at_once(servers: Servers) -> None:
-    run, running = started(servers, streams=200)
-    run.interrupt()
-    result = good(await running, 130)
-    assert (None, []) == (result.error, result.streams)
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_interrupt_gives_a_silent_target_a_grace_only(
-    servers: Servers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sending, "GRACE_SECONDS", 0.1)
-    run, running = started(servers, protocol=Silent, mode="request", stall_timeout=60.0)
-    await reached(lambda: run._sending.counts().packets)
-    run.interrupt()
-    result = good(await running, 130)
-    assert ["cut"] == [stream.reason for stream in result.streams]
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_interrupt_after_the_end_changes_nothing(servers: Servers) -> None:
-    run, running = started(servers, packets=1)
-    result = good(await running)
-    run.interrupt()
-    assert not result.interrupted
 
 
 @pytest_twisted.ensureDeferred

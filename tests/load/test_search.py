@@ -24,10 +24,21 @@ from ctrlserver.load.timing import Latencies
 from ctrlserver.load.verdict import Scheduled, Slip
 from ctrlserver.stats.latency import Latency
 from tests.load.documents import check_schema, validated_search
-from tests.load.servers import Admin, Counting, Echo, Resetting, Servers, Silent, Sink, options, reactor, refusing
+from tests.load.servers import (
+    Admin,
+    Counting,
+    Echo,
+    Resetting,
+    Servers,
+    Silent,
+    Sink,
+    options,
+    reached,
+    reactor,
+    refusing,
+)
 from tests.load.test_cli import finished, refused, start
 from tests.load.test_result import FULL
-from tests.load.test_run import reached
 
 #: Whatever the machine does meanwhile, that much of the rate is achieved.
 LENIENT = 0.99
