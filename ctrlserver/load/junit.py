@@ -67,9 +67,8 @@ def _reconciliation_case(result: Result) -> ElementTree.Element:
         asked = result.options.get("admin") is not None
         why = "the server's counts are not known" if asked else "no server was asked: there was no --admin"
         _element(case, "skipped", message=why)
-    elif not result.reconciled and result.difference is not None:  # datagrams that were lost are no difference
-        words = f"the counts do not reconcile: {result.difference}"
-        _element(case, "failure", message=words, type="reconciliation")
+    elif result.mismatch is not None:
+        _element(case, "failure", message=result.mismatch, type="reconciliation")
     return case
 
 

@@ -35,6 +35,15 @@ def check_output(path: str, flag: str = "--output") -> None:
         raise UsageError(f"{flag}: no permission to write {path}")
 
 
+def is_stdout(path: str) -> bool:
+    """Whether ``path`` is where stdout goes, as ``/dev/stdout`` or by any other name; ``/dev/null`` does not count."""
+    try:
+        there = os.stat(path)
+        return os.path.samestat(there, os.fstat(1)) and not os.path.samestat(there, os.stat(os.devnull))
+    except OSError:
+        return False
+
+
 def write_output(path: str, content: str | bytes) -> None:
     """Write ``content``; LoadError where it cannot be done after all."""
     place = Path(path)

@@ -63,8 +63,8 @@ def summary_lines(result: Result) -> list[str]:
 def error_lines(result: Result) -> list[str]:
     """One line for each thing that went wrong."""
     lines = [] if result.error is None else [result.error]
-    if result.reconciled is False and result.difference is not None:
-        lines.append(f"the counts do not reconcile: {result.difference}")
+    if result.mismatch is not None:
+        lines.append(result.mismatch)
     lines += [f"--fail-if {judged.expression} held" for judged in result.thresholds if judged.failed]
     return lines
 

@@ -87,13 +87,22 @@ class Result:
     schema: str = SCHEMA
 
     @property
+    def mismatch(self) -> str | None:
+        """What a person is told of counts that differ; datagrams that were lost are no difference."""
+        if self.reconciled is not False or self.difference is None:
+            return None
+        if self.interrupted:
+            return f"interrupted, and the counts up to then differ: {self.difference}"
+        return f"the counts do not reconcile: {self.difference}"
+
+    @property
     def exit_code(self) -> int:
         """0 good, 1 failed, 3 not reconciled, 4 a threshold held, 130 interrupted; the gravest word first."""
         if self.interrupted:
             return EXIT_INTERRUPTED
         if self.error is not None:
             return EXIT_FAILED
-        if self.reconciled is False and self.difference is not None:  # datagrams that were lost are no difference
+        if self.mismatch is not None:
             return EXIT_UNRECONCILED
         if any(judgement.failed for judgement in self.thresholds):
             return EXIT_THRESHOLD

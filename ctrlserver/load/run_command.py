@@ -235,17 +235,19 @@ def run(
     only with --fail-if 'lost>0'.
     """
     from ctrlserver.load.execute import Outputs, execute
-    from ctrlserver.load.output import check_output
+    from ctrlserver.load.output import check_output, is_stdout
 
     other = "--json" if as_document else "--output -"
     if output == "-":
         as_document, output = True, None
     if as_document and as_events:
         raise UsageError(f"--json-stream: not with {other}: the end event holds the whole document")
-    if output is not None:
-        check_output(output)
-    if junit is not None:
-        check_output(junit, "--junit")
+    for flag, path in (("--output", output), ("--junit", junit)):
+        if path is not None:
+            check_output(path, flag)
+            if (as_document or as_events) and is_stdout(path):
+                taken = "--json-stream" if as_events else other
+                raise UsageError(f"{flag}: {path} is stdout, and so is {taken}; name another file")
     options = read_options(**flags)
     return execute(options, interrupts, Outputs(document=as_document, events=as_events, output=output, junit=junit))
 

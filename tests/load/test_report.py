@@ -52,7 +52,6 @@ def test_each_thing_that_went_wrong_is_one_line() -> None:
         reconciled=False,
         difference="stream 1 differs",
         thresholds=[Judgement("packets>5", 10, True), Judgement("packets<5", None, True)],
-        interrupted=True,
     )
     assert [
         "no progress",
@@ -63,8 +62,14 @@ def test_each_thing_that_went_wrong_is_one_line() -> None:
     text = "\n".join(summary_lines(wrong))
     assert "reconciled  NO: stream 1 differs" in text
     assert "packets<5: FAILED, the value is unknown" in text
-    assert "interrupted" in text
     assert [] == error_lines(FULL)
+
+
+def test_counts_that_differ_after_an_interrupt_are_told_as_such() -> None:
+    stopped = evolve(FULL, reconciled=False, difference="we opened 4", interrupted=True)
+    assert ["interrupted, and the counts up to then differ: we opened 4"] == error_lines(stopped)
+    assert "interrupted the counts are those up to then" in "\n".join(summary_lines(stopped))
+    assert 130 == stopped.exit_code
 
 
 def test_an_interval_is_one_plain_line() -> None:
