@@ -24,7 +24,7 @@ from ctrlserver.admin.arguments import Choice, Number, Parameter, Text, bind
 from ctrlserver.admin.desk import Desk
 from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.hexdump import dump, printable
-from ctrlserver.admin.replies import Body, Record, Reply, Table, Word
+from ctrlserver.admin.replies import Body, Listing, Record, Reply, Table, Word
 from ctrlserver.errors import CommandError, RenameError, did_you_mean
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, Value, as_mapping, describe, field_names
@@ -239,15 +239,11 @@ class Packets(Command):
             wrong = f"no packets of stream {self.stream} are kept; set keep = N for its listener in the configuration"
             raise CommandError(409, "keeps-nothing", wrong)
         packets = kept.last(self.limit)
-        lines = []
-        for number, octets in packets:
-            lines.append(f"# packet {number} {len(octets)} bytes")
-            lines += dump(octets)
-        value: list[Mapping[str, Value]] = [
+        value: Iterator[Mapping[str, Value]] = (
             {"packet": number, "bytes": len(octets), "hex": octets.hex(), "ascii": printable(octets)}
             for number, octets in packets
-        ]
-        return Body(lines, value, len(packets), len(kept))
+        )
+        return Listing(_dumps(packets), value, len(packets), len(kept))
 
 
 @frozen
@@ -520,6 +516,13 @@ def _rows(desk: Desk, records: Iterable[StreamRecord | RunRecord]) -> Iterator[M
     """Published one by one, all under the names of now."""
     renames = desk.book.renames
     return (renames.apply(as_mapping(record)) for record in records)
+
+
+def _dumps(packets: Iterable[tuple[int, bytes]]) -> Iterator[str]:
+    """A line for people above the dump of each."""
+    for number, octets in packets:
+        yield f"# packet {number} {len(octets)} bytes"
+        yield from dump(octets)
 
 
 def _unknown_field(desk: Desk, given: str, published: Iterable[str]) -> CommandError:

@@ -11,7 +11,7 @@ Rules:
   (``Limits.slice_seconds``, or one line) before any has its next, and who has had none yet comes first: who asks one
   question at a time waits for no flood. Seen with 60 that flood: 1.8 ms at the median, 4.3 ms at p99; where each had a
   whole turn, 69 and 126 ms.
-- A table is made row by row, and a turn may end after each: a reply of 9 000 streams is 0.5 s of work. Its rows are of
+- A list is made row by row, and a turn may end after each: a reply of 9 000 streams is 0.5 s of work. Its rows are of
   the instants at which they were made.
 - The peer's end of input (``nc -N``, ``socat``) is no end of the connection: all that was received is answered first.
 - A close by us lingers where it can: the reply and our end of the stream go out, and until the peer's own end has come,
@@ -52,7 +52,7 @@ from zope.interface import implementer
 from ctrlserver.admin.commands import carry_out
 from ctrlserver.admin.desk import Desk
 from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Request
-from ctrlserver.admin.replies import Table, encode_error, encode_in_steps
+from ctrlserver.admin.replies import Long, encode_error, encode_in_steps
 from ctrlserver.errors import CommandError
 
 SLICE: Final = 16 * 1024
@@ -262,7 +262,7 @@ class AdminConnection(Protocol):
         try:
             command, reply = carry_out(request, self._desk)
             steps = encode_in_steps(command, reply, json=request.json)
-            if isinstance(reply, Table):
+            if isinstance(reply, Long):
                 self._making = _Making(request, steps)
                 return
             octets, closes = b"".join(steps), reply.closes

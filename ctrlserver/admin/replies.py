@@ -2,7 +2,7 @@
 
 Rules: a text reply is zero or more body lines and one status line that starts with OK or ERR, each ended by CRLF; a
 JSON reply is exactly one line, whatever happens. A reply shape holds its value once and makes the text only when it is
-asked for; a table, which may be long, does so row by row (``encode_in_steps``). ``value`` is what stands under ``data``
+asked for; what may be long does so bit by bit (``encode_in_steps``). ``value`` is what stands under ``data``
 in JSON, ``total`` how many there are of a list that may be cut.
 
 Beware: no body line may start with OK or ERR, or a reader stops too early; ``_text`` puts a space before one.
@@ -11,6 +11,7 @@ Beware: no body line may start with OK or ERR, or a reader stops too early; ``_t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Protocol, TypeAlias
 
 from attrs import field, frozen
@@ -19,6 +20,9 @@ from ctrlserver.errors import CommandError
 from ctrlserver.render.jsonline import Content, failure, success, success_rows
 from ctrlserver.render.text import TableText, record_lines
 from ctrlserver.stats.records import Value
+
+#: Lines of a listing made in one step, together about as long as a row of a table takes.
+LINES_A_STEP = 16
 
 
 class Whole(Protocol):
@@ -102,7 +106,26 @@ class Body:
         return self.lines, count_text(count, count if self.total is None else self.total)
 
 
-Reply: TypeAlias = Whole | Table
+@frozen
+class Listing:
+    """Lines of a form of their own about ``count`` things of ``total``, which may be many; one of the two is made."""
+
+    lines: Iterable[str]
+    value: Iterable[Mapping[str, Value]]
+    count: int
+    total: int
+    closes: bool = field(default=False, init=False)
+
+    def total_of(self, count: int) -> int:
+        """How many there are in all."""
+        del count
+        return self.total
+
+
+Long: TypeAlias = Table | Listing
+"""What is made in steps, for it may be long."""
+
+Reply: TypeAlias = Whole | Long
 """What a command gives back."""
 
 
@@ -117,11 +140,11 @@ def encode_reply(command: str, reply: Reply, *, json: bool) -> bytes:
 
 
 def encode_in_steps(command: str, reply: Reply, *, json: bool) -> Iterator[bytes]:
-    """The same in pieces, some of them empty; each takes as long as a row of a table, or a whole short reply."""
-    if isinstance(reply, Table):
+    """The same in pieces, some of them empty; each takes as long as a row, some lines, or a whole short reply."""
+    if isinstance(reply, Long):
         if json:
             return success_rows(command, reply.value, reply.total_of)
-        return _table_steps(reply)
+        return _table_steps(reply) if isinstance(reply, Table) else _listing_steps(reply)
     if json:
         return iter((success(command, reply.value, reply.total),))
     body, status = reply.text()
@@ -137,6 +160,13 @@ def _table_steps(table: Table) -> Iterator[bytes]:
     for line in text.lines():
         yield _text(line)
     yield _text(status=count_text(count, table.total_of(count)))
+
+
+def _listing_steps(listing: Listing) -> Iterator[bytes]:
+    lines = iter(listing.lines)
+    while some := list(islice(lines, LINES_A_STEP)):
+        yield _text(*some)
+    yield _text(status=count_text(listing.count, listing.total))
 
 
 def _text(*body: str, status: str | None = None) -> bytes:

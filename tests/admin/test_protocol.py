@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 
 from ctrlserver.admin.protocol import IN_TRANSPORT, SLICE, Limits
 from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.records import StreamRecord
 from tests.admin.conftest import Peer, Server
 
@@ -309,6 +310,20 @@ def test_a_reply_that_fails_half_way_is_one_error_and_no_part_of_it(
     assert 1 == octets.count(b"\n") == len(logged)
     assert octets.startswith((b"ERR 500 internal", b'{"ok":false,"error":{"code":500'))
     assert ["OK pong"] == peer.asks("ping")
+
+
+@pytest.mark.parametrize("line", ["packets 1 limit=9", "packets 1 limit=9 json"])
+def test_a_long_listing_is_made_in_many_turns_and_comes_whole(server: Server, line: str) -> None:
+    stream = server.stream(open=True)
+    stream.kept = KeptPackets(10, 1000)
+    stream.kept.add([b"packet %d" % number for number in range(10)])
+    whole = server.connect().says(f"{line}\n".encode())
+    server.bounded(turn_seconds=-1.0)
+    peer = server.connect()
+    assert b"" == peer.says(f"{line}\n".encode())
+    server.clock.advance(0)
+    assert whole == peer.transport.sent
+    assert b"of 10" in whole or b'"total":10' in whole
 
 
 def test_a_peer_lost_in_the_middle_of_its_reply_leaves_nothing_to_do(server: Server) -> None:
