@@ -136,9 +136,11 @@ class Lane:
         """Serve ``stream``, whose socket ``fd`` is watched, together with other echoes where the system can."""
         if self._echoes is None and self._joint:
             table = transfers(self.view, ROUND_SOCKETS)
-            self._joint = table is not None
             if table is not None:
                 self._echoes = Echoes(table, self.clock, self._failed)
+            else:
+                self._joint = False
+                self.log.info("echoes are served one by one: this system has no AIO for sockets, or none left")
         if self._echoes is not None:
             self._echoes.streams[fd] = stream
 

@@ -17,6 +17,7 @@ import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs
 
 from ctrlserver.net import lane as lane_module
 from ctrlserver.net.echoes import FEWEST, Echoes
@@ -299,9 +300,13 @@ def test_streams_whose_data_is_lost_with_the_table_end_and_the_others_go_on(
     assert [b"y"] * MANY == [far.recv(10) for far in lab.fars[-MANY:]]
 
 
-def test_without_aio_they_are_served_one_by_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_aio_they_are_served_one_by_one_and_the_log_says_so_once(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lane_module, "transfers", lambda *_: None)
-    lab.begin()
+    with capturedLogs() as lines:
+        lab.begin()
+    assert 1 == sum("echoes are served one by one" in line["log_format"] for line in lines)
     for far in lab.fars:
         far.sendall(b"x")
     lab.lane.doRead()
