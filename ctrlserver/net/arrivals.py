@@ -8,12 +8,14 @@ Rules:
 - The counts are in a map that is mapped into our memory: to read them is to read three words.
 - The filter is a dozen instructions, written out below. A datagram on its own costs one addition, some 50 ns a message
   in all: about 1 % of the way of a datagram of 64 bytes through the loopback, and less of a batch.
-- It takes the privilege for bpf (root, CAP_BPF), Linux 5.7 and a processor whose call number we know. Elsewhere
-  ``arrivals`` gives None, and so it does for a socket that was handed to us with a filter of its own, or with
-  ``UDP_GRO`` already on: batches may wait in it that nobody counted. Ask for it before ``UDP_GRO`` is set.
+- It takes the privilege for bpf (root, CAP_BPF), once, when it is made; Linux 5.7; and a processor whose call number we
+  know. Elsewhere ``arrivals`` gives None, and so it does for a socket that was handed to us with a filter of its own,
+  or with ``UDP_GRO`` already on: batches may wait in it that nobody counted. Ask for it before ``UDP_GRO`` is set.
 
 Beware: with a filter the kernel checks a datagram's checksum before it queues it, not when it is read. Network cards
 have done so already, and on the loopback there is none to check.
+Beware: a sandbox that kills for a forbidden call, as systemd's ``SystemCallFilter=`` does unless it has an error number
+to give (``SystemCallErrorNumber=EPERM``), must allow bpf or be told to refuse it.
 Beware: the filter stays on the socket for as long as anybody has that open; ``close`` takes it off.
 """
 
