@@ -493,5 +493,13 @@ def _can_half_close(transport: object) -> bool:
 
 def _take_urgent_data_in_line(transport: object) -> None:
     """Telnet's Synch sends its last byte as urgent data: left out of the line, half a sequence would stay in it."""
-    if ISystemHandle.providedBy(transport):
-        cast(socket.socket, transport.getHandle()).setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+    sock = _socket_of(transport)
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
+def _socket_of(transport: object) -> socket.socket | None:
+    """None where there is none of its own: TLS has as its handle what it computes with."""
+    if not ISystemHandle.providedBy(transport) or ISSLTransport.providedBy(transport):
+        return None
+    return cast(socket.socket, transport.getHandle())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from ctrlserver.admin.desk import Desk
 from ctrlserver.admin.protocol import AdminConnection, AdminFactory, Limits
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
+from tests.certificates import certificate
 
 reactor = cast(Any, installed_reactor)
 
@@ -282,6 +284,33 @@ async def test_a_peer_that_resets_leaves_no_trace(listen: Callable[..., Admin], 
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
     await deferLater(reactor, 0.01)
+    await until(lambda: not admin.connections)
+    assert [] == complaints
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
+@pytest_twisted.ensureDeferred
+async def test_peers_over_tls_are_served_and_bounded_as_others_are(
+    listen: Callable[..., Admin], tmp_path: Path, complaints: list[LogEvent]
+) -> None:
+    pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
+    path = tmp_path / "tls.pem"
+    path.write_bytes(certificate())
+    admin = listen(f"ssl:0:interface=127.0.0.1:privateKey={path}", connections=1)
+    trusts = ssl.create_default_context(cafile=str(path))
+
+    def connected() -> ssl.SSLSocket:
+        return trusts.wrap_socket(admin.connect(), server_hostname="localhost")
+
+    def asked() -> tuple[bytes, bytes]:
+        with connected() as first, connected() as second:
+            refusal = read_all(second)
+            first.sendall(b"ping\nquit\n")
+            return read_all(first), refusal
+
+    answer, refusal = await deferToThread(asked)
+    assert b"OK pong\r\nOK bye\r\n" == answer
+    assert refusal.startswith(b"ERR 503 too-many-connections ")
     await until(lambda: not admin.connections)
     assert [] == complaints
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import socket
 import ssl
 import time
@@ -19,26 +18,12 @@ from ctrlserver.net.stream import Terms
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import StatsRecord
 from ctrlserver.wire.framing import parse_framing
+from tests.certificates import certificate
 from tests.net.conftest import PATIENCE, WatchedBook, in_thread, read_to_end
 
 pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
-
-
-def certificate() -> bytes:
-    """A key and a certificate of its own, in PEM."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key, day = ec.generate_private_key(ec.SECP256R1()), datetime.timedelta(days=1)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day).sign(key, hashes.SHA256())
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return private + made.public_bytes(pem)
 
 
 @define

@@ -1,0 +1,20 @@
+"""A certificate for a test of its own; needs the extra ``tls``."""
+
+from __future__ import annotations
+
+import datetime
+
+
+def certificate() -> bytes:
+    """A key and a certificate of its own, in PEM."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, day = ec.generate_private_key(ec.SECP256R1()), datetime.timedelta(days=1)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return private + made.public_bytes(pem)
