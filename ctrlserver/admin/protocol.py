@@ -227,6 +227,9 @@ class AdminConnection(Protocol):
     def carry_on(self) -> None:
         """Carry out what has been received, as far as the peer reads and for as long as it is this one's turn."""
         self._waiting = False
+        if self._making is not None and _is_reset(self._transport()):
+            self._transport().abortConnection()
+            return
         if not self._paused:
             self._advance()
         while not self._closing:
@@ -496,6 +499,12 @@ def _take_urgent_data_in_line(transport: object) -> None:
     sock = _socket_of(transport)
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
+def _is_reset(transport: object) -> bool:
+    """The peer has reset the connection; a transport that does not read is not told."""
+    sock = _socket_of(transport)
+    return sock is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
 
 def _socket_of(transport: object) -> socket.socket | None:

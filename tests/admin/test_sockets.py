@@ -288,6 +288,22 @@ async def test_a_peer_that_resets_leaves_no_trace(listen: Callable[..., Admin], 
     assert [] == complaints
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_resets_in_the_middle_of_a_long_reply_gives_up_the_rest_of_it(
+    listen: Callable[..., Admin],
+) -> None:
+    admin = listen(streams=3000, turn_seconds=-1.0)
+    client = admin.connect()
+    client.sendall(b"streams limit=3000\n")
+    await until(lambda: any(connection._making for connection in admin.connections))
+    making = admin.connections[0]._making
+    assert making is not None
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    await until(lambda: not admin.connections)
+    assert b"" == next(making.steps, None)
+
+
 @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
 @pytest_twisted.ensureDeferred
 async def test_peers_over_tls_are_served_and_bounded_as_others_are(
