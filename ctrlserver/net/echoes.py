@@ -23,7 +23,7 @@ from typing import Protocol
 from ctrlserver.net.transfers import ROW_BYTES, Transfers
 from ctrlserver.stats.counters import StreamCounters
 
-#: Sockets ready at once from which two calls for all are dearer than two for each no more.
+#: Sockets ready at once from which on two calls for all cost less than two for each.
 FEWEST = 4
 
 _NOTHING = (-errno.EAGAIN, -errno.EINTR)

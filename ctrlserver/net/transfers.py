@@ -17,8 +17,8 @@ Rules:
 
 - Where there is no AIO (another system or processor, a kernel or a filter that refuses it, the system's number of
   requests used up) ``transfers`` gives None, and sockets are read and written one by one. That the calls are there says
-  little: gVisor's refuse every socket with EINVAL, and a filter may let ``io_setup`` pass and nothing after it. So a
-  table first has to echo a byte.
+  little: a kernel may have them for files alone, a filter may let ``io_setup`` pass and nothing after it. So a table
+  first has to echo a byte.
 
 Beware: rows share the buffer of the lane. What ``read`` brought is good until anybody else reads into it.
 """

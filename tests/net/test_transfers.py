@@ -194,7 +194,7 @@ def test_where_the_system_lets_a_table_be_made_and_not_used_there_is_none(
 
 
 def test_a_table_that_does_not_echo_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on gVisor, whose AIO refuses sockets; here it writes where it should read."""
+    """As of a kernel whose AIO refuses sockets; here it writes where it should read."""
     monkeypatch.setattr(module, "_READ", module._WRITE)
     assert transfers(memoryview(bytearray(STRIDE_BYTES)), 1) is None
 
