@@ -17,6 +17,7 @@ import click
 
 from ctrlserver import __version__
 from ctrlserver.errors import UsageError, did_you_mean
+from ctrlserver.load.exit_codes import EXIT_FAILED, EXIT_USAGE
 from ctrlserver.load.interrupts import Interrupts
 from ctrlserver.load.output import mute, print_words
 from ctrlserver.units import parse_count, parse_duration, parse_size, quoted
@@ -104,13 +105,13 @@ def exit_code(arguments: Sequence[str], interrupts: Interrupts) -> int:
     except OSError as error:  # of the help or the version, which click prints; all others are met where they arise
         mute(sys.stdout)
         print_words(f"ctrlload: cannot write to stdout: {error.strerror or error}\n")
-        return 1
+        return EXIT_FAILED
     return code if isinstance(code, int) else 0
 
 
 def _refused(message: str) -> int:
     click.echo(f"ctrlload: {' '.join(message.split())}", err=True)
-    return 2
+    return EXIT_USAGE
 
 
 def _words(error: click.ClickException) -> str:

@@ -17,11 +17,10 @@ import click
 from ctrlserver.errors import LoadError, UsageError, did_you_mean
 from ctrlserver.load.commands import Parsed
 from ctrlserver.load.comparison import CONFIDENCE, FIGURES, Compared, Figure, compare, differing_options
+from ctrlserver.load.exit_codes import EXIT_FAILED, EXIT_THRESHOLD
 from ctrlserver.units import parse_share, quoted
 
 SCHEMA = "ctrlload-comparison/1"
-
-EXIT_WORSE = 4
 
 _EXAMPLES = """\b
 Examples:
@@ -105,7 +104,7 @@ def compare_command(
     if tolerance is not None:
         failed = [name for name, one in zip(names_b, b, strict=True) if one.get("error") is not None]
         worse += [f"{name}: a run of B that failed is beyond any tolerance" for name in failed]
-    code = EXIT_WORSE if worse else 0
+    code = EXIT_THRESHOLD if worse else 0
     if as_document:
         document = comparison_document(compared, (names_a, a), (names_b, b), tolerance, notes, code)
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
@@ -115,7 +114,7 @@ def compare_command(
         print_output(text)
     except LoadError as error:
         print_words(f"ctrlload: {error}\n")
-        return code or 1
+        return code or EXIT_FAILED
     print_words("".join(f"ctrlload: {line}\n" for line in [*notes, *worse]))
     return code
 

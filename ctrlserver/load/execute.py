@@ -21,13 +21,14 @@ from attrs import frozen
 
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.load.events import EventStream
-from ctrlserver.load.interrupts import EXIT_INTERRUPTED, Interrupts
+from ctrlserver.load.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
+from ctrlserver.load.interrupts import Interrupts
 from ctrlserver.load.junit import junit_xml
 from ctrlserver.load.live import LiveView, drawable
 from ctrlserver.load.options import CONNECT, RECEIVE, Options
 from ctrlserver.load.output import print_output, print_words, raise_unwritten, write_output
 from ctrlserver.load.report import Lines, Together, error_lines, summary_lines
-from ctrlserver.load.result import EXIT_FAILED, Result, as_document, as_json
+from ctrlserver.load.result import Result, as_document, as_json
 from ctrlserver.load.run import LoadRun, utc_now
 
 if TYPE_CHECKING:

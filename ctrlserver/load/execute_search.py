@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, TextIO
 
 from ctrlserver.errors import LoadError
 from ctrlserver.load.execute import carried_out, on_terminal, prepared_reactor
+from ctrlserver.load.exit_codes import EXIT_FAILED
 from ctrlserver.load.interrupts import Interrupts
 from ctrlserver.load.ledger import Interval
 from ctrlserver.load.live import LiveView
 from ctrlserver.load.options import CONNECT, Options
 from ctrlserver.load.output import print_output, print_words, write_output
 from ctrlserver.load.report import Lines
-from ctrlserver.load.result import EXIT_FAILED
 from ctrlserver.load.search_report import answer_lines, search_error_lines, step_line
 from ctrlserver.load.search_result import SearchResult, Sought, Step, as_search_json
 from ctrlserver.load.search_run import SearchRun

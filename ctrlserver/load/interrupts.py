@@ -11,8 +11,7 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
-#: The exit code of an interrupted run.
-EXIT_INTERRUPTED = 130
+from ctrlserver.load.exit_codes import EXIT_INTERRUPTED
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

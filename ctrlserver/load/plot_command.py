@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from ctrlserver.errors import LoadError, UsageError, did_you_mean
+from ctrlserver.load.exit_codes import EXIT_FAILED
 from ctrlserver.units import quoted
 
 _KINDS = {".html": "html", ".htm": "html", ".png": "png", ".svg": "svg"}
@@ -58,7 +59,7 @@ def plot_command(files: Sequence[str], output: str | None) -> int:
         write_output(output, content)
     except LoadError as error:
         print_words(f"ctrlload: {error}\n")
-        return 1
+        return EXIT_FAILED
     print_words("".join(f"ctrlload: note: {note}\n" for note in made.notes))
     return 0
 

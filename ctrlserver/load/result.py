@@ -19,7 +19,7 @@ import attrs
 from attrs import field, frozen
 
 import ctrlserver
-from ctrlserver.load.interrupts import EXIT_INTERRUPTED
+from ctrlserver.load.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED, EXIT_THRESHOLD, EXIT_UNRECONCILED
 from ctrlserver.load.ledger import Connected, Delivery, Interval, Received, Replies, StreamCount, Volume
 from ctrlserver.load.schemas import shipped_schema
 from ctrlserver.load.thresholds import Judgement
@@ -27,12 +27,6 @@ from ctrlserver.load.timing import Latencies
 from ctrlserver.load.verdict import Scheduled
 
 SCHEMA = "ctrlload/1"
-
-EXIT_GOOD = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_UNRECONCILED = 3
-EXIT_THRESHOLD = 4
 
 
 @frozen

@@ -18,9 +18,9 @@ import json
 import attrs
 from attrs import frozen
 
-from ctrlserver.load.interrupts import EXIT_INTERRUPTED
+from ctrlserver.load.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED, EXIT_THRESHOLD
 from ctrlserver.load.options import CONNECT, Options
-from ctrlserver.load.result import EXIT_FAILED, EXIT_GOOD, EXIT_THRESHOLD, Environment, Result, as_document
+from ctrlserver.load.result import Environment, Result, as_document
 from ctrlserver.load.searching import BAD, GENERATOR, GOOD, SPOILT, TARGET, Search
 from ctrlserver.load.verdict import GENERATOR as GENERATOR_WAS_LATE
 
