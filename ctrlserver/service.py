@@ -28,14 +28,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ctrlserver import __version__
-from ctrlserver.admin.desk import Desk
 from ctrlserver.admin.protocol import AdminFactory
 from ctrlserver.config import Config, ListenerConfig
 from ctrlserver.config.endpoints import is_any_port
+from ctrlserver.desk import Desk
+from ctrlserver.lane.lane import Lane
+from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.net.datagrams import DatagramTerms
-from ctrlserver.net.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.net.gate import Gate, Reserve, Seats, room_for_admin, seats_for
-from ctrlserver.net.lane import Lane
 from ctrlserver.net.listeners import Listener, transport_word
 from ctrlserver.net.rejections import RejectionLog
 from ctrlserver.net.replies import CannedReply

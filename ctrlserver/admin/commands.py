@@ -21,10 +21,10 @@ import twisted
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Choice, Number, Parameter, Text, bind
-from ctrlserver.admin.desk import Desk
 from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.hexdump import dump, printable
 from ctrlserver.admin.replies import Body, Listing, Record, Reply, Table, Word
+from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError, RenameError, did_you_mean
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, Value, as_mapping, describe, field_names

@@ -50,9 +50,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.admin.commands import carry_out
-from ctrlserver.admin.desk import Desk
 from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Request
 from ctrlserver.admin.replies import Long, encode_error, encode_in_steps
+from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 
 SLICE: Final = 16 * 1024

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 
-from ctrlserver.load.interrupts import Interrupts
+from ctrlserver.load.commands.interrupts import Interrupts
 
 
 def main() -> None:
     """Carry out the command line of this process."""
     interrupts = Interrupts()
     interrupts.install()
-    from ctrlserver.load.commands import exit_code
+    from ctrlserver.load.commands.group import exit_code
 
     code = exit_code(sys.argv[1:], interrupts)
     interrupts.ignore()

@@ -8,14 +8,14 @@ Rules:
 - Work is per read. With ``UDP_GRO`` one read brings up to 64 KiB of equal datagrams of one sender and their size, where
   the sender or the network card batches them. Where no content is needed, ``MSG_TRUNC`` leaves the bytes uncopied:
   40 M datagrams of 64 bytes a second were seen that way, 15 M with the copy.
-- On the lane one call brings many of either (``net/recvmmsg.py``), where the system has that call; else ``recvmsg``
+- On the lane one call brings many of either (``linux/recvmmsg.py``), where the system has that call; else ``recvmsg``
   brings one. What comes in is counted, kept, probed and answered by the same lines.
 - Answers go out at once, a batch in one call (``UDP_SEGMENT``). What the socket does not take is not kept: it is lost
   as datagrams are, and counted as unanswered.
 - What the kernel dropped is asked for when somebody asks us (``SO_MEMINFO``): the counter that ``SO_RXQ_OVFL`` sends
   along and that ``/proc/net/udp`` shows, without the wait for a next datagram and without a price on every read. It
   counts a dropped batch as one drop. Where ``UDP_GRO`` is on and we may, what comes is therefore counted on the socket
-  (``net/arrivals.py``), and the drops are told in datagrams (``net/drops.py``): exact once the port is read empty.
+  (``linux/arrivals.py``), and the drops are told in datagrams (``stats/drops.py``): exact once the port is read empty.
 - On the lane the port's socket is read here; the ordinary way in, Twisted reads it and hands over each datagram.
 
 Beware: without the privilege for that, a dropped batch is one drop. What was dropped on a port that has been given a
@@ -38,14 +38,14 @@ from attrs import field, frozen
 from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 
-from ctrlserver.net.arrivals import Arrivals, arrivals, charged_and_drops
-from ctrlserver.net.drops import Drops
+from ctrlserver.lane.lane import Lane
+from ctrlserver.linux.arrivals import Arrivals, arrivals, charged_and_drops
+from ctrlserver.linux.recvmmsg import ROOM_BYTES, Messages, messages
 from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
-from ctrlserver.net.lane import Lane
 from ctrlserver.net.links import peer_name
-from ctrlserver.net.recvmmsg import ROOM_BYTES, Messages, messages
 from ctrlserver.net.stream import Terms
 from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.stats.drops import Drops
 from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.probing import Probing
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM, cut, packets_in, packets_in_all

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from select import EPOLLIN
 from typing import Protocol
 
-from ctrlserver.net.transfers import ROW_BYTES, Transfers
+from ctrlserver.linux.transfers import ROW_BYTES, Transfers
 from ctrlserver.stats.counters import StreamCounters
 
 #: Sockets ready at once from which on two calls for all cost less than two for each.

@@ -19,10 +19,10 @@ from select import EPOLLIN, EPOLLOUT
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from ctrlserver.net.lane import COPY_BYTES, Lane
+from ctrlserver.lane.lane import COPY_BYTES, Lane
+from ctrlserver.linux.tcp_info import tcp_figures
+from ctrlserver.linux.transfers import ROW_BYTES
 from ctrlserver.net.stream import EchoStream, Terms
-from ctrlserver.net.tcp_info import tcp_figures
-from ctrlserver.net.transfers import ROW_BYTES
 from ctrlserver.stats.counters import TcpFigures
 
 #: Connections taken off the backlog in one go.

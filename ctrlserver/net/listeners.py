@@ -20,8 +20,8 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamSer
 from twisted.internet.tcp import Port as TCPPort
 from twisted.internet.unix import Port as UNIXPort
 
+from ctrlserver.lane.lane import Lane
 from ctrlserver.net.datagrams import DatagramPort, DatagramStream, DatagramTerms
-from ctrlserver.net.lane import Lane
 from ctrlserver.net.links import LaneAcceptor, LaneLink
 from ctrlserver.net.ordinary import StreamFactory
 from ctrlserver.net.source import ASK_SECONDS

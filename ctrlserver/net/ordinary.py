@@ -34,10 +34,10 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ctrlserver.net.lane import COPY_BYTES
+from ctrlserver.lane.lane import COPY_BYTES
+from ctrlserver.linux.tcp_info import socket_of, tcp_figures
 from ctrlserver.net.links import host_port
 from ctrlserver.net.stream import Stream, Terms
-from ctrlserver.net.tcp_info import socket_of, tcp_figures
 from ctrlserver.stats.counters import TcpFigures
 
 HANDSHAKE_SECONDS: Final = 10.0

@@ -20,8 +20,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
-from ctrlserver.admin.desk import Desk
 from ctrlserver.admin.protocol import AdminConnection, AdminFactory, Limits
+from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from tests.certificates import certificate

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ctrlserver.net.arrivals import arrivals
+from ctrlserver.linux.arrivals import arrivals
 from ctrlserver.net.datagrams import SOL_UDP, UDP_SEGMENT
 from tests.integration.conftest import BIN, PATIENCE, Daemon, Start, run
 

@@ -10,8 +10,8 @@ import jsonschema  # type: ignore[import-untyped]
 from hdrh.histogram import HdrHistogram
 from referencing import Registry, Resource
 
-from ctrlserver.load.result import schema
-from ctrlserver.load.schemas import shipped_schema
+from ctrlserver.load.results.result import schema
+from ctrlserver.load.results.schemas import shipped_schema
 
 
 def validated(text: str) -> dict[str, Any]:

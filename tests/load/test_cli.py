@@ -12,10 +12,11 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 import ctrlserver
-from ctrlserver.load import commands, run_command
-from ctrlserver.load.interrupts import Interrupts
+from ctrlserver.load.commands import group as commands
+from ctrlserver.load.commands import run as run_command
+from ctrlserver.load.commands.interrupts import Interrupts
 from tests.load.documents import validated
-from tests.load.servers import Admin, Counting, Echo, Servers, Silent, Sink, reactor, refusing
+from tests.servers import Admin, Counting, Echo, Servers, Silent, Sink, reactor, refusing
 
 COMMAND = [sys.executable, "-m", "ctrlserver.load.cli"]
 ROOT = str(Path(ctrlserver.__file__).parent.parent)
@@ -145,7 +146,7 @@ def test_help_and_version_are_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_modes_offered_are_those_there_are() -> None:
-    from ctrlserver.load.options import MODES
+    from ctrlserver.load.plan.options import MODES
 
     assert run_command._MODES == MODES
 

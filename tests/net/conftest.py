@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, DeferredQueue
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.threads import deferToThread
 
-from ctrlserver.net.lane import Lane
+from ctrlserver.lane.lane import Lane
 from ctrlserver.net.listeners import Listener
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.stream import Terms

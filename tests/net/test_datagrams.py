@@ -19,10 +19,10 @@ from attrs import define, field
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import deferLater
 
-from ctrlserver.net.arrivals import charged_and_drops
+from ctrlserver.lane.lane import Lane
+from ctrlserver.linux.arrivals import charged_and_drops
 from ctrlserver.net.datagrams import SOL_UDP, UDP_SEGMENT, DatagramPort, DatagramTerms
 from ctrlserver.net.gate import Gate, Seats
-from ctrlserver.net.lane import Lane
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.stream import Terms
 from ctrlserver.stats.counters import Origin, Totals

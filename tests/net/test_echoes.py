@@ -19,12 +19,12 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 
-from ctrlserver.net import lane as lane_module
+from ctrlserver.lane import lane as lane_module
+from ctrlserver.lane.lane import Lane
+from ctrlserver.linux.transfers import ROW_BYTES, Transfers, transfers
 from ctrlserver.net.echoes import FEWEST, Echoes
-from ctrlserver.net.lane import Lane
 from ctrlserver.net.links import LaneLink
 from ctrlserver.net.stream import EchoStream, Terms
-from ctrlserver.net.transfers import ROW_BYTES, Transfers, transfers
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
 from ctrlserver.wire.framing import parse_framing

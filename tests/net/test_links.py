@@ -13,7 +13,7 @@ import pytest_twisted
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
-from ctrlserver.net.lane import Lane
+from ctrlserver.lane.lane import Lane
 from ctrlserver.net.links import LaneLink, host_port
 from ctrlserver.net.listeners import Listener
 from ctrlserver.net.ordinary import StreamFactory, StreamProtocol

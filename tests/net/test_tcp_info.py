@@ -7,7 +7,7 @@ import sys
 import pytest
 import pytest_twisted
 
-from ctrlserver.net.tcp_info import socket_of, tcp_figures
+from ctrlserver.linux.tcp_info import socket_of, tcp_figures
 from tests.net.conftest import Serve, in_thread, read_to_end
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux only")

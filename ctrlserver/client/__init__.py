@@ -1,0 +1,1 @@
+"""How our programs reach a server: target strings, connecting, the admin client."""

@@ -1,0 +1,211 @@
+"""A small client of the admin port: who answers there, and what it counted of our streams.
+
+Rules: one command at a time, in JSON, each answered by exactly one line, bounded in length and in time. What is no
+ctrlserver admin port is told in one line that quotes what it said. Published names are mapped back to the original
+ones, so a server that renames its fields is understood all the same.
+
+Beware: a server closes an idle admin connection; ask over a new one after a long run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import cast
+
+from attrs import frozen
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, ITransport
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from ctrlserver.client.target import Target, connect
+from ctrlserver.errors import LoadError
+from ctrlserver.units import quoted
+
+#: Longest reply read, in bytes: the records of 100 000 streams.
+MAX_REPLY = 64 << 20
+
+#: Seconds an answer may take: a list of many streams on a loaded server included.
+ANSWER_SECONDS = 10.0
+
+#: Seconds the first answer may take, by which the port shows what it is.
+HELLO_SECONDS = 5.0
+
+
+@frozen
+class Streams:
+    """Stream records by their original names, newest first; ``total`` is how many the server has on view."""
+
+    records: list[dict[str, object]]
+    total: int
+
+
+class AdminClient(Protocol):
+    """One connection to an admin port. ``name`` is how it is called in errors."""
+
+    transport: ITransport
+
+    def __init__(self, reactor: IReactorTime, name: str) -> None:
+        self._reactor = reactor
+        self._name = name
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._waiting: Deferred[bytes] | None = None
+        self._lost = False
+        self._originals: Mapping[str, str] = {}
+
+    async def version(self) -> str:
+        """The server's version; LoadError where no ctrlserver answers."""
+        reply = await self._asked("version json", HELLO_SECONDS, first=True)
+        found = reply.get("version") if isinstance(reply, Mapping) else reply
+        if not isinstance(found, str):
+            raise LoadError(f'{self._name} is not a ctrlserver admin port: it answered "version json" with no version')
+        await self._learn_renames()
+        return found
+
+    async def streams(self, limit: int) -> Streams:
+        """The newest ``limit`` stream records, open and closed."""
+        line = await self._line(f"streams limit={limit} json", ANSWER_SECONDS)
+        envelope = self._envelope("streams json", line)
+        rows = envelope.get("data")
+        if not isinstance(rows, list):
+            raise LoadError(f'the admin port {self._name} answered "streams json" without a list')
+        records = [self._original(row) for row in rows if isinstance(row, Mapping)]
+        total = envelope.get("total")
+        return Streams(records, total if isinstance(total, int) else len(records))
+
+    async def newest_stream(self) -> int:
+        """The number of the newest stream on view, 0 where there is none."""
+        records = (await self.streams(1)).records
+        return max((_as_number(record.get("stream")) for record in records), default=0)
+
+    async def kick(self, number: int) -> None:
+        """Have the server end a stream; LoadError where it does not."""
+        await self._asked(f"kick {number} json", ANSWER_SECONDS)
+
+    async def open_counts(self, limit: int) -> dict[int, tuple[int, int]]:
+        """Packets and bytes of the open ones of the newest ``limit`` streams, by their number."""
+        records = [record for record in (await self.streams(limit)).records if record.get("state") == "open"]
+        return {
+            _as_number(record.get("stream")): (_as_number(record.get("packets")), _as_number(record.get("bytes")))
+            for record in records
+        }
+
+    async def dropped(self) -> int | None:
+        """Datagrams that the server's kernel dropped since it started, all senders'; None where it does not tell."""
+        stats = await self._asked("stats json", ANSWER_SECONDS)
+        total = self._original(stats).get("dropped_total") if isinstance(stats, Mapping) else None
+        return total if isinstance(total, int) and not isinstance(total, bool) else None
+
+    def close(self) -> None:
+        """Hang up."""
+        self.transport.loseConnection()
+
+    async def _learn_renames(self) -> None:
+        rows = await self._asked("rename json", ANSWER_SECONDS)
+        pairs: list[tuple[object, object]] = []
+        if isinstance(rows, Mapping):
+            pairs = list(rows.items())
+        elif isinstance(rows, list):
+            pairs = [(row.get("old"), row.get("new")) for row in rows if isinstance(row, Mapping)]
+        self._originals = {str(new): str(old) for old, new in pairs}
+
+    def _original(self, row: Mapping[str, object]) -> dict[str, object]:
+        return {self._originals.get(key, key): value for key, value in row.items()}
+
+    async def _asked(self, command: str, seconds: float, *, first: bool = False) -> object:
+        line = await self._line(command, seconds, first=first)
+        return self._envelope(command, line, first=first).get("data")
+
+    def _envelope(self, command: str, line: bytes, *, first: bool = False) -> dict[str, object]:
+        """The reply of a ctrlserver, which says ``ok``; LoadError for anything else."""
+        try:
+            envelope = json.loads(line)
+        except (ValueError, RecursionError):
+            envelope = None
+        if not isinstance(envelope, dict) or not isinstance(envelope.get("ok"), bool):
+            text = line.decode("utf-8", "replace").strip()
+            if text.startswith("ERR "):
+                raise LoadError(f'the admin port {self._name} refused "{command}": {_one_line(text)}')
+            what = "is not a ctrlserver admin port" if first else f'gave no reply to "{command}"'
+            raise LoadError(f"{self._name} {what}: it answered {quoted(text)}")
+        if not envelope["ok"]:
+            error = envelope.get("error")
+            said = error.get("message") if isinstance(error, dict) else error
+            raise LoadError(f'the admin port {self._name} refused "{command}": {_one_line(str(said))}')
+        return cast("dict[str, object]", envelope)
+
+    async def _line(self, command: str, seconds: float, *, first: bool = False) -> bytes:
+        """The line that answers ``command``."""
+        subject = f"{self._name} is not a ctrlserver admin port" if first else f"the admin port {self._name} failed"
+        if self._lost:
+            raise LoadError(f"{subject}: it has closed the connection")
+        waiting: Deferred[bytes] = Deferred()
+        self._waiting = waiting
+        waiting.addTimeout(seconds, self._reactor)
+        self.transport.write(command.encode() + b"\r\n")
+        self._look()
+        try:
+            return await waiting
+        except defer.TimeoutError:
+            said = b"".join(self._parts)
+            words = f"; it said {quoted(said[:80].decode('utf-8', 'replace'))}" if said else ""
+            raise LoadError(f'{subject}: no answer to "{command}" within {seconds:g} s{words}') from None
+        except _HangupError as hangup:
+            words = f"it answered {quoted(hangup.said)} and" if hangup.said else "it"
+            raise LoadError(f'{subject}: asked "{command}", {words} closed the connection') from None
+        finally:
+            self._waiting = None
+
+    # Twisted's
+
+    def dataReceived(self, data: bytes) -> None:
+        """Gather up to the end of a line."""
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > MAX_REPLY:
+            self.transport.loseConnection()
+        elif b"\n" in data:
+            self._look()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Fail whoever waits."""
+        self._lost = True
+        if self._waiting is not None:
+            said = b"".join(self._parts)[:80].decode("utf-8", "replace")
+            self._waiting.errback(_HangupError(said))
+
+    def _look(self) -> None:
+        """Hand over a line, if one is whole and someone waits for it."""
+        if self._waiting is None or self._waiting.called:
+            return
+        line, end, rest = b"".join(self._parts).partition(b"\n")
+        if end:
+            self._parts, self._size = ([rest], len(rest)) if rest else ([], 0)
+            self._waiting.callback(line)
+
+
+class _HangupError(Exception):
+    """The other side closed the connection before its line was whole."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said)
+        self.said = said
+
+
+async def open_admin(reactor: IReactorTime, target: Target, timeout: float) -> AdminClient:
+    """Connect to an admin port and see that a ctrlserver answers there; LoadError where it does not."""
+    factory = Factory.forProtocol(lambda: AdminClient(reactor, target.text))
+    factory.noisy = False
+    endpoint = target.endpoint(reactor, timeout)
+    return cast("AdminClient", await connect(reactor, endpoint, factory, f"the admin port {target.text}", timeout))
+
+
+def _as_number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:200]

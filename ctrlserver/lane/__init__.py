@@ -1,0 +1,1 @@
+"""The fast lane and its ticker: sockets and their owners, nothing of streams."""

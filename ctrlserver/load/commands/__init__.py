@@ -1,0 +1,1 @@
+"""What is typed, and carrying it out: one file a subcommand."""

@@ -1,0 +1,106 @@
+"""A search under the real reactor: the terminal, the outputs and the exit code.
+
+Rules: as for a run: the outputs are written before the reactor stops, the answer goes to stdout, or with ``--json`` the
+document; the steps go to stderr while it goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from ctrlserver.errors import LoadError
+from ctrlserver.load.commands.execute_run import carried_out, on_terminal, prepared_reactor
+from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.load.measure.counts import Interval
+from ctrlserver.load.plan.options import CONNECT, Options
+from ctrlserver.load.results.exit_codes import EXIT_FAILED
+from ctrlserver.load.search.document import SearchResult, Sought, Step, as_search_json
+from ctrlserver.load.search.run import SearchRun
+from ctrlserver.load.search.words import answer_lines, search_error_lines, step_line
+from ctrlserver.load.show.live import LiveView
+from ctrlserver.load.show.output import print_output, print_words, write_output
+from ctrlserver.load.show.summary import Lines
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+
+class Quiet:
+    """Plain lines: one for each step, none for what goes on within."""
+
+    def __init__(self, out: TextIO | None) -> None:
+        self._lines = Lines(out)
+        self.note = self._lines.note
+        self.progress = self._lines.progress
+        self.close = self._lines.close
+
+    def begin(self, number: int, rate: float) -> None:
+        """Nothing: the line comes with the figures."""
+
+    def step(self, step: Step) -> None:
+        """One line."""
+        self._lines.say(step_line(step))
+
+    def interval(self, interval: Interval) -> None:
+        """Nothing."""
+
+
+class Live:
+    """The view of the run that goes on, the steps above it."""
+
+    def __init__(self, out: TextIO, what: str) -> None:
+        self._view = LiveView(out, "search", what)
+        self.note = self._view.note
+        self.progress = self._view.progress
+        self.interval = self._view.interval
+        self.close = self._view.close
+
+    def begin(self, number: int, rate: float) -> None:
+        """The rate itself is in the view."""
+        self._view.title = f"step {number}"
+
+    def step(self, step: Step) -> None:
+        """One line."""
+        self._view.say(step_line(step))
+
+
+def execute_search(
+    options: Options, sought: Sought, interrupts: Interrupts, *, document: bool, output: str | None
+) -> int:
+    """Search and give the exit code; UsageError before anything is opened."""
+    reactor = prepared_reactor(options)
+    what = "connections" if options.mode == CONNECT else "packets"
+    people = Live(sys.stderr, what) if on_terminal() else Quiet(sys.stderr)
+    search = SearchRun(reactor, options, sought, people)
+
+    def ended(result: SearchResult) -> int:
+        people.close()
+        return report_search(result, document=document, output=output)
+
+    def begin() -> Deferred[int]:
+        return search.run().addCallback(ended)
+
+    return carried_out(reactor, interrupts, begin, search.interrupt)
+
+
+def report_search(result: SearchResult, *, document: bool, output: str | None) -> int:
+    """Write all outputs of ``result`` and give the exit code."""
+    code = result.exit_code
+    errors = search_error_lines(result)
+    words = "".join(f"{line}\n" for line in answer_lines(result))
+    for path in [] if output is None else [output]:
+        try:
+            write_output(path, as_search_json(result))
+        except LoadError as error:
+            errors.append(str(error))
+            code = code or EXIT_FAILED
+    try:
+        print_output(as_search_json(result) if document else words)
+    except LoadError as error:
+        errors.append(str(error))
+        code = code or EXIT_FAILED
+    if document:
+        print_words(words)
+    print_words("".join(f"ctrlload: {line}\n" for line in errors))
+    return code

@@ -1,0 +1,145 @@
+"""The command line of ctrlload: its subcommands, the kinds of their values, and one line for what is wrong with them.
+
+Rules: a usage error is exactly one line ``ctrlload: ...`` on stderr and exit 2, with the nearest good value where there
+is one; nothing has been opened then. Each subcommand has a module of its own, imported when it is asked for.
+
+Beware: Twisted is imported only when there is something to run, so ``--help`` and ``--version`` are quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ctrlserver import __version__
+from ctrlserver.errors import UsageError, did_you_mean
+from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_USAGE
+from ctrlserver.load.show.output import mute, print_words
+from ctrlserver.units import parse_count, parse_duration, parse_size, quoted
+
+#: Where each subcommand is: the module, and its name there.
+_SUBCOMMANDS = {
+    "run": ("ctrlserver.load.commands.run", "run"),
+    "search": ("ctrlserver.load.commands.search", "search"),
+    "compare": ("ctrlserver.load.commands.compare", "compare_command"),
+    "plot": ("ctrlserver.load.commands.plot", "plot_command"),
+}
+
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[object]
+else:
+    _ParamType = click.ParamType  # generic only in newer ones
+
+
+class Parsed(_ParamType):
+    """A value that one of our own parsers reads; its UsageError is the message."""
+
+    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The parsed value; click hands a default over as it is."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Commands(click.Group):
+    """A group that imports a command when it is asked for, and knows what was meant by one it does not have."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(_SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """None for one there is not."""
+        if cmd_name not in _SUBCOMMANDS:
+            return None
+        module, name = _SUBCOMMANDS[cmd_name]
+        command = getattr(import_module(module), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with our words for an unknown one."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            near = did_you_mean(name, self.list_commands(ctx))
+            if not near and ":" in name:
+                near = f'; did you mean "ctrlload run {name}"?'
+            ctx.fail(f"unknown command {quoted(name)}{near}")
+        return super().resolve_command(ctx, args)
+
+
+COUNT = Parsed("N", parse_count)
+BYTES = Parsed("N", parse_size)
+TIME = Parsed("T", parse_duration)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
+@click.version_option(__version__, prog_name="ctrlload", message="%(prog)s %(version)s")
+def ctrlload() -> None:
+    """Send packets to a server, count them, and say how fast it was."""
+
+
+def exit_code(arguments: Sequence[str], interrupts: Interrupts) -> int:
+    """Carry out the command line and give the exit code."""
+    try:
+        code = ctrlload.main(args=list(arguments), prog_name="ctrlload", standalone_mode=False, obj=interrupts)
+    except click.ClickException as error:
+        return _refused(_words(error))
+    except UsageError as error:
+        return _refused(str(error))
+    except OSError as error:  # of the help or the version, which click prints; all others are met where they arise
+        mute(sys.stdout)
+        print_words(f"ctrlload: cannot write to stdout: {error.strerror or error}\n")
+        return EXIT_FAILED
+    return code if isinstance(code, int) else 0
+
+
+def _refused(message: str) -> int:
+    click.echo(f"ctrlload: {' '.join(message.split())}", err=True)
+    return EXIT_USAGE
+
+
+def _words(error: click.ClickException) -> str:
+    """A click error in our words: the flag, then what is wrong."""
+    if isinstance(error, click.NoSuchOption):
+        known = (
+            []
+            if error.ctx is None
+            else [name for p in error.ctx.command.params for name in (*p.opts, *p.secondary_opts)]
+        )
+        return f"unknown option {quoted(error.option_name)}{did_you_mean(error.option_name, known)}"
+    if isinstance(error, click.MissingParameter):
+        return f"{_flag(error)} is missing: {_usage(error)}"
+    if isinstance(error, click.BadParameter):
+        return f"{_flag(error)}: {error.message}"
+    message = error.format_message().rstrip(".")
+    return message[:1].lower() + message[1:]
+
+
+def _usage(error: click.UsageError) -> str:
+    """The command that was meant, its arguments first."""
+    if error.ctx is None:
+        return "ctrlload COMMAND"
+    pieces = error.ctx.command.collect_usage_pieces(error.ctx)
+    return " ".join([error.ctx.command_path, *pieces[1:], pieces[0]])
+
+
+def _flag(error: click.BadParameter) -> str:
+    if isinstance(error.param, click.Option):
+        return max(error.param.opts, key=len)
+    return "TARGET" if error.param is None or error.param.name is None else error.param.name.upper()

@@ -1,0 +1,83 @@
+"""``ctrlload plot``: results as a page or a picture.
+
+Rules: the ending of the output's name says what is made. What a run has not measured is left out, with a word on
+stderr and in the picture. A bad file or ending is one line and exit 2, and nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ctrlserver.errors import LoadError, UsageError, did_you_mean
+from ctrlserver.load.results.exit_codes import EXIT_FAILED
+from ctrlserver.units import quoted
+
+_KINDS = {".html": "html", ".htm": "html", ".png": "png", ".svg": "svg"}
+
+_EXAMPLES = """\b
+Examples:
+  ctrlload plot result.json -o result.html
+  ctrlload plot before.json after.json -o both.png
+
+\b
+HTML is one file that needs no network and shows the values under the pointer.
+PNG and SVG need matplotlib: pip install 'ctrlserver[report]'.
+"""
+
+
+@click.command("plot", epilog=_EXAMPLES)
+@click.argument("files", metavar="RESULT.json...", nargs=-1)
+@click.option("-o", "--output", metavar="FILE", help="Where to: a name that ends in .html, .png or .svg.")
+def plot_command(files: Sequence[str], output: str | None) -> int:
+    """Draw results: rate over time against its target, latency over time, the percentile spectrum."""
+    from ctrlserver.load.results.stored import read_result
+    from ctrlserver.load.show.chart_page import page
+    from ctrlserver.load.show.chart_picture import check_drawing, picture
+    from ctrlserver.load.show.charts import charts
+    from ctrlserver.load.show.output import check_output, print_words, write_output
+
+    if not files:
+        raise UsageError("RESULT.json is missing: ctrlload plot RESULT.json... -o out.html")
+    if output is None:
+        raise UsageError("--output is missing: expected -o and a name that ends in .html, .png or .svg")
+    kind = _kind(output)
+    check_output(output)
+    if any(Path(output).exists() and Path(file).exists() and Path(file).samefile(output) for file in files):
+        raise UsageError(f"--output: {output} is one of the results")
+    if kind != "html":
+        check_drawing()
+    results = [(name, read_result(file)) for name, file in zip(_names(files), files, strict=True)]
+    try:
+        made = charts(results)
+    except UsageError as error:
+        raise UsageError(f"{files[0]}: {error}" if len(files) == 1 else str(error)) from None
+    content = page(results, made) if kind == "html" else picture([name for name, _ in results], made, kind)
+    try:
+        write_output(output, content)
+    except LoadError as error:
+        print_words(f"ctrlload: {error}\n")
+        return EXIT_FAILED
+    print_words("".join(f"ctrlload: note: {note}\n" for note in made.notes))
+    return 0
+
+
+def _kind(output: str) -> str:
+    ending = Path(output).suffix.casefold()
+    if ending not in _KINDS:
+        near = did_you_mean(ending, _KINDS)
+        raise UsageError(f"--output: {quoted(output)}: expected a name that ends in .html, .png or .svg{near}")
+    return _KINDS[ending]
+
+
+def _names(files: Sequence[str]) -> list[str]:
+    """The files by their names alone, where those tell them apart."""
+    names = [Path(file).name for file in files]
+    if len(set(names)) == len(names):
+        return names
+    if len(set(files)) == len(files):
+        return list(files)
+    twice = next(file for file in files if files.count(file) > 1)
+    raise UsageError(f"{twice}: given twice")

@@ -1,0 +1,132 @@
+"""``ctrlload search``: its own flags, and those it shares with ``run``.
+
+Rules: a flag of ``run`` is a flag here too, unless it is one of ``_NOT_SHARED``, which say how much is sent, how fast,
+or what becomes of a single run. They are taken from ``run`` itself, so that they are written once.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import click
+
+from ctrlserver.errors import UsageError
+from ctrlserver.load.commands.group import COUNT, TIME, Parsed
+from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.load.commands.run import read_options, run
+from ctrlserver.units import parse_rate, parse_share, quoted
+
+#: Parameters of ``run`` that a search has no use for, or has its own kind of.
+_NOT_SHARED = {
+    "packets",
+    "duration",
+    "total_bytes",
+    "rate",
+    "profile",
+    "interval",
+    "as_events",
+    "junit",
+}
+
+_EXAMPLES = """\b
+Examples:
+  ctrlload search 127.0.0.1:7 -m request -P 50 --fail-if 'p99>2ms'
+  ctrlload search 127.0.0.1:22222 --admin 127.0.0.1:22223 --from 10k -t 10s
+  ctrlload search 127.0.0.1:6379 -m request -P 50 --payload 'PING\\r\\n' --framing raw
+      --reply-framing line --fail-if 'p99.9>5ms' --precision 2% -J -o search.json
+
+\b
+Each good rate is doubled, from --from on, until one is bad; then the middle
+between the highest good and the lowest bad rate is tried, until they are no
+further apart than --precision. A bad rate is run again until the majority of
+--repeats is certain, and so is the rate that is about to be the answer.
+A run in which ctrlload itself was too late is not held against the target:
+if that is what ends the search, the answer is "at least".
+
+\b
+Exit codes: 0 found; 1 a run failed; 2 usage; 4 not even the lowest rate is
+good; 130 interrupted.
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.option("--from", "lowest", type=Parsed("R", parse_rate), default="1k/s", show_default=True, help="Lowest rate.")
+@click.option("--to", "top", type=Parsed("R", parse_rate), default="1G/s", show_default=True, help="Highest rate.")
+@click.option(
+    "--precision",
+    type=Parsed("5%", parse_share),
+    default="5%",
+    show_default=True,
+    help="How close the highest good and the lowest bad rate must come.",
+)
+@click.option(
+    "--tolerance",
+    type=Parsed("1%", parse_share),
+    default="1%",
+    show_default=True,
+    help="A rate that is achieved by less is good.",
+)
+@click.option(
+    "--repeats",
+    type=COUNT,
+    default=3,
+    show_default=True,
+    help="Runs at a rate that decides, of which the majority counts.",
+)
+@click.option("-t", "--duration", type=TIME, default="5s", show_default=True, help="Time of each run.")
+@click.pass_obj
+def search(
+    interrupts: Interrupts,
+    /,
+    lowest: float,
+    top: float,
+    precision: float,
+    tolerance: float,
+    repeats: int,
+    as_document: bool,
+    output: str | None,
+    **flags: Any,
+) -> int:
+    """Find the highest rate at which all is well.
+
+    That is: no --fail-if holds, the rate is achieved, and with --admin the server counts what was sent. TARGET is as
+    in ctrlload run.
+    """
+    from ctrlserver.load.commands.execute_search import execute_search
+    from ctrlserver.load.search.document import Sought
+    from ctrlserver.load.show.output import check_output
+
+    for name, rate in (("--from", lowest), ("--to", top)):
+        if rate <= 0:
+            raise UsageError(f"{name}: must be more than 0")
+    if top < lowest:
+        raise UsageError(f"--to: {quoted(f'{top:.12g}/s')} is less than --from, {lowest:.12g}/s")
+    if not 0.001 <= precision <= 1:
+        raise UsageError("--precision: must be from 0.1% to 100%")
+    if not 0 <= tolerance < 1:
+        raise UsageError("--tolerance: must be less than 100%")
+    if not 1 <= repeats <= 99:
+        raise UsageError("--repeats: must be from 1 to 99")
+    if flags["mode"] == "receive":
+        raise UsageError("--mode: not receive, where the target says how fast")
+    if output == "-":
+        as_document, output = True, None
+    if output is not None:
+        check_output(output)
+    options = read_options(rate=lowest, interval=0.0, **flags)
+    sought = Sought(lowest, top, precision, tolerance, repeats)
+    return execute_search(options, sought, interrupts, document=as_document, output=output)
+
+
+def _shared() -> list[click.Parameter]:
+    """The parameters of ``run`` that are ours too."""
+    params = [copy(param) for param in run.params if param.name not in _NOT_SHARED]
+    for param in params:
+        if isinstance(param, click.Option) and param.name == "fail_if":
+            param.help = "A rate at which it holds is not good, such as 'p99>2ms'; repeatable."
+    return params
+
+
+_target, *_flags = _shared()
+search.params = [_target, *search.params, *_flags]

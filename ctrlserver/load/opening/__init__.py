@@ -1,0 +1,1 @@
+"""Sockets opened, verified and greeted."""

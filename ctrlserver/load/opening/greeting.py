@@ -1,0 +1,143 @@
+"""Who speaks first: the greeting a target says before it is asked, and what it says where none was expected.
+
+Rules: a greeting (``--greeting SPEC``) is one packet of its own framing on each stream. It is awaited on all of them
+before the first packet goes, for a bounded time, and is no reply. More than that one packet is an error, because the
+rest would pass for replies. Where no greeting is expected of a foreign target, it is listened to for a moment before
+the first request, and what it says is told as what it is.
+
+Beware: a target that greets later than that moment is found only by its last reply, which is one too many.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from ctrlserver.errors import LoadError
+from ctrlserver.lane.lane import Lane
+from ctrlserver.load.measure.counts import counted
+from ctrlserver.load.streams.outgoing import Outgoing
+from ctrlserver.units import quoted
+from ctrlserver.wire.framing import FramingSpec
+
+#: Seconds a foreign target is listened to before its first request.
+LISTEN_SECONDS = 0.05
+
+#: Bytes of what a target said that are quoted.
+QUOTED_BYTES = 80
+
+
+class Greeting:
+    """Awaits the greeting on one socket of the lane. ``told`` is called once: with None, or why there is none."""
+
+    def __init__(self, sock: socket.socket, lane: Lane, spec: FramingSpec, told: Callable[[str | None], None]) -> None:
+        self._socket = sock
+        self._lane = lane
+        self._spec = spec
+        self._framing = spec.new()
+        self._told = told
+        self._said = b""
+        self._over = False
+
+    def begin(self) -> None:
+        """Listen."""
+        self._lane.watch(self._socket.fileno(), self, select.EPOLLIN)
+
+    def ready(self, events: int) -> None:
+        """One chunk of it."""
+        try:
+            size = self._socket.recv_into(self._lane.copy_view)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.end(f"the connection broke before the greeting was whole ({error.strerror or error})")
+            return
+        if not size:
+            self.end(f"the target closed the connection before its greeting was whole{self._heard()}")
+            return
+        chunk = bytes(self._lane.copy_view[:size])
+        self._said = (self._said + chunk)[:QUOTED_BYTES]
+        packets = self._framing.count(chunk)
+        if self._framing.fault is not None:
+            self.end(f"the greeting breaks framing {self._spec.text}: {self._framing.fault}{self._heard()}")
+        elif packets > 1 or (packets and self._framing.pending_bytes):
+            past = f" and {counted(self._framing.pending_bytes, 'byte')}" if self._framing.pending_bytes else ""
+            more = f"it is {counted(packets, 'packet')}{past} of framing {self._spec.text}, not 1"
+            self.end(f"the greeting is longer than --greeting says: {more}{self._heard()}")
+        elif packets:
+            self.end(None)
+
+    def failed(self) -> None:
+        """The lane dropped us after an exception of our own."""
+        self.end("an error of ctrlload's own ended it")
+
+    def too_late(self, seconds: float) -> None:
+        """It has not come in time."""
+        self.end(f"no greeting within {seconds:g} s (--greeting {self._spec.text}){self._heard()}")
+
+    def end(self, problem: str | None) -> None:
+        """Leave the lane and tell; only the first time counts."""
+        if not self._over:
+            self._over = True
+            self._lane.forget(self._socket.fileno())
+            self._told(problem)
+
+    def _heard(self) -> str:
+        return f"; it said {said(self._said)}" if self._said else ""
+
+
+async def await_greetings(
+    reactor: IReactorTime, lane: Lane, streams: Sequence[Outgoing], spec: FramingSpec, timeout: float
+) -> None:
+    """Until every stream has been greeted; LoadError in one line for the first that is not."""
+    awaited = len(streams)
+    whole: Deferred[None] = Deferred()
+
+    def told(stream: Outgoing, problem: str | None) -> None:
+        nonlocal awaited
+        awaited -= 1
+        if whole.called:
+            return
+        if problem is not None:
+            whole.errback(LoadError(f"{stream}: {problem}"))
+        elif not awaited:
+            whole.callback(None)
+
+    greetings = [
+        Greeting(stream.handle, lane, spec, lambda problem, stream=stream: told(stream, problem))  # type: ignore[misc]
+        for stream in streams
+    ]
+    for greeting in greetings:
+        greeting.begin()
+
+    def too_late() -> None:
+        for greeting in greetings:
+            greeting.too_late(timeout)
+
+    waiting = reactor.callLater(timeout, too_late)
+    try:
+        await whole
+    finally:
+        if waiting.active():
+            waiting.cancel()
+
+
+async def expect_silence(reactor: IReactorTime, streams: Sequence[Outgoing]) -> None:
+    """Listen for a moment; LoadError where a target speaks before it is spoken to."""
+    await deferLater(reactor, LISTEN_SECONDS)
+    for stream in streams:
+        words = stream.unread(QUOTED_BYTES)
+        if words:
+            spec = "line" if b"\n" in words else "SPEC"
+            hint = f"where that is its greeting, --greeting {spec} awaits it and does not count it as a reply"
+            raise LoadError(f"{stream}: the target spoke before it was asked: {said(words)}; {hint}")
+
+
+def said(words: bytes) -> str:
+    """What a target said, quoted in one line."""
+    return quoted(words[:QUOTED_BYTES].decode("utf-8", "backslashreplace"))

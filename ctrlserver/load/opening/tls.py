@@ -1,0 +1,363 @@
+"""Streams over TLS: the very same ones, on an ordinary Twisted transport in the place of a socket on the lane.
+
+Rules: ``TlsLink`` is a socket and a lane to its stream: it takes what the stream writes until the transport asks to
+pause, gives what came, and calls ``ready``. So all counting is the streams' own. A link counts as connected when the
+handshake is over. The peer is verified, its name too, unless it was said in so many words that it is not to be; a
+refusal is one line with the reason and the flags.
+
+Beware: a half-closed TLS connection is a closed one: the close is announced once all is written, and the target's
+close awaited. What the transport has taken counts as sent, some 100 KiB more than with a plain socket.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet import error
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHandshakeListener,
+    IOpenSSLClientConnectionCreator,
+    IPushProducer,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ctrlserver.client.target import address_text
+from ctrlserver.errors import LoadError, UsageError
+from ctrlserver.lane.lane import Lane, Owner
+from ctrlserver.load.streams.outgoing import BURST_PACKETS, SendStream
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
+
+#: Bytes of one write: what a turn encrypts.
+WRITE_BYTES = 256 * 1024
+
+_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
+
+#: OpenSSL's numbers of the refusals that people meet.
+_REFUSALS = {
+    9: "it is not valid yet",
+    10: "it has expired",
+    18: "it is self-signed",
+    19: "its authority is self-signed and not known",
+    20: "its authority is not known",
+    21: "its authority is not known",
+}
+
+_FLAGS = "--cafile FILE names an authority to trust, --insecure goes without verification"
+
+
+class Verification:
+    """What is asked of the peer at ``host``; UsageError where ``cafile`` cannot be read or TLS is not installed."""
+
+    def __init__(self, host: str, cafile: str | None, insecure: bool) -> None:
+        try:
+            import service_identity.pyopenssl
+            from OpenSSL import SSL
+        except ImportError:
+            raise UsageError("TLS needs pyOpenSSL and service-identity: pip install 'ctrlserver[tls]'") from None
+        self.refusal = ""
+        self._host = host
+        self._insecure = insecure
+        self._names = service_identity.pyopenssl
+        self._context = context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        if insecure:
+            context.set_verify(SSL.VERIFY_NONE)
+            return
+        context.set_verify(SSL.VERIFY_PEER, self._verified)
+        if cafile is None:
+            context.set_default_verify_paths()
+            return
+        try:
+            with open(cafile, "rb"):
+                pass
+            context.load_verify_locations(cafile)
+        except OSError as problem:
+            raise UsageError(f"--cafile: cannot read {cafile}: {problem.strerror or problem}") from None
+        except SSL.Error:
+            raise UsageError(f"--cafile: {cafile} holds no certificates in PEM form") from None
+
+    def _verified(self, connection: SSL.Connection, certificate: object, number: int, depth: int, good: int) -> bool:
+        if not good:
+            self.refusal = self.refusal or _REFUSALS.get(number, f"OpenSSL says error {number}")
+        return bool(good)
+
+    def connection(self) -> SSL.Connection:
+        """A fresh connection that says whom it is for."""
+        from OpenSSL import SSL
+
+        connection = SSL.Connection(self._context, None)
+        if not isIPAddress(self._host) and not isIPv6Address(self._host):
+            connection.set_tlsext_host_name(self._host.encode("idna"))
+        return connection
+
+    def check_name(self, connection: SSL.Connection) -> str:
+        """Why the certificate is not one of the host; empty where it is."""
+        if self._insecure:
+            return ""
+        number = isIPAddress(self._host) or isIPv6Address(self._host)
+        verify = self._names.verify_ip_address if number else self._names.verify_hostname
+        try:
+            verify(connection, self._host)
+        except Exception:  # of several kinds, by the library's version
+            return f"it is not one of {self._host}"
+        return ""
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class ClientCreator:
+    """What Twisted asks for connections."""
+
+    def __init__(self, verification: Verification) -> None:
+        self._verification = verification
+
+    def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:  # noqa: N803  (Twisted's name)
+        """A fresh one."""
+        return self._verification.connection()
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class TlsLink(Protocol):
+    """One TLS connection; ``ready`` fires after the handshake or fails with a LoadError, ``gone`` when it is closed."""
+
+    log = Logger()
+    transport: Any
+
+    def __init__(self, reactor: IReactorTime, lane: Lane, name: str, verification: Verification | None) -> None:
+        self.ready: Deferred[None] = Deferred()
+        self.gone: Deferred[None] = Deferred()
+        self.local = self.peer = ""
+        self.clock = lane.clock
+        self.view = lane.view
+        self.copy_view = lane.copy_view
+        self._reactor = reactor
+        self._name = name
+        self._verification = verification
+        self._owner: Owner | None = None
+        self._events = 0
+        self._paused = False
+        self._closing = False
+        self._chunks: deque[memoryview] = deque()
+        self._end: OSError | None = None
+        self._ended = False
+        self._soon: IDelayedCall | None = None
+
+    # Twisted's
+
+    def connectionMade(self) -> None:
+        """Connected; the handshake begins."""
+        self.local = address_text(self.transport.getHost())
+        self.peer = address_text(self.transport.getPeer())
+        with suppress(AttributeError, NotImplementedError):
+            self.transport.setTcpNoDelay(True)
+
+    def handshakeCompleted(self) -> None:
+        """The peer is verified but for its name."""
+        refusal = "" if self._verification is None else self._verification.check_name(self.transport.getHandle())
+        if refusal:
+            self._refused(f"its certificate is refused: {refusal}; {_FLAGS}")
+            self.transport.abortConnection()
+            return
+        self.transport.registerProducer(self, True)
+        if not self.ready.called:
+            self.ready.callback(None)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Offer it; where nobody takes it, read no more."""
+        self._chunks.append(memoryview(data))
+        self._offer()
+        if self._chunks:
+            self.transport.pauseProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Closed, in order or not."""
+        self._ended = True
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        problem = reason.value
+        if not isinstance(problem, error.ConnectionDone):
+            self._end = OSError(errno.ECONNRESET, _said(problem))
+        if not self.ready.called:
+            refusal = "" if self._verification is None else self._verification.refusal
+            if refusal:
+                self._refused(f"its certificate is refused: {refusal}; {_FLAGS}")
+            else:
+                self._refused(f"no TLS came about: {_said(problem)}")
+        self._offer()
+        self.gone.callback(None)
+
+    def pauseProducing(self) -> None:
+        """The transport has enough for now."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """It can take more."""
+        self._paused = False
+        self._turn_soon()
+
+    def stopProducing(self) -> None:
+        """The connection is lost, as will be told."""
+        self._paused = True
+
+    def close(self) -> None:
+        """Announce the close, and close."""
+        self.shutdown(socket.SHUT_WR)
+
+    def _refused(self, words: str) -> None:
+        if not self.ready.called:
+            self.ready.errback(LoadError(f"cannot connect to {self._name}: {words}"))
+
+    # A socket to its stream
+
+    @property
+    def socket(self) -> socket.socket:
+        """What the stream takes for one."""
+        return cast("socket.socket", self)
+
+    def fileno(self) -> int:
+        """Of the TCP socket below: what the kernel still holds is asked there."""
+        return -1 if self._ended else int(self.transport.fileno())
+
+    def send(self, octets: memoryview) -> int:
+        """Take some; BlockingIOError where the transport has enough."""
+        if self._ended or self._closing:
+            raise OSError(errno.EPIPE, "Broken pipe")
+        if self._paused:
+            raise BlockingIOError
+        if self.transport.transport.disconnecting:  # the target has closed, and all we write is thrown away
+            self._paused = True
+            self.transport.unregisterProducer()  # for which the transport would wait
+            raise BlockingIOError
+        taken = min(len(octets), WRITE_BYTES)
+        self.transport.write(bytes(octets[:taken]))
+        return taken
+
+    def recv_into(self, buffer: memoryview, nbytes: int = 0, flags: int = 0) -> int:
+        """As a socket's; with ``MSG_TRUNC`` nothing is copied."""
+        if self._chunks:
+            chunk = self._chunks.popleft()
+            size = min(len(chunk), len(buffer))
+            if flags & socket.MSG_TRUNC:
+                return len(chunk)
+            buffer[:size] = chunk[:size]
+            if size < len(chunk):
+                self._chunks.appendleft(chunk[size:])
+            return size
+        if not self._ended:
+            raise BlockingIOError
+        if self._end is not None:
+            problem, self._end = self._end, None
+            raise problem
+        return 0
+
+    def shutdown(self, how: int) -> None:
+        """No more is written; the close is announced after what was."""
+        if not self._closing:
+            self._closing = True
+            with suppress(AttributeError):  # without a producer, before the handshake
+                self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def getsockopt(self, level: int, option: int) -> int:
+        """No error is kept: it has been told."""
+        return 0
+
+    # A lane to its stream
+
+    @property
+    def round_began(self) -> float:
+        """Now: a transport does not say when it saw the data."""
+        return self.clock()
+
+    def watch(self, fd: int, owner: Owner, events: int) -> None:
+        """Call ``owner.ready`` from now on, never from within this call."""
+        self._owner = owner
+        self.change(fd, events)
+
+    def change(self, fd: int, events: int) -> None:
+        """Tell other events."""
+        self._events = events
+        self._turn_soon()
+
+    def forget(self, fd: int) -> None:
+        """Tell nothing any more."""
+        self._owner = None
+
+    def _turn_soon(self) -> None:
+        if self._soon is None:
+            self._soon = self._reactor.callLater(0, self._turn)
+
+    def _turn(self) -> None:
+        self._soon = None
+        if self._chunks or self._ended:
+            self._offer()
+            if not self._chunks and not self._ended:
+                self.transport.resumeProducing()
+        if self._events & _OUT and (self._ended or not self._paused):
+            self._tell(_OUT)
+            if self._owner is not None and self._events & _OUT and not self._paused:
+                self._turn_soon()
+
+    def _offer(self) -> None:
+        """What has come, and the end after it."""
+        while self._owner is not None and self._events & _IN and self._chunks:
+            before = len(self._chunks), len(self._chunks[0])
+            self._tell(_IN)
+            if self._chunks and (len(self._chunks), len(self._chunks[0])) == before:
+                return
+        if self._ended and not self._chunks and self._owner is not None and self._events & _IN:
+            self._tell(_IN)
+
+    def _tell(self, events: int) -> None:
+        owner = self._owner
+        if owner is None:
+            return
+        try:
+            owner.ready(events)
+        except Exception:
+            self.log.failure("a stream over TLS failed by our own fault")
+            self._owner = None
+            owner.failed()
+
+
+class TlsPacketStream(SendStream):
+    """Send mode with one write for each packet; never by the bare descriptor, which would not be encrypted."""
+
+    __slots__ = ()
+
+    def _write(self) -> None:
+        size = len(self._pattern.block)
+        for _ in range(BURST_PACKETS):
+            if self.sent >= self.limit:
+                return
+            offset, end = self.sent % size, self._pattern.bytes_of(self.packets + 1)
+            taken = self._socket.send(self._sendable[offset : offset + end - self.sent])
+            self.sent += taken
+            self.writes += 1
+
+
+def _said(problem: BaseException | None) -> str:
+    """An error of the connection or of OpenSSL, in words."""
+    if isinstance(problem, error.ConnectionDone):
+        return "the target closed the connection"
+    if isinstance(problem, error.ConnectionLost):
+        return "the target reset the connection"
+    parts = problem.args[0] if problem is not None and problem.args else ""
+    if isinstance(parts, list | tuple):
+        words = "; ".join(str(part[-1]) for part in parts if part)
+        return f"{words} (does the target speak TLS?)" if "version" in words or "record" in words else words
+    return " ".join(str(problem).split()) or type(problem).__name__

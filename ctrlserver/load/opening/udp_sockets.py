@@ -1,0 +1,123 @@
+"""The sockets of a run over UDP: one connected socket for each stream, so each is a stream of its own to the receiver.
+
+Rules: the name is looked up once, bounded in time; what cannot be is a ``LoadError`` in one line. A connected socket is
+told when nothing listens at the other end (ICMP), takes datagrams of its target alone, and needs no address a send.
+
+Beware: connecting sends nothing, so nobody has answered yet. Where a name has addresses of both kinds IPv4 is taken,
+because there is no way to try: ``udp:[::1]:22222`` asks for the other.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from contextlib import suppress
+
+from twisted.internet import defer
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IReactorTime, IResolutionReceiver
+from zope.interface import implementer
+
+from ctrlserver.client.target import Target
+from ctrlserver.errors import LoadError
+
+#: Bytes the kernel may queue for us: of a burst of replies. It gives up to the system's limit.
+RECEIVE_BYTES = 4 << 20
+
+
+class HeldDatagrams:
+    """One connected UDP socket; ``local`` and ``peer`` are ``host:port``."""
+
+    def __init__(self, sock: socket.socket, peer: str) -> None:
+        self.socket = sock
+        self.local = _named(sock.getsockname())
+        self.peer = peer
+
+
+class DatagramSockets:
+    """The sockets of one run; ``made`` has those that came about."""
+
+    def __init__(self, reactor: IReactorTime, target: Target, timeout: float) -> None:
+        self._reactor = reactor
+        self._target = target
+        self._timeout = timeout
+        self.made: list[HeldDatagrams] = []
+
+    async def open(self, number: int) -> list[HeldDatagrams]:
+        """``number`` sockets; LoadError in one line where that cannot be."""
+        family, host = await self._address()
+        for _ in range(number):
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+            try:
+                sock.setblocking(False)
+                with suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+                sock.connect((host, self._target.port))
+                self.made.append(HeldDatagrams(sock, _named((host, self._target.port))))
+            except OSError as error:
+                sock.close()
+                raise LoadError(f"cannot send to {self._target.text}: {_reason(error)}") from None
+        return self.made
+
+    def close(self) -> None:
+        """Close them all."""
+        for held in self.made:
+            held.socket.close()
+
+    async def gone(self) -> None:
+        """At once: nobody has to agree."""
+
+    async def _address(self) -> tuple[socket.AddressFamily, str]:
+        host = self._target.host
+        if isIPAddress(host):
+            return socket.AF_INET, host
+        if isIPv6Address(host):
+            return socket.AF_INET6, host
+        found = _Found()
+        resolver: IHostnameResolver = self._reactor.nameResolver  # type: ignore[attr-defined]
+        resolver.resolveHostName(found, host, self._target.port, transportSemantics="UDP")
+        found.whole.addTimeout(self._timeout, self._reactor)
+        try:
+            addresses = await found.whole
+        except defer.TimeoutError:
+            late = f"the host name was not resolved within {self._timeout:g} s"
+            raise LoadError(f"cannot send to {self._target.text}: {late}") from None
+        hosts = [str(getattr(address, "host", "")) for address in addresses]
+        for kind, family in ((isIPAddress, socket.AF_INET), (isIPv6Address, socket.AF_INET6)):
+            for known in hosts:
+                if kind(known):
+                    return family, known
+        raise LoadError(f"cannot send to {self._target.text}: the host name does not resolve")
+
+
+@implementer(IResolutionReceiver)
+class _Found:
+    """Gathers the addresses of one name."""
+
+    def __init__(self) -> None:
+        self.whole: Deferred[list[IAddress]] = Deferred()
+        self._addresses: list[IAddress] = []
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N803  (Twisted's name)
+        """Nothing to do yet."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        """One of them."""
+        self._addresses.append(address)
+
+    def resolutionComplete(self) -> None:
+        """All of them."""
+        if not self.whole.called:
+            self.whole.callback(self._addresses)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL):
+        return "no route to the host"
+    return error.strerror or str(error)
+
+
+def _named(address: tuple[object, ...]) -> str:
+    host, port = str(address[0]).partition("%")[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

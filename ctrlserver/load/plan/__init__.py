@@ -1,0 +1,1 @@
+"""PURE: what is to be sent, and when."""

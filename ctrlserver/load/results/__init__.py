@@ -1,0 +1,1 @@
+"""The result document, and what is judged by it."""

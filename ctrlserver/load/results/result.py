@@ -1,0 +1,152 @@
+"""The result document: one record for all outputs, and the JSON Schema it keeps to.
+
+Rules: the document is whole and valid whatever became of the run: refused, failed, interrupted. Its fields and their
+order are a contract (``schema`` names its version, ``result.schema.json`` beside this file says it to machines). No
+NaN, no infinity: what is not known is null. ``sent`` leaves the warm-up out, ``warm_up`` holds it, ``streams`` are
+whole.
+
+Beware: ``latency`` is null where no reply was timed, ``schedule`` where no rate and no profile was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import version
+
+import attrs
+from attrs import field, frozen
+
+import ctrlserver
+from ctrlserver.load.measure.counts import Connected, Delivery, Interval, Received, Replies, StreamCount, Volume
+from ctrlserver.load.measure.timing import Latencies
+from ctrlserver.load.measure.verdict import Scheduled
+from ctrlserver.load.results.exit_codes import (
+    EXIT_FAILED,
+    EXIT_GOOD,
+    EXIT_INTERRUPTED,
+    EXIT_THRESHOLD,
+    EXIT_UNRECONCILED,
+)
+from ctrlserver.load.results.schemas import shipped_schema
+from ctrlserver.load.results.thresholds import Judgement
+
+SCHEMA = "ctrlload/1"
+
+
+@frozen
+class Environment:
+    """Where the load came from; ``server`` is the version the admin port told, None where none was asked."""
+
+    python: str
+    twisted: str
+    ctrlserver: str
+    platform: str
+    cpus: int
+    server: str | None = None
+
+    @classmethod
+    def here(cls, server: str | None = None) -> Environment:
+        """Of the process that asks."""
+        return cls(
+            python=platform.python_version(),
+            twisted=version("twisted"),
+            ctrlserver=ctrlserver.__version__,
+            platform=platform.platform(),
+            cpus=os.cpu_count() or 1,
+            server=server,
+        )
+
+
+@frozen
+class Result:
+    """What a run came to. ``started`` is ISO 8601 UTC; ``error`` is one line, None where nothing failed."""
+
+    started: str
+    target: str
+    options: dict[str, object]
+    labels: dict[str, str]
+    environment: Environment
+    intervals: list[Interval]
+    sent: Volume
+    warm_up: Volume | None
+    replies: Replies | None
+    received: Received | None
+    reconciled: bool | None
+    streams: list[StreamCount]
+    interrupted: bool
+    error: str | None
+    difference: str | None
+    downloaded: Volume | None = None
+    delivery: Delivery | None = None
+    connections: Connected | None = None
+    thresholds: list[Judgement] = field(factory=list)
+    latency: Latencies | None = None
+    schedule: Scheduled | None = None
+    schema: str = SCHEMA
+
+    @property
+    def mismatch(self) -> str | None:
+        """What a person is told of counts that differ; datagrams that were lost are no difference."""
+        if self.reconciled is not False or self.difference is None:
+            return None
+        if self.interrupted:
+            return f"interrupted, and the counts up to then differ: {self.difference}"
+        return f"the counts do not reconcile: {self.difference}"
+
+    @property
+    def exit_code(self) -> int:
+        """0 good, 1 failed, 3 not reconciled, 4 a threshold held, 130 interrupted; the gravest word first."""
+        if self.interrupted:
+            return EXIT_INTERRUPTED
+        if self.error is not None:
+            return EXIT_FAILED
+        if self.mismatch is not None:
+            return EXIT_UNRECONCILED
+        if any(judgement.failed for judgement in self.thresholds):
+            return EXIT_THRESHOLD
+        return EXIT_GOOD
+
+
+#: The keys of the document, in the order in which a person reads them.
+_ORDER = (
+    "schema",
+    "started",
+    "target",
+    "options",
+    "labels",
+    "environment",
+    "intervals",
+    "sent",
+    "warm_up",
+    "replies",
+    "downloaded",
+    "connections",
+    "received",
+    "reconciled",
+    "difference",
+    "delivery",
+    "latency",
+    "schedule",
+    "streams",
+    "thresholds",
+    "interrupted",
+    "error",
+)
+
+
+def as_document(result: Result) -> dict[str, object]:
+    """A result as plain dicts, lists, strings, numbers and None."""
+    values = attrs.asdict(result)
+    return {key: values[key] for key in _ORDER}
+
+
+def as_json(result: Result) -> str:
+    """The document as JSON text, a line's end after it."""
+    return json.dumps(as_document(result), indent=2, allow_nan=False) + "\n"
+
+
+def schema() -> dict[str, object]:
+    """The JSON Schema of the document."""
+    return shipped_schema("result")

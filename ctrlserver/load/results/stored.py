@@ -1,0 +1,97 @@
+"""Reads result documents back from files, for ``compare`` and ``plot``.
+
+Rules: a file that is no result is a UsageError in one line that names it and says why. The events of ``--json-stream``
+are taken too: their end holds the whole document. A document is looked at only as far as its readers rely on it, so
+one of another version of ctrlload is read as long as its schema has the same name.
+
+Beware: what a file says was written by somebody: a figure may be missing or of another type, and counts as not known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from ctrlserver.errors import UsageError
+from ctrlserver.load.results.result import SCHEMA
+from ctrlserver.units import quoted
+
+#: More than a day of intervals takes about 30 MB.
+MOST_BYTES = 256 << 20
+
+_SHAPES: dict[str, tuple[type, ...]] = {
+    "target": (str,),
+    "options": (dict,),
+    "sent": (dict,),
+    "intervals": (list,),
+    "latency": (dict, type(None)),
+    "schedule": (dict, type(None)),
+}
+
+
+def read_result(path: str) -> dict[str, object]:
+    """The document in the file ``path``."""
+    try:
+        place = Path(path)
+        if place.is_file() and place.stat().st_size > MOST_BYTES:
+            raise UsageError(f"{path}: no result of ctrlload: larger than {MOST_BYTES >> 20} MiB")
+        text = place.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: no result of ctrlload: not UTF-8 text") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        return _checked(_parsed(text))
+    except ValueError as error:
+        raise UsageError(f"{path}: no result of ctrlload: {error}") from None
+
+
+def _parsed(text: str) -> object:
+    """One document, or that of the last event; ValueError in words."""
+    if not text.strip():
+        raise ValueError("the file is empty")
+    try:
+        return _loaded(text)
+    except json.JSONDecodeError as error:
+        last = text.strip().rpartition("\n")[2]
+        if text.lstrip().startswith('{"event"'):
+            return _of_event(last)
+        raise ValueError(f"not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
+
+
+def _of_event(line: str) -> object:
+    try:
+        event = _loaded(line)
+    except json.JSONDecodeError:
+        event = None
+    if not isinstance(event, Mapping) or event.get("event") != "end":
+        raise ValueError("events of a run that has not ended")
+    return event.get("result")
+
+
+def _loaded(text: str) -> object:
+    try:
+        return cast("object", json.loads(text, parse_constant=_refused))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refused(constant: str) -> object:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+def _checked(document: object) -> dict[str, object]:
+    if not isinstance(document, dict):
+        raise ValueError("not a JSON object")
+    if document.get("event") == "end":  # the only event of a file
+        return _checked(document.get("result"))
+    given = document.get("schema")
+    if given != SCHEMA:
+        words = "without a schema" if given is None else f"its schema is {quoted(given)}"
+        raise ValueError(f"{words}, expected {quoted(SCHEMA)}")
+    for key, kinds in _SHAPES.items():
+        if not isinstance(document.get(key), kinds):
+            raise ValueError(f"{quoted(key)} is missing or of another type")
+    return document

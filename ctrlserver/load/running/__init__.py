@@ -1,0 +1,1 @@
+"""One run, from the first connect to the last close."""

@@ -1,0 +1,164 @@
+"""The end of a run, after the last byte: ask the server what it counted, close our side, await the target's.
+
+Rules: the server is asked while the streams are still open, because it keeps only its last 1 000 closed ones on view.
+Every wait is bounded: for the counts, for what the kernel still holds for a target that reads slowly, and for the
+target's close, which a foreign server may never do. A reset that comes after the server has vouched for every packet
+is no failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+
+from ctrlserver.client.admin import open_admin
+from ctrlserver.client.target import Target
+from ctrlserver.load.measure.counts import Reconciliation, plain_address
+from ctrlserver.load.measure.reconciling import Comparison
+from ctrlserver.load.streams.outgoing import CLOSED, REFUSED, RESET, Outgoing
+
+#: Seconds for the target to close its side after ours, once it has taken everything.
+CLOSE_SECONDS = 5.0
+
+#: Seconds for the network to tell that nothing listens, where a target closes nothing (UDP).
+LINGER_SECONDS = 0.1
+
+#: Seconds for a server to have counted what it was sent.
+RECONCILE_SECONDS = 10.0
+
+#: First and longest pause between two questions to the admin port.
+ASK_FIRST_SECONDS = 0.02
+ASK_LAST_SECONDS = 0.5
+
+#: Records asked for beyond our own: other senders' streams may be newer than ours.
+OTHERS_ON_VIEW = 1000
+
+#: Seconds between two looks at what the kernel still holds.
+WATCH_SECONDS = 0.02
+
+
+class Ending:
+    """The run of the streams after they have sent. ``failure`` is the first line that says a stream went wrong.
+
+    ``patience``: seconds without progress after which a target that takes nothing is given up; with ``gentle`` that is
+    the end of the stream and no failure.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        clock: Callable[[], float],
+        streams: Sequence[Outgoing],
+        patience: float,
+        gentle: bool,
+    ) -> None:
+        self.failure: str | None = None
+        self.reconciliation: Reconciliation | None = None
+        self._reactor = reactor
+        self._clock = clock
+        self._streams = streams
+        self._patience = patience
+        self._gentle = gentle
+        self._reconcile_seconds = RECONCILE_SECONDS
+        self._awaited: set[Outgoing] = set()
+        self._all_ended: Deferred[None] | None = None
+        for stream in streams:
+            stream.run = self
+
+    async def reconcile(self, admin: Target, timeout: float, comparison: Comparison) -> None:
+        """Ask until the server has counted everything, more cannot come, or it is too long; LoadError by the port."""
+        client = await open_admin(self._reactor, admin, timeout)
+        try:
+            await client.version()
+            began = self._clock()
+            pause, limit = ASK_FIRST_SECONDS, len(comparison.streams) + OTHERS_ON_VIEW
+            while True:
+                dropped = await client.dropped() if comparison.needs_drops else None
+                seen = await client.streams(limit)
+                self.reconciliation = comparison.compare(seen.records, dropped, self._clock())
+                done = self.reconciliation.reconciled or self.reconciliation.settled
+                if done or self._clock() - began >= self._reconcile_seconds:
+                    return
+                limit = max(limit, seen.total)
+                await deferLater(self._reactor, pause)
+                pause = min(1.5 * pause, ASK_LAST_SECONDS)
+        finally:
+            client.close()
+
+    def hurry(self, patience: float) -> None:
+        """Somebody has had enough: no long waiting for what has not come by now."""
+        self._patience = self._reconcile_seconds = patience
+        self._gentle = True
+
+    async def drain(self) -> None:
+        """Close our side of every stream and await the target's."""
+        self._awaited = {stream for stream in self._streams if not stream.over}
+        for stream in list(self._awaited):
+            stream.seen, stream.seen_at = -1, self._clock()
+            stream.half_close()
+        if not self._awaited:
+            return
+        watching = LoopingCall(self._watch)
+        watching.clock = self._reactor
+        watching.start(WATCH_SECONDS, now=False)
+        self._all_ended = Deferred()
+        try:
+            await self._all_ended
+        finally:
+            watching.stop()
+
+    def _watch(self) -> None:
+        now = self._clock()
+        for stream in list(self._awaited):
+            unsent = stream.unsent_bytes()
+            if unsent != stream.seen:
+                stream.seen, stream.seen_at = unsent, now
+            if stream.eof:
+                if not stream.check_broken() and not unsent:
+                    self.stream_ended(stream)
+            elif now - stream.seen_at >= (
+                self._patience if unsent else CLOSE_SECONDS if stream.closes else LINGER_SECONDS
+            ):
+                if unsent and not self._gentle:
+                    stream.stall(self._patience)
+                else:
+                    self.stream_ended(stream)
+
+    # What the streams tell
+
+    def stream_done(self, stream: Outgoing) -> None:
+        """Not any more: all is done."""
+
+    def stream_ended(self, stream: Outgoing) -> None:
+        """The target has closed its side after ours, or nobody waits for it any longer."""
+        self._awaited.discard(stream)
+        if not self._awaited and self._all_ended is not None:
+            all_ended, self._all_ended = self._all_ended, None
+            all_ended.callback(None)
+
+    def stream_failed(self, stream: Outgoing, message: str) -> None:
+        """It counts where nothing vouches for the stream."""
+        vouched = self.reconciliation is not None and self.reconciliation.reconciled
+        if not (vouched and stream.reason in (RESET, CLOSED, REFUSED)):
+            self.failure = self.failure or message
+        self.stream_ended(stream)
+
+
+async def end_sources(
+    reactor: IReactorTime, admin: Target, timeout: float, streams: Sequence[Outgoing], newer_than: int
+) -> None:
+    """Have the server end ``streams``, which it sends packets without end; LoadError where it cannot be asked."""
+    client = await open_admin(reactor, admin, timeout)
+    try:
+        await client.version()
+        wanted = {plain_address(stream.local) for stream in streams}
+        for record in (await client.streams(len(streams) + OTHERS_ON_VIEW)).records:
+            number = record.get("stream")
+            ours = plain_address(str(record.get("peer", ""))) in wanted and record.get("state") == "open"
+            if ours and isinstance(number, int) and number > newer_than:
+                await client.kick(number)
+    finally:
+        client.close()

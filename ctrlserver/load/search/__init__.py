@@ -1,0 +1,1 @@
+"""The highest good rate."""

@@ -1,0 +1,187 @@
+"""The document of a search: each run of it, judged, and the highest good rate.
+
+Rules: a run is good where it did not fail, no ``--fail-if`` held, the server counted the same (where it was asked), and
+the rate was achieved within the tolerance. Where it was not, the reasons are told; and where the verdict of the run
+itself is that the generator was the bottleneck, its conditions and its rate say nothing about the target: the run's
+verdict is ``generator``, not ``bad``. A failure of the run or a difference of the counts is never excused by that.
+
+``search.schema.json`` beside this file says the document to machines. It is whole and valid however the search ended.
+
+Beware: with a Poisson arrival the packets that were planned are by chance more or fewer than the rate says; the
+achieved rate is held to the plan where that is lower.
+"""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+from attrs import frozen
+
+from ctrlserver.load.measure.verdict import GENERATOR as GENERATOR_WAS_LATE
+from ctrlserver.load.plan.options import CONNECT, Options
+from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED, EXIT_THRESHOLD
+from ctrlserver.load.results.result import Environment, Result, as_document
+from ctrlserver.load.search.strategy import BAD, GENERATOR, GOOD, SPOILT, TARGET, Search
+
+SCHEMA = "ctrlload-search/1"
+
+#: What of a run's result document is kept of each step: what was measured, without intervals and streams.
+SUMMARY = (
+    "started",
+    "sent",
+    "warm_up",
+    "replies",
+    "connections",
+    "received",
+    "reconciled",
+    "difference",
+    "delivery",
+    "latency",
+    "schedule",
+    "thresholds",
+    "error",
+)
+
+
+@frozen
+class Sought:
+    """How it was searched: rates in packets per second, ``precision`` and ``tolerance`` as parts of a rate."""
+
+    from_packets_per_second: float
+    to_packets_per_second: float
+    precision: float
+    tolerance: float
+    repeats: int
+
+
+@frozen
+class Step:
+    """One run at a rate; ``why`` is empty where it is good."""
+
+    step: int
+    rate_packets_per_second: float
+    achieved_packets_per_second: float | None
+    verdict: str
+    why: list[str]
+    result: dict[str, object]
+
+    @classmethod
+    def of(cls, number: int, rate: float, tolerance: float, options: Options, result: Result) -> Step:
+        """The run of ``options`` that came to ``result``, judged."""
+        hard = [] if result.error is None else [result.error]
+        if result.reconciled is False:
+            hard.append(f"the counts do not reconcile: {result.difference}")
+        soft = []
+        for judged in result.thresholds:
+            if judged.failed:
+                value = "unknown" if judged.value is None else f"{judged.value:g}"
+                soft.append(f"{judged.expression} held, the value is {value}")
+        schedule = result.schedule
+        achieved = None if schedule is None else schedule.achieved_packets_per_second
+        late = schedule is not None and schedule.bottleneck == GENERATOR_WAS_LATE
+        if schedule is not None:
+            planned = schedule.planned_packets / options.duration if options.duration else rate
+            if (achieved or 0.0) < min(rate, planned) * (1 - tolerance):
+                soft.append(f"the achieved rate is more than {tolerance * 100:g} % below")
+        verdict = BAD if hard else GOOD if not soft else SPOILT if late else BAD
+        document = as_document(result)
+        summary = {key: document[key] for key in SUMMARY}
+        return cls(number, rate, achieved, verdict, hard + soft, summary)
+
+
+@frozen
+class SearchResult:
+    """What a search came to. ``lower_bound``: the target may do more, the generator or ``--to`` was the limit."""
+
+    started: str
+    target: str
+    options: dict[str, object]
+    labels: dict[str, str]
+    environment: Environment
+    search: Sought
+    steps: list[Step]
+    highest_packets_per_second: float | None
+    lower_bound: bool
+    limit: str | None
+    why: str
+    interrupted: bool
+    error: str | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 found, 1 a run failed, 4 nothing was good, 130 interrupted."""
+        if self.interrupted:
+            return EXIT_INTERRUPTED
+        if self.error is not None:
+            return EXIT_FAILED
+        return EXIT_THRESHOLD if self.highest_packets_per_second is None else EXIT_GOOD
+
+
+def concluded(
+    *,
+    started: str,
+    options: Options,
+    environment: Environment,
+    sought: Sought,
+    search: Search,
+    steps: list[Step],
+    interrupted: bool,
+    error: str | None,
+) -> SearchResult:
+    """The result of a search that is over, or was ended."""
+    highest = limit = None
+    if interrupted or error is not None:
+        good = search.good
+        so_far = "nothing was good so far" if good is None else f"{in_words(good, options.mode)} was good so far"
+        why = f"interrupted; {so_far}" if error is None else f"a run failed; {so_far}"
+    else:
+        highest, limit = search.answer.highest, search.answer.limit
+        why = _why(search, steps, options.mode)
+    return SearchResult(
+        started=started,
+        target=options.target.text,
+        options={**options.as_options(), "rate_packets_per_second": None},
+        labels=dict(options.labels),
+        environment=environment,
+        search=sought,
+        steps=steps,
+        highest_packets_per_second=highest,
+        lower_bound=highest is not None and limit != TARGET,
+        limit=limit,
+        why=why,
+        interrupted=interrupted,
+        error=error,
+    )
+
+
+def _why(search: Search, steps: list[Step], mode: object) -> str:
+    answer = search.answer
+    if answer.above is None:
+        return "that is as far as --to goes"
+    runs = [step for step in steps if step.rate_packets_per_second == answer.above]
+    verdict = SPOILT if answer.limit == GENERATOR else BAD
+    worst = [step for step in runs if step.verdict == verdict]
+    told = "; ".join(worst[-1].why)
+    above = in_words(answer.above, mode)
+    words = f"{above} is not good in {len(worst)} of {len(runs)} runs: {told}"
+    if answer.limit == GENERATOR:
+        words = f"at {above} ctrlload itself was late ({told}), so the target is not to blame"
+    if answer.highest is None:
+        return f"not even the lowest rate: {words}"
+    return words
+
+
+def in_words(rate: float, mode: object) -> str:
+    """A rate of the search, every digit of it, and what it is a rate of."""
+    return f"{rate:.12g} {'connections' if mode == CONNECT else 'packets'}/s"
+
+
+def as_search_document(result: SearchResult) -> dict[str, object]:
+    """As plain dicts, lists, strings, numbers and None."""
+    return {"schema": SCHEMA, **attrs.asdict(result)}
+
+
+def as_search_json(result: SearchResult) -> str:
+    """The document as JSON text, a line's end after it."""
+    return json.dumps(as_search_document(result), indent=2, allow_nan=False) + "\n"

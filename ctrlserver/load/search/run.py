@@ -1,0 +1,97 @@
+"""A search: one run after another, each at the rate that is asked for next.
+
+Rules: every run has its own connections. A run that fails is a bad one where a lower rate was good before: what breaks
+at a rate is beyond the target's reach. Where nothing was good before, or nothing could be connected any more, the
+search has failed. ``interrupt`` leaves the run that goes on, which does not count, and the result is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ctrlserver.load.plan.options import Options
+from ctrlserver.load.results.result import Environment, Result
+from ctrlserver.load.running.run import LoadRun, utc_now
+from ctrlserver.load.running.sending import Listener
+from ctrlserver.load.search.document import SearchResult, Sought, Step, concluded
+from ctrlserver.load.search.strategy import Aim, Search
+
+
+class SearchListener(Listener, Protocol):
+    """Whoever shows a search to a person while it goes on."""
+
+    def begin(self, number: int, rate: float) -> None:
+        """A step begins."""
+
+    def step(self, step: Step) -> None:
+        """It has ended."""
+
+
+class SearchRun:
+    """One search with ``options``, whose rate is set for each run."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        options: Options,
+        sought: Sought,
+        listener: SearchListener,
+        wall: Callable[[], str] = utc_now,
+    ) -> None:
+        self._reactor = reactor
+        self._options = options
+        self._sought = sought
+        self._listener = listener
+        self._wall = wall
+        self._search = Search(
+            Aim(sought.from_packets_per_second, sought.to_packets_per_second, sought.precision, sought.repeats)
+        )
+        self._current: LoadRun | None = None
+        self._interrupted = False
+
+    def run(self) -> Deferred[SearchResult]:
+        """Run it all; the result comes whatever happens."""
+        return Deferred.fromCoroutine(self._run())
+
+    def interrupt(self) -> None:
+        """Leave at once: half a run tells nothing."""
+        self._interrupted = True
+        if self._current is not None:
+            self._current.interrupt()
+            self._current.interrupt()
+
+    async def _run(self) -> SearchResult:
+        started = self._wall()
+        steps: list[Step] = []
+        environment: Environment | None = None
+        error: str | None = None
+        while (rate := self._search.rate) is not None and not self._interrupted:
+            self._listener.begin(len(steps) + 1, rate)
+            options = evolve(self._options, rate=rate)
+            self._current = LoadRun(self._reactor, options, self._listener, self._wall)
+            result: Result = await self._current.run()
+            environment = result.environment
+            if result.interrupted:
+                break
+            step = Step.of(len(steps) + 1, rate, self._sought.tolerance, options, result)
+            steps.append(step)
+            self._listener.step(step)
+            if result.error is not None and (not result.streams or self._search.good is None):
+                error = result.error
+                break
+            self._search.tell(step.verdict)
+        return concluded(
+            started=started,
+            options=self._options,
+            environment=environment or Environment.here(),
+            sought=self._sought,
+            search=self._search,
+            steps=steps,
+            interrupted=self._interrupted,
+            error=error,
+        )

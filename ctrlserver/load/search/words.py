@@ -1,0 +1,63 @@
+"""What a person is told of a search: a line for each step as it goes, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ctrlserver.load.measure.counts import counted
+from ctrlserver.load.results.schemas import number_at
+from ctrlserver.load.search.document import SearchResult, Step, in_words
+from ctrlserver.load.search.strategy import BAD, GOOD, SPOILT
+from ctrlserver.units import format_duration
+
+#: The kinds of latency, the first that was timed is shown.
+_KINDS = ("response", "service")
+
+_VERDICTS = {GOOD: "good", BAD: "BAD", SPOILT: "ctrlload was late"}
+
+
+def step_line(step: Step) -> str:
+    """The rate asked for, what was achieved, the latency where it was timed, the verdict and why.
+
+    A good one fits 80 columns.
+    """
+    achieved = "nothing" if step.achieved_packets_per_second is None else f"{step.achieved_packets_per_second:.1f}/s"
+    words = [
+        f"{step.step:>3}",
+        f"{step.rate_packets_per_second:>8.12g}/s",
+        f"achieved {achieved:>11}",
+        _latency(step.result),
+        ": ".join([_VERDICTS[step.verdict], *(["; ".join(step.why)] if step.why else [])]),
+    ]
+    return "  ".join(word for word in words if word)
+
+
+def _latency(result: Mapping[str, object]) -> str:
+    for kind in _KINDS:
+        p50, p99 = (number_at(result, ("latency", kind, name)) for name in ("p50", "p99"))
+        if p50 is not None and p99 is not None:
+            return f"{kind} p50 {format_duration(p50):>8} p99 {format_duration(p99):>8}"
+    return ""
+
+
+def answer_lines(result: SearchResult) -> list[str]:
+    """The answer first, then why it is not more."""
+    highest = result.highest_packets_per_second
+    runs = counted(len(result.steps), "run")
+    if highest is None:
+        what = "unknown" if result.interrupted or result.error is not None else "none"
+        words = f"{what}, after {runs}"
+    else:
+        words = (
+            f"{'at least ' if result.lower_bound else ''}{in_words(highest, result.options['mode'])}, found in {runs}"
+        )
+    return [f"{'highest':<12}{words}", f"{'because':<12}{result.why}"]
+
+
+def search_error_lines(result: SearchResult) -> list[str]:
+    """One line for what makes the exit code another than 0, an interruption left aside."""
+    if result.interrupted:
+        return []
+    if result.error is not None:
+        return [result.error]
+    return [result.why] if result.highest_packets_per_second is None else []

@@ -1,0 +1,1 @@
+"""What people, CI systems and charts are shown of a run."""

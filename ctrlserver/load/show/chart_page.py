@@ -1,0 +1,287 @@
+"""Charts as one HTML page: no network, no other file, readable by day and by night.
+
+Rules: the charts are plain SVG, which shows everything but the values under the pointer; a small script of our own adds
+those. All that comes from a result is escaped, in the markup and in the script's numbers. Colours are CSS variables, so
+that the same page follows the reader's light or dark setting.
+
+Beware: ``</script>`` and ``<!--`` may stand in a label; the numbers for the script are written without ``<``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from ctrlserver.load.results.comparison import FIGURES
+from ctrlserver.load.show.charts import Charts, Panel, Point, Series
+from ctrlserver.load.show.scales import Scale, percentile_label
+from ctrlserver.units import format_bits, format_duration, format_rate
+
+Document = Mapping[str, object]
+
+_WIDTH, _HEIGHT = 960, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 18, 12, 44
+
+_DASHES = {"solid": "", "dashed": ' stroke-dasharray="7 4"', "dotted": ' stroke-dasharray="2 4"'}
+
+_VALUES = {"rate": format_rate, "bits": format_bits, "seconds": format_duration}
+
+_STYLE = """
+:root { color-scheme: light dark; --back: #fff; --text: #1c2126; --quiet: #68717b; --grid: #e3e7eb; --shade: #f1f3f5;
+  --box: #fff; --bad: #b3261e;
+  --c0: #0068b5; --c1: #d1440c; --c2: #00805a; --c3: #b0508f; --c4: #8a6d00; --c5: #5b4bc4; --cx: #68717b; }
+@media (prefers-color-scheme: dark) { :root { --back: #15181c; --text: #e4e7ea; --quiet: #98a2ad; --grid: #2c3238;
+  --shade: #1e2328; --box: #22272d; --bad: #ff8a80;
+  --c0: #5ab4f5; --c1: #ff8a5c; --c2: #3ecf9a; --c3: #e58cc5; --c4: #e0be3c; --c5: #a99cff; --cx: #98a2ad; } }
+body { background: var(--back); color: var(--text); font: 15px/1.45 system-ui, sans-serif; margin: 0 auto;
+  max-width: 1000px; padding: 1rem; }
+h1 { font-size: 1.35rem; margin: .3rem 0 .8rem; } h2 { font-size: 1.05rem; margin: 1.6rem 0 .2rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .15rem .9rem .15rem 0; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
+td { min-width: 9.5em; }
+tbody th { color: var(--quiet); font-weight: 400; white-space: nowrap; } .bad { color: var(--bad); }
+figure { margin: 0; position: relative; } svg { display: block; height: auto; width: 100%; }
+svg text { fill: var(--quiet); font-size: 13px; } .grid { stroke: var(--grid); } .shade { fill: var(--shade); }
+.line { fill: none; stroke-linejoin: round; stroke-width: 2; } .cursor { stroke: var(--quiet); }
+.key { display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; font-size: .9rem; margin: .2rem 0; padding: 0; }
+.key li { align-items: center; display: flex; gap: .4rem; list-style: none; overflow-wrap: anywhere; }
+.key svg { flex: none; height: 10px; width: 28px; }
+.tip { background: var(--box); border: 1px solid var(--grid); border-radius: 4px; font-size: .85rem;
+  padding: .3rem .6rem; pointer-events: none; position: absolute; top: 8px; white-space: nowrap;
+  font-variant-numeric: tabular-nums; }
+.tip b { font-weight: 600; } .note, footer { color: var(--quiet); font-size: .9rem; }
+"""
+
+_SCRIPT = """
+for (const figure of document.querySelectorAll("figure")) {
+  const panel = JSON.parse(figure.querySelector("script").textContent);
+  const svg = figure.querySelector("svg.chart"), tip = figure.querySelector(".tip");
+  const cursor = svg.querySelector(".cursor");
+  const dots = panel.series.map(one => {
+    const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+    dot.setAttribute("r", 4); dot.setAttribute("fill", one.colour); dot.setAttribute("visibility", "hidden");
+    svg.append(dot); return dot;
+  });
+  const hide = () => { tip.hidden = true; cursor.setAttribute("visibility", "hidden");
+    dots.forEach(dot => dot.setAttribute("visibility", "hidden")); };
+  svg.addEventListener("pointerleave", hide);
+  svg.addEventListener("pointermove", event => {
+    const box = svg.getBoundingClientRect(), x = (event.clientX - box.left) * panel.width / box.width;
+    let nearest = null;
+    const rows = panel.series.map((one, number) => {
+      let best = null;
+      for (const point of one.points) if (!best || Math.abs(point[0] - x) < Math.abs(best[0] - x)) best = point;
+      if (best && (!nearest || Math.abs(best[0] - x) < Math.abs(nearest[0] - x))) nearest = best;
+      return [one, best, dots[number]];
+    });
+    if (!nearest) return;
+    tip.replaceChildren(Object.assign(document.createElement("b"), { textContent: nearest[2] }));
+    for (const [one, best, dot] of rows) {
+      const near = best && Math.abs(best[0] - nearest[0]) < 8;
+      dot.setAttribute("visibility", near ? "visible" : "hidden");
+      if (!near) continue;
+      dot.setAttribute("cx", best[0]); dot.setAttribute("cy", best[1]);
+      const row = document.createElement("div");
+      const mark = Object.assign(document.createElement("span"), { textContent: "\\u25cf " });
+      mark.style.color = one.colour;
+      row.append(mark);
+      row.append(one.name + "  " + best[3]);
+      tip.append(row);
+    }
+    cursor.setAttribute("x1", nearest[0]); cursor.setAttribute("x2", nearest[0]);
+    cursor.setAttribute("visibility", "visible");
+    tip.hidden = false;
+    const left = nearest[0] * box.width / panel.width, room = tip.offsetWidth + 14;
+    tip.style.left = (left + room > box.width ? left - room : left + 14) + "px";
+  });
+}
+"""
+
+
+def page(results: Sequence[tuple[str, Document]], charts: Charts) -> str:
+    """The whole page."""
+    title = f"ctrlload: {', '.join(name for name, _ in results)}"
+    figures = "".join(_figure(panel) for panel in charts.panels)
+    notes = "".join(f'<p class="note">{escape(note)}.</p>\n' for note in charts.notes)
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        f"{_table(results)}{figures}{notes}"
+        f"<footer><p>{_EXPLAINED}</p></footer>\n<script>{_SCRIPT}</script>\n</body>\n</html>\n"
+    )
+
+
+_EXPLAINED = (
+    "Response time counts from the moment a packet was due, service time from the moment it was sent: where the two "
+    "part, packets had to wait. The warm-up is shaded in the charts over time and left out of all other figures."
+)
+
+
+def _table(results: Sequence[tuple[str, Document]]) -> str:
+    """What was asked for and what came out, a column for each result."""
+    rows = [
+        (words, [show(document) for _, document in results])
+        for words, show in (
+            ("target", lambda document: str(document.get("target"))),
+            ("started", lambda document: str(document.get("started"))[:19].replace("T", " ")),
+            ("asked for", _asked),
+            ("labels", lambda document: _pairs(document.get("labels"))),
+            (_OUTCOME, _outcome),
+            (_BOTTLENECK, _bottleneck),
+        )
+    ]
+    for figure in FIGURES:
+        values = [figure.value(document) for _, document in results]
+        if any(values):
+            rows.append((figure.words, [figure.shown(value) for value in values]))
+    head = "".join(f"<th>{escape(name)}</th>" for name, _ in results)
+    lines = [
+        f"<tr><th>{escape(words)}</th>{''.join(_cell(words, value) for value in values)}</tr>\n"
+        for words, values in rows
+        if any(value not in ("", "-") for value in values)
+    ]
+    return (
+        f'<div class="wide"><table>\n<thead><tr><th></th>{head}</tr></thead>\n'
+        f"<tbody>\n{''.join(lines)}</tbody>\n</table></div>\n"
+    )
+
+
+_OUTCOME, _BOTTLENECK = "outcome", "bottleneck"
+
+
+def _cell(words: str, value: str) -> str:
+    bad = (words == _OUTCOME and value != "good") or (words == _BOTTLENECK and value == "generator")
+    mark = ' class="bad"' if bad else ""
+    return f"<td{mark}>{escape(value)}</td>"
+
+
+def _asked(document: Document) -> str:
+    options = document.get("options")
+    if not isinstance(options, Mapping):
+        return ""
+    streams = options.get("streams")
+    words = [f"mode {options.get('mode')}", f"{streams} stream{'' if streams == 1 else 's'}"]
+    words.append(f"framing {options.get('framing')}")
+    for key, text in (("in_flight", "{} in flight"), ("rate_packets_per_second", "{:g} packets/s"), ("profile", "{}")):
+        value = options.get(key)
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            words.append(text.format(value))
+    return ", ".join(words)
+
+
+def _pairs(labels: object) -> str:
+    return ", ".join(f"{key}={value}" for key, value in labels.items()) if isinstance(labels, Mapping) else ""
+
+
+def _bottleneck(document: Document) -> str:
+    schedule = document.get("schedule")
+    return str(schedule.get("bottleneck")) if isinstance(schedule, Mapping) else ""
+
+
+def _outcome(document: Document) -> str:
+    if document.get("error") is not None:
+        return f"failed: {document['error']}"
+    if document.get("interrupted") is True:
+        return "interrupted"
+    differs = document.get("reconciled") is False and document.get("difference") is not None
+    return "the counts do not reconcile" if differs else "good"
+
+
+def _figure(panel: Panel) -> str:
+    x_scale, y_scale = panel.axes()
+    title = f"{panel.title} ({panel.y_label})" if panel.y_label != "latency" else panel.title
+    key = "".join(
+        f'<li><svg viewBox="0 0 28 10"><line x1="0" x2="28" y1="5" y2="5" stroke="{_colour(series)}" stroke-width="2.5"'
+        f"{_DASHES[series.style]}/></svg>{escape(series.name)}</li>"
+        for series in panel.series
+    )
+    shades = "".join(
+        f'<rect class="shade" x="{_x(start, x_scale):.1f}" y="{_TOP}" height="{_HEIGHT - _TOP - _BOTTOM}" '
+        f'width="{_x(end, x_scale) - _x(start, x_scale):.1f}"><title>warm-up</title></rect>'
+        for start, end in panel.warm_up
+    )
+    lines = "".join(
+        f'<polyline class="line" stroke="{_colour(series)}"{_DASHES[series.style]} points="'
+        f'{" ".join(f"{_x(x, x_scale):.1f},{_y(y, y_scale):.1f}" for x, y in part)}"/>'
+        for series in panel.series
+        for part in series.parts
+    )
+    lines += "".join(
+        f'<circle r="3" fill="{_colour(series)}" cx="{_x(x, x_scale):.1f}" cy="{_y(y, y_scale):.1f}"/>'
+        for series, (x, y) in panel.specks()
+    )
+    cursor = f'<line class="cursor" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}" visibility="hidden"/>'
+    svg = (
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
+        f"{shades}{_grid(panel, x_scale, y_scale)}{lines}{cursor}</svg>"
+    )
+    numbers = json.dumps(_pointed(panel, x_scale, y_scale), allow_nan=False).replace("<", "\\u003c")
+    return (
+        f'<h2>{escape(title)}</h2>\n<figure>\n<ul class="key">{key}</ul>\n<div style="position:relative">{svg}'
+        f'<div class="tip" hidden></div></div>\n<script type="application/json">{numbers}</script>\n</figure>\n'
+    )
+
+
+def _grid(panel: Panel, x_scale: Scale, y_scale: Scale) -> str:
+    bottom = _HEIGHT - _BOTTOM
+    parts = []
+    for value, label in y_scale.ticks:
+        y = _y(value, y_scale)
+        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(label)}</text>')
+    for value, label in x_scale.ticks:
+        x = _x(value, x_scale)
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{bottom}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{escape(label)}</text>')
+    middle = (_LEFT + _WIDTH - _RIGHT) / 2
+    parts.append(f'<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(panel.x_label)}</text>')
+    return "".join(parts)
+
+
+def _pointed(panel: Panel, x_scale: Scale, y_scale: Scale) -> dict[str, object]:
+    """What the script shows: of each point the place and the words for x and y."""
+    return {
+        "width": _WIDTH,
+        "series": [
+            {
+                "name": series.name,
+                "colour": _colour(series),
+                "points": [
+                    [round(_x(x, x_scale), 1), round(_y(y, y_scale), 1), words, _VALUES[panel.y_kind](y)]
+                    for x, y, words in _told(series, panel.x_kind)
+                ],
+            }
+            for series in panel.series
+        ],
+    }
+
+
+def _told(series: Series, x_kind: str) -> list[tuple[float, float, str]]:
+    """The points of the spectrum as they are; of steps the middle of each."""
+    if x_kind == "nines":
+        return [(x, y, percentile_label(x, 1)) for part in series.parts for x, y in part]
+    steps: list[tuple[Point, Point]] = []
+    for part in series.parts:
+        steps += zip(part[::2], part[1::2], strict=True)
+    return [((start + end) / 2, y, _span(start, end)) for (start, y), (end, _) in steps]
+
+
+def _span(start: float, end: float) -> str:
+    """Two times, to a hundredth of what is between them."""
+    digits = max(0, 2 - math.floor(math.log10(end - start)) - 1) if end > start else 6
+    return f"{start:.{digits}f} to {end:.{digits}f} s"
+
+
+def _colour(series: Series) -> str:
+    return "var(--cx)" if series.colour is None else f"var(--c{series.colour})"
+
+
+def _x(value: float, scale: Scale) -> float:
+    return _LEFT + scale.share(value) * (_WIDTH - _LEFT - _RIGHT)
+
+
+def _y(value: float, scale: Scale) -> float:
+    return _HEIGHT - _BOTTOM - scale.share(value) * (_HEIGHT - _TOP - _BOTTOM)

@@ -1,0 +1,107 @@
+"""The outcome of a run as JUnit XML, for CI systems.
+
+Rules: one suite for the run, with a case for the run itself (an error where it failed or was interrupted), one for the
+reconciliation (skipped where no server was asked), and one for each ``--fail-if``. It keeps to the schema of Ant's
+JUnit task, the narrowest of those in use: every attribute that it requires is there, the elements are in its order, and
+to that of Jenkins, which has times in three digits.
+
+Beware: XML has no way to write most control characters and lone surrogates; they are shown as their escapes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+from ctrlserver.load.results.result import Result
+from ctrlserver.load.results.thresholds import Judgement, parse_threshold
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit_xml(result: Result, hostname: str, summary: Sequence[str], errors: Sequence[str]) -> str:
+    """The document; ``summary`` and ``errors`` are what people were told."""
+    cases = [_run_case(result), _reconciliation_case(result), *(_threshold_case(one) for one in result.thresholds)]
+    seconds = f"{result.sent.seconds + (result.warm_up.seconds if result.warm_up is not None else 0.0):.3f}"
+    suites = ElementTree.Element("testsuites")
+    suite = _element(
+        suites,
+        "testsuite",
+        name=f"ctrlload run {result.target}",
+        package="ctrlload",
+        id="0",
+        timestamp=result.started[:19],  # the schema wants it without a zone; it is UTC
+        hostname=hostname or "localhost",
+        tests=str(len(cases)),
+        failures=str(sum(case.find("failure") is not None for case in cases)),
+        errors=str(sum(case.find("error") is not None for case in cases)),
+        skipped=str(sum(case.find("skipped") is not None for case in cases)),
+        time=seconds,
+    )
+    properties = _element(suite, "properties")
+    for name, value in _properties(result):
+        _element(properties, "property", name=name, value=value)
+    for case in cases:
+        case.set("classname", "ctrlload.run")
+        case.set("time", seconds if case is cases[0] else "0")
+        suite.append(case)
+    _element(suite, "system-out").text = _plain("".join(f"{line}\n" for line in summary))
+    _element(suite, "system-err").text = _plain("".join(f"ctrlload: {line}\n" for line in errors))
+    ElementTree.indent(suites)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(suites, encoding="unicode")}\n'
+
+
+def _run_case(result: Result) -> ElementTree.Element:
+    case = ElementTree.Element("testcase", name="run")
+    if result.error is not None:
+        _element(case, "error", message=result.error, type="failed")
+    elif result.interrupted:
+        _element(case, "error", message="interrupted: the counts are those up to then", type="interrupted")
+    return case
+
+
+def _reconciliation_case(result: Result) -> ElementTree.Element:
+    case = ElementTree.Element("testcase", name="reconciliation")
+    if result.reconciled is None:
+        asked = result.options.get("admin") is not None
+        why = "the server's counts are not known" if asked else "no server was asked: there was no --admin"
+        _element(case, "skipped", message=why)
+    elif result.mismatch is not None:
+        _element(case, "failure", message=result.mismatch, type="reconciliation")
+    return case
+
+
+def _threshold_case(judgement: Judgement) -> ElementTree.Element:
+    case = ElementTree.Element("testcase", name=_plain(f"fail-if {judgement.expression}"))
+    if judgement.failed:
+        value = "not known" if judgement.value is None else f"{judgement.value:g}"
+        bound = f"{parse_threshold(judgement.expression).bound:g}"
+        words = f"{judgement.expression} held: the value is {value}, the bound is {bound}"
+        _element(case, "failure", message=words, type="fail-if")
+    return case
+
+
+def _properties(result: Result) -> list[tuple[str, str]]:
+    """What a person wants to know of a failed run without another file."""
+    named = [(f"label.{key}", value) for key, value in result.labels.items()]
+    named += [
+        ("target", result.target),
+        ("mode", str(result.options.get("mode"))),
+        ("streams", str(result.options.get("streams"))),
+        ("packets", str(result.sent.packets)),
+        ("bytes", str(result.sent.bytes)),
+        ("ctrlserver", result.environment.ctrlserver),
+    ]
+    if result.sent.packets_per_second is not None:
+        named.append(("packets_per_second", str(result.sent.packets_per_second)))
+    return named
+
+
+def _element(parent: ElementTree.Element, tag: str, **attributes: str) -> ElementTree.Element:
+    return ElementTree.SubElement(parent, tag, {name: _plain(value) for name, value in attributes.items()})
+
+
+def _plain(text: str) -> str:
+    """``text`` without what XML cannot hold."""
+    return _NOT_XML.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)

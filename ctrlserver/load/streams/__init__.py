@@ -1,0 +1,1 @@
+"""Outgoing streams: a class for each way of sending."""

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+import pytest_twisted
+
+from ctrlserver.client import admin as admin_client
+from ctrlserver.client.admin import open_admin
+from ctrlserver.client.target import Target
+from ctrlserver.errors import LoadError
+from tests.servers import Admin, Counted, Servers, Silent, reactor, refusing
+
+
+async def asked_version(target: Target) -> str:
+    client = await open_admin(reactor, target, 5.0)
+    try:
+        return await client.version()
+    finally:
+        client.close()
+
+
+async def refusal(target: Target) -> str:
+    with pytest.raises(LoadError) as caught:
+        await asked_version(target)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_ctrlserver_tells_its_version(servers: Servers) -> None:
+    assert await asked_version(servers.listen(Admin)) == "9.9.9"
+
+
+@pytest_twisted.ensureDeferred
+async def test_streams_come_by_their_original_names(servers: Servers) -> None:
+    servers.renames = {"packets": "bytes", "bytes": "packets", "peer": "remote"}
+    servers.streams = [Counted(1, "127.0.0.1:5", packets=3, bytes=3072), Counted(2, "127.0.0.1:6", packets=1)]
+    client = await open_admin(reactor, servers.listen(Admin), 5.0)
+    await client.version()
+    seen = await client.streams(1)
+    client.close()
+    assert (2, 1) == (seen.total, len(seen.records))
+    assert ("127.0.0.1:6", 1, 0) == tuple(seen.records[0][name] for name in ("peer", "packets", "bytes"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_newest_stream_is_known_by_its_number(servers: Servers) -> None:
+    target = servers.listen(Admin)
+    client = await open_admin(reactor, target, 5.0)
+    assert await client.newest_stream() == 0
+    servers.streams = [Counted(7, "127.0.0.1:5")]
+    assert await client.newest_stream() == 7
+    client.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mapping_of_renames_is_understood_as_well(servers: Servers) -> None:
+    renames = b'{"ok":true,"command":"rename","data":{"peer":"remote"}}\r\n'
+    version = b'{"ok":true,"command":"version","data":"1.0"}\r\n'
+    client = await open_admin(reactor, servers.saying(version + renames), 5.0)
+    assert await client.version() == "1.0"
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n", 'is not a ctrlserver admin port: it answered "HTTP/1.1 400 Bad Request"'),
+        (b"version json\r\n", 'is not a ctrlserver admin port: it answered "version json"'),
+        (b"\xff\xfe\x00\n", "is not a ctrlserver admin port: it answered"),
+        (b"[1,2]\r\n", 'is not a ctrlserver admin port: it answered "[1,2]"'),
+        (b'{"ok":true,"data":{}}\n', "is not a ctrlserver admin port"),
+        (b"ERR 503 too-many\r\n", 'refused "version json": ERR 503 too-many'),
+        (b'{"ok":false,"error":{"code":503,"message":"64 connections"}}\n', 'refused "version json": 64 connections'),
+        (b"x" * 300 + b"\n", '..."'),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_admin_port_is_quoted_in_one_line(servers: Servers, answer: bytes, words: str) -> None:
+    assert words in await refusal(servers.saying(answer))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_that_hangs_up_is_no_admin_port(servers: Servers) -> None:
+    assert "it closed the connection" in await refusal(servers.saying(b"", hang_up=True))
+    said = await refusal(servers.saying(b"half", hang_up=True))
+    assert 'it answered "half" and closed the connection' in said
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_that_says_nothing_is_given_up(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_client, "HELLO_SECONDS", 0.05)
+    assert 'no answer to "version json" within 0.05 s' in await refusal(servers.listen(Silent))
+    assert '; it said "half"' in await refusal(servers.saying(b"half"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reply_without_end_is_bounded(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_client, "MAX_REPLY", 1000)
+    assert "closed the connection" in await refusal(servers.saying(b"x" * 5000))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_connection_names_the_admin_port() -> None:
+    target = refusing()
+    assert await refusal(target) == (
+        f"cannot connect to the admin port {target.text}: connection refused: nothing listens there"
+    )

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import signal
+
+from ctrlserver.load.commands.interrupts import Interrupts
+
+
+def test_a_signal_before_there_is_a_run_is_not_lost() -> None:
+    told: list[str] = []
+    interrupts = Interrupts()
+    interrupts.caught(signal.SIGINT, None)
+    assert [] == told
+    interrupts.attach(lambda: told.append("told"))
+    assert ["told"] == told
+
+
+def test_a_signal_while_the_first_is_passed_on_is_told_once() -> None:
+    told: list[str] = []
+    interrupts = Interrupts()
+    before = signal.signal(signal.SIGTERM, interrupts.caught)
+    try:
+        interrupts.caught(signal.SIGINT, None)
+
+        def tell() -> None:
+            told.append("told")
+            if len(told) == 1:
+                signal.raise_signal(signal.SIGTERM)
+
+        interrupts.attach(tell)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ["told", "told"] == told
+
+
+def test_each_signal_is_passed_on() -> None:
+    told: list[str] = []
+    interrupts = Interrupts()
+    interrupts.attach(lambda: told.append("told"))
+    interrupts.caught(signal.SIGTERM, None)
+    interrupts.caught(signal.SIGINT, None)
+    assert ["told", "told"] == told

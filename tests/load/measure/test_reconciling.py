@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from typing import Any
+
+from ctrlserver.load.measure.counts import Delivery, Reconciliation, StreamCount
+from ctrlserver.load.measure.reconciling import QUIET_SECONDS, OfDatagrams, OverUnix
+
+
+def ours(number: int = 1, packets: int = 10, nbytes: int = 1000, local: str = "127.0.0.1:5") -> StreamCount:
+    return StreamCount(
+        stream=number,
+        local=local,
+        target="127.0.0.1:9",
+        packets=packets,
+        bytes=nbytes,
+        seconds=1.0,
+        incomplete_bytes=0,
+        writes=1,
+        replies=None,
+        received_packets=None,
+        received_bytes=None,
+        reason="complete",
+    )
+
+
+def theirs(number: int, packets: int, nbytes: int, peer: str = "127.0.0.1:5", **more: object) -> dict[str, Any]:
+    return {"stream": number, "peer": peer, "packets": packets, "bytes": nbytes, "seconds": 0.5, **more}
+
+
+def datagrams(*records: dict[str, Any], dropped: int | None = 0, now: float = 0.0, **fields: Any) -> Reconciliation:
+    comparison = OfDatagrams([ours()], **{"newer_than": 0, "sending_seconds": 1.0, "dropped_before": 0, **fields})
+    if now:
+        comparison.compare(records, dropped, 0.0)
+    return comparison.compare(records, dropped, now)
+
+
+def test_datagrams_that_all_arrived_are_reconciled() -> None:
+    seen = datagrams(theirs(1, 10, 1000))
+    assert (True, True, None) == (seen.reconciled, seen.settled, seen.difference)
+    assert Delivery(0, None, None, None, 0) == seen.delivery
+
+
+def test_lost_datagrams_are_told_and_no_difference() -> None:
+    seen = datagrams(theirs(1, 7, 700), dropped=1)
+    assert (False, False, None) == (seen.reconciled, seen.settled, seen.difference)
+    assert Delivery(3, None, None, None, 1) == seen.delivery
+
+
+def test_what_has_not_come_may_still_come_until_nothing_new_does() -> None:
+    assert not datagrams(theirs(1, 7, 700), now=QUIET_SECONDS / 2).settled
+    assert datagrams(theirs(1, 7, 700), now=QUIET_SECONDS).settled
+
+
+def test_news_start_the_waiting_anew() -> None:
+    comparison = OfDatagrams([ours()], 0, 1.0)
+    comparison.compare([theirs(1, 7, 700)], None, 0.0)
+    assert not comparison.compare([theirs(1, 8, 800)], None, QUIET_SECONDS).settled
+    assert comparison.compare([theirs(1, 8, 800)], None, 2 * QUIET_SECONDS).settled
+
+
+def test_what_was_dropped_is_not_waited_for() -> None:
+    assert datagrams(theirs(1, 7, 700), dropped=8, dropped_before=5).settled
+
+
+def test_more_than_was_sent_is_a_difference() -> None:
+    seen = datagrams(theirs(1, 11, 1100))
+    assert seen.reconciled is False
+    assert "sent 10 datagrams of 1000 bytes, the server counted 11 of 1100 bytes" in str(seen.difference)
+
+
+def test_as_many_packets_of_other_sizes_are_a_difference() -> None:
+    assert datagrams(theirs(1, 10, 900)).difference is not None
+
+
+def test_a_server_without_any_of_our_streams_is_a_difference_and_no_loss() -> None:
+    seen = datagrams(theirs(1, 10, 1000, "127.0.0.1:6"), now=QUIET_SECONDS)
+    assert (False, True, None, None) == (seen.reconciled, seen.settled, seen.received, seen.delivery)
+    assert "is --admin the port of the server at the target?" in str(seen.difference)
+
+
+def test_a_stream_that_none_arrived_of_is_lost_beside_one_that_did() -> None:
+    comparison = OfDatagrams([ours(), ours(2, local="127.0.0.1:6")], 0, 1.0)
+    seen = comparison.compare([theirs(1, 10, 1000)], None, 0.0)
+    assert Delivery(10, None, None, None, None) == seen.delivery
+    assert {1: (10, 1000), 2: (0, 0)} == seen.counted
+
+
+def test_a_stream_that_was_ended_for_silence_and_begun_again_counts_as_one() -> None:
+    seen = datagrams(theirs(2, 4, 400), theirs(1, 6, 600))
+    assert seen.reconciled
+    assert seen.received is not None
+    assert 10 == seen.received.packets
+
+
+def test_what_somebody_sent_from_our_port_before_us_is_taken_off() -> None:
+    seen = datagrams(theirs(3, 110, 11_000), theirs(2, 5, 5), newer_than=3, earlier={3: (100, 10_000)})
+    assert seen.reconciled
+
+
+def test_a_duplicate_is_not_what_makes_up_for_a_lost_one() -> None:
+    seen = datagrams(theirs(1, 10, 1000, lost=1, duplicate=1, out_of_order=2, jitter_seconds=0.001))
+    assert Delivery(1, 1, 2, 0.001, 0) == seen.delivery
+
+
+def unix(streams: list[StreamCount], *records: dict[str, Any]) -> Reconciliation:
+    return OverUnix(streams, "fixed:100", 0, 1.0).compare(records, None, 0.0)
+
+
+def test_streams_over_a_unix_socket_are_compared_in_order_of_size() -> None:
+    streams = [ours(1, 3, 300, ""), ours(2, 2, 200, "")]
+    assert unix(streams, theirs(7, 2, 200, "unix"), theirs(8, 3, 300, "unix"), theirs(9, 1, 1)).reconciled
+    seen = unix(streams, theirs(7, 2, 200, "unix"), theirs(8, 4, 400, "unix"))
+    assert (False, True) == (seen.reconciled, seen.settled)
+    assert "1 packet more" in str(seen.difference)
+
+
+def test_a_unix_stream_that_is_missing_may_still_come() -> None:
+    seen = unix([ours(1, 3, 300, ""), ours(2, 2, 200, "")], theirs(7, 2, 200, "unix"))
+    assert (False, False) == (seen.reconciled, seen.settled)
+    assert "the server has 1 new stream over unix sockets, we opened 2" == seen.difference
+
+
+def test_unix_streams_of_others_beside_ours_cannot_be_told_apart() -> None:
+    seen = unix([ours(1, 3, 300, "")], theirs(7, 3, 300, "unix"), theirs(8, 3, 300, "unix"))
+    assert (None, True, None) == (seen.reconciled, seen.settled, seen.difference)
+    assert "not reconciled" in str(seen.unclear)

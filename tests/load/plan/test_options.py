@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ctrlserver.client.target import TLS, UDP, Target, parse_target
+from ctrlserver.errors import UsageError
+from ctrlserver.load.plan.options import Options, prepared
+from ctrlserver.load.plan.pattern import Sizes
+from ctrlserver.load.results.thresholds import parse_threshold
+
+TARGET = Target("127.0.0.1:22222", "127.0.0.1", 22222)
+
+OVER_TLS = Target("ssl:localhost:22222", "localhost", 22222, TLS)
+OVER_UDP = Target("udp:127.0.0.1:22222", "127.0.0.1", 22222, UDP)
+
+
+def made(**flags: Any) -> Options:
+    return prepared(target=TARGET, **flags)
+
+
+def test_over_udp_each_packet_is_a_datagram() -> None:
+    given: list[dict[str, Any]] = [{}, {"framing": "datagram"}, {"mode": "request", "reply_framing": "datagram"}]
+    for flags in given:
+        options = prepared(target=OVER_UDP, **flags)
+        assert ("datagram", 1024) == (options.framing.text, options.pattern.stride)
+    assert options.as_options()["reply_framing"] == "datagram"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"framing": "fixed:64"}, "--framing fixed:64: over UDP each packet is a datagram; leave the flag out"),
+        ({"mode": "request", "reply_framing": "line"}, "--reply-framing line: over UDP each packet is a datagram"),
+        ({"mode": "receive"}, "--mode receive: not over UDP"),
+        ({"greeting": "line"}, "--greeting: not over UDP"),
+        ({"size": Sizes(1, 65508)}, "--size: 65508 bytes are too many, a datagram holds at most 65507"),
+        ({"payload": b"x" * 65508}, "--payload: 65508 bytes are too many"),
+        ({"fail_if": (parse_threshold("lost>0"),)}, "--fail-if: lost>0: needs a udp:HOST:PORT target and --admin"),
+        ({"probe": True, "mode": "request"}, "--probe: needs --mode send"),
+        ({"probe": True, "payload": b"x"}, "--probe: not with --payload"),
+        ({"probe": True, "size": Sizes(10, 64)}, "--probe: needs packets of one size, such as --size 24"),
+        ({"probe": True, "size": Sizes(23, 23)}, "--probe: a probe packet has at least 24 bytes"),
+    ],
+)
+def test_what_does_not_go_over_udp_is_refused_with_its_flag(flags: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        prepared(target=OVER_UDP, **flags)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "flags", "words"),
+    [
+        (TARGET, {"cafile": "x"}, "--cafile: needs a plain TLS target, such as ssl:localhost:22222"),
+        (parse_target("tls:a:5:trustRoots=/x"), {"insecure": True}, "--insecure: needs a plain TLS target"),
+        (OVER_TLS, {"cafile": "x", "insecure": True}, "--insecure: not with --cafile"),
+        (OVER_TLS, {"mode": "receive"}, "--mode receive: not over TLS"),
+        (parse_target("ssl:host=a:port=5"), {"greeting": "line"}, "--greeting: not over TLS"),
+    ],
+)
+def test_what_does_not_go_over_tls_is_refused_with_its_flag(target: Target, flags: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        prepared(target=target, **flags)
+    assert words in str(caught.value)
+
+
+def test_without_flags_it_is_the_test_of_2013() -> None:
+    options = made()
+    assert (10_000, "fixed:1024", Sizes(1024, 1024), 1024) == (
+        options.packets,
+        options.framing.text,
+        options.size,
+        options.pattern.stride,
+    )
+
+
+@pytest.mark.parametrize("flags", [{"duration": 2.0}, {"total_bytes": 100}])
+def test_another_end_replaces_the_default_number_of_packets(flags: dict[str, Any]) -> None:
+    assert made(**flags).packets is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "framing", "stride"),
+    [
+        ({"size": Sizes(64, 64)}, "fixed:64", 64),
+        ({"framing": "fixed:64"}, "fixed:64", 64),
+        ({"framing": "fixed", "size": Sizes(64, 64)}, "fixed:64", 64),
+        ({"framing": "fixed"}, "fixed:1024", 1024),
+        ({"framing": "int32"}, "int32", 1028),
+        ({"payload": b"abc"}, "fixed:3", 3),
+        ({"payload": b"abc", "framing": "line"}, "line", 4),
+        ({"payload": b"PING\r\n", "framing": "raw"}, "raw", 6),
+    ],
+)
+def test_size_framing_and_payload_find_each_other(flags: dict[str, Any], framing: str, stride: int) -> None:
+    options = made(**flags)
+    assert (framing, stride) == (options.framing.text, options.pattern.stride)
+
+
+def test_replies_are_cut_as_packets_are_unless_said_otherwise() -> None:
+    assert made().reply_framing is None
+    echoed = made(mode="request").reply_framing
+    assert echoed is not None
+    assert "fixed:1024" == echoed.text
+    answered = made(mode="request", framing="raw", payload=b"x", reply_framing="line").reply_framing
+    assert answered is not None
+    assert "line" == answered.text
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"packets": 0}, "--packets: must be more than 0"),
+        ({"total_bytes": 0}, "--bytes: must be more than 0"),
+        ({"duration": 0.0}, "--duration: must be more than 0"),
+        ({"streams": 0}, "--streams: must be more than 0"),
+        ({"connect_timeout": 0.0}, "must be more than 0"),
+        ({"mode": "request", "in_flight": 0}, "--in-flight: must be at least 1"),
+        ({"in_flight": 2}, "--in-flight: needs --mode request"),
+        ({"reply_framing": "line"}, "--reply-framing: needs --mode request"),
+        ({"payload": b"x", "size": Sizes(1, 1)}, "--size: not with --payload"),
+        ({"framing": "fxied:1024"}, '--framing: unknown framing "fxied:1024"; did you mean "fixed:1024"?'),
+        ({"size": Sizes(0, 0)}, "--size: "),
+        ({"size": Sizes(1 << 30, 1 << 30)}, "--size: "),
+        ({"size": Sizes(64, 1024)}, "--size 64..1024: random sizes need a framing"),
+        ({"size": Sizes(64, 1024), "framing": "fixed:64"}, "--size 64..1024: framing fixed:64 cannot carry it"),
+        ({"payload": b""}, "--payload: "),
+        ({"mode": "request", "framing": "raw", "payload": b"x"}, "--reply-framing: replies of framing raw"),
+        ({"fail_if": (parse_threshold("received.packets<1"),)}, "--fail-if: received.packets<1: needs --admin"),
+        ({"fail_if": (parse_threshold("replies.packets<1"),)}, "needs --mode request"),
+        ({"fail_if": (parse_threshold("warm_up.packets<1"),)}, "needs --warm-up"),
+        ({"fail_if": (parse_threshold("downloaded.packets<1"),)}, "needs --mode receive"),
+        ({"framing": "datagram"}, "--framing datagram: needs a target of datagrams, such as udp:127.0.0.1:22222"),
+        ({"probe": True}, "--probe: needs a target of datagrams"),
+        ({"greeting": "raw"}, "--greeting: framing raw has no end"),
+        ({"greeting": "lines"}, '--greeting: unknown framing "lines"; did you mean "line"?'),
+        ({"mode": "receive", "size": Sizes(1, 2), "framing": "line"}, "--size 1..2: one size in mode receive"),
+        ({"mode": "receive", "write_combine": False}, "--no-write-combine: not with --mode receive"),
+        ({"mode": "receive", "warm_up": 1.0}, "--warm-up: in mode receive needs --duration"),
+        ({"mode": "receive", "framing": "raw", "packets": 5}, "--packets: framing raw has no packets"),
+        ({"mode": "receive", "framing": "line", "total_bytes": 5}, "--bytes: in mode receive needs --framing fixed:N"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_with_its_flag(flags: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        made(**flags)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_effective_option_is_in_the_document() -> None:
+    written = made(mode="request", size=Sizes(64, 64), labels={"site": "lab"}).as_options()
+    assert {"packets": 10_000, "size": 64, "framing": "fixed:64", "reply_framing": "fixed:64", "in_flight": 1} == {
+        key: written[key] for key in ("packets", "size", "framing", "reply_framing", "in_flight")
+    }
+    assert {"site": "lab"} == written["labels"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({}, (10_000, "fixed:1024", False)),
+        ({"size": Sizes(64, 64), "packets": 5}, (5, "fixed:64", True)),
+        ({"framing": "raw"}, (None, "raw", False)),
+        ({"framing": "line", "payload": b""}, (10_000, "line", False)),
+        ({"duration": 1.0}, (None, "fixed:1024", False)),
+    ],
+)
+def test_a_download_has_a_framing_and_a_number_that_is_asked_for_or_not(
+    flags: dict[str, Any], expected: tuple[int | None, str, bool]
+) -> None:
+    options = made(mode="receive", **flags)
+    assert expected == (options.packets, options.framing.text, options.strict)

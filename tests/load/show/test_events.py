@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+import pytest_twisted
+
+from ctrlserver.load.measure.counts import Interval
+from ctrlserver.load.results.result import as_document
+from ctrlserver.load.show.events import EventStream
+from tests.load.documents import check_schema, validated_events
+from tests.load.results.test_result import FULL
+from tests.load.test_cli import finished, start
+from tests.servers import Echo, Servers, Silent, Sink, refusing
+
+INTERVAL = Interval(0.0, 1.0, 10, 10_240, 10.0, 81_920.0, False)
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, TextIO]]:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with os.fdopen(writing, "w") as out:
+        yield reading, out
+    os.close(reading)
+
+
+def stream(out: TextIO | None) -> EventStream:
+    return EventStream(out, lambda: "2024-02-03T04:05:06.789Z")
+
+
+def names(text: str) -> list[str]:
+    return [json.loads(line)["event"] for line in text.splitlines()]
+
+
+def test_the_schema_itself_is_one() -> None:
+    check_schema("events")
+
+
+def test_each_event_is_one_line_and_is_there_at_once(pipe: tuple[int, TextIO]) -> None:
+    reading, out = pipe
+    events = stream(out)
+    events.start("127.0.0.1:5", FULL.options, {"site": "a\nb"})
+    got = os.read(reading, 65536).decode()
+    assert ["start"] == names(got)
+    events.interval(INTERVAL)
+    interval = os.read(reading, 65536).decode()
+    got += interval
+    assert json.loads(interval)["interval"]["packets"] == 10
+    events.end(as_document(FULL), ["one thing", "another"], 1)
+    got += os.read(reading, 65536).decode()
+    *_, first, second, end = validated_events(got)
+    assert ["one thing", "another"] == [first["message"], second["message"]]
+    assert (1, as_document(FULL)["sent"]) == (end["exit_code"], end["result"]["sent"])
+
+
+def test_the_run_never_waits_for_a_reader_and_nothing_is_lost(pipe: tuple[int, TextIO]) -> None:
+    reading, out = pipe
+    events = stream(out)
+    events.start("127.0.0.1:5", FULL.options, {})
+    for _ in range(1_000):  # more than a pipe holds: a write that waits would never come back
+        events.interval(INTERVAL)
+    got = b""
+    for _ in range(50):
+        with suppress(BlockingIOError):
+            got += os.read(reading, 1 << 20)
+        events.interval(INTERVAL)
+    got += os.read(reading, 1 << 20)
+    assert ["start"] + ["interval"] * 1_050 == names(got.decode())
+
+
+def test_a_reader_that_has_gone_is_left_alone() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    out = os.fdopen(writing, "w")
+    events = stream(out)
+    for _ in range(3):
+        events.interval(INTERVAL)
+    events.end({}, [], 0)
+    assert isinstance(events.problem, BrokenPipeError)
+    out.close()
+
+
+def test_a_stdout_that_was_closed_is_a_problem_for_the_end() -> None:
+    events = stream(None)
+    events.interval(INTERVAL)
+    events.end({}, [], 0)
+    assert "Bad file descriptor" in str(events.problem)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_run_streams_start_intervals_and_the_whole_result(servers: Servers, tmp_path: Path) -> None:
+    target = servers.listen(Sink).text
+    place = tmp_path / "result.json"
+    arguments = ("-t", "0.4", "-i", "0.1", "--json-stream", "-o", str(place), "--label", "site=lab")
+    code, out, err = await finished("run", target, *arguments)
+    assert code == 0
+    first, *intervals, last = validated_events(out)
+    assert (target, 0.4, {"site": "lab"}) == (first["target"], first["options"]["duration_seconds"], first["labels"])
+    assert {"interval"} == {event["event"] for event in intervals}
+    assert json.loads(place.read_text()) == last["result"]
+    assert "total time" in err
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_failed_run_tells_its_error_and_then_its_end() -> None:
+    code, out, err = await finished("run", refusing().text, "--json-stream")
+    _, error, end = validated_events(out)
+    assert (1, 1, error["message"]) == (code, end["exit_code"], end["result"]["error"])
+    assert err == f"ctrlload: {error['message']}\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_condition_that_held_is_an_error_event(servers: Servers) -> None:
+    code, out, _ = await finished(
+        "run", servers.listen(Sink).text, "-n", "10", "--fail-if", "packets<1k", "--json-stream"
+    )
+    events = validated_events(out)
+    assert (4, 4) == (code, events[-1]["exit_code"])
+    assert "--fail-if packets<1k held" == events[-2]["message"]
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+@pytest_twisted.ensureDeferred
+async def test_an_interrupted_run_ends_its_events(servers: Servers, signals: int) -> None:
+    process = start("run", servers.listen(Silent).text, "-m", "request", "-i", "0.1", "--json-stream")
+    await process.begun
+    for _ in range(signals):
+        process.transport.signalProcess("INT")
+    assert await process.ended == 130
+    last = validated_events(process.out.decode())[-1]
+    assert (130, True) == (last["exit_code"], last["result"]["interrupted"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_of_events_that_goes_away_ends_nothing(servers: Servers, tmp_path: Path) -> None:
+    place = tmp_path / "result.json"
+    target = servers.listen(Sink).text
+    process = start("run", target, "-t", "0.5", "-i", "0.1", "--json-stream", "-o", str(place))
+    await process.begun
+    process.transport.closeStdout()
+    assert await process.ended == 0
+    assert b"Traceback" not in process.err
+    assert json.loads(place.read_text())["sent"]["seconds"] >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("redirect", "why"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
+)
+@pytest_twisted.ensureDeferred
+async def test_events_that_cannot_be_written_are_one_line_and_exit_1(servers: Servers, redirect: str, why: str) -> None:
+    process = start("run", servers.listen(Echo).text, "-n", "10", "-i", "0", "--json-stream", redirect=redirect)
+    assert await process.ended == 1
+    assert process.err.decode().splitlines()[-1] == f"ctrlload: cannot write to stdout: {why}"
+
+
+def test_a_listener_of_events_has_nothing_to_say_of_notes() -> None:
+    out = io.StringIO()
+    events: Any = stream(out)
+    events.note("a word")
+    events.close()
+    assert out.getvalue() == ""

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import pytest_twisted
+from attrs import evolve
+
+from ctrlserver.load.results.result import Result
+from ctrlserver.load.results.thresholds import Judgement
+from ctrlserver.load.show.junit import junit_xml
+from tests.load.results.test_result import EMPTY, FULL
+from tests.load.test_cli import finished, start
+from tests.servers import Servers, Silent, Sink, refusing
+
+REQUIRED = {
+    "testsuite": {"name", "package", "id", "timestamp", "hostname", "tests", "failures", "errors", "time"},
+    "testcase": {"name", "classname", "time"},
+    "property": {"name", "value"},
+    "failure": {"type"},
+    "error": {"type"},
+}
+ORDER = ["properties", "testcase", "system-out", "system-err"]
+
+
+def suite(text: str) -> ElementTree.Element:
+    """The one suite in ``text``, which keeps to the rules of Ant's schema."""
+    root = ElementTree.fromstring(text.encode("utf-8"))
+    assert ("testsuites", {}, ["testsuite"]) == (root.tag, root.attrib, [child.tag for child in root])
+    for element in root.iter():
+        assert REQUIRED.get(element.tag, set()) <= set(element.attrib)
+    (found,) = root
+    tags = [child.tag for child in found]
+    assert sorted(tags, key=ORDER.index) == tags
+    assert {1} == {tags.count(tag) for tag in ORDER if tag != "testcase"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", found.attrib["timestamp"])
+    cases = found.findall("testcase")
+    for case in cases:
+        assert len(case) <= 1
+    assert int(found.attrib["tests"]) == len(cases)
+    for kind in ("failure", "error", "skipped"):
+        named = "skipped" if kind == "skipped" else f"{kind}s"
+        assert int(found.attrib[named]) == sum(case.find(kind) is not None for case in cases)
+    for element in (found, *cases):
+        assert re.fullmatch(r"\d+(\.\d{1,3})?", element.attrib["time"])
+    return found
+
+
+def outcomes(found: ElementTree.Element) -> dict[str, tuple[str, str] | None]:
+    """What became of each case: the kind and the message; None where it passed."""
+    return {
+        case.attrib["name"]: (case[0].tag, case[0].attrib["message"]) if len(case) else None
+        for case in found.findall("testcase")
+    }
+
+
+def of(result: Result, **changes: Any) -> dict[str, tuple[str, str] | None]:
+    return outcomes(suite(junit_xml(evolve(result, **changes), "host", ["a summary"], [])))
+
+
+def test_a_good_run_passes_every_case() -> None:
+    assert {"run": None, "reconciliation": None, "fail-if packets<5": None} == of(FULL)
+
+
+def test_each_outcome_is_the_case_it_belongs_to() -> None:
+    wrong = of(
+        FULL,
+        error="no progress",
+        reconciled=False,
+        difference="stream 1 differs",
+        thresholds=[Judgement("p99>2ms", 0.003, True), Judgement("packets<5", None, True)],
+    )
+    assert {
+        "run": ("error", "no progress"),
+        "reconciliation": ("failure", "the counts do not reconcile: stream 1 differs"),
+        "fail-if p99>2ms": ("failure", "p99>2ms held: the value is 0.003, the bound is 0.002"),
+        "fail-if packets<5": ("failure", "packets<5 held: the value is not known, the bound is 5"),
+    } == wrong
+
+
+def test_datagrams_that_were_lost_are_no_failure() -> None:
+    assert of(FULL, reconciled=False, difference=None)["reconciliation"] is None
+
+
+def test_a_run_that_was_interrupted_or_never_asked_a_server_says_so() -> None:
+    assert ("error", "interrupted: the counts are those up to then") == of(FULL, interrupted=True)["run"]
+    assert ("skipped", "no server was asked: there was no --admin") == of(EMPTY)["reconciliation"]
+    asked = of(EMPTY, options={**EMPTY.options, "admin": "127.0.0.1:5"})
+    assert ("skipped", "the server's counts are not known") == asked["reconciliation"]
+
+
+def test_whatever_is_in_labels_targets_and_errors_can_be_read_again() -> None:
+    nasty = "<&\"']]> \x00\x01\x1b\x7f\ud800\ufffe \U0001f980 \n\t"
+    shown = nasty.replace("\x00", "\\x00").replace("\x01", "\\x01").replace("\x1b", "\\x1b")
+    shown = shown.replace("\ud800", "\\ud800").replace("\ufffe", "\\ufffe")
+    result = evolve(FULL, labels={nasty: nasty}, target=nasty, error=nasty)
+    found = suite(junit_xml(result, nasty, [nasty], [nasty]))
+    assert shown == found.attrib["hostname"]
+    assert f"ctrlload run {shown}" == found.attrib["name"]
+    assert {"name": f"label.{shown}", "value": shown} == found.findall("properties/property")[0].attrib
+    assert ("error", shown) == outcomes(found)["run"]
+    assert f"{shown}\n" == found.findtext("system-out")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_run_writes_it_beside_the_other_outputs(servers: Servers, tmp_path: Path) -> None:
+    place = tmp_path / "junit.xml"
+    arguments = ("-n", "10", "--fail-if", "packets<1k", "--junit", str(place), "--label", "a=<&>")
+    code, out, _ = await finished("run", servers.listen(Sink).text, *arguments)
+    found = suite(place.read_text())
+    assert 4 == code
+    assert out == found.findtext("system-out")
+    assert "ctrlload: --fail-if packets<1k held\n" == found.findtext("system-err")
+    assert ("failure", "packets<1k held: the value is 10, the bound is 1000") == outcomes(found)["fail-if packets<1k"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_run_that_fails_or_is_interrupted_writes_it_too(servers: Servers, tmp_path: Path) -> None:
+    place = tmp_path / "junit.xml"
+    target = refusing().text
+    assert 1 == (await finished("run", target, "--junit", str(place)))[0]
+    assert f"cannot connect to {target}" in (outcomes(suite(place.read_text()))["run"] or ("", ""))[1]
+    process = start("run", servers.listen(Silent).text, "-m", "request", "-i", "0.1", "--junit", str(place))
+    await process.begun
+    process.transport.signalProcess("TERM")
+    process.transport.signalProcess("INT")
+    assert 130 == await process.ended
+    assert "interrupted" in (outcomes(suite(place.read_text()))["run"] or ("", ""))[1]
+
+
+@pytest.mark.parametrize("place", ["/dev/full"])
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_cannot_be_written_is_one_line_and_exit_1(servers: Servers, place: str) -> None:
+    code, _, err = await finished("run", servers.listen(Sink).text, "-n", "10", "-i", "0", "--junit", place)
+    assert (1, "ctrlload: cannot write the result to /dev/full: No space left on device\n") == (code, err)

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+import pytest_twisted
+from attrs import evolve
+
+from ctrlserver.load.commands.execute_search import Live
+from ctrlserver.load.measure.counts import Gauge
+from ctrlserver.load.running.sending import Progress
+from ctrlserver.load.show.live import LiveView, Meter, drawable, view
+from ctrlserver.load.show.output import mute
+from tests.load.screen import Screen, opened
+from tests.load.test_cli import COMMAND, ROOT, Process
+from tests.servers import Echo, Servers, Silent, Sink, reached, reactor
+
+TIMED = Gauge(20_000.0, 0.0012344, 0.009876, 0.0011, 0.0042)
+
+
+def test_the_view_shows_the_bar_the_rates_and_the_times() -> None:
+    meter = Meter()
+    meter.figures(Progress(0.25, 2.5, 50_000, 51_200_000, 49, TIMED))
+    figures = meter.figures(Progress(0.5, 5.0, 99_500, 101_888_000, 50, TIMED))
+    done = meter.figures(Progress(1.0, 10.1, 199_000, 203_776_000, 50, evolve(TIMED, target_packets_per_second=0.0)))
+    assert view("sending", figures, 80) == [
+        "sending   " + "━" * 20 + "─" * 20 + "  50 % 5.0 s, 5.0 s to go".ljust(30).rstrip(),
+        "rate      19.8 k/s of 20.0 k/s   162 Mbit/s   99.5 k packets   50 in flight",
+        "latency   response p50 1.234 ms p99 9.876 ms   service p50 1.100 ms p99 4.200 ms",
+    ]
+    assert " of " not in view("sending", done, 80)[1]
+
+
+@pytest.mark.parametrize("width", [1, 20, 40, 79, 80, 120, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    meter = Meter()
+    meter.figures(Progress(None, 0.0, 0, 0))
+    most = Progress(0.9999, 1e6, 10**18, 10**18, 10**6, Gauge(1e12, 59.9, 59.9, 59.9, 59.9))
+    for progress in (most, Progress(None, 0.0, 0, 0), Progress(0.0, 0.0, 0, 0), Progress(1.0, 3.0, 1, 1)):
+        lines = view("downloading", meter.figures(progress), width)
+        assert max(len(line) for line in lines) <= width
+
+
+def test_before_there_is_a_rate_or_an_end_none_is_shown() -> None:
+    bar, rate = view("sending", Meter().figures(Progress(None, 0.0, 0, 0)), 80)
+    assert bar.startswith("warm-up   ───")
+    assert "to go" not in bar
+    assert rate == "rate      -   0 packets"
+
+
+def test_the_rate_is_that_of_the_last_second() -> None:
+    meter = Meter()
+    for tenths in range(0, 60, 2):
+        figures = meter.figures(Progress(None, tenths / 10, max(0, tenths - 40) * 100, 0))
+    assert figures.packets_per_second == pytest.approx(1_000)
+    figures = meter.figures(Progress(0.0, 0.0, 0, 0))
+    assert figures.packets_per_second is None
+
+
+def test_times_stay_until_there_are_newer_ones() -> None:
+    meter = Meter()
+    meter.figures(Progress(0.1, 1.0, 10, 10, 1, TIMED))
+    gauge = meter.figures(Progress(0.2, 1.25, 10, 10, 1, Gauge(20_000.0))).gauge
+    assert gauge == TIMED
+    gauge = meter.figures(Progress(0.0, 0.0, 0, 0, 1, Gauge(20_000.0))).gauge
+    assert gauge == Gauge(20_000.0)
+
+
+def test_only_a_terminal_that_can_be_drawn_on_is() -> None:
+    ours, theirs, _ = opened(80)
+    with open(ours, "rb"), open(theirs, "w") as terminal, open(os.devnull, "w") as nothing:
+        assert drawable(terminal, {"TERM": "xterm"})
+        for term in ({}, {"TERM": "dumb"}, {"TERM": "unknown"}, {"TERM": ""}):
+            assert not drawable(terminal, term)
+        assert not drawable(nothing, {"TERM": "xterm"})
+    assert not drawable(None, {"TERM": "xterm"})
+
+
+def test_a_terminal_that_has_gone_is_no_matter_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs, _ = opened(80)
+    with open(theirs, "w") as terminal:
+        shown = LiveView(terminal)
+        shown.progress(Progress(0.1, 1.0, 10, 10))
+        os.close(ours)
+        shown.progress(Progress(0.2, 2.0, 20, 20))
+        shown.note("a word")
+        shown.close()
+        mute(terminal)
+
+
+def test_the_view_of_a_search_counts_what_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs, _ = opened(80)
+    with open(theirs, "w") as terminal, open(ours, "rb", buffering=0) as reader:
+        shown = Live(terminal, "connections")
+        shown.begin(3, 1_000.0)
+        shown.progress(Progress(0.1, 1.0, 10, 0))
+        drawn = b""
+        while not drawn.endswith(b"10 connections"):
+            drawn += reader.read(1 << 16)
+        assert b"step 3" in drawn
+        shown.close()
+
+
+@pytest.mark.parametrize("title", ["sending", "[bold]sending"])
+def test_words_stand_above_the_view_as_they_are(monkeypatch: pytest.MonkeyPatch, title: str) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs, _ = opened(80)
+    with open(theirs, "w") as terminal, open(ours, "rb", buffering=0) as reader:
+        shown = LiveView(terminal, title)
+        shown.progress(Progress(0.1, 1.0, 10, 10))
+        shown.note("a [bold]word of a_very:smile:_long line " + 100 * "x")
+        shown.progress(Progress(0.2, 2.0, 20, 20))
+        drawn = b""
+        while not drawn.endswith(b"20 packets"):
+            drawn += reader.read(1 << 16)
+        screen = Screen(80)
+        screen.feed(drawn.decode())
+        assert screen.shown[0].startswith("ctrlload: a [bold]word of a_very:smile:_long line xxx")
+        assert [title, "rate"] == [line.split()[0] for line in screen.shown[2:]]
+        shown.close()
+
+
+def on_terminal(columns: int, *arguments: str, term: str = "xterm") -> Process:
+    """Start ctrlload on a terminal of so many columns; it is killed after 30 s. COLUMNS lies."""
+    process = Process()
+    environment = {**os.environ, "PYTHONPATH": ROOT, "TERM": term, "COLUMNS": "300", "LANG": "C.UTF-8"}
+    command = [*COMMAND, *arguments]
+    reactor.spawnProcess(process, command[0], command, env=environment, path=ROOT, usePTY=opened(columns))
+    process.ended.addTimeout(30, reactor, lambda result, _: process.transport.signalProcess("KILL") or result)
+    return process
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest_twisted.ensureDeferred
+async def test_on_a_terminal_a_run_is_shown_and_nothing_is_left_behind(servers: Servers, columns: int) -> None:
+    target = servers.listen(Echo).text
+    process = on_terminal(columns, "run", target, "-m", "request", "-P", "5", "-r", "500", "-t", "1.2", "-O", "0.3")
+    assert await process.ended == 0
+    screen = Screen(columns)
+    screen.feed(process.out.decode())
+    drawn = ["\n".join(frame) for frame in screen.frames]
+    assert any("warm-up" in frame for frame in drawn)
+    full = [frame for frame in screen.frames if len(frame) == 3 and "to go" in frame[0] and "latency" in frame[2]]
+    assert full
+    assert ["sending", "rate", "latency"] == [line.split()[0] for line in full[-1]]
+    assert any(" of 500/s " in frame[1] for frame in full)
+    assert "in flight" in full[-1][1]
+    assert len(full[-1][0]) > min(columns, 120) - 20
+    assert len(screen.frames) >= 4
+    assert all(len(frame) <= 3 for frame in screen.frames)
+    assert ["total", "sent", "warm-up", "replies"] == [line.split()[0] for line in screen.shown[:4]]
+    assert not any("to go" in line or "in flight" in line for line in screen.shown)
+    assert screen.cursor_visible
+
+
+@pytest.mark.parametrize("term", ["dumb", ""])
+@pytest_twisted.ensureDeferred
+async def test_on_a_dumb_terminal_there_are_plain_lines(servers: Servers, term: str) -> None:
+    process = on_terminal(80, "run", servers.listen(Sink).text, "-t", "0.3", "-i", "0.1", term=term)
+    assert await process.ended == 0
+    assert b"\x1b" not in process.out
+    assert b"0.10 -" in process.out
+
+
+@pytest.mark.parametrize("twice", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_after_ctrl_c_the_cursor_is_there_and_the_view_is_not(servers: Servers, twice: bool) -> None:
+    arguments = [servers.listen(Silent).text, "-m", "request"] if twice else [servers.listen(Sink).text]
+    process = on_terminal(80, "run", *arguments, "-t", "60")
+    await reached(lambda: b"sending" in process.out)
+    process.transport.write(b"\x03")
+    if twice:
+        process.transport.signalProcess("TERM")
+    assert await process.ended == 130
+    screen = Screen(80)
+    screen.feed(process.out.decode().replace("^C", ""))
+    assert screen.cursor_visible
+    assert any(line.startswith("interrupted") for line in screen.shown)
+    assert not any("in flight" in line or "to go" in line for line in screen.shown)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_search_is_shown_with_its_steps_above(servers: Servers) -> None:
+    target = servers.listen(Echo).text
+    condition = "schedule.target_packets_per_second>1k"
+    process = on_terminal(
+        *(80, "search", target, "-m", "request", "-t", "0.6", "--fail-if", condition),
+        *("--tolerance", "99%", "--precision", "100%", "--repeats", "1"),
+    )
+    assert await process.ended == 0
+    screen = Screen(80)
+    screen.feed(process.out.decode())
+    titles = {frame[-3].split("  ")[0] for frame in screen.frames if len(frame) >= 3 and "latency" in frame[-1]}
+    assert {"step 1", "step 2"} <= titles
+    assert ["1", "2"] == [line.split()[0] for line in screen.shown if "achieved" in line]
+    assert any(line.startswith("highest     ") for line in screen.shown)
+    assert not any("in flight" in line for line in screen.shown)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_terminal_that_takes_nothing_does_not_stop_the_run(servers: Servers) -> None:
+    """Ctrl-S: the run goes on to its end, which is told after Ctrl-Q."""
+    target = servers.listen(Sink)
+    process = on_terminal(80, "run", target.text, "-r", "100", "-t", "1.5")
+    await reached(lambda: b"sending" in process.out)
+    process.transport.write(b"\x13")
+    await reached(lambda: servers.bytes >= 150 * 1024)
+    process.transport.write(b"\x11")
+    assert await process.ended == 0
+    assert b"number of packets 150," in process.out
+
+
+@pytest.mark.parametrize("command", [["run", "-n", "10"], ["search", "--to", "1k", "-t", "20ms", "--tolerance", "99%"]])
+@pytest_twisted.ensureDeferred
+async def test_without_a_terminal_rich_is_not_imported(servers: Servers, command: list[str]) -> None:
+    program = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: print('rich' in sys.modules, file=sys.stderr))\n"
+        "from ctrlserver.load.cli import main\n"
+        "main()\n"
+    )
+    process = Process()
+    arguments = [sys.executable, "-c", program, command[0], servers.listen(Sink).text, *command[1:]]
+    reactor.spawnProcess(process, arguments[0], arguments, env={**os.environ, "PYTHONPATH": ROOT}, path=ROOT)
+    assert await process.ended == 0, process.err
+    assert process.err.splitlines()[-1] == b"False"

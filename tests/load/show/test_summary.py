@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import io
+
+from attrs import evolve
+
+from ctrlserver.load.measure.counts import Interval
+from ctrlserver.load.measure.timing import Latencies
+from ctrlserver.load.measure.verdict import scheduled
+from ctrlserver.load.results.thresholds import Judgement
+from ctrlserver.load.running.sending import Progress
+from ctrlserver.load.show.summary import Lines, error_lines, summary_lines
+from ctrlserver.stats.latency import Histogram
+from tests.load.results.test_result import EMPTY, FULL, STREAM
+
+
+def test_the_first_line_is_total_time_number_of_packets_and_rate() -> None:
+    assert summary_lines(FULL)[0] == "total time 0.500000 s, number of packets 10, rate 20.0 packets/s (164 kbit/s)"
+    nothing = evolve(EMPTY, streams=[STREAM])
+    assert summary_lines(nothing)[0] == "total time 0.000000 s, number of packets 0, rate unknown"
+
+
+def test_where_nothing_was_connected_there_is_no_summary() -> None:
+    assert [] == summary_lines(EMPTY)
+
+
+def test_the_summary_says_what_was_sent_received_and_reconciled() -> None:
+    text = "\n".join(summary_lines(FULL))
+    assert "sent        10 packets, 10.0 KiB in 500.0 ms over 1 stream, 1 write" in text
+    assert "replies     10 packets" in text
+    assert "received    10 packets, 10.0 KiB in 400.0 ms (25.0 packets/s, 205 kbit/s)" in text
+    assert "reconciled  yes" in text
+    assert "fail-if     packets<5: ok, the value is 10" in text
+
+
+def test_incomplete_packets_are_told() -> None:
+    cut = evolve(FULL, streams=[evolve(STREAM, incomplete_bytes=7)])
+    assert "7 bytes of incomplete packets" in summary_lines(cut)[1]
+
+
+def test_an_interrupt_before_anything_was_sent_is_told() -> None:
+    nothing = evolve(FULL, streams=[], connections=None, interrupted=True, error=None)
+    assert ["interrupted before anything was sent"] == summary_lines(nothing)
+    assert [] == summary_lines(evolve(nothing, interrupted=False))
+    assert [] == summary_lines(evolve(nothing, error="no such host"))
+
+
+def test_each_thing_that_went_wrong_is_one_line() -> None:
+    wrong = evolve(
+        FULL,
+        error="no progress",
+        reconciled=False,
+        difference="stream 1 differs",
+        thresholds=[Judgement("packets>5", 10, True), Judgement("packets<5", None, True)],
+    )
+    assert [
+        "no progress",
+        "the counts do not reconcile: stream 1 differs",
+        "--fail-if packets>5 held",
+        "--fail-if packets<5 held",
+    ] == error_lines(wrong)
+    text = "\n".join(summary_lines(wrong))
+    assert "reconciled  NO: stream 1 differs" in text
+    assert "packets<5: FAILED, the value is unknown" in text
+    assert [] == error_lines(FULL)
+
+
+def test_counts_that_differ_after_an_interrupt_are_told_as_such() -> None:
+    stopped = evolve(FULL, reconciled=False, difference="we opened 4", interrupted=True)
+    assert ["interrupted, and the counts up to then differ: we opened 4"] == error_lines(stopped)
+    assert "interrupted the counts are those up to then" in "\n".join(summary_lines(stopped))
+    assert 130 == stopped.exit_code
+
+
+def test_an_interval_is_one_plain_line() -> None:
+    out = io.StringIO()
+    lines = Lines(out)
+    lines.interval(Interval(1.0, 1.0, 500, 512_000, 500.0, 4_096_000.0, False))
+    lines.interval(Interval(2.0, 1.0, 0, 0, None, None, True))
+    lines.progress(Progress(0.5, 1.0, 10, 10))
+    lines.note("a word")
+    lines.close()
+    first, second, note = out.getvalue().splitlines()
+    assert ["1.00", "-", "2.00", "s", "500", "packets", "500/s", "4.10", "Mbit/s"] == first.split()
+    assert second.endswith("warm-up")
+    assert note == "ctrlload: a word"
+
+
+def test_response_and_service_stand_side_by_side_and_the_verdict_below() -> None:
+    service = Histogram()
+    for _ in range(100):
+        service.record(2_000_000)
+    response, slip = Histogram(), Histogram()
+    response.add(service)
+    response.record(9_000_000)
+    slip.record(5_000_000)
+    schedule = scheduled(
+        target=100.0,
+        planned=102,
+        sent=101,
+        plan_seconds=1.0,
+        seconds=1.01,
+        busy=0.1,
+        slip=slip,
+        delay=Histogram(),
+        dropped_ticks=1,
+    )
+    latency = Latencies(response.latency(), service.latency())
+    text = "\n".join(summary_lines(evolve(FULL, latency=latency, schedule=schedule)))
+    assert "latency             p50        p90        p99      p99.9        max       mean\n" in text
+    assert "response       2.001 ms   2.001 ms   2.001 ms   9.003 ms   9.003 ms   2.070 ms\n" in text
+    assert "service        2.001 ms   2.001 ms   2.001 ms   2.001 ms   2.001 ms   2.000 ms" in text
+    assert "schedule    target 100.0 packets/s, achieved 100.0, 1 due and not sent\n" in text
+    assert (
+        "slip        p50 5.001 ms, p99 5.001 ms, max 5.001 ms\nlate        1 packet by more than 1 ms; 1 dropped tick\n"
+        in text
+    )
+    assert "bottleneck  target: packets waited" in text
+
+
+def test_an_intervals_line_has_its_target_and_its_times() -> None:
+    out = io.StringIO()
+    interval = Interval(1.0, 1.0, 500, 512_000, 500.0, 4_096_000.0, False, 1000.0, 0.002, 0.004, 0.001, 0.003)
+    Lines(out).interval(interval)
+    assert "target 1.00 k/s  response p50 2.000 ms p99 4.000 ms  service p50 1.000 ms p99 3.000 ms" in out.getvalue()
