@@ -19,9 +19,6 @@ nearest good value. The pure core stores a peer's fault, it never raises it; the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from difflib import get_close_matches
-
 
 class CtrlServerError(Exception):
     """The root of the tree."""
@@ -71,9 +68,3 @@ class CommandError(PeerError):
 
 class LoadError(CtrlServerError):
     """A load run that failed: the target refused, vanished or stalled."""
-
-
-def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """``'; did you mean "stats"?'`` for the nearest of ``known``, or an empty string where none is near."""
-    nearest = get_close_matches(given.casefold(), list(known), n=1, cutoff=0.6)
-    return f'; did you mean "{nearest[0]}"?' if nearest else ""

@@ -18,9 +18,10 @@ from twisted.python import usage
 
 from ctrlserver import __version__
 from ctrlserver.config import Config, default_config, load_config, override
-from ctrlserver.errors import UsageError, did_you_mean
+from ctrlserver.errors import UsageError
 from ctrlserver.service import build_service
 from ctrlserver.wire.framing import FRAMINGS
+from ctrlserver.words import did_you_mean
 
 FLAGS = ("data", "framing", "mode", "reply", "admin")
 

@@ -19,7 +19,8 @@ from itertools import pairwise
 
 from attrs import frozen
 
-from ctrlserver.errors import UnitError, did_you_mean
+from ctrlserver.errors import UnitError
+from ctrlserver.words import did_you_mean, quoted
 
 _NUMBER = r"(?:\d+(?:_\d+)*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _TERM = re.compile(rf"({_NUMBER}) *([A-Za-z]*)", re.ASCII)
@@ -172,23 +173,6 @@ def parse_escapes(text: str) -> bytes:
 
 
 _ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
-
-
-def quoted(value: object, *, limit: int = 80) -> str:
-    """``value`` as an error line shows it: text in double quotes, one line always, cut past ``limit`` characters."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = value if isinstance(value, str) else str(value)
-    if len(text) > limit:
-        text = text[: limit - 3] + "..."
-    shown = "".join(c if c.isprintable() and c not in '"\\' else _escaped(c) for c in text)
-    return f'"{shown}"' if isinstance(value, str) else shown
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def _parse(given: object, quantity: _Quantity) -> Fraction:

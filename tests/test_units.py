@@ -20,7 +20,6 @@ from ctrlserver.units import (
     parse_rate,
     parse_share,
     parse_size,
-    quoted,
 )
 
 Parser = Callable[[object], float]
@@ -245,23 +244,6 @@ def test_a_count_shown_is_near_the_count(count: float) -> None:
     scale = 1000 ** ["", "k", "M", "G", "T", "P", "E"].index(prefix)
 
     assert math.isclose(count, float(number) * scale, rel_tol=6e-3, abs_tol=0.006)
-
-
-@pytest.mark.parametrize(
-    ("expected", "value"),
-    [
-        ('"plain"', "plain"),
-        (r'"a\nb"', "a\nb"),
-        (r'"a\"b"', 'a"b'),
-        (r'"\u2028"', "\u2028"),
-        (r'"\udc80"', "\udc80"),
-        ("true", True),
-        ("5", 5),
-        ('"' + "x" * 77 + '..."', "x" * 200),
-    ],
-)
-def test_a_value_is_quoted_in_one_line(expected: str, value: object) -> None:
-    assert expected == quoted(value)
 
 
 # escapes

@@ -16,8 +16,9 @@ from typing import Final, Protocol
 
 from attrs import frozen
 
-from ctrlserver.errors import CommandError, UnitError, did_you_mean
-from ctrlserver.units import parse_count, quoted
+from ctrlserver.errors import CommandError, UnitError
+from ctrlserver.units import parse_count
+from ctrlserver.words import did_you_mean, quoted
 
 MOST: Final = 2**63 - 1
 """The largest number taken: what every JSON reader with 64-bit integers still holds."""

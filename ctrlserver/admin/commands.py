@@ -25,11 +25,11 @@ from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.hexdump import dump, printable
 from ctrlserver.admin.replies import Body, Listing, Record, Reply, Table, Word
 from ctrlserver.desk import Desk
-from ctrlserver.errors import CommandError, RenameError, did_you_mean
+from ctrlserver.errors import CommandError, RenameError
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, Value, as_mapping, describe, field_names
 from ctrlserver.stats.rename import Renames
-from ctrlserver.units import quoted
+from ctrlserver.words import did_you_mean, quoted
 
 LIMIT: Final = 100
 """Rows of a list without ``limit=N``: a screen or two, and far below what makes a reader wait."""

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from ctrlserver.client.target import Target, connect
 from ctrlserver.errors import LoadError
-from ctrlserver.units import quoted
+from ctrlserver.words import quoted
 
 #: Longest reply read, in bytes: the records of 100 000 streams.
 MAX_REPLY = 64 << 20

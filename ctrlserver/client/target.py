@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, I
 from twisted.python.failure import Failure
 
 from ctrlserver.errors import LoadError, UsageError
-from ctrlserver.units import quoted
+from ctrlserver.words import quoted
 
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]/=]+)):(?P<port>\d{1,5})", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)

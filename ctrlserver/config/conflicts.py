@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from ctrlserver.config.endpoints import is_any_port, takes_udp_beside
 from ctrlserver.config.keys import step
 from ctrlserver.config.tree import Config, ListenerConfig
-from ctrlserver.errors import RenameError, UsageError, did_you_mean
+from ctrlserver.errors import RenameError, UsageError
 from ctrlserver.stats.rename import Renames
-from ctrlserver.units import quoted
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
 from ctrlserver.wire.probe import HEADER_SIZE
+from ctrlserver.words import did_you_mean, quoted
 
 Conflict = tuple[tuple[str, ...], str]
 

@@ -18,8 +18,8 @@ from ipaddress import ip_address
 from socket import AddressFamily
 from typing import Any, NoReturn
 
-from ctrlserver.errors import ConfigError, did_you_mean
-from ctrlserver.units import quoted
+from ctrlserver.errors import ConfigError
+from ctrlserver.words import did_you_mean, quoted
 
 _FORMS = {
     "tcp": "tcp:PORT[:interface=ADDRESS]",

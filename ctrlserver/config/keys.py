@@ -17,10 +17,11 @@ from ipaddress import ip_network
 from typing import Any, NoReturn
 
 from ctrlserver.config.endpoints import check_endpoint, datagram_address, inherited_datagrams
-from ctrlserver.errors import ConfigError, did_you_mean
+from ctrlserver.errors import ConfigError
 from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import describe
-from ctrlserver.units import parse_count, parse_duration, parse_escapes, parse_size, quoted
+from ctrlserver.units import parse_count, parse_duration, parse_escapes, parse_size
+from ctrlserver.words import did_you_mean, quoted
 
 Reader = Callable[[Any], object]
 

@@ -22,7 +22,8 @@ from ctrlserver.config.conflicts import conflicts
 from ctrlserver.config.keys import ADMIN_KEYS, LISTENER_KEYS, TOP_KEYS, InnerKeyError, Reader, shown, step
 from ctrlserver.config.toml_file import file_name, read_toml
 from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig
-from ctrlserver.errors import ConfigError, UsageError, did_you_mean
+from ctrlserver.errors import ConfigError, UsageError
+from ctrlserver.words import did_you_mean
 
 _TABLES = {"listener": "listeners", "admin": "admin"}
 """The arrays of tables by their name in TOML, and the attributes that hold them."""

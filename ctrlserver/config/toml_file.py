@@ -14,8 +14,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ctrlserver.errors import ConfigError, did_you_mean
-from ctrlserver.units import quoted
+from ctrlserver.errors import ConfigError
+from ctrlserver.words import did_you_mean, quoted
 
 _LARGEST = 1 << 20
 """Bytes of a config file: far more than a real one has, and a device read by mistake comes to an end."""

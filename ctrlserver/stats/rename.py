@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from attrs import field, frozen
 
-from ctrlserver.errors import RenameError, did_you_mean
+from ctrlserver.errors import RenameError
 from ctrlserver.stats.records import field_names
-from ctrlserver.units import quoted
+from ctrlserver.words import did_you_mean, quoted
 
 _V = TypeVar("_V")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")

@@ -20,7 +20,8 @@ from attrs import define
 
 from ctrlserver.stats.counters import Counters, StreamCounters, Totals
 from ctrlserver.stats.records import RunRecord, rate_figure, seconds_figure
-from ctrlserver.units import format_bits, quoted
+from ctrlserver.units import format_bits
+from ctrlserver.words import quoted
 
 ENDED_KEPT = 1000
 """Ended runs that stay on view: about half a MiB; older ones are the history's."""

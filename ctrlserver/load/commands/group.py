@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ctrlserver import __version__
-from ctrlserver.errors import UsageError, did_you_mean
+from ctrlserver.errors import UsageError
 from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_USAGE
 from ctrlserver.load.show.output import mute, print_words
-from ctrlserver.units import parse_count, parse_duration, parse_size, quoted
+from ctrlserver.units import parse_count, parse_duration, parse_size
+from ctrlserver.words import did_you_mean, quoted
 
 #: Where each subcommand is: the module, and its name there.
 _SUBCOMMANDS = {

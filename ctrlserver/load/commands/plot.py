@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from ctrlserver.errors import LoadError, UsageError, did_you_mean
+from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.load.results.exit_codes import EXIT_FAILED
-from ctrlserver.units import quoted
+from ctrlserver.words import did_you_mean, quoted
 
 _KINDS = {".html": "html", ".htm": "html", ".png": "png", ".svg": "svg"}
 

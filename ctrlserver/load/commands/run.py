@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ctrlserver.errors import UsageError, did_you_mean
+from ctrlserver.errors import UsageError
 from ctrlserver.load.commands.group import BYTES, COUNT, TIME, Parsed
 from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.plan.pattern import parse_sizes
-from ctrlserver.units import parse_escapes, parse_rate, quoted
+from ctrlserver.units import parse_escapes, parse_rate
 from ctrlserver.wire.framing import FRAMINGS
+from ctrlserver.words import did_you_mean, quoted
 
 if TYPE_CHECKING:
     from ctrlserver.load.plan.options import Options

@@ -15,7 +15,8 @@ from ctrlserver.errors import UsageError
 from ctrlserver.load.commands.group import COUNT, TIME, Parsed
 from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.commands.run import read_options, run
-from ctrlserver.units import parse_rate, parse_share, quoted
+from ctrlserver.units import parse_rate, parse_share
+from ctrlserver.words import quoted
 
 #: Parameters of ``run`` that a search has no use for, or has its own kind of.
 _NOT_SHARED = {

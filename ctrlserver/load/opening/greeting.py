@@ -22,8 +22,8 @@ from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import counted
 from ctrlserver.load.streams.outgoing import Outgoing
-from ctrlserver.units import quoted
 from ctrlserver.wire.framing import FramingSpec
+from ctrlserver.words import quoted
 
 #: Seconds a foreign target is listened to before its first request.
 LISTEN_SECONDS = 0.05

@@ -9,15 +9,15 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from ctrlserver.client.target import TLS, UDP, Target
-from ctrlserver.errors import FramingSpecError, UsageError, did_you_mean
+from ctrlserver.errors import FramingSpecError, UsageError
 from ctrlserver.load.plan.pattern import Pattern, Sizes, payload_pattern, size_pattern
 from ctrlserver.load.plan.profile import Profile
 from ctrlserver.load.plan.schedule import ARRIVALS, CONSTANT, SECOND, Curve
 from ctrlserver.load.results.thresholds import Threshold
-from ctrlserver.units import quoted
 from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
 from ctrlserver.wire.framing import FramingSpec, parse_framing
 from ctrlserver.wire.probe import HEADER_SIZE
+from ctrlserver.words import did_you_mean, quoted
 
 DEFAULT_PACKETS = 10_000
 DEFAULT_SIZE = 1024

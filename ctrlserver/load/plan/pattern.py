@@ -17,8 +17,9 @@ from itertools import accumulate
 from attrs import field, frozen
 
 from ctrlserver.errors import FramingError, UnitError, UsageError
-from ctrlserver.units import parse_size, quoted
+from ctrlserver.units import parse_size
 from ctrlserver.wire.framing import Framing, FramingSpec
+from ctrlserver.words import quoted
 
 #: Bytes of a block of equal packets, about: a write takes it several times over from memory that stays in the L2 cache.
 BLOCK_BYTES = 64 * 1024

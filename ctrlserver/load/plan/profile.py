@@ -18,7 +18,8 @@ from attrs import frozen
 
 from ctrlserver.errors import UnitError, UsageError
 from ctrlserver.load.plan.schedule import Curve, Piece, joined
-from ctrlserver.units import parse_duration, parse_rate, quoted
+from ctrlserver.units import parse_duration, parse_rate
+from ctrlserver.words import quoted
 
 #: Straight lines of a sine: the largest distance of the swing from its chord is 1/8 (2 pi / LINES)^2 of half the swing.
 LINES = 128

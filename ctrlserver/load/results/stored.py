@@ -16,7 +16,7 @@ from typing import cast
 
 from ctrlserver.errors import UsageError
 from ctrlserver.load.results.result import SCHEMA
-from ctrlserver.units import quoted
+from ctrlserver.words import quoted
 
 #: More than a day of intervals takes about 30 MB.
 MOST_BYTES = 256 << 20

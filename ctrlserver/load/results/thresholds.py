@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import frozen
 
-from ctrlserver.errors import UsageError, did_you_mean
+from ctrlserver.errors import UsageError
 from ctrlserver.load.results.schemas import number_at, number_paths
-from ctrlserver.units import quoted
+from ctrlserver.words import did_you_mean, quoted
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,

@@ -1,0 +1,32 @@
+"""Words that lines for a person have in common: a value in quotes, and what may have been meant.
+
+Rules: pure, imports nothing of ours. Whatever the input, the result is printable and stands in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def quoted(value: object, *, limit: int = 80) -> str:
+    """``value`` as an error line shows it: text in double quotes, one line always, cut past ``limit`` characters."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = value if isinstance(value, str) else str(value)
+    if len(text) > limit:
+        text = text[: limit - 3] + "..."
+    shown = "".join(c if c.isprintable() and c not in '"\\' else _escaped(c) for c in text)
+    return f'"{shown}"' if isinstance(value, str) else shown
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """``'; did you mean "stats"?'`` for the nearest of ``known``, or an empty string where none is near."""
+    nearest = get_close_matches(given.casefold(), list(known), n=1, cutoff=0.6)
+    return f'; did you mean "{nearest[0]}"?' if nearest else ""
