@@ -20,7 +20,7 @@ from itertools import pairwise
 from attrs import frozen
 
 from ctrlserver.errors import UnitError
-from ctrlserver.words import did_you_mean, quoted
+from ctrlserver.words import nearest, quoted
 
 _NUMBER = r"(?:\d+(?:_\d+)*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _TERM = re.compile(rf"({_NUMBER}) *([A-Za-z]*)", re.ASCII)
@@ -178,14 +178,14 @@ _ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
 def _parse(given: object, quantity: _Quantity) -> Fraction:
     if isinstance(given, str):
         value = _read(given.strip(), quantity)
-        nearest = _nearest_text(given, quantity) if value is None else ""
+        hint = _nearest_text(given, quantity) if value is None else ""
     elif isinstance(given, bool) or not isinstance(given, (int, float)) or not _is_finite(given):
-        value, nearest = None, ""
+        value, hint = None, ""
     else:
-        value, nearest = Fraction(given), ""
+        value, hint = Fraction(given), ""
     refused = f"{quantity.name} {quoted(given)}: expected {quantity.expected}"
     if value is None:
-        raise UnitError(refused + nearest)
+        raise UnitError(refused + hint)
     if value < 0:
         raise UnitError(f"{refused}, not negative{_nearest_number(-value, quantity)}")
     if value > quantity.most:
@@ -274,9 +274,7 @@ def _nearest_unit(unit: str, known: Sequence[str]) -> str:
     for candidate in known:
         if candidate.casefold() == unit.casefold():
             return candidate
-    if match := re.search(r'"(.+)"', did_you_mean(unit, known)):
-        return match[1]
-    return unit
+    return nearest(unit, known) or unit
 
 
 def _nearest_number(value: Fraction, quantity: _Quantity) -> str:

@@ -26,7 +26,12 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+def nearest(given: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that ``given``, in any case, is most like; None where it is like none."""
+    return next(iter(get_close_matches(given.casefold(), list(known), n=1)), None)
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """``'; did you mean "stats"?'`` for the nearest of ``known``, or an empty string where none is near."""
-    nearest = get_close_matches(given.casefold(), list(known), n=1, cutoff=0.6)
-    return f'; did you mean "{nearest[0]}"?' if nearest else ""
+    """``'; did you mean "stats"?'``, or an empty string where none of ``known`` is near."""
+    near = nearest(given, known)
+    return "" if near is None else f'; did you mean "{near}"?'

@@ -19,7 +19,7 @@ from socket import AddressFamily
 from typing import Any, NoReturn
 
 from ctrlserver.errors import ConfigError
-from ctrlserver.words import did_you_mean, quoted
+from ctrlserver.words import did_you_mean, nearest, quoted
 
 _FORMS = {
     "tcp": "tcp:PORT[:interface=ADDRESS]",
@@ -194,8 +194,8 @@ def _refuse(text: str, message: str) -> NoReturn:
 
 def _refuse_kind(text: str, kind: str) -> NoReturn:
     guess = _nearest(text)
-    if not guess and (match := re.search('"(.+)"', did_you_mean(kind, _FORMS))):
-        guess = match[1] + text[len(kind) :]
+    if not guess and (near := nearest(kind, _FORMS)):
+        guess = near + text[len(kind) :]
     _refuse(text, f"unknown type {quoted(kind)}: expected {_ANY_FORM}{_hint(guess)}")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ctrlserver.errors import ConfigError
-from ctrlserver.words import did_you_mean, quoted
+from ctrlserver.words import nearest, quoted
 
 _LARGEST = 1 << 20
 """Bytes of a config file: far more than a real one has, and a device read by mistake comes to an end."""
@@ -58,8 +58,8 @@ def _nearest_file(path: Path) -> str:
         names = [] if path.exists() else [entry.name for entry in path.parent.iterdir() if entry.is_file()]
     except (OSError, ValueError):
         return ""
-    match = re.search('"(.+)"', did_you_mean(path.name, names))
-    return f"; did you mean {file_name(path.with_name(match[1]))}?" if match else ""
+    near = nearest(path.name, names)
+    return "" if near is None else f"; did you mean {file_name(path.with_name(near))}?"
 
 
 def _decoded(path: str | os.PathLike[str], content: bytes) -> str:

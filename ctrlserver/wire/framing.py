@@ -21,12 +21,10 @@ Beware: a chunk may be a memoryview over a buffer that is used again after the c
 
 from __future__ import annotations
 
-import json
 import re
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from difflib import get_close_matches
 from typing import Protocol
 
 from attrs import field, frozen
@@ -37,6 +35,7 @@ from ctrlserver.wire.fixed import FixedSize, Raw
 from ctrlserver.wire.integers import LengthPrefixed
 from ctrlserver.wire.netstring import Netstring
 from ctrlserver.wire.varint import Varint
+from ctrlserver.words import nearest, quoted
 
 MAX_PACKET = 1024 * 1024
 """Longest payload in bytes unless a listener says otherwise: bounds what one stream can make the server hold."""
@@ -136,9 +135,9 @@ def parse_framing(text: str, *, max_packet: int = MAX_PACKET) -> FramingSpec:
     if name in _INTEGERS:
         return _integer(text, name, argument, max_packet)
     if name not in _EXAMPLES:
-        raise FramingSpecError(f"unknown framing {_quoted(text)}{_suggestion(name, argument)}")
+        raise FramingSpecError(f"unknown framing {quoted(text)}{_suggestion(name, argument)}")
     if argument is not None:
-        raise FramingSpecError(f'framing {_quoted(text)}: "{name}" takes no argument; write "{name}"')
+        raise FramingSpecError(f'framing {quoted(text)}: "{name}" takes no argument; write "{name}"')
     if name == "raw":
         return FramingSpec(name, None, max_packet, True, False, Raw)
     make = _PLAIN[name]
@@ -151,18 +150,18 @@ def _by_content(text: str, max_packet: int, make: Callable[[], Framing]) -> Fram
 
 def _fixed(text: str, argument: str | None, max_packet: int) -> FramingSpec:
     if not argument:
-        raise FramingSpecError(f'framing {_quoted(text)}: the size is missing; write fixed:N, such as "fixed:1024"')
+        raise FramingSpecError(f'framing {quoted(text)}: the size is missing; write fixed:N, such as "fixed:1024"')
     size = int(argument) if re.fullmatch(r"[0-9]{1,18}", argument) else 0
     if not 1 <= size <= max_packet:
-        raise FramingSpecError(f"framing {_quoted(text)}: the size must be 1 to {max_packet} bytes")
+        raise FramingSpecError(f"framing {quoted(text)}: the size must be 1 to {max_packet} bytes")
     return FramingSpec(f"fixed:{size}", size, max_packet, True, True, lambda: FixedSize(size))
 
 
 def _integer(text: str, name: str, argument: str | None, max_packet: int) -> FramingSpec:
     if argument not in (None, "little", "big"):
-        near = "big" if get_close_matches(argument or "", ["big"]) else "little"
+        near = "big" if nearest(argument or "", ["big"]) else "little"
         raise FramingSpecError(
-            f'framing {_quoted(text)}: the byte order must be "little" or "big"; did you mean "{name}:{near}"?'
+            f'framing {quoted(text)}: the byte order must be "little" or "big"; did you mean "{name}:{near}"?'
         )
     little = argument == "little" and name != "int8"  # one byte has no order
     layout = struct.Struct(("<" if little else ">") + _INTEGERS[name])
@@ -173,26 +172,20 @@ def _integer(text: str, name: str, argument: str | None, max_packet: int) -> Fra
 def _delimited(text: str, argument: str | None, max_packet: int) -> FramingSpec:
     if not argument or not re.fullmatch(rf"(?:[0-9a-f]{{2}}){{1,{MAX_DELIMITER}}}", argument):
         raise FramingSpecError(
-            f"framing {_quoted(text)}: the delimiter must be 1 to {MAX_DELIMITER} bytes in hex, "
-            'such as "delimited:0d0a"'
+            f'framing {quoted(text)}: the delimiter must be 1 to {MAX_DELIMITER} bytes in hex, such as "delimited:0d0a"'
         )
     delimiter = bytes.fromhex(argument)
     canonical = f"delimited:{argument}"
     return _by_content(canonical, max_packet, lambda: Delimited(canonical, max_packet, delimiter))
 
 
-def _quoted(text: str) -> str:
-    """``text`` in one line whatever it holds, cut where it is long."""
-    return json.dumps(text if len(text) <= 80 else text[:77] + "...")
-
-
 def _suggestion(name: str, argument: str | None) -> str:
     """``'; did you mean "fixed:1024"?'``: the nearest spec that parses, with the argument given where it fits."""
-    near = get_close_matches(name, _EXAMPLES, n=1)
-    if not near:
+    near = nearest(name, _EXAMPLES)
+    if near is None:
         return f"; known are {', '.join(FRAMINGS)}"
-    example = _EXAMPLES[near[0]]
+    example = _EXAMPLES[near]
     if argument is not None:
         with suppress(FramingSpecError):
-            example = parse_framing(f"{near[0]}:{argument}").text
+            example = parse_framing(f"{near}:{argument}").text
     return f'; did you mean "{example}"?'
