@@ -49,7 +49,7 @@ FLOOR = {
 }
 
 # Arrows that are still to go.
-NEIGHBOURS = {("lane", "net"), ("lane", "linux"), ("load/show", "load/running")}
+NEIGHBOURS = {("load/show", "load/running")}
 
 PURE_ROOMS = {"wire", "stats", "render", "load/plan", "load/measure"}
 PURE_FILES = {"admin/dialogue.py", "net/gate.py", "net/asking.py", "load/search/strategy.py"}

@@ -5,7 +5,8 @@ Rules:
 - A lane watches sockets and calls ``ready(events)`` of whoever owns each one. It knows nothing of streams.
 - The reactor sees one descriptor, an inner epoll. So a ready socket costs one dictionary look-up and one call, not a
   turn of the reactor, and a reactor turn is shared by all sockets that are ready with it.
-- Echo streams that are ready together are served together (``net/echoes.py``), before the others of a round.
+- Sockets that are ready together may be served together: what is in ``together`` has each round first, and the owners
+  get the events that it leaves.
 - A turn goes on while sockets are ready, for a bounded time, so that timers and the admin port keep their turn.
 - A long steady flow is let gather: where no owner minds (``patient``), the lane rests a moment between rounds, so that
   a read brings a megabyte and not whatever came since the last one. Short flows are read at once, for their times.
@@ -28,9 +29,6 @@ from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
-
-from ctrlserver.linux.transfers import transfers
-from ctrlserver.net.echoes import FEWEST, Echoes, Echoing
 
 #: Sockets served between two looks at the clock. It bounds how late the time limit is noticed: 32 reads of at most
 #: 1 MiB each.
@@ -56,6 +54,9 @@ RESTING_SECONDS = 0.0003
 BUFFER_BYTES = 1 << 22
 COPY_BYTES = 1 << 16
 
+#: A socket and its ``select.EPOLL*`` bits.
+Event = tuple[int, int]
+
 
 class Owner(Protocol):
     """Whoever owns a socket on a lane."""
@@ -65,6 +66,21 @@ class Owner(Protocol):
 
     def failed(self) -> None:
         """``ready`` raised; the socket has left the lane."""
+
+
+class Together(Protocol):
+    """Serves sockets of a lane many at a time. The lane calls it for rounds of at least ``fewest`` ready sockets."""
+
+    fewest: int
+
+    def serve(self, events: list[Event]) -> list[Event]:
+        """Serve some of the sockets of a round; gives the events left to their owners."""
+
+    def forget(self, fd: int) -> None:
+        """Socket ``fd``, which it may never have heard of, leaves the lane."""
+
+    def close(self) -> None:
+        """The lane calls it no more."""
 
 
 @implementer(IReadDescriptor)
@@ -102,8 +118,7 @@ class Lane:
         self._epoll: select.epoll | None = None
         self._owners: dict[int, Owner] = {}
         self._eager: set[int] = set()
-        self._echoes: Echoes | None = None
-        self._joint = True
+        self.together: Together | None = None
         self._steady_since = self._turn_ended = self.round_began
 
     def start(self) -> None:
@@ -119,7 +134,7 @@ class Lane:
             self._epoll = None
             self._owners.clear()
             self._eager.clear()
-            self._disjoin()
+            self._separate()
 
     def watch(self, fd: int, owner: Owner, events: int, *, patient: bool = False) -> None:
         """Call ``owner.ready`` when socket ``fd`` has one of ``events``; errors and hang-ups are always told.
@@ -132,18 +147,6 @@ class Lane:
         if not patient:
             self._eager.add(fd)
 
-    def join(self, fd: int, stream: Echoing) -> None:
-        """Serve ``stream``, whose socket ``fd`` is watched, together with other echoes where the system can."""
-        if self._echoes is None and self._joint:
-            table = transfers(self.view, ROUND_SOCKETS)
-            if table is not None:
-                self._echoes = Echoes(table, self.clock, self._failed)
-            else:
-                self._joint = False
-                self.log.info("echoes are served one by one: this system has no AIO for sockets, or none left")
-        if self._echoes is not None:
-            self._echoes.streams[fd] = stream
-
     def change(self, fd: int, events: int) -> None:
         """Watch ``fd`` for other events."""
         if self._epoll is not None:
@@ -153,13 +156,21 @@ class Lane:
         """Watch ``fd`` no more; call it before the socket is closed. Unknown ones are ignored."""
         if self._owners.pop(fd, None) is not None and self._epoll is not None:
             self._eager.discard(fd)
-            if self._echoes is not None:
-                self._echoes.streams.pop(fd, None)
+            if self.together is not None:
+                self.together.forget(fd)
             self._epoll.unregister(fd)
 
     def owners(self) -> Iterator[Owner]:
         """Everyone with a socket on this lane, as it is now."""
         return iter(list(self._owners.values()))
+
+    def fail(self, fd: int) -> None:
+        """Whoever owns ``fd`` has just raised: it leaves the lane."""
+        owner = self._owners.get(fd)
+        if owner is not None:
+            self._drop(fd, owner)
+        else:
+            self.log.failure("a stream failed by our own fault after its socket {fd} had left the lane", fd=fd)
 
     # IReadDescriptor
 
@@ -176,20 +187,20 @@ class Lane:
         end = now + TURN_SECONDS
         end_of_rests = now + RESTING_SECONDS
         linger = self._linger
-        echoes = self._echoes
+        together = self.together
+        fewest = together.fewest if together is not None else 0
         if now - self._turn_ended > PAUSE_SECONDS:
             self._steady_since = now
         while events := poll(linger, ROUND_SOCKETS):
             if linger:
                 self.round_began = self.clock()
-            if echoes is not None and len(events) >= FEWEST:
+            if together is not None and len(events) >= fewest:
                 try:
-                    events = echoes.serve(events)
+                    events = together.serve(events)
                 except Exception:
-                    self.log.failure("echoes are served one by one from now on: serving them together failed")
-                    echoes = None
-                    self._disjoin()
-                    self._joint = False
+                    self.log.failure("sockets are served one by one from now on: serving them together failed")
+                    together = None
+                    self._separate()
             for fd, bits in events:
                 owner = owner_of(fd)
                 if owner is not None:
@@ -207,17 +218,10 @@ class Lane:
                 self.round_began = self.clock()
         self._turn_ended = now
 
-    def _disjoin(self) -> None:
-        if self._echoes is not None:
-            self._echoes.close()
-            self._echoes = None
-
-    def _failed(self, fd: int) -> None:
-        owner = self._owners.get(fd)
-        if owner is not None:
-            self._drop(fd, owner)
-        else:
-            self.log.failure("a stream failed by our own fault after its socket {fd} had left the lane", fd=fd)
+    def _separate(self) -> None:
+        if self.together is not None:
+            self.together.close()
+            self.together = None
 
     def _drop(self, fd: int, owner: Owner) -> None:
         self.log.failure("a stream failed by our own fault; its socket {fd} leaves the lane", fd=fd)

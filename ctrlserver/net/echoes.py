@@ -20,7 +20,10 @@ from collections.abc import Callable
 from select import EPOLLIN
 from typing import Protocol
 
-from ctrlserver.linux.transfers import ROW_BYTES, Transfers
+from twisted.logger import Logger
+
+from ctrlserver.lane.lane import ROUND_SOCKETS, Event, Lane
+from ctrlserver.linux.transfers import ROW_BYTES, Transfers, transfers
 from ctrlserver.stats.counters import StreamCounters
 
 #: Sockets ready at once from which on two calls for all cost less than two for each.
@@ -28,7 +31,23 @@ FEWEST = 4
 
 _NOTHING = (-errno.EAGAIN, -errno.EINTR)
 
-Event = tuple[int, int]
+log = Logger()
+
+
+def serve_together(lane: Lane) -> None:
+    """Serve the echoes of ``lane`` together from now on, where the kernel can; to be called before there are any."""
+    if lane.together is None:
+        table = transfers(lane.view, ROUND_SOCKETS)
+        if table is not None:
+            lane.together = Echoes(table, lane)
+        else:
+            log.info("echoes are served one by one: the kernel has no AIO for sockets, or none left")
+
+
+def join(lane: Lane, fd: int, stream: Echoing) -> None:
+    """Serve ``stream``, whose socket ``fd`` is on ``lane``, together with the lane's other echoes where that can be."""
+    if isinstance(lane.together, Echoes):
+        lane.together.streams[fd] = stream
 
 
 class Echoing(Protocol):
@@ -51,12 +70,14 @@ class Echoing(Protocol):
 
 
 class Echoes:
-    """The echo streams of a lane by their sockets; ``failed`` is told of a stream that raised."""
+    """The echo streams of a lane by their sockets."""
 
-    def __init__(self, table: Transfers, clock: Callable[[], float], failed: Callable[[int], None]) -> None:
+    fewest = FEWEST
+
+    def __init__(self, table: Transfers, lane: Lane) -> None:
         self._table = table
-        self._clock = clock
-        self._failed = failed
+        self._clock = lane.clock
+        self._failed = lane.fail
         self.streams: dict[int, Echoing] = {}
 
     def serve(self, events: list[Event]) -> list[Event]:
@@ -135,6 +156,10 @@ class Echoes:
             part(*arguments)
         except Exception:
             self._failed(fd)
+
+    def forget(self, fd: int) -> None:
+        """Socket ``fd``, of an echo or not, leaves the lane."""
+        self.streams.pop(fd, None)
 
     def close(self) -> None:
         """Serve no more."""

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from ctrlserver.lane.lane import COPY_BYTES, Lane
 from ctrlserver.linux.tcp_info import tcp_figures
 from ctrlserver.linux.transfers import ROW_BYTES
+from ctrlserver.net.echoes import join, serve_together
 from ctrlserver.net.stream import EchoStream, Terms
 from ctrlserver.stats.counters import TcpFigures
 
@@ -65,7 +66,7 @@ class LaneLink:
             self.stream.failed(lane.clock())
             raise
         if isinstance(self.stream, EchoStream) and len(self._into) >= ROW_BYTES:
-            lane.join(self._fd, self.stream)
+            join(lane, self._fd, self.stream)
 
     def ready(self, events: int) -> None:
         """Read one chunk, or send on."""
@@ -183,6 +184,8 @@ class LaneAcceptor:
         sock.setblocking(False)
         sock.listen(BACKLOG)
         lane.watch(sock.fileno(), self, EPOLLIN, patient=True)
+        if terms.origin.mode == "echo":
+            serve_together(lane)
 
     def ready(self, events: int) -> None:
         """Take connections off the backlog."""

@@ -19,10 +19,10 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 
-from ctrlserver.lane import lane as lane_module
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.transfers import ROW_BYTES, Transfers, transfers
-from ctrlserver.net.echoes import FEWEST, Echoes
+from ctrlserver.net import echoes
+from ctrlserver.net.echoes import FEWEST, Echoes, serve_together
 from ctrlserver.net.links import LaneLink
 from ctrlserver.net.stream import EchoStream, Terms
 from ctrlserver.stats.book import Book
@@ -98,6 +98,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     )
     lane = Lane(MemoryReactorClock(), Clock().seconds)
     lane.start()
+    serve_together(lane)
     made = Lab(lane, terms, socket.create_server(("127.0.0.1", 0), backlog=256))
     read = Transfers.read
 
@@ -303,8 +304,11 @@ def test_streams_whose_data_is_lost_with_the_table_end_and_the_others_go_on(
 def test_without_aio_they_are_served_one_by_one_and_the_log_says_so_once(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane_module, "transfers", lambda *_: None)
+    lab.lane.stop()
+    lab.lane.start()
+    monkeypatch.setattr(echoes, "transfers", lambda *_: None)
     with capturedLogs() as lines:
+        serve_together(lab.lane)
         lab.begin()
     assert 1 == sum("echoes are served one by one" in line["log_format"] for line in lines)
     for far in lab.fars:
