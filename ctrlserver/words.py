@@ -1,4 +1,4 @@
-"""Words that lines for a person have in common: a value in quotes, and what may have been meant.
+"""Words that lines for a person have in common: a value in quotes, what may have been meant, a number of things.
 
 Rules: pure, imports nothing of ours. Whatever the input, the result is printable and stands in one line.
 """
@@ -35,3 +35,8 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """``'; did you mean "stats"?'``, or an empty string where none of ``known`` is near."""
     near = nearest(given, known)
     return "" if near is None else f'; did you mean "{near}"?'
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """``"1 packet"``, ``"2 packets"``; ``many`` where it is not ``one`` with an s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -22,11 +22,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.client.target import Target, parse_target
-from ctrlserver.load.measure.counts import Interval
+from ctrlserver.load.measure.intervals import Interval, Progress
 from ctrlserver.load.plan.options import Options, prepared
 from ctrlserver.load.results.result import Result, as_json
 from ctrlserver.load.running.run import LoadRun
-from ctrlserver.load.running.sending import Progress
 from ctrlserver.wire.framing import parse_framing
 from tests.load.documents import validated
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from ctrlserver.load.measure.timing import Timing
+
 #: So many packets, the moment of the first and that of the last, in nanoseconds.
 PacketRun = tuple[int, int, int]
 
@@ -68,3 +70,52 @@ class Backlog:
         self._runs = deque((one + other, first, last) for (one, first, _), (other, _, last) in pairs)
         if len(runs) % 2:
             self._runs.append(runs[-1])
+
+
+class Releases:
+    """What a stream was let send: how many packets, and the moments of those that wait."""
+
+    __slots__ = ("_slip", "_waiting", "dropped", "packets")
+
+    def __init__(self, timing: Timing) -> None:
+        self.packets = 0  # that may be sent
+        self.dropped = 0  # that were due and may not any more
+        self._waiting = Backlog()
+        self._slip = timing.slip
+
+    @property
+    def waiting(self) -> int:
+        """Packets of which no byte has gone."""
+        return self._waiting.waiting
+
+    def add(self, count: int, first: int, last: int, most: int) -> None:
+        """So many more, as far as ``most`` packets allow."""
+        allowed = min(count, most - self.packets)
+        if allowed <= 0:
+            return
+        if allowed < count:
+            last = first + (last - first) * (allowed - 1) // (count - 1)
+        self.packets += allowed
+        self._waiting.push(allowed, first, last)
+
+    def begun(self, packets: int, now: int) -> list[PacketRun]:
+        """So many have been sent at ``now``; gives the moments at which they were due."""
+        runs = self._waiting.pop(packets)
+        for count, first, last in runs:
+            self._slip.record_run(now, count, first, last)
+        return runs
+
+    def moments(self, packets: int) -> list[int]:
+        """When the next so many were due."""
+        return self._waiting.moments(packets)
+
+    def gone(self, slip: int) -> None:
+        """One more, and it has been sent ``slip`` after it was due."""
+        self.packets += 1
+        self._slip.record(slip)
+
+    def end(self, packets: int) -> None:
+        """No more than ``packets``: what waits is not sent."""
+        self.dropped += max(0, self.packets - packets)
+        self._waiting.clear()
+        self.packets = packets

@@ -1,33 +1,29 @@
-"""How our streams are compared with a server's records of them, by the kind of stream.
+"""Our streams compared with a server's records of them, by the kind of stream.
 
-Rules: a comparison is asked again and again until it agrees, or says that asking again cannot change it. Streams with
-an address are compared one by one (``ByAddress``). Datagrams too, and what did not arrive is loss, which is a finding
-and no difference: only more than was sent, or no stream at all, is one (``OfDatagrams``). Streams over a unix socket
-have no address; where the server has as many new ones as we opened they are compared in order of size (``OverUnix``).
+Rules: ctrlload asks and compares again and again, until the counts agree or until asking again cannot change them.
+Each kind of stream has its own comparison:
 
-Beware: a server ends a UDP stream for silence and a next datagram begins another, so a peer may have several records;
-and it may still have one open of somebody who had our port before us, whose counts are taken off (``earlier``).
+- ``ByAddress``: packets and bytes of each stream against the newest record whose peer is our address. Where the server
+  counts no packets (framing ``raw``) bytes alone decide.
+- ``OfDatagrams``: the same, but missing datagrams are loss, which is a finding and no difference. A difference is only
+  more than we sent, or a server that knows none of our streams.
+- ``OverUnix``: these streams have no address. If the server has as many new ones as we opened, both are compared in
+  order of size.
+
+Beware: a server ends a UDP stream for silence and the next datagram begins another, so a peer may have several records.
+It may also still hold a stream of whoever had our port before us, whose counts are subtracted (``earlier``). A record
+is what another program says: a field that is missing, of another type, negative or NaN counts as 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from attrs import define, field, frozen
 
-from ctrlserver.load.measure.counts import (
-    Delivery,
-    Reconciliation,
-    StreamCount,
-    compared,
-    counted,
-    plain_address,
-    received_of,
-    reconcile,
-    record_number,
-    record_seconds,
-)
+from ctrlserver.load.measure.counts import Received, StreamCount, per_second
+from ctrlserver.words import counted
 
 Record = Mapping[str, object]
 
@@ -36,6 +32,159 @@ QUIET_SECONDS = 0.5
 
 #: What a server calls the peer of a stream over a unix socket.
 UNIX_PEER = "unix"
+
+#: A number past this, or one that is none (NaN), no server has counted.
+_MOST = 1 << 63
+
+
+@frozen
+class Delivery:
+    """What became of our datagrams, as the receiver says.
+
+    ``lost`` are those that it did not count, duplicates aside. ``duplicate``, ``out_of_order`` and ``jitter_seconds``
+    are None where it looks for no probe packets. ``dropped_by_receiver`` is what its kernel dropped meanwhile, None
+    where it does not tell; the kernel may count a batch as one, and those of other senders are in it.
+    """
+
+    lost: int
+    duplicate: int | None
+    out_of_order: int | None
+    jitter_seconds: float | None
+    dropped_by_receiver: int | None
+
+
+@frozen
+class Reconciliation:
+    """The outcome of one comparison.
+
+    ``reconciled`` is None where it cannot be told, and ``unclear`` says why. ``settled``: asking again cannot change
+    it. ``received`` is None where the server knows none of our streams. ``difference`` names the first stream that
+    differs, and by how much; lost datagrams are none. ``counted`` has the server's packets and bytes by our stream's
+    number. ``delivery`` is None but for datagrams.
+    """
+
+    reconciled: bool | None
+    settled: bool
+    received: Received | None
+    difference: str | None
+    counted: dict[int, tuple[int, int]] = field(factory=dict)
+    delivery: Delivery | None = None
+    unclear: str | None = None
+
+
+def reconcile(
+    streams: Sequence[StreamCount],
+    records: Iterable[Mapping[str, object]],
+    framing: str,
+    newer_than: int = 0,
+    sending_seconds: float = 0.0,
+    verb: str = "sent",
+) -> Reconciliation:
+    """Compare ``streams`` with a server's stream ``records``, which come newest first.
+
+    ``framing`` is ours, for the words of the difference. Records numbered up to ``newer_than`` are of streams that
+    ended before ours began; ``sending_seconds`` is first to last data over all of ours; ``verb`` says what we did with
+    the packets.
+    """
+    by_peer: dict[str, Mapping[str, object]] = {}
+    for theirs in records:
+        if record_number(theirs, "stream") > newer_than:
+            by_peer.setdefault(plain_address(str(theirs.get("peer", ""))), theirs)
+    matched = [by_peer.get(plain_address(stream.local)) for stream in streams]
+    return compared(streams, matched, framing, sending_seconds, verb)
+
+
+def compared(
+    streams: Sequence[StreamCount],
+    matched: Sequence[Mapping[str, object] | None],
+    framing: str,
+    sending_seconds: float,
+    verb: str,
+) -> Reconciliation:
+    """Compare each of ``streams`` with its record, None where the server has none."""
+    differences: list[str] = []
+    settled = True
+    counted: dict[int, tuple[int, int]] = {}
+    for stream, record in zip(streams, matched, strict=True):
+        if record is None:
+            settled = False
+            differences.append(f"stream {stream.stream}: the server has no stream from {stream.local}")
+            continue
+        packets, nbytes = record_number(record, "packets"), record_number(record, "bytes")
+        counted[stream.stream] = packets, nbytes
+        uncounted = record.get("framing") == "raw" or (verb == "received" and framing == "raw")
+        same_packets = packets == stream.packets or uncounted
+        if not (same_packets and nbytes == stream.bytes):
+            settled = settled and (nbytes >= stream.bytes or record.get("state") == "closed")
+            differences.append(_difference(stream, packets, nbytes, record, framing, verb))
+    return Reconciliation(
+        reconciled=not differences,
+        settled=settled,
+        received=received_of([known for known in matched if known is not None], sending_seconds),
+        difference=differences[0] if differences else None,
+        counted=counted,
+    )
+
+
+def plain_address(text: str) -> str:
+    """``host:port`` without what differs between two views of one address: brackets, scope, IPv4 mapped into IPv6."""
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]").partition("%")[0]
+    return f"{host.removeprefix('::ffff:') if '.' in host else host}:{port}"
+
+
+def received_of(records: Sequence[Mapping[str, object]], sending_seconds: float) -> Received | None:
+    """The sum of a server's ``records``; None of none."""
+    if not records:
+        return None
+    packets = sum(record_number(record, "packets") for record in records)
+    nbytes = sum(record_number(record, "bytes") for record in records)
+    seconds = max(record_seconds(record) for record in records)
+    if len(records) > 1:
+        seconds = max(seconds, round(sending_seconds, 6))
+    return Received(
+        packets=packets,
+        bytes=nbytes,
+        seconds=seconds,
+        packets_per_second=per_second(packets, seconds),
+        bits_per_second=per_second(nbytes * 8, seconds),
+    )
+
+
+def _difference(
+    stream: StreamCount, packets: int, nbytes: int, record: Mapping[str, object], framing: str, verb: str
+) -> str:
+    words = [
+        f"stream {stream.stream} ({stream.local}): {verb} {counted(stream.packets, 'packet')} of {stream.bytes} bytes, "
+        f"the server counted {packets} of {nbytes} bytes: {_by(packets - stream.packets, 'packet')}, "
+        f"{_by(nbytes - stream.bytes, 'byte')}"
+    ]
+    theirs = str(record.get("framing", framing))
+    if theirs != framing:
+        words.append(f"its framing is {theirs}, ours {framing}")
+    reason = record.get("reason")
+    if reason not in (None, "eof"):
+        words.append(f"it closed the stream with reason {reason}")
+    return "; ".join(words)
+
+
+def _by(more: int, what: str) -> str:
+    if more == 0:
+        return f"the same {what}s"
+    return f"{counted(abs(more), what)} {'more' if more > 0 else 'fewer'}"
+
+
+def record_number(record: Mapping[str, object], name: str) -> int:
+    """A count of a server's record; 0 where it is missing or none."""
+    value = record.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else 0
+
+
+def record_seconds(record: Mapping[str, object], name: str = "seconds") -> float:
+    """A time of a server's record; 0 where it is missing or none."""
+    value = record.get(name)
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
+    return float(cast("float", value)) if known else 0.0
 
 
 class Comparison(Protocol):
@@ -55,7 +204,7 @@ class Comparison(Protocol):
 
 @frozen
 class ByAddress:
-    """Stream by stream, by our address; see ``ledger.reconcile``."""
+    """Stream by stream, by our address; see ``reconcile``."""
 
     streams: Sequence[StreamCount]
     framing: str

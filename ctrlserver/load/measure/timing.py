@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from ctrlserver.load.measure.counts import Gauge
+from ctrlserver.load.measure.intervals import Gauge
 from ctrlserver.stats.latency import UNIT_SECONDS, Histogram, Latency
 
 

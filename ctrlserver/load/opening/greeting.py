@@ -20,10 +20,9 @@ from twisted.internet.task import deferLater
 
 from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.measure.counts import counted
 from ctrlserver.load.streams.outgoing import Outgoing
 from ctrlserver.wire.framing import FramingSpec
-from ctrlserver.words import quoted
+from ctrlserver.words import counted, quoted
 
 #: Seconds a foreign target is listened to before its first request.
 LISTEN_SECONDS = 0.05

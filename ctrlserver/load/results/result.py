@@ -19,7 +19,9 @@ import attrs
 from attrs import field, frozen
 
 import ctrlserver
-from ctrlserver.load.measure.counts import Connected, Delivery, Interval, Received, Replies, StreamCount, Volume
+from ctrlserver.load.measure.counts import Connected, Received, Replies, StreamCount, Volume
+from ctrlserver.load.measure.intervals import Interval
+from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Scheduled
 from ctrlserver.load.results.exit_codes import (

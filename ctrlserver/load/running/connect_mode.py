@@ -30,11 +30,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.measure.counts import Counts, counted
+from ctrlserver.load.measure.counts import Counts
+from ctrlserver.load.measure.due import Releases
+from ctrlserver.load.measure.intervals import Listener
 from ctrlserver.load.opening.greeting import Greeting
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.running.sending import GRACE_SECONDS, Listener, Sending
-from ctrlserver.load.streams.paced import Releases
+from ctrlserver.load.running.sending import GRACE_SECONDS, Sending
+from ctrlserver.words import counted
 
 #: Seconds that a slot waits after a connection that failed: a target that refuses must not be hammered.
 PAUSE_SECONDS = 0.01

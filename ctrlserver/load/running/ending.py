@@ -16,8 +16,7 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
-from ctrlserver.load.measure.counts import Reconciliation, plain_address
-from ctrlserver.load.measure.reconciling import Comparison
+from ctrlserver.load.measure.reconciling import Comparison, Reconciliation, plain_address
 from ctrlserver.load.streams.outgoing import CLOSED, REFUSED, RESET, Outgoing
 
 #: Seconds for the target to close its side after ours, once it has taken everything.

@@ -29,6 +29,7 @@ from ctrlserver.client.target import UDP
 from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Connected, Counts, Replies, StreamCount, Volume
+from ctrlserver.load.measure.intervals import Listener
 from ctrlserver.load.measure.reconciling import ByAddress, Comparison, OfDatagrams, OverUnix
 from ctrlserver.load.opening.connections import Connections, Held
 from ctrlserver.load.opening.greeting import await_greetings, expect_silence
@@ -39,7 +40,7 @@ from ctrlserver.load.results.result import Environment, Result, as_document
 from ctrlserver.load.results.thresholds import judge
 from ctrlserver.load.running.connect_mode import Address, Connecting, failure_words
 from ctrlserver.load.running.ending import OTHERS_ON_VIEW, Ending, end_sources
-from ctrlserver.load.running.sending import GRACE_SECONDS, Listener, Sending
+from ctrlserver.load.running.sending import GRACE_SECONDS, Sending
 from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED, WRITE_BYTES, Outgoing, PacketStream, SendStream
 from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream
 from ctrlserver.load.streams.receive import ReceiveStream

@@ -11,15 +11,14 @@ schedule the time ends with the schedule: what was due is still sent, for as lon
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
-from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.measure.counts import Counts, Gauge, Interval, Intervals
+from ctrlserver.load.measure.counts import Counts
+from ctrlserver.load.measure.intervals import Gauge, Interval, Intervals, Listener, Progress
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.options import REQUEST, Options
 from ctrlserver.load.plan.pattern import shares
@@ -36,35 +35,6 @@ WATCH_SECONDS = 0.25
 
 #: Part of an interval below which the last one is added to the one before it: its rate would mean nothing.
 LAST_INTERVAL = 0.05
-
-
-@frozen
-class Progress:
-    """How far a run is; ``fraction`` 0 to 1, None during the warm-up. Counts are of the part that is going on.
-
-    ``in_flight`` packets are to be answered and are not; ``gauge`` has the rate that the schedule asks for now, and the
-    times of the interval that goes on.
-    """
-
-    fraction: float | None
-    seconds: float
-    packets: int
-    bytes: int
-    in_flight: int = 0
-    gauge: Gauge = field(factory=Gauge)
-
-
-class Listener(Protocol):
-    """Whoever shows a run to a person while it goes on."""
-
-    def interval(self, interval: Interval) -> None:
-        """A slice has ended."""
-
-    def progress(self, progress: Progress) -> None:
-        """Several times a second."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line that is no failure."""
 
 
 class Sending:

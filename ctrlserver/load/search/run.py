@@ -14,10 +14,10 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from ctrlserver.load.measure.intervals import Listener
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.result import Environment, Result
 from ctrlserver.load.running.run import LoadRun, utc_now
-from ctrlserver.load.running.sending import Listener
 from ctrlserver.load.search.document import SearchResult, Sought, Step, concluded
 from ctrlserver.load.search.strategy import Aim, Search
 

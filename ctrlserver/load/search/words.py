@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ctrlserver.load.measure.counts import counted
 from ctrlserver.load.results.schemas import number_at
 from ctrlserver.load.search.document import SearchResult, Step, in_words
 from ctrlserver.load.search.strategy import BAD, GOOD, SPOILT
 from ctrlserver.units import format_duration
+from ctrlserver.words import counted
 
 #: The kinds of latency, the first that was timed is shown.
 _KINDS = ("response", "service")

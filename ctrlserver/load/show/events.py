@@ -18,8 +18,7 @@ from typing import TextIO
 
 import attrs
 
-from ctrlserver.load.measure.counts import Interval
-from ctrlserver.load.running.sending import Progress
+from ctrlserver.load.measure.intervals import Interval, Progress
 from ctrlserver.load.show.output import put
 
 SCHEMA = "ctrlload-events/1"

@@ -21,8 +21,7 @@ from typing import TextIO
 
 from attrs import evolve, frozen
 
-from ctrlserver.load.measure.counts import Gauge, Interval
-from ctrlserver.load.running.sending import Progress
+from ctrlserver.load.measure.intervals import Gauge, Interval, Progress
 from ctrlserver.units import format_bits, format_count, format_duration, format_rate
 
 #: Seconds over which the rate that is shown is taken.

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TextIO
 
-from ctrlserver.load.measure.counts import Connected, Delivery, Interval, Received, Volume, counted
+from ctrlserver.load.measure.counts import Connected, Received, Volume
+from ctrlserver.load.measure.intervals import Interval, Listener, Progress
+from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import GENERATOR, NONE, TARGET, Scheduled
 from ctrlserver.load.results.result import Result
-from ctrlserver.load.running.sending import Listener, Progress
 from ctrlserver.load.show.output import put
 from ctrlserver.units import format_bits, format_bytes, format_duration, format_rate
+from ctrlserver.words import counted
 
 
 def summary_lines(result: Result) -> list[str]:

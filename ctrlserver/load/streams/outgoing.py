@@ -25,8 +25,8 @@ from os import write
 from typing import Protocol, cast
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.measure.counts import counted
 from ctrlserver.load.plan.pattern import Pattern
+from ctrlserver.words import counted
 
 #: Bytes of one write. On loopback 512 to 768 KiB gave 1.2 to 1.7 times the rate of 64 KiB, 1 MiB less again; neither
 #: sendfile from a memory file nor one sendmsg of many small views was faster.

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.measure.due import Backlog, PacketRun
+from ctrlserver.load.measure.due import Backlog, Releases
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.metered import MeteredStream
@@ -25,55 +25,6 @@ from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.wire.framing import FramingSpec
 
 _OUT = select.EPOLLOUT
-
-
-class Releases:
-    """What a stream was let send: how many packets, and the moments of those that wait."""
-
-    __slots__ = ("_slip", "_waiting", "dropped", "packets")
-
-    def __init__(self, timing: Timing) -> None:
-        self.packets = 0  # that may be sent
-        self.dropped = 0  # that were due and may not any more
-        self._waiting = Backlog()
-        self._slip = timing.slip
-
-    @property
-    def waiting(self) -> int:
-        """Packets of which no byte has gone."""
-        return self._waiting.waiting
-
-    def add(self, count: int, first: int, last: int, most: int) -> None:
-        """So many more, as far as ``most`` packets allow."""
-        allowed = min(count, most - self.packets)
-        if allowed <= 0:
-            return
-        if allowed < count:
-            last = first + (last - first) * (allowed - 1) // (count - 1)
-        self.packets += allowed
-        self._waiting.push(allowed, first, last)
-
-    def begun(self, packets: int, now: int) -> list[PacketRun]:
-        """So many have been sent at ``now``; gives the moments at which they were due."""
-        runs = self._waiting.pop(packets)
-        for count, first, last in runs:
-            self._slip.record_run(now, count, first, last)
-        return runs
-
-    def moments(self, packets: int) -> list[int]:
-        """When the next so many were due."""
-        return self._waiting.moments(packets)
-
-    def gone(self, slip: int) -> None:
-        """One more, and it has been sent ``slip`` after it was due."""
-        self.packets += 1
-        self._slip.record(slip)
-
-    def end(self, packets: int) -> None:
-        """No more than ``packets``: what waits is not sent."""
-        self.dropped += max(0, self.packets - packets)
-        self._waiting.clear()
-        self.packets = packets
 
 
 class PacedSendStream(MeteredStream):

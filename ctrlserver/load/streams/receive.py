@@ -18,7 +18,6 @@ import socket
 from typing import cast
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.measure.counts import counted
 from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.outgoing import (
     CLOSED,
@@ -33,6 +32,7 @@ from ctrlserver.load.streams.outgoing import (
     Run,
 )
 from ctrlserver.wire.framing import ByLength, FramingSpec
+from ctrlserver.words import counted
 
 #: Seconds without a byte after which our side is closed; half the time to the stall where that is shorter.
 QUIET_SECONDS = 2.0

@@ -18,13 +18,13 @@ from collections.abc import Callable
 from typing import cast
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.measure.counts import counted
 from ctrlserver.load.measure.due import Backlog
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.metered import MeteredStream
 from ctrlserver.load.streams.outgoing import CLOSED, REPLY_FAULT, STALLED, SURPLUS, Run
 from ctrlserver.wire.framing import ByLength, FramingSpec
+from ctrlserver.words import counted
 
 _OUT = select.EPOLLOUT
 

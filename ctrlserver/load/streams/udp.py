@@ -23,7 +23,6 @@ import socket
 import time
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.measure.counts import counted
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.options import REQUEST, Options
 from ctrlserver.load.plan.pattern import Pattern
@@ -34,6 +33,7 @@ from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.net.datagrams import SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, try_option
 from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
 from ctrlserver.wire.probe import ProbeBlock
+from ctrlserver.words import counted
 
 #: Calls for one ``ready``: with batches of 64 KiB some 0.2 ms.
 BURST_CALLS = 16

@@ -2,15 +2,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from ctrlserver.load.measure.counts import Delivery, Reconciliation, StreamCount
-from ctrlserver.load.measure.reconciling import QUIET_SECONDS, OfDatagrams, OverUnix
+import pytest
+
+from ctrlserver.load.measure.counts import StreamCount
+from ctrlserver.load.measure.reconciling import (
+    QUIET_SECONDS,
+    Delivery,
+    OfDatagrams,
+    OverUnix,
+    Reconciliation,
+    plain_address,
+    reconcile,
+)
 
 
-def ours(number: int = 1, packets: int = 10, nbytes: int = 1000, local: str = "127.0.0.1:5") -> StreamCount:
+def stream(number: int = 1, packets: int = 10, nbytes: int = 10240, local: str | None = None) -> StreamCount:
     return StreamCount(
         stream=number,
-        local=local,
-        target="127.0.0.1:9",
+        local=f"127.0.0.1:{40000 + number}" if local is None else local,
+        target="127.0.0.1:22222",
         packets=packets,
         bytes=nbytes,
         seconds=1.0,
@@ -21,6 +31,110 @@ def ours(number: int = 1, packets: int = 10, nbytes: int = 1000, local: str = "1
         received_bytes=None,
         reason="complete",
     )
+
+
+def record(number: int = 1, packets: int = 10, nbytes: int = 10240, **more: Any) -> dict[str, object]:
+    published = {
+        "stream": number,
+        "peer": f"127.0.0.1:{40000 + number}",
+        "framing": "fixed:1024",
+        "state": "open",
+        "reason": None,
+        "packets": packets,
+        "bytes": nbytes,
+        "seconds": 2.0,
+    }
+    return {**published, **more}
+
+
+def test_equal_counts_reconcile_and_are_summed() -> None:
+    outcome = reconcile([stream(1), stream(2, 5, 5120)], [record(2, 5, 5120, seconds=3.5), record(1)], "fixed:1024")
+    assert outcome.reconciled
+    assert outcome.settled
+    assert outcome.difference is None
+    assert {1: (10, 10240), 2: (5, 5120)} == outcome.counted
+    assert outcome.received is not None
+    assert (15, 15360, 3.5) == (outcome.received.packets, outcome.received.bytes, outcome.received.seconds)
+
+
+def test_several_streams_took_no_less_than_their_sending() -> None:
+    records = [record(2, seconds=0.1), record(1, seconds=0.1)]
+    several = reconcile([stream(1), stream(2)], records, "fixed:1024", sending_seconds=5.0).received
+    one = reconcile([stream(1)], records, "fixed:1024", sending_seconds=5.0).received
+    assert several is not None
+    assert one is not None
+    assert (5.0, 0.1) == (several.seconds, one.seconds)
+
+
+def test_the_newest_stream_from_our_address_is_ours() -> None:
+    newest_first = [record(1, stream=9), record(1, packets=3, stream=4)]
+    assert reconcile([stream(1)], newest_first, "fixed:1024").reconciled
+
+
+def test_a_stream_from_before_our_time_is_not_ours() -> None:
+    outcome = reconcile([stream(1)], [record(1, stream=4)], "fixed:1024", newer_than=4)
+    assert not outcome.reconciled
+    assert not outcome.settled
+    assert outcome.received is None
+    assert outcome.difference == "stream 1: the server has no stream from 127.0.0.1:40001"
+
+
+def test_fewer_packets_of_an_open_stream_may_still_come() -> None:
+    outcome = reconcile([stream(1)], [record(1, 9, 9300)], "fixed:1024")
+    assert (False, False) == (outcome.reconciled, outcome.settled)
+
+
+def test_fewer_packets_of_a_closed_stream_will_not_come() -> None:
+    outcome = reconcile([stream(1)], [record(1, 9, 9300, state="closed", reason="fault")], "fixed:1024")
+    assert (False, True) == (outcome.reconciled, outcome.settled)
+    assert outcome.difference == (
+        "stream 1 (127.0.0.1:40001): sent 10 packets of 10240 bytes, the server counted 9 of 9300 bytes: "
+        "1 packet fewer, 940 bytes fewer; it closed the stream with reason fault"
+    )
+
+
+def test_another_framing_is_named_as_the_cause() -> None:
+    outcome = reconcile([stream(1)], [record(1, 20, framing="fixed:512")], "fixed:1024")
+    assert outcome.settled
+    assert outcome.difference is not None
+    assert outcome.difference.endswith("10 packets more, the same bytes; its framing is fixed:512, ours fixed:1024")
+
+
+def test_a_server_that_counts_no_packets_is_held_to_its_bytes() -> None:
+    assert reconcile([stream(1)], [record(1, 0, framing="raw")], "fixed:1024").reconciled
+    assert not reconcile([stream(1)], [record(1, 0, 9, framing="raw")], "fixed:1024").reconciled
+
+
+def test_the_first_stream_that_differs_is_named() -> None:
+    records = [record(3, 1), record(2, 1), record(1)]
+    outcome = reconcile([stream(1), stream(2), stream(3)], records, "fixed:1024")
+    assert outcome.difference is not None
+    assert outcome.difference.startswith("stream 2 ")
+
+
+def test_a_record_without_sense_counts_as_nothing() -> None:
+    assert not reconcile([stream(1)], [{"peer": "127.0.0.1:40001", "packets": "x", "stream": 1}], "x").reconciled
+    assert not reconcile([stream(1)], [record(1, bytes=True)], "fixed:1024").reconciled
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("127.0.0.1:5", "[::ffff:127.0.0.1]:5"),
+        ("[::1]:5", "::1:5"),
+        ("[fe80::1%eth0]:5", "[fe80::1]:5"),
+    ],
+)
+def test_two_views_of_one_address_are_the_same(one: str, other: str) -> None:
+    assert plain_address(one) == plain_address(other)
+
+
+def test_another_port_or_host_is_another_address() -> None:
+    assert 3 == len({plain_address(text) for text in ("127.0.0.1:5", "127.0.0.1:6", "127.0.0.2:5")})
+
+
+def ours(number: int = 1, packets: int = 10, nbytes: int = 1000, local: str = "127.0.0.1:5") -> StreamCount:
+    return stream(number, packets, nbytes, local)
 
 
 def theirs(number: int, packets: int, nbytes: int, peer: str = "127.0.0.1:5", **more: object) -> dict[str, Any]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctrlserver.load.measure.counts import Gauge
+from ctrlserver.load.measure.intervals import Gauge
 from ctrlserver.load.measure.timing import Timing
 
 MS = 1_000_000

@@ -7,7 +7,8 @@ import pytest
 from attrs import evolve
 
 from ctrlserver.client.target import Target
-from ctrlserver.load.measure.counts import Interval, Received, Replies, StreamCount, Volume
+from ctrlserver.load.measure.counts import Received, Replies, StreamCount, Volume
+from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.plan.options import prepared
 from ctrlserver.load.results.result import Environment, Result, as_document, as_json, schema
 from ctrlserver.load.results.thresholds import Judgement

@@ -14,11 +14,10 @@ from attrs import define, evolve, field
 
 from ctrlserver.client.target import Target
 from ctrlserver.load.commands.search import search
-from ctrlserver.load.measure.counts import Interval
+from ctrlserver.load.measure.intervals import Interval, Progress
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Scheduled, Slip
 from ctrlserver.load.results.thresholds import Judgement, parse_threshold
-from ctrlserver.load.running.sending import Progress
 from ctrlserver.load.search.document import SUMMARY, SearchResult, Sought, Step, as_search_json
 from ctrlserver.load.search.run import SearchRun
 from ctrlserver.load.search.words import answer_lines, search_error_lines, step_line

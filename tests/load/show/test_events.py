@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import pytest
 import pytest_twisted
 
-from ctrlserver.load.measure.counts import Interval
+from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.results.result import as_document
 from ctrlserver.load.show.events import EventStream
 from tests.load.documents import check_schema, validated_events

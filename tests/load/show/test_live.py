@@ -8,8 +8,7 @@ import pytest_twisted
 from attrs import evolve
 
 from ctrlserver.load.commands.execute_search import Live
-from ctrlserver.load.measure.counts import Gauge
-from ctrlserver.load.running.sending import Progress
+from ctrlserver.load.measure.intervals import Gauge, Progress
 from ctrlserver.load.show.live import LiveView, Meter, drawable, view
 from ctrlserver.load.show.output import mute
 from tests.load.screen import Screen, opened

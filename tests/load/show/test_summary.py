@@ -4,11 +4,10 @@ import io
 
 from attrs import evolve
 
-from ctrlserver.load.measure.counts import Interval
+from ctrlserver.load.measure.intervals import Interval, Progress
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import scheduled
 from ctrlserver.load.results.thresholds import Judgement
-from ctrlserver.load.running.sending import Progress
 from ctrlserver.load.show.summary import Lines, error_lines, summary_lines
 from ctrlserver.stats.latency import Histogram
 from tests.load.results.test_result import EMPTY, FULL, STREAM

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctrlserver.load.measure.counts import Counts
+from ctrlserver.load.measure.intervals import Intervals
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 5.0), st.integers(0, 1000)), min_size=1, max_size=20))
+def test_intervals_join_without_a_gap_and_add_up(steps: list[tuple[float, int]]) -> None:
+    now, packets, intervals = 100.0, 0, Intervals(100.0)
+    for seconds, more in steps[:-1]:
+        now += seconds
+        packets += more
+        intervals.cut(now, Counts(packets, packets * 10), warm_up=False)
+    now += steps[-1][0]
+    packets += steps[-1][1]
+    intervals.end(now, Counts(packets, packets * 10), warm_up=False, shortest=0.05)
+    kept = list(intervals.kept)
+    assert packets == sum(interval.packets for interval in kept)
+    assert packets * 10 == sum(interval.bytes for interval in kept)
+    for before, after in pairwise(kept):
+        assert before.start_seconds + before.seconds == pytest.approx(after.start_seconds, abs=1e-5)
+    assert now - 100.0 == pytest.approx(sum(interval.seconds for interval in kept), abs=1e-3)
+
+
+def test_a_last_interval_that_is_too_short_is_added_to_the_one_before() -> None:
+    intervals = Intervals(0.0)
+    intervals.cut(1.0, Counts(100, 1000), warm_up=False)
+    assert intervals.end(1.001, Counts(101, 1010), warm_up=False, shortest=0.05) is None
+    assert [(0.0, 101)] == [(interval.start_seconds, interval.packets) for interval in intervals.kept]
+
+
+def test_a_short_run_has_one_interval_all_the_same() -> None:
+    intervals = Intervals(0.0)
+    assert intervals.end(0.001, Counts(5, 50), warm_up=False, shortest=0.05) == intervals.kept[0]
+
+
+def test_a_warm_up_is_never_added_to_what_is_measured() -> None:
+    intervals = Intervals(0.0)
+    intervals.cut(1.0, Counts(100, 1000), warm_up=True)
+    intervals.end(1.001, Counts(101, 1010), warm_up=False, shortest=0.05)
+    assert [True, False] == [interval.warm_up for interval in intervals.kept]
