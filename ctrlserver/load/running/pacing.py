@@ -19,8 +19,8 @@ from twisted.internet.interfaces import IReactorTime
 from ctrlserver.lane.lane import Lane
 from ctrlserver.lane.ticker import Ticker
 from ctrlserver.load.measure.timing import Timing
-from ctrlserver.load.measure.verdict import LATE
-from ctrlserver.load.plan.schedule import NEVER, SECOND, Schedule
+from ctrlserver.load.measure.verdict import LATE, Scheduled, scheduled
+from ctrlserver.load.plan.schedule import NEVER, SECOND, Curve, Schedule, schedule
 
 #: Least nanoseconds between two wake-ups where packets are sent one way: at 100 k/s 25 packets a wake-up.
 SEND_TICK = 250_000
@@ -31,10 +31,22 @@ REQUEST_TICK = 10_000
 
 
 class Paced(Protocol):
-    """A stream that sends what is released, and when."""
+    """A stream of an open loop: it sends what is released, as soon as it can."""
 
     def release(self, count: int, first: int, last: int) -> None:
         """So many packets more are due, the first since ``first``, the last since ``last``, the others between."""
+
+    @property
+    def packets(self) -> int:
+        """Whole packets sent."""
+
+    @property
+    def due(self) -> int:
+        """Packets that were due so far, sent or not."""
+
+    @property
+    def dropped(self) -> int:
+        """Of those, packets that will not be sent: the sending, or its warm-up, ended first."""
 
 
 class Pacer:
@@ -153,3 +165,73 @@ class Pacer:
             count = (until - first + number - 1) // number
             last = first + (count - 1) * number
             streams[first % number].release(count, began + plan.time_of(first), began + plan.time_of(last))
+
+
+class OpenLoop:
+    """Paces the streams of one run. ``ended``: the plan is over; ``broken``: by an error of our own."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        reactor: IReactorTime,
+        curve: Curve,
+        arrival: str,
+        seed: int,
+        timing: Timing,
+        *,
+        replies: bool,
+        ended: Callable[[], None],
+        broken: Callable[[], None],
+    ) -> None:
+        self._curve = curve
+        self._arrival = arrival
+        self._seed = seed
+        self._timing = timing
+        self._pacer = Pacer(lane, reactor, timing, REQUEST_TICK if replies else SEND_TICK, ended, broken)
+        self._streams: Sequence[Paced] = ()
+        self._before = 0
+        self._wall = self._core = self._busy = 0.0
+
+    def warm_up(self, streams: Sequence[Paced]) -> None:
+        """Begin the warm-up; it has no end of its own."""
+        self._start(self._curve.opening, streams, None)
+
+    def measure(self, streams: Sequence[Paced], seconds: float | None, packets: int | None) -> None:
+        """Begin the measured part: ``seconds`` long and ``packets`` many at most."""
+        self._before = sum(stream.packets + stream.dropped for stream in streams)
+        self._start(self._curve.until(seconds), streams, packets)
+
+    def _start(self, curve: Curve, streams: Sequence[Paced], packets: int | None) -> None:
+        self._streams = streams
+        self._wall, self._core = time.monotonic(), time.process_time()
+        self._busy = 0.0
+        self._pacer.start(schedule(curve, self._arrival, self._seed), streams, packets)
+
+    def stop(self) -> None:
+        """The sending is over. May be called again."""
+        self._pacer.stop()
+        wall = time.monotonic() - self._wall
+        if not self._busy and wall > 0:
+            self._busy = (time.process_time() - self._core) / wall
+
+    def target(self, start: float, end: float) -> float:
+        """The plan's packets per second between two moments of the lane's clock."""
+        return round(self._pacer.target(round(start * SECOND), round(end * SECOND)), 3)
+
+    def target_now(self) -> float:
+        """The plan's packets per second."""
+        return self._pacer.target_now()
+
+    def scheduled(self, sent: int, seconds: float) -> Scheduled:
+        """What is said of a measured part in which ``sent`` packets went in ``seconds``."""
+        return scheduled(
+            target=self._pacer.mean_target(),
+            planned=sum(stream.due for stream in self._streams) - self._before,
+            sent=sent,
+            plan_seconds=self._pacer.plan_seconds(),
+            seconds=seconds,
+            busy=self._busy,
+            slip=self._timing.slip,
+            delay=self._timing.delay,
+            dropped_ticks=self._pacer.dropped_ticks,
+        )

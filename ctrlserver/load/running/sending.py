@@ -22,7 +22,7 @@ from ctrlserver.load.measure.intervals import Gauge, Interval, Intervals, Listen
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.options import REQUEST, Options
 from ctrlserver.load.plan.pattern import shares
-from ctrlserver.load.running.open_loop import OpenLoop
+from ctrlserver.load.running.pacing import OpenLoop
 from ctrlserver.load.streams import outgoing as sender
 from ctrlserver.load.streams.outgoing import UNLIMITED, Outgoing
 from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream

@@ -19,6 +19,9 @@ class Stream:
     """Keeps what is released to it."""
 
     got: list[tuple[int, int, int]] = field(factory=list)
+    packets: int = 0
+    due: int = 0
+    dropped: int = 0
 
     def release(self, count: int, first: int, last: int) -> None:
         self.got.append((count, first - BEGAN, last - BEGAN))
