@@ -1,9 +1,11 @@
-"""Every command of the README and of the guide to load testing runs, and answers as written there.
+"""Every command of the README and of the pages in docs/ runs, and answers as written there.
 
 How a block is read: in ``console`` blocks a line with ``$ `` is a command, the lines up to the next one are what it
 must print; figures may differ, ``...`` stands for anything. A command that starts the daemon runs until the end of the
-test, on free ports that take the place of the README's in all later commands. ``make`` commands are run by CI itself;
-here their targets must exist. A ``telnet`` block is a dialogue: ``> `` is typed.
+test, on free ports that take the place of the page's in all later commands. ``make`` commands are run by CI itself;
+here their targets must exist. A ``telnet`` block is a dialogue: ``> `` is typed; a ``toml`` block is a good config.
+Commands in any other block are not run, and the line above it must say why: ``<!-- not run: the reason -->``. The flags
+of every ``ctrlload`` command, run or not, must be known.
 """
 
 from __future__ import annotations
@@ -13,34 +15,42 @@ import shlex
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 
+from ctrlserver.load.commands.group import ctrlload
 from tests.integration.conftest import BIN, Daemon, Start, needs, needs_openbsd_netcat, run
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "load-testing.md"]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [page for page in PAGES if page.exists()]
 FIGURE = re.compile(r"\d+(\.\d+)?")
+"""What may differ between the page and a run."""
+PORT = re.compile(r"\b\d{5}\b")
 
 
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """What stands between fences, each with its kind."""
-    return re.findall(r"^```(\w+)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+def blocks(page: Path, *kinds: str) -> list[str]:
+    """The texts between fences of one of these kinds."""
+    found: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for kind, text in found if kind in kinds]
 
 
-BLOCKS = blocks(PAGES[0])
-
-
-def commands(page: Path = PAGES[0]) -> list[tuple[str, list[str]]]:
-    """Each command with the lines it must print."""
+def commands(page: Path) -> list[tuple[str, list[str]]]:
+    """Each command that is run, with the lines it must print."""
     found: list[tuple[str, list[str]]] = []
-    for kind, text in blocks(page):
-        if kind == "console":
-            for line in text.splitlines():
-                if line.startswith("$ "):
-                    found.append((line[2:], []))
-                else:
-                    found[-1][1].append(line)
+    for text in blocks(page, "console"):
+        for line in text.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
     return found
+
+
+def pages_with(*kinds: str) -> pytest.MarkDecorator:
+    """One test for each page that has such a block."""
+    return pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, *kinds)], ids=lambda page: page.name)
 
 
 def same(expected: list[str], actual: list[str]) -> bool:
@@ -58,57 +68,106 @@ def same(expected: list[str], actual: list[str]) -> bool:
 
 @needs_openbsd_netcat()
 @needs("jq")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@needs("openssl")
+@pages_with("console")
 def test_every_command_runs_and_answers_as_written(page: Path, start: Start, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "etc", tmp_path / "etc")
     ports: dict[str, int] = {}
 
-    def put(command: str) -> str:
-        return re.sub(r"\b\d{5}\b", lambda match: str(ports.get(match[0], match[0])), command)
+    def real(command: str) -> str:
+        return PORT.sub(lambda match: str(ports.get(match[0], match[0])), command)
 
     for command, expected in commands(page):
-        words = shlex.split(command)
+        words = shlex.split(command, comments=True)
         if words[0] == "make":
-            assert run("make", "-n", words[1], cwd=ROOT).returncode == 0, command
+            check_make(words)
         elif words[:3] == ["twistd", "-n", "ctrlserver"] and "--check" not in words:
-            ports |= begin(start, words[3:])
+            ports.update(begin(start, words[3:]))
         else:
-            done = run("bash", "-c", put(command), cwd=tmp_path, env={"PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin"})
+            done = run("bash", "-c", real(command), cwd=tmp_path, env={"PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin"})
             assert done.returncode == 0, (command, done)
             if expected:
                 assert same(expected, done.stdout.decode().splitlines()), (command, done.stdout.decode())
 
 
+def check_make(words: list[str]) -> None:
+    """Its target exists, and so does every file that its variables name."""
+    done = run("make", "-n", *words[1:], cwd=ROOT)
+    assert done.returncode == 0, (words, done)
+    for path in re.findall(r"tests/[\w./]*", " ".join(words)):
+        assert (ROOT / path).exists(), (words, path)
+
+
 def begin(start: Start, flags: list[str]) -> dict[str, int]:
-    """Run a daemon of the README on free ports; gives the README's numbers and the real ones."""
-    alone = [flag for flag in flags if flag == "--udp"]
-    pairs = [flag for flag in flags if flag not in alone]
-    given = dict(zip(pairs[::2], pairs[1::2], strict=True))
-    data, admin = given.pop("--data", "tcp:22222"), given.pop("--admin", "tcp:22223:interface=127.0.0.1")
-    daemon: Daemon = start(*alone, *(word for pair in given.items() for word in pair))
-    return {data.split(":")[1]: daemon.ports["data"], admin.split(":")[1]: daemon.ports["admin"]}
+    """Run a daemon of a page on free ports; the page's numbers and the real ones."""
+    given = [flag for flag in flags if flag == "--udp"]
+    others = [flag for flag in flags if flag != "--udp"]
+    pairs = {"--data": "tcp:22222", "--admin": "tcp:22223", **dict(zip(others[::2], others[1::2], strict=True))}
+    wanted = {"data": pairs["--data"].split(":")[1], "admin": pairs["--admin"].split(":")[1]}
+    pairs["--data"] = f"{PORT.sub('0', pairs['--data'])}:interface=127.0.0.1"
+    pairs["--admin"] = "tcp:0:interface=127.0.0.1"
+    daemon: Daemon = start(*given, *(word for pair in pairs.items() for word in pair))
+    return {number: daemon.ports[name] for name, number in wanted.items()}
 
 
-@pytest.mark.parametrize("text", [text for kind, text in BLOCKS if kind == "telnet"])
-def test_the_dialogue_of_the_readme_is_a_real_one(start: Start, text: str) -> None:
-    daemon = start()
-    typed = [line[2:] for line in text.splitlines() if line.startswith("> ")]
-    expected = [line for line in text.splitlines() if not line.startswith("> ")]
-    assert same(expected, daemon.ask(*typed).splitlines())
+@pages_with("telnet")
+def test_every_dialogue_is_a_real_one(page: Path, start: Start) -> None:
+    for text in blocks(page, "telnet"):
+        typed = [line[2:] for line in text.splitlines() if line.startswith("> ")]
+        expected = [line for line in text.splitlines() if not line.startswith("> ")]
+        assert same(expected, start().ask(*typed).splitlines()), text
 
 
-def test_the_config_of_the_readme_is_a_good_one(tmp_path: Path) -> None:
-    (text,) = [text for kind, text in BLOCKS if kind == "toml"]
-    (tmp_path / "x.toml").write_text(text)
-    done = run(BIN / "twistd", "-n", "--pidfile=", "ctrlserver", "--config", "x.toml", "--check", cwd=tmp_path)
-    assert (0, b"ctrlserver: the configuration is good\n") == (done.returncode, done.stdout)
+@pages_with("toml")
+def test_every_config_is_a_good_one(page: Path, tmp_path: Path) -> None:
+    for text in blocks(page, "toml"):
+        (tmp_path / "x.toml").write_text(text)
+        done = run(BIN / "twistd", "-n", "--pidfile=", "ctrlserver", "--config", "x.toml", "--check", cwd=tmp_path)
+        assert (0, b"ctrlserver: the configuration is good\n") == (done.returncode, done.stdout)
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")) + PAGES[:1], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_that_are_not_run_say_why(page: Path) -> None:
+    before = ""
+    kind = None
+    for line in page.read_text().splitlines():
+        if line.startswith("```"):
+            kind = line[3:] or "text" if kind is None else None
+            explained = before.startswith("<!-- not run: ")
+        elif kind not in (None, "console"):
+            assert explained or (kind != "sh" and not line.startswith("$ ")), line
+        if line:
+            before = line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_flags_of_every_load_are_known(page: Path) -> None:
+    text = page.read_text()
+    shown = re.findall(r"`(ctrlload (?:run|search|compare|plot) [^`\n]*)`", text.replace("\\|", "|"))
+    typed = re.findall(r"^\$ (?:python \S+ )?(ctrlload .*)$", text, re.MULTILINE)
+    for command in [*shown, *typed]:
+        name, *words = shlex.split(re.split(r" \| | 2>>", command)[0], comments=True)[1:]
+        subcommand = ctrlload.get_command(click.Context(ctrlload), name)
+        assert subcommand is not None, command
+        known = {"--help", *(flag for option in subcommand.params for flag in option.opts + option.secondary_opts)}
+        assert {word for word in words if re.match(r"--?[a-zA-Z]", word)} <= known, command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_a_page_points_to_is_there(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^):]+)\)", text):
+        file, _, heading = target.partition("#")
+        assert (page.parent / file).exists(), target
+        if heading:
+            where = (page.parent / file) if file else page
+            headings = re.findall(r"^#+ (.*)$", where.read_text(), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", words).lower().replace(" ", "-") for words in headings}, target
 
 
 def test_the_readme_gives_the_two_commands_of_a_newcomer() -> None:
-    assert {"make demo", "make test"} <= {command for command, _ in commands()}
+    assert {"make demo", "make test"} <= {command for command, _ in commands(README)}
+
+
+def test_the_readme_is_read_in_one_go() -> None:
+    assert len(README.read_text().splitlines()) <= 280
