@@ -75,8 +75,8 @@ def test_every_endpoint_and_framing_the_shipped_file_shows_is_good() -> None:
     for endpoint in shown:
         assert override(default_config(), data=endpoint).listeners[0].endpoint == endpoint
     assert framings is not None
-    named = [name for name in re.findall(r'"([^" ]+)"', framings[1]) if name != ":little"]
-    assert len(named) == 9
+    named = re.findall(r'"([^" ]+)"', framings[1])
+    assert len(named) == 11
     for name in named:
         parse_framing(name)
 
