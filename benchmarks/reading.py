@@ -21,7 +21,7 @@ from benchmarks.pairs import CountsDifferError, Measure, Outcome, measured
 from ctrlserver.lane.lane import Lane
 from ctrlserver.net.datagrams import SOL_UDP, UDP_SEGMENT, DatagramPort, DatagramTerms
 from ctrlserver.net.gate import Gate, Seats
-from ctrlserver.net.stream import Terms
+from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.datagram import DATAGRAM

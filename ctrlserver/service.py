@@ -40,7 +40,7 @@ from ctrlserver.net.listeners import Listener, transport_word
 from ctrlserver.net.rejections import RejectionLog
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.source import source_packets
-from ctrlserver.net.stream import Terms
+from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import RunRecord

@@ -43,7 +43,7 @@ from ctrlserver.linux.arrivals import Arrivals, arrivals, charged_and_drops
 from ctrlserver.linux.recvmmsg import ROOM_BYTES, Messages, messages
 from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
 from ctrlserver.net.links import peer_name
-from ctrlserver.net.stream import Terms
+from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.drops import Drops
 from ctrlserver.stats.kept import KeptPackets

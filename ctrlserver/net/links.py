@@ -23,7 +23,8 @@ from ctrlserver.lane.lane import COPY_BYTES, Lane
 from ctrlserver.linux.tcp_info import tcp_figures
 from ctrlserver.linux.transfers import ROW_BYTES
 from ctrlserver.net.echoes import join, serve_together
-from ctrlserver.net.stream import EchoStream, Terms
+from ctrlserver.net.modes import EchoStream
+from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import TcpFigures
 
 #: Connections taken off the backlog in one go.

@@ -25,7 +25,8 @@ from ctrlserver.net.datagrams import DatagramPort, DatagramStream, DatagramTerms
 from ctrlserver.net.links import LaneAcceptor, LaneLink
 from ctrlserver.net.ordinary import StreamFactory
 from ctrlserver.net.source import ASK_SECONDS
-from ctrlserver.net.stream import Stream, Terms
+from ctrlserver.net.stream import Stream
+from ctrlserver.net.terms import Terms
 
 #: Seconds between two walks over the open streams in search of idle ones: 10 000 of them take a millisecond or two.
 IDLE_LOOK_SECONDS = 1.0

@@ -37,7 +37,8 @@ from zope.interface import implementer
 from ctrlserver.lane.lane import COPY_BYTES
 from ctrlserver.linux.tcp_info import socket_of, tcp_figures
 from ctrlserver.net.links import host_port
-from ctrlserver.net.stream import Stream, Terms
+from ctrlserver.net.stream import Stream
+from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import TcpFigures
 
 HANDSHAKE_SECONDS: Final = 10.0

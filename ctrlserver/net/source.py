@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from ctrlserver.net.asking import ENDLESS, Asking
 from ctrlserver.net.replies import CannedOutbox, CannedReply
-from ctrlserver.net.stream import AnsweringStream, Link, Stream, Terms
+from ctrlserver.net.stream import AnsweringStream, Link, Stream
+from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import StreamCounters
 
 #: Seconds a peer has for its line: the round trip of any link, and little to wait for who has nothing to ask.

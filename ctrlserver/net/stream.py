@@ -16,24 +16,14 @@ Beware: a chunk is a view of a buffer that is used again as soon as ``received``
 
 from __future__ import annotations
 
-import errno
-import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from attrs import field, frozen
-
-from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.probes import ProbedFraming
-from ctrlserver.net.replies import CannedOutbox, CannedReply, EchoOutbox, Outbox
-from ctrlserver.stats.book import Book
-from ctrlserver.stats.counters import Origin, StreamCounters
-from ctrlserver.stats.kept import KeptPackets
-from ctrlserver.stats.probing import Probing
-from ctrlserver.wire.framing import Framing, FramingSpec
-
-if TYPE_CHECKING:
-    from ctrlserver.net.source import SourceStream
+from ctrlserver.net.replies import Outbox
+from ctrlserver.net.terms import Terms
+from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.wire.framing import Framing
 
 #: Blocks of replies sent in one go before the other streams have their turn.
 BLOCKS_A_TURN = 16
@@ -89,71 +79,6 @@ class NoLink:
 
 
 NO_LINK = NoLink()
-
-
-@frozen
-class Terms:
-    """What all streams of one listener have in common.
-
-    ``uncut``: nothing depends on where the packets are, the number of bytes tells all. ``blocked`` are the streams that
-    owe replies which their peers do not take, ``unasked`` those of mode ``source`` that wait for a word of their peers.
-    ``probe``: packets are looked at for probe headers, with ``wall_ns`` for the time of arrival, nanoseconds since
-    1970.
-    """
-
-    book: Book
-    origin: Origin
-    spec: FramingSpec
-    canned: CannedReply | None = None
-    keep: int = 0
-    keep_bytes: int = 1 << 20
-    reply_buffer: int = 1 << 18
-    stall_timeout: float = 30.0
-    idle_timeout: float = 0.0
-    gate: Gate = field(factory=lambda: Gate(Seats()))
-    probe: bool = False
-    wall_ns: Callable[[], int] = time.time_ns
-    uncut: bool = field(init=False)
-    blocked: set[AnsweringStream] = field(factory=set, eq=False, repr=False)
-    unasked: set[SourceStream] = field(factory=set, eq=False, repr=False)
-    _kind: type[Stream] = field(init=False, repr=False)
-
-    @_kind.default
-    def _stream_of_mode(self) -> type[Stream]:
-        from ctrlserver.net.source import SourceStream  # it builds on this module
-
-        return SourceStream if self.origin.mode == "source" else STREAM_OF_MODE[self.origin.mode]
-
-    @uncut.default
-    def _uncut(self) -> bool:
-        return self.spec.by_length and not self.keep and not self.probe
-
-    @property
-    def skips(self) -> bool:
-        """Whether no byte of content is needed at all: the kernel may drop them uncopied."""
-        return self.uncut and self.origin.mode == "sink"
-
-    def admits(self, peer: str) -> bool:
-        """Whether a connection from ``peer`` may become a stream; where not, it is on the books as rejected."""
-        reason = self.gate.refuses(peer)
-        if reason is None:
-            return True
-        self.book.rejected(reason)
-        return False
-
-    def open(self, link: Link, peer: str, now: float) -> Stream:
-        """A new stream from ``peer`` (``host:port``), on the books from now on."""
-        counters = self.book.stream_opened(self.origin, peer, now)
-        self.gate.enter(peer)
-        if self.keep:
-            counters.kept = KeptPackets(self.keep, self.keep_bytes)
-        if self.probe:
-            counters.probing = Probing()
-        return self._kind(self, link, counters)
-
-    def stalled(self, now: float) -> list[AnsweringStream]:
-        """The streams whose peer has taken no reply for ``stall_timeout`` seconds."""
-        return [stream for stream in self.blocked if now - stream.blocked_since >= self.stall_timeout]
 
 
 class Stream:
@@ -354,85 +279,3 @@ class AnsweringStream(Stream):
         before = self.counters.whole()
         self._count(chunk, now)
         self.counters.unanswered += self.counters.whole() - before
-
-
-class EchoStream(AnsweringStream):
-    """A stream in mode ``echo`` (RFC 862): every byte goes back as it came; a reply is a whole packet echoed."""
-
-    __slots__ = ("plain",)
-
-    def __init__(self, terms: Terms, link: Link, counters: StreamCounters) -> None:
-        super().__init__(terms, link, counters)
-        self.plain = False  # packets follow from the bytes, the first of which came, and the peer takes replies
-
-    def received(self, chunk: memoryview, now: float) -> None:
-        """Count, and send the chunk back."""
-        size = len(chunk)
-        if self.plain:  # what _count does, without a call: 7 % of the instructions of a request
-            counters = self.counters
-            counters.bytes += size
-            counters.last = now
-        elif self._closing is None:
-            self._count(chunk, now)
-            self.plain = self.terms.uncut
-        else:
-            self._count_unanswered(chunk, now)
-            return
-        try:
-            sent = self._send(chunk)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self.unsent(chunk, error.errno or errno.EIO, now)
-            return
-        if sent < size:
-            self._owe(EchoOutbox(chunk[sent:], self.counters.origin.size), now)
-        if not self.plain and self._framing.fault is not None:
-            self.finish("fault", now)
-
-    def unsent(self, chunk: memoryview, error: int, now: float) -> None:
-        """``chunk``, counted already, was not taken: there is no room (0), or the peer is gone (errno)."""
-        if error:
-            self._mute()
-        self._owe(EchoOutbox(chunk, self.counters.origin.size), now)
-
-    def finish(self, reason: str, now: float) -> None:
-        """End the stream, after the replies it is owed."""
-        self.plain = False
-        super().finish(reason, now)
-
-    def _mute(self) -> None:
-        self.plain = False
-        super()._mute()
-
-
-class ReplyStream(AnsweringStream):
-    """A stream in mode ``reply``: one canned answer for each packet, many in one send."""
-
-    __slots__ = ()
-
-    def received(self, chunk: memoryview, now: float) -> None:
-        """Count, and answer each packet that is whole now."""
-        if self._closing is not None:
-            self._count_unanswered(chunk, now)
-            return
-        counters = self.counters
-        before = counters.whole()
-        self._count(chunk, now)
-        packets = counters.whole() - before
-        canned = self.terms.canned
-        if packets and canned is not None:
-            owed = packets * len(canned.reply)
-            block = canned.span(0, owed)
-            sent = self._offer(block)
-            if sent < owed:
-                outbox = CannedOutbox(canned, packets)
-                outbox.taken(sent)
-                self._owe(outbox, now)
-                if sent == len(block):
-                    self.writable(now)
-        if self._framing.fault is not None:
-            self.finish("fault", now)
-
-
-STREAM_OF_MODE: dict[str, type[Stream]] = {"sink": Stream, "echo": EchoStream, "reply": ReplyStream}

@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThread
 from ctrlserver.lane.lane import Lane
 from ctrlserver.net.listeners import Listener
 from ctrlserver.net.replies import CannedReply
-from ctrlserver.net.stream import Terms
+from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
 from ctrlserver.stats.records import StreamRecord

@@ -24,7 +24,7 @@ from ctrlserver.linux.arrivals import charged_and_drops
 from ctrlserver.net.datagrams import SOL_UDP, UDP_SEGMENT, DatagramPort, DatagramTerms
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.replies import CannedReply
-from ctrlserver.net.stream import Terms
+from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import Origin, Totals
 from ctrlserver.stats.records import StreamRecord
 from ctrlserver.wire.datagram import DATAGRAM

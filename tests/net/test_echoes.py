@@ -24,7 +24,8 @@ from ctrlserver.linux.transfers import ROW_BYTES, Transfers, transfers
 from ctrlserver.net import echoes
 from ctrlserver.net.echoes import FEWEST, Echoes, serve_together
 from ctrlserver.net.links import LaneLink
-from ctrlserver.net.stream import EchoStream, Terms
+from ctrlserver.net.modes import EchoStream
+from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
 from ctrlserver.wire.framing import parse_framing

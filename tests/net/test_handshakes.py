@@ -14,7 +14,7 @@ from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.task import Clock, deferLater
 
 from ctrlserver.net.ordinary import HANDSHAKE_SECONDS, StreamFactory
-from ctrlserver.net.stream import Terms
+from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import StatsRecord
 from ctrlserver.wire.framing import parse_framing

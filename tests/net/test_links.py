@@ -18,7 +18,7 @@ from ctrlserver.net.links import LaneLink, host_port
 from ctrlserver.net.listeners import Listener
 from ctrlserver.net.ordinary import StreamFactory, StreamProtocol
 from ctrlserver.net.replies import CannedReply
-from ctrlserver.net.stream import Terms
+from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.framing import parse_framing

@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet import task
 from twisted.internet.interfaces import IReactorTime
 
-from ctrlserver.net.stream import EchoStream
+from ctrlserver.net.modes import EchoStream
 from tests.net.conftest import PATIENCE, Serve, in_thread, read_to_end
 
 
