@@ -36,7 +36,6 @@ from zope.interface import implementer
 from ctrlserver.client.target import address_text
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.lane.lane import Lane, Owner
-from ctrlserver.load.streams.outgoing import BURST_PACKETS, SendStream
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -332,22 +331,6 @@ class TlsLink(Protocol):
             self.log.failure("a stream over TLS failed by our own fault")
             self._owner = None
             owner.failed()
-
-
-class TlsPacketStream(SendStream):
-    """Send mode with one write for each packet; never by the bare descriptor, which would not be encrypted."""
-
-    __slots__ = ()
-
-    def _write(self) -> None:
-        size = len(self._pattern.block)
-        for _ in range(BURST_PACKETS):
-            if self.sent >= self.limit:
-                return
-            offset, end = self.sent % size, self._pattern.bytes_of(self.packets + 1)
-            taken = self._socket.send(self._sendable[offset : offset + end - self.sent])
-            self.sent += taken
-            self.writes += 1
 
 
 def _said(problem: BaseException | None) -> str:

@@ -33,7 +33,7 @@ from ctrlserver.load.measure.intervals import Listener
 from ctrlserver.load.measure.reconciling import ByAddress, Comparison, OfDatagrams, OverUnix
 from ctrlserver.load.opening.connections import Connections, Held
 from ctrlserver.load.opening.greeting import await_greetings, expect_silence
-from ctrlserver.load.opening.tls import TlsLink, TlsPacketStream
+from ctrlserver.load.opening.tls import TlsLink
 from ctrlserver.load.opening.udp_sockets import DatagramSockets, HeldDatagrams
 from ctrlserver.load.plan.options import CONNECT, RECEIVE, REQUEST, Options
 from ctrlserver.load.results.result import Environment, Result, as_document
@@ -41,10 +41,11 @@ from ctrlserver.load.results.thresholds import judge
 from ctrlserver.load.running.connect_mode import Address, Connecting, failure_words
 from ctrlserver.load.running.ending import OTHERS_ON_VIEW, Ending, end_sources
 from ctrlserver.load.running.sending import GRACE_SECONDS, Sending
-from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED, WRITE_BYTES, Outgoing, PacketStream, SendStream
+from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED, WRITE_BYTES, Outgoing
 from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream
 from ctrlserver.load.streams.receive import ReceiveStream
 from ctrlserver.load.streams.request import RequestStream
+from ctrlserver.load.streams.send import PacketStream, SendStream, TlsPacketStream
 from ctrlserver.load.streams.udp import datagram_stream
 
 #: Seconds that the lane waits for more before it lets the reactor have a turn. By a schedule most packets go alone, and

@@ -1,9 +1,7 @@
 """One outgoing stream on the lane: what it sends, what comes back, and how it ends.
 
 Rules: no Python object for each packet. A stream keeps two numbers, bytes taken by the kernel (``sent``) and bytes it
-may send (``limit``, always the end of a packet); where packets lie in them only the pattern knows. Writes are large
-slices of the pattern's block, a bounded number for each ``ready``, so timers keep their turn. In send mode what the
-target says is read and dropped; in request mode replies are counted and each lets one packet more go.
+may send (``limit``, always the end of a packet); where packets lie in them only the pattern knows.
 
 A stream tells its run (``Run``, which changes with the stage of the run) when all has been sent, and answered where
 answers are awaited; when the target has closed its side after ours; or, once, that the target or the network ended it.
@@ -20,8 +18,6 @@ import select
 import socket
 import struct
 import termios
-from contextlib import suppress
-from os import write
 from typing import Protocol, cast
 
 from ctrlserver.lane.lane import Lane
@@ -31,9 +27,6 @@ from ctrlserver.words import counted
 #: Bytes of one write. On loopback 512 to 768 KiB gave 1.2 to 1.7 times the rate of 64 KiB, 1 MiB less again; neither
 #: sendfile from a memory file nor one sendmsg of many small views was faster.
 WRITE_BYTES = 768 * 1024
-
-#: Writes for one ``ready`` where packets are combined; stops early when the kernel takes less than was offered.
-BURST_WRITES = 4
 
 #: Writes for one ``ready`` where each packet is a write of its own: 0.2 to 0.4 ms.
 BURST_PACKETS = 256
@@ -346,132 +339,3 @@ class Outgoing:
             self.fail(CLOSED, f"{self}: the target closed the connection early, after {self.so_far()}")
         else:
             self.fail(RESET, f"{self}: the target reset the connection after {self.so_far()}")
-
-
-class SendStream(Outgoing):
-    """Send mode: one way, as fast as the target takes it, many packets a write."""
-
-    __slots__ = ()
-
-    def ready(self, events: int) -> None:
-        """Drop what came, then write on."""
-        if events & ~_OUT and not self._drop():
-            return
-        if self.active and events & _OUT:
-            self.last = self._lane.clock()
-            try:
-                self._write()
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                self._lost(error)
-                return
-            if self.sent >= self.limit:
-                self._done()
-
-    def _write(self) -> None:
-        """A bounded number of large writes; ends by BlockingIOError, or after one the kernel did not take whole."""
-        size = len(self._pattern.block)
-        for _ in range(BURST_WRITES):
-            offset = self.sent % size
-            offered = min(WRITE_BYTES, self.limit - self.sent)
-            taken = self._socket.send(self._sendable[offset : offset + offered])
-            self.sent += taken
-            self.writes += 1
-            if taken < offered or self.sent >= self.limit:
-                return
-
-
-class PacketStream(SendStream):
-    """Send mode with one write for each packet (``--no-write-combine``).
-
-    The system may put what several writes brought into one segment while earlier ones are on their way (Nagle), as for
-    any program that writes without a pause: 1.3 to 2.5 times the rate. ``os.write`` of ``bytes`` costs less of a call
-    than ``send`` of a view.
-    """
-
-    __slots__ = ("_next", "_packets", "_single")
-
-    def __init__(
-        self,
-        number: int,
-        sock: socket.socket,
-        lane: Lane,
-        run: Run,
-        pattern: Pattern,
-        sendable: memoryview,
-        local: str,
-        target: str,
-        packets: list[memoryview],
-    ) -> None:
-        super().__init__(number, sock, lane, run, pattern, sendable, local, target)
-        self._packets = packets
-        self._single = bytes(packets[0]) if len(packets) == 1 else b""
-        self._next = 0
-
-    def start(self, limit: int) -> None:
-        """As any stream; from now on small writes may share a segment."""
-        self._set_no_delay(False)
-        super().start(limit)
-
-    def _done(self) -> None:
-        self._set_no_delay(True)  # sends what is held back
-        super()._done()
-
-    def _set_no_delay(self, wanted: bool) -> None:
-        if self._socket.family in (socket.AF_INET, socket.AF_INET6):
-            with suppress(OSError):  # a broken connection is told by the next write
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, wanted)
-
-    def _write(self) -> None:
-        fd = self._socket.fileno()
-        if not self._end_begun(fd):
-            return
-        if self._single:
-            self._write_equal(fd, self._single)
-            return
-        packets, count = self._packets, len(self._packets)
-        for _ in range(BURST_PACKETS):
-            if self.sent >= self.limit:
-                return
-            packet = packets[self._next]
-            taken = write(fd, packet)
-            self.sent += taken
-            self.writes += 1
-            if taken != len(packet):
-                return
-            self._next = (self._next + 1) % count
-
-    def _write_equal(self, fd: int, packet: bytes) -> None:
-        """The common case: nothing is counted for each packet."""
-        size = len(packet)
-        most = min(BURST_PACKETS, (self.limit - self.sent) // size)
-        number = whole = part = 0
-        try:
-            for number in range(most):
-                part = write(fd, packet)
-                if part != size:
-                    whole = number
-                    return
-            whole, part = most, 0
-        except OSError:
-            whole, part = number, 0
-            raise
-        finally:
-            self.sent += whole * size + part
-            self.writes += whole + (part > 0)
-
-    def _end_begun(self, fd: int) -> bool:
-        """Write the rest of a packet that the kernel took in part; True where none is left."""
-        rest = self._pattern.rest_in(self.sent)
-        if not rest:
-            return True
-        offset = self.sent % len(self._pattern.block)
-        left = len(self._packets[self._next]) - rest
-        taken = write(fd, self._sendable[offset : offset + left])
-        self.sent += taken
-        self.writes += 1
-        if taken < left:
-            return False
-        self._next = (self._next + 1) % len(self._packets)
-        return self.sent < self.limit

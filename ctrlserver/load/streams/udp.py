@@ -27,9 +27,10 @@ from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.options import REQUEST, Options
 from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.metered import MeteredStream
-from ctrlserver.load.streams.outgoing import REFUSED, RESET, STALLED, Outgoing, PacketStream, Run, SendStream
+from ctrlserver.load.streams.outgoing import REFUSED, RESET, STALLED, Outgoing, Run
 from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream
 from ctrlserver.load.streams.request import RequestStream
+from ctrlserver.load.streams.send import PacketStream, SendStream
 from ctrlserver.net.datagrams import SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, try_option
 from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
 from ctrlserver.wire.probe import ProbeBlock

@@ -16,9 +16,8 @@ from ctrlserver.load.streams.outgoing import (
     UNLIMITED,
     WRITE_BYTES,
     Outgoing,
-    PacketStream,
-    SendStream,
 )
+from ctrlserver.load.streams.send import PacketStream, SendStream
 from ctrlserver.wire.framing import parse_framing
 from tests.lanes import Bench
 from tests.servers import reset_at_close
