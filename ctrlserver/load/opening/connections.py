@@ -36,8 +36,9 @@ class Held(Protocol):
 
     transport: ITCPTransport
 
-    def __init__(self) -> None:
+    def __init__(self, lane: Lane) -> None:
         self.gone: Deferred[None] = Deferred()
+        self.lane = lane
         self.socket: socket.socket | None = None
         self.local = ""
         self.peer = ""
@@ -85,8 +86,10 @@ class Connections:
         if target.transport == TLS:
             self._verification = Verification(target.host, cafile, insecure)
         verification = self._verification
-        over_tls = target.over_tls
-        make = (lambda: TlsLink(reactor, lane, target.text, verification)) if over_tls else Held
+
+        def make() -> Held | TlsLink:
+            return TlsLink(reactor, lane, target.text, verification) if target.over_tls else Held(lane)
+
         self._factory: Factory[Held | TlsLink] = Factory.forProtocol(cast("Any", make))
         self._factory.noisy = False
         self.made: list[Held | TlsLink] = []

@@ -227,6 +227,11 @@ class TlsLink(Protocol):
         """What the stream takes for one."""
         return cast("socket.socket", self)
 
+    @property
+    def lane(self) -> Lane:
+        """What the stream takes for one."""
+        return cast("Lane", self)
+
     def fileno(self) -> int:
         """Of the TCP socket below: what the kernel still holds is asked there."""
         return -1 if self._ended else int(self.transport.fileno())

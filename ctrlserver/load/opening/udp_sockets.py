@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError
+from ctrlserver.lane.lane import Lane
 
 #: Bytes the kernel may queue for us: of a burst of replies. It gives up to the system's limit.
 RECEIVE_BYTES = 4 << 20
@@ -29,8 +30,9 @@ RECEIVE_BYTES = 4 << 20
 class HeldDatagrams:
     """One connected UDP socket; ``local`` and ``peer`` are ``host:port``."""
 
-    def __init__(self, sock: socket.socket, peer: str) -> None:
+    def __init__(self, sock: socket.socket, lane: Lane, peer: str) -> None:
         self.socket = sock
+        self.lane = lane
         self.local = _named(sock.getsockname())
         self.peer = peer
 
@@ -38,8 +40,9 @@ class HeldDatagrams:
 class DatagramSockets:
     """The sockets of one run; ``made`` has those that came about."""
 
-    def __init__(self, reactor: IReactorTime, target: Target, timeout: float) -> None:
+    def __init__(self, reactor: IReactorTime, lane: Lane, target: Target, timeout: float) -> None:
         self._reactor = reactor
+        self._lane = lane
         self._target = target
         self._timeout = timeout
         self.made: list[HeldDatagrams] = []
@@ -54,7 +57,7 @@ class DatagramSockets:
                 with suppress(OSError):
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
                 sock.connect((host, self._target.port))
-                self.made.append(HeldDatagrams(sock, _named((host, self._target.port))))
+                self.made.append(HeldDatagrams(sock, self._lane, _named((host, self._target.port))))
             except OSError as error:
                 sock.close()
                 raise LoadError(f"cannot send to {self._target.text}: {_reason(error)}") from None

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from random import getrandbits
-from typing import cast
 
 from attrs import evolve
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -33,20 +32,16 @@ from ctrlserver.load.measure.intervals import Listener
 from ctrlserver.load.measure.reconciling import ByAddress, Comparison, OfDatagrams, OverUnix
 from ctrlserver.load.opening.connections import Connections, Held
 from ctrlserver.load.opening.greeting import await_greetings, expect_silence
-from ctrlserver.load.opening.tls import TlsLink
-from ctrlserver.load.opening.udp_sockets import DatagramSockets, HeldDatagrams
+from ctrlserver.load.opening.udp_sockets import DatagramSockets
 from ctrlserver.load.plan.options import CONNECT, RECEIVE, REQUEST, Options
 from ctrlserver.load.results.result import Environment, Result, as_document
 from ctrlserver.load.results.thresholds import judge
 from ctrlserver.load.running.connect_mode import Address, Connecting, failure_words
 from ctrlserver.load.running.ending import OTHERS_ON_VIEW, Ending, end_sources
 from ctrlserver.load.running.sending import GRACE_SECONDS, Sending
-from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED, WRITE_BYTES, Outgoing
-from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream
+from ctrlserver.load.streams.making import make_streams
+from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED, Outgoing
 from ctrlserver.load.streams.receive import ReceiveStream
-from ctrlserver.load.streams.request import RequestStream
-from ctrlserver.load.streams.send import PacketStream, SendStream, TlsPacketStream
-from ctrlserver.load.streams.udp import datagram_stream
 
 #: Seconds that the lane waits for more before it lets the reactor have a turn. By a schedule most packets go alone, and
 #: a turn of the reactor for each wake-up of the pacer and each reply was a third of the processor time.
@@ -73,7 +68,7 @@ class LoadRun:
         self._lane = Lane(reactor, linger=LINGER_SECONDS)
         self._connections: Connections | DatagramSockets
         if options.target.transport == UDP:
-            self._connections = DatagramSockets(reactor, options.target, options.connect_timeout)
+            self._connections = DatagramSockets(reactor, self._lane, options.target, options.connect_timeout)
         else:
             verified = (options.cafile, options.insecure)
             self._connections = Connections(reactor, self._lane, options.target, options.connect_timeout, *verified)
@@ -165,12 +160,9 @@ class LoadRun:
         if isinstance(self._sending, Connecting):
             self._sending.address = await self._find()
             return
-        sendable = self._options.pattern.sendable(0 if self._options.mode == RECEIVE else WRITE_BYTES)
-        packets = [] if self._options.write_combine else self._options.pattern.packet_views()
-        session = getrandbits(16)
-        opened: Sequence[Held | TlsLink | HeldDatagrams] = await self._connections.open(self._options.streams)
-        for number, held in enumerate(opened, start=1):
-            self._sending.streams.append(self._stream(number, held, sendable, packets, session))
+        opened = await self._connections.open(self._options.streams)
+        sending = self._sending
+        sending.streams += make_streams(self._options, opened, sending, sending.timing, getrandbits(16))
         if self._options.target.transport != UDP and not self._options.target.over_tls:
             await self._greet()
 
@@ -194,39 +186,6 @@ class LoadRun:
             await await_greetings(self._reactor, self._lane, streams, options.greeting, options.stall_timeout)
         elif options.mode == REQUEST and options.payload is not None:
             await expect_silence(self._reactor, streams)
-
-    def _stream(
-        self,
-        number: int,
-        held: Held | TlsLink | HeldDatagrams,
-        sendable: memoryview,
-        packets: list[memoryview],
-        session: int,
-    ) -> Outgoing:
-        options = self._options
-        assert held.socket is not None
-        target = held.peer or options.target.text
-        lane = cast("Lane", held) if isinstance(held, TlsLink) else self._lane
-        common = (number, held.socket, lane, self._sending, options.pattern, sendable, held.local, target)
-        if options.target.transport == UDP:
-            return datagram_stream(*common, options=options, timing=self._sending.timing, session=session)
-        if options.mode == RECEIVE:
-            return ReceiveStream(*common, framing=options.framing, words=options.payload, strict=options.strict)
-        if options.mode == REQUEST:
-            assert options.reply_framing is not None
-            kind = RequestStream if options.curve is None else PacedRequestStream
-            return kind(
-                *common,
-                reply_framing=options.reply_framing,
-                in_flight=options.in_flight,
-                combine=options.write_combine,
-                timing=self._sending.timing,
-            )
-        if options.curve is not None:
-            return PacedSendStream(*common, combine=options.write_combine, timing=self._sending.timing)
-        if options.write_combine:
-            return SendStream(*common)
-        return TlsPacketStream(*common) if isinstance(held, TlsLink) else PacketStream(*common, packets)
 
     def _end_sources(self) -> None:
         """The time is up: have the server end our streams, so that all it sent is counted here too."""

@@ -23,8 +23,6 @@ import socket
 import time
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.measure.timing import Timing
-from ctrlserver.load.plan.options import REQUEST, Options
 from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.metered import MeteredStream
 from ctrlserver.load.streams.outgoing import REFUSED, RESET, STALLED, Outgoing, Run
@@ -32,7 +30,7 @@ from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream
 from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.load.streams.send import PacketStream, SendStream
 from ctrlserver.net.datagrams import SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, try_option
-from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
+from ctrlserver.wire.datagram import LONGEST_DATAGRAM
 from ctrlserver.wire.probe import ProbeBlock
 from ctrlserver.words import counted
 
@@ -207,38 +205,3 @@ def batch_of(sock: socket.socket, pattern: Pattern, *, combine: bool) -> int:
     """Datagrams that may go in one call on ``sock``, which is told their size; 1 where they go one by one."""
     most = min(SEGMENTS_A_CALL, LONGEST_DATAGRAM // pattern.stride) if combine and pattern.stride else 1
     return most if most > 1 and try_option(sock, SOL_UDP, UDP_SEGMENT, pattern.stride) else 1
-
-
-def datagram_stream(
-    number: int,
-    sock: socket.socket,
-    lane: Lane,
-    run: Run,
-    pattern: Pattern,
-    sendable: memoryview,
-    local: str,
-    target: str,
-    *,
-    options: Options,
-    timing: Timing,
-    session: int,
-) -> Outgoing:
-    """The stream that ``options`` ask for on a connected socket; ``session`` goes into its probe packets."""
-    batch = batch_of(sock, pattern, combine=options.write_combine)
-    paced = options.curve is not None
-    common = (number, sock, lane, run, pattern, sendable, local, target)
-    block = ProbeBlock(pattern.block[: pattern.stride] * batch, pattern.stride, session) if options.probe else None
-    if options.mode == REQUEST:
-        kind = PacedDatagramRequestStream if paced else DatagramRequestStream
-        request = kind(*common, reply_framing=DATAGRAM, in_flight=options.in_flight, combine=batch > 1, timing=timing)
-        request.send_batches(batch * pattern.stride or LONGEST_DATAGRAM)
-        return request
-    if paced:
-        scheduled = PacedDatagramStream(*common, combine=batch > 1, timing=timing)
-        scheduled.send_batches(batch * pattern.stride or LONGEST_DATAGRAM)
-        if block is not None:
-            scheduled.probe_with(block)
-        return scheduled
-    if batch > 1 or block is not None:
-        return DatagramStream(*common, batch=batch, probes=block)
-    return UnequalDatagramStream(*common, packets=pattern.packet_views())

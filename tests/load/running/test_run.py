@@ -528,7 +528,7 @@ async def test_an_error_of_our_own_is_told_and_the_document_is_whole(
             """The log of the exception."""
 
     monkeypatch.setattr(LoadRun, "log", Quiet())
-    monkeypatch.setattr(LoadRun, "_stream", lambda *_: 1 / 0)
+    monkeypatch.setattr("ctrlserver.load.running.run.make_streams", lambda *_: 1 / 0)
     _, running = started(servers)
     result = good(await running, 1)
     assert result.error == "an error of ctrlload's own: ZeroDivisionError: division by zero"

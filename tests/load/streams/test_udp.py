@@ -14,8 +14,10 @@ from twisted.internet.testing import MemoryReactorClock
 from ctrlserver.client.target import parse_target
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.timing import Timing
+from ctrlserver.load.opening.udp_sockets import HeldDatagrams
 from ctrlserver.load.plan.options import Options, prepared
 from ctrlserver.load.plan.pattern import parse_sizes
+from ctrlserver.load.streams.making import make_streams
 from ctrlserver.load.streams.outgoing import COMPLETE, ENDED, REFUSED, RESET, STALLED, UNLIMITED, WRITE_BYTES, Outgoing
 from ctrlserver.load.streams.udp import (
     DatagramStream,
@@ -23,7 +25,6 @@ from ctrlserver.load.streams.udp import (
     PacedDatagramStream,
     UnequalDatagramStream,
     batch_of,
-    datagram_stream,
 )
 from ctrlserver.stats.probing import Probing
 from ctrlserver.wire.probe import decode_each
@@ -48,8 +49,8 @@ class UdpBench:
 
     def stream(self, **flags: Any) -> Outgoing:
         options = self.options(**flags)
-        common = (1, self.ours, self.lane, self.told, options.pattern, options.pattern.sendable(WRITE_BYTES), "a", "b")
-        made = datagram_stream(*common, options=options, timing=Timing(), session=7)
+        held = HeldDatagrams(self.ours, self.lane, "b")
+        (made,) = make_streams(options, [held], self.told, Timing(), session=7)
         made.reason = COMPLETE
         return made
 
