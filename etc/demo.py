@@ -1,13 +1,13 @@
-"""The demo: a real daemon, three real loads, and its admin port asked by netcat; then all counts are compared.
+"""The demo: starts a real daemon, runs three real loads, asks the admin port by netcat, and compares all counts.
 
     make demo        or, with an environment that has ctrlserver installed: python etc/demo.py
 
-Rules: standard library only; every command is printed as `$ ...` before it runs; nothing is slept for: the daemon's log
-lines are awaited, each for a bounded time. The programs are those beside this interpreter. Exit 0 when all counts
-agree, 1 when one does not or a program failed, 130 after Ctrl-C.
+Rules: standard library only. The demo prints every command as `$ ...` before it runs it. It never sleeps: it waits for
+the daemon's log lines, each for a bounded time. It runs the programs installed beside this interpreter. Exit 0 when all
+counts agree, 1 when one does not or a program failed, 130 after Ctrl-C.
 
-Beware: daemon and loads have sessions of their own, so a Ctrl-C at the terminal reaches the demo only; it ends them
-itself, the load first, each once, and removes what it wrote. While it ends them it cannot be interrupted.
+Beware: daemon and loads have sessions of their own, so a Ctrl-C at the terminal reaches the demo only. The demo then
+ends the load, then the daemon, and removes its files. While it ends them it cannot be interrupted.
 """
 
 from __future__ import annotations
@@ -107,17 +107,17 @@ class Daemon:
             found = match()
         if found is None:
             last = "\n  ".join(self.lines[-10:]) or "(nothing)"
-            raise DemoFailedError(f"the daemon has not logged {pattern!r}; its last lines:\n  {last}")
+            raise DemoFailedError(f"the daemon did not log {pattern!r}; its last lines:\n  {last}")
         return found
 
     def port(self, name: str) -> int:
-        """The port that the listener `name` was given, by the daemon's own word."""
+        """The port of the listener `name`, from the daemon's log."""
         found = self.awaited(rf"listening {name} tcp \S+:(\d+)", START_SECONDS)
         say(f"  {found.group(0)}")
         return int(found.group(1))
 
     def end(self) -> int:
-        """Ends it by SIGTERM, by SIGKILL when it does not go in time; the exit status."""
+        """Ends it by SIGTERM, by SIGKILL if that takes too long; the exit status."""
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         if self.process.poll() is None:
@@ -132,14 +132,14 @@ class Daemon:
 
 
 def load(*arguments: str, result: Path) -> dict[str, Any]:
-    """Runs `ctrlload run`, which shows its own report; its result document."""
+    """Runs `ctrlload run`, which prints its own report; gives its result document."""
     command = [str(BIN / "ctrlload"), "run", *arguments, "-o", str(result)]
     shown(command)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         code = process.wait(LOAD_SECONDS)
     except subprocess.TimeoutExpired:
-        raise DemoFailedError(f"the load was not done after {LOAD_SECONDS} s") from None
+        raise DemoFailedError(f"the load did not end within {LOAD_SECONDS} s") from None
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -154,7 +154,7 @@ def load(*arguments: str, result: Path) -> dict[str, Any]:
 
 
 def openbsd_netcat() -> str | None:
-    """The netcat that knows -N (half-close after the last line), if there is one."""
+    """The netcat that has -N (half-close after the last line), if it is installed."""
     program = shutil.which("nc")
     if program is None:
         return None
@@ -163,7 +163,7 @@ def openbsd_netcat() -> str | None:
 
 
 def exchanged(port: int, line: str) -> str:
-    """What the admin port answers to one line and a half-close."""
+    """The admin port's reply to one line and a half-close."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(f"{line}\n".encode())
         connection.shutdown(socket.SHUT_WR)
@@ -174,7 +174,7 @@ def exchanged(port: int, line: str) -> str:
 def asked(netcat: str | None, port: int, line: str) -> None:
     """Shows a question to the admin port and its answer, which must end with OK."""
     if netcat is None:
-        say(f"\n(by a socket, as there is no OpenBSD netcat here) {line}")
+        say(f"\n(sent through a socket, because OpenBSD netcat is not installed) {line}")
         reply = exchanged(port, line)
     else:
         say(f"\n$ echo {line} | nc -N 127.0.0.1 {port}")
@@ -192,7 +192,7 @@ def answer(port: int, line: str) -> Any:
 
 
 class Ledger:
-    """Counts that must be equal, each compared with what the loads say they sent."""
+    """Compares the server's counts with those of the loads; `wrong` names those that differ."""
 
     def __init__(self) -> None:
         self.wrong: list[str] = []
@@ -204,8 +204,8 @@ class Ledger:
 
 
 def compared(results: Sequence[dict[str, Any]], admin: int) -> Ledger:
-    """Compares the loads' own counts with every place where the server publishes its own."""
-    say("\nthe counts, the server's against those of the loads")
+    """Compares the loads' counts with every place where the server publishes its own."""
+    say("\n--- the server's counts, compared with those of the loads")
     ledger = Ledger()
     sent = [int(result["sent"]["packets"]) for result in results]
     total = sum(sent)
@@ -217,14 +217,14 @@ def compared(results: Sequence[dict[str, Any]], admin: int) -> Ledger:
     ledger.equal("stats: bytes_total", total * 1024, stats["bytes_total"])
     ledger.equal("stats: replies_total", sent[-1], stats["replies_total"])
     ledger.equal("stats: incomplete_bytes_total", 0, stats["incomplete_bytes_total"])
-    ledger.equal("streams: packets added up", total, sum(stream["packets"] for stream in streams))
-    ledger.equal("runs: packets added up", total, sum(run["packets"] for run in runs))
-    ledger.equal("runs: number", len(results), len(runs))
+    ledger.equal("streams: sum of packets", total, sum(stream["packets"] for stream in streams))
+    ledger.equal("runs: sum of packets", total, sum(run["packets"] for run in runs))
+    ledger.equal("runs: how many", len(results), len(runs))
     return ledger
 
 
 def demo(folder: Path) -> None:
-    """All steps; DemoFailedError or KeyboardInterrupt leaves by way of the daemon's end."""
+    """All steps; after DemoFailedError or KeyboardInterrupt the daemon is ended too."""
     config = folder / "ctrlserver.toml"
     config.write_text(CONFIG)
     daemon = Daemon(config)
@@ -232,10 +232,10 @@ def demo(folder: Path) -> None:
         sink, echo, admin = (daemon.port(name) for name in ("sink", "echo", "admin"))
         by_admin = ("--admin", f"127.0.0.1:{admin}")
         steps = (
-            ("the test of 2013: 10 000 packets of 1 KiB", (f"127.0.0.1:{sink}",)),
-            ("5 000 000 packets of 1 KiB on 4 streams", (f"127.0.0.1:{sink}", "-n", "5M", "-P", "4")),
+            ("the first test, from 2013: 10 000 packets of 1 KiB", (f"127.0.0.1:{sink}",)),
+            ("bulk: 5 000 000 packets of 1 KiB on 4 streams", (f"127.0.0.1:{sink}", "-n", "5M", "-P", "4")),
             (
-                "request and reply: 200 000 packets of 1 KiB on 50 streams",
+                "requests and replies: 200 000 packets of 1 KiB on 50 streams",
                 (f"127.0.0.1:{echo}", "-m", "request", "-n", "200k", "-P", "50"),
             ),
         )
@@ -244,7 +244,7 @@ def demo(folder: Path) -> None:
             say(f"\n--- {what}")
             results.append(load(*arguments, *by_admin, result=folder / f"result{number}.json"))
             daemon.awaited(rf"run {number} ended", RUN_END_SECONDS)
-        say("\n--- what the server says")
+        say("\n--- the admin port answers")
         netcat = openbsd_netcat()
         for line in ("stats", "streams limit=10", "runs"):
             asked(netcat, admin, line)
@@ -282,7 +282,7 @@ def main() -> int:
         print(f"demo: {error if isinstance(error, DemoFailedError) else repr(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("demo: interrupted; everything was ended", file=sys.stderr)
+        print("demo: interrupted; daemon and load have been ended", file=sys.stderr)
         return 130
     return 0
 

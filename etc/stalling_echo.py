@@ -1,10 +1,10 @@
-"""An echo server that stands still once, to try a load generator on: what does it say of the stall?
+"""An echo server that stalls once, to test a load generator: does its report show the stall?
 
     python etc/stalling_echo.py ctrlload run TARGET -m request -r 1k/s -t 5s
 
-starts the server on a free port of this machine, runs the command with TARGET replaced by the server's address, and
-ends with the command's exit code. The server answers every byte with itself; two seconds after the first byte it
-does nothing for half a second (``--after``, ``--stall``).
+starts the server on a free port of this machine, runs the command with the server's address in place of TARGET, and
+exits with the command's exit code. The server echoes every byte. Two seconds after the first byte it does nothing for
+half a second (``--after``, ``--stall``).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def serve(listening: socket.socket, after: float, stall: float) -> None:
 
 def main() -> int:
     """Run the command against the server."""
-    parser = argparse.ArgumentParser(description="Runs COMMAND against an echo server that stands still once.")
+    parser = argparse.ArgumentParser(description="Runs COMMAND against an echo server that stalls once.")
     parser.add_argument("--after", type=float, default=2.0, help="seconds from the first byte to the stall [2]")
     parser.add_argument("--stall", type=float, default=0.5, help="seconds of the stall [0.5]")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="with TARGET for the server's address")
