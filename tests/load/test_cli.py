@@ -146,7 +146,7 @@ def test_help_and_version_are_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_modes_offered_are_those_there_are() -> None:
-    from ctrlserver.load.plan.options import MODES
+    from ctrlserver.load.plan.modes import MODES
 
     assert run_command._MODES == MODES
 

@@ -10,10 +10,11 @@ import sys
 from typing import TYPE_CHECKING, TextIO
 
 from ctrlserver.errors import LoadError
-from ctrlserver.load.commands.execute_run import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.load.commands.reactor import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.measure.intervals import Interval
-from ctrlserver.load.plan.options import CONNECT, Options
+from ctrlserver.load.plan.modes import CONNECT
+from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.exit_codes import EXIT_FAILED
 from ctrlserver.load.search.document import SearchResult, Sought, Step, as_search_json
 from ctrlserver.load.search.run import SearchRun

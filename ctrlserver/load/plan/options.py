@@ -10,23 +10,18 @@ from attrs import field, frozen
 
 from ctrlserver.client.target import TLS, UDP, Target
 from ctrlserver.errors import FramingSpecError, UsageError
+from ctrlserver.load.plan.checks import check_datagrams, check_known, check_probe, check_tls
+from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.pattern import Pattern, Sizes, payload_pattern, size_pattern
 from ctrlserver.load.plan.profile import Profile
 from ctrlserver.load.plan.schedule import ARRIVALS, CONSTANT, SECOND, Curve
 from ctrlserver.load.results.thresholds import Threshold
-from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
+from ctrlserver.wire.datagram import DATAGRAM
 from ctrlserver.wire.framing import FramingSpec, parse_framing
-from ctrlserver.wire.probe import HEADER_SIZE
 from ctrlserver.words import did_you_mean, quoted
 
 DEFAULT_PACKETS = 10_000
 DEFAULT_SIZE = 1024
-
-SEND = "send"
-REQUEST = "request"
-RECEIVE = "receive"
-CONNECT = "connect"
-MODES = (SEND, REQUEST, RECEIVE, CONNECT)
 
 
 @frozen(kw_only=True)
@@ -206,12 +201,12 @@ def prepared(
         "schedule": rate is not None or profile is not None,
         "delivery": datagrams and admin is not None,
     }
-    _check_known(fail_if, known)
+    check_known(fail_if, known)
     if datagrams:
-        _check_datagrams(mode, greeting, framing, reply_framing, size, payload)
-    _check_tls(target, mode, greeting, cafile, insecure)
+        check_datagrams(mode, greeting, framing, reply_framing, size, payload)
+    check_tls(target, mode, greeting, cafile, insecure)
     if probe:
-        _check_probe(datagrams, mode, size, payload)
+        check_probe(datagrams, mode, size, payload)
     spec = DATAGRAM if datagrams else _framing(framing, size, None if mode == RECEIVE else payload)
     if mode == RECEIVE:
         if not write_combine:
@@ -256,75 +251,6 @@ def prepared(
         connect_timeout=connect_timeout,
         stall_timeout=stall_timeout,
     )
-
-
-def _check_known(thresholds: tuple[Threshold, ...], known: dict[str, bool]) -> None:
-    """A condition on what this run will not know is a mistake, not a failure."""
-    needed = {
-        "received": "--admin",
-        "replies": "--mode request",
-        "warm_up": "--warm-up",
-        "downloaded": "--mode receive",
-        "latency": "--mode request or connect",
-        "connections": "--mode connect",
-        "schedule": "--rate or --profile",
-        "delivery": "a udp:HOST:PORT target and --admin",
-    }
-    for threshold in thresholds:
-        sections = [path[0] for path in threshold.paths]
-        if not any(known.get(section, True) for section in sections):
-            raise UsageError(f"--fail-if: {threshold.expression}: needs {needed[sections[0]]}")
-        if all(path[:2] == ("latency", "response") for path in threshold.paths) and not known["schedule"]:
-            raise UsageError(f"--fail-if: {threshold.expression}: needs {needed['schedule']}")
-
-
-def _check_datagrams(
-    mode: str,
-    greeting: str | None,
-    framing: str | None,
-    reply_framing: str | None,
-    size: Sizes | None,
-    payload: bytes | None,
-) -> None:
-    """Over UDP each packet is a datagram, whatever is in it, and the target speaks only when spoken to."""
-    if mode not in (SEND, REQUEST):
-        raise UsageError(f"--mode {mode}: not over UDP; use send or request")
-    if greeting is not None:
-        raise UsageError("--greeting: not over UDP, where nobody speaks first")
-    for flag, text in (("--framing", framing), ("--reply-framing", reply_framing)):
-        if text is not None and text.casefold() != DATAGRAM.text:
-            raise UsageError(f"{flag} {text}: over UDP each packet is a datagram; leave the flag out")
-    most = len(payload) if payload is not None else 0 if size is None else size.most
-    if most > LONGEST_DATAGRAM:
-        flag = "--size" if payload is None else "--payload"
-        raise UsageError(f"{flag}: {most} bytes are too many, a datagram holds at most {LONGEST_DATAGRAM}")
-
-
-def _check_tls(target: Target, mode: str, greeting: str | None, cafile: str | None, insecure: bool) -> None:
-    """The flags of verification are of a plain address: an endpoint string has parameters of its own."""
-    for flag, given in (("--cafile", cafile is not None), ("--insecure", insecure)):
-        if given and target.transport != TLS:
-            raise UsageError(f"{flag}: needs a plain TLS target, such as ssl:localhost:22222")
-    if cafile is not None and insecure:
-        raise UsageError("--insecure: not with --cafile, which says whom to trust")
-    if target.over_tls and mode not in (SEND, REQUEST):
-        raise UsageError(f"--mode {mode}: not over TLS; use send or request")
-    if target.over_tls and greeting is not None:
-        raise UsageError("--greeting: not over TLS")
-
-
-def _check_probe(datagrams: bool, mode: str, size: Sizes | None, payload: bytes | None) -> None:
-    """Where packets can be numbered."""
-    if not datagrams:
-        raise UsageError("--probe: needs a target of datagrams, such as udp:127.0.0.1:22222")
-    if mode != SEND:
-        raise UsageError("--probe: needs --mode send")
-    if payload is not None:
-        raise UsageError("--probe: not with --payload; the packets have a header of their own")
-    if size is not None and size.least != size.most:
-        raise UsageError(f"--probe: needs packets of one size, such as --size {max(size.least, HEADER_SIZE)}")
-    if size is not None and size.most < HEADER_SIZE:
-        raise UsageError(f"--probe: a probe packet has at least {HEADER_SIZE} bytes; --size {size} is too small")
 
 
 def _framing(text: str | None, size: Sizes | None, payload: bytes | None) -> FramingSpec:

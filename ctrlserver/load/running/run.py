@@ -33,7 +33,8 @@ from ctrlserver.load.measure.reconciling import ByAddress, Comparison, OfDatagra
 from ctrlserver.load.opening.connections import Connections, Held
 from ctrlserver.load.opening.greeting import await_greetings, expect_silence
 from ctrlserver.load.opening.udp_sockets import DatagramSockets
-from ctrlserver.load.plan.options import CONNECT, RECEIVE, REQUEST, Options
+from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST
+from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.result import Environment, Result, as_document
 from ctrlserver.load.results.thresholds import judge
 from ctrlserver.load.running.connect_mode import Address, Connecting, failure_words

@@ -20,7 +20,8 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Counts
 from ctrlserver.load.measure.intervals import Gauge, Interval, Intervals, Listener, Progress
 from ctrlserver.load.measure.timing import Timing
-from ctrlserver.load.plan.options import REQUEST, Options
+from ctrlserver.load.plan.modes import REQUEST
+from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import shares
 from ctrlserver.load.running.pacing import OpenLoop
 from ctrlserver.load.streams import outgoing as sender

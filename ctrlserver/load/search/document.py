@@ -19,7 +19,8 @@ import attrs
 from attrs import frozen
 
 from ctrlserver.load.measure.verdict import GENERATOR as GENERATOR_WAS_LATE
-from ctrlserver.load.plan.options import CONNECT, Options
+from ctrlserver.load.plan.modes import CONNECT
+from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED, EXIT_THRESHOLD
 from ctrlserver.load.results.result import Environment, Result, as_document
 from ctrlserver.load.search.strategy import BAD, GENERATOR, GOOD, SPOILT, TARGET, Search

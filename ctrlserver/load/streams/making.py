@@ -13,7 +13,8 @@ from typing import Protocol
 from ctrlserver.client.target import UDP
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.timing import Timing
-from ctrlserver.load.plan.options import RECEIVE, REQUEST, Options
+from ctrlserver.load.plan.modes import RECEIVE, REQUEST
+from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.outgoing import WRITE_BYTES, Outgoing, Run
 from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream

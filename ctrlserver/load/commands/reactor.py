@@ -1,0 +1,87 @@
+"""The real reactor of a run or a search: seen to suffice beforehand, run until there is an exit code.
+
+Rules: SIGINT and SIGTERM end the sending and the report is still whole; the second one leaves at once, the documents
+written all the same. The outputs are written before the reactor stops, so nothing that hangs afterwards can lose them.
+
+Beware: the reactor is imported here, inside the function, and run without signal handlers of its own: ours are in place
+before it starts.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from ctrlserver.errors import UsageError
+from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.load.plan.options import Options
+from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
+from ctrlserver.load.show.live import drawable
+from ctrlserver.load.show.output import print_words
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.internet.epollreactor import EPollReactor
+    from twisted.python.failure import Failure
+
+#: Open files beside the streams' own: the reactor's, the lane's, the admin connection, the standard ones.
+OTHER_FILES = 64
+
+
+def on_terminal() -> bool:
+    """Whether there is a terminal to draw on."""
+    return drawable(sys.stderr, os.environ)
+
+
+def prepared_reactor(options: Options) -> EPollReactor:
+    """The reactor, once ``options`` are seen to be possible on it and on this system; else UsageError."""
+    from twisted.internet import reactor as installed
+
+    reactor = cast("EPollReactor", installed)
+    for flag, address in (("TARGET", options.target), ("--admin", options.admin)):
+        if address is not None:
+            try:
+                address.check(reactor, options.connect_timeout)
+            except UsageError as error:
+                raise UsageError(f"{flag}: {error}") from None
+    _allow_files(options.streams + OTHER_FILES)
+    return reactor
+
+
+def carried_out(
+    reactor: EPollReactor, interrupts: Interrupts, begin: Callable[[], Deferred[int]], interrupt: Callable[[], None]
+) -> int:
+    """Run the reactor until what ``begin`` begins has given the exit code; each signal calls ``interrupt``."""
+    codes: list[int] = []
+
+    def leave(problem: Failure | None) -> None:
+        if problem is not None:  # of our own; the reactor must stop all the same
+            codes[:] = [EXIT_FAILED]
+            print_words(f"ctrlload: an error of ctrlload's own: {problem.value!r}\n")
+        if reactor.getThreadPool().working:
+            # A name look-up that nobody waits for any longer: stopping the reactor would.
+            os._exit(codes[0])
+        reactor.stop()
+
+    def started() -> None:
+        begin().addCallback(codes.append).addBoth(leave)
+        interrupts.attach(lambda: reactor.callFromThread(interrupt))
+
+    gc.freeze()  # a collection that walks through all modules would stop the sending for some 20 ms
+    reactor.callWhenRunning(started)
+    reactor.run(installSignalHandlers=False)
+    return codes[0] if codes else EXIT_INTERRUPTED
+
+
+def _allow_files(number: int) -> None:
+    """Raise the limit of open files to ``number``, or say that it cannot be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= number:
+        return
+    if hard != resource.RLIM_INFINITY and hard < number:
+        raise UsageError(f"--streams: {number} open files are needed, the system allows {hard} (ulimit -n)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
