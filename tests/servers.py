@@ -34,7 +34,7 @@ reactor: Any = installed
 
 @define
 class Heard:
-    """A listener that keeps what it is told."""
+    """A watcher that keeps all that the run reports."""
 
     intervals: list[Interval] = field(factory=list)
     steps: list[Progress] = field(factory=list)
@@ -362,9 +362,9 @@ def refusing() -> Target:
         return parse_target(f"127.0.0.1:{sock.getsockname()[1]}")
 
 
-async def load(target: Target, listener: Heard | None = None, **flags: Any) -> Result:
+async def load(target: Target, watcher: Heard | None = None, **flags: Any) -> Result:
     """The result of a whole run."""
-    return await LoadRun(reactor, options(target, **flags), listener or Heard()).run()
+    return await LoadRun(reactor, options(target, **flags), watcher or Heard()).run()
 
 
 def options(target: Target, **flags: Any) -> Options:

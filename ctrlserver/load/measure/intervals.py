@@ -119,7 +119,7 @@ class Progress:
     gauge: Gauge = field(factory=Gauge)
 
 
-class Listener(Protocol):
+class Watcher(Protocol):
     """Whoever shows a run to a person while it goes on."""
 
     def interval(self, interval: Interval) -> None:

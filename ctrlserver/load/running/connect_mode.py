@@ -32,7 +32,7 @@ from twisted.internet.interfaces import IReactorTime
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Counts
 from ctrlserver.load.measure.due import Releases
-from ctrlserver.load.measure.intervals import Listener
+from ctrlserver.load.measure.intervals import Watcher
 from ctrlserver.load.opening.greeting import Greeting
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.running.sending import GRACE_SECONDS, Sending
@@ -159,8 +159,8 @@ class Connecting(Sending):
     ``failures`` are the connections that failed, by reason; ``first_failure`` is the reason of the first.
     """
 
-    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, listener: Listener) -> None:
-        super().__init__(reactor, lane, options, listener)
+    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, watcher: Watcher) -> None:
+        super().__init__(reactor, lane, options, watcher)
         self.address = Address(socket.AF_INET, ("", 0))
         self.lane = lane
         self.clock = lane.clock
@@ -355,7 +355,7 @@ class Connecting(Sending):
         if self._busy and now - self._last_opened >= max(options.stall_timeout, options.connect_timeout):
             seconds = now - self._last_opened
             self._fail(f"no connection to {options.target.text} for {seconds:.1f} s: {failure_words(self.failures)}")
-        self._listener.progress(self._progress(now))
+        self._watcher.progress(self._progress(now))
 
 
 def failure_words(failures: Counter[str]) -> str:

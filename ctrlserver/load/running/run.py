@@ -28,7 +28,7 @@ from ctrlserver.client.target import UDP
 from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Connected, Counts, Replies, StreamCount, Volume
-from ctrlserver.load.measure.intervals import Listener
+from ctrlserver.load.measure.intervals import Watcher
 from ctrlserver.load.measure.reconciling import ByAddress, Comparison, OfDatagrams, OverUnix
 from ctrlserver.load.opening.connections import Connections, Held
 from ctrlserver.load.opening.greeting import await_greetings, expect_silence
@@ -60,11 +60,11 @@ class LoadRun:
     log = Logger()
 
     def __init__(
-        self, reactor: IReactorTime, options: Options, listener: Listener, wall: Callable[[], str] = utc_now
+        self, reactor: IReactorTime, options: Options, watcher: Watcher, wall: Callable[[], str] = utc_now
     ) -> None:
         self._reactor = reactor
         self._options = options
-        self._listener = listener
+        self._watcher = watcher
         self._wall = wall
         self._lane = Lane(reactor, linger=LINGER_SECONDS)
         self._connections: Connections | DatagramSockets
@@ -75,9 +75,9 @@ class LoadRun:
             self._connections = Connections(reactor, self._lane, options.target, options.connect_timeout, *verified)
         self._sending: Sending
         if options.mode == CONNECT:
-            self._sending = Connecting(reactor, self._lane, options, listener)
+            self._sending = Connecting(reactor, self._lane, options, watcher)
         else:
-            self._sending = Sending(reactor, self._lane, options, listener)
+            self._sending = Sending(reactor, self._lane, options, watcher)
         self._ending: Ending | None = None
         self._whole: Deferred[Result] | None = None
         self._ending_sources: Deferred[None] | None = None
@@ -202,7 +202,7 @@ class LoadRun:
         try:
             await end_sources(self._reactor, options.admin, options.connect_timeout, streams, self._newest_before)
         except LoadError as error:
-            self._listener.note(f"the server was not asked to end the download: {error}")
+            self._watcher.note(f"the server was not asked to end the download: {error}")
         else:
             await deferLater(self._reactor, options.stall_timeout)
         for stream in streams:
@@ -214,12 +214,12 @@ class LoadRun:
         closed = [stream for stream in self._sending.streams if stream.reason == CLOSED]
         if self._options.mode == RECEIVE and closed:
             more = f", and {len(closed) - 1} more streams" if len(closed) > 1 else ""
-            self._listener.note(f"{closed[0]}{more}: the target ended the download, {closed[0].so_far()}")
+            self._watcher.note(f"{closed[0]}{more}: the target ended the download, {closed[0].so_far()}")
 
     def _tell_failures(self) -> None:
         """Connections that failed where others did not: no failure of the run."""
         if isinstance(self._sending, Connecting) and self._sending.failures:
-            self._listener.note(f"{failure_words(self._sending.failures)}; the first: {self._sending.first_failure}")
+            self._watcher.note(f"{failure_words(self._sending.failures)}; the first: {self._sending.first_failure}")
 
     async def _end(self) -> None:
         """Reconcile, if a server is to be asked, and let the streams end."""
@@ -230,14 +230,14 @@ class LoadRun:
         if options.admin is None:
             pass
         elif options.mode == RECEIVE and not all(stream.eof or stream.reason == COMPLETE for stream in streams):
-            self._listener.note("what was on its way when the download was cut off is not known: not reconciled")
+            self._watcher.note("what was on its way when the download was cut off is not known: not reconciled")
         else:
             try:
                 await ending.reconcile(options.admin, options.connect_timeout, self._comparison())
             except LoadError as error:
                 self._failed(str(error))
             if ending.reconciliation is not None and ending.reconciliation.unclear is not None:
-                self._listener.note(ending.reconciliation.unclear)
+                self._watcher.note(ending.reconciliation.unclear)
         await ending.drain()
         if ending.failure is not None:
             self._failed(ending.failure)

@@ -18,7 +18,7 @@ from twisted.internet.task import LoopingCall
 
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Counts
-from ctrlserver.load.measure.intervals import Gauge, Interval, Intervals, Listener, Progress
+from ctrlserver.load.measure.intervals import Gauge, Interval, Intervals, Progress, Watcher
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.modes import REQUEST
 from ctrlserver.load.plan.options import Options
@@ -44,7 +44,7 @@ class Sending:
     ``mark`` are the counts at the end of the warm-up, ``marked_at`` its time: where the measured part begins.
     """
 
-    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, listener: Listener) -> None:
+    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, watcher: Watcher) -> None:
         self.streams: list[Outgoing] = []
         self.error: str | None = None
         self.ended_early = False  # by the clock or by somebody
@@ -59,7 +59,7 @@ class Sending:
         self._reactor = reactor
         self._clock = lane.clock
         self._options = options
-        self._listener = listener
+        self._watcher = watcher
         self._going: set[Outgoing] = set()
         self._all_done: Deferred[None] | None = None
         self._interrupted = False
@@ -280,7 +280,7 @@ class Sending:
                     stream.stall(patience)
             else:
                 stream.quiet(now - stream.seen_at, patience)
-        self._listener.progress(self._progress(now))
+        self._watcher.progress(self._progress(now))
 
     def _progress(self, now: float) -> Progress:
         options = self._options
@@ -313,14 +313,14 @@ class Sending:
 
     def _cut_interval(self) -> None:
         if self._options.interval > 0:
-            self._listener.interval(self._cuts.cut(self._clock(), self.counts(), warm_up=self.warming))
+            self._watcher.interval(self._cuts.cut(self._clock(), self.counts(), warm_up=self.warming))
 
     def _end_interval(self) -> None:
         if self._options.interval > 0:
             shortest = LAST_INTERVAL * self._options.interval
             interval = self._cuts.end(self._clock(), self.counts(), warm_up=self.warming, shortest=shortest)
             if interval is not None:
-                self._listener.interval(interval)
+                self._watcher.interval(interval)
         self.timing.cut()
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:

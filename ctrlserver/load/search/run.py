@@ -14,7 +14,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from ctrlserver.load.measure.intervals import Listener
+from ctrlserver.load.measure.intervals import Watcher
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.result import Environment, Result
 from ctrlserver.load.running.run import LoadRun, utc_now
@@ -22,7 +22,7 @@ from ctrlserver.load.search.document import SearchResult, Sought, Step, conclude
 from ctrlserver.load.search.strategy import Aim, Search
 
 
-class SearchListener(Listener, Protocol):
+class SearchWatcher(Watcher, Protocol):
     """Whoever shows a search to a person while it goes on."""
 
     def begin(self, number: int, rate: float) -> None:
@@ -40,13 +40,13 @@ class SearchRun:
         reactor: IReactorTime,
         options: Options,
         sought: Sought,
-        listener: SearchListener,
+        watcher: SearchWatcher,
         wall: Callable[[], str] = utc_now,
     ) -> None:
         self._reactor = reactor
         self._options = options
         self._sought = sought
-        self._listener = listener
+        self._watcher = watcher
         self._wall = wall
         self._search = Search(
             Aim(sought.from_packets_per_second, sought.to_packets_per_second, sought.precision, sought.repeats)
@@ -71,16 +71,16 @@ class SearchRun:
         environment: Environment | None = None
         error: str | None = None
         while (rate := self._search.rate) is not None and not self._interrupted:
-            self._listener.begin(len(steps) + 1, rate)
+            self._watcher.begin(len(steps) + 1, rate)
             options = evolve(self._options, rate=rate)
-            self._current = LoadRun(self._reactor, options, self._listener, self._wall)
+            self._current = LoadRun(self._reactor, options, self._watcher, self._wall)
             result: Result = await self._current.run()
             environment = result.environment
             if result.interrupted:
                 break
             step = Step.of(len(steps) + 1, rate, self._sought.tolerance, options, result)
             steps.append(step)
-            self._listener.step(step)
+            self._watcher.step(step)
             if result.error is not None and (not result.streams or self._search.good is None):
                 error = result.error
                 break

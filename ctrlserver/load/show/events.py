@@ -28,7 +28,7 @@ KEPT = 10_000
 
 
 class EventStream:
-    """Writes events to ``out``; ``wall`` gives the time of each. A listener of the run."""
+    """Writes events to ``out``; ``wall`` gives the time of each. A watcher of the run."""
 
     def __init__(self, out: TextIO | None, wall: Callable[[], str]) -> None:
         self._out = out

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from ctrlserver.load.measure.counts import Connected, Received, Volume
-from ctrlserver.load.measure.intervals import Interval, Listener, Progress
+from ctrlserver.load.measure.intervals import Interval, Progress, Watcher
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import GENERATOR, NONE, TARGET, Scheduled
@@ -174,25 +174,25 @@ def _reconciled(result: Result) -> str:
 
 
 class Together:
-    """Several listeners, each told the same."""
+    """Several watchers, each told the same."""
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._listeners = listeners
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self._watchers = watchers
 
     def interval(self, interval: Interval) -> None:
         """A slice has ended."""
-        for listener in self._listeners:
-            listener.interval(interval)
+        for watcher in self._watchers:
+            watcher.interval(interval)
 
     def progress(self, progress: Progress) -> None:
         """Several times a second."""
-        for listener in self._listeners:
-            listener.progress(progress)
+        for watcher in self._watchers:
+            watcher.progress(progress)
 
     def note(self, text: str) -> None:
         """A line for people."""
-        for listener in self._listeners:
-            listener.note(text)
+        for watcher in self._watchers:
+            watcher.note(text)
 
 
 class Lines:

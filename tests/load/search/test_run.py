@@ -76,21 +76,21 @@ class Watching:
         pass
 
 
-async def searched(target: Target, sought: Sought = SOUGHT, listener: Watching | None = None, **flags: Any) -> Any:
+async def searched(target: Target, sought: Sought = SOUGHT, watcher: Watching | None = None, **flags: Any) -> Any:
     """The result of a search, and its document."""
     given = options(target, **{"rate": sought.from_packets_per_second, "duration": 0.02, "interval": 0.0, **flags})
-    result = await SearchRun(reactor, given, sought, listener or Watching()).run()
+    result = await SearchRun(reactor, given, sought, watcher or Watching()).run()
     return result, validated_search(as_search_json(result))
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_highest_good_rate_is_found_and_each_step_is_told(servers: Servers) -> None:
-    listener = Watching()
-    result, document = await searched(servers.listen(Sink), listener=listener, fail_if=knee("3k"))
-    assert listener.rates == [1_000, 2_000, 4_000, 3_000, 3_500, 3_200]
-    assert listener.steps == result.steps
+    watcher = Watching()
+    result, document = await searched(servers.listen(Sink), watcher=watcher, fail_if=knee("3k"))
+    assert watcher.rates == [1_000, 2_000, 4_000, 3_000, 3_500, 3_200]
+    assert watcher.steps == result.steps
     assert (3_000, 0) == (document["highest_packets_per_second"], result.exit_code)
-    assert listener.rates == [step["rate_packets_per_second"] for step in document["steps"]]
+    assert watcher.rates == [step["rate_packets_per_second"] for step in document["steps"]]
     assert [20, 40, 80, 60, 70, 64] == [step["result"]["sent"]["packets"] for step in document["steps"]]
     assert [True, True, False, True, False, False] == [step["verdict"] == "good" for step in document["steps"]]
     assert document["options"]["rate_packets_per_second"] is None
@@ -113,10 +113,10 @@ async def test_connections_are_searched_too(servers: Servers) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_rates_that_decide_are_repeated(servers: Servers) -> None:
-    listener = Watching()
+    watcher = Watching()
     sought = evolve(SOUGHT, repeats=3, precision=1.0)
-    await searched(servers.listen(Sink), sought, listener, fail_if=knee("1k"))
-    assert listener.rates == [1_000, 2_000, 2_000, 1_000]
+    await searched(servers.listen(Sink), sought, watcher, fail_if=knee("1k"))
+    assert watcher.rates == [1_000, 2_000, 2_000, 1_000]
 
 
 @pytest_twisted.ensureDeferred
@@ -183,7 +183,7 @@ async def test_a_target_that_has_gone_ends_the_search(servers: Servers) -> None:
             if servers._ports:
                 servers._ports.pop().stopListening()
 
-    result, document = await searched(target, listener=Closing())
+    result, document = await searched(target, watcher=Closing())
     assert (1, None, 2) == (result.exit_code, document["highest_packets_per_second"], len(document["steps"]))
     assert "nothing listens there" in document["error"]
     assert "1000 packets/s was good so far" in document["why"]
@@ -191,10 +191,10 @@ async def test_a_target_that_has_gone_ends_the_search(servers: Servers) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_an_interrupted_step_does_not_count(servers: Servers) -> None:
-    listener = Watching()
+    watcher = Watching()
     given = options(servers.listen(Silent), mode="request", rate=1_000.0, duration=60.0, interval=0.0)
-    listener.search = SearchRun(reactor, given, SOUGHT, listener)
-    result = await listener.search.run()
+    watcher.search = SearchRun(reactor, given, SOUGHT, watcher)
+    result = await watcher.search.run()
     document = validated_search(as_search_json(result))
     assert (130, True, [], None) == (
         result.exit_code,
