@@ -179,7 +179,7 @@ class Schedule(Protocol):
         """Nobody will ask for the first ``packets`` again."""
 
 
-class Constant:
+class Evenly:
     """Packets evenly apart, as the rate has it."""
 
     def __init__(self, curve: Curve) -> None:
@@ -197,7 +197,7 @@ class Constant:
         """Nothing is kept."""
 
 
-class Steady(Constant):
+class EvenlyAtOneRate(Evenly):
     """The same for a rate that never changes, in a fifth of the time."""
 
     def __init__(self, curve: Curve) -> None:
@@ -257,7 +257,7 @@ def schedule(curve: Curve, arrival: str, seed: int) -> Schedule:
         return Poisson(curve, seed)
     piece = curve.pieces[0]
     steady = len(curve.pieces) == 1 and piece.first == piece.last
-    return Steady(curve) if steady else Constant(curve)
+    return EvenlyAtOneRate(curve) if steady else Evenly(curve)
 
 
 def joined(points: Iterable[tuple[float, float]]) -> tuple[Piece, ...]:

@@ -4,7 +4,7 @@ import pytest
 
 from ctrlserver.errors import UsageError
 from ctrlserver.load.plan.profile import parse_profile, parse_table
-from ctrlserver.load.plan.schedule import SECOND, Constant, Piece
+from ctrlserver.load.plan.schedule import SECOND, Evenly, Piece
 
 
 def test_pieces_follow_one_another() -> None:
@@ -18,7 +18,7 @@ def test_pieces_follow_one_another() -> None:
 def test_a_sine_swings_once_and_has_the_packets_of_its_middle() -> None:
     curve = parse_profile("sine(30s,5k,20k)")
     assert [5000, 12_500, 20_000, 12_500] == [round(curve.rate(int(at * SECOND))) for at in (0, 7.5, 15, 22.5)]
-    assert 375_000 == pytest.approx(Constant(curve).due(30 * SECOND), rel=1e-6)
+    assert 375_000 == pytest.approx(Evenly(curve).due(30 * SECOND), rel=1e-6)
 
 
 @pytest.mark.parametrize(

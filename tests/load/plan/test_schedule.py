@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.load.plan.schedule import NEVER, SECOND, Constant, Curve, Piece, Poisson, Steady, joined, schedule
+from ctrlserver.load.plan.schedule import (
+    NEVER,
+    SECOND,
+    Curve,
+    Evenly,
+    EvenlyAtOneRate,
+    Piece,
+    Poisson,
+    joined,
+    schedule,
+)
 
 RATES = st.integers(0, 10**12)  # millionths of a packet a second
 LENGTHS = st.integers(1, 10**12)
@@ -36,7 +46,7 @@ def test_the_integral_is_exact_in_every_piece(curve: Curve, where: float) -> Non
 
 @given(CURVES, st.integers(0, 10**9))
 def test_a_packet_is_due_from_its_time_on_and_not_before(curve: Curve, packet: int) -> None:
-    plan = Constant(curve)
+    plan = Evenly(curve)
     at = plan.time_of(packet)
     if at == NEVER:
         assert plan.due(curve.end * 2) <= packet
@@ -48,13 +58,13 @@ def test_a_packet_is_due_from_its_time_on_and_not_before(curve: Curve, packet: i
 
 @given(CURVES, st.integers(0, 10**6))
 def test_times_never_fall(curve: Curve, packet: int) -> None:
-    plan = Constant(curve)
+    plan = Evenly(curve)
     assert plan.time_of(packet) <= plan.time_of(packet + 1)
 
 
 @pytest.mark.parametrize("rate", [1, 3, 7, 1000, 99_999, 1_000_000, 12_345_678.9])
 def test_a_constant_rate_does_not_drift_in_a_hundred_days(rate: float) -> None:
-    plan = Constant(Curve.constant(rate))
+    plan = Evenly(Curve.constant(rate))
     days = 100 * 86400 * SECOND
     assert int(Fraction(rate).limit_denominator(10**6) * 100 * 86400) + 1 == plan.due(days)
     packet = plan.due(days)
@@ -64,12 +74,12 @@ def test_a_constant_rate_does_not_drift_in_a_hundred_days(rate: float) -> None:
 @given(st.integers(1, 10**12), st.integers(1, 10**13), st.integers(0, 10**13), st.integers(0, 10**6))
 def test_a_steady_plan_is_the_constant_one(rate: int, length: int, at: int, packet: int) -> None:
     curve = Curve((Piece(length, rate, rate),))
-    steady, plain = Steady(curve), Constant(curve)
+    steady, plain = EvenlyAtOneRate(curve), Evenly(curve)
     assert (plain.due(at), plain.time_of(packet)) == (steady.due(at), steady.time_of(packet))
 
 
 def test_the_first_packet_is_due_at_once_and_the_one_at_the_end_never() -> None:
-    plan = Constant(Curve.constant(1000).until(10))
+    plan = Evenly(Curve.constant(1000).until(10))
     assert 1 == plan.due(0)
     assert 10_000 == plan.due(10 * SECOND) == plan.due(NEVER)
     assert 9_999_000_000 == plan.time_of(9_999)
@@ -78,7 +88,7 @@ def test_the_first_packet_is_due_at_once_and_the_one_at_the_end_never() -> None:
 
 def test_nothing_is_due_while_the_rate_is_nothing() -> None:
     curve = Curve((Piece.of(2, 0, 0), Piece.of(1, 5, 5), Piece.of(10, 0, 0), Piece.of(1, 5, 5)))
-    plan = Constant(curve)
+    plan = Evenly(curve)
     expected = [2.0, 2.2, 2.4, 2.6, 2.8, 13.0, 13.2, 13.4, 13.6, 13.8]
     assert expected == [plan.time_of(packet) / SECOND for packet in range(10)]
     assert [0, 5, 5, 6] == [plan.due(int(at * SECOND)) for at in (1.9, 3.0, 12.9, 13.0)]
@@ -87,7 +97,7 @@ def test_nothing_is_due_while_the_rate_is_nothing() -> None:
 
 def test_a_slope_has_the_packets_of_its_mean() -> None:
     curve = Curve((Piece.of(10, 1000, 5000),))
-    assert 30_000 == Constant(curve).due(NEVER)
+    assert 30_000 == Evenly(curve).due(NEVER)
     assert 3000.0 == curve.mean(0, 10 * SECOND)
     assert 1400.0 == pytest.approx(curve.mean(0, 2 * SECOND))
     assert 3000.0 == curve.rate(5 * SECOND)
@@ -138,8 +148,8 @@ def test_points_are_joined_and_two_at_one_second_are_a_step() -> None:
 
 def test_a_schedule_is_made_by_its_arrival() -> None:
     curve = Curve.constant(10)
-    assert isinstance(schedule(curve, "constant", 1), Steady)
-    assert isinstance(schedule(Curve((Piece.of(1, 1, 2),)), "constant", 1), Constant)
+    assert isinstance(schedule(curve, "constant", 1), EvenlyAtOneRate)
+    assert isinstance(schedule(Curve((Piece.of(1, 1, 2),)), "constant", 1), Evenly)
     assert isinstance(schedule(curve, "poisson", 1), Poisson)
     assert curve.endless
     assert not curve.until(3).endless

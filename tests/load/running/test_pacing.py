@@ -7,7 +7,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.timing import Timing
-from ctrlserver.load.plan.schedule import SECOND, Constant, Curve, Piece
+from ctrlserver.load.plan.schedule import SECOND, Curve, Evenly, Piece
 from ctrlserver.load.running.pacing import Pacer
 
 MS = 1_000_000
@@ -47,7 +47,7 @@ class Paced:
             lambda: None,
             clock=lambda: self.now,
         )
-        self.pacer.start(Constant(curve), self.streams, most)
+        self.pacer.start(Evenly(curve), self.streams, most)
 
     def wake(self, milliseconds: float) -> None:
         self.now = BEGAN + round(milliseconds * MS)
