@@ -1,45 +1,51 @@
-"""Whether the figures of an open loop can be believed: who, if anybody, kept packets from going when they were due.
+"""Whether the figures of an open loop can be believed: who, if anybody, kept packets from being sent when due.
+
+A packet is late if it was sent more than ``LATE`` after it was due, and unsent if it was due and never sent.
 
 Rules, in this order:
 
-- ``none``: 99 of 100 packets were sent at most ``LATE_SECONDS`` after they were due, and of those that were due at most
-  one of 100 was not sent at all.
-- ``generator``: it was not, and the pacer itself released more than one of 100 packets more than ``LATE_SECONDS`` late,
-  which were at least ``ITS_PART`` of those that went late or not at all; or the process was busy for at least ``BUSY``
-  of the time. What was measured is ctrlload, not the target.
-- ``target``: it was not, and the generator was in time and had time to spare. The packets waited for room: the target
-  took no bytes, or did not answer those in flight.
+- ``none``: at most 1 of 100 packets sent was late, and at most 1 of 100 packets due was unsent (``TOLERATED``).
+- ``generator``: more were, and ctrlload is the cause. Either the pacer itself released more than 1 of 100 packets late,
+  and these are at least ``LEAST_BLAME`` of all late and unsent packets; or the process was busy for at least ``BUSY``
+  of the time. The run measured ctrlload, not the target.
+- ``target``: more were, although ctrlload released them on time and had time to spare. The packets waited for room: the
+  target did not read, or did not answer those in flight.
 
-Of fewer than 100 packets one may be late all the same, because a single one tells nothing of the others; unless it is
+Of fewer than 100 packets one may be late all the same, because a single one says nothing about the others; unless it is
 the only one.
 
-Beware: a generator that shares its cores with the target is kept waiting by it, and that is ``generator`` too: the
-figures are no better for it.
+Beware: if generator and target share cores, the target slows the generator down, and the verdict is ``generator`` too:
+the figures are no better for it.
 """
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 from attrs import frozen
 
 from ctrlserver.stats.latency import Histogram
 
-#: A packet sent so long after it was due is late.
-LATE_SECONDS = 0.001
+#: A packet sent so many nanoseconds after it was due is late.
 LATE = 1_000_000
 
-#: The part of the time from which on a process that runs on one core has none to spare.
+#: A process that is on its core for at least this part of the time has none to spare.
 BUSY = 0.9
 
-#: The part of the packets that may be late, or unsent, in a run to be believed.
+#: In a run to be believed, at most this part of the packets is late, and at most this part unsent.
 TOLERATED = 0.01
 
-#: The part of the late and unsent packets from which on the pacer's own lateness is what made them so: of a target that
-#: takes nothing, nearly all are unsent, and a few late wake-ups are not why.
-ITS_PART = 0.1
+#: The generator is blamed only if its pacer released at least this part of the late and unsent packets late. A target
+#: that reads nothing leaves nearly all packets unsent, and a few late wake-ups are not the cause of that.
+LEAST_BLAME = 0.1
 
-GENERATOR = "generator"
-TARGET = "target"
-NONE = "none"
+
+class Bottleneck(StrEnum):
+    """Who kept packets from being sent when they were due."""
+
+    NONE = "none"
+    GENERATOR = "generator"
+    TARGET = "target"
 
 
 @frozen
@@ -54,7 +60,7 @@ class Slip:
 
     @classmethod
     def of(cls, histogram: Histogram) -> Slip:
-        """From the total."""
+        """Of all packets sent, in nanoseconds."""
         return cls(*histogram.at((50, 90, 99, 99.9, 100)))
 
 
@@ -62,9 +68,9 @@ class Slip:
 class Scheduled:
     """The result's ``schedule``.
 
-    ``planned_packets`` were due by the end of the sending. ``achieved_packets_per_second`` is over the plan's time,
-    or over the time that the sending took where that was longer. ``dropped_ticks`` are wake-ups of the pacer more than
-    ``LATE_SECONDS`` late.
+    ``planned_packets`` were due by the end of the sending. ``achieved_packets_per_second`` is over the plan's time or, if
+    it was longer, over the time that the sending took. ``dropped_ticks`` are wake-ups of the pacer that came more than
+    ``LATE`` too late.
     """
 
     target_packets_per_second: float
@@ -74,7 +80,7 @@ class Scheduled:
     late_packets: int
     dropped_ticks: int
     slip: Slip
-    bottleneck: str
+    bottleneck: Bottleneck
 
 
 def scheduled(
@@ -89,10 +95,12 @@ def scheduled(
     delay: Histogram,
     dropped_ticks: int,
 ) -> Scheduled:
-    """The record and its verdict. ``busy`` is the process's time on a core, as part of the time that passed."""
+    """The record and its verdict. ``target`` is in packets per second; ``busy`` is the part of the time that the
+    process had on a core.
+    """
     span = max(plan_seconds, seconds)
     late = slip.count_above(LATE)
-    its_own = too_many_late(delay) and delay.count_above(LATE) >= ITS_PART * (late + planned - sent)
+    its_own = too_many_late(delay) and delay.count_above(LATE) >= LEAST_BLAME * (late + planned - sent)
     return Scheduled(
         target_packets_per_second=round(target, 3),
         achieved_packets_per_second=round(sent / span, 3) if span > 0 else None,
@@ -106,18 +114,18 @@ def scheduled(
 
 
 def too_many_late(times: Histogram) -> bool:
-    """Whether more of ``times`` than is tolerated are longer than ``LATE_SECONDS``."""
+    """Whether more of ``times`` than is tolerated are longer than ``LATE``."""
     late, count = times.count_above(LATE), len(times)
     return late > TOLERATED * count and (late > 1 or count == 1)
 
 
-def bottleneck(planned: int, sent: int, slipped: bool, delayed: bool, busy: float) -> str:
-    """The verdict: whether too many packets were sent late, and by the pacer's fault.
+def bottleneck(planned: int, sent: int, slipped: bool, delayed: bool, busy: float) -> Bottleneck:
+    """The verdict. ``slipped``: too many packets were sent late; ``delayed``: the pacer is to blame for that.
 
     ``busy`` is from 0 to 1 or, of several threads, a little more.
     """
     if not slipped and planned - sent <= TOLERATED * planned:
-        return NONE
+        return Bottleneck.NONE
     if delayed or busy >= BUSY:
-        return GENERATOR
-    return TARGET
+        return Bottleneck.GENERATOR
+    return Bottleneck.TARGET

@@ -18,7 +18,7 @@ import json
 import attrs
 from attrs import frozen
 
-from ctrlserver.load.measure.verdict import GENERATOR as GENERATOR_WAS_LATE
+from ctrlserver.load.measure.verdict import Bottleneck
 from ctrlserver.load.plan.modes import CONNECT
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED, EXIT_THRESHOLD
@@ -80,7 +80,7 @@ class Step:
                 soft.append(f"{judged.expression} held, the value is {value}")
         schedule = result.schedule
         achieved = None if schedule is None else schedule.achieved_packets_per_second
-        late = schedule is not None and schedule.bottleneck == GENERATOR_WAS_LATE
+        late = schedule is not None and schedule.bottleneck is Bottleneck.GENERATOR
         if schedule is not None:
             planned = schedule.planned_packets / options.duration if options.duration else rate
             if (achieved or 0.0) < min(rate, planned) * (1 - tolerance):

@@ -15,7 +15,7 @@ from ctrlserver.load.measure.counts import Connected, Received, Volume
 from ctrlserver.load.measure.intervals import Interval, Progress, Watcher
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
-from ctrlserver.load.measure.verdict import GENERATOR, NONE, TARGET, Scheduled
+from ctrlserver.load.measure.verdict import Bottleneck, Scheduled
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.show.output import put
 from ctrlserver.units import format_bits, format_bytes, format_duration, format_rate
@@ -146,9 +146,9 @@ def _schedule(schedule: Scheduled | None, what: str) -> list[str]:
 _COLUMNS = ("p50", "p90", "p99", "p99_9", "max", "mean")
 
 _VERDICTS = {
-    NONE: "none: {0}s went when they were due",
-    TARGET: "target: {0}s waited for it to take them, or to answer others",
-    GENERATOR: "GENERATOR: ctrlload itself was late: not the target's figures",
+    Bottleneck.NONE: "none: {0}s went when they were due",
+    Bottleneck.TARGET: "target: {0}s waited for it to take them, or to answer others",
+    Bottleneck.GENERATOR: "GENERATOR: ctrlload itself was late: not the target's figures",
 }
 
 

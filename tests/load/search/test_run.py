@@ -16,7 +16,7 @@ from ctrlserver.client.target import Target
 from ctrlserver.load.commands.search import search
 from ctrlserver.load.measure.intervals import Interval, Progress
 from ctrlserver.load.measure.timing import Latencies
-from ctrlserver.load.measure.verdict import Scheduled, Slip
+from ctrlserver.load.measure.verdict import Bottleneck, Scheduled, Slip
 from ctrlserver.load.results.thresholds import Judgement, parse_threshold
 from ctrlserver.load.search.document import SUMMARY, SearchResult, Sought, Step, as_search_json
 from ctrlserver.load.search.run import SearchRun
@@ -215,7 +215,7 @@ async def test_a_search_interrupted_before_it_begins_is_whole(servers: Servers) 
 
 
 def scheduled(achieved: float, bottleneck: str, planned: int = 1_000) -> Scheduled:
-    return Scheduled(1_000.0, achieved, planned, 900, 0, 0, Slip(0.0, 0.0, 0.0, 0.0, 0.0), bottleneck)
+    return Scheduled(1_000.0, achieved, planned, 900, 0, 0, Slip(0.0, 0.0, 0.0, 0.0, 0.0), Bottleneck(bottleneck))
 
 
 def judged(**changes: Any) -> Step:
