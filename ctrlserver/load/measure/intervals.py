@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from ctrlserver.load.measure.counts import Counts, per_second
 
@@ -20,7 +20,7 @@ INTERVALS_KEPT = 100_000
 
 @frozen
 class Gauge:
-    """What there is to tell of a slice besides its counts: the schedule's rate, and times in seconds; or None."""
+    """What is measured of a slice besides its counts: the schedule's rate, and times in seconds; or None."""
 
     target_packets_per_second: float | None = None
     response_p50: float | None = None
@@ -31,7 +31,10 @@ class Gauge:
 
 @frozen
 class Interval:
-    """One reporting slice; ``start_seconds`` counts from the first send of the run, the warm-up included."""
+    """One reporting slice, in the order of the document; the last five fields are those of its ``Gauge``.
+
+    ``start_seconds`` counts from the first send of the run, the warm-up included.
+    """
 
     start_seconds: float
     seconds: float
@@ -48,14 +51,14 @@ class Interval:
 
 
 def no_gauge(*_slice: float) -> Gauge:
-    """Nothing but counts."""
+    """For slices that have counts alone."""
     return Gauge()
 
 
 class Intervals:
     """Cuts running totals into slices that join without a gap.
 
-    ``gauge`` is asked at the end of a slice, with its start and end, and whether it joins the slice before it.
+    ``gauge`` is called once a slice, with its start and end and whether it is added to the slice before it.
     """
 
     def __init__(self, began: float, gauge: Callable[[float, float, bool], Gauge] = no_gauge) -> None:
@@ -86,7 +89,6 @@ class Intervals:
 
     def _slice(self, start: float, end: float, news: Counts, warm_up: bool, join: bool) -> Interval:
         seconds = end - start
-        gauge = self._gauge(start, end, join)
         return Interval(
             start_seconds=round(start - self._began, 6),
             seconds=round(seconds, 6),
@@ -95,20 +97,16 @@ class Intervals:
             packets_per_second=per_second(news.packets, seconds),
             bits_per_second=per_second(news.bytes * 8, seconds),
             warm_up=warm_up,
-            target_packets_per_second=gauge.target_packets_per_second,
-            response_p50=gauge.response_p50,
-            response_p99=gauge.response_p99,
-            service_p50=gauge.service_p50,
-            service_p99=gauge.service_p99,
+            **asdict(self._gauge(start, end, join)),
         )
 
 
 @frozen
 class Progress:
-    """How far a run is; ``fraction`` 0 to 1, None during the warm-up. Counts are of the part that is going on.
+    """How far a run is; ``fraction`` is from 0 to 1, None during the warm-up.
 
-    ``in_flight`` packets are to be answered and are not; ``gauge`` has the rate that the schedule asks for now, and the
-    times of the interval that goes on.
+    Counts are of the current part, the warm-up or the measured one. ``in_flight`` packets still await their answer;
+    ``gauge`` has the rate that the schedule asks for now, and the times of the current interval.
     """
 
     fraction: float | None
@@ -120,7 +118,7 @@ class Progress:
 
 
 class Watcher(Protocol):
-    """Whoever shows a run to a person while it goes on."""
+    """Shows a run to a person, or to a program, while it goes on."""
 
     def interval(self, interval: Interval) -> None:
         """A slice has ended."""
@@ -129,4 +127,4 @@ class Watcher(Protocol):
         """Several times a second."""
 
     def note(self, text: str) -> None:
-        """Something worth a line that is no failure."""
+        """A line worth showing that is no failure."""

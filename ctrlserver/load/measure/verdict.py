@@ -68,9 +68,9 @@ class Slip:
 class Scheduled:
     """The result's ``schedule``.
 
-    ``planned_packets`` were due by the end of the sending. ``achieved_packets_per_second`` is over the plan's time or, if
-    it was longer, over the time that the sending took. ``dropped_ticks`` are wake-ups of the pacer that came more than
-    ``LATE`` too late.
+    ``planned_packets`` were due by the end of the sending. ``achieved_packets_per_second`` is over the plan's time
+    or, where that is longer, the time that the sending took. ``dropped_ticks`` are wake-ups of the pacer that came
+    more than ``LATE`` too late.
     """
 
     target_packets_per_second: float
