@@ -4,8 +4,7 @@ How a block is read: in ``console`` blocks a line with ``$ `` is a command, the 
 must print; figures may differ, ``...`` stands for anything. A command that starts the daemon runs until the end of the
 test, on free ports that take the place of the page's in all later commands. ``make`` commands are run by CI itself;
 here their targets must exist. A ``telnet`` block is a dialogue: ``> `` is typed; a ``toml`` block is a good config.
-Commands in any other block are not run, and the line above it must say why: ``<!-- not run: the reason -->``. The flags
-of every ``ctrlload`` command, run or not, must be known.
+``tests/test_pages.py`` checks what needs no process.
 """
 
 from __future__ import annotations
@@ -15,37 +14,14 @@ import shlex
 import shutil
 from pathlib import Path
 
-import click
 import pytest
 
-from ctrlserver.load.commands.group import ctrlload
 from tests.integration.conftest import BIN, Daemon, Start, needs, needs_openbsd_netcat, run
+from tests.pages import PAGES, ROOT, blocks, commands
 
-ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES = [page for page in PAGES if page.exists()]
 FIGURE = re.compile(r"\d+(\.\d+)?")
 """What may differ between the page and a run."""
 PORT = re.compile(r"\b\d{5}\b")
-
-
-def blocks(page: Path, *kinds: str) -> list[str]:
-    """The texts between fences of one of these kinds."""
-    found: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-    return [text for kind, text in found if kind in kinds]
-
-
-def commands(page: Path) -> list[tuple[str, list[str]]]:
-    """Each command that is run, with the lines it must print."""
-    found: list[tuple[str, list[str]]] = []
-    for text in blocks(page, "console"):
-        for line in text.splitlines():
-            if line.startswith("$ "):
-                found.append((line[2:], []))
-            else:
-                found[-1][1].append(line)
-    return found
 
 
 def pages_with(*kinds: str) -> pytest.MarkDecorator:
@@ -124,50 +100,3 @@ def test_every_config_is_a_good_one(page: Path, tmp_path: Path) -> None:
         (tmp_path / "x.toml").write_text(text)
         done = run(BIN / "twistd", "-n", "--pidfile=", "ctrlserver", "--config", "x.toml", "--check", cwd=tmp_path)
         assert (0, b"ctrlserver: the configuration is good\n") == (done.returncode, done.stdout)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_that_are_not_run_say_why(page: Path) -> None:
-    before = ""
-    kind = None
-    for line in page.read_text().splitlines():
-        if line.startswith("```"):
-            kind = line[3:] or "text" if kind is None else None
-            explained = before.startswith("<!-- not run: ")
-        elif kind not in (None, "console"):
-            assert explained or (kind != "sh" and not line.startswith("$ ")), line
-        if line:
-            before = line
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_flags_of_every_load_are_known(page: Path) -> None:
-    text = page.read_text()
-    shown = re.findall(r"`(ctrlload (?:run|search|compare|plot) [^`\n]*)`", text.replace("\\|", "|"))
-    typed = re.findall(r"^\$ (?:python \S+ )?(ctrlload .*)$", text, re.MULTILINE)
-    for command in [*shown, *typed]:
-        name, *words = shlex.split(re.split(r" \| | 2>>", command)[0], comments=True)[1:]
-        subcommand = ctrlload.get_command(click.Context(ctrlload), name)
-        assert subcommand is not None, command
-        known = {"--help", *(flag for option in subcommand.params for flag in option.opts + option.secondary_opts)}
-        assert {word for word in words if re.match(r"--?[a-zA-Z]", word)} <= known, command
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_file_a_page_points_to_is_there(page: Path) -> None:
-    text = page.read_text()
-    for target in re.findall(r"\]\(([^):]+)\)", text):
-        file, _, heading = target.partition("#")
-        assert (page.parent / file).exists(), target
-        if heading:
-            where = (page.parent / file) if file else page
-            headings = re.findall(r"^#+ (.*)$", where.read_text(), re.MULTILINE)
-            assert heading in {re.sub(r"[^\w -]", "", words).lower().replace(" ", "-") for words in headings}, target
-
-
-def test_the_readme_gives_the_two_commands_of_a_newcomer() -> None:
-    assert {"make demo", "make test"} <= {command for command, _ in commands(README)}
-
-
-def test_the_readme_is_read_in_one_go() -> None:
-    assert len(README.read_text().splitlines()) <= 280

@@ -1,0 +1,92 @@
+"""What can be checked of the README and the pages in docs/ without a process: files, flags, rooms and arrows.
+
+``tests/integration/test_readme.py`` runs the commands in ``console`` blocks. Commands in any other block are not run,
+and the line above it must say why: ``<!-- not run: the reason -->``.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from itertools import pairwise
+from pathlib import Path
+
+import click
+import pytest
+
+from ctrlserver.load.commands.group import ctrlload
+from tests.pages import ARCHITECTURE, CONTRIBUTING, README, ROOT, blocks, commands, every_page
+from tests.test_architecture import FLOOR, MODULES, PACKAGE, room_of
+
+
+def test_the_readme_gives_the_two_commands_of_a_newcomer() -> None:
+    assert {"make demo", "make test"} <= {command for command, _ in commands(README)}
+
+
+@pytest.mark.parametrize(("page", "most"), [(README, 280), (CONTRIBUTING, 150)], ids=["README", "CONTRIBUTING"])
+def test_a_newcomers_page_is_read_in_one_go(page: Path, most: int) -> None:
+    assert len(page.read_text().splitlines()) <= most
+
+
+@every_page
+def test_every_file_and_heading_a_page_points_to_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^):]+)\)", page.read_text()):
+        file, _, heading = target.partition("#")
+        where = page.parent / file if file else page
+        assert where.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", where.read_text(), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", words).lower().replace(" ", "-") for words in headings}, target
+
+
+@every_page
+def test_every_source_file_a_page_names_is_there(page: Path) -> None:
+    named = re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|toml|json|sh))`", page.read_text())
+    folders = [ROOT, PACKAGE, ROOT / "tests" / "integration", ROOT / "benchmarks"]
+    written_by_a_command = {"result.json", "benchmarks/build/bench.json"}
+    missing = [name for name in named if not any((folder / name).exists() for folder in folders)]
+    assert set() == set(missing) - written_by_a_command
+
+
+@every_page
+def test_commands_that_are_not_run_say_why(page: Path) -> None:
+    before, kind, explained = "", None, False
+    for line in page.read_text().splitlines():
+        if line.startswith("```"):
+            kind = None if kind is not None else line[3:] or "text"
+            explained = before.startswith("<!-- not run: ")
+        elif kind not in (None, "console"):
+            assert explained or (kind != "sh" and not line.startswith("$ ")), line
+        before = line or before
+
+
+@every_page
+def test_the_flags_of_every_load_are_known(page: Path) -> None:
+    text = page.read_text()
+    shown = re.findall(r"`(ctrlload (?:run|search|compare|plot) [^`\n]*)`", text.replace("\\|", "|"))
+    typed = re.findall(r"^\$ (?:python \S+ )?(ctrlload .*)$", text, re.MULTILINE)
+    for command in [*shown, *typed]:
+        name, *words = shlex.split(re.split(r" \| | 2>>", command)[0], comments=True)[1:]
+        subcommand = ctrlload.get_command(click.Context(ctrlload), name)
+        assert subcommand is not None, command
+        known = {"--help", *(flag for option in subcommand.params for flag in option.opts + option.secondary_opts)}
+        assert {word for word in words if re.match(r"--?[a-zA-Z]", word)} <= known, command
+
+
+def test_every_room_is_on_the_page_on_architecture() -> None:
+    (rooms,) = [text for text in blocks(ARCHITECTURE, "") if text.startswith("twisted/")]
+    named = re.findall(r"^  ( *)([a-z_]+)(?:/|\.py)  ", rooms, re.MULTILINE)
+    assert {room_of(path) for path in MODULES} - {""} == {f"load/{name}" if deep else name for deep, name in named} - {
+        "load"
+    }
+
+
+@pytest.mark.parametrize("page", [ARCHITECTURE, CONTRIBUTING], ids=lambda page: page.name)
+def test_the_arrows_of_a_page_are_those_that_are_checked(page: Path) -> None:
+    lines = re.findall(r"^(.* <- .* <- .*)$", "".join(blocks(page, "")), re.MULTILINE)
+    assert len(lines) == 2
+    for line, inside in zip(lines, ("", "load/"), strict=True):
+        floors = [
+            [FLOOR[inside + name] for name in group.split(", ") if name != "load"] for group in line.split(" <- ")
+        ]
+        assert all(max(left) < min(right) for left, right in pairwise(floors)), line
