@@ -149,7 +149,7 @@ class ControlService(MultiService):
         word = listener.protocol or "udp"
         origin = evolve(terms.origin, protocol=word, framing=DATAGRAM.text, size=None, by_size=False)
         return DatagramTerms(
-            terms=evolve(terms, origin=origin, spec=DATAGRAM, blocked=set()),
+            terms=evolve(terms, origin=origin, spec=DATAGRAM),
             idle_timeout=listener.udp_idle_timeout,
             max_streams=listener.max_udp_streams,
             receive_buffer=listener.receive_buffer,

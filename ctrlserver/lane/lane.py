@@ -22,7 +22,7 @@ from __future__ import annotations
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
@@ -159,10 +159,6 @@ class Lane:
             if self.together is not None:
                 self.together.forget(fd)
             self._epoll.unregister(fd)
-
-    def owners(self) -> Iterator[Owner]:
-        """Everyone with a socket on this lane, as it is now."""
-        return iter(list(self._owners.values()))
 
     def fail(self, fd: int) -> None:
         """Whoever owns ``fd`` has just raised: it leaves the lane."""

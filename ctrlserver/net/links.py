@@ -23,8 +23,8 @@ from ctrlserver.lane.lane import COPY_BYTES, Lane
 from ctrlserver.linux.tcp_info import tcp_figures
 from ctrlserver.linux.transfers import ROW_BYTES
 from ctrlserver.net.echoes import join, serve_together
-from ctrlserver.net.modes import EchoStream
-from ctrlserver.net.terms import Terms
+from ctrlserver.net.modes import EchoStream, open_stream
+from ctrlserver.net.stream import OpenStreams
 from ctrlserver.stats.counters import TcpFigures
 
 #: Connections taken off the backlog in one go.
@@ -52,13 +52,14 @@ class LaneLink:
     #: Whether it may be left to gather data for a moment.
     patient = False
 
-    def __init__(self, lane: Lane, sock: socket.socket, terms: Terms, peer: str) -> None:
+    def __init__(self, lane: Lane, sock: socket.socket, streams: OpenStreams, peer: str) -> None:
+        room = streams.terms.reply_buffer
         self._lane = lane
         self._socket = sock
         self._fd = sock.fileno()
-        self._into = lane.copy_view if terms.reply_buffer >= COPY_BYTES else lane.view[: terms.reply_buffer]
+        self._into = lane.copy_view if room >= COPY_BYTES else lane.view[:room]
         self._read = sock.recv_into
-        self.stream = terms.open(self, peer, lane.clock())
+        self.stream = open_stream(streams, self, peer, lane.clock())
         if sock.family != socket.AF_UNIX:
             self.stream.counters.path = self
         try:
@@ -172,13 +173,14 @@ class LaneAcceptor:
 
     log = Logger()
 
-    def __init__(self, lane: Lane, reactor: IReactorTime, sock: socket.socket, terms: Terms) -> None:
+    def __init__(self, lane: Lane, reactor: IReactorTime, sock: socket.socket, streams: OpenStreams) -> None:
+        terms = streams.terms
         self._lane = lane
         self._reactor = reactor
         self._socket = sock
-        self._terms = terms
+        self._streams = streams
         self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
-        self._link: Callable[[Lane, socket.socket, Terms, str], LaneLink]
+        self._link: Callable[[Lane, socket.socket, OpenStreams, str], LaneLink]
         self._link = SkippingLink if terms.skips and self._tcp else LaneLink
         self._paused: IDelayedCall | None = None
         self._told = -1.0
@@ -201,16 +203,16 @@ class LaneAcceptor:
                     return
                 continue  # the peer was gone before we came to it
             peer = peer_name(address)
-            if not self._terms.admits(peer):
+            if not self._streams.admits(peer):
                 sock.close()
                 continue
             try:
                 sock.setblocking(False)
                 if self._tcp:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                    if self._terms.origin.answers:
+                    if self._streams.terms.origin.answers:
                         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._link(self._lane, sock, self._terms, peer)
+                self._link(self._lane, sock, self._streams, peer)
             except OSError:
                 sock.close()
 
@@ -228,7 +230,7 @@ class LaneAcceptor:
             self.log.warn(
                 "out of {lacking}: {listener} accepts nothing for {seconds} s at a time until some are free",
                 lacking=lacking,
-                listener=self._terms.origin.listener,
+                listener=self._streams.terms.origin.listener,
                 seconds=ACCEPT_PAUSE_SECONDS,
             )
 

@@ -5,7 +5,6 @@ Rules:
 - Listening always goes through a Twisted endpoint, so every endpoint string works.
 - Where the port that comes back is a plain socket with our own factory (``tcp``, ``unix``, ``systemd``), the reactor is
   told not to read it and the lane accepts from it. Everything else stays with the ordinary protocol.
-- Streams belong to whoever accepted them; ``streams`` walks over both.
 """
 
 from __future__ import annotations
@@ -22,10 +21,9 @@ from twisted.internet.unix import Port as UNIXPort
 
 from ctrlserver.lane.lane import Lane
 from ctrlserver.net.datagrams import DatagramPort, DatagramStream, DatagramTerms
-from ctrlserver.net.links import LaneAcceptor, LaneLink
+from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.ordinary import StreamFactory
-from ctrlserver.net.source import ASK_SECONDS
-from ctrlserver.net.stream import Stream
+from ctrlserver.net.stream import OpenStreams, Stream
 from ctrlserver.net.terms import Terms
 
 #: Seconds between two walks over the open streams in search of idle ones: 10 000 of them take a millisecond or two.
@@ -48,12 +46,13 @@ class Listener:
         datagrams: DatagramTerms | None = None,
     ) -> None:
         self.terms = terms
+        self.open_streams = OpenStreams(terms)
         self.datagrams = None if datagrams is None else DatagramPort(datagrams, lane, reactor, clock)
         self.port: IListeningPort | None = None
         self._lane = lane
         self._reactor = reactor
         self._clock = clock
-        self._factory = StreamFactory(terms, reactor, clock)
+        self._factory = StreamFactory(self.open_streams, reactor, clock)
         self._acceptor: LaneAcceptor | None = None
         self._looked = clock()
 
@@ -83,22 +82,12 @@ class Listener:
         sock = plain_socket(port, self._factory)
         if self._lane is not None and sock is not None:
             port.stopReading()  # type: ignore[attr-defined]
-            self._acceptor = LaneAcceptor(self._lane, self._reactor, sock, self.terms)
+            self._acceptor = LaneAcceptor(self._lane, self._reactor, sock, self.open_streams)
         return port
-
-    @property
-    def on_lane(self) -> bool:
-        """Whether this listener's streams run on the lane."""
-        return self._acceptor is not None
 
     def streams(self) -> Iterator[Stream | DatagramStream]:
         """The open streams of this listener."""
-        if self._lane is not None:
-            for owner in self._lane.owners():
-                if isinstance(owner, LaneLink) and owner.stream.terms is self.terms:
-                    yield owner.stream
-        for protocol in list(self._factory.protocols):
-            yield protocol.stream
+        yield from list(self.open_streams.all.values())
         if self.datagrams is not None:
             yield from self.datagrams.streams()
 
@@ -107,16 +96,13 @@ class Listener:
         now = self._clock()
         if self.datagrams is not None:
             self.datagrams.sweep(now)
-        for stream in self.terms.stalled(now):
-            stream.abort("slow-reader", now)
-        for source in [each for each in self.terms.unasked if now - each.counters.opened >= ASK_SECONDS]:
-            source.unasked(now)
+        self.open_streams.look_after(now)
         if self.terms.idle_timeout and now - self._looked >= IDLE_LOOK_SECONDS:
             self._looked = now
             before = now - self.terms.idle_timeout
             for silent in list(self.streams()):
                 counters = silent.counters
-                if counters.last <= before and counters.opened <= before and silent not in self.terms.blocked:
+                if counters.last <= before and counters.opened <= before and silent not in self.open_streams.waiting:
                     silent.abort("idle", now)
 
     def stop_listening(self) -> Deferred[object]:

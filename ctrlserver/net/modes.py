@@ -1,13 +1,15 @@
-"""The modes that answer as they read, ``echo`` and ``reply``, and the stream class of each mode."""
+"""The stream of each mode: a ``Stream`` is a sink, ``echo`` and ``reply`` stand here, ``source`` in its own module."""
 
 from __future__ import annotations
 
 import errno
 
 from ctrlserver.net.replies import CannedOutbox, EchoOutbox
-from ctrlserver.net.stream import AnsweringStream, Link, Stream
-from ctrlserver.net.terms import Terms
+from ctrlserver.net.source import SourceStream
+from ctrlserver.net.stream import AnsweringStream, Link, OpenStreams, Stream
 from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.probing import Probing
 
 
 class EchoStream(AnsweringStream):
@@ -15,8 +17,8 @@ class EchoStream(AnsweringStream):
 
     __slots__ = ("plain",)
 
-    def __init__(self, terms: Terms, link: Link, counters: StreamCounters) -> None:
-        super().__init__(terms, link, counters)
+    def __init__(self, streams: OpenStreams, link: Link, counters: StreamCounters) -> None:
+        super().__init__(streams, link, counters)
         self.plain = False  # packets follow from the bytes, the first of which came, and the peer takes replies
 
     def received(self, chunk: memoryview, now: float) -> None:
@@ -89,4 +91,22 @@ class ReplyStream(AnsweringStream):
             self.finish("fault", now)
 
 
-STREAM_OF_MODE: dict[str, type[Stream]] = {"sink": Stream, "echo": EchoStream, "reply": ReplyStream}
+STREAM_OF_MODE: dict[str, type[Stream]] = {
+    "sink": Stream,
+    "echo": EchoStream,
+    "reply": ReplyStream,
+    "source": SourceStream,
+}
+
+
+def open_stream(streams: OpenStreams, link: Link, peer: str, now: float) -> Stream:
+    """A new stream from ``peer`` (``host:port``), among ``streams`` and on the books from now on."""
+    terms = streams.terms
+    counters = terms.book.stream_opened(terms.origin, peer, now)
+    terms.gate.enter(peer)
+    if terms.keep:
+        counters.kept = KeptPackets(terms.keep, terms.keep_bytes)
+    if terms.probe:
+        counters.probing = Probing()
+    stream = streams.all[counters.stream] = STREAM_OF_MODE[terms.origin.mode](streams, link, counters)
+    return stream

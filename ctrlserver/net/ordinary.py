@@ -37,8 +37,8 @@ from zope.interface import implementer
 from ctrlserver.lane.lane import COPY_BYTES
 from ctrlserver.linux.tcp_info import socket_of, tcp_figures
 from ctrlserver.net.links import host_port
-from ctrlserver.net.stream import Stream
-from ctrlserver.net.terms import Terms
+from ctrlserver.net.modes import open_stream
+from ctrlserver.net.stream import OpenStreams, Stream
 from ctrlserver.stats.counters import TcpFigures
 
 HANDSHAKE_SECONDS: Final = 10.0
@@ -59,6 +59,7 @@ class StreamProtocol(Protocol):
         self._factory = factory
         self._full = False
         self._held = False
+        self._lost = False
         self._rest = b""
         self._abort: IDelayedCall | None = None
         self._handshake: IDelayedCall | None = None  # while it lasts, of TLS
@@ -72,8 +73,9 @@ class StreamProtocol(Protocol):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
         IConsumer(self.transport).registerProducer(self, True)
-        self._factory.protocols.add(self)
-        self.stream = self._factory.terms.open(self, peer_name(self.transport.getPeer()), self._factory.clock())
+        self.stream = open_stream(
+            self._factory.streams, self, peer_name(self.transport.getPeer()), self._factory.clock()
+        )
         self.stream.counters.path = self
         if ISSLTransport.providedBy(self.transport):
             self._handshake = self._factory.reactor.callLater(HANDSHAKE_SECONDS, self._too_late)
@@ -99,7 +101,7 @@ class StreamProtocol(Protocol):
         if self._abort is not None:
             self._abort.cancel()
             self._abort = None
-        self._factory.protocols.discard(self)
+        self._lost = True
         self.stream.gone()
         if isinstance(reason.value, ConnectionDone):
             self.stream.abort("eof", self._factory.clock())
@@ -166,8 +168,8 @@ class StreamProtocol(Protocol):
         self._rest = b""
         IConsumer(self.transport).unregisterProducer()
         self.transport.loseConnection()
-        if self in self._factory.protocols:
-            self._abort = self._factory.reactor.callLater(self._factory.terms.stall_timeout, self._give_up)
+        if not self._lost:
+            self._abort = self._factory.reactor.callLater(self._factory.streams.terms.stall_timeout, self._give_up)
 
     def drop(self) -> None:
         """Close, whatever the transport still holds."""
@@ -189,7 +191,7 @@ class StreamProtocol(Protocol):
             self._handshake = None
 
     def _feed(self, data: bytes) -> None:
-        view, step = memoryview(data), min(COPY_BYTES, self._factory.terms.reply_buffer)
+        view, step = memoryview(data), min(COPY_BYTES, self._factory.streams.terms.reply_buffer)
         for start in range(0, len(view), step):
             if self._held:
                 self._rest += data[start:]
@@ -207,15 +209,14 @@ class StreamFactory(Factory):
 
     noisy = False
 
-    def __init__(self, terms: Terms, reactor: IReactorTime, clock: Callable[[], float]) -> None:
-        self.terms = terms
+    def __init__(self, streams: OpenStreams, reactor: IReactorTime, clock: Callable[[], float]) -> None:
+        self.streams = streams
         self.reactor = reactor
         self.clock = clock
-        self.protocols: set[StreamProtocol] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """One protocol for each connection."""
-        return StreamProtocol(self) if addr is None or self.terms.admits(peer_name(addr)) else TurnedAway()
+        return StreamProtocol(self) if addr is None or self.streams.admits(peer_name(addr)) else TurnedAway()
 
 
 class TurnedAway(Protocol):

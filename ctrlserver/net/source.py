@@ -20,8 +20,7 @@ from __future__ import annotations
 
 from ctrlserver.net.asking import ENDLESS, Asking
 from ctrlserver.net.replies import CannedOutbox, CannedReply
-from ctrlserver.net.stream import AnsweringStream, Link, Stream
-from ctrlserver.net.terms import Terms
+from ctrlserver.net.stream import AnsweringStream, Link, OpenStreams, Stream
 from ctrlserver.stats.counters import StreamCounters
 
 #: Seconds a peer has for its line: the round trip of any link, and little to wait for who has nothing to ask.
@@ -48,16 +47,16 @@ class SourceStream(AnsweringStream):
 
     __slots__ = ("_asking", "_endless", "_gone")
 
-    def __init__(self, terms: Terms, link: Link, counters: StreamCounters) -> None:
-        super().__init__(terms, link, counters)
+    def __init__(self, streams: OpenStreams, link: Link, counters: StreamCounters) -> None:
+        super().__init__(streams, link, counters)
         self._asking: Asking | None = Asking()
         self._endless = True
         self._gone = False
-        terms.unasked.add(self)
+        streams.waiting.add(self)
 
     def received(self, chunk: memoryview, now: float) -> None:
         """A part of the line."""
-        self.terms.unasked.discard(self)
+        self._streams.waiting.discard(self)
         if self._asking is not None:
             self._begin(self._asking.feed(chunk), now)
 
@@ -70,16 +69,19 @@ class SourceStream(AnsweringStream):
         """The connection broke."""
         self.abort(self._parting(), now)
 
-    def unasked(self, now: float) -> None:
-        """The peer has said nothing for ``ASK_SECONDS``."""
-        self._begin(ENDLESS, now)
+    def waited(self, now: float) -> None:
+        """The peer has not asked yet: after ``ASK_SECONDS`` it is sent packets without end. Or it takes none."""
+        if self._asking is None:
+            super().waited(now)
+        elif now - self.counters.opened >= ASK_SECONDS:
+            self._begin(ENDLESS, now)
 
     def _begin(self, asked: int | None, now: float) -> None:
         asking = self._asking
         if asking is not None and asking.fault:
             self.abort("fault", now)
         elif asked is not None:
-            self.terms.unasked.discard(self)
+            self._streams.waiting.discard(self)
             self._asking = None
             self._endless = asked == ENDLESS
             canned = self.terms.canned
@@ -99,14 +101,14 @@ class SourceStream(AnsweringStream):
             block = outbox.block()
             if not block:
                 self._outbox = None
-                self.terms.blocked.discard(self)
+                self._streams.waiting.discard(self)
                 Stream.finish(self, "eof", now)
                 return
             sent = self._offer(block)
             if sent:
                 outbox.taken(sent)
                 counters.bytes += sent
-                counters.last = self.blocked_since = now = self._link.now()
+                counters.last = self._blocked_since = now = self._link.now()
             if sent < len(block):
                 break
         if self._gone:
@@ -114,7 +116,7 @@ class SourceStream(AnsweringStream):
 
     def abort(self, reason: str, now: float) -> None:
         """End the stream at once."""
-        self.terms.unasked.discard(self)
+        self._streams.waiting.discard(self)
         super().abort(reason, now)
 
     def _mute(self) -> None:

@@ -81,14 +81,40 @@ class NoLink:
 NO_LINK = NoLink()
 
 
+class OpenStreams:
+    """The open streams of one listener, ``all`` by their numbers.
+
+    Those ``waiting`` owe what their peers do not take, or are sources that their peers have not asked for anything.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.all: dict[int, Stream] = {}
+        self.waiting: set[AnsweringStream] = set()
+
+    def admits(self, peer: str) -> bool:
+        """Whether a connection from ``peer`` may become a stream; where not, it is counted as rejected."""
+        reason = self.terms.gate.refuses(peer)
+        if reason is None:
+            return True
+        self.terms.book.rejected(reason)
+        return False
+
+    def look_after(self, now: float) -> None:
+        """Have those that wait see whether they have waited long enough."""
+        for stream in list(self.waiting):
+            stream.waited(now)
+
+
 class Stream:
     """A stream in mode ``sink``, and what the other modes build on."""
 
-    __slots__ = ("_framing", "_link", "counters", "terms")
+    __slots__ = ("_framing", "_link", "_streams", "counters", "terms")
 
-    def __init__(self, terms: Terms, link: Link, counters: StreamCounters) -> None:
+    def __init__(self, streams: OpenStreams, link: Link, counters: StreamCounters) -> None:
         self.counters = counters
-        self.terms = terms
+        self.terms = terms = streams.terms
+        self._streams = streams
         self._link = link
         self._framing: Framing
         if counters.probing is None:
@@ -147,6 +173,7 @@ class Stream:
             left = counters.bytes % origin.size if origin.by_size and origin.size else self._framing.pending_bytes
             self.terms.book.stream_closed(counters, reason, left, now)
             self.terms.gate.leave(counters.peer)
+            self._streams.all.pop(counters.stream, None)
             self._link = NO_LINK  # link and stream name each other: without this they wait for the cycle collector
             part()
 
@@ -173,11 +200,11 @@ class Stream:
 class AnsweringStream(Stream):
     """What the modes that answer share: replies owed, and the end that waits for them."""
 
-    __slots__ = ("_closing", "_outbox", "_send", "blocked_since")
+    __slots__ = ("_blocked_since", "_closing", "_outbox", "_send")
 
-    def __init__(self, terms: Terms, link: Link, counters: StreamCounters) -> None:
-        super().__init__(terms, link, counters)
-        self.blocked_since = -1.0
+    def __init__(self, streams: OpenStreams, link: Link, counters: StreamCounters) -> None:
+        super().__init__(streams, link, counters)
+        self._blocked_since = -1.0
         self._send = link.sender()
         self._outbox: Outbox | None = None
         self._closing: str | None = None
@@ -223,13 +250,14 @@ class AnsweringStream(Stream):
             sent = self._offer(block)
             if sent:
                 outbox.taken(sent)
-                self.blocked_since = now
+                self._blocked_since = now
             if sent < len(block):
                 return
 
-    def owed_bytes(self) -> int:
-        """Bytes of replies in the next block: all that is kept, for an echo."""
-        return len(self._outbox.block()) if self._outbox is not None else 0
+    def waited(self, now: float) -> None:
+        """The peer has not taken what it is owed yet: after the stall timeout it is a slow reader."""
+        if now - self._blocked_since >= self.terms.stall_timeout:
+            self.abort("slow-reader", now)
 
     def _offer(self, block: memoryview) -> int:
         """What the socket takes of ``block`` now; nothing from now on when the peer is gone."""
@@ -247,14 +275,14 @@ class AnsweringStream(Stream):
             self.counters.unanswered += outbox.packets(self.counters.bytes)
         else:
             self._outbox = outbox
-            self.blocked_since = now
-            self.terms.blocked.add(self)
+            self._blocked_since = now
+            self._streams.waiting.add(self)
             self._link.hold()
 
     def _settle(self, now: float) -> None:
         """Every reply is on its way."""
         self._outbox = None
-        self.terms.blocked.discard(self)
+        self._streams.waiting.discard(self)
         if self._closing is None:
             self._link.release()
         else:
@@ -272,7 +300,7 @@ class AnsweringStream(Stream):
         if outbox is None:
             return False
         self.counters.unanswered += outbox.packets(self.counters.bytes)
-        self.terms.blocked.discard(self)
+        self._streams.waiting.discard(self)
         return True
 
     def _count_unanswered(self, chunk: memoryview, now: float) -> None:

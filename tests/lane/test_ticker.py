@@ -72,7 +72,7 @@ def test_after_a_stop_it_wakes_nobody_and_may_be_started_again() -> None:
     ticking.ticker.at(5)
     ticking.turn(0.0)
     assert [] == ticking.woken
-    assert [] == list(ticking.lane.owners())
+    assert {} == ticking.lane._owners
     ticking.ticker.start()
     ticking.ticker.at(5)
     ticking.turn()

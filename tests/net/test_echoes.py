@@ -25,6 +25,7 @@ from ctrlserver.net import echoes
 from ctrlserver.net.echoes import FEWEST, Echoes, serve_together
 from ctrlserver.net.links import LaneLink
 from ctrlserver.net.modes import EchoStream
+from ctrlserver.net.stream import OpenStreams
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
@@ -42,7 +43,7 @@ class Lab:
     """A lane with echo streams on it; ``fars`` are their peers, ``links`` our ends, in the same order."""
 
     lane: Lane
-    terms: Terms
+    open_streams: OpenStreams
     listening: socket.socket
     fars: list[socket.socket] = field(factory=list)
     links: list[LaneLink] = field(factory=list)
@@ -62,7 +63,7 @@ class Lab:
             if sndbuf:
                 near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
             self.fars.append(far)
-            self.links.append(LaneLink(self.lane, near, self.terms, f"peer:{len(self.fars)}"))
+            self.links.append(LaneLink(self.lane, near, self.open_streams, f"peer:{len(self.fars)}"))
 
     def begin(self, streams: int = MANY, **options: int) -> None:
         """More streams, each of which has sent and got back its first packet: they are plain from then on."""
@@ -100,7 +101,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     lane = Lane(MemoryReactorClock(), Clock().seconds)
     lane.start()
     serve_together(lane)
-    made = Lab(lane, terms, socket.create_server(("127.0.0.1", 0), backlog=256))
+    made = Lab(lane, OpenStreams(terms), socket.create_server(("127.0.0.1", 0), backlog=256))
     read = Transfers.read
 
     def noted(self: Transfers, sockets: list[int]) -> list[int]:
@@ -144,7 +145,7 @@ def test_many_are_read_in_one_call_and_each_gets_its_own_back(lab: Lab) -> None:
     assert [MANY] == lab.joint
     assert [bytes([row]) * (row + 1) for row in range(MANY)] == [far.recv(100) for far in lab.fars]
     assert [SIZE + row + 1 for row in range(MANY)] == [lab.counters(row).bytes for row in range(MANY)]
-    assert sum((SIZE + row + 1) // SIZE for row in range(MANY)) == lab.terms.book.counters.totals().replies
+    assert sum((SIZE + row + 1) // SIZE for row in range(MANY)) == lab.open_streams.terms.book.counters.totals().replies
 
 
 def test_a_few_are_served_one_by_one(lab: Lab) -> None:
@@ -181,7 +182,7 @@ def test_ends_and_resets_among_them_are_told_apart_and_the_others_go_on(lab: Lab
     assert b"" == lab.fars[0].recv(10)
     assert b"z" * 25 == exactly(lab.fars[2], 25)
     assert [b"x"] * (MANY - 3) == [far.recv(10) for far in lab.fars[3:]]
-    closed = {record.stream: record for record in lab.terms.book.streams(0.0) if record.state == "closed"}
+    closed = {record.stream: record for record in lab.open_streams.terms.book.streams(0.0) if record.state == "closed"}
     assert {1: ("eof", 1, 0), 2: ("reset", 3, 5), 3: ("eof", 3, 5)} == {
         number: (record.reason, record.packets, record.incomplete_bytes) for number, record in closed.items()
     }
@@ -190,7 +191,7 @@ def test_ends_and_resets_among_them_are_told_apart_and_the_others_go_on(lab: Lab
 def test_a_peer_that_does_not_read_is_owed_and_holds_nobody_up(lab: Lab) -> None:
     lab.begin(sndbuf=4096)
     slow, sent = lab.fars[0], 0
-    while lab.stream(0) not in lab.terms.blocked:
+    while lab.stream(0) not in lab.open_streams.waiting:
         with contextlib.suppress(BlockingIOError):
             slow.setblocking(False)
             sent += slow.send(b"s" * 3000)

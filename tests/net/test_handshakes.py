@@ -14,6 +14,7 @@ from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.task import Clock, deferLater
 
 from ctrlserver.net.ordinary import HANDSHAKE_SECONDS, StreamFactory
+from ctrlserver.net.stream import OpenStreams
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import StatsRecord
@@ -59,7 +60,9 @@ def serve() -> Iterator[Callable[[], Awaitable[Served]]]:
         book = WatchedBook(version="test", now=time.monotonic(), wall=time.time())
         spec, clock = parse_framing("line"), Clock()
         factory = StreamFactory(
-            Terms(book=book, origin=Origin("data", "tls", spec.text, "echo", None), spec=spec), clock, time.monotonic
+            OpenStreams(Terms(book=book, origin=Origin("data", "tls", spec.text, "echo", None), spec=spec)),
+            clock,
+            time.monotonic,
         )
         options = PrivateCertificate.loadPEM(certificate()).options()
         port = await SSL4ServerEndpoint(reactor, 0, options, interface="127.0.0.1").listen(factory)

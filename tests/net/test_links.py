@@ -18,6 +18,7 @@ from ctrlserver.net.links import LaneLink, host_port
 from ctrlserver.net.listeners import Listener
 from ctrlserver.net.ordinary import StreamFactory, StreamProtocol
 from ctrlserver.net.replies import CannedReply
+from ctrlserver.net.stream import OpenStreams
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
@@ -31,7 +32,7 @@ def terms_of(framing: str, mode: str) -> Terms:
 
 
 def protocol_of(terms: Terms) -> StreamProtocol:
-    protocol = StreamFactory(terms, MemoryReactorClock(), lambda: 1.0).buildProtocol(None)
+    protocol = StreamFactory(OpenStreams(terms), MemoryReactorClock(), lambda: 1.0).buildProtocol(None)
     assert isinstance(protocol, StreamProtocol)
     return protocol
 
@@ -60,7 +61,7 @@ def test_packets_whose_answer_the_socket_refuses_are_not_counted_as_answered(mod
         far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         near, _ = listening.accept()
         near.setblocking(False)
-        counters = LaneLink(lane, near, terms, "peer:1").stream.counters
+        counters = LaneLink(lane, near, OpenStreams(terms), "peer:1").stream.counters
         far.sendall(b"x" * 20)
         lane.doRead()
         assert (2, 2) == (counters.whole(), counters.replies())
@@ -117,7 +118,7 @@ async def test_a_unix_peer_that_hangs_up_while_it_is_owed_is_closed_at_once(tmp_
     client.connect(os.fspath(tmp_path / "x.sock"))
     client.setblocking(False)
     frame = b"\0\0\x03\xfc" + b"x" * 1020
-    while not terms.blocked:
+    while not listener.open_streams.waiting:
         with contextlib.suppress(BlockingIOError):
             client.send(frame)
         lane.doRead()
