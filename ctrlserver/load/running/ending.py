@@ -65,7 +65,7 @@ class Ending:
         self._awaited: set[Outgoing] = set()
         self._all_ended: Deferred[None] | None = None
         for stream in streams:
-            stream.run = self
+            stream.observer = self
 
     async def reconcile(self, admin: Target, timeout: float, comparison: Comparison) -> None:
         """Ask until the server has counted everything, more cannot come, or it is too long; LoadError by the port."""

@@ -16,7 +16,7 @@ from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.modes import RECEIVE, REQUEST
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import Pattern
-from ctrlserver.load.streams.outgoing import WRITE_BYTES, Outgoing, Run
+from ctrlserver.load.streams.outgoing import WRITE_BYTES, Observer, Outgoing
 from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream
 from ctrlserver.load.streams.receive import ReceiveStream
 from ctrlserver.load.streams.request import RequestStream
@@ -32,7 +32,7 @@ from ctrlserver.load.streams.udp import (
 from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
 from ctrlserver.wire.probe import ProbeBlock
 
-_Common = tuple[int, socket.socket, Lane, Run, Pattern, memoryview, str, str]
+_Common = tuple[int, socket.socket, Lane, Observer, Pattern, memoryview, str, str]
 
 
 class Opened(Protocol):
@@ -50,7 +50,9 @@ class Opened(Protocol):
         """What watches the socket."""
 
 
-def make_streams(options: Options, opened: Sequence[Opened], run: Run, timing: Timing, session: int) -> list[Outgoing]:
+def make_streams(
+    options: Options, opened: Sequence[Opened], observer: Observer, timing: Timing, session: int
+) -> list[Outgoing]:
     """A stream for each of ``opened``, numbered from 1; ``session`` goes into probe packets."""
     pattern = options.pattern
     sendable = pattern.sendable(0 if options.mode == RECEIVE else WRITE_BYTES)
@@ -59,7 +61,7 @@ def make_streams(options: Options, opened: Sequence[Opened], run: Run, timing: T
     for number, held in enumerate(opened, start=1):
         assert held.socket is not None
         target = held.peer or options.target.text
-        common = (number, held.socket, held.lane, run, pattern, sendable, held.local, target)
+        common = (number, held.socket, held.lane, observer, pattern, sendable, held.local, target)
         if options.target.transport == UDP:
             streams.append(_over_udp(common, options, timing, session))
         else:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.plan.pattern import Pattern
-from ctrlserver.load.streams.outgoing import BURST_PACKETS, WRITE_BYTES, Outgoing, Run
+from ctrlserver.load.streams.outgoing import BURST_PACKETS, WRITE_BYTES, Observer, Outgoing
 
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
@@ -31,7 +31,7 @@ class MeteredStream(Outgoing):
         number: int,
         sock: socket.socket,
         lane: Lane,
-        run: Run,
+        observer: Observer,
         pattern: Pattern,
         sendable: memoryview,
         local: str,
@@ -40,7 +40,7 @@ class MeteredStream(Outgoing):
         combine: bool,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        super().__init__(number, sock, lane, run, pattern, sendable, local, target)
+        super().__init__(number, sock, lane, observer, pattern, sendable, local, target)
         self._combine = combine
         self._clock = clock
         self._allowed = 0  # bytes that may have been sent by now, always the end of a packet

@@ -3,7 +3,7 @@
 Rules: no Python object for each packet. A stream keeps two numbers, bytes taken by the kernel (``sent``) and bytes it
 may send (``limit``, always the end of a packet); where packets lie in them only the pattern knows.
 
-A stream tells its run (``Run``, which changes with the stage of the run) when all has been sent, and answered where
+A stream tells its ``Observer``, which changes with the stage of the run, when all has been sent, and answered where
 answers are awaited; when the target has closed its side after ours; or, once, that the target or the network ended it.
 
 Beware: sockets are closed by their Twisted transport, never here; a stream leaves the lane before that.
@@ -51,8 +51,8 @@ _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 _BROKEN = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN)
 
 
-class Run(Protocol):
-    """Whoever a stream tells how it goes."""
+class Observer(Protocol):
+    """Whom a stream reports to."""
 
     def stream_done(self, stream: Outgoing) -> None:
         """All has been sent, and answered where answers are awaited."""
@@ -87,11 +87,11 @@ class Outgoing:
         "limit",
         "local",
         "number",
+        "observer",
         "over",
         "reason",
         "replies",
         "reply_bytes",
-        "run",
         "seen",
         "seen_at",
         "sent",
@@ -104,7 +104,7 @@ class Outgoing:
         number: int,
         sock: socket.socket,
         lane: Lane,
-        run: Run,
+        observer: Observer,
         pattern: Pattern,
         sendable: memoryview,
         local: str,
@@ -128,7 +128,7 @@ class Outgoing:
         self.seen_at = 0.0
         self._socket = sock
         self._lane = lane
-        self.run = run
+        self.observer = observer
         self._pattern = pattern
         self._sendable = sendable
         self._watched = False
@@ -252,7 +252,7 @@ class Outgoing:
         self.over = True
         self.reason = reason
         self.leave()
-        self.run.stream_failed(self, message)
+        self.observer.stream_failed(self, message)
 
     def stall(self, seconds: float) -> None:
         """The watchdog has seen no progress for so long."""
@@ -293,7 +293,7 @@ class Outgoing:
         self.active = False
         self.last = self._lane.clock()
         self._watch(_IN)
-        self.run.stream_done(self)
+        self.observer.stream_done(self)
 
     def _watch(self, events: int) -> None:
         if self.eof:
@@ -325,7 +325,7 @@ class Outgoing:
         self.eof = True
         if self.half_closed:
             self.leave()
-            self.run.stream_ended(self)
+            self.observer.stream_ended(self)
         elif self.active:
             self._watch(_OUT)
         else:

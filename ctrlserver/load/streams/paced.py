@@ -20,7 +20,7 @@ from ctrlserver.load.measure.due import Backlog, Releases
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.metered import MeteredStream
-from ctrlserver.load.streams.outgoing import Run
+from ctrlserver.load.streams.outgoing import Observer
 from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.wire.framing import FramingSpec
 
@@ -37,7 +37,7 @@ class PacedSendStream(MeteredStream):
         number: int,
         sock: socket.socket,
         lane: Lane,
-        run: Run,
+        observer: Observer,
         pattern: Pattern,
         sendable: memoryview,
         local: str,
@@ -47,7 +47,7 @@ class PacedSendStream(MeteredStream):
         timing: Timing,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        super().__init__(number, sock, lane, run, pattern, sendable, local, target, combine=combine, clock=clock)
+        super().__init__(number, sock, lane, observer, pattern, sendable, local, target, combine=combine, clock=clock)
         self._releases = Releases(timing)
 
     @property
@@ -113,7 +113,7 @@ class PacedRequestStream(RequestStream):
         number: int,
         sock: socket.socket,
         lane: Lane,
-        run: Run,
+        observer: Observer,
         pattern: Pattern,
         sendable: memoryview,
         local: str,
@@ -129,7 +129,7 @@ class PacedRequestStream(RequestStream):
             number,
             sock,
             lane,
-            run,
+            observer,
             pattern,
             sendable,
             local,

@@ -28,8 +28,8 @@ from ctrlserver.load.streams.outgoing import (
     RESET,
     STALLED,
     UNLIMITED,
+    Observer,
     Outgoing,
-    Run,
 )
 from ctrlserver.wire.framing import ByLength, FramingSpec
 from ctrlserver.words import counted
@@ -53,7 +53,7 @@ class ReceiveStream(Outgoing):
         number: int,
         sock: socket.socket,
         lane: Lane,
-        run: Run,
+        observer: Observer,
         pattern: Pattern,
         sendable: memoryview,
         local: str,
@@ -63,7 +63,7 @@ class ReceiveStream(Outgoing):
         words: bytes | None,
         strict: bool,
     ) -> None:
-        super().__init__(number, sock, lane, run, pattern, sendable, local, target)
+        super().__init__(number, sock, lane, observer, pattern, sendable, local, target)
         self._spec = framing
         self._framing = framing.new()
         self._words = words
@@ -188,7 +188,7 @@ class ReceiveStream(Outgoing):
         self.over = True
         self.reason = reason
         self.leave()
-        self.run.stream_done(self)
+        self.observer.stream_done(self)
 
     def _ended(self) -> None:
         """The target has closed its side."""

@@ -22,7 +22,7 @@ from ctrlserver.load.measure.due import Backlog
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.metered import MeteredStream
-from ctrlserver.load.streams.outgoing import CLOSED, REPLY_FAULT, STALLED, SURPLUS, Run
+from ctrlserver.load.streams.outgoing import CLOSED, REPLY_FAULT, STALLED, SURPLUS, Observer
 from ctrlserver.wire.framing import ByLength, FramingSpec
 from ctrlserver.words import counted
 
@@ -56,7 +56,7 @@ class RequestStream(MeteredStream):
         number: int,
         sock: socket.socket,
         lane: Lane,
-        run: Run,
+        observer: Observer,
         pattern: Pattern,
         sendable: memoryview,
         local: str,
@@ -68,7 +68,7 @@ class RequestStream(MeteredStream):
         timing: Timing,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        super().__init__(number, sock, lane, run, pattern, sendable, local, target, combine=combine, clock=clock)
+        super().__init__(number, sock, lane, observer, pattern, sendable, local, target, combine=combine, clock=clock)
         self._reply_spec = reply_framing
         self._reply_framing = reply_framing.new()
         self._advance: Callable[[int], int] | None = None

@@ -13,7 +13,7 @@ from os import write
 
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.plan.pattern import Pattern
-from ctrlserver.load.streams.outgoing import BURST_PACKETS, WRITE_BYTES, Outgoing, Run
+from ctrlserver.load.streams.outgoing import BURST_PACKETS, WRITE_BYTES, Observer, Outgoing
 
 #: Writes for one ``ready`` where packets are combined; stops early when the kernel takes less than was offered.
 BURST_WRITES = 4
@@ -70,14 +70,14 @@ class PacketStream(SendStream):
         number: int,
         sock: socket.socket,
         lane: Lane,
-        run: Run,
+        observer: Observer,
         pattern: Pattern,
         sendable: memoryview,
         local: str,
         target: str,
         packets: list[memoryview],
     ) -> None:
-        super().__init__(number, sock, lane, run, pattern, sendable, local, target)
+        super().__init__(number, sock, lane, observer, pattern, sendable, local, target)
         self._packets = packets
         self._single = bytes(packets[0]) if len(packets) == 1 else b""
         self._next = 0

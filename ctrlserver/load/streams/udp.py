@@ -25,7 +25,7 @@ import time
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.metered import MeteredStream
-from ctrlserver.load.streams.outgoing import REFUSED, RESET, STALLED, Outgoing, Run
+from ctrlserver.load.streams.outgoing import REFUSED, RESET, STALLED, Observer, Outgoing
 from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream
 from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.load.streams.send import PacketStream, SendStream
@@ -91,7 +91,7 @@ class DatagramStream(_OverUdp, SendStream):
         number: int,
         sock: socket.socket,
         lane: Lane,
-        run: Run,
+        observer: Observer,
         pattern: Pattern,
         sendable: memoryview,
         local: str,
@@ -100,7 +100,7 @@ class DatagramStream(_OverUdp, SendStream):
         batch: int,
         probes: ProbeBlock | None = None,
     ) -> None:
-        super().__init__(number, sock, lane, run, pattern, sendable, local, target)
+        super().__init__(number, sock, lane, observer, pattern, sendable, local, target)
         self._batch = batch
         self._probes = probes
         self._probes_view = sendable if probes is None else memoryview(probes.buffer)
