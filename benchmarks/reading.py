@@ -19,7 +19,8 @@ from attrs import frozen
 
 from benchmarks.pairs import CountsDifferError, Measure, Outcome, measured
 from ctrlserver.lane.lane import Lane
-from ctrlserver.net.datagrams import SOL_UDP, UDP_SEGMENT, DatagramPort, DatagramTerms
+from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
+from ctrlserver.net.datagrams import DatagramPort, DatagramTerms
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book

@@ -33,10 +33,10 @@ from contextlib import suppress
 from functools import cache
 from os import close, strerror
 
+from ctrlserver.linux.udp import SOL_UDP, UDP_GRO
 from ctrlserver.stats.drops import Look
 
 #: Linux's numbers, which the socket module lacks.
-_SOL_UDP, _UDP_GRO = 17, 104
 _SO_GET_FILTER = 26
 _SO_DETACH_FILTER = 27
 _SO_ATTACH_BPF = 50
@@ -167,7 +167,7 @@ def _is_plain(sock: socket.socket) -> bool:
     length = ctypes.c_uint32(0)  # asked with no room, the kernel gives the length alone; it refuses to tell of eBPF
     got = ctypes.CDLL(None).getsockopt(sock.fileno(), socket.SOL_SOCKET, _SO_GET_FILTER, None, ctypes.byref(length))
     try:
-        return got == 0 and length.value == 0 and not sock.getsockopt(_SOL_UDP, _UDP_GRO)
+        return got == 0 and length.value == 0 and not sock.getsockopt(SOL_UDP, UDP_GRO)
     except OSError:
         return False
 

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from collections.abc import Callable, Iterable
 from select import EPOLLIN
 from typing import Any
@@ -41,6 +40,17 @@ from twisted.internet.protocol import DatagramProtocol
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.arrivals import Arrivals, arrivals, charged_and_drops
 from ctrlserver.linux.recvmmsg import ROOM_BYTES, Messages, messages
+from ctrlserver.linux.udp import (
+    ANCILLARY_BYTES,
+    GRO_SIZE,
+    SEGMENT,
+    SEGMENTS_A_CALL,
+    SOL_UDP,
+    UDP_GRO,
+    UDP_SEGMENT,
+    try_option,
+    widen,
+)
 from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
 from ctrlserver.net.links import peer_name
 from ctrlserver.net.terms import Terms
@@ -51,25 +61,11 @@ from ctrlserver.stats.probing import Probing
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM, cut, packets_in, packets_in_all
 from ctrlserver.wire.probe import HEADER_SIZE, decode
 
-#: Linux's numbers, which the socket module lacks.
-SOL_UDP = 17
-UDP_SEGMENT = 103
-UDP_GRO = 104
-SO_RCVBUFFORCE = 33
-_SIZE = struct.Struct("=i")
-_SEGMENT = struct.Struct("=H")
-
 #: Reads before the other sockets of the lane have their turn: some 0.1 ms, so that the poll before costs little each.
 READS_A_TURN = 32
 
 #: As many calls of ``recvmmsg``: of up to 64 datagrams that is 0.1 ms as well, of as many whole batches 1 ms.
 CALLS_A_TURN = 4
-
-#: Room for the one control message we ask for.
-ANCILLARY_BYTES = socket.CMSG_SPACE(_SIZE.size) if hasattr(socket, "CMSG_SPACE") else 0
-
-#: Datagrams sent in one call: what every kernel with UDP_SEGMENT takes.
-SEGMENTS_A_CALL = 64
 
 #: The longest UDP datagram and one more: what Twisted is to read at once.
 READ_BYTES = 65536
@@ -282,7 +278,7 @@ class DatagramPort:
             now = clock()
             self._messages_read += 1
             if ancillary:
-                segment = _SIZE.unpack_from(ancillary[0][2])[0]
+                segment = GRO_SIZE.unpack_from(ancillary[0][2])[0]
                 packets = packets_in(size, segment)
                 self._beyond_read += packets - 1
                 self._batches_came = True
@@ -442,7 +438,7 @@ class DatagramPort:
             return 0
         if packets > 1:
             try:
-                sock.sendmsg([content], [(SOL_UDP, UDP_SEGMENT, _SEGMENT.pack(segment))], 0, address)
+                sock.sendmsg([content], [(SOL_UDP, UDP_SEGMENT, SEGMENT.pack(segment))], 0, address)
                 return packets
             except BlockingIOError:
                 return 0
@@ -470,18 +466,3 @@ class OrdinaryDatagrams(DatagramProtocol):
         now = port._clock()
         content = memoryview(datagram) if port._options.needs_content else None
         port.took(addr, len(datagram), len(datagram), 1, content, now, now)
-
-
-def try_option(sock: socket.socket, level: int, option: int, value: int) -> bool:
-    """Set an option that not every system has, or not for everyone."""
-    try:
-        sock.setsockopt(level, option, value)
-    except OSError:
-        return False
-    return True
-
-
-def widen(sock: socket.socket, size: int) -> None:
-    """A receive buffer of ``size`` bytes: beyond the system's limit where we may, else up to it."""
-    if size and not try_option(sock, socket.SOL_SOCKET, SO_RCVBUFFORCE, size):
-        try_option(sock, socket.SOL_SOCKET, socket.SO_RCVBUF, size)

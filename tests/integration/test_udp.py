@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ctrlserver.linux.arrivals import arrivals
-from ctrlserver.net.datagrams import SOL_UDP, UDP_SEGMENT
+from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
 from tests.integration.conftest import BIN, PATIENCE, Daemon, Start, run
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"

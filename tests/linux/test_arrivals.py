@@ -17,7 +17,7 @@ import pytest
 
 from ctrlserver.linux import arrivals as module
 from ctrlserver.linux.arrivals import Arrivals, arrivals, charged_and_drops
-from ctrlserver.net.datagrams import SOL_UDP, UDP_GRO, UDP_SEGMENT
+from ctrlserver.linux.udp import SOL_UDP, UDP_GRO, UDP_SEGMENT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="socket filters of this kind are Linux's")
 

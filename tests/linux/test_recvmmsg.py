@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ctrlserver.linux.recvmmsg import ROOM_BYTES, ROWS, Messages, messages
-from ctrlserver.net.datagrams import SOL_UDP, UDP_GRO, UDP_SEGMENT
+from ctrlserver.linux.udp import SOL_UDP, UDP_GRO, UDP_SEGMENT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="recvmmsg is Linux's")
 

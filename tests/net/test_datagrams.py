@@ -21,7 +21,8 @@ from twisted.internet.task import deferLater
 
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.arrivals import charged_and_drops
-from ctrlserver.net.datagrams import SOL_UDP, UDP_SEGMENT, DatagramPort, DatagramTerms
+from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
+from ctrlserver.net.datagrams import DatagramPort, DatagramTerms
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.terms import Terms

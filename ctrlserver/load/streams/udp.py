@@ -23,13 +23,13 @@ import socket
 import time
 
 from ctrlserver.lane.lane import Lane
+from ctrlserver.linux.udp import SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, try_option
 from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.metered import MeteredStream
 from ctrlserver.load.streams.outgoing import REFUSED, RESET, STALLED, Observer, Outgoing
 from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream
 from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.load.streams.send import PacketStream, SendStream
-from ctrlserver.net.datagrams import SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, try_option
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
 from ctrlserver.wire.probe import ProbeBlock
 from ctrlserver.words import counted
