@@ -20,9 +20,9 @@ from attrs import frozen
 from benchmarks.pairs import CountsDifferError, Measure, Outcome, measured
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
-from ctrlserver.net.datagrams import DatagramPort, DatagramTerms
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.terms import Terms
+from ctrlserver.net.udp.port import DatagramPort, DatagramTerms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.datagram import DATAGRAM

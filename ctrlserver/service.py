@@ -34,13 +34,13 @@ from ctrlserver.config.endpoints import is_any_port
 from ctrlserver.desk import Desk
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
-from ctrlserver.net.datagrams import DatagramTerms
 from ctrlserver.net.gate import Gate, Reserve, Seats, room_for_admin, seats_for
 from ctrlserver.net.listeners import Listener, transport_word
 from ctrlserver.net.rejections import RejectionLog
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.source import source_packets
 from ctrlserver.net.terms import Terms
+from ctrlserver.net.udp.port import DatagramTerms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import RunRecord

@@ -20,11 +20,11 @@ from twisted.internet.tcp import Port as TCPPort
 from twisted.internet.unix import Port as UNIXPort
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.net.datagrams import DatagramPort, DatagramStream, DatagramTerms
 from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.ordinary import StreamFactory
 from ctrlserver.net.stream import OpenStreams, Stream
 from ctrlserver.net.terms import Terms
+from ctrlserver.net.udp.port import DatagramPort, DatagramStream, DatagramTerms
 
 #: Seconds between two walks over the open streams in search of idle ones: 10 000 of them take a millisecond or two.
 IDLE_LOOK_SECONDS = 1.0

@@ -22,10 +22,10 @@ from twisted.internet.task import deferLater
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.arrivals import charged_and_drops
 from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
-from ctrlserver.net.datagrams import DatagramPort, DatagramTerms
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.terms import Terms
+from ctrlserver.net.udp.port import DatagramPort, DatagramTerms
 from ctrlserver.stats.counters import Origin, Totals
 from ctrlserver.stats.records import StreamRecord
 from ctrlserver.wire.datagram import DATAGRAM

@@ -1,0 +1,1 @@
+"""A UDP port: its peers are streams, its datagrams are packets."""
