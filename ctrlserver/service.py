@@ -28,6 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ctrlserver import __version__
+from ctrlserver.addresses import text_of
 from ctrlserver.admin.protocol import AdminFactory
 from ctrlserver.config import Config, ListenerConfig
 from ctrlserver.config.endpoints import is_any_port
@@ -235,7 +236,7 @@ class ControlService(MultiService):
             self._unbind()
             close_now(self._reactor)
             raise CannotStart(f"ctrlserver: cannot listen for {name} on {where}: {why(port)}")
-        self.log.info("listening {name} {address}", name=name, address=address_text(port.getHost()))
+        self.log.info("listening {name} {address}", name=name, address=transport_and_address(port.getHost()))
         return port
 
     def _unbind(self) -> Deferred[object]:
@@ -316,14 +317,10 @@ def why(failure: Failure) -> str:
     return str(reason)
 
 
-def address_text(address: IAddress) -> str:
+def transport_and_address(address: IAddress) -> str:
     """``tcp 127.0.0.1:22222``, ``udp [::1]:22222`` or ``unix /run/x.sock``."""
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is not None:
-        transport = getattr(address, "type", "TCP").lower()
-        return f"{transport} [{host}]:{port}" if ":" in host else f"{transport} {host}:{port}"
-    name = getattr(address, "name", b"?")
-    return f"unix {name.decode(errors='replace') if isinstance(name, bytes) else name}"
+    kind = getattr(address, "type", "TCP").lower() if hasattr(address, "host") else "unix"
+    return f"{kind} {text_of(address)}"
 
 
 def canned_packets(listener: ListenerConfig) -> CannedReply | None:

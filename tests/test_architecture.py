@@ -17,6 +17,7 @@ FLOOR = {
     "": 0,
     "errors": 0,
     "words": 0,
+    "addresses": 0,
     "units": 1,
     "wire": 2,
     "stats": 2,
@@ -52,7 +53,15 @@ FLOOR = {
 NEIGHBOURS: set[tuple[str, str]] = set()
 
 PURE_ROOMS = {"wire", "stats", "render", "load/plan", "load/measure"}
-PURE_FILES = {"admin/dialogue.py", "net/gate.py", "net/asking.py", "load/search/strategy.py"}
+PURE_FILES = {
+    "addresses.py",
+    "words.py",
+    "units.py",
+    "admin/dialogue.py",
+    "net/gate.py",
+    "net/asking.py",
+    "load/search/strategy.py",
+}
 PURE_FILES |= {"load/results/thresholds.py", "load/results/comparison.py"}
 PURE_FILES |= {"load/show/charts.py", "load/show/scales.py", "load/show/chart_page.py"}
 IMPURE_IMPORTS = {"time", "socket", "select", "os", "twisted", "subprocess", "threading"}

@@ -19,7 +19,7 @@ from twisted.internet import defer, error
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, clientFromString
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from ctrlserver.errors import LoadError, UsageError
@@ -201,12 +201,3 @@ def connect_reason(problem: BaseException, timeout: float) -> str:
     if isinstance(problem, error.ConnectError) and isinstance(problem.osError, int):
         return os.strerror(problem.osError)
     return " ".join(str(problem).split()) or type(problem).__name__
-
-
-def address_text(address: IAddress | None) -> str:
-    """``host:port``, ``[v6]:port`` or the path of a unix socket; empty where there is none."""
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if isinstance(host, str) and isinstance(port, int):
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    name = getattr(address, "name", None)
-    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else ""

@@ -14,6 +14,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from attrs import define
 
+from ctrlserver.addresses import host_of
 from ctrlserver.stats.counters import REJECTIONS
 
 MAX_STREAMS, MAX_STREAMS_PER_PEER, NOT_ALLOWED, UDP_STREAMS = REJECTIONS
@@ -118,15 +119,10 @@ class Gate:
         host = host_of(peer)
         if not host:
             return True
-        address = ip_address(host.strip("[]"))
+        address = ip_address(host)
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self._networks)
-
-
-def host_of(peer: str) -> str:
-    """The host of ``host:port``; empty where the peer has none."""
-    return peer.rpartition(":")[0]
 
 
 def seats_for(asked: int | None, descriptors: int) -> int:

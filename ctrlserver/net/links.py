@@ -19,6 +19,7 @@ from select import EPOLLIN, EPOLLOUT
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import COPY_BYTES, Lane
 from ctrlserver.linux.tcp_info import tcp_figures
 from ctrlserver.linux.transfers import ROW_BYTES
@@ -153,19 +154,6 @@ class SkippingLink(LaneLink):
             self.stream.skipped(size, lane.clock())
         else:
             self.stream.ended(lane.clock())
-
-
-def host_port(host: str, port: int) -> str:
-    """``host:port`` or ``[v6]:port``; an IPv4 peer of an IPv6 socket by its own name."""
-    if ":" not in host:
-        return f"{host}:{port}"
-    mapped = host.removeprefix("::ffff:")
-    return f"{mapped}:{port}" if "." in mapped and ":" not in mapped else f"[{host}]:{port}"
-
-
-def peer_name(address: object) -> str:
-    """``host:port`` of what ``accept`` gave, or ``unix`` for a peer without an address."""
-    return host_port(address[0], address[1]) if isinstance(address, tuple) else "unix"
 
 
 class LaneAcceptor:

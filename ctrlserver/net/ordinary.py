@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -34,9 +33,9 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import COPY_BYTES
 from ctrlserver.linux.tcp_info import socket_of, tcp_figures
-from ctrlserver.net.links import host_port
 from ctrlserver.net.modes import open_stream
 from ctrlserver.net.stream import OpenStreams, Stream
 from ctrlserver.stats.counters import TcpFigures
@@ -227,10 +226,3 @@ class TurnedAway(Protocol):
     def connectionMade(self) -> None:
         """Close at once."""
         self.transport.abortConnection()
-
-
-def peer_name(address: IAddress) -> str:
-    """As on the lane."""
-    if isinstance(address, IPv4Address | IPv6Address):
-        return host_port(address.host, address.port)
-    return "unix"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
 
+from ctrlserver.addresses import is_from
 from ctrlserver.stats.counters import CLOSED_KEPT, Counters, Origin, StreamCounters, Totals
 from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.probing import Probing
@@ -201,7 +202,7 @@ class Book:
         if state != "open":
             chosen.extend(self.counters.recent)
         if peer is not None:
-            chosen = [stream for stream in chosen if _is_from(peer, stream.peer)]
+            chosen = [stream for stream in chosen if is_from(peer, stream.peer)]
         return chosen
 
     def _timestamp(self, monotonic: float) -> str:
@@ -319,9 +320,3 @@ def _probe_figures(probing: Probing) -> dict[str, Any]:
         "delay_p50_seconds": None if p50 is None else seconds_figure(p50),
         "delay_p99_seconds": None if p99 is None else seconds_figure(p99),
     }
-
-
-def _is_from(asked: str, peer: str) -> bool:
-    """The whole address is meant, or its host, with or without the brackets of an IPv6 address."""
-    host = peer.rpartition(":")[0]
-    return asked == peer or (host != "" and asked.strip("[]") == host.strip("[]"))

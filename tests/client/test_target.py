@@ -5,7 +5,6 @@ import errno
 import pytest
 import pytest_twisted
 from twisted.internet import defer, error
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
@@ -16,7 +15,6 @@ from ctrlserver.client.target import (
     TLS,
     UDP,
     Target,
-    address_text,
     connect,
     connect_reason,
     parse_admin,
@@ -150,13 +148,6 @@ def test_a_connect_is_bounded_in_time() -> None:
 )
 def test_why_a_connect_failed_is_told_in_words(problem: Exception, words: str) -> None:
     assert words == connect_reason(problem, 3.0)
-
-
-def test_addresses_are_written_as_a_person_gives_them() -> None:
-    assert "127.0.0.1:5" == address_text(IPv4Address("TCP", "127.0.0.1", 5))
-    assert "[::1]:5" == address_text(IPv6Address("TCP", "::1", 5))
-    assert "/run/x" == address_text(UNIXAddress(b"/run/x"))
-    assert "" == address_text(None)
 
 
 def test_a_unix_socket_that_is_not_there_is_told_by_the_systems_own_words() -> None:

@@ -14,7 +14,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.net.links import LaneLink, host_port
+from ctrlserver.net.links import LaneLink
 from ctrlserver.net.listeners import Listener
 from ctrlserver.net.ordinary import StreamFactory, StreamProtocol
 from ctrlserver.net.replies import CannedReply
@@ -35,14 +35,6 @@ def protocol_of(terms: Terms) -> StreamProtocol:
     protocol = StreamFactory(OpenStreams(terms), MemoryReactorClock(), lambda: 1.0).buildProtocol(None)
     assert isinstance(protocol, StreamProtocol)
     return protocol
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [("10.0.0.1", "10.0.0.1:5"), ("fe80::1", "[fe80::1]:5"), ("::ffff:10.0.0.1", "10.0.0.1:5"), ("::1", "[::1]:5")],
-)
-def test_a_peer_is_named_as_people_write_it(host: str, expected: str) -> None:
-    assert expected == host_port(host, 5)
 
 
 @pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")

@@ -22,6 +22,7 @@ from typing import Protocol, cast
 
 from attrs import define, field, frozen
 
+from ctrlserver.addresses import plain_address
 from ctrlserver.load.measure.counts import Received, StreamCount, per_second
 from ctrlserver.words import counted
 
@@ -124,13 +125,6 @@ def compared(
         difference=differences[0] if differences else None,
         counted=counted,
     )
-
-
-def plain_address(text: str) -> str:
-    """``host:port`` without what differs between two views of one address: brackets, scope, IPv4 mapped into IPv6."""
-    host, _, port = text.rpartition(":")
-    host = host.strip("[]").partition("%")[0]
-    return f"{host.removeprefix('::ffff:') if '.' in host else host}:{port}"
 
 
 def received_of(records: Sequence[Mapping[str, object]], sending_seconds: float) -> Received | None:

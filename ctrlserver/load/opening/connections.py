@@ -19,7 +19,8 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, ITC
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from ctrlserver.client.target import TLS, Target, address_text, connect
+from ctrlserver.addresses import text_of
+from ctrlserver.client.target import TLS, Target, connect
 from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.opening.tls import ClientCreator, TlsLink, Verification
@@ -52,8 +53,8 @@ class Held(Protocol):
             self.socket = handle
             if handle.family in (socket.AF_INET, socket.AF_INET6):
                 handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.local = address_text(transport.getHost())
-            self.peer = address_text(transport.getPeer())
+                self.local = text_of(transport.getHost())
+            self.peer = text_of(transport.getPeer())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Closed."""

@@ -33,7 +33,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ctrlserver.client.target import address_text
+from ctrlserver.addresses import text_of
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.lane.lane import Lane, Owner
 
@@ -158,8 +158,8 @@ class TlsLink(Protocol):
 
     def connectionMade(self) -> None:
         """Connected; the handshake begins."""
-        self.local = address_text(self.transport.getHost())
-        self.peer = address_text(self.transport.getPeer())
+        self.local = text_of(self.transport.getHost())
+        self.peer = text_of(self.transport.getPeer())
         with suppress(AttributeError, NotImplementedError):
             self.transport.setTcpNoDelay(True)
 

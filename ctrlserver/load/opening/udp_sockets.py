@@ -14,17 +14,19 @@ import socket
 from contextlib import suppress
 
 from twisted.internet import defer
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IReactorTime, IResolutionReceiver
 from zope.interface import implementer
 
+from ctrlserver.addresses import host_port, ip_version
 from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
 
 #: Bytes the kernel may queue for us: of a burst of replies. It gives up to the system's limit.
 RECEIVE_BYTES = 4 << 20
+
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 class HeldDatagrams:
@@ -33,7 +35,7 @@ class HeldDatagrams:
     def __init__(self, sock: socket.socket, lane: Lane, peer: str) -> None:
         self.socket = sock
         self.lane = lane
-        self.local = _named(sock.getsockname())
+        self.local = host_port(*sock.getsockname()[:2])
         self.peer = peer
 
 
@@ -57,7 +59,7 @@ class DatagramSockets:
                 with suppress(OSError):
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
                 sock.connect((host, self._target.port))
-                self.made.append(HeldDatagrams(sock, self._lane, _named((host, self._target.port))))
+                self.made.append(HeldDatagrams(sock, self._lane, host_port(host, self._target.port)))
             except OSError as error:
                 sock.close()
                 raise LoadError(f"cannot send to {self._target.text}: {_reason(error)}") from None
@@ -73,10 +75,8 @@ class DatagramSockets:
 
     async def _address(self) -> tuple[socket.AddressFamily, str]:
         host = self._target.host
-        if isIPAddress(host):
-            return socket.AF_INET, host
-        if isIPv6Address(host):
-            return socket.AF_INET6, host
+        if version := ip_version(host):
+            return _FAMILIES[version], host
         found = _Found()
         resolver: IHostnameResolver = self._reactor.nameResolver  # type: ignore[attr-defined]
         resolver.resolveHostName(found, host, self._target.port, transportSemantics="UDP")
@@ -87,9 +87,9 @@ class DatagramSockets:
             late = f"the host name was not resolved within {self._timeout:g} s"
             raise LoadError(f"cannot send to {self._target.text}: {late}") from None
         hosts = [str(getattr(address, "host", "")) for address in addresses]
-        for kind, family in ((isIPAddress, socket.AF_INET), (isIPv6Address, socket.AF_INET6)):
+        for version, family in _FAMILIES.items():
             for known in hosts:
-                if kind(known):
+                if ip_version(known) == version:
                     return family, known
         raise LoadError(f"cannot send to {self._target.text}: the host name does not resolve")
 
@@ -119,8 +119,3 @@ def _reason(error: OSError) -> str:
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL):
         return "no route to the host"
     return error.strerror or str(error)
-
-
-def _named(address: tuple[object, ...]) -> str:
-    host, port = str(address[0]).partition("%")[0], address[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -14,9 +14,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 
+from ctrlserver.addresses import plain_address
 from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
-from ctrlserver.load.measure.reconciling import Comparison, Reconciliation, plain_address
+from ctrlserver.load.measure.reconciling import Comparison, Reconciliation
 from ctrlserver.load.streams.outgoing import CLOSED, REFUSED, RESET, Outgoing
 
 #: Seconds for the target to close its side after ours, once it has taken everything.

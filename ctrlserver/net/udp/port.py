@@ -37,6 +37,7 @@ from attrs import field, frozen
 from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol
 
+from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.arrivals import Arrivals, arrivals, charged_and_drops
 from ctrlserver.linux.recvmmsg import ROOM_BYTES, Messages, messages
@@ -52,7 +53,6 @@ from ctrlserver.linux.udp import (
     widen,
 )
 from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
-from ctrlserver.net.links import peer_name
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.drops import Drops

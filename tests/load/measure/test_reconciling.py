@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from ctrlserver.load.measure.counts import StreamCount
 from ctrlserver.load.measure.reconciling import (
     QUIET_SECONDS,
@@ -11,7 +9,6 @@ from ctrlserver.load.measure.reconciling import (
     OfDatagrams,
     OverUnix,
     Reconciliation,
-    plain_address,
     reconcile,
 )
 
@@ -115,22 +112,6 @@ def test_the_first_stream_that_differs_is_named() -> None:
 def test_a_record_without_sense_counts_as_nothing() -> None:
     assert not reconcile([stream(1)], [{"peer": "127.0.0.1:40001", "packets": "x", "stream": 1}], "x").reconciled
     assert not reconcile([stream(1)], [record(1, bytes=True)], "fixed:1024").reconciled
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("127.0.0.1:5", "[::ffff:127.0.0.1]:5"),
-        ("[::1]:5", "::1:5"),
-        ("[fe80::1%eth0]:5", "[fe80::1]:5"),
-    ],
-)
-def test_two_views_of_one_address_are_the_same(one: str, other: str) -> None:
-    assert plain_address(one) == plain_address(other)
-
-
-def test_another_port_or_host_is_another_address() -> None:
-    assert 3 == len({plain_address(text) for text in ("127.0.0.1:5", "127.0.0.1:6", "127.0.0.2:5")})
 
 
 def ours(number: int = 1, packets: int = 10, nbytes: int = 1000, local: str = "127.0.0.1:5") -> StreamCount:
