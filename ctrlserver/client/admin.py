@@ -20,7 +20,8 @@ from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from ctrlserver.client.target import Target, connect
+from ctrlserver.client.connect import connect, endpoint_of
+from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError
 from ctrlserver.words import quoted
 
@@ -199,7 +200,7 @@ async def open_admin(reactor: IReactorTime, target: Target, timeout: float) -> A
     """Connect to an admin port and see that a ctrlserver answers there; LoadError where it does not."""
     factory = Factory.forProtocol(lambda: AdminClient(reactor, target.text))
     factory.noisy = False
-    endpoint = target.endpoint(reactor, timeout)
+    endpoint = endpoint_of(target, reactor, timeout)
     return cast("AdminClient", await connect(reactor, endpoint, factory, f"the admin port {target.text}", timeout))
 
 

@@ -1,8 +1,8 @@
-"""Where to connect: ``host:port``, ``udp:host:port``, ``ssl:host:port`` or a Twisted client endpoint string.
+"""Where to connect: ``host:port``, ``udp:host:port``, ``ssl:host:port`` or a Twisted client endpoint string. PURE.
 
-Rules: an address that cannot be understood is a usage error before anything is opened, with the nearest good one: what
-lacks a host or a port is told so. A connect is bounded in time, name resolution included, and its failure is a
-``LoadError`` in one line that says why.
+Rules: an address that nobody understands is a ``UsageError`` in one line, before anything is opened. The error says
+what the address lacks, and names the nearest good one. Only Twisted can check the whole of an endpoint string, which
+``connect.py`` has it do.
 
 Beware: ``tcp:22222`` is how a server is told to listen; read as ``host:port`` its host would be "tcp". A host that has
 the name of a transport is written ``tcp:tcp:22222``.
@@ -10,19 +10,12 @@ the name of a transport is written ``tcp:tcp:22222``.
 
 from __future__ import annotations
 
-import os
 import re
-from typing import cast
 
 from attrs import frozen
-from twisted.internet import defer, error
-from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, clientFromString
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
-from twisted.python.failure import Failure
 
-from ctrlserver.errors import LoadError, UsageError
+from ctrlserver.addresses import ip_version
+from ctrlserver.errors import UsageError
 from ctrlserver.words import quoted
 
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]/=]+)):(?P<port>\d{1,5})", re.ASCII)
@@ -40,13 +33,6 @@ _TRANSPORTS = {"udp": UDP, "ssl": TLS, "tls": TLS}
 
 #: Words that name a transport and no host.
 _SCHEMES = ("tcp", "tcp4", "tcp6", *_TRANSPORTS)
-
-_REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (error.ConnectionRefusedError, "connection refused: nothing listens there"),
-    (error.DNSLookupError, "the host name does not resolve"),
-    (error.NoRouteError, "no route to the host"),
-    (error.ConnectBindError, "no local port is free"),
-)
 
 
 @frozen
@@ -67,27 +53,9 @@ class Target:
         """Whether it is plain or an endpoint string of TLS."""
         return self.transport == TLS or (not self.host and self.text.partition(":")[0].casefold() in ("ssl", "tls"))
 
-    def check(self, reactor: object, timeout: float) -> None:
-        """UsageError where Twisted does not understand the endpoint string."""
-        if not self.host:
-            self.endpoint(reactor, timeout)
-
-    def endpoint(self, reactor: object, timeout: float) -> IStreamClientEndpoint:
-        """The endpoint to connect with, of plain TCP where there is a host; UsageError as for ``check``."""
-        if isIPAddress(self.host):
-            return TCP4ClientEndpoint(reactor, self.host, self.port, timeout=timeout)
-        if isIPv6Address(self.host):
-            return TCP6ClientEndpoint(reactor, self.host, self.port, timeout=timeout)
-        if self.host:
-            return HostnameEndpoint(reactor, self.host, self.port, timeout=timeout)
-        try:
-            return cast("IStreamClientEndpoint", clientFromString(reactor, self.text))
-        except Exception as problem:  # plugins parse the string: what they raise is not ours to know
-            raise UsageError(_misunderstood(self.text, problem)) from None
-
 
 def parse_target(text: str) -> Target:
-    """A target of load; an endpoint string is checked to the end only by ``Target.check``."""
+    """Where to send a load. An endpoint string is checked to its end by ``endpoint_of`` alone."""
     _check_characters(text)
     scheme, colon, rest = text.partition(":")
     transport = _TRANSPORTS.get(scheme.casefold(), "") if colon else ""
@@ -125,9 +93,9 @@ def _parsed(text: str, usual: int) -> Target:
         return Target(text, host, port)
     expected = "expected HOST:PORT or a Twisted client endpoint"
     host, _, port_text = text.rpartition(":")
-    if isIPv6Address(host):
+    if ip_version(host) == 6:
         raise UsageError(f"{quoted(text)}: an IPv6 address is written in brackets, such as [{host}]:{port_text}")
-    if not rest or isIPv6Address(text.strip("[]")):
+    if not rest or ip_version(text.strip("[]")) == 6:
         raise UsageError(f"{quoted(text)} has no port: {expected}{_nearest(text, usual)}")
     if not scheme:
         raise UsageError(f"{quoted(text)} has no host: {expected}{_nearest(text, usual)}")
@@ -146,14 +114,14 @@ def _host_and_port(text: str, match: re.Match[str]) -> tuple[str, int]:
     number = int(match["port"])
     if not 1 <= number <= 65535:
         raise UsageError(f"{quoted(text)}: the port must be 1 to 65535")
-    if match["v6"] is not None and not isIPv6Address(match["v6"]):
+    if match["v6"] is not None and ip_version(match["v6"]) != 6:
         raise UsageError(f"{quoted(text)}: {quoted(match['v6'])} is not an IPv6 address")
     return match["v6"] or match["host"], number
 
 
 def _nearest(text: str, usual: int, before: str = "") -> str:
     """The suggestion for an address that lacks its host or its port; empty where neither can be guessed."""
-    if isIPv6Address(text.strip("[]")):
+    if ip_version(text.strip("[]")) == 6:
         return f'; did you mean "{before}[{text.strip("[]")}]:{usual}"?'
     text = text.strip(":")
     if text.isdecimal() and text.isascii():
@@ -161,43 +129,3 @@ def _nearest(text: str, usual: int, before: str = "") -> str:
         return f'; did you mean "{before}127.0.0.1:{port}"?'
     known = _NAME.fullmatch(text) and text.casefold() not in _SCHEMES
     return f'; did you mean "{before}{text}:{usual}"?' if known else ""
-
-
-def _misunderstood(text: str, problem: Exception) -> str:
-    words = f"{quoted(text)} is neither HOST:PORT nor a Twisted client endpoint"
-    said = " ".join(str(problem).split())
-    return f"{words}: {said}" if said else words
-
-
-def connect(
-    reactor: IReactorTime, endpoint: IStreamClientEndpoint, factory: IProtocolFactory, target: str, timeout: float
-) -> Deferred[IProtocol]:
-    """Connect within ``timeout`` seconds or fail with a ``LoadError`` in one line that names ``target``."""
-    connecting: Deferred[IProtocol] = endpoint.connect(factory)
-
-    def too_late(_: object, seconds: float) -> None:
-        raise LoadError(f"cannot connect to {target}: no answer within {seconds:g} s")
-
-    def refused(failure: Failure) -> None:
-        if failure.value is None or isinstance(failure.value, CancelledError | LoadError):
-            failure.raiseException()
-        else:
-            raise LoadError(f"cannot connect to {target}: {connect_reason(failure.value, timeout)}")
-
-    connecting.addTimeout(timeout, reactor, too_late)
-    connecting.addErrback(refused)
-    return connecting
-
-
-def connect_reason(problem: BaseException, timeout: float) -> str:
-    """Why a connect failed, for a person."""
-    for kind, words in _REASONS:
-        if isinstance(problem, kind):
-            return words
-    if isinstance(problem, error.TimeoutError | error.ConnectingCancelledError | defer.TimeoutError):
-        return f"no answer within {timeout:g} s"
-    if isinstance(problem, error.ConnectError) and isinstance(problem.osError, OSError):
-        return problem.osError.strerror or str(problem.osError)
-    if isinstance(problem, error.ConnectError) and isinstance(problem.osError, int):
-        return os.strerror(problem.osError)
-    return " ".join(str(problem).split()) or type(problem).__name__

@@ -1,27 +1,9 @@
 from __future__ import annotations
 
-import errno
-
 import pytest
-import pytest_twisted
-from twisted.internet import defer, error
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.task import Clock
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from ctrlserver.client.target import (
-    TLS,
-    UDP,
-    Target,
-    connect,
-    connect_reason,
-    parse_admin,
-    parse_target,
-)
-from ctrlserver.errors import LoadError, UsageError
-from tests.servers import Sink, quiet, reactor, refusing
+from ctrlserver.client.target import TLS, UDP, Target, parse_admin, parse_target
+from ctrlserver.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -99,56 +81,3 @@ def test_what_is_no_address_is_refused_in_one_line(text: str, words: str) -> Non
     with pytest.raises(UsageError) as caught:
         parse_target(text)
     assert words in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["udb:127.0.0.1:22222", "tpc:127.0.0.1:22222", "127.0.0.1:x", "tcp:a"])
-def test_an_endpoint_twisted_does_not_know_is_a_usage_error(text: str) -> None:
-    with pytest.raises(UsageError, match="neither HOST:PORT nor a Twisted client endpoint") as caught:
-        parse_target(text).check(reactor, 1.0)
-    assert "\n" not in str(caught.value)
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_failed_connect_is_one_line_that_names_the_target() -> None:
-    target = refusing()
-    with pytest.raises(LoadError, match="cannot connect to there: connection refused"):
-        await connect(reactor, target.endpoint(reactor, 1.0), quiet(Sink), "there", 1.0)
-
-
-@implementer(IStreamClientEndpoint)
-class Slow:
-    """An endpoint that never connects."""
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803  (Twisted's name)
-        return Deferred()
-
-
-def test_a_connect_is_bounded_in_time() -> None:
-    clock = Clock()
-    connecting = connect(clock, Slow(), quiet(Sink), "there", 3.0)
-    clock.advance(2.9)
-    assert not connecting.called
-    clock.advance(0.2)
-    failures: list[Failure] = []
-    connecting.addErrback(failures.append)
-    assert ["cannot connect to there: no answer within 3 s"] == [str(failure.value) for failure in failures]
-
-
-@pytest.mark.parametrize(
-    ("problem", "words"),
-    [
-        (error.DNSLookupError("x"), "the host name does not resolve"),
-        (error.NoRouteError(), "no route to the host"),
-        (error.TimeoutError(), "no answer within 3 s"),
-        (defer.TimeoutError(), "no answer within 3 s"),
-        (error.ConnectError(OSError(2, "No such file or directory")), "No such file or directory"),
-        (ValueError("a\nb"), "a b"),
-        (ValueError(), "ValueError"),
-    ],
-)
-def test_why_a_connect_failed_is_told_in_words(problem: Exception, words: str) -> None:
-    assert words == connect_reason(problem, 3.0)
-
-
-def test_a_unix_socket_that_is_not_there_is_told_by_the_systems_own_words() -> None:
-    assert "No such file or directory" == connect_reason(error.ConnectError(errno.ENOENT, "gone"), 1.0)

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from ctrlserver.client.connect import endpoint_of
 from ctrlserver.errors import UsageError
 from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.plan.options import Options
@@ -45,7 +46,7 @@ def prepared_reactor(options: Options) -> EPollReactor:
     for flag, address in (("TARGET", options.target), ("--admin", options.admin)):
         if address is not None:
             try:
-                address.check(reactor, options.connect_timeout)
+                endpoint_of(address, reactor, options.connect_timeout)  # for its error
             except UsageError as error:
                 raise UsageError(f"{flag}: {error}") from None
     _allow_files(options.streams + OTHER_FILES)

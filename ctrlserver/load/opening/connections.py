@@ -20,7 +20,8 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from ctrlserver.addresses import text_of
-from ctrlserver.client.target import TLS, Target, connect
+from ctrlserver.client.connect import connect, endpoint_of
+from ctrlserver.client.target import TLS, Target
 from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.opening.tls import ClientCreator, TlsLink, Verification
@@ -134,7 +135,7 @@ class Connections:
         return held
 
     def _endpoint(self, target: Target) -> IStreamClientEndpoint:
-        endpoint = target.endpoint(self._reactor, self._timeout)
+        endpoint = endpoint_of(target, self._reactor, self._timeout)
         if self._verification is None:
             return endpoint
         return wrapClientTLS(ClientCreator(self._verification), endpoint)
