@@ -14,8 +14,10 @@ from pathlib import Path
 import click
 import pytest
 
+from ctrlserver.config.keys import MODES
 from ctrlserver.load.commands.group import ctrlload
-from tests.pages import ARCHITECTURE, CONTRIBUTING, README, ROOT, blocks, commands, every_page
+from ctrlserver.wire.framing import FRAMINGS
+from tests.pages import ARCHITECTURE, CONTRIBUTING, DAEMON, README, ROOT, blocks, commands, every_page
 from tests.test_architecture import FLOOR, MODULES, PACKAGE, room_of
 
 ROOMS = {room_of(path) for path in MODULES} - {""}
@@ -28,6 +30,13 @@ def test_the_readme_gives_the_two_commands_of_a_newcomer() -> None:
 @pytest.mark.parametrize(("page", "most"), [(README, 280), (CONTRIBUTING, 150)], ids=["README", "CONTRIBUTING"])
 def test_a_newcomers_page_is_read_in_one_go(page: Path, most: int) -> None:
     assert len(page.read_text().splitlines()) <= most
+
+
+@pytest.mark.parametrize("word", [*FRAMINGS, *MODES])
+def test_the_page_on_the_daemon_has_every_framing_and_mode(word: str) -> None:
+    rows = re.findall(r"^\| (`.*?) \|", DAEMON.read_text(), re.MULTILINE)
+    shown = word.replace(":N", ":1024").replace(":HEX", ":0d0a")
+    assert any(f"`{shown.removesuffix(':little')}`" in row for row in rows)
 
 
 @every_page
@@ -84,7 +93,7 @@ def test_every_room_is_on_the_page_on_architecture() -> None:
 @pytest.mark.parametrize("page", [ARCHITECTURE, CONTRIBUTING], ids=lambda page: page.name)
 def test_the_arrows_of_a_page_are_those_that_are_checked(page: Path) -> None:
     lines = re.findall(r"^(.* <- .* <- .*)$", "".join(blocks(page, "")), re.MULTILINE)
-    named = set()
+    named: set[str] = set()
     for line, inside in zip(lines, ("", "load/"), strict=True):
         groups = [[inside + name for name in group.split(", ") if name != "load"] for group in line.split(" <- ")]
         named.update(*groups)
