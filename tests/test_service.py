@@ -52,7 +52,7 @@ async def test_a_port_that_udp_cannot_have_is_given_back_for_another() -> None:
     reactor = Crowded(taken=2)
     server = service(reactor)
     server.startService()
-    (listener,) = server.listeners
+    (listener,) = server.plane.listeners
     assert listener.port is not None
     assert listener.datagrams is not None
     assert listener.datagrams.port is not None

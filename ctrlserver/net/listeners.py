@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterator
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.internet.tcp import Port as TCPPort
 from twisted.internet.unix import Port as UNIXPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from ctrlserver.addresses import text_of
 from ctrlserver.lane.lane import Lane
 from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.ordinary import StreamFactory
@@ -26,8 +29,14 @@ from ctrlserver.net.stream import OpenStreams, Stream
 from ctrlserver.net.terms import Terms
 from ctrlserver.net.udp.port import DatagramPort, DatagramStream, DatagramTerms
 
+log = Logger()
+
 #: Seconds between two walks over the open streams in search of idle ones: 10 000 of them take a millisecond or two.
 IDLE_LOOK_SECONDS = 1.0
+
+
+class CannotBind(Exception):
+    """A port cannot be bound; the text names it and says why."""
 
 
 class Listener:
@@ -135,3 +144,37 @@ def transport_word(endpoint: str) -> str:
     if kind in ("ssl", "tls"):
         return "tls"
     return "unix" if kind == "unix" or "domain=UNIX" in endpoint else "tcp"
+
+
+def bound(name: str, where: str, listen: Callable[[], Deferred[IListeningPort]]) -> IListeningPort:
+    """The port that ``listen`` gives at once; else ``CannotBind``, which says that ``name`` cannot have ``where``."""
+    outcome: list[IListeningPort | Failure] = []
+    maybeDeferred(listen).addBoth(outcome.append)
+    if not outcome:
+        raise CannotBind(f"cannot listen for {name} on {where}: the endpoint does not bind at once")
+    (port,) = outcome
+    if isinstance(port, Failure):
+        raise CannotBind(f"cannot listen for {name} on {where}: {why(port)}")
+    return port
+
+
+def announce(name: str, port: IListeningPort) -> None:
+    """Log the address of a port."""
+    log.info("listening {name} {address}", name=name, address=transport_and_address(port.getHost()))
+
+
+def why(failure: Failure) -> str:
+    """The reason in a few words: the system's own where there is one."""
+    error = failure.value
+    reason = error.socketError if isinstance(error, CannotListenError) else error
+    if "Cannot acquire lock" in str(reason):
+        return "another server listens there"
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror.lower()
+    return str(reason)
+
+
+def transport_and_address(address: IAddress) -> str:
+    """``tcp 127.0.0.1:22222``, ``udp [::1]:22222`` or ``unix /run/x.sock``."""
+    kind = getattr(address, "type", "TCP").lower() if hasattr(address, "host") else "unix"
+    return f"{kind} {text_of(address)}"

@@ -1,0 +1,182 @@
+"""The data plane: the listeners of a server, on one lane.
+
+Model: a ``DataPlane`` makes a ``Listener`` for each listener of the config, and the terms of its streams. It knows the
+book and nothing of admin ports, so a process that only counts needs no more than a book and a plane. Its life:
+
+    made -> bind() -> sweep() now and then, kick(), drain() -> stop_listening(), drain(), stop()
+
+Rules:
+
+- All listeners share one lane where there can be one, and one ``seats``, whose limit is set by whoever knows how many
+  descriptors there are.
+- ``bind`` stops at the first port that it cannot have; ``stop_listening`` then gives back the others.
+- A UDP port beside a TCP port has its number. Where the kernel chooses the number and UDP cannot have it, both ports
+  are given back for others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ctrlserver.config import ListenerConfig
+from ctrlserver.config.endpoints import is_any_port
+from ctrlserver.lane.lane import Lane
+from ctrlserver.net.gate import Gate, Seats
+from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, transport_word
+from ctrlserver.net.rejections import RejectionLog
+from ctrlserver.net.replies import CannedReply
+from ctrlserver.net.source import source_packets
+from ctrlserver.net.stream import Stream
+from ctrlserver.net.terms import Terms
+from ctrlserver.net.udp.port import DatagramStream, DatagramTerms
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin
+from ctrlserver.wire.datagram import DATAGRAM
+from ctrlserver.wire.probe import has_numpy
+
+#: Numbers the kernel may choose for TCP until one is free for UDP too: one in a thousand is taken on a busy machine.
+PORT_TRIES = 8
+
+
+class DataPlane:
+    """``listeners`` as they are configured; ``clock`` gives monotonic seconds."""
+
+    log = Logger()
+
+    def __init__(
+        self, listeners: Sequence[ListenerConfig], book: Book, reactor: IReactorTime, clock: Callable[[], float]
+    ) -> None:
+        self.seats = Seats()
+        self._configs = listeners
+        self._reactor = reactor
+        self._clock = clock
+        self._rejections = RejectionLog(book, self.seats)
+        self._lane = Lane(reactor, clock) if Lane.supported(reactor) else None
+        if any(each.probe for each in listeners) and not has_numpy():  # where it is installed, it is imported now
+            self.log.warn("probe: numpy is not installed, so probe packets are decoded one by one, which is slower")
+        self.listeners: list[Listener] = []
+        for each in listeners:
+            terms = terms_of(each, book, self.seats)
+            datagrams = datagram_terms_of(each, terms) if each.takes_datagrams else None
+            self.listeners.append(Listener(terms, self._lane, reactor, clock, datagrams))
+
+    def bind(self) -> None:
+        """Start the lane and bind every port; ``CannotBind`` names the first that cannot be had."""
+        if self._lane is not None:
+            self._lane.start()
+        for listener, config in zip(self.listeners, self._configs, strict=True):
+            self._bind(listener, config)
+
+    def _bind(self, listener: Listener, config: ListenerConfig) -> None:
+        name, where = config.name, config.endpoint
+        alone, inherited = config.datagram_address, config.inherited_datagrams
+        if alone is not None:
+            announce(name, bound(name, where, lambda: listener.listen_datagrams(*alone)))
+        elif inherited is not None:
+            announce(name, bound(name, where, lambda: listener.adopt_datagrams(*inherited)))
+        elif config.udp:
+            self._bind_both(listener, name, where)
+        else:
+            announce(name, bound(name, where, lambda: listener.listen(serverFromString(self._reactor, where))))
+
+    def _bind_both(self, listener: Listener, name: str, where: str) -> None:
+        for left in reversed(range(PORT_TRIES)):
+            port = bound(name, where, lambda: listener.listen(serverFromString(self._reactor, where)))
+            try:
+                beside = bound(name, f"{where}, by udp", partial(listener.listen_beside, port))
+                break
+            except CannotBind:
+                listener.stop_listening()
+                if not left or not is_any_port(where):
+                    raise
+        announce(name, port)
+        announce(name, beside)
+
+    def sweep(self) -> None:
+        """What takes time, and the log's line on rejected peers; to be called some times a second."""
+        for listener in self.listeners:
+            listener.sweep()
+        self._rejections.look(self._clock())
+
+    def streams(self) -> Iterator[Stream | DatagramStream]:
+        """The open streams."""
+        for listener in self.listeners:
+            yield from listener.streams()
+
+    def kick(self, number: int) -> bool:
+        """End stream ``number``; False where no such stream is open."""
+        for stream in self.streams():
+            if stream.counters.stream == number:
+                stream.abort("kicked", self._clock())
+                return True
+        return False
+
+    def drain(self) -> None:
+        """End all streams."""
+        now = self._clock()
+        for stream in self.streams():
+            stream.abort("drain", now)
+
+    def stop_listening(self) -> Deferred[object]:
+        """Close the ports; the open streams go on."""
+        return DeferredList([listener.stop_listening() for listener in self.listeners])  # type: ignore[return-value]
+
+    def stop(self) -> None:
+        """Stop the lane; ``bind`` starts it anew."""
+        if self._lane is not None:
+            self._lane.stop()
+
+
+def terms_of(config: ListenerConfig, book: Book, seats: Seats) -> Terms:
+    """The terms of a listener's connections."""
+    spec = config.framing_spec
+    origin = Origin(
+        listener=config.name,
+        protocol=config.protocol or transport_word(config.endpoint),
+        framing=spec.text,
+        mode=config.mode,
+        size=spec.size,
+        labels=config.labels,
+        by_size=spec.by_length and spec.size is not None,
+    )
+    return Terms(
+        book=book,
+        origin=origin,
+        spec=spec,
+        canned=canned_packets(config),
+        keep=config.keep,
+        keep_bytes=config.keep_bytes,
+        reply_buffer=config.reply_buffer,
+        stall_timeout=config.stall_timeout,
+        idle_timeout=config.idle_timeout,
+        gate=Gate(seats, config.max_streams_per_peer, config.networks),
+        probe=config.probe,
+    )
+
+
+def datagram_terms_of(config: ListenerConfig, terms: Terms) -> DatagramTerms:
+    """The terms of the same listener's UDP port; ``terms`` are those of its connections."""
+    word = config.protocol or "udp"
+    origin = evolve(terms.origin, protocol=word, framing=DATAGRAM.text, size=None, by_size=False)
+    return DatagramTerms(
+        terms=evolve(terms, origin=origin, spec=DATAGRAM),
+        idle_timeout=config.udp_idle_timeout,
+        max_streams=config.max_udp_streams,
+        receive_buffer=config.receive_buffer,
+        gro=config.udp_gro,
+    )
+
+
+def canned_packets(config: ListenerConfig) -> CannedReply | None:
+    """What a listener of mode ``reply`` or ``source`` sends."""
+    if config.mode == "reply":
+        return CannedReply(config.reply_bytes)
+    size = config.framing_spec.size
+    return source_packets(size) if config.mode == "source" and size is not None else None
