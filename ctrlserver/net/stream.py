@@ -171,9 +171,9 @@ class Stream:
         if counters.state == "open":
             origin = counters.origin
             left = counters.bytes % origin.size if origin.by_size and origin.size else self._framing.pending_bytes
-            self.terms.book.stream_closed(counters, reason, left, now)
-            self.terms.gate.leave(counters.peer)
             self._streams.all.pop(counters.stream, None)
+            self.terms.gate.leave(counters.peer)
+            self.terms.book.stream_closed(counters, reason, left, now)
             self._link = NO_LINK  # link and stream name each other: without this they wait for the cycle collector
             part()
 
