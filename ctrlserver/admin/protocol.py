@@ -49,7 +49,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ctrlserver.admin.commands import carry_out
+from ctrlserver.admin.commands.table import carry_out
 from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Request
 from ctrlserver.admin.replies import Long, encode_error, encode_in_steps
 from ctrlserver.desk import Desk

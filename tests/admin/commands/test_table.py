@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctrlserver.admin.arguments import usage
-from ctrlserver.admin.commands import COMMANDS, Level
+from ctrlserver.admin.commands.table import COMMANDS, Level
 from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.records import as_mapping, describe
 from ctrlserver.stats.rename import Renames
