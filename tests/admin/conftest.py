@@ -20,7 +20,17 @@ from ctrlserver.stats.counters import Origin, StreamCounters
 
 MARK = 64 * 1024
 
+Asks = Callable[[str], list[str]]
+
 TCP_HOST = IPv4Address("TCP", "127.0.0.1", 22223)
+
+
+def refusal(lines: list[str]) -> tuple[str, str]:
+    """Code and id of a reply that must be one ERR line."""
+    (line,) = lines
+    word, code, id, _ = line.split(" ", 3)
+    assert "ERR" == word
+    return code, id
 
 
 class SlowTransport(StringTransport):

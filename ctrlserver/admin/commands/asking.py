@@ -1,0 +1,125 @@
+"""Commands that ask about the server as a whole, and those about the connection."""
+
+from __future__ import annotations
+
+import platform
+
+import twisted
+from attrs import frozen
+
+from ctrlserver.admin.arguments import Text
+from ctrlserver.admin.commands.command import Command, Level, published, unknown_field
+from ctrlserver.admin.replies import Record, Reply, Table, Word
+from ctrlserver.desk import Desk
+from ctrlserver.stats.records import as_mapping, describe, field_names
+
+
+@frozen
+class Version(Command):
+    """version
+
+    The versions of this server and of what it runs on.
+    """
+
+    command = "version"
+
+    def reply(self, desk: Desk) -> Reply:
+        """A record."""
+        return Record(
+            {
+                "version": desk.version,
+                "python": platform.python_version(),
+                "twisted": twisted.__version__,
+                "platform": platform.platform(),
+            }
+        )
+
+
+@frozen
+class Ping(Command):
+    """ping
+
+    OK pong, when the server is there.
+    """
+
+    command = "ping"
+
+    def reply(self, desk: Desk) -> Reply:
+        """A word."""
+        del desk
+        return Word("pong", {"ping": "pong"})
+
+
+@frozen
+class Stats(Command):
+    """stats [PREFIX]
+
+    What the server has counted, or those fields whose names begin with PREFIX.
+    The fields ending in _total count since the start, packets and bytes since the last reset.
+    """
+
+    command = "stats"
+    parameters = (Text("prefix", "PREFIX"),)
+    prefix: str = ""
+
+    def reply(self, desk: Desk) -> Reply:
+        """The stats record, or a part of it."""
+        record = published(desk, desk.book.stats(desk.now()))
+        chosen = {name: value for name, value in record.items() if name.startswith(self.prefix)}
+        if not chosen:
+            raise unknown_field(desk, self.prefix, record)
+        return Record(chosen)
+
+
+@frozen
+class Describe(Command):
+    """describe [FIELD]
+
+    Name, record, kind, unit and meaning of the published fields, or of one.
+    A field that is renamed is known by its new name.
+    """
+
+    command = "describe"
+    parameters = (Text("field", "FIELD"),)
+    field: str = ""
+
+    def reply(self, desk: Desk) -> Reply:
+        """Rows of fields."""
+        renames = desk.book.renames
+        rows = [{**as_mapping(field), "name": renames.renamed(field.name)} for field in describe()]
+        chosen = [row for row in rows if not self.field or row["name"] == self.field]
+        if not chosen:
+            raise unknown_field(desk, self.field, (renames.renamed(name) for name in field_names()))
+        return Table(chosen, len(chosen))
+
+
+@frozen
+class Reset(Command):
+    """reset
+
+    Begin a new reading, and give the one that is closed by it.
+    Nothing is lost in between; the fields ending in _total go on.
+    """
+
+    command = "reset"
+    level = Level.OPERATOR
+    reads = False
+
+    def reply(self, desk: Desk) -> Reply:
+        """The stats record of the closed reading."""
+        return Record(published(desk, desk.book.reset(desk.now())))
+
+
+@frozen
+class Quit(Command):
+    """quit
+
+    OK bye, and the connection is closed.
+    """
+
+    command = "quit"
+
+    def reply(self, desk: Desk) -> Reply:
+        """The last word."""
+        del desk
+        return Word("bye", {"quit": "bye"}, closes=True)

@@ -1,0 +1,71 @@
+"""What a command of the admin port is, and what several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, ClassVar, Final, Self
+
+from ctrlserver.admin.arguments import Parameter, bind
+from ctrlserver.admin.replies import Reply
+from ctrlserver.desk import Desk
+from ctrlserver.errors import CommandError
+from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, Value, as_mapping
+from ctrlserver.words import did_you_mean, quoted
+
+LIMIT: Final = 100
+"""Rows of a list without ``limit=N``: a screen or two, and far below what makes a reader wait."""
+
+
+class Level(IntEnum):
+    """What a peer may do; each level may do all that those below may."""
+
+    VIEWER = 1
+    OPERATOR = 2
+    ADMIN = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Command:
+    """What all commands share."""
+
+    command: ClassVar[str]
+    level: ClassVar[Level] = Level.VIEWER
+    reads: ClassVar[bool] = True
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> Self:
+        """A call with these words after the name; ``CommandError`` where they do not fit."""
+        arguments: Mapping[str, Any] = bind(cls.command, cls.parameters, words)
+        return cls(**arguments)
+
+    def only_reads(self) -> bool:
+        """Nothing is changed by this call, so it may be carried out from a line that was cut."""
+        return self.reads
+
+    def reply(self, desk: Desk) -> Reply:
+        """Carry the call out."""
+        raise NotImplementedError
+
+
+def published(desk: Desk, record: StatsRecord | StreamRecord | RunRecord) -> Mapping[str, Value]:
+    """The fields of ``record`` by their published names."""
+    return desk.book.renames.apply(as_mapping(record))
+
+
+def rows(desk: Desk, records: Iterable[StreamRecord | RunRecord]) -> Iterator[Mapping[str, Value]]:
+    """Published one by one, all under the names of now."""
+    renames = desk.book.renames
+    return (renames.apply(as_mapping(record)) for record in records)
+
+
+def unknown_field(desk: Desk, given: str, published: Iterable[str]) -> CommandError:
+    """404: ``given`` is none of ``published``; with its new name, or the nearest one."""
+    renamed = desk.book.renames.renamed(given)
+    if renamed != given:
+        return CommandError(404, "unknown-field", f"{quoted(given)} is published as {quoted(renamed)}")
+    nearest = did_you_mean(given, sorted(published)) or '; "describe" lists the fields'
+    return CommandError(404, "unknown-field", f"{quoted(given)}{nearest}")

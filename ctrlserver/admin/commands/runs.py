@@ -1,0 +1,93 @@
+"""Commands about runs."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from ctrlserver.admin.arguments import Number, Text
+from ctrlserver.admin.commands.command import LIMIT, Command, Level, published, rows
+from ctrlserver.admin.replies import Record, Reply, Table
+from ctrlserver.desk import Desk
+from ctrlserver.errors import CommandError
+
+
+@frozen
+class RunsList(Command):
+    """runs [limit=N]
+
+    The runs, newest first, the active one included.
+    At most N of them, 100 without limit; "OK 100 of 1001" says that there are more.
+    """
+
+    command = "runs"
+    parameters = (Number("limit", "limit=N", least=1, required=False),)
+    limit: int = LIMIT
+
+    def reply(self, desk: Desk) -> Reply:
+        """Rows of runs."""
+        records = desk.book.run_records(desk.now())
+        return Table(rows(desk, records[: self.limit]), len(records))
+
+
+@frozen
+class Run(Command):
+    """run N
+
+    Run number N.
+    """
+
+    command = "run"
+    parameters = (Number("run", "N", instead=("start", "stop")),)
+    run: int
+
+    def reply(self, desk: Desk) -> Reply:
+        """A record."""
+        now = desk.now()
+        record = desk.book.run(self.run, now)
+        if record is None:
+            known = desk.book.run_records(now)
+            seen = f"the newest is {known[0].run}" if known else "there has been none yet"
+            raise CommandError(404, "unknown-run", f"no run {self.run}; {seen}")
+        return Record(published(desk, record))
+
+
+@frozen
+class RunStart(Command):
+    """run start NAME [expect=N]
+
+    Begin a run by order; the active one ends.
+    It goes on until run stop or the next run start. With expect=N its record says whether N packets came.
+    """
+
+    command = "run start"
+    level = Level.OPERATOR
+    reads = False
+    parameters = (
+        Text("name", "NAME", required=True),
+        Number("expect", "expect=N", least=1, required=False, positional=False),
+    )
+    name: str
+    expect: int | None = None
+
+    def reply(self, desk: Desk) -> Reply:
+        """The record of the new run."""
+        return Record(published(desk, desk.book.start_run(self.name, self.expect, desk.now())))
+
+
+@frozen
+class RunStop(Command):
+    """run stop
+
+    End the active run, and give its record.
+    """
+
+    command = "run stop"
+    level = Level.OPERATOR
+    reads = False
+
+    def reply(self, desk: Desk) -> Reply:
+        """The record of the ended run."""
+        record = desk.book.stop_run(desk.now())
+        if record is None:
+            raise CommandError(409, "no-active-run", 'no run is active; "run start NAME" begins one')
+        return Record(published(desk, record))

@@ -1,0 +1,128 @@
+"""Commands about streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from attrs import frozen
+
+from ctrlserver.admin.arguments import Choice, Number, Text
+from ctrlserver.admin.commands.command import LIMIT, Command, Level, rows
+from ctrlserver.admin.hexdump import dump, printable
+from ctrlserver.admin.replies import Listing, Reply, Table, Word
+from ctrlserver.desk import Desk
+from ctrlserver.errors import CommandError
+from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.stats.records import StreamRecord, Value
+
+PACKETS_LIMIT: Final = 10
+"""Packets shown without ``limit=N``."""
+
+
+@frozen
+class Streams(Command):
+    """streams [open|closed] [peer=HOST[:PORT]] [limit=N]
+
+    The streams, open and closed ones, newest first.
+    At most N of them, 100 without limit; "OK 100 of 5231" says that there are more.
+    The last 1000 closed streams stay on view.
+    """
+
+    command = "streams"
+    parameters = (
+        Choice("state", "open|closed", ("open", "closed")),
+        Text("peer", "peer=HOST[:PORT]", positional=False, longest=300),
+        Number("limit", "limit=N", least=1, required=False, positional=False),
+    )
+    state: str | None = None
+    peer: str | None = None
+    limit: int = LIMIT
+
+    def reply(self, desk: Desk) -> Reply:
+        """Rows of streams."""
+        chosen, total = desk.book.choose(self.state, self.peer, self.limit)
+        return Table(rows(desk, self._records(desk, chosen)), total, len(chosen))
+
+    def _records(self, desk: Desk, chosen: Iterable[StreamCounters]) -> Iterator[StreamRecord]:
+        """Made one by one; a stream that has been closed meanwhile is not among the open ones."""
+        for stream in chosen:
+            if self.state in (None, stream.state):
+                yield desk.book.record(stream)
+
+
+@frozen
+class Packets(Command):
+    """packets STREAM [limit=N]
+
+    The last packets kept of a stream, oldest first, in hex and ASCII.
+    At most N of them, 10 without limit. A listener keeps packets where keep = N is set in its configuration.
+    """
+
+    command = "packets"
+    parameters = (
+        Number("stream", "STREAM"),
+        Number("limit", "limit=N", least=1, required=False, positional=False),
+    )
+    stream: int
+    limit: int = PACKETS_LIMIT
+
+    def reply(self, desk: Desk) -> Reply:
+        """A header line and a hex dump for each packet."""
+        kept = desk.book.kept(self.stream)
+        if kept is None:
+            if not _on_view(desk, self.stream):
+                raise _unknown_stream(desk, self.stream)
+            wrong = f"no packets of stream {self.stream} are kept; set keep = N for its listener in the configuration"
+            raise CommandError(409, "keeps-nothing", wrong)
+        packets = kept.last(self.limit)
+        value: Iterator[Mapping[str, Value]] = (
+            {"packet": number, "bytes": len(octets), "hex": octets.hex(), "ascii": printable(octets)}
+            for number, octets in packets
+        )
+        return Listing(_dumps(packets), value, len(packets), len(kept))
+
+
+@frozen
+class Kick(Command):
+    """kick STREAM
+
+    Close an open stream; the packets it brought stay counted.
+    """
+
+    command = "kick"
+    level = Level.OPERATOR
+    reads = False
+    parameters = (Number("stream", "STREAM"),)
+    stream: int
+
+    def reply(self, desk: Desk) -> Reply:
+        """A word."""
+        counters = desk.book.counters
+        if self.stream not in counters.open:
+            closed = next((each for each in counters.recent if each.stream == self.stream), None)
+            if closed is None:
+                raise _unknown_stream(desk, self.stream)
+            wrong = f"stream {self.stream} is closed already, by reason {closed.reason}"
+            raise CommandError(409, "stream-closed", wrong)
+        if not desk.kick(self.stream):
+            raise CommandError(409, "stream-closed", f"stream {self.stream} is closing already")
+        return Word("kicked", {"kicked": self.stream})
+
+
+def _dumps(packets: Iterable[tuple[int, bytes]]) -> Iterator[str]:
+    """A line for people above the dump of each."""
+    for number, octets in packets:
+        yield f"# packet {number} {len(octets)} bytes"
+        yield from dump(octets)
+
+
+def _on_view(desk: Desk, number: int) -> bool:
+    counters = desk.book.counters
+    return number in counters.open or any(stream.stream == number for stream in counters.recent)
+
+
+def _unknown_stream(desk: Desk, number: int) -> CommandError:
+    newest = desk.book.streams(desk.now(), limit=1)
+    seen = f"the newest is {newest[0].stream}" if newest else "there has been none yet"
+    return CommandError(404, "unknown-stream", f"no stream {number} is on view; {seen}")
