@@ -145,20 +145,3 @@ class Ending:
         if not (vouched and stream.reason in (RESET, CLOSED, REFUSED)):
             self.failure = self.failure or message
         self.stream_ended(stream)
-
-
-async def end_sources(
-    reactor: IReactorTime, admin: Target, timeout: float, streams: Sequence[Outgoing], newer_than: int
-) -> None:
-    """Have the server end ``streams``, which it sends packets without end; LoadError where it cannot be asked."""
-    client = await open_admin(reactor, admin, timeout)
-    try:
-        await client.version()
-        wanted = {plain_address(stream.local) for stream in streams}
-        for record in (await client.streams(len(streams) + OTHERS_ON_VIEW)).records:
-            number = record.get("stream")
-            ours = plain_address(str(record.get("peer", ""))) in wanted and record.get("state") == "open"
-            if ours and isinstance(number, int) and number > newer_than:
-                await client.kick(number)
-    finally:
-        client.close()

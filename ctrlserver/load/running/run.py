@@ -38,7 +38,8 @@ from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.result import Environment, Result, as_document
 from ctrlserver.load.results.thresholds import judge
 from ctrlserver.load.running.connect_mode import Address, Connecting, failure_words
-from ctrlserver.load.running.ending import OTHERS_ON_VIEW, Ending, end_sources
+from ctrlserver.load.running.download import end_sources
+from ctrlserver.load.running.ending import OTHERS_ON_VIEW, Ending
 from ctrlserver.load.running.sending import GRACE_SECONDS, Sending
 from ctrlserver.load.streams.making import make_streams
 from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED, Outgoing
