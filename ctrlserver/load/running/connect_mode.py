@@ -1,17 +1,17 @@
-"""Connect mode: connections made and dropped again, as many as the target takes, each timed.
+"""Connect mode: connections made and dropped again, as many as the target accepts, each timed.
 
-Rules: ``streams`` slots connect at once; a slot whose connection has come about drops it and makes the next. Where a
-greeting is awaited, a connection counts as opened when it has come, so that the target's program has answered and not
-its system alone. What fails is counted by its reason; a target that never takes one has failed the run, one that takes
-none for the stall timeout has too.
+Rules: ``streams`` slots connect at once. Once a slot is connected it drops the connection and makes the next. With
+``--greeting`` a connection counts as opened when the greeting has arrived, so the target's program has answered and not
+only its kernel. Failed connections are counted by reason. The run fails if no connection ever succeeds, or none for the
+stall timeout.
 
-A connection is dropped by a reset (``SO_LINGER`` of 0). A close would leave our local port waiting for a minute or two
-(TIME_WAIT), and the 28 000 ports of a Linux system would be used up within seconds.
+A connection is dropped by a reset (``SO_LINGER`` of 0). A close would leave our local port in TIME_WAIT for a minute or
+two, and the 28 000 local ports of a Linux system would be used up within seconds.
 
-In an open loop a connection is begun when it is due, as long as a slot is free; else it waits, and its response time
-counts from the moment at which it was due.
+In an open loop a slot begins a connection when it is due. If no slot is free the connection waits, and its response
+time counts from the moment at which it was due.
 
-Beware: a system completes connections that its program has not accepted yet; they are opened all the same. The times
+Beware: a kernel completes connections that its program has not accepted yet; they count as opened all the same. Times
 are from ``connect`` to the moment the lane sees it done, the wait for its turn included; a greeting is not timed.
 """
 
@@ -24,25 +24,29 @@ import socket
 import struct
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.measure.counts import Counts
+from ctrlserver.load.measure.counts import Connected, Counts, StreamCount
 from ctrlserver.load.measure.due import Releases
-from ctrlserver.load.measure.intervals import Watcher
+from ctrlserver.load.measure.reconciling import Comparison
+from ctrlserver.load.measure.timing import Timing
+from ctrlserver.load.opening.connections import Held
 from ctrlserver.load.opening.greeting import Greeting
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.running.sending import GRACE_SECONDS, Sending
+from ctrlserver.load.running.pacing import SEND_TICK, Paced
+from ctrlserver.load.running.transports import Transport
+from ctrlserver.load.running.work import Figures
+from ctrlserver.load.streams.outgoing import UNLIMITED, Outgoing
 from ctrlserver.words import counted
 
-#: Seconds that a slot waits after a connection that failed: a target that refuses must not be hammered.
+#: Seconds that a slot rests after a failed connection, so that a target that refuses is not hammered.
 PAUSE_SECONDS = 0.01
-
-#: A number of connections that is none.
-_UNLIMITED = 1 << 62
 
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
@@ -64,67 +68,66 @@ class Address:
     where: tuple[object, ...] | str
 
 
-class Slot:
-    """One connection after the other."""
+class ConnectSlot:
+    """One connection after the other. ``resting``: the pause after one that failed."""
 
-    __slots__ = ("_connecting", "_greeting", "began", "due", "number", "paused", "sock")
+    __slots__ = ("_greeting", "_slots", "began", "due", "resting", "sock")
 
-    def __init__(self, connecting: Connecting, number: int) -> None:
-        self._connecting = connecting
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
         self._greeting: Greeting | None = None
-        self.number = number
         self.sock: socket.socket | None = None
         self.began = 0.0
-        self.due = 0  # nanoseconds of the monotonic clock; of an open loop
-        self.paused = False
+        self.due = 0  # nanoseconds of the monotonic clock, in an open loop
+        self.resting: IDelayedCall | None = None
 
     def begin(self) -> None:
-        """Connect, if another one is wanted."""
-        connecting = self._connecting
-        if not connecting.takes_one(self):
+        """Make another connection, if one is wanted."""
+        slots = self._slots
+        if not slots.takes_one(self):
             return
-        address = connecting.address
-        self.began = connecting.clock()
+        address = slots.address
+        self.began = slots.clock()
         try:
             sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
-            connecting.failed(self, _reason(error.errno or 0))
+            slots.failed(self, _reason(error.errno or 0))
             return
         self.sock = sock
         problem = sock.connect_ex(address.where)
         if problem and problem != errno.EINPROGRESS:
             self.drop()
-            connecting.failed(self, _reason(problem))
+            slots.failed(self, _reason(problem))
             return
-        connecting.lane.watch(sock.fileno(), self, select.EPOLLOUT)
+        slots.lane.watch(sock.fileno(), self, select.EPOLLOUT)
 
     def ready(self, events: int) -> None:
-        """It has come about, or not."""
-        sock, connecting = self.sock, self._connecting
+        """The connection is made, or has failed."""
+        sock, slots = self.sock, self._slots
         if sock is None:
             return
         problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if problem:
             self.drop()
-            connecting.failed(self, _reason(problem))
+            slots.failed(self, _reason(problem))
             return
-        connecting.timed(self)
-        spec = connecting.greeting
+        slots.timed(self)
+        spec = slots.greeting
         if spec is None:
             self.drop()
-            connecting.opened(self)
+            slots.opened(self)
         else:
-            connecting.lane.forget(sock.fileno())
-            self._greeting = Greeting(sock, connecting.lane, spec, self._greeted)
+            slots.lane.forget(sock.fileno())
+            self._greeting = Greeting(sock, slots.lane, spec, self._greeted)
             self._greeting.begin()
 
     def failed(self) -> None:
         """The lane dropped us after an exception of our own."""
         self.drop()
-        self._connecting.failed(self, "an error of ctrlload's own")
+        self._slots.failed(self, "an error of ctrlload's own")
 
     def give_up(self, connect_seconds: float, greeting_seconds: float, now: float) -> None:
-        """It has taken too long, if it has."""
+        """Fail the connection under way if it has taken too long."""
         if self.sock is None:
             return
         seconds = now - self.began
@@ -133,13 +136,15 @@ class Slot:
                 self._greeting.too_late(greeting_seconds)
         elif seconds >= connect_seconds:
             self.drop()
-            self._connecting.failed(self, f"no answer within {connect_seconds:g} s")
+            self._slots.failed(self, f"no answer within {connect_seconds:g} s")
 
     def drop(self) -> None:
         """Close it by a reset; may be called again."""
-        sock, self.sock, self._greeting = self.sock, None, None
+        if self.resting is not None and self.resting.active():
+            self.resting.cancel()
+        sock, self.sock, self._greeting, self.resting = self.sock, None, None, None
         if sock is not None:
-            self._connecting.lane.forget(sock.fileno())
+            self._slots.lane.forget(sock.fileno())
             try:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
             finally:
@@ -148,56 +153,148 @@ class Slot:
     def _greeted(self, problem: str | None) -> None:
         self.drop()
         if problem is None:
-            self._connecting.opened(self)
+            self._slots.opened(self)
         else:
-            self._connecting.failed(self, problem)
+            self._slots.failed(self, problem)
 
 
-class Connecting(Sending):
-    """The run of connect mode: no streams, but slots. ``address`` is set before it runs.
+class Slots:
+    """The work of connect mode: no streams, but slots that connect. Connections are counted as packets.
 
     ``failures`` are the connections that failed, by reason; ``first_failure`` is the reason of the first.
     """
 
-    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, watcher: Watcher) -> None:
-        super().__init__(reactor, lane, options, watcher)
+    tick = SEND_TICK
+    in_flight = 0
+
+    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
+        self.timing = Timing()
+        self.streams: list[Outgoing] = []
+        self.error: str | None = None
         self.address = Address(socket.AF_INET, ("", 0))
         self.lane = lane
         self.clock = lane.clock
         self.greeting = options.greeting
         self.failures: Counter[str] = Counter()
         self.first_failure: str | None = None
-        self._slots: list[Slot] = []
-        self._busy: set[Slot] = set()
+        self.planned = options.packets
+        self.packets = 0  # connections begun
+        self.last = 0.0  # when a connection was opened, or failed
+        self._reactor = reactor
+        self._options = options
+        self._transport = transport
+        self._scheduled = options.curve is not None
+        self._slots: list[ConnectSlot] = []
+        self._busy: set[ConnectSlot] = set()
+        self._idle: list[ConnectSlot] = []  # of the busy ones, those that wait until something is due
+        self._all_done: Deferred[None] | None = None
+        self._measuring = False
         self._opened = 0
         self._left = 0  # connections that may yet be begun, due or not
-        self._begun = 0
         self._releases = Releases(self.timing)
-        self._idle: list[Slot] = []  # slots that wait until something is due
-        self._last = 0.0
         self._last_opened = 0.0
 
-    # What the run asks
+    async def open(self) -> None:
+        """Find the address; that of a name or an endpoint string by one connection, which is not counted."""
+        target = self._options.target
+        for family, is_one in ((socket.AF_INET, isIPAddress), (socket.AF_INET6, isIPv6Address)):
+            if is_one(target.host):
+                self.address = Address(family, (target.host, target.port))
+                return
+        (held,) = await self._transport.connections.open(1)
+        assert isinstance(held, Held)
+        assert held.socket is not None
+        self.address = Address(held.socket.family, held.socket.getpeername())
+        held.close()
 
-    def counts(self, *, whole: bool = False) -> Counts:
-        """Connections opened, as packets."""
-        return Counts(packets=self._opened)
+    # While connections are made
 
-    def last_moved(self) -> float:
-        """When the last connection was opened or failed."""
-        return max(self._last, self.marked_at)
-
-    def close(self) -> None:
-        """Drop what is under way."""
+    def start(self, *, warm_up: bool) -> Deferred[None]:
+        """Every slot connects."""
+        all_done: Deferred[None] = Deferred()
+        self._all_done = all_done
+        self._measuring = not warm_up
+        if self._measuring:
+            self.failures.clear()
+        self._left = UNLIMITED if warm_up or self.planned is None else self.planned
+        self._last_opened = self.clock()
+        self._slots = [ConnectSlot(self) for _ in range(self._options.streams)]
+        self._busy = set(self._slots)
         for slot in self._slots:
-            slot.drop()
+            self._next(slot)
+        return all_done
 
-    # What the pacer of an open loop asks and tells
+    def end_warm_up(self, begin_measuring: Callable[[], None]) -> bool:
+        """The connections under way are awaited, and left out as the rest of the warm-up is."""
+        self._left = 0
+        self._releases.end(self.packets)
+        self._end_idle()
+        return False
 
-    @property
-    def packets(self) -> int:
-        """Connections begun."""
-        return self._begun
+    def end_plan(self) -> bool:
+        """What is due may still be made."""
+        self._left = self._releases.waiting
+        self._end_idle()
+        return bool(self._busy)
+
+    def stop_new(self, *, at_once: bool) -> None:
+        """The connections under way are awaited; ``at_once``: dropped."""
+        self._left = 0
+        self._releases.end(self.packets)
+        if at_once:
+            self.close()
+            self._busy.clear()
+        self._end_idle()
+
+    def fail(self, message: str) -> None:
+        """Drop all slots."""
+        self.error = self.error or message
+        self._left = 0
+        self.close()
+        self._busy.clear()
+        self._idle.clear()
+        self._look_done()
+
+    def watch(self, now: float) -> None:
+        """Give up the slots that take too long, and the target if it takes no connection for too long."""
+        options = self._options
+        for slot in list(self._busy):
+            slot.give_up(options.connect_timeout, options.stall_timeout, now)
+        if len(self._idle) == len(self._busy):
+            self._last_opened = now  # nothing is under way
+        if self._busy and now - self._last_opened >= max(options.stall_timeout, options.connect_timeout):
+            seconds = now - self._last_opened
+            self.fail(f"no connection to {options.target.text} for {seconds:.1f} s: {failure_words(self.failures)}")
+
+    def _next(self, slot: ConnectSlot) -> None:
+        if slot not in self._busy:
+            return
+        slot.begin()
+        if slot.sock is not None or slot.resting is not None:
+            return
+        if self._left <= 0:
+            self._busy.discard(slot)
+            self._end_idle()
+        elif self._scheduled:
+            self._idle.append(slot)
+
+    def _end_idle(self) -> None:
+        """Once no more connections are wanted, idle slots are done; all is done when none is under way."""
+        if self._left <= 0:
+            self._busy.difference_update(self._idle)
+            self._idle.clear()
+            self._look_done()
+
+    def _look_done(self) -> None:
+        if not self._busy and self._all_done is not None:
+            all_done, self._all_done = self._all_done, None
+            all_done.callback(None)
+
+    # What the pacer asks and orders
+
+    def paced(self) -> Sequence[Paced]:
+        """The slots as a whole."""
+        return [self]
 
     @property
     def due(self) -> int:
@@ -210,152 +307,73 @@ class Connecting(Sending):
         return self._releases.dropped
 
     def release(self, count: int, first: int, last: int) -> None:
-        """So many connections more are due."""
-        self._releases.add(count, first, last, self._begun + self._left)
+        """``count`` more connections are due; begin as many as there are idle slots."""
+        self._releases.add(count, first, last, self.packets + self._left)
         while self._idle and self._releases.waiting:
             self._next(self._idle.pop())
 
-    # What the slots tell and ask
+    # What the slots ask and report
 
-    def takes_one(self, slot: Slot) -> bool:
-        """Whether another connection is to be made; it counts as begun then."""
-        if self._left <= 0 or (self.open_loop is not None and not self._releases.waiting):
+    def takes_one(self, slot: ConnectSlot) -> bool:
+        """Whether ``slot`` is to make another connection, which then counts as begun."""
+        if self._left <= 0 or (self._scheduled and not self._releases.waiting):
             return False
-        if self.open_loop is not None:
+        if self._scheduled:
             ((_, slot.due, _),) = self._releases.begun(1, time.monotonic_ns())
         self._left -= 1
-        self._begun += 1
+        self.packets += 1
         return True
 
-    def timed(self, slot: Slot) -> None:
-        """A connection has come about."""
+    def timed(self, slot: ConnectSlot) -> None:
+        """The connection of ``slot`` is made."""
         self.timing.service.now.record(int((self.clock() - slot.began) * 1e9))
-        if self.open_loop is not None:
+        if self._scheduled:
             self.timing.response.now.record(time.monotonic_ns() - slot.due)
 
-    def opened(self, slot: Slot) -> None:
-        """One is done."""
+    def opened(self, slot: ConnectSlot) -> None:
+        """One is opened, greeted where a greeting is awaited, and dropped again."""
         self._opened += 1
-        self._last = self._last_opened = self._clock()
+        self.last = self._last_opened = self.clock()
         self._next(slot)
 
-    def failed(self, slot: Slot, reason: str) -> None:
-        """One did not come about."""
-        self._last = self._clock()
+    def failed(self, slot: ConnectSlot, reason: str) -> None:
+        """One could not be made; the slot rests for a moment before the next."""
+        self.last = self.clock()
         self.failures[reason] += 1
         if self.first_failure is None:
             self.first_failure = reason
         if not self._opened and self.error is None:
-            self._fail(f"cannot connect to {self._options.target.text}: {reason}")
+            self.fail(f"cannot connect to {self._options.target.text}: {reason}")
             return
-        slot.paused = True
-        self._later(PAUSE_SECONDS, lambda: self._resume(slot))
+        slot.resting = self._reactor.callLater(PAUSE_SECONDS, self._resume, slot)
 
-    def _resume(self, slot: Slot) -> None:
-        slot.paused = False
+    def _resume(self, slot: ConnectSlot) -> None:
+        slot.resting = None
         self._next(slot)
 
-    def _next(self, slot: Slot) -> None:
-        if slot not in self._busy:
-            return
-        slot.begin()
-        if slot.sock is not None or slot.paused:
-            return
-        if self._left <= 0:
-            self._busy.discard(slot)
-            self._end_idle()
-        elif self.open_loop is not None:
-            self._idle.append(slot)
+    # What was done
 
-    def _end_idle(self) -> None:
-        """Slots that wait for what will not come are done; all are done where none is under way."""
-        if self._left <= 0:
-            self._busy.difference_update(self._idle)
-            self._idle.clear()
-            self._look_done_connecting()
+    def counts(self, *, whole: bool = False) -> Counts:
+        """Connections opened, as packets."""
+        return Counts(packets=self._opened)
 
-    def _fail(self, message: str) -> None:
-        self.error = message
-        self._left = 0
-        self.close()
-        self._busy.clear()
-        self._idle.clear()
-        self._look_done_connecting()
+    def notes(self) -> list[str]:
+        """Failed connections beside others that succeeded are no failure of the run."""
+        return [f"{failure_words(self.failures)}; the first: {self.first_failure}"] if self.failures else []
 
-    def _look_done_connecting(self) -> None:
-        if not self._busy and self._all_done is not None:
-            all_done, self._all_done = self._all_done, None
-            all_done.callback(None)
+    def comparison(self, counts: list[StreamCount], began: float) -> Comparison | None:
+        """No server is asked."""
+        return None
 
-    # As the streams' run does
+    def figures(self, news: Counts, seconds: float) -> Figures:
+        """The connections, without those of a warm-up."""
+        failures = self.failures if self._measuring else {}
+        return Figures(connections=Connected.of(news.packets, failures, seconds))
 
-    def _start(self, limits: list[int]) -> Deferred[None]:
-        all_done: Deferred[None] = Deferred()
-        self._all_done = all_done
-        self._left = _UNLIMITED if self.warming else self._wanted()
-        self._last_opened = self._clock()
-        self._slots = [Slot(self, number) for number in range(self._options.streams)]
-        self._busy = set(self._slots)
+    def close(self) -> None:
+        """Drop what is under way."""
         for slot in self._slots:
-            self._next(slot)
-        return all_done
-
-    def _limits(self) -> list[int]:
-        return []
-
-    def _pace_warm_up(self) -> None:
-        if self.open_loop is not None:
-            self.open_loop.warm_up([self])
-
-    def _pace(self, limits: list[int]) -> None:
-        if self.open_loop is not None:
-            self.open_loop.measure([self], self._options.duration, self._options.packets)
-
-    def _plan_ended(self) -> None:
-        """All that was planned is released: what is due may still be made, for a while."""
-        self.ended_early = True
-        self._left = self._releases.waiting
-        self._end_idle()
-        if self._busy:
-            self._later(GRACE_SECONDS, self._end_early)
-
-    def _wanted(self) -> int:
-        return _UNLIMITED if self._options.packets is None else self._options.packets
-
-    def _end_early(self) -> None:
-        self.ended_early = True
-        self._left = 0
-        if self.open_loop is not None:
-            self.open_loop.stop()
-            self._releases.end(self._begun)
-        if self._interrupted:
-            self.close()
-            self._busy.clear()
-        self._end_idle()
-
-    def _end_warm_up(self) -> None:
-        """What is under way is awaited, and left out as the rest of the warm-up is; the measured part comes then."""
-        if not self.ended_early:
-            self._left = 0
-            if self.open_loop is not None:
-                self._releases.end(self._begun)
-            self._end_idle()
-
-    def _begin_measuring(self) -> None:
-        self.failures.clear()
-        super()._begin_measuring()
-
-    def _watch(self) -> None:
-        now = self._clock()
-        options = self._options
-        for slot in list(self._busy):
-            slot.give_up(options.connect_timeout, options.stall_timeout, now)
-        if len(self._idle) == len(self._busy):
-            self._last_opened = now  # nothing is under way
-        if self._busy and now - self._last_opened >= max(options.stall_timeout, options.connect_timeout):
-            seconds = now - self._last_opened
-            self._fail(f"no connection to {options.target.text} for {seconds:.1f} s: {failure_words(self.failures)}")
-        self._watcher.progress(self._progress(now))
+            slot.drop()
 
 
 def failure_words(failures: Counter[str]) -> str:

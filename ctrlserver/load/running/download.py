@@ -1,16 +1,92 @@
-"""The end of a download that has no end of its own."""
+"""Receive mode: streams that download, and how a download without an end of its own is ended.
+
+Rules: when the time is up and there is an admin port (``--admin``), the server is asked to end our streams. All that is
+still on its way then arrives and is counted, so both sides can be compared. Without ``--admin`` reading stops at once.
+
+Beware: a stream that was cut off while its target still sent cannot be compared with the server's counts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
+from ctrlserver.addresses import plain_address
 from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
-from ctrlserver.load.measure.reconciling import plain_address
+from ctrlserver.errors import LoadError
+from ctrlserver.load.measure.counts import Counts, StreamCount
+from ctrlserver.load.measure.reconciling import Comparison
 from ctrlserver.load.running.ending import OTHERS_ON_VIEW
-from ctrlserver.load.streams.outgoing import Outgoing
+from ctrlserver.load.running.send_mode import Streams
+from ctrlserver.load.running.work import Figures
+from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED, Outgoing
+from ctrlserver.load.streams.receive import ReceiveStream
+
+
+class Downloads(Streams):
+    """The work of receive mode."""
+
+    verb = "received"
+    _ending: Deferred[None] | None = None
+    _unasked: str | None = None
+
+    def stop_new(self, *, at_once: bool) -> None:
+        """The time is up: have the server end our streams, so that all it sent is counted here too."""
+        admin = self._options.admin
+        if admin is not None and self._ending is None:
+            streams = [stream for stream in cast("list[ReceiveStream]", self.streams) if stream.active]
+            for stream in streams:
+                stream.patient = True
+            self._ending = Deferred.fromCoroutine(self._have_ended(admin, streams))
+            self._ending.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        super().stop_new(at_once=at_once)
+
+    async def _have_ended(self, admin: Target, streams: Sequence[ReceiveStream]) -> None:
+        options = self._options
+        try:
+            newer_than = self._transport.newest_before
+            await end_sources(self._reactor, admin, options.connect_timeout, streams, newer_than)
+        except LoadError as error:
+            self._unasked = f"the server was not asked to end the download: {error}"
+        else:
+            await deferLater(self._reactor, options.stall_timeout)
+        for stream in streams:
+            stream.patient = False
+            stream.end_at_packet(ENDED)
+
+    def notes(self) -> list[str]:
+        """What was not asked, who ended the download where no number was asked for, and what was cut off."""
+        notes = [] if self._unasked is None else [self._unasked]
+        closed = [stream for stream in self.streams if stream.reason == CLOSED]
+        if closed:
+            more = f", and {len(closed) - 1} more streams" if len(closed) > 1 else ""
+            notes.append(f"{closed[0]}{more}: the target ended the download, {closed[0].so_far()}")
+        if self._options.admin is not None and self._cut_off:
+            notes.append("what was on its way when the download was cut off is not known: not reconciled")
+        return notes
+
+    def comparison(self, counts: list[StreamCount], began: float) -> Comparison | None:
+        """None where a stream was cut off."""
+        return None if self._cut_off else super().comparison(counts, began)
+
+    def figures(self, news: Counts, seconds: float) -> Figures:
+        """What was downloaded."""
+        return Figures(downloaded=self.moved(news, seconds))
+
+    def close(self) -> None:
+        """The server is not asked any more."""
+        super().close()
+        if self._ending is not None:
+            self._ending.cancel()
+
+    @property
+    def _cut_off(self) -> bool:
+        return not all(stream.eof or stream.reason == COMPLETE for stream in self.streams)
 
 
 async def end_sources(

@@ -14,7 +14,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 
-from ctrlserver.addresses import plain_address
 from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
 from ctrlserver.load.measure.reconciling import Comparison, Reconciliation

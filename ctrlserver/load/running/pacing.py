@@ -179,7 +179,7 @@ class OpenLoop:
         seed: int,
         timing: Timing,
         *,
-        replies: bool,
+        tick: int,
         ended: Callable[[], None],
         broken: Callable[[], None],
     ) -> None:
@@ -187,7 +187,7 @@ class OpenLoop:
         self._arrival = arrival
         self._seed = seed
         self._timing = timing
-        self._pacer = Pacer(lane, reactor, timing, REQUEST_TICK if replies else SEND_TICK, ended, broken)
+        self._pacer = Pacer(lane, reactor, timing, tick, ended, broken)
         self._streams: Sequence[Paced] = ()
         self._before = 0
         self._wall = self._core = self._busy = 0.0

@@ -13,7 +13,7 @@ from ctrlserver.errors import UsageError
 from ctrlserver.load.plan.pattern import Sizes
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.results.thresholds import parse_threshold
-from ctrlserver.load.running.connect_mode import Connecting, failure_words
+from ctrlserver.load.running.connect_mode import Slots, failure_words
 from ctrlserver.load.running.run import LoadRun
 from ctrlserver.load.show.summary import summary_lines
 from tests.servers import Greeting, Heard, Peer, Servers, Silent, good, load, options, reached, reactor, refusing
@@ -146,7 +146,8 @@ async def test_failures_among_successes_are_counted_by_reason_and_told(servers: 
     assert result.connections.opened > 20
     assert result.error is not None
     assert result.error.startswith(f"no connection to {target.text} for 0.")
-    assert f": {failure_words(run._sending.failures)}" in result.error  # type: ignore[attr-defined]
+    assert isinstance(run._work, Slots)
+    assert f": {failure_words(run._work.failures)}" in result.error
 
 
 @pytest_twisted.ensureDeferred
@@ -154,8 +155,8 @@ async def test_some_failures_are_a_note_and_no_failure_of_the_run(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, running, heard = begun(servers.listen(Accepting), packets=50, fail_if=(parse_threshold("failed>5"),))
-    connecting = run._sending
-    assert isinstance(connecting, Connecting)
+    connecting = run._work
+    assert isinstance(connecting, Slots)
     opened = connecting.opened
 
     def fail_some(slot: Any) -> None:
@@ -220,8 +221,8 @@ async def test_connections_wait_for_a_slot_and_their_response_time_tells(servers
     target = servers.listen(Silent)
     flags: dict[str, Any] = {"rate": 100.0, "duration": 0.3, "greeting": "line", "stall_timeout": 5.0}
     run, running, _ = begun(target, **flags)
-    connecting = run._sending
-    assert isinstance(connecting, Connecting)
+    connecting = run._work
+    assert isinstance(connecting, Slots)
     await reached(lambda: connecting.due >= 10)
     assert 1 == connecting.packets
     for peer in list(servers.open):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import pytest_twisted
 
-from ctrlserver.load.running import sending
+from ctrlserver.load.running import send_mode
 from tests.servers import (
     Admin,
     Counting,
@@ -33,7 +33,7 @@ async def test_an_interrupt_ends_the_sending_and_the_report_is_whole(servers: Se
 @pytest_twisted.ensureDeferred
 async def test_an_interrupt_ends_a_download_and_the_report_is_whole(servers: Servers) -> None:
     run, running = started(servers, protocol=Source, mode="receive", duration=60.0, admin=servers.listen(Admin))
-    await reached(lambda: run._sending.counts().packets > 1000)
+    await reached(lambda: run._work.counts().packets > 1000)
     run.interrupt()
     result = good(await running, 130)
     assert (True, None) == (result.reconciled, result.error)
@@ -43,7 +43,7 @@ async def test_an_interrupt_ends_a_download_and_the_report_is_whole(servers: Ser
 @pytest_twisted.ensureDeferred
 async def test_an_interrupt_in_the_warm_up_leaves_nothing_measured(servers: Servers, mode: str) -> None:
     run, running = started(servers, protocol=Echo, mode=mode, warm_up=60.0)
-    await reached(lambda: run._sending.counts().packets > 10)
+    await reached(lambda: run._work.counts().packets > 10)
     run.interrupt()
     result = good(await running, 130)
     assert result.warm_up is not None
@@ -54,7 +54,7 @@ async def test_an_interrupt_in_the_warm_up_leaves_nothing_measured(servers: Serv
 @pytest_twisted.ensureDeferred
 async def test_a_second_interrupt_leaves_at_once(servers: Servers) -> None:
     run, running = started(servers, protocol=Silent, mode="request", stall_timeout=60.0)
-    await reached(lambda: run._sending.counts().packets)
+    await reached(lambda: run._work.counts().packets)
     run.interrupt()
     assert not running.called
     run.interrupt()
@@ -74,9 +74,9 @@ async def test_an_interrupt_while_connecting_leaves_at_once(servers: Servers) ->
 async def test_an_interrupt_gives_a_silent_target_a_grace_only(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(send_mode, "GRACE_SECONDS", 0.1)
     run, running = started(servers, protocol=Silent, mode="request", stall_timeout=60.0)
-    await reached(lambda: run._sending.counts().packets)
+    await reached(lambda: run._work.counts().packets)
     run.interrupt()
     result = good(await running, 130)
     assert ["cut"] == [stream.reason for stream in result.streams]

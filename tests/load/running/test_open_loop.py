@@ -170,7 +170,7 @@ async def test_an_interrupted_open_loop_is_reported_whole(
         reactor, options(servers.listen(server), packets=10_000, rate=500.0, mode=mode, warm_up=warm_up), heard
     )
     done = run.run()
-    await reached(lambda: run._sending.counts().packets > 20)
+    await reached(lambda: run._work.counts().packets > 20)
     run.interrupt()
     result: Result = await done
     document = validated(as_json(result))

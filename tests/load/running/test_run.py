@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from ctrlserver.client.target import parse_target
 from ctrlserver.load.plan.pattern import Sizes
 from ctrlserver.load.results.thresholds import parse_threshold
-from ctrlserver.load.running import ending, sending
+from ctrlserver.load.running import ending, run, send_mode
 from ctrlserver.load.running.run import LoadRun
 from tests.servers import (
     Acknowledging,
@@ -203,7 +203,9 @@ async def test_a_greeting_that_was_not_expected_is_told_as_what_it_is(servers: S
 async def test_a_greeting_that_comes_too_late_to_be_seen_is_one_reply_too_many(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ctrlserver.load.running.run.expect_silence", lambda *_: Deferred.fromCoroutine(nothing()))
+    monkeypatch.setattr(
+        "ctrlserver.load.running.send_mode.expect_silence", lambda *_: Deferred.fromCoroutine(nothing())
+    )
     flags: dict[str, Any] = {"payload": b"NOOP\r\n", "framing": "raw", "reply_framing": "line", "packets": 1}
     result = good(await load(servers.listen(Greeting), mode="request", in_flight=2, **flags), 1)
     assert result.error is not None
@@ -376,8 +378,8 @@ async def test_a_target_that_keeps_its_side_open_is_not_waited_for_for_ever(
 async def test_after_its_time_a_target_that_takes_nothing_is_cut_off(
     servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "GRACE_SECONDS", 0.1)
-    monkeypatch.setattr("ctrlserver.load.running.run.GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(send_mode, "GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(run, "GRACE_SECONDS", 0.1)
     result = good(await load(servers.listen(Deaf), duration=0.5, size=Sizes(900_000, 900_000), streams=2))
     assert {stream.reason for stream in result.streams} <= {"cut", "ended"}
     for stream in result.streams:
@@ -528,7 +530,7 @@ async def test_an_error_of_our_own_is_told_and_the_document_is_whole(
             """The log of the exception."""
 
     monkeypatch.setattr(LoadRun, "log", Quiet())
-    monkeypatch.setattr("ctrlserver.load.running.run.make_streams", lambda *_: 1 / 0)
+    monkeypatch.setattr(send_mode, "make_streams", lambda *_: 1 / 0)
     _, running = started(servers)
     result = good(await running, 1)
     assert result.error == "an error of ctrlload's own: ZeroDivisionError: division by zero"

@@ -1,0 +1,243 @@
+"""Send and request mode: streams that send up to their limits, watched so that none goes without progress for long.
+
+Rules: all streams start together; the first that fails ends the others at once. A stream without progress for the
+stall timeout fails. Once nothing new may be sent it has a grace instead, and is then cut, its rest reported; in request
+mode that is so only after Ctrl-C, because the replies are still awaited.
+
+Beware: the warm-up ends between two packets. In send mode the packet under way belongs to the measured part. In request
+mode the streams first wait until every packet of the warm-up is answered, and then start together once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import getrandbits
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ctrlserver.lane.lane import Lane
+from ctrlserver.load.measure.counts import Counts, Replies, StreamCount, Volume
+from ctrlserver.load.measure.reconciling import Comparison
+from ctrlserver.load.measure.timing import Timing
+from ctrlserver.load.opening.greeting import await_greetings, expect_silence
+from ctrlserver.load.plan.options import Options
+from ctrlserver.load.plan.pattern import shares
+from ctrlserver.load.running.pacing import REQUEST_TICK, SEND_TICK
+from ctrlserver.load.running.transports import Transport
+from ctrlserver.load.running.work import GRACE_SECONDS, Figures
+from ctrlserver.load.streams.making import make_streams
+from ctrlserver.load.streams.outgoing import ABORTED, COMPLETE, CUT, ENDED, UNLIMITED, Outgoing
+from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream
+
+
+class Streams:
+    """The work of send mode, to which its streams report. ``awaits_replies``: a packet is over once it is answered."""
+
+    tick = SEND_TICK
+    verb = "sent"
+    awaits_replies = False
+
+    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
+        self.timing = Timing()
+        self.streams: list[Outgoing] = []
+        self.error: str | None = None
+        self._reactor = reactor
+        self._lane = lane
+        self._options = options
+        self._transport = transport
+        self._going: set[Outgoing] = set()
+        self._limits: list[int] = []
+        self._gentle = False  # a stream without progress is cut, and has not failed
+        self._all_done: Deferred[None] | None = None
+
+    async def open(self) -> None:
+        """Connect all streams, and await what the target says first."""
+        options = self._options
+        opened = await self._transport.connections.open(options.streams)
+        self.streams += make_streams(options, opened, self, self.timing, getrandbits(16))
+        if options.greeting is not None:
+            await await_greetings(self._reactor, self._lane, self.streams, options.greeting, options.stall_timeout)
+
+    # While packets are sent
+
+    def start(self, *, warm_up: bool) -> Deferred[None]:
+        """Let every stream go up to its limit."""
+        all_done: Deferred[None] = Deferred()
+        self._all_done = all_done
+        self._limits = [UNLIMITED] * len(self.streams) if warm_up else self._limits_now()
+        self._going = set(self.streams)
+        for stream, limit in zip(self.streams, self._limits, strict=True):
+            if self.error is None:
+                stream.reason = COMPLETE
+                stream.start(limit)
+        return all_done
+
+    def end_warm_up(self, begin_measuring: Callable[[], None]) -> bool:
+        """The streams go on without a pause, up to their limits from now on."""
+        begin_measuring()
+        self._limits = self._limits_now()
+        for stream, limit in zip(self.streams, self._limits, strict=True):
+            stream.bound(limit)
+        return bool(self._going)
+
+    def end_plan(self) -> bool:
+        """What was released may still be sent."""
+        self._gentle = not self.awaits_replies
+        for stream in self.paced():
+            if stream in self._going:
+                stream.end_released(ENDED)
+        return bool(self._going)
+
+    def stop_new(self, *, at_once: bool) -> None:
+        """Every stream ends with the packet that it has begun."""
+        self._gentle = self._gentle or at_once or not self.awaits_replies
+        for stream in list(self._going):
+            stream.end_at_packet(ENDED)
+
+    def fail(self, message: str) -> None:
+        """The first failure ends all streams at once."""
+        if self.error is None:
+            self.error = message
+        for stream in self._going:
+            stream.cut(ABORTED)
+        self._going.clear()
+        self._look_done()
+
+    def watch(self, now: float) -> None:
+        """No stream may go without progress for too long."""
+        patience = GRACE_SECONDS if self._gentle else self._options.stall_timeout
+        for stream in list(self._going):
+            progress = stream.progress
+            if progress != stream.seen or stream.idle:
+                stream.seen, stream.seen_at = progress, now
+            elif now - stream.seen_at < patience:
+                stream.quiet(now - stream.seen_at, patience)
+            elif self._gentle:
+                stream.cut(CUT)
+                self.stream_done(stream)
+            else:
+                stream.stall(patience)
+
+    def paced(self) -> Sequence[PacedSendStream | PacedRequestStream]:
+        """All streams, where there is a schedule: then every one of them is paced."""
+        return cast("list[PacedSendStream | PacedRequestStream]", [] if self._options.curve is None else self.streams)
+
+    @property
+    def planned(self) -> int | None:
+        """Packets from here to the limits."""
+        if max(self._limits) >= UNLIMITED:
+            return None
+        packets_in = self._options.pattern.packets_in
+        return sum(packets_in(limit) - s.packets for limit, s in zip(self._limits, self.streams, strict=True))
+
+    def _limits_now(self) -> list[int]:
+        """The byte up to which each stream sends, counted from its first: packets sent by now are on top."""
+        options, pattern = self._options, self._options.pattern
+        number = len(self.streams)
+        starts = [stream.packets for stream in self.streams]
+        limits = [UNLIMITED] * number
+        wanted: list[list[int]] = []
+        if options.packets is not None:
+            wanted.append(shares(options.packets, number))
+        if options.total_bytes is not None and pattern.stride:
+            wanted.append(shares(pattern.packets_to_cover(options.total_bytes), number))
+        elif options.total_bytes is not None:
+            each = zip(shares(options.total_bytes, number), starts, strict=True)
+            wanted.append([pattern.packets_to_cover(nbytes, start) for nbytes, start in each])
+        for packets in wanted:
+            ends = [pattern.bytes_of(start + more) for start, more in zip(starts, packets, strict=True)]
+            limits = [min(pair) for pair in zip(limits, ends, strict=True)]
+        return limits
+
+    def _look_done(self) -> None:
+        if not self._going and self._all_done is not None:
+            all_done, self._all_done = self._all_done, None
+            all_done.callback(None)
+
+    # What the streams report
+
+    def stream_done(self, stream: Outgoing) -> None:
+        """All has been sent, and answered where answers are awaited."""
+        self._going.discard(stream)
+        self._look_done()
+
+    def stream_ended(self, stream: Outgoing) -> None:
+        """Not while sending: our side is still open."""
+
+    def stream_failed(self, stream: Outgoing, message: str) -> None:
+        """One failed: the others stop at once."""
+        self._going.discard(stream)
+        self.fail(message)
+
+    # What was done
+
+    def counts(self, *, whole: bool = False) -> Counts:
+        """Over all streams."""
+        packets = nbytes = writes = replies = reply_bytes = 0
+        for stream in self.streams:
+            packets += stream.packets
+            nbytes += stream.sent - stream.incomplete_bytes if whole else stream.sent
+            writes += stream.writes
+            replies += stream.replies
+            reply_bytes += stream.reply_bytes
+        return Counts(packets, nbytes, writes, replies, reply_bytes)
+
+    @property
+    def in_flight(self) -> int:
+        """Over all streams."""
+        return sum(stream.in_flight for stream in self.streams)
+
+    @property
+    def last(self) -> float:
+        """Of the streams that have sent."""
+        return max((stream.last for stream in self.streams if stream.sent), default=0.0)
+
+    # After the last packet
+
+    def notes(self) -> list[str]:
+        """None."""
+        return []
+
+    def comparison(self, counts: list[StreamCount], began: float) -> Comparison | None:
+        """As the transport has it."""
+        seconds = max(stream.last for stream in self.streams) - began
+        return self._transport.comparison(counts, seconds, self.verb)
+
+    def figures(self, news: Counts, seconds: float) -> Figures:
+        """What was sent."""
+        return Figures(sent=self.moved(news, seconds))
+
+    def moved(self, news: Counts, seconds: float) -> Volume:
+        """The volume of ``news``; no time passed where there are none."""
+        return Volume.of(news, seconds if news.packets or news.bytes else 0.0)
+
+    def close(self) -> None:
+        """The sockets stay open: the transport closes them."""
+        for stream in self.streams:
+            stream.leave()
+
+
+class Requests(Streams):
+    """The work of request mode."""
+
+    tick = REQUEST_TICK
+    awaits_replies = True
+
+    async def open(self) -> None:
+        """As in send mode; a target that speaks first, unexpected, would answer one request too many."""
+        await super().open()
+        options = self._options
+        if options.greeting is None and options.payload is not None and self._transport.may_greet:
+            await expect_silence(self._reactor, self.streams)
+
+    def end_warm_up(self, begin_measuring: Callable[[], None]) -> bool:
+        """Every packet of the warm-up is answered before the measured part begins."""
+        for stream in list(self._going):
+            stream.end_at_packet(COMPLETE)
+        return False
+
+    def figures(self, news: Counts, seconds: float) -> Figures:
+        """What was sent, and the replies."""
+        return Figures(sent=self.moved(news, seconds), replies=Replies(news.replies, news.reply_bytes))
