@@ -22,7 +22,8 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.terms import Terms
-from ctrlserver.net.udp.port import DatagramPort, DatagramTerms
+from ctrlserver.net.udp.port import DatagramPort
+from ctrlserver.net.udp.terms import DatagramTerms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.datagram import DATAGRAM
@@ -86,11 +87,13 @@ def seconds_for(case: Case, many: bool, datagrams: int) -> float | None:
                 client.setsockopt(SOL_UDP, UDP_SEGMENT, struct.pack("=i", 64))
         for call in range(datagrams // case.batch):
             clients[call % case.senders].send(content)
-        if port.port.dropped()[0]:
+        if port.book.counters.totals().dropped:
             return None
+        reader = port.port.reader
+        assert reader is not None
         began, end = time.thread_time(), time.monotonic() + 10
         while port.book.counters.totals().packets < datagrams and time.monotonic() < end:
-            port.port.ready(0)
+            reader.ready(0)
         took = time.thread_time() - began
         totals = port.book.counters.totals()
         if (totals.packets, totals.bytes) != (datagrams, datagrams * 64):

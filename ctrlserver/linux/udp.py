@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import socket
 import struct
+from typing import Any
+
+#: A peer, as the socket module gives it: ``(host, port)``, or for IPv6 ``(host, port, flow, scope)``.
+Address = tuple[Any, ...]
 
 #: Linux's numbers, which the socket module lacks.
 SOL_UDP = 17

@@ -27,7 +27,9 @@ from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.ordinary import StreamFactory
 from ctrlserver.net.stream import OpenStreams, Stream
 from ctrlserver.net.terms import Terms
-from ctrlserver.net.udp.port import DatagramPort, DatagramStream, DatagramTerms
+from ctrlserver.net.udp.peers import DatagramStream
+from ctrlserver.net.udp.port import DatagramPort
+from ctrlserver.net.udp.terms import DatagramTerms
 
 log = Logger()
 

@@ -25,7 +25,9 @@ from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.terms import Terms
-from ctrlserver.net.udp.port import DatagramPort, DatagramTerms
+from ctrlserver.net.udp.port import DatagramPort
+from ctrlserver.net.udp.reading import ManyReader, OneReader
+from ctrlserver.net.udp.terms import DatagramTerms
 from ctrlserver.stats.counters import Origin, Totals
 from ctrlserver.stats.records import StreamRecord
 from ctrlserver.wire.datagram import DATAGRAM
@@ -35,7 +37,10 @@ from tests.net.conftest import PATIENCE, WatchedBook, in_thread
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own batching and drops are Linux's")
 
 
-@pytest.fixture(params=["recvmmsg", "recvmsg", "twisted"])
+READERS = {"recvmmsg": ManyReader, "recvmsg": OneReader, "twisted": type(None)}
+
+
+@pytest.fixture(params=READERS)
 def way(request: pytest.FixtureRequest) -> str:
     """All ways in pass the same suite."""
     if request.param == "recvmmsg" and sys.platform != "linux":
@@ -60,6 +65,7 @@ class Served:
     port: DatagramPort
     time: Time
     number: int
+    gate: Gate
     clients: list[socket.socket] = field(factory=list)
 
     def connect(self) -> socket.socket:
@@ -69,6 +75,18 @@ class Served:
         client.connect(("127.0.0.1", self.number))
         self.clients.append(client)
         return client
+
+    @property
+    def socket(self) -> socket.socket:
+        """The port's own."""
+        assert self.port.port is not None
+        return self.port.port.socket  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def counts_arrivals(self) -> bool:
+        """Whether drops of batches are known in datagrams."""
+        assert self.port.drops is not None
+        return self.port.drops.counts_arrivals
 
     def records(self) -> list[StreamRecord]:
         """All streams, newest first."""
@@ -121,8 +139,8 @@ def serve(way: str) -> Iterator[Serve]:
         port = DatagramPort(DatagramTerms(terms=terms, many=way == "recvmmsg", **options), lane, reactor, clock)
         listening = port.adopt(taken.detach(), taken.family) if taken is not None else port.listen(0, "127.0.0.1")
         number = listening.getHost().port  # type: ignore[attr-defined]
-        assert way == port.way
-        up.append((Served(book, port, clock, number), lane))
+        assert READERS[way] is type(port.reader)
+        up.append((Served(book, port, clock, number, terms.gate), lane))
         return up[-1][0]
 
     yield start
@@ -359,7 +377,7 @@ async def test_peers_beyond_the_table_are_counted_together_and_as_rejected(serve
     assert [("*", 6), 2, 2] == [(r.peer, r.packets) if r.peer == "*" else r.packets for r in served.records()]
     assert {"udp-streams": 6} == served.book.counters.rejected_by_reason
     assert served.book.stats(0.0).rejected_udp_streams_total == 6
-    assert served.port.terms.gate.seats.last_refused in [f"127.0.0.1:{client.getsockname()[1]}" for client in clients]
+    assert served.gate.seats.last_refused in [f"127.0.0.1:{client.getsockname()[1]}" for client in clients]
 
 
 @pytest_twisted.ensureDeferred
@@ -404,7 +422,7 @@ async def test_received_and_dropped_add_up_to_what_was_sent(serve: Serve) -> Non
 async def test_drops_of_whole_batches_are_told_in_datagrams(serve: Serve, way: str, options: dict[str, Any]) -> None:
     served = serve(receive_buffer=16384, **options)
     counted = way != "twisted" and options != {"gro": False}
-    if counted and served.port._arrivals is None:
+    if counted and not served.counts_arrivals:
         pytest.skip("bpf is refused here")
     clients, sent, told = [served.connect(), served.connect()], 0, 0
     for rounds in range(3):
@@ -420,8 +438,7 @@ async def test_drops_of_whole_batches_are_told_in_datagrams(serve: Serve, way: s
     for _ in range(3):
         totals = served.book.counters.totals()
         assert (sent, 0) == (totals.packets + totals.dropped, totals.dropped_in_batches)
-    assert served.port._socket is not None
-    assert counted == (totals.dropped > charged_and_drops(served.port._socket)[1]), "else no batch was dropped"
+    assert counted == (totals.dropped > charged_and_drops(served.socket)[1]), "else no batch was dropped"
     await maybeDeferred(served.port.stop_listening)
     assert told == served.book.counters.totals().dropped
 
@@ -469,7 +486,7 @@ async def test_of_a_socket_taken_over_what_waited_is_received_and_what_was_dropp
         waiting = 100 - charged_and_drops(bound)[1]
         assert 0 < waiting < 100
         served = serve(taken=bound, receive_buffer=0)
-    if way != "twisted" and served.port._arrivals is None:
+    if way != "twisted" and not served.counts_arrivals:
         pytest.skip("bpf is refused here")
     client = served.connect()
     sent = waiting

@@ -1,0 +1,106 @@
+"""The peers of a UDP port: each peer address is a stream.
+
+Model::
+
+    first datagram of an address --> open --> closed: ``idle``, or the reason given to ``abort``
+                                      ^  |
+                                      +--+ each further datagram
+
+- ``by_address`` finds a stream by its peer as the socket module writes it, ``by_name`` by the raw socket address that
+  ``recvmmsg`` gives. The first is complete; the second holds the peers that ``recvmmsg`` has brought at least once.
+- When ``max_streams`` are open, all further peers share one stream, whose peer is ``*``. So the totals stay exact and
+  the table stays bounded. The readers also count each datagram of that stream as rejected.
+
+Rules: readers look streams up in the two tables and write the counters themselves; streams are opened and removed here
+only. A closed stream is in no table, so the next datagram of its peer opens another one.
+"""
+
+from __future__ import annotations
+
+from ctrlserver.addresses import peer_name
+from ctrlserver.linux.udp import Address
+from ctrlserver.net.udp.terms import DatagramTerms
+from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.probing import Probing
+
+#: Seconds between two walks over the streams for idle ones: 10 000 of them cost about half a millisecond.
+SWEEP_SECONDS = 0.25
+
+#: The peer of the stream that all peers beyond ``max_streams`` share.
+OTHERS = "*"
+
+
+class DatagramStream:
+    """One peer of a UDP port.
+
+    ``address`` is None for the stream of all others. ``name`` is the key in ``by_name``, None until ``recvmmsg`` gives
+    it.
+    """
+
+    __slots__ = ("_peers", "address", "counters", "name")
+
+    def __init__(self, peers: Peers, address: Address | None, counters: StreamCounters) -> None:
+        self.counters = counters
+        self.address = address
+        self.name: bytes | None = None
+        self._peers = peers
+
+    def abort(self, reason: str, now: float) -> None:
+        """End the stream; the next datagram of its peer begins another one."""
+        if self.counters.state == "open":
+            self._peers.close(self, reason, now)
+
+    finish = abort
+
+
+class Peers:
+    """The open streams of one UDP port."""
+
+    __slots__ = ("_options", "_swept", "_terms", "by_address", "by_name")
+
+    def __init__(self, options: DatagramTerms, now: float) -> None:
+        self.by_address: dict[Address | None, DatagramStream] = {}
+        self.by_name: dict[bytes, DatagramStream] = {}
+        self._options = options
+        self._terms = options.terms
+        self._swept = now
+
+    def open(self, address: Address, now: float, since: float) -> DatagramStream:
+        """Open a stream for a new peer, or give the stream of all others if ``max_streams`` are open.
+
+        ``since`` is when its first datagram was seen, ``now`` when it was read.
+        """
+        key: Address | None = address
+        if len(self.by_address) >= self._options.max_streams:
+            key = None
+            others = self.by_address.get(None)
+            if others is not None:
+                return others
+        peer = OTHERS if key is None else peer_name(address)
+        book, terms = self._terms.book, self._terms
+        counters = book.stream_opened(terms.origin, peer, since)
+        book.first_data(counters, since)
+        counters.last = now
+        if terms.keep:
+            counters.kept = KeptPackets(terms.keep, terms.keep_bytes)
+        if terms.probe and key is not None:
+            counters.probing = Probing()
+        self.by_address[key] = stream = DatagramStream(self, key, counters)
+        return stream
+
+    def close(self, stream: DatagramStream, reason: str, now: float) -> None:
+        """Take an open stream out of the tables and off the book."""
+        self.by_address.pop(stream.address, None)
+        if stream.name is not None:
+            self.by_name.pop(stream.name, None)
+        self._terms.book.stream_closed(stream.counters, reason, 0, now)
+
+    def sweep(self, now: float) -> None:
+        """End the idle streams; at most every ``SWEEP_SECONDS``."""
+        if now - self._swept < SWEEP_SECONDS:
+            return
+        self._swept = now
+        before = now - self._options.idle_timeout
+        for stream in [stream for stream in self.by_address.values() if stream.counters.last <= before]:
+            stream.abort("idle", now)
