@@ -1,20 +1,40 @@
 """The fast lane: one reactor descriptor that stands for every data socket.
 
+Model:
+
+The reactor watches one descriptor, an inner epoll, and the inner epoll watches the sockets. So a ready socket costs one
+dictionary look-up and one call, not a turn of the reactor::
+
+    reactor --doRead()--> Lane --poll()--> inner epoll <-- sockets
+                            |
+                            +-- together.serve(events)   many sockets at a time; gives back the events it leaves
+                            +-- owner.ready(events)      one socket
+                            +-- owner.failed()           after ready() raised; the socket has left the lane
+
+A socket is on the lane from ``watch`` to ``forget``. Its owner calls both, and ``change`` in between; its owner reads,
+sends and closes. The lane does none of these: it knows sockets, events and owners, nothing of streams.
+
+``doRead`` is a turn, made of rounds. A round serves the sockets that one ``poll`` gave, at most ``ROUND_SOCKETS``:
+
+    poll -> nothing ready ............................................ the turn ends
+         -> serve them; the time of the turn is up .................... the turn ends
+                        some owner is eager, or the flow is young .... next round, at once
+                        all owners are patient, the flow is steady ... rest 0.1 ms, next round
+
+A rest lets data gather, so that one read brings a megabyte and not only what arrived since the read before. An owner
+is ``patient`` if nobody waits for an answer from it; one eager owner prevents all rests. A flow is steady if turns have
+followed each other without a pause for ``STEADY_SECONDS``. Short flows never rest, so their times stay exact.
+
 Rules:
 
-- A lane watches sockets and calls ``ready(events)`` of whoever owns each one. It knows nothing of streams.
-- The reactor sees one descriptor, an inner epoll. So a ready socket costs one dictionary look-up and one call, not a
-  turn of the reactor, and a reactor turn is shared by all sockets that are ready with it.
-- Sockets that are ready together may be served together: what is in ``together`` has each round first, and the owners
-  get the events that it leaves.
-- A turn goes on while sockets are ready, for a bounded time, so that timers and the admin port keep their turn.
-- A long steady flow is let gather: where no owner minds (``patient``), the lane rests a moment between rounds, so that
-  a read brings a megabyte and not whatever came since the last one. Short flows are read at once, for their times.
-- Level triggered: an owner need not read to the end, what is left is offered again. An owner may get an event that was
-  meant for the socket that had its number before; every owner's reads and writes are non-blocking, so that is harmless.
-- An owner that raises is a bug of ours: it is logged once, its socket is dropped from the lane, the lane goes on.
+- A turn is bounded by ``TURN_SECONDS``, with rests by ``RESTING_SECONDS``: timers and the admin port wait for it.
+- Events are level triggered. An owner need not read to the end: the next round offers it what is left.
+- An owner that raises has a bug. The lane logs it, drops its socket, calls ``failed`` and goes on with the others.
+- What is in ``together`` may raise too: the lane then closes it, and serves all sockets one by one from then on.
 
-Beware: ``buffer`` is shared by all owners of the lane. What a read left in it is good until the owner returns.
+Beware: an owner may get an event that was meant for the socket that had its number before. So all reads and writes of
+an owner must be non-blocking.
+Beware: all owners share ``buffer``. What a read left in it is valid until the owner returns.
 """
 
 from __future__ import annotations
@@ -30,27 +50,26 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-#: Sockets served between two looks at the clock. It bounds how late the time limit is noticed: 32 reads of at most
-#: 1 MiB each.
+#: Sockets served in a round. The clock is read after each round, so a turn may be 32 reads of 1 MiB too long.
 ROUND_SOCKETS = 32
 
-#: Seconds after which a turn ends even if sockets are still ready: an admin query waits for this and a round at most.
+#: Seconds after which a turn ends even if sockets are ready. An admin query waits for this and one round at most.
 TURN_SECONDS = 0.002
 
-#: Seconds of a flow without a pause before the lane rests between its rounds: what a rest adds to the time of a
-#: stream's last data is then 0.3 % of its duration at most. And seconds between two turns that are a pause.
+#: Seconds without a pause after which a flow is steady: a rest then adds at most 0.3 % to a stream's duration. And the
+#: seconds between two turns that count as a pause.
 STEADY_SECONDS = 0.05
 PAUSE_SECONDS = 0.001
 
-#: Seconds of a rest; the kernel adds its timer slack of 50 us. At 60 Gbit/s a megabyte gathers in it.
+#: Seconds of a rest; the kernel adds its timer slack of 50 us. At 60 Gbit/s a megabyte gathers meanwhile.
 REST_SECONDS = 0.0001
 
-#: Seconds after which a turn ends instead of resting once more. With rests every turn is a long one, and a question to
-#: the admin port takes two or three turns: seen beside one stream, p99 2.6 ms with this bound, 7.5 ms without.
+#: Seconds after which a turn ends instead of resting again. With rests every turn is long, and an admin query takes two
+#: or three turns. Measured beside one stream: p99 2.6 ms with this bound, 7.5 ms without.
 RESTING_SECONDS = 0.0003
 
-#: Bytes of the shared read buffer. A read that copies takes the first 64 KiB only, which stay in the L2 cache; a read
-#: that lets the kernel drop the bytes (MSG_TRUNC) never touches the rest, so it costs no memory.
+#: Bytes of the shared read buffer. A read that copies uses the first 64 KiB only, which stay in the L2 cache. A read
+#: with MSG_TRUNC, which has the kernel drop the bytes, never touches the buffer: so the rest of it costs no memory.
 BUFFER_BYTES = 1 << 22
 COPY_BYTES = 1 << 16
 
@@ -59,38 +78,40 @@ Event = tuple[int, int]
 
 
 class Owner(Protocol):
-    """Whoever owns a socket on a lane."""
+    """Owns a socket on a lane: reads it, sends on it, closes it."""
 
     def ready(self, events: int) -> None:
-        """The socket is ready; ``events`` are ``select.EPOLL*`` bits."""
+        """The socket is ready for ``events`` (``select.EPOLL*`` bits): read or send a bounded number of times."""
 
     def failed(self) -> None:
-        """``ready`` raised; the socket has left the lane."""
+        """``ready`` raised an exception, and the lane has dropped the socket."""
 
 
 class Together(Protocol):
-    """Serves sockets of a lane many at a time. The lane calls it for rounds of at least ``fewest`` ready sockets."""
+    """Serves many sockets at a time. The lane calls it first, in each round with at least ``fewest`` ready sockets."""
 
     fewest: int
 
     def serve(self, events: list[Event]) -> list[Event]:
-        """Serve some of the sockets of a round; gives the events left to their owners."""
+        """Serve some of the sockets of a round; return the events that are left to their owners."""
 
     def forget(self, fd: int) -> None:
-        """Socket ``fd``, which it may never have heard of, leaves the lane."""
+        """Socket ``fd`` leaves the lane. It may be any socket of the lane."""
 
     def close(self) -> None:
-        """The lane calls it no more."""
+        """The lane has stopped, or ``serve`` has raised: it will not be called again."""
 
 
 @implementer(IReadDescriptor)
 class Lane:
     """An ``IReadDescriptor`` around an inner ``select.epoll``.
 
-    ``reactor`` is any reactor that watches descriptors (``IReactorFDSet``), where there is epoll: see ``supported``.
-    ``clock`` gives monotonic seconds, ``rest`` lets some pass; ``round_began`` is the time at which the sockets now
-    served were seen ready. ``linger``: seconds, to the millisecond, that a turn waits for more before it ends; nothing
-    else of the reactor goes on meanwhile, so it is for a program that has little else to do.
+    ``reactor`` watches descriptors (``IReactorFDSet``), on a system with epoll: see ``supported``. ``clock`` returns
+    monotonic seconds, ``rest`` sleeps. ``linger``: seconds, in whole milliseconds, for which a turn waits for more
+    events before it ends. It blocks the reactor meanwhile, so it is for a program that has little else to do.
+
+    ``round_began`` is the time at which the lane saw the sockets of this round ready. ``together`` is None, or serves
+    sockets before their owners do.
     """
 
     log = Logger()
@@ -127,7 +148,7 @@ class Lane:
         IReactorFDSet(self._reactor).addReader(self)
 
     def stop(self) -> None:
-        """Stop watching. The sockets stay open: they are their owners' to close."""
+        """Stop watching. The sockets stay open: their owners close them."""
         if self._epoll is not None:
             IReactorFDSet(self._reactor).removeReader(self)
             self._epoll.close()
@@ -137,9 +158,9 @@ class Lane:
             self._separate()
 
     def watch(self, fd: int, owner: Owner, events: int, *, patient: bool = False) -> None:
-        """Call ``owner.ready`` when socket ``fd`` has one of ``events``; errors and hang-ups are always told.
+        """Call ``owner.ready`` when socket ``fd`` has one of ``events``; epoll always reports errors and hang-ups.
 
-        ``patient``: nobody waits for what it does, so it may be called a moment later and find more.
+        ``patient``: nobody waits for an answer from ``owner``, so the lane may rest and call it a moment later.
         """
         assert self._epoll is not None, "the lane is not started"
         self._epoll.register(fd, events)
@@ -148,12 +169,12 @@ class Lane:
             self._eager.add(fd)
 
     def change(self, fd: int, events: int) -> None:
-        """Watch ``fd`` for other events."""
+        """Watch ``fd`` for other ``events``."""
         if self._epoll is not None:
             self._epoll.modify(fd, events)
 
     def forget(self, fd: int) -> None:
-        """Watch ``fd`` no more; call it before the socket is closed. Unknown ones are ignored."""
+        """Stop watching ``fd``, before its owner closes it. Sockets that are not on the lane are ignored."""
         if self._owners.pop(fd, None) is not None and self._epoll is not None:
             self._eager.discard(fd)
             if self.together is not None:
@@ -161,21 +182,21 @@ class Lane:
             self._epoll.unregister(fd)
 
     def fail(self, fd: int) -> None:
-        """Whoever owns ``fd`` has just raised: it leaves the lane."""
+        """Drop socket ``fd``, whose stream has just raised an exception. For ``together``, while it handles that."""
         owner = self._owners.get(fd)
         if owner is not None:
             self._drop(fd, owner)
         else:
-            self.log.failure("a stream failed by our own fault after its socket {fd} had left the lane", fd=fd)
+            self.log.failure("a bug ended a stream; its socket {fd} had left the lane before", fd=fd)
 
     # IReadDescriptor
 
     def fileno(self) -> int:
-        """The inner epoll's descriptor, -1 when stopped."""
+        """The descriptor of the inner epoll; -1 while the lane is stopped."""
         return -1 if self._epoll is None else self._epoll.fileno()
 
     def doRead(self) -> None:
-        """Serve ready sockets until none is ready or the time is up."""
+        """One turn: serve ready sockets until none is ready or the time is up."""
         assert self._epoll is not None
         poll = self._epoll.poll
         owner_of = self._owners.get
@@ -220,17 +241,17 @@ class Lane:
             self.together = None
 
     def _drop(self, fd: int, owner: Owner) -> None:
-        self.log.failure("a stream failed by our own fault; its socket {fd} leaves the lane", fd=fd)
+        self.log.failure("a bug ended a stream; its socket {fd} leaves the lane", fd=fd)
         self.forget(fd)
         try:
             owner.failed()
         except Exception:
-            self.log.failure("the owner of socket {fd} could not be told", fd=fd)
+            self.log.failure("the owner of socket {fd} failed again when it was told so", fd=fd)
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor lost the inner epoll, which happens only when it is told to remove everything."""
+        """The reactor dropped the inner epoll, which it only does when it removes all descriptors."""
         self.stop()
 
     def logPrefix(self) -> str:
-        """For the reactor's log context."""
+        """Twisted's name for this in its log."""
         return "lane"

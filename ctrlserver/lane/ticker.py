@@ -1,10 +1,12 @@
-"""Wakes somebody on the lane, to the microsecond: Twisted's own timers wait for whole milliseconds.
+"""A timer on the lane, exact to a microsecond: Twisted's own timers wait for whole milliseconds.
 
-Rules: one time at a time; a new one takes the place of the old. Where the system has timerfd it is a descriptor on the
-lane like any socket, so that a wake-up costs no turn of the reactor while the lane is busy; elsewhere the reactor's
-timer does. Times are nanoseconds of the monotonic clock.
+Rules:
 
-Beware: os.timerfd_create came with Python 3.13; before that the C library is called.
+- One time is set at a time; a new one replaces it. Times are nanoseconds of the monotonic clock.
+- On Linux the timer is a timerfd, a descriptor on the lane like any socket: while the lane is busy a wake-up costs no
+  turn of the reactor. Without timerfd the reactor's timer is used.
+
+Beware: ``os.timerfd_create`` is new in Python 3.13; for older ones the C library is called.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from ctrlserver.lane.lane import Lane
 
 _SECOND = 10**9
 
-#: A moment that does not come.
+#: A time that never comes.
 NEVER = 1 << 62
 _ABSOLUTE = 1  # TFD_TIMER_ABSTIME
 _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
@@ -39,7 +41,7 @@ class _Timer(ctypes.Structure):
 
 
 class Ticker:
-    """Calls ``tick`` at the times it is given, from ``start`` to ``stop``; ``broken`` where ``tick`` raised."""
+    """Calls ``tick`` at the times set by ``at``, from ``start`` to ``stop``; calls ``broken`` if ``tick`` raises."""
 
     def __init__(self, lane: Lane, reactor: IReactorTime, tick: Callable[[], None], broken: Callable[[], None]) -> None:
         self._lane = lane
@@ -51,23 +53,23 @@ class Ticker:
         self._set: Callable[[int], None] = self._call_later
 
     def start(self) -> None:
-        """From now on ``at`` may be called."""
+        """Open the timer; ``at`` may be called from now on."""
         made = _timerfd()
         if made is not None:
             self._fd, self._set = made
             self._lane.watch(self._fd, self, select.EPOLLIN)
 
     def at(self, moment: int) -> None:
-        """Wake at ``moment``; at once where that is over."""
+        """Wake at ``moment``; at once if it is past."""
         self._set(moment)
 
     def rest(self) -> None:
-        """No wake-up until ``at`` is called again. A ``tick`` ends with the one or the other, or with ``stop``."""
+        """No wake-up until ``at`` is called again. A ``tick`` must end with ``at``, ``rest`` or ``stop``."""
         if self._fd >= 0:
             self._set(NEVER)
 
     def stop(self) -> None:
-        """No wake-up any more. May be called again."""
+        """Close the timer. May be called twice."""
         if self._fd >= 0:
             self._lane.forget(self._fd)
             os.close(self._fd)
@@ -80,7 +82,7 @@ class Ticker:
     # What the lane calls
 
     def ready(self, events: int) -> None:
-        """The time has come. The timer is not read: to set it anew, or to ``rest``, makes it unreadable."""
+        """The time has come. The timer need not be read: ``at`` and ``rest`` make it unreadable."""
         self._tick()
 
     def failed(self) -> None:
@@ -97,15 +99,15 @@ class Ticker:
         try:
             self._tick()
         except Exception:
-            Lane.log.failure("the pacer failed by our own fault")
+            Lane.log.failure("a bug ended a timer")
             self._broken()
 
     def _nothing(self, moment: int) -> None:
-        """After the end."""
+        """Takes the place of the setter after ``stop``."""
 
 
 def _timerfd() -> tuple[int, Callable[[int], None]] | None:
-    """A timer's descriptor and what sets it to a moment; None where the system has none."""
+    """A timer's descriptor and the function that sets it; None if the kernel has none."""
     if sys.platform != "linux":
         return None
     if sys.version_info >= (3, 13):
