@@ -1,16 +1,39 @@
-"""Plain echoes, many in one go: all that are ready are read in one system call and answered in another.
+"""Echoes served together: one system call reads all sockets that are ready, another one answers them.
+
+Model:
+
+Two system calls for each echo are most of what an echo costs. The kernel's AIO does many reads, or many sends, in one
+call (``linux/transfers.py``). ``Echoes`` is what the lane keeps in ``together``: it has each round first::
+
+    round's events --> plain streams ready to read, at least FEWEST of them?
+                        no  --> all events go to their owners, as without Echoes
+                        yes --> read all          one call; a row of the lane's buffer for each
+                                count all         two additions each
+                                send all rows     one call
+                                events that are left --> their owners
+
+A stream may be served here while it is *plain* (``EchoStream.plain``): the number of its packets follows from that of
+its bytes, and it owes nothing. What happens to a row:
+
+    all rows read some data: all are sent in one call
+        sent in full           done; if the row was full, its owner reads on in this round
+        sent in part or not    stream.unsent(rest): the stream owes the rest, or its peer is gone
+    one row or more did not: nothing is sent together
+        data                   stream.received(row): the stream echoes it by itself
+        nothing, for now       left to its owner; so is what the kernel did not take up at all
+        end of data, an error  stream.ended() or stream.lost(), after all the others
+
+So everything but a whole echo is done by the stream itself, with the calls that its link would have made.
 
 Rules:
 
-- A stream is plain while its packets follow from the bytes, its peer takes replies and none is owed. Whoever is not, or
-  is ready for something else than reading, is served by its owner, one by one.
-- Everything that is not the whole echo of what was read goes to the stream itself, which does what it would have done:
-  an end, a broken connection, a reply that was not taken whole.
-- What the kernel did not take up is left to the owners, so that everybody gets on even where it takes up nothing.
-- Where the table itself fails, what was read with it is lost: those streams end by our own fault, and none goes on with
-  a gap.
+- A link adds its stream with ``join``; the lane removes it with ``forget`` before the socket's number is used again.
+- A stream that raises loses its own socket (``lane.fail``); the others go on.
+- If the table itself fails, the data that it has read is lost. Those streams end as a fault of ours; none goes on with
+  a gap. ``serve`` then raises, and the lane serves every socket by its owner from then on.
 
-Beware: rows are parts of the lane's buffer, so streams that need theirs come before those that end.
+Beware: rows are parts of the lane's buffer. So streams that still need their rows come before those that end, since a
+close reads into the same buffer.
 """
 
 from __future__ import annotations
@@ -26,7 +49,7 @@ from ctrlserver.lane.lane import ROUND_SOCKETS, Event, Lane
 from ctrlserver.linux.transfers import ROW_BYTES, Transfers, transfers
 from ctrlserver.stats.counters import StreamCounters
 
-#: Sockets ready at once from which on two calls for all cost less than two for each.
+#: From this many sockets on, two calls for all cost less than two calls for each.
 FEWEST = 4
 
 _NOTHING = (-errno.EAGAIN, -errno.EINTR)
@@ -35,7 +58,7 @@ log = Logger()
 
 
 def serve_together(lane: Lane) -> None:
-    """Serve the echoes of ``lane`` together from now on, where the kernel can; to be called before there are any."""
+    """Serve the echoes that join ``lane`` from now on together, if the kernel can."""
     if lane.together is None:
         table = transfers(lane.view, ROUND_SOCKETS)
         if table is not None:
@@ -45,13 +68,13 @@ def serve_together(lane: Lane) -> None:
 
 
 def join(lane: Lane, fd: int, stream: Echoing) -> None:
-    """Serve ``stream``, whose socket ``fd`` is on ``lane``, together with the lane's other echoes where that can be."""
+    """Serve ``stream``, whose socket ``fd`` is on ``lane``, together with the lane's other echoes if possible."""
     if isinstance(lane.together, Echoes):
         lane.together.streams[fd] = stream
 
 
 class Echoing(Protocol):
-    """What a stream in mode ``echo`` shows here."""
+    """What ``Echoes`` needs of a stream: see ``EchoStream``."""
 
     plain: bool
     counters: StreamCounters
@@ -60,7 +83,7 @@ class Echoing(Protocol):
         """The peer sent ``chunk``."""
 
     def unsent(self, chunk: memoryview, error: int, now: float) -> None:
-        """``chunk``, counted already, was not taken: there is no room (0), or the peer is gone (errno)."""
+        """The socket did not take ``chunk``, which is counted: it has no room (0), or the peer is gone (errno)."""
 
     def ended(self, now: float) -> None:
         """The peer will send no more."""
@@ -81,7 +104,7 @@ class Echoes:
         self.streams: dict[int, Echoing] = {}
 
     def serve(self, events: list[Event]) -> list[Event]:
-        """Echo for all plain streams among those ready; gives the events that are left to their owners."""
+        """Echo for all plain streams that are ready to read; return the events that are left to their owners."""
         stream_of = self.streams.get
         others: list[Event] = []
         sockets: list[int] = []
@@ -104,7 +127,7 @@ class Echoes:
             raise
 
     def _echo(self, sockets: list[int], streams: list[Echoing]) -> list[Event]:
-        """Read and answer; gives the events of those whose owners have to read (on)."""
+        """Read and answer; return the events of sockets that their owners have to read."""
         sizes = self._table.read(sockets)
         now = self._clock()
         if min(sizes) <= 0:
@@ -119,49 +142,49 @@ class Echoes:
         return self._in_full(sockets, sizes, sent) if max(sizes) == ROW_BYTES else []
 
     def _in_full(self, sockets: list[int], sizes: list[int], sent: list[int]) -> list[Event]:
-        """Events for those who filled their rows and have more to say: their owners read more at a time."""
+        """Events of the sockets that filled their rows: their owners read on, with longer reads."""
         rows = zip(sockets, sizes, sent, strict=True)
         return [(fd, EPOLLIN) for fd, size, taken in rows if size == taken == ROW_BYTES]
 
     def _one_by_one(self, sockets: list[int], streams: list[Echoing], sizes: list[int], now: float) -> list[Event]:
-        """What came is echoed by each stream itself; then those end whose peers are done or gone.
+        """Have each stream echo its row itself; then end those whose peers are done or gone.
 
-        Gives the events of those for whom nothing was read.
+        Returns the events of sockets from which nothing was read.
         """
         left: list[Event] = []
         ends: list[tuple[int, Callable[[float], None]]] = []
         for row, (fd, stream, size) in enumerate(zip(sockets, streams, sizes, strict=True)):
             if size > 0:
-                self._tell(fd, stream.received, self._table.row(row, size), now)
+                self._call(fd, stream.received, self._table.row(row, size), now)
             elif size in _NOTHING:
                 left.append((fd, EPOLLIN))
             else:
                 ends.append((fd, stream.lost if size else stream.ended))
         for fd, end in ends:
-            self._tell(fd, end, now)
+            self._call(fd, end, now)
         return left
 
     def _settle(
         self, sockets: list[int], streams: list[Echoing], sizes: list[int], sent: list[int], now: float
     ) -> None:
-        """Hand what was not taken to the streams that owe it."""
+        """Give each stream the part of its row that its socket did not take."""
         for row, (fd, stream, size, taken) in enumerate(zip(sockets, streams, sizes, sent, strict=True)):
             if taken < size:
                 error = 0 if taken >= 0 or taken in _NOTHING else -taken
-                self._tell(fd, stream.unsent, self._table.row(row, size)[max(taken, 0) :], error, now)
+                self._call(fd, stream.unsent, self._table.row(row, size)[max(taken, 0) :], error, now)
 
-    def _tell(self, fd: int, part: Callable[..., None], *arguments: object) -> None:
-        """One stream that raises is its own loss."""
+    def _call(self, fd: int, part: Callable[..., None], *arguments: object) -> None:
+        """Call a stream; if it raises, it alone leaves the lane."""
         try:
             part(*arguments)
         except Exception:
             self._failed(fd)
 
     def forget(self, fd: int) -> None:
-        """Socket ``fd``, of an echo or not, leaves the lane."""
+        """Socket ``fd`` leaves the lane."""
         self.streams.pop(fd, None)
 
     def close(self) -> None:
-        """Serve no more."""
+        """Give the table back to the kernel."""
         self.streams.clear()
         self._table.close()

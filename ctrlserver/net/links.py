@@ -1,12 +1,31 @@
-"""The lane's way in: plain sockets, read and written on the lane.
+"""The lane's way in: plain sockets, accepted, read and written on the lane.
+
+Model:
+
+``LaneAcceptor`` owns a listening socket, and a ``LaneLink`` each socket it accepts. Both are owners on the lane; a
+link is also the ``Link`` of its stream::
+
+    LaneAcceptor.ready --accept--> admits(peer)? --no--> closed at once, counted as rejected
+                                       | yes
+                                       v
+                                   LaneLink --open_stream--> Stream        SkippingLink, if no content is needed
+                                       |
+    lane --ready(EPOLLIN)--> LaneLink: one read --> received(chunk), ended(), lost()
+    lane --ready(EPOLLOUT)-> LaneLink           --> writable()
+
+A link watches its socket either for input or, while its stream owes replies, for room: ``hold`` and ``release`` change
+from one to the other. The stream ends a link by ``close`` (what the socket took is still sent) or ``drop``; both take
+the socket off the lane, then close it. Nobody else closes it.
+
+Echo streams also join ``net/echoes.py``, which serves many of them together. A link then serves what that leaves.
 
 Rules:
 
-- One read and at most a bounded number of sends for each ``ready``; the lane comes back while there is more.
-- The read is tried before an error is believed: what a peer sent before its reset is still in the socket and counts.
-- ``recv_into`` and ``send``, bound once: an echo took 2 % less processor time with them than with ``readv`` and
+- A link reads once for each ``ready``. The lane calls it again while there is more.
+- A link reads before it believes an error: data that the peer sent before its reset is still in the socket and counts.
+- ``recv_into`` and ``send`` are bound once. An echo took 2 % less processor time with them than with ``readv`` and
   ``write``, which take fewer instructions here and a longer way in the kernel.
-- Sockets are closed here and nowhere else, and leave the lane before that.
+- An acceptor that finds no descriptor or no memory pauses; else the ready socket would keep the lane spinning.
 """
 
 from __future__ import annotations
@@ -28,29 +47,29 @@ from ctrlserver.net.modes import EchoStream, open_stream
 from ctrlserver.net.stream import OpenStreams
 from ctrlserver.stats.counters import TcpFigures
 
-#: Connections taken off the backlog in one go.
+#: Connections accepted before the other sockets have their turn.
 ACCEPTS_A_TURN = 64
 
-#: Seconds without accepting after the system ran out of descriptors or memory.
+#: Seconds of a pause after the kernel ran out of descriptors or memory.
 ACCEPT_PAUSE_SECONDS = 0.1
 
-#: What the kernel holds for us while we accept; Twisted asks for 50, too few for a thousand peers that come at once.
+#: Connections that the kernel queues for us. Twisted asks for 50, too few if a thousand peers connect at once.
 BACKLOG = 4096
 
-#: Reads of what a peer has said beyond the end of its stream. A socket closed with input unread resets the connection,
-#: and the kernel throws away what it has not yet sent: the last replies, or the last packets of a source. So many reads
-#: of up to 1 MiB are more than it queues for a socket that nobody reads, unless the peer goes on sending.
+#: Reads of data beyond the end of a stream, before the close. If a socket is closed with unread input, the kernel
+#: resets the connection and throws away unsent data: the last replies, or the last packets of a source. This many reads
+#: of up to 1 MiB are more than the kernel queues for a socket that nobody reads, unless the peer goes on sending.
 LEFTOVER_READS = 16
 
 _OUT_OF = {errno.EMFILE: "descriptors", errno.ENFILE: "descriptors", errno.ENOBUFS: "memory", errno.ENOMEM: "memory"}
 
 
 class LaneLink:
-    """One accepted socket on the lane; an ``Owner`` to the lane and a ``Link`` to its stream."""
+    """One accepted socket: an ``Owner`` to the lane, a ``Link`` to its stream."""
 
     __slots__ = ("_fd", "_into", "_lane", "_read", "_socket", "stream")
 
-    #: Whether it may be left to gather data for a moment.
+    #: Whether the lane may let data gather: nobody waits for an answer.
     patient = False
 
     def __init__(self, lane: Lane, sock: socket.socket, streams: OpenStreams, peer: str) -> None:
@@ -94,31 +113,31 @@ class LaneLink:
         self.stream.failed(self._lane.clock())
 
     def since(self, now: float) -> float:
-        """When the lane saw this socket ready: before the read, so that a stream of one chunk has a duration."""
+        """The time at which the lane saw the socket ready: before the read, so a stream of one chunk has a duration."""
         return self._lane.round_began
 
     def tcp_figures(self) -> TcpFigures | None:
-        """What the kernel knows of the connection."""
+        """Round trip and retransmissions, from the kernel."""
         return tcp_figures(self._socket)
 
     def now(self) -> float:
-        """The lane's time."""
+        """The time on the lane's clock."""
         return self._lane.clock()
 
     def sender(self) -> Callable[[bytes | memoryview], int]:
-        """``send`` of this socket, without a frame of ours between."""
+        """The socket's own ``send``, with no Python call between."""
         return self._socket.send
 
     def hold(self) -> None:
-        """Wait for room instead of data."""
+        """Wait for room instead of input."""
         self._lane.change(self._fd, EPOLLOUT)
 
     def release(self) -> None:
-        """Wait for data again."""
+        """Wait for input again."""
         self._lane.change(self._fd, EPOLLIN)
 
     def close(self) -> None:
-        """Off the lane, and closed; the kernel sends what it has taken, for which nothing may be left unread."""
+        """Leave the lane and close. The kernel sends what the socket took, provided that no input is left unread."""
         for _ in range(LEFTOVER_READS):
             try:
                 if not self._socket.recv_into(self._lane.view, 0, socket.MSG_TRUNC):
@@ -128,13 +147,13 @@ class LaneLink:
         self.drop()
 
     def drop(self) -> None:
-        """Off the lane, and closed."""
+        """Leave the lane and close."""
         self._lane.forget(self._fd)
         self._socket.close()
 
 
 class SkippingLink(LaneLink):
-    """A link whose stream needs no byte of content: the kernel drops them uncopied (Linux, TCP, MSG_TRUNC)."""
+    """The link of a stream that needs no content: the kernel drops the bytes uncopied (Linux, TCP, MSG_TRUNC)."""
 
     __slots__ = ()
 
@@ -171,7 +190,7 @@ class LaneAcceptor:
         self._link: Callable[[Lane, socket.socket, OpenStreams, str], LaneLink]
         self._link = SkippingLink if terms.skips and self._tcp else LaneLink
         self._paused: IDelayedCall | None = None
-        self._told = -1.0
+        self._warned = -1.0
         sock.setblocking(False)
         sock.listen(BACKLOG)
         lane.watch(sock.fileno(), self, EPOLLIN, patient=True)
@@ -179,7 +198,7 @@ class LaneAcceptor:
             serve_together(lane)
 
     def ready(self, events: int) -> None:
-        """Take connections off the backlog."""
+        """Accept connections."""
         for _ in range(ACCEPTS_A_TURN):
             try:
                 sock, address = self._socket.accept()
@@ -189,7 +208,7 @@ class LaneAcceptor:
                 if error.errno in _OUT_OF:
                     self._pause(_OUT_OF[error.errno])
                     return
-                continue  # the peer was gone before we came to it
+                continue  # the peer was gone before we accepted it
             peer = peer_name(address)
             if not self._streams.admits(peer):
                 sock.close()
@@ -205,16 +224,16 @@ class LaneAcceptor:
                 sock.close()
 
     def failed(self) -> None:
-        """The lane dropped the listening socket after an exception: take it up again after a pause."""
+        """The lane dropped the listening socket after an exception: accept again after a pause."""
         self._pause("order")
 
     def _pause(self, lacking: str) -> None:
-        """Stop for a moment; ``lacking`` is what we are out of."""
+        """Accept nothing for a moment, for want of ``lacking``."""
         self._lane.forget(self._socket.fileno())
         self._paused = self._reactor.callLater(ACCEPT_PAUSE_SECONDS, self._resume)
         now = self._lane.clock()
-        if now - self._told >= 1.0:
-            self._told = now
+        if now - self._warned >= 1.0:
+            self._warned = now
             self.log.warn(
                 "out of {lacking}: {listener} accepts nothing for {seconds} s at a time until some are free",
                 lacking=lacking,
@@ -227,7 +246,7 @@ class LaneAcceptor:
         self._lane.watch(self._socket.fileno(), self, EPOLLIN, patient=True)
 
     def stop(self) -> None:
-        """Accept no more. The listening socket itself is its port's to close."""
+        """Accept no more. The Twisted port closes the listening socket."""
         if self._paused is not None:
             self._paused.cancel()
             self._paused = None

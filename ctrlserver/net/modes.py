@@ -1,4 +1,7 @@
-"""The stream of each mode: a ``Stream`` is a sink, ``echo`` and ``reply`` stand here, ``source`` in its own module."""
+"""The stream class of each mode: ``sink`` is ``Stream`` itself, ``echo`` and ``reply`` are here.
+
+Rule: a mode defines how a chunk is answered; the states of a stream are in ``net/stream.py``.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,17 @@ from ctrlserver.stats.probing import Probing
 
 
 class EchoStream(AnsweringStream):
-    """A stream in mode ``echo`` (RFC 862): every byte goes back as it came; a reply is a whole packet echoed."""
+    """A stream in mode ``echo`` (RFC 862): every byte goes back as it is; a reply is a whole packet that went back.
+
+    ``plain``: the number of packets follows from that of the bytes, the first chunk is counted, and the peer takes
+    replies. Plain streams need no more than two additions a chunk, so ``net/echoes.py`` may serve them together.
+    """
 
     __slots__ = ("plain",)
 
     def __init__(self, streams: OpenStreams, link: Link, counters: StreamCounters) -> None:
         super().__init__(streams, link, counters)
-        self.plain = False  # packets follow from the bytes, the first of which came, and the peer takes replies
+        self.plain = False
 
     def received(self, chunk: memoryview, now: float) -> None:
         """Count, and send the chunk back."""
@@ -47,13 +54,13 @@ class EchoStream(AnsweringStream):
             self.finish("fault", now)
 
     def unsent(self, chunk: memoryview, error: int, now: float) -> None:
-        """``chunk``, counted already, was not taken: there is no room (0), or the peer is gone (errno)."""
+        """The socket did not take ``chunk``, which is counted: it has no room (0), or the peer is gone (errno)."""
         if error:
             self._mute()
         self._owe(EchoOutbox(chunk, self.counters.origin.size), now)
 
     def finish(self, reason: str, now: float) -> None:
-        """End the stream, after the replies it is owed."""
+        """End the stream, after the replies that it owes are sent."""
         self.plain = False
         super().finish(reason, now)
 
@@ -63,12 +70,12 @@ class EchoStream(AnsweringStream):
 
 
 class ReplyStream(AnsweringStream):
-    """A stream in mode ``reply``: one canned answer for each packet, many in one send."""
+    """A stream in mode ``reply``: one canned reply for each packet, many in one send."""
 
     __slots__ = ()
 
     def received(self, chunk: memoryview, now: float) -> None:
-        """Count, and answer each packet that is whole now."""
+        """Count, and answer each packet that is now complete."""
         if self._closing is not None:
             self._count_unanswered(chunk, now)
             return
@@ -100,7 +107,7 @@ STREAM_OF_MODE: dict[str, type[Stream]] = {
 
 
 def open_stream(streams: OpenStreams, link: Link, peer: str, now: float) -> Stream:
-    """A new stream from ``peer`` (``host:port``), among ``streams`` and on the books from now on."""
+    """Open a stream for ``peer`` (``host:port``, or ``unix``): in the book, with a seat, and among ``streams``."""
     terms = streams.terms
     counters = terms.book.stream_opened(terms.origin, peer, now)
     terms.gate.enter(peer)

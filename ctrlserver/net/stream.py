@@ -1,17 +1,41 @@
-"""One stream: framing x mode, counted exactly, whichever way its bytes come in.
+"""One stream: framing x mode, counted exactly, whichever way its bytes arrive.
+
+Model:
+
+A stream has no socket; its link has: a ``LaneLink`` on the lane (``net/links.py``), a ``StreamProtocol`` on a Twisted
+transport (``net/ordinary.py``). The link reads and sends; the stream counts, answers and decides when it is over::
+
+    link   --received(chunk), skipped(bytes), writable(), ended(), lost(), failed()-->  stream
+    stream --sender()(block), hold(), release(), close(), drop()-->                     link
+    sweep, kick, drain, TLS deadline --waited(), abort(reason)-->                       stream
+    stream --stream_closed, seat left-->                                                book, gate, OpenStreams
+
+A sink (``Stream``) is open or over. A stream that answers (``AnsweringStream``) has five states::
+
+    state     outbox  _closing   link          what it does
+    READING   none    None       reads         counts each chunk and sends the replies at once
+    OWING     some    None       held          the socket did not take all replies: waits for room
+    CLOSING   some    a reason   held          the same, and then it is over for that reason
+    MUTE      none    "reset"    reads         the peer takes no replies: counts to the end of its data
+    OVER      none    any        NO_LINK       nothing; to end it again has no effect
+
+    READING --reply not taken whole--> OWING --all taken--> READING
+    READING --end of data, fault-----> OVER
+    OWING   --finish(reason)---------> CLOSING --all taken--> OVER
+    OWING, CLOSING --end of data-----> OVER, "reset": a held link reads nothing, so the peer has hung up
+    READING, OWING, CLOSING --send fails--> MUTE --end of data--> OVER, "reset"
+    any     --abort(reason)----------> OVER; after the stall timeout in OWING or CLOSING the reason is "slow-reader"
 
 Rules:
 
-- A stream is fed by a link, which owns the socket: the lane's (``net/links.py``) or an ordinary Twisted transport's
-  (``net/ordinary.py``). The link reads and sends; the stream counts, answers and decides when it is over.
-- Work is per chunk. No object, no call and no log line per packet.
-- While replies are owed the link is held: it reads nothing. So a stream costs at most one chunk of replies.
-- A stream is over once, for one counted reason. Replies owed at the end of the peer's data are sent first, bounded by
-  the stall timeout.
-- When sending fails the peer is gone, but what it sent before is still in the socket and still counts: the stream goes
-  on mute, reads to the end and is over with ``reset``.
+- Work is per chunk. There is no object, no call and no log line per packet.
+- A stream that owes replies reads nothing, so it holds at most one chunk of replies.
+- A stream is over once, for one reason, which the book counts.
+- A peer that takes no more replies may have sent data before. That data still counts: hence MUTE. Packets whose
+  replies were given up are counted as unanswered.
 
-Beware: a chunk is a view of a buffer that is used again as soon as ``received`` returns.
+Beware: a chunk is a view of a buffer that the link uses again as soon as ``received`` returns.
+Beware: link and stream refer to each other. ``_end`` cuts that circle, or both would wait for the cycle collector.
 """
 
 from __future__ import annotations
@@ -25,55 +49,56 @@ from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.wire.framing import Framing
 
-#: Blocks of replies sent in one go before the other streams have their turn.
+#: Blocks of replies that a stream sends before the other streams have their turn.
 BLOCKS_A_TURN = 16
 
 
 class Link(Protocol):
-    """What a stream asks of whoever owns its socket."""
+    """Owns the socket of a stream. Times are monotonic seconds."""
 
     def since(self, now: float) -> float:
-        """When the data handed over at ``now`` was first seen to be there."""
+        """The time at which the data that is handed over at ``now`` was seen in the socket."""
 
     def now(self) -> float:
-        """The time on the clock that streams are timed by."""
+        """The present time."""
 
     def sender(self) -> Callable[[bytes | memoryview], int]:
-        """What sends a block: it gives the number of bytes the socket takes now.
+        """A function that sends a block and returns how many of its bytes the socket took.
 
-        ``BlockingIOError``, or 0, when it takes nothing now; any other ``OSError`` when the peer is gone.
+        If the socket takes nothing now, it returns 0 or raises ``BlockingIOError``; any other ``OSError`` means that
+        the peer is gone.
         """
 
     def hold(self) -> None:
-        """Read no more, and call ``writable`` when the socket takes bytes again."""
+        """Stop reading; call ``writable`` when the socket has room."""
 
     def release(self) -> None:
-        """Read again."""
+        """Read again; do not call ``writable``."""
 
     def close(self) -> None:
-        """Close the socket once what it was given is on its way."""
+        """Close the socket after the data that it has taken is sent."""
 
     def drop(self) -> None:
         """Close the socket at once."""
 
 
 class NoLink:
-    """What a stream that is over is linked to."""
+    """The link of a stream that is over: it takes nothing and does nothing."""
 
     def now(self) -> float:
-        """No time passes for it."""
+        """Always 0."""
         return 0.0
 
     def since(self, now: float) -> float:
-        """Now."""
+        """As given."""
         return now
 
     def sender(self) -> Callable[[bytes | memoryview], int]:
-        """Nothing is taken any more."""
+        """A function that takes no byte."""
         return lambda _: 0
 
     def hold(self) -> None:
-        """Nothing is read."""
+        """Nothing."""
 
     release = close = drop = hold
 
@@ -84,7 +109,7 @@ NO_LINK = NoLink()
 class OpenStreams:
     """The open streams of one listener, ``all`` by their numbers.
 
-    Those ``waiting`` owe what their peers do not take, or are sources that their peers have not asked for anything.
+    Those in ``waiting`` owe replies that their peers do not take, or are sources whose peers have not asked yet.
     """
 
     def __init__(self, terms: Terms) -> None:
@@ -93,7 +118,7 @@ class OpenStreams:
         self.waiting: set[AnsweringStream] = set()
 
     def admits(self, peer: str) -> bool:
-        """Whether a connection from ``peer`` may become a stream; where not, it is counted as rejected."""
+        """Whether a connection from ``peer`` may become a stream. If not, it is counted as rejected."""
         reason = self.terms.gate.refuses(peer)
         if reason is None:
             return True
@@ -101,7 +126,7 @@ class OpenStreams:
         return False
 
     def look_after(self, now: float) -> None:
-        """Have those that wait see whether they have waited long enough."""
+        """Have each stream that waits check whether it has waited too long."""
         for stream in list(self.waiting):
             stream.waited(now)
 
@@ -131,7 +156,7 @@ class Stream:
             self.finish("fault", now)
 
     def skipped(self, nbytes: int, now: float) -> None:
-        """The peer sent ``nbytes`` that nobody looked at; only where the terms say ``skips``."""
+        """The peer sent ``nbytes``, which the kernel dropped; only if the terms say ``skips``."""
         counters = self.counters
         if not counters.bytes:
             self.terms.book.first_data(counters, self._link.since(now))
@@ -139,7 +164,7 @@ class Stream:
         counters.last = now
 
     def writable(self, now: float) -> None:
-        """The socket takes bytes again."""
+        """The socket has room again."""
 
     def ended(self, now: float) -> None:
         """The peer will send no more."""
@@ -150,16 +175,16 @@ class Stream:
         self.abort("reset", now)
 
     def failed(self, now: float) -> None:
-        """Our own fault; what was counted stays counted."""
+        """A bug of ours ended the stream; what was counted stays counted."""
         self.abort("fault", now)
 
     # What the shell calls
 
     def gone(self) -> None:
-        """The peer is gone; what it still sent counts."""
+        """The peer takes no more replies; what it sent before still counts."""
 
     def finish(self, reason: str, now: float) -> None:
-        """End the stream, after the replies it is owed."""
+        """End the stream, after the replies that it owes are sent."""
         self._end(reason, now, self._link.close)
 
     def abort(self, reason: str, now: float) -> None:
@@ -174,11 +199,11 @@ class Stream:
             self._streams.all.pop(counters.stream, None)
             self.terms.gate.leave(counters.peer)
             self.terms.book.stream_closed(counters, reason, left, now)
-            self._link = NO_LINK  # link and stream name each other: without this they wait for the cycle collector
+            self._link = NO_LINK
             part()
 
     def _count(self, chunk: memoryview, now: float) -> None:
-        """Enter ``chunk`` into the books; packets of a fixed size follow from the bytes."""
+        """Count ``chunk``; if the terms say ``uncut``, the number of packets follows from that of the bytes."""
         counters = self.counters
         if not counters.bytes:
             self.terms.book.first_data(counters, self._link.since(now))
@@ -198,7 +223,7 @@ class Stream:
 
 
 class AnsweringStream(Stream):
-    """What the modes that answer share: replies owed, and the end that waits for them."""
+    """The states of a stream that answers: the replies it owes, and the end that waits for them."""
 
     __slots__ = ("_blocked_since", "_closing", "_outbox", "_send")
 
@@ -210,17 +235,14 @@ class AnsweringStream(Stream):
         self._closing: str | None = None
 
     def ended(self, now: float) -> None:
-        """The peer will send no more; it may have been gone for a while.
-
-        Nothing is read while replies are owed, so an end that is seen then is a hang-up of both sides.
-        """
+        """The peer will send no more; if replies are owed, it has hung up and takes none either."""
         if self._outbox is not None:
             self.abort("reset", now)
         else:
             self.finish("reset" if self._closing == "reset" else "eof", now)
 
     def finish(self, reason: str, now: float) -> None:
-        """End the stream, after the replies it is owed."""
+        """End the stream, after the replies that it owes are sent."""
         if self._outbox is None:
             super().finish(reason, now)
             self._send = NO_LINK.sender()
@@ -234,11 +256,11 @@ class AnsweringStream(Stream):
         self._send = NO_LINK.sender()
 
     def gone(self) -> None:
-        """The peer is gone; what it still sent counts."""
+        """The peer takes no more replies; what it sent before still counts."""
         self._mute()
 
     def writable(self, now: float) -> None:
-        """Send what is owed, a bounded part of it; when nothing is owed any more, read on or close."""
+        """Send a bounded part of what is owed; once nothing is owed, read on or close."""
         outbox = self._outbox
         if outbox is None:
             return
@@ -255,12 +277,12 @@ class AnsweringStream(Stream):
                 return
 
     def waited(self, now: float) -> None:
-        """The peer has not taken what it is owed yet: after the stall timeout it is a slow reader."""
+        """The peer does not take its replies: after the stall timeout it is a slow reader."""
         if now - self._blocked_since >= self.terms.stall_timeout:
             self.abort("slow-reader", now)
 
     def _offer(self, block: memoryview) -> int:
-        """What the socket takes of ``block`` now; nothing from now on when the peer is gone."""
+        """Send ``block`` and return how many bytes the socket took. If the peer is gone, the stream goes mute."""
         try:
             return self._send(block)
         except BlockingIOError:
@@ -270,7 +292,7 @@ class AnsweringStream(Stream):
             return 0
 
     def _owe(self, outbox: Outbox, now: float) -> None:
-        """The socket did not take every reply at once; where the peer is gone none of the rest is given."""
+        """The socket did not take all replies: owe the rest; if the stream is mute, give it up."""
         if self._closing is not None:
             self.counters.unanswered += outbox.packets(self.counters.bytes)
         else:
@@ -280,7 +302,7 @@ class AnsweringStream(Stream):
             self._link.hold()
 
     def _settle(self, now: float) -> None:
-        """Every reply is on its way."""
+        """The socket took the last reply."""
         self._outbox = None
         self._streams.waiting.discard(self)
         if self._closing is None:
@@ -289,13 +311,13 @@ class AnsweringStream(Stream):
             super().finish(self._closing, now)
 
     def _mute(self) -> None:
-        """The peer takes no more replies: read what it still sent, then be over with ``reset``."""
+        """The peer takes no more replies: read what it sent before, then end with ``reset``."""
         self._closing = "reset"
         if self._forfeit():
             self._link.release()
 
     def _forfeit(self) -> bool:
-        """Let go of what is owed: those packets stay unanswered. Whether there was any."""
+        """Give up the replies that are owed; their packets are unanswered. False if none were owed."""
         outbox, self._outbox = self._outbox, None
         if outbox is None:
             return False
