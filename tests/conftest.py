@@ -1,9 +1,16 @@
-"""For all tests: no claim depends on how fast the machine is just now, so Hypothesis sets no time for an example."""
+"""For all tests: no claim depends on how fast the machine is just now, so Hypothesis sets no time for an example.
+
+Rules: the tests of folders run in several processes (pytest-xdist), a file's tests in one; those of single files run in
+this one. So a test takes no port, path or name that another process may take too: port 0, ``tmp_path``, a process id.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import pytest
 import pytest_twisted
 from hypothesis import settings
 
@@ -11,6 +18,17 @@ from tests.servers import Servers
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+#: Test processes: more would need more cores than most machines have; at least two, for many tests wait for processes.
+FEWEST, MOST = 2, 4
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """For ``-n auto``: as many as there are processors; none (this process) where single files or tests are named."""
+    if not any(Path(given).is_dir() for given in config.args):
+        return 0
+    return min(max(FEWEST, len(os.sched_getaffinity(0))), MOST)
 
 
 @pytest_twisted.async_yield_fixture

@@ -24,6 +24,7 @@ from ctrlserver import __version__
 
 PROJECT = Path(__file__).parent.parent
 PARTS = ("pyproject.toml", "README.md", "LICENSE", "ctrlserver", "twisted")
+pytestmark = pytest.mark.integration
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 
 

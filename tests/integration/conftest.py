@@ -25,6 +25,11 @@ BIN = Path(sys.executable).parent
 LISTENING = re.compile(r"listening (\S+) (?:tcp (?:\S+):(\d+)|unix (\S+))$")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Every test of this folder; pytest asks for no other."""
+    item.add_marker("integration")
+
+
 class Log:
     """Lines of a process as they come; ``wait`` blocks until one matches."""
 
