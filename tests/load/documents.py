@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -14,21 +15,26 @@ from ctrlserver.load.results.result import schema
 from ctrlserver.load.results.schemas import shipped_schema
 
 
+@cache
+def validator(name: str) -> Any:
+    """Validates by a shipped schema, which may refer to that of a result; made once, for a schema is slow to read."""
+    result: Resource[Any] = Resource.from_contents(schema())
+    registry: Registry[Any] = Registry().with_resource(str(schema()["$id"]), result)
+    return jsonschema.Draft202012Validator(shipped_schema(name), registry=registry)
+
+
 def validated(text: str) -> dict[str, Any]:
     """The document in ``text``, which keeps to the schema and has no key twice."""
     document: dict[str, Any] = json.loads(text, object_pairs_hook=without_duplicates, parse_constant=refused)
-    jsonschema.validate(document, schema())
+    validator("result").validate(document)
     return document
 
 
 def validated_events(text: str) -> list[dict[str, Any]]:
     """The events in ``text``: each keeps to the schema, the first is start, the last and no other is end."""
-    result: Resource[Any] = Resource.from_contents(schema())
-    registry: Registry[Any] = Registry().with_resource(str(schema()["$id"]), result)
-    validator = jsonschema.Draft202012Validator(shipped_schema("events"), registry=registry)
     events = [json.loads(line, object_pairs_hook=without_duplicates, parse_constant=refused) for line in lines(text)]
     for event in events:
-        validator.validate(event)
+        validator("events").validate(event)
     names = [event["event"] for event in events]
     assert ("start", "end") == (names[0], names[-1])
     assert 2 == sum(name in ("start", "end") for name in names)
@@ -38,9 +44,7 @@ def validated_events(text: str) -> list[dict[str, Any]]:
 def validated_search(text: str) -> dict[str, Any]:
     """The document of a search in ``text``, which keeps to its schema and has no key twice."""
     document: dict[str, Any] = json.loads(text, object_pairs_hook=without_duplicates, parse_constant=refused)
-    result: Resource[Any] = Resource.from_contents(schema())
-    registry: Registry[Any] = Registry().with_resource(str(schema()["$id"]), result)
-    jsonschema.Draft202012Validator(shipped_schema("search"), registry=registry).validate(document)
+    validator("search").validate(document)
     return document
 
 

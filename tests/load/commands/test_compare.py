@@ -4,13 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from ctrlserver.load.commands import group as commands
 from ctrlserver.load.commands.interrupts import Interrupts
-from ctrlserver.load.results.schemas import shipped_schema
-from tests.load.documents import changed, check_schema
+from tests.load.documents import changed, check_schema, validator
 from tests.load.results.test_comparison import BASE, rate
 
 
@@ -117,7 +115,7 @@ def test_json_is_one_document_that_keeps_to_its_schema(capsys: pytest.CaptureFix
     ):
         code, out, _ = told(capsys, words)
         document: dict[str, Any] = json.loads(out)
-        jsonschema.validate(document, shipped_schema("comparison"))
+        validator("comparison").validate(document)
         assert code == document["exit_code"]
     assert [None, None] == [document["figures"][0]["ratio"], document["figures"][0]["mean_a"]]
 

@@ -135,7 +135,8 @@ def test_at_the_end_of_the_time_nothing_more_is_read(bench: Bench) -> None:
     bench.answer(b"x" * 150)
     came.end_at_packet(ENDED)
     assert ([came], ENDED, True) == (bench.told.done, came.reason, came.over)
-    bench.answer(b"x" * 150)
+    bench.theirs.send(b"x" * 150)  # the lane is not to hear of it, so there is nothing to wait for
+    bench.turn_deaf(2)
     assert 150 == came.sent
 
 
