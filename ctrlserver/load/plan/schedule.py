@@ -1,17 +1,36 @@
-"""What is due at a time: the open loop's plan, by arithmetic alone.
+"""What is due at a time: the plan of an open loop, by arithmetic alone.
+
+In an open loop the plan says when packets are sent, whatever the target does. A plan has two layers. A ``Curve`` is the
+rate over time. A ``Schedule`` numbers the packets from 0 and puts them on the curve:
+
+    rate            .-----------.
+    packets/s       |           |                   a Curve of three Pieces, each a straight line
+              ------'           '--------
+    due       0  1  2 3 4 5 6 7 8  9  10            an Evenly schedule on it
+    time      0                          end
+
+The area under the curve between two moments is the number of packets due between them. ``Evenly`` makes packet k due at
+the first moment at which the area since the beginning is k: packet 0 at once, every other one packet of area later.
+``Poisson`` puts packets at random distances of area, exponentially distributed around 1, drawn from a seed.
+
+A schedule answers two questions:
+
+- ``due(at)``: how many packets are due at a moment, or were before;
+- ``time_of(k)``: when packet k is due, its intended send time.
 
 Rules:
 
-- Time is a whole number of nanoseconds since the plan began, rates are millionths of a packet a second; all arithmetic
-  is in whole numbers, so nothing drifts, however long a run is.
-- A ``Curve`` is the rate over time, in pieces that are straight lines. Packets are numbered from 0. Packet k is due at
-  the first moment at which the integral of the rate reaches k: the first at once, the others one packet apart. With
-  ``Poisson`` arrivals the packets are exponentially distributed distances apart instead, by a seed.
-- ``due`` and ``time_of`` agree: packet k is among the ``due(t)`` first packets exactly where ``time_of(k) <= t``.
-- Packets of a constant arrival cost nothing until somebody asks for one; those of a Poisson arrival are drawn one by
-  one, in order, and forgotten by ``forget``.
+- The two agree: packet k is among the ``due(at)`` first packets exactly where ``time_of(k) <= at``. Otherwise the
+  pacer, which sleeps by one and releases by the other, would wake for nothing, or sleep past a packet.
+- Nothing is due at the end of the plan, or after it.
+- Nothing drifts, however long a run is. Time is in whole nanoseconds since the plan began, rates are in millionths of a
+  packet per second, areas in ``_PARTS`` of a packet, and all arithmetic is in whole numbers. An evenly dealt packet's
+  time is computed from its number, not from the packet before it.
+- Evenly dealt packets cost nothing until somebody asks for one. Poisson's are drawn one by one, in order, and dropped
+  once ``forget`` says that nobody will ask for them again.
 
-Beware: what would be due at the end of the plan, or later, never is.
+Beware: the moments given to ``due`` must never fall. Where the rate is 0 the area stands still: a packet whose area is
+reached just then is due at the end of the pause.
 """
 
 from __future__ import annotations
@@ -32,10 +51,10 @@ SECOND = 10**9
 #: The time of what never comes: 146 years.
 NEVER = 1 << 62
 
-#: Rates are in millionths of a packet a second.
+#: Rates are in millionths of a packet per second.
 _MICRO = 10**6
 
-#: The integral of a rate is counted in so many parts of a packet: twice a nanosecond of a millionth.
+#: Areas are in these parts of a packet: half of a nanosecond times a millionth of a packet per second.
 _PARTS = 2 * SECOND * _MICRO
 
 CONSTANT = "constant"
@@ -44,13 +63,13 @@ ARRIVALS = (CONSTANT, POISSON)
 
 
 def nanoseconds(seconds: float) -> int:
-    """To the nearest."""
+    """``seconds`` to the nearest nanosecond."""
     return round(Fraction(seconds) * SECOND)
 
 
 @frozen
 class Piece:
-    """So many nanoseconds at a rate that goes in a straight line from ``first`` to ``last`` (millionths a second)."""
+    """``length`` nanoseconds at a rate that goes in a straight line from ``first`` to ``last`` (millionths)."""
 
     length: int
     first: int
@@ -58,22 +77,25 @@ class Piece:
 
     @classmethod
     def of(cls, seconds: float, first: float, last: float) -> Piece:
-        """From seconds and packets per second."""
+        """With its length in seconds and its rates in packets per second."""
         return cls(nanoseconds(seconds), round(Fraction(first) * _MICRO), round(Fraction(last) * _MICRO))
 
     @property
     def parts(self) -> int:
-        """The integral over the whole piece."""
+        """The area of the whole piece."""
         return (self.first + self.last) * self.length
 
     def parts_at(self, at: int) -> int:
-        """The integral over its first ``at`` nanoseconds, rounded down."""
+        """The area of its first ``at`` nanoseconds, rounded down."""
         if self.first == self.last:
             return 2 * self.first * at
         return 2 * self.first * at + (self.last - self.first) * at * at // self.length
 
     def when(self, parts: int) -> int:
-        """The first moment at which ``parts_at`` is ``parts``, which the piece reaches."""
+        """The first moment at which ``parts_at`` reaches ``parts``, which must be within the piece.
+
+        The root of a quadratic equation, in whole numbers, and then a step or two to where rounding puts it.
+        """
         if self.first == self.last:
             return -(-parts // (2 * self.first))
         slope = self.last - self.first
@@ -89,7 +111,7 @@ class Piece:
 
 @frozen
 class Curve:
-    """A rate over time: ``pieces`` one after another, up to ``end`` nanoseconds, where that is sooner."""
+    """A rate over time: ``pieces`` one after another, cut off at ``end`` nanoseconds."""
 
     pieces: tuple[Piece, ...]
     end: int = NEVER
@@ -108,32 +130,32 @@ class Curve:
         return cls((Piece.of(NEVER / SECOND, rate, rate),))
 
     def until(self, seconds: float | None) -> Curve:
-        """The same, ending after ``seconds`` at the latest."""
+        """The same curve, cut off after ``seconds``; None does not cut it."""
         return self if seconds is None else Curve(self.pieces, min(self.end, nanoseconds(seconds)))
 
     @property
     def endless(self) -> bool:
-        """Whether it goes on as long as anybody likes."""
+        """Whether it has no end."""
         return self.end >= NEVER
 
     @property
     def opening(self) -> Curve:
-        """The rate it begins with, without end; the mean where that is nothing. For a warm-up."""
+        """For a warm-up: the rate it begins with, without end; where that is 0, its mean rate."""
         first = self.pieces[0].first / _MICRO
         return Curve.constant(first or self.mean(0, self.end))
 
     def parts(self, at: int) -> int:
-        """The integral up to a moment before its end, in ``_PARTS`` of a packet."""
+        """The area up to a moment, which is not past its end."""
         index = bisect_right(self._starts, at) - 1
         return self._parts[index] + self.pieces[index].parts_at(at - self._starts[index])
 
     def mean(self, start: int, end: int) -> float:
-        """Packets per second, on average between two moments; nothing is due before the beginning or after the end."""
+        """Packets per second on average between two moments; outside of the curve the rate is 0."""
         first, last = (self.parts(min(max(0, moment), self.end)) for moment in (start, end))
         return (last - first) / _PARTS * SECOND / (end - start) if end > start else 0.0
 
     def rate(self, at: int) -> float:
-        """Packets per second at a moment."""
+        """Packets per second at a moment; 0 outside of the curve."""
         if not 0 <= at < self.end:
             return 0.0
         index = bisect_right(self._starts, at) - 1
@@ -141,9 +163,9 @@ class Curve:
         return (piece.first + (piece.last - piece.first) * (at - self._starts[index]) / piece.length) / _MICRO
 
     def when(self, parts: int) -> int:
-        """The moment at which the integral reaches ``parts``, ``NEVER`` where it does not before the end.
+        """The moment at which the area reaches ``parts``; ``NEVER`` if it does not before the end.
 
-        Where the rate is nothing for a while just then, the end of that while.
+        If the rate is 0 from that moment on for a while, the end of that pause.
         """
         index = bisect_right(self._parts, parts) - 1
         piece = self.pieces[index]
@@ -153,7 +175,7 @@ class Curve:
         return at if at < self.end else NEVER
 
     def reached(self, at: int) -> int:
-        """How many of the whole numbers from 0 on the integral has reached: the packets of a constant arrival."""
+        """Packets due by ``at`` if they are dealt evenly: the whole numbers from 0 on that the area has reached."""
         if at < 0:
             return 0
         at = min(at, self.end - 1)
@@ -165,40 +187,40 @@ class Curve:
 
 
 class Schedule(Protocol):
-    """Which packets are due."""
+    """When packets are due. Moments are nanoseconds since the plan began."""
 
     curve: Curve
 
     def due(self, at: int) -> int:
-        """How many packets are due at a moment or were before; ``at`` never falls."""
+        """Packets due by ``at``, which never falls from one call to the next."""
 
     def time_of(self, packet: int) -> int:
-        """When a packet is due, ``NEVER`` where it is not; of one that was not forgotten."""
+        """Time at which ``packet`` is due, ``NEVER`` if it is not; it must not be forgotten."""
 
     def forget(self, packets: int) -> None:
-        """Nobody will ask for the first ``packets`` again."""
+        """Nobody will ask for the first ``packets`` packets again."""
 
 
 class Evenly:
-    """Packets evenly apart, as the rate has it."""
+    """Packets one packet of area apart."""
 
     def __init__(self, curve: Curve) -> None:
         self.curve = curve
 
     def due(self, at: int) -> int:
-        """How many."""
+        """Packets due by ``at``."""
         return self.curve.reached(at)
 
     def time_of(self, packet: int) -> int:
-        """When."""
+        """Time at which ``packet`` is due."""
         return self.curve.when(packet * _PARTS)
 
     def forget(self, packets: int) -> None:
-        """Nothing is kept."""
+        """Nothing is kept of them."""
 
 
 class EvenlyAtOneRate(Evenly):
-    """The same for a rate that never changes, in a fifth of the time."""
+    """The same for a rate that never changes: a division, in a fifth of the time."""
 
     def __init__(self, curve: Curve) -> None:
         super().__init__(curve)
@@ -206,21 +228,21 @@ class EvenlyAtOneRate(Evenly):
         self._end = curve.end
 
     def due(self, at: int) -> int:
-        """How many."""
+        """Packets due by ``at``."""
         return min(at, self._end - 1) * self._rate // _PARTS + 1 if at >= 0 else 0
 
     def time_of(self, packet: int) -> int:
-        """When."""
+        """Time at which ``packet`` is due."""
         at = -(-packet * _PARTS // self._rate)
         return at if at < self._end else NEVER
 
 
-#: Times of forgotten packets that are kept until they are worth a sweep.
+#: Forgotten times that Poisson keeps until a sweep is worth its cost.
 _SWEEP = 4096
 
 
 class Poisson:
-    """Packets that come by chance, independent of each other, as many as the rate has it on average."""
+    """Packets at random, independent of each other, on average as many as the rate says."""
 
     def __init__(self, curve: Curve, seed: int) -> None:
         self.curve = curve
@@ -231,13 +253,13 @@ class Poisson:
         self._due = 0
 
     def due(self, at: int) -> int:
-        """How many."""
+        """Packets due by ``at``."""
         while self.time_of(self._due) <= at:
             self._due += 1
         return self._due
 
     def time_of(self, packet: int) -> int:
-        """When."""
+        """Time at which ``packet`` is due."""
         times = self._times
         while packet - self._first >= len(times):
             self._parts += round(self._draw.expovariate(1.0) * _PARTS)
@@ -245,14 +267,14 @@ class Poisson:
         return times[packet - self._first]
 
     def forget(self, packets: int) -> None:
-        """Drop their times, now and then."""
+        """Drop their times, ``_SWEEP`` or more at once."""
         if packets - self._first >= _SWEEP:
             del self._times[: packets - self._first]
             self._first = packets
 
 
 def schedule(curve: Curve, arrival: str, seed: int) -> Schedule:
-    """The plan of ``curve`` with one of ``ARRIVALS``."""
+    """The plan of ``curve`` with ``arrival``, one of ``ARRIVALS``."""
     if arrival == POISSON:
         return Poisson(curve, seed)
     piece = curve.pieces[0]
@@ -261,7 +283,7 @@ def schedule(curve: Curve, arrival: str, seed: int) -> Schedule:
 
 
 def joined(points: Iterable[tuple[float, float]]) -> tuple[Piece, ...]:
-    """The straight lines between points of (seconds, packets per second); two at the same second are a step."""
+    """The straight lines between points of (seconds, packets per second); two points at one second are a step."""
     listed = list(points)
     return tuple(
         Piece.of(until - since, first, last) for (since, first), (until, last) in pairwise(listed) if until > since

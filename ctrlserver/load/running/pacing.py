@@ -1,11 +1,45 @@
-"""The pacer of an open loop: wakes when packets are due and lets the streams send them.
+"""The open loop: a pacer that wakes when packets are due and releases them to the streams, whatever the target does.
 
-Rules: packet k of the plan is stream k's, over and over; its intended moment goes with it. The pacer asks no stream
-whether it can send: what is due is released, and what a stream cannot send yet waits there. So a slow target makes
-packets late and never makes them fewer. Between two wake-ups there is at least a tick, so that at high rates a wake-up
-releases several packets, which go in one write a stream; at rates below a packet a tick it wakes for each packet.
+A packet of an open loop passes four moments, and the times between them say who was slow:
 
-Beware: all moments are nanoseconds of the monotonic clock; those of the plan count from its beginning.
+    due               released            sent                answered
+    by the Schedule   by the Pacer        by its stream       by the target
+     |------ delay ------|                   |
+     |---------------- slip -----------------|----- service -----|
+     |------------------------- response ------------------------|
+
+The delay is ctrlload's own fault. The rest of the slip is the target's: its kernel took no more bytes, or ``in_flight``
+packets still awaited their answer. Response time counts from when the packet was due. Service time, which counts from
+when it was sent, hides a stall of the target: fewer packets are sent while it lasts, and their waiting is not measured.
+
+Who calls whom:
+
+    Sending -> OpenLoop.warm_up, measure, stop       a plan for the warm-up, then one for the measured part
+    OpenLoop -> Pacer.start(plan, streams)           time 0 of the plan is now
+    Pacer -> Schedule.due(now), time_of(next)        how many are due; when to wake next
+    Pacer -> Ticker.at(moment)                       a timer on the lane, which calls Pacer._wake
+    Pacer -> stream.release(count, first, last)      so many packets may be sent, and their intended times
+    Pacer -> ended                                   once, when all of the plan has been released
+    Ticker -> broken                                 the lane dropped the timer after an error of our own
+
+At a wake-up the pacer releases everything that is due by now. It deals the packets in turn: packet k goes to stream k
+modulo the number of streams. It then sleeps until the next packet is due, but at least for a tick. So at low rates it
+wakes for each packet, and at high rates one wake-up releases several, which go in one write a stream.
+
+Nothing drifts: every moment is computed from the beginning of the plan, never from the wake-up before. A late wake-up
+releases what has become due meanwhile, each packet with its own intended time, and the next one is on time again.
+
+What must never happen:
+
+- The pacer asks a stream whether it can send. What is due is released; what cannot be sent yet waits in the stream.
+- A packet is released twice, or skipped. ``released`` is the plan's count of packets due, and only rises.
+- A timer is set after ``stop``, or for a plan that another one has replaced. A stream may fail, or be the last to end,
+  while it is given a packet, and by that stop the pacer or start the next plan: ``_wake`` checks for both afterwards.
+- The warm-up's plan mixes with the measured part's. In send mode, packets of the warm-up that are due and unsent at its
+  end are sent in the measured part, and count there as planned.
+
+Beware: all moments are nanoseconds of the monotonic clock; the schedule's count from the beginning of its plan. The
+time that the process was busy is its time on a core: it covers all that ctrlload does, reading the replies included.
 """
 
 from __future__ import annotations
@@ -22,11 +56,11 @@ from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.measure.verdict import LATE, Scheduled, scheduled
 from ctrlserver.load.plan.schedule import NEVER, SECOND, Curve, Schedule, schedule
 
-#: Least nanoseconds between two wake-ups where packets are sent one way: at 100 k/s 25 packets a wake-up.
+#: Least nanoseconds between two wake-ups if packets are sent one way: at 100 k/s a wake-up releases 25 packets.
 SEND_TICK = 250_000
 
-#: The same where replies are timed: what a tick adds to a response is no time of the target's. At 20 k/s a response
-#: took 93 us at the median with this, 132 us with 50 us, and the C client 76 us.
+#: The same if replies are timed, because a tick adds to a response time what is not the target's. At 20 k/s the median
+#: response took 93 us with this, 132 us with a tick of 50 us, and 76 us with a C client.
 REQUEST_TICK = 10_000
 
 
@@ -34,7 +68,7 @@ class Paced(Protocol):
     """A stream of an open loop: it sends what is released, as soon as it can."""
 
     def release(self, count: int, first: int, last: int) -> None:
-        """So many packets more are due, the first since ``first``, the last since ``last``, the others between."""
+        """``count`` more packets are due, the first since ``first``, the last since ``last``, the rest between."""
 
     @property
     def packets(self) -> int:
@@ -46,11 +80,11 @@ class Paced(Protocol):
 
     @property
     def dropped(self) -> int:
-        """Of those, packets that will not be sent: the sending, or its warm-up, ended first."""
+        """Packets of ``due`` that will not be sent, because the sending or its warm-up ended first."""
 
 
 class Pacer:
-    """Paces ``streams`` by one plan after another. ``ended`` is called when all of a plan has been released."""
+    """Releases the packets of one plan after another. ``released``: of this plan, so far."""
 
     def __init__(
         self,
@@ -78,7 +112,7 @@ class Pacer:
         self._running = False
 
     def start(self, plan: Schedule, streams: Sequence[Paced], most: int | None = None) -> None:
-        """Begin with ``plan`` now, in place of what went on; release no more than ``most`` packets."""
+        """Begin ``plan`` now, in place of the one before; release no more than ``most`` packets."""
         if not self._running:
             self._running = True
             self._ticker.start()
@@ -89,26 +123,26 @@ class Pacer:
         self._wake()
 
     def stop(self) -> None:
-        """Release nothing any more; ``target`` goes on to answer. May be called again."""
+        """Release nothing any more; ``target`` still answers. May be called again."""
         self._ticker.stop()
         self._running = False
 
     def target(self, start: int, end: int) -> float:
-        """Packets per second that the plan has between two moments; those before it or past its end count as none."""
+        """The plan's mean rate between two moments, in packets per second; it is 0 before the plan and after it."""
         return 0.0 if self._plan is None else self._plan.curve.mean(start - self.began, end - self.began)
 
     def target_now(self) -> float:
-        """Packets per second at this moment."""
+        """The plan's rate at this moment, in packets per second."""
         return 0.0 if self._plan is None else self._plan.curve.rate(self._clock() - self.began)
 
     def plan_seconds(self) -> float:
-        """The time that the plan has for what was released: until the next packet, or its own end."""
+        """How long the plan takes for what was released: up to the next packet, or to its end."""
         if self._plan is None or not self.released:
             return 0.0
         return min(self._plan.time_of(self.released), self._plan.curve.end) / SECOND
 
     def mean_target(self) -> float:
-        """Packets per second of the plan over that time."""
+        """The plan's mean rate over ``plan_seconds``, in packets per second."""
         if self._plan is None:
             return 0.0
         return self._plan.curve.mean(0, round(self.plan_seconds() * SECOND)) or self._plan.curve.rate(0)
@@ -132,7 +166,7 @@ class Pacer:
             self._release(plan, released, due, now)
         plan.forget(released)
         if self._plan is not plan or not self._running:
-            return  # a stream failed by it, or was the last to end
+            return  # a release has ended the run, or this part of it
         if due == self._most:
             self._ticker.rest()
             return
@@ -152,7 +186,7 @@ class Pacer:
         self._ended()
 
     def _release(self, plan: Schedule, since: int, until: int, now: int) -> None:
-        """Deal the packets from number ``since`` up to ``until`` to the streams."""
+        """Deal the packets from number ``since`` to ``until`` - 1 to the streams, in one call a stream."""
         streams, began = self._streams, self.began
         number = len(streams)
         self._delays.record_run(now, until - since, began + plan.time_of(since), began + plan.time_of(until - 1))
@@ -168,7 +202,7 @@ class Pacer:
 
 
 class OpenLoop:
-    """Paces the streams of one run. ``ended``: the plan is over; ``broken``: by an error of our own."""
+    """The open loop of one run. ``ended``: the plan is over; ``broken``: the pacer is, by an error of our own."""
 
     def __init__(
         self,
@@ -193,11 +227,11 @@ class OpenLoop:
         self._wall = self._core = self._busy = 0.0
 
     def warm_up(self, streams: Sequence[Paced]) -> None:
-        """Begin the warm-up; it has no end of its own."""
+        """Begin the warm-up, at the rate at which the measured part begins; its plan has no end."""
         self._start(self._curve.opening, streams, None)
 
     def measure(self, streams: Sequence[Paced], seconds: float | None, packets: int | None) -> None:
-        """Begin the measured part: ``seconds`` long and ``packets`` many at most."""
+        """Begin the measured part: for ``seconds`` and ``packets`` packets at most."""
         self._before = sum(stream.packets + stream.dropped for stream in streams)
         self._start(self._curve.until(seconds), streams, packets)
 
@@ -208,22 +242,22 @@ class OpenLoop:
         self._pacer.start(schedule(curve, self._arrival, self._seed), streams, packets)
 
     def stop(self) -> None:
-        """The sending is over. May be called again."""
+        """Release nothing any more. May be called again."""
         self._pacer.stop()
         wall = time.monotonic() - self._wall
         if not self._busy and wall > 0:
             self._busy = (time.process_time() - self._core) / wall
 
     def target(self, start: float, end: float) -> float:
-        """The plan's packets per second between two moments of the lane's clock."""
+        """The plan's mean rate between two moments of the lane's clock, in packets per second."""
         return round(self._pacer.target(round(start * SECOND), round(end * SECOND)), 3)
 
     def target_now(self) -> float:
-        """The plan's packets per second."""
+        """The plan's rate at this moment, in packets per second."""
         return self._pacer.target_now()
 
     def scheduled(self, sent: int, seconds: float) -> Scheduled:
-        """What is said of a measured part in which ``sent`` packets went in ``seconds``."""
+        """The result's record of the measured part, in which ``sent`` packets were sent in ``seconds``."""
         return scheduled(
             target=self._pacer.mean_target(),
             planned=sum(stream.due for stream in self._streams) - self._before,

@@ -1,11 +1,32 @@
-"""One load run: connect, send, reconcile, drain, and the result document of it.
+"""One load run: its phases, from the first connect to the last close, and its result document.
+
+    phase        who                     ends when
+    ask first    Transport.ask_first     the admin port has answered; skipped without ``--admin``
+    open         Work.open               all streams are connected and greeted
+    ----------------------------------------------------------- the first byte
+    warm up      Sending, Work           its time is up; skipped without ``--warm-up``
+    measure      Sending, Work           all is sent, the time or the schedule is over, or a stream has failed
+    ----------------------------------------------------------- the last byte
+    reconcile    Ending.reconcile        the server's counts equal ours, or cannot change any more; or after 10 s
+    drain        Ending.drain            the target has closed its side after ours, or takes too long
+    close        Work, connections       every socket is closed
+    result       LoadRun._result
+
+An error skips what is left up to "close". The result is made in any case.
+
+Who knows what: ``Sending`` knows the clock (sending.py), a ``Work`` the mode (work.py), a ``Transport`` what differs
+between TCP, TLS and UDP (transports.py). ``LoadRun`` knows the order of the phases, and neither mode nor transport.
+
+What an interrupt (Ctrl-C) does depends on the phase. Before the first byte it skips to "close". While packets are sent
+it ends the sending, and all later phases follow. After the last byte it shortens their waits. A second one always skips
+to "close".
 
 Rules:
 
 - The admin port is checked, and all streams are connected, before the first byte is sent.
-- Nothing hangs: every wait is bounded, and what goes on too long without progress is told in one line.
+- Nothing hangs: every wait is bounded, and what makes no progress for too long is reported in one line.
 - The result is whole and valid however the run ends. ``run`` raises nothing that a target or an admin port can cause.
-- ``interrupt`` ends the sending and the rest is done in order; asked a second time it leaves at once.
+- The first error is the one reported; what follows from our own cancelling is none.
 """
 
 from __future__ import annotations
@@ -39,8 +60,8 @@ from ctrlserver.load.running.transports import Transport, transport_of
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
 from ctrlserver.load.streams.outgoing import Outgoing
 
-#: Seconds that the lane waits for more before it lets the reactor have a turn. By a schedule most packets go alone, and
-#: a turn of the reactor for each wake-up of the pacer and each reply was a third of the processor time.
+#: Seconds that the lane waits for more before it gives the reactor a turn. By a schedule most packets go alone, and one
+#: turn of the reactor for each wake-up of the pacer and for each reply took a third of the processor time.
 LINGER_SECONDS = 0.001
 
 #: The work of each mode.
@@ -58,7 +79,7 @@ def utc_now() -> str:
 
 
 class LoadRun:
-    """One run of ``options``; ``wall`` gives the timestamp of its start."""
+    """One run of ``options``, shown to ``watcher``; ``wall`` gives the timestamp of its start."""
 
     log = Logger()
 
@@ -83,13 +104,13 @@ class LoadRun:
         self._started = ""
 
     def run(self) -> Deferred[Result]:
-        """Run it all; the result comes whatever happens."""
+        """Go through all phases; fires with the result whatever happens."""
         self._started = self._wall()
         self._whole = Deferred.fromCoroutine(self._run())
         return self._whole
 
     def interrupt(self) -> None:
-        """End the sending and report; the second time, or before anything is sent, report at once."""
+        """End the sending and report; the second time, or before the first byte, report at once."""
         if self._whole is None or self._whole.called:
             return
         at_once = self._interrupted or not self._connected
@@ -113,7 +134,7 @@ class LoadRun:
                 self._failed(self._work.error)
         except CtrlServerError as error:
             self._failed(str(error))
-        except Exception as error:  # of our own, or the cancelling of whatever was awaited; the document is owed anyway
+        except Exception as error:  # of our own, or our cancelling of what was awaited; the result is owed all the same
             if not self._cancelled:
                 self.log.failure("the run failed by an error of ctrlload's own")
                 self._failed(f"an error of ctrlload's own: {type(error).__name__}: {error}")
@@ -122,12 +143,11 @@ class LoadRun:
         return self._result()
 
     def _failed(self, message: str) -> None:
-        """The first error is the one that is told; what is cancelled by us is none."""
         if self._error is None and not self._cancelled:
             self._error = message
 
     async def _ask_first(self) -> None:
-        """See that the admin port is one before anything is sent."""
+        """LoadError if the admin port is none; else what the later counts are compared with."""
         admin = self._options.admin
         if admin is not None:
             client = await open_admin(self._reactor, admin, self._options.connect_timeout)
@@ -145,7 +165,7 @@ class LoadRun:
         self._connected = True
 
     async def _end(self) -> None:
-        """Reconcile, if a server is to be asked, and let the streams end."""
+        """Reconcile, if there is an admin port, and drain."""
         options, work = self._options, self._work
         for note in work.notes():
             self._watcher.note(note)
@@ -170,7 +190,6 @@ class LoadRun:
             self._watcher.note(ending.reconciliation.unclear)
 
     async def _close(self) -> None:
-        """Leave nothing open."""
         self._work.close()
         self._lane.stop()
         self._transport.connections.close()
