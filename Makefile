@@ -16,6 +16,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/.made
 NEWEST := build/newest
+# How many processes: tests/conftest.py. A file's tests run one after another in one of them, files in their usual order.
+IN_PROCESSES := -n auto --dist loadfile --no-loadscope-reorder
 PIP := -m pip --disable-pip-version-check --quiet
 
 # The stamp holds the folder and the interpreter that the environment was made for. Scripts and the editable install carry
@@ -70,7 +72,7 @@ serve: $(MADE)
 	$(BIN)/twistd -n --pidfile= ctrlserver $(SERVE_ARGS)
 
 test: $(MADE)
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest $(IN_PROCESSES) $(TEST_ARGS)
 
 lint: $(MADE)
 	$(BIN)/python -m ruff check .

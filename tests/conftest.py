@@ -1,7 +1,7 @@
 """For all tests: no claim depends on how fast the machine is just now, so Hypothesis sets no time for an example.
 
-Rules: the tests of folders run in several processes (pytest-xdist), a file's tests in one; those of single files run in
-this one. So a test takes no port, path or name that another process may take too: port 0, ``tmp_path``, a process id.
+Rules: ``make test`` runs the tests of folders in several processes (pytest-xdist), a file's tests in one; those of single
+files in its own. So a test takes no port, path or name that another process may take too: port 0, ``tmp_path``, a process id.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ settings.load_profile("any machine")
 FEWEST, MOST = 2, 4
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """For ``-n auto``: as many as there are processors; none (this process) where single files or tests are named."""
     if not any(Path(given).is_dir() for given in config.args):

@@ -32,7 +32,11 @@ def folder(tmp_path: Path) -> Path:
 
 def made(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs make as from a shell, not as a part of the make that may run these tests."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTHON"))}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "MFLAGS", "PYTHON", "TEST_ARGS"))
+    }
     return subprocess.run(
         ["make", *arguments],
         cwd=folder,
@@ -81,7 +85,8 @@ def ready(folder: Path) -> Path:
 
 
 def test_the_second_time_only_the_work_itself_is_done(ready: Path) -> None:
-    assert [".venv/bin/python -m pytest"] == [line.strip() for line in made(ready, "-n", "test").stdout.splitlines()]
+    (command,) = made(ready, "-n", "test", "TEST_ARGS=-k some").stdout.splitlines()
+    assert (".venv/bin/python -m pytest -n auto", "-k some") == (command[:34], command[-7:])
 
 
 def test_changed_constraints_bring_the_environment_up_to_date(ready: Path) -> None:
