@@ -1,0 +1,113 @@
+"""The recipes of CONTRIBUTING.md, followed: each on a copy of the package, with the smallest addition that it allows.
+
+Rules: a recipe is a heading ``### Add ...`` and a numbered list; each item begins with its file, new ones are marked.
+The files exist, at most five a recipe, and an entry in the table that the recipe names makes the new thing known.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pages import CONTRIBUTING, ROOT
+
+RECIPES = dict(re.findall(r"^### (Add .*)\n((?:(?!#).*\n)*)", CONTRIBUTING.read_text(), re.MULTILINE))
+
+
+def files(recipe: str) -> list[tuple[str, bool]]:
+    """The files of a recipe, in its order, and whether each is to be made."""
+    found = re.findall(r"^\d\. `([^`]+)`( \(new\))?", RECIPES[recipe], re.MULTILINE)
+    return [(name, bool(new)) for name, new in found]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_files_of_a_recipe_are_there_and_at_most_five(recipe: str) -> None:
+    listed = files(recipe)
+    assert 1 <= len(listed) <= 5
+    assert [] == [name for name, new in listed if (ROOT / name).exists() == new]
+
+
+class House:
+    """A copy of the package, to be changed."""
+
+    def __init__(self, folder: Path) -> None:
+        shutil.copytree(ROOT / "ctrlserver", folder / "ctrlserver", ignore=shutil.ignore_patterns("__pycache__"))
+        self.folder = folder
+
+    def write(self, recipe: str, name: str, text: str) -> None:
+        """Make a new file of the recipe."""
+        assert re.sub(r"\w+\.py", "", name) in {re.sub(r"\w+\.py", "", listed) for listed, new in files(recipe) if new}
+        (self.folder / name).write_text(text)
+
+    def insert(self, recipe: str, name: str, after: str, text: str) -> None:
+        """Put ``text`` behind ``after``, which stands once in a file of the recipe."""
+        assert name in dict(files(recipe))
+        path = self.folder / name
+        before = path.read_text()
+        assert before.count(after) == 1, f"{name} has no longer {after!r}: the recipe is to be looked through"
+        path.write_text(before.replace(after, after + text))
+
+    def says(self, code: str) -> str:
+        """What a program prints that imports the copy."""
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+COMMAND = '''
+
+@frozen
+class Uptime(Command):
+    """uptime
+
+    Seconds since the start.
+    """
+
+    command = "uptime"
+
+    def reply(self, desk: Desk) -> Reply:
+        """A word."""
+        return Word("soon", {"uptime": "soon"})
+'''
+
+
+def test_a_command_in_the_table_is_known(house: House) -> None:
+    recipe = "Add an admin command"
+    asking = "ctrlserver/admin/commands/asking.py"
+    house.insert(recipe, asking, "from ctrlserver.stats.records import as_mapping, describe, field_names\n", COMMAND)
+    table = "ctrlserver/admin/commands/table.py"
+    house.insert(recipe, table, "from ctrlserver.admin.commands.asking import ", "Uptime, ")
+    house.insert(recipe, table, "COMMANDS: Final[tuple[type[Command], ...]] = (\n", "    Uptime,\n")
+    said = house.says(
+        "from ctrlserver.admin.commands.table import Help, carry_out\n"
+        "from ctrlserver.admin.dialogue import Request\n"
+        "print(carry_out(Request(('uptime',)), None)[1])\n"
+        "print(Help('uptime').reply(None).lines)\n"
+    )
+    assert "soon" in said
+    assert "Seconds since the start." in said
+
+
+def test_a_field_in_a_record_is_published(house: House) -> None:
+    recipe = "Add a published field"
+    field = '    naps_total: int = field(metadata=_about("counter", "naps", "naps taken"))\n'
+    house.insert(recipe, "ctrlserver/stats/records.py", '"""The whole server at one instant."""\n\n', field)
+    house.insert(recipe, "ctrlserver/stats/book.py", "return StatsRecord(\n", "            naps_total=7,\n")
+    said = house.says(
+        "from ctrlserver.stats.book import Book\n"
+        "from ctrlserver.stats.records import as_mapping, describe\n"
+        "print(describe('naps_total')[0].help)\n"
+        "print(as_mapping(Book(version='', now=0.0, wall=0.0).stats(1.0))['naps_total'])\n"
+    )
+    assert "naps taken\n7\n" == said
