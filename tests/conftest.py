@@ -1,7 +1,7 @@
 """For all tests: no claim depends on how fast the machine is just now, so Hypothesis sets no time for an example.
 
-Rules: ``make test`` runs the tests of folders in several processes (pytest-xdist), a file's tests in one; those of single
-files in its own. So a test takes no port, path or name that another process may take too: port 0, ``tmp_path``, a process id.
+Rules: ``make test`` runs the tests of folders in several processes (pytest-xdist), a file's tests in one of them. So a
+test takes no port, path or name that another process may take: port 0, ``tmp_path``, a name with the process id in it.
 """
 
 from __future__ import annotations
