@@ -1,7 +1,7 @@
-"""What was sent and what came back, in exact integers.
+"""What was sent and received, in exact integers.
 
-Rules: a rate without a duration is None, never a division by zero. Streams are counted whole; the total leaves the
-warm-up out and the warm-up has a total of its own, so the two add up to the streams.
+Rules: a rate without a duration is None, never a division by zero. A stream's count is of the whole run. The total
+leaves the warm-up out, and the warm-up has a total of its own: the two add up to the streams.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from attrs import frozen
 
 
 def per_second(number: float, seconds: float) -> float | None:
-    """To one digit; None where no time has passed."""
+    """``number`` / ``seconds``, to one digit; None if no time has passed."""
     return round(number / seconds, 1) if seconds > 0 else None
 
 
 @frozen
 class Counts:
-    """Running totals over all streams at one moment. ``replies`` and ``reply_bytes`` stay 0 where none are awaited."""
+    """Running totals over all streams at one moment. ``replies`` and ``reply_bytes`` are 0 unless in request mode."""
 
     packets: int = 0
     bytes: int = 0
@@ -27,7 +27,7 @@ class Counts:
     reply_bytes: int = 0
 
     def since(self, earlier: Counts) -> Counts:
-        """What has come on top of ``earlier``."""
+        """The difference to ``earlier``."""
         return Counts(
             packets=self.packets - earlier.packets,
             bytes=self.bytes - earlier.bytes,
@@ -39,7 +39,7 @@ class Counts:
 
 @frozen
 class Volume:
-    """What was sent, or downloaded, in a part of the run; what came has no writes."""
+    """What was sent or downloaded in a part of the run; a download has no writes."""
 
     packets: int
     bytes: int
@@ -66,8 +66,8 @@ class Volume:
 class Received:
     """What the server counted of our streams.
 
-    ``seconds`` is the longest of theirs, and of several streams no less than the sending took: those that came one
-    after another each took a moment, together they took as long as it took to send them.
+    ``seconds`` is the longest time of a stream and, if there are several, at least the time that the sending took:
+    streams that arrive one after another take a moment each, and together as long as the sending.
     """
 
     packets: int
@@ -79,7 +79,7 @@ class Received:
 
 @frozen
 class Connected:
-    """What connect mode came to: connections ``opened`` in ``seconds``, and ``failed``, in ``failures`` by reason."""
+    """The connections ``opened`` in ``seconds`` of connect mode, and those that failed, in ``failures`` by reason."""
 
     opened: int
     failed: int
@@ -89,14 +89,14 @@ class Connected:
 
     @classmethod
     def of(cls, opened: int, failures: Mapping[str, int], seconds: float) -> Connected:
-        """With its rate."""
+        """With the rate of ``opened``."""
         seconds = round(max(0.0, seconds), 6)
         return cls(opened, sum(failures.values()), seconds, per_second(opened, seconds), dict(failures))
 
 
 @frozen
 class Replies:
-    """What came back in request mode."""
+    """The replies of request mode."""
 
     packets: int
     bytes: int
@@ -104,7 +104,7 @@ class Replies:
 
 @frozen
 class StreamCount:
-    """One stream, whole. ``replies`` is None where none are awaited, ``received_*`` where no server was asked."""
+    """One stream, the whole run. ``replies`` is None unless in request mode, ``received_*`` if no server was asked."""
 
     stream: int
     local: str

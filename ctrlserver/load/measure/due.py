@@ -1,8 +1,9 @@
-"""Packets that wait, and the moments they wait since: a queue that costs nothing for each packet.
+"""Packets that wait, and since when each of them does: a queue that costs nothing for each packet.
 
-Rules: packets come in runs of neighbours, of which the first's and the last's moment are kept; the others' lie evenly
-between. Alone or in twos their moments are exact. A queue that grows past ``MOST_RUNS`` joins neighbouring runs, so its
-memory is bounded however long a target takes nothing; moments then are off by less than they have waited by far.
+Rules: packets are queued in runs of neighbours. A run keeps the moments of its first and its last packet; those of the
+others lie evenly between. The moments of runs of one or two packets are exact. A queue of more than ``MOST_RUNS`` runs
+joins neighbours, so its memory is bounded however long a target reads nothing; its moments are then off by far less
+than the packets have waited.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from collections import deque
 
 from ctrlserver.load.measure.timing import Timing
 
-#: So many packets, the moment of the first and that of the last, in nanoseconds.
+#: A number of packets, and the moments of the first and of the last, in nanoseconds.
 PacketRun = tuple[int, int, int]
 
-#: Runs kept as they came: a second of a tick's batches, and more.
+#: Runs kept before neighbours are joined: more than a second of the pacer's wake-ups.
 MOST_RUNS = 8192
 
 
 class Backlog:
-    """First in, first out. ``waiting`` is the number of packets in it."""
+    """First in, first out. ``waiting``: packets in it."""
 
     __slots__ = ("_runs", "waiting")
 
@@ -28,14 +29,14 @@ class Backlog:
         self.waiting = 0
 
     def push(self, count: int, first: int, last: int) -> None:
-        """So many packets more."""
+        """Add a run."""
         self.waiting += count
         self._runs.append((count, first, last))
         if len(self._runs) > MOST_RUNS:
             self._join()
 
     def pop(self, count: int) -> list[PacketRun]:
-        """The oldest ``count`` packets, no more than there are."""
+        """Take the oldest ``count`` packets, or all where there are fewer; the last run may be split."""
         self.waiting -= min(count, self.waiting)
         taken: list[PacketRun] = []
         while count > 0 and self._runs:
@@ -50,7 +51,7 @@ class Backlog:
         return taken
 
     def moments(self, count: int) -> list[int]:
-        """Those of the oldest ``count`` packets, which stay; no more than there are."""
+        """The moments of the oldest ``count`` packets, or of all where there are fewer; they stay."""
         found: list[int] = []
         for number, first, last in self._runs:
             if len(found) >= count:
@@ -60,7 +61,7 @@ class Backlog:
         return found
 
     def clear(self) -> None:
-        """None waits any longer."""
+        """Drop all of them."""
         self._runs.clear()
         self.waiting = 0
 
@@ -73,23 +74,23 @@ class Backlog:
 
 
 class Releases:
-    """What a stream was let send: how many packets, and the moments of those that wait."""
+    """The packets that the pacer has released to a stream, and since when those that wait are due."""
 
     __slots__ = ("_slip", "_waiting", "dropped", "packets")
 
     def __init__(self, timing: Timing) -> None:
-        self.packets = 0  # that may be sent
-        self.dropped = 0  # that were due and may not any more
+        self.packets = 0  # released
+        self.dropped = 0  # that were due and will not be sent
         self._waiting = Backlog()
         self._slip = timing.slip
 
     @property
     def waiting(self) -> int:
-        """Packets of which no byte has gone."""
+        """Packets of which no byte was sent."""
         return self._waiting.waiting
 
     def add(self, count: int, first: int, last: int, most: int) -> None:
-        """So many more, as far as ``most`` packets allow."""
+        """Release ``count`` more packets, up to ``most`` in total."""
         allowed = min(count, most - self.packets)
         if allowed <= 0:
             return
@@ -99,23 +100,23 @@ class Releases:
         self._waiting.push(allowed, first, last)
 
     def begun(self, packets: int, now: int) -> list[PacketRun]:
-        """So many have been sent at ``now``; gives the moments at which they were due."""
+        """The oldest ``packets`` were sent at ``now``; give the moments at which they were due."""
         runs = self._waiting.pop(packets)
         for count, first, last in runs:
             self._slip.record_run(now, count, first, last)
         return runs
 
     def moments(self, packets: int) -> list[int]:
-        """When the next so many were due."""
+        """When the next ``packets`` were due."""
         return self._waiting.moments(packets)
 
     def gone(self, slip: int) -> None:
-        """One more, and it has been sent ``slip`` after it was due."""
+        """One more was released, and sent at once: ``slip`` nanoseconds after it was due."""
         self.packets += 1
         self._slip.record(slip)
 
     def end(self, packets: int) -> None:
-        """No more than ``packets``: what waits is not sent."""
+        """Release no more than ``packets``: those that wait are not sent."""
         self.dropped += max(0, self.packets - packets)
         self._waiting.clear()
         self.packets = packets

@@ -28,23 +28,23 @@ from ctrlserver.words import counted
 
 Record = Mapping[str, object]
 
-#: Seconds without news after which datagrams that have not arrived are lost: many times the way through any network.
+#: Seconds without news after which missing datagrams are lost: many times what any network delays them.
 QUIET_SECONDS = 0.5
 
 #: What a server calls the peer of a stream over a unix socket.
 UNIX_PEER = "unix"
 
-#: A number past this, or one that is none (NaN), no server has counted.
+#: No server has counted more than this.
 _MOST = 1 << 63
 
 
 @frozen
 class Delivery:
-    """What became of our datagrams, as the receiver says.
+    """What became of our datagrams, as the receiver reports it.
 
-    ``lost`` are those that it did not count, duplicates aside. ``duplicate``, ``out_of_order`` and ``jitter_seconds``
-    are None where it looks for no probe packets. ``dropped_by_receiver`` is what its kernel dropped meanwhile, None
-    where it does not tell; the kernel may count a batch as one, and those of other senders are in it.
+    ``lost``: those that it did not count, duplicates aside. ``duplicate``, ``out_of_order`` and ``jitter_seconds`` are
+    None if it looks for no probe packets. ``dropped_by_receiver``: what its kernel dropped during the run, None if it
+    does not report that; other senders' datagrams are in it, and the kernel may count a batch as one.
     """
 
     lost: int
@@ -58,10 +58,10 @@ class Delivery:
 class Reconciliation:
     """The outcome of one comparison.
 
-    ``reconciled`` is None where it cannot be told, and ``unclear`` says why. ``settled``: asking again cannot change
-    it. ``received`` is None where the server knows none of our streams. ``difference`` names the first stream that
-    differs, and by how much; lost datagrams are none. ``counted`` has the server's packets and bytes by our stream's
-    number. ``delivery`` is None but for datagrams.
+    ``reconciled`` is None if nobody can know, and ``unclear`` says why. ``settled``: asking again cannot change it.
+    ``received`` is None if the server knows none of our streams. ``difference`` names the first stream that differs,
+    and by how much; lost datagrams are no difference. ``counted`` has the server's packets and bytes by the number of
+    our stream. ``delivery`` is of datagrams alone.
     """
 
     reconciled: bool | None
@@ -102,7 +102,7 @@ def compared(
     sending_seconds: float,
     verb: str,
 ) -> Reconciliation:
-    """Compare each of ``streams`` with its record, None where the server has none."""
+    """Compare each of ``streams`` with its record, which is None if the server has none."""
     differences: list[str] = []
     settled = True
     counted: dict[int, tuple[int, int]] = {}
@@ -128,7 +128,7 @@ def compared(
 
 
 def received_of(records: Sequence[Mapping[str, object]], sending_seconds: float) -> Received | None:
-    """The sum of a server's ``records``; None of none."""
+    """The sum of a server's ``records``; None if there are none."""
     if not records:
         return None
     packets = sum(record_number(record, "packets") for record in records)
@@ -169,20 +169,20 @@ def _by(more: int, what: str) -> str:
 
 
 def record_number(record: Mapping[str, object], name: str) -> int:
-    """A count of a server's record; 0 where it is missing or none."""
+    """A count of a server's record; 0 if it is missing or no count."""
     value = record.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else 0
 
 
 def record_seconds(record: Mapping[str, object], name: str = "seconds") -> float:
-    """A time of a server's record; 0 where it is missing or none."""
+    """A time of a server's record; 0 if it is missing or no time."""
     value = record.get(name)
     known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
     return float(cast("float", value)) if known else 0.0
 
 
 class Comparison(Protocol):
-    """One way of comparing."""
+    """One way to compare."""
 
     @property
     def streams(self) -> Sequence[StreamCount]:
@@ -190,10 +190,10 @@ class Comparison(Protocol):
 
     @property
     def needs_drops(self) -> bool:
-        """Whether the server's count of dropped datagrams is wanted."""
+        """Whether ``compare`` needs the server's count of dropped datagrams."""
 
     def compare(self, records: Iterable[Record], dropped: int | None, now: float) -> Reconciliation:
-        """With what the server says at ``now``: its records, newest first, and its count of dropped datagrams."""
+        """Compare with the server's records, newest first, and its count of dropped datagrams, read at ``now``."""
 
 
 @frozen
@@ -208,13 +208,13 @@ class ByAddress:
     needs_drops: bool = False
 
     def compare(self, records: Iterable[Record], dropped: int | None, now: float) -> Reconciliation:
-        """Settled once all have come, or their streams are closed."""
+        """Settled once everything has arrived, or the streams that differ are closed."""
         return reconcile(self.streams, records, self.framing, self.newer_than, self.sending_seconds, self.verb)
 
 
 @frozen
 class OverUnix:
-    """As many new streams without an address as we opened, compared in order of size."""
+    """New streams without an address: if they are as many as ours, compared in order of size."""
 
     streams: Sequence[StreamCount]
     framing: str
@@ -224,7 +224,7 @@ class OverUnix:
     needs_drops: bool = False
 
     def compare(self, records: Iterable[Record], dropped: int | None, now: float) -> Reconciliation:
-        """``unclear`` where there are more, because those of others cannot be told from ours."""
+        """``unclear`` if there are more, because nobody knows which of them are ours."""
         theirs = [
             record
             for record in records
@@ -256,7 +256,7 @@ class OfDatagrams:
     _since: float = 0.0
 
     def compare(self, records: Iterable[Record], dropped: int | None, now: float) -> Reconciliation:
-        """Settled once all have come or are known to be dropped, or when nothing more has come for a while."""
+        """Settled once every datagram has arrived or was dropped, as far as is known, or no news came for a while."""
         by_peer: dict[str, list[Record]] = {}
         for theirs in records:
             number = record_number(theirs, "stream")
@@ -313,7 +313,7 @@ def _more(stream: StreamCount, packets: int, nbytes: int) -> str:
 
 
 def _delivery(lost: int, dropped: int | None, records: Sequence[Record]) -> Delivery:
-    """``records`` that look for probe packets say more than the others."""
+    """The receiver's report; only streams that look for probe packets report duplicates, order and jitter."""
     probing = [record for record in records if record.get("lost") is not None]
     if not probing:
         return Delivery(lost, None, None, None, dropped)

@@ -1,13 +1,16 @@
-"""The times of a run: how long replies took, how late packets were sent, over all streams.
+"""The times of a run, over all streams: how long replies took, and how late packets were sent.
 
-Rules: ``service`` counts from the moment a packet was sent, ``response`` from the moment it was due, ``slip`` is the
-time between the two, whoever is to blame; ``delay`` is how long after it was due the pacer released a packet, which is
-the generator's own fault. All in nanoseconds. Service and response are counted for the interval that goes on, which
-``cut`` ends; ``mark`` ends the warm-up, whose times are left out of the totals.
+Rules: all times are in nanoseconds.
 
-A cut costs about a millisecond, in which nothing is sent: slip and delay, of which no interval tells, are only totals.
+- ``service``: from when a packet was sent to its reply.
+- ``response``: from when it was due to its reply.
+- ``slip``: from when it was due to when it was sent, whoever is to blame.
+- ``delay``: from when it was due to when the pacer released it, which is the generator's own fault.
 
-Beware: streams hold on to the histograms of the interval; they stay the same objects.
+Service and response are counted by the interval, which ``cut`` ends. A cut costs about a millisecond, in which nothing
+is sent; slip and delay, which no interval reports, are only totals. ``mark`` ends the warm-up, which no total includes.
+
+Beware: streams hold on to the histograms of the current interval, so these stay the same objects.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ class Latencies:
 
 
 class Measured:
-    """One kind of time: of the interval ``now``, of the interval before, and in total."""
+    """One kind of time: of the current interval (``now``), of the one before, and in total."""
 
     __slots__ = ("before", "now", "total")
 
@@ -38,7 +41,7 @@ class Measured:
         self.total = Histogram()
 
     def cut(self, *, join: bool) -> None:
-        """The interval is over; with ``join`` it belongs to the one before it."""
+        """End the interval; with ``join`` it is added to the one before."""
         self.total.add(self.now)
         if not join:
             self.before.clear()
@@ -48,13 +51,13 @@ class Measured:
         self.now.clear()
 
     def mark(self) -> None:
-        """Leave out what was timed up to here."""
+        """Forget everything so far."""
         for histogram in (self.now, self.before, self.total):
             histogram.clear()
 
 
 class Timing:
-    """All of a run's times."""
+    """All times of a run."""
 
     def __init__(self) -> None:
         self.service = Measured()
@@ -63,24 +66,24 @@ class Timing:
         self.delay = Histogram()
 
     def cut(self, target: float | None = None, *, join: bool = False) -> Gauge:
-        """End an interval and say what it came to; ``join``: together with the one before it."""
+        """End the interval and give its gauge; with ``join`` that of the one before and this one together."""
         self.service.cut(join=join)
         self.response.cut(join=join)
         return Gauge(target, *_percentiles(self.response.before), *_percentiles(self.service.before))
 
     def live(self, target: float | None = None) -> Gauge:
-        """The interval that goes on."""
+        """The gauge of the current interval."""
         return Gauge(target, *_percentiles(self.response.now), *_percentiles(self.service.now))
 
     def mark(self) -> None:
-        """The warm-up is over."""
+        """The warm-up is over: forget its times."""
         self.service.mark()
         self.response.mark()
         self.slip.clear()
         self.delay.clear()
 
     def latencies(self) -> Latencies | None:
-        """The totals, once the last interval is cut; None where no reply was timed."""
+        """The totals, once the last interval is cut; None if no reply was timed."""
         response, service = self.response.total.latency(), self.service.total.latency()
         return None if response is None and service is None else Latencies(response, service)
 

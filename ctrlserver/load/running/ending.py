@@ -1,9 +1,8 @@
-"""The end of a run, after the last byte: ask the server what it counted, close our side, await the target's.
+"""The end of a run, after the last byte: reconcile with the server, close our side, await the target's close.
 
-Rules: the server is asked while the streams are still open, because it keeps only its last 1 000 closed ones on view.
-Every wait is bounded: for the counts, for what the kernel still holds for a target that reads slowly, and for the
-target's close, which a foreign server may never do. A reset that comes after the server has vouched for every packet
-is no failure.
+Rules: the server is asked while the streams are still open, because it lists only its last 1 000 closed ones. Every
+wait is bounded: for the counts, for the bytes that our kernel still holds for a slow target, and for the target's
+close, which a foreign server may never do. A failure is an error unless the server has confirmed every packet by then.
 """
 
 from __future__ import annotations
@@ -19,31 +18,31 @@ from ctrlserver.client.target import Target
 from ctrlserver.load.measure.reconciling import Comparison, Reconciliation
 from ctrlserver.load.streams.outgoing import CLOSED, REFUSED, RESET, Outgoing
 
-#: Seconds for the target to close its side after ours, once it has taken everything.
+#: Seconds for the target to close its side after ours, once its kernel has taken everything.
 CLOSE_SECONDS = 5.0
 
-#: Seconds for the network to tell that nothing listens, where a target closes nothing (UDP).
+#: Seconds for the network to report that nothing listens, where no target closes (UDP).
 LINGER_SECONDS = 0.1
 
-#: Seconds for a server to have counted what it was sent.
+#: Seconds for a server to count what it was sent.
 RECONCILE_SECONDS = 10.0
 
 #: First and longest pause between two questions to the admin port.
 ASK_FIRST_SECONDS = 0.02
 ASK_LAST_SECONDS = 0.5
 
-#: Records asked for beyond our own: other senders' streams may be newer than ours.
+#: Records to ask for beyond our own: other senders' streams may be newer than ours.
 OTHERS_ON_VIEW = 1000
 
-#: Seconds between two looks at what the kernel still holds.
+#: Seconds between two looks at what our kernel still holds.
 WATCH_SECONDS = 0.02
 
 
 class Ending:
-    """The run of the streams after they have sent. ``failure`` is the first line that says a stream went wrong.
+    """What the streams report to once they have sent. ``failure``: the first that counts, in one line.
 
-    ``patience``: seconds without progress after which a target that takes nothing is given up; with ``gentle`` that is
-    the end of the stream and no failure.
+    ``patience``: seconds without progress after which a target that reads nothing is given up; with ``gentle`` that
+    ends the stream and is no failure.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class Ending:
             stream.observer = self
 
     async def reconcile(self, admin: Target, timeout: float, comparison: Comparison) -> None:
-        """Ask until the server has counted everything, more cannot come, or it is too long; LoadError by the port."""
+        """Ask until the counts agree, cannot change any more, or time is up; LoadError if the port cannot be asked."""
         client = await open_admin(self._reactor, admin, timeout)
         try:
             await client.version()
@@ -88,12 +87,12 @@ class Ending:
             client.close()
 
     def hurry(self, patience: float) -> None:
-        """Somebody has had enough: no long waiting for what has not come by now."""
+        """After an interrupt: wait for nothing longer than ``patience``."""
         self._patience = self._reconcile_seconds = patience
         self._gentle = True
 
     async def drain(self) -> None:
-        """Close our side of every stream and await the target's."""
+        """Close our side of every stream and await the target's close."""
         self._awaited = {stream for stream in self._streams if not stream.over}
         for stream in list(self._awaited):
             stream.seen, stream.seen_at = -1, self._clock()
@@ -126,21 +125,21 @@ class Ending:
                 else:
                     self.stream_ended(stream)
 
-    # What the streams tell
+    # What the streams report
 
     def stream_done(self, stream: Outgoing) -> None:
-        """Not any more: all is done."""
+        """Not any more: they have sent everything."""
 
     def stream_ended(self, stream: Outgoing) -> None:
-        """The target has closed its side after ours, or nobody waits for it any longer."""
+        """The target has closed its side after ours, or is not awaited any longer."""
         self._awaited.discard(stream)
         if not self._awaited and self._all_ended is not None:
             all_ended, self._all_ended = self._all_ended, None
             all_ended.callback(None)
 
     def stream_failed(self, stream: Outgoing, message: str) -> None:
-        """It counts where nothing vouches for the stream."""
-        vouched = self.reconciliation is not None and self.reconciliation.reconciled
-        if not (vouched and stream.reason in (RESET, CLOSED, REFUSED)):
+        """An error unless the server has already confirmed every packet."""
+        confirmed = self.reconciliation is not None and self.reconciliation.reconciled
+        if not (confirmed and stream.reason in (RESET, CLOSED, REFUSED)):
             self.failure = self.failure or message
         self.stream_ended(stream)

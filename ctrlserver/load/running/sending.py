@@ -34,7 +34,7 @@ class Sending:
     """
 
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, watcher: Watcher, work: Work) -> None:
-        self.ended_early = False  # by the clock or by somebody
+        self.ended_early = False  # by the clock, the schedule or an interrupt
         self.warming = options.warm_up > 0
         self.began = self.marked_at = 0.0
         self.mark = Counts()
@@ -86,7 +86,7 @@ class Sending:
             self.intervals = list(self._cuts.kept)
 
     def interrupt(self) -> None:
-        """Somebody has had enough: no new packets, and no long waiting for the old ones."""
+        """Send nothing new, and wait only for the grace."""
         self._interrupted = True
         self._end_early()
 
@@ -146,13 +146,13 @@ class Sending:
             self.open_loop.measure(self._work.paced(), self._options.duration, self._work.planned)
 
     def _plan_ended(self) -> None:
-        """All that was planned is released: what is due may still be sent, for a while."""
+        """All that was planned is released: what is due may still be sent, within the grace."""
         self.ended_early = True
         if self._work.end_plan():
             self._later(GRACE_SECONDS, self._end_early)
 
     def _pacer_broken(self) -> None:
-        """By a fault of our own: nothing would be sent any more."""
+        """By an error of our own. Nothing more would be sent."""
         self._work.fail("an error of ctrlload's own: the pacer failed")
 
     def _end_early(self) -> None:
@@ -164,7 +164,7 @@ class Sending:
     # Time
 
     def _watch(self) -> None:
-        """Several times a second."""
+        """Called every ``WATCH_SECONDS``."""
         now = self._clock()
         self._work.watch(now)
         self._watcher.progress(self._progress(now))
@@ -187,7 +187,7 @@ class Sending:
         return Progress(fraction, seconds, news.packets, news.bytes, self._work.in_flight, gauge)
 
     def _restart_intervals(self) -> None:
-        """From now on a slice for each interval; none where the interval is 0."""
+        """Begin a new slice now; an interval of 0 means none."""
         if self._cutting.running:
             self._cutting.stop()
         if self._options.interval > 0:
