@@ -73,31 +73,9 @@ class Reconciliation:
     unclear: str | None = None
 
 
-def reconcile(
-    streams: Sequence[StreamCount],
-    records: Iterable[Mapping[str, object]],
-    framing: str,
-    newer_than: int = 0,
-    sending_seconds: float = 0.0,
-    verb: str = "sent",
-) -> Reconciliation:
-    """Compare ``streams`` with a server's stream ``records``, which come newest first.
-
-    ``framing`` is ours, for the words of the difference. Records numbered up to ``newer_than`` are of streams that
-    ended before ours began; ``sending_seconds`` is first to last data over all of ours; ``verb`` says what we did with
-    the packets.
-    """
-    by_peer: dict[str, Mapping[str, object]] = {}
-    for theirs in records:
-        if record_number(theirs, "stream") > newer_than:
-            by_peer.setdefault(plain_address(str(theirs.get("peer", ""))), theirs)
-    matched = [by_peer.get(plain_address(stream.local)) for stream in streams]
-    return compared(streams, matched, framing, sending_seconds, verb)
-
-
 def compared(
     streams: Sequence[StreamCount],
-    matched: Sequence[Mapping[str, object] | None],
+    matched: Sequence[Record | None],
     framing: str,
     sending_seconds: float,
     verb: str,
@@ -127,7 +105,7 @@ def compared(
     )
 
 
-def received_of(records: Sequence[Mapping[str, object]], sending_seconds: float) -> Received | None:
+def received_of(records: Sequence[Record], sending_seconds: float) -> Received | None:
     """The sum of a server's ``records``; None if there are none."""
     if not records:
         return None
@@ -145,9 +123,7 @@ def received_of(records: Sequence[Mapping[str, object]], sending_seconds: float)
     )
 
 
-def _difference(
-    stream: StreamCount, packets: int, nbytes: int, record: Mapping[str, object], framing: str, verb: str
-) -> str:
+def _difference(stream: StreamCount, packets: int, nbytes: int, record: Record, framing: str, verb: str) -> str:
     words = [
         f"stream {stream.stream} ({stream.local}): {verb} {counted(stream.packets, 'packet')} of {stream.bytes} bytes, "
         f"the server counted {packets} of {nbytes} bytes: {_by(packets - stream.packets, 'packet')}, "
@@ -168,13 +144,13 @@ def _by(more: int, what: str) -> str:
     return f"{counted(abs(more), what)} {'more' if more > 0 else 'fewer'}"
 
 
-def record_number(record: Mapping[str, object], name: str) -> int:
+def record_number(record: Record, name: str) -> int:
     """A count of a server's record; 0 if it is missing or no count."""
     value = record.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else 0
 
 
-def record_seconds(record: Mapping[str, object], name: str = "seconds") -> float:
+def record_seconds(record: Record, name: str = "seconds") -> float:
     """A time of a server's record; 0 if it is missing or no time."""
     value = record.get(name)
     known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
@@ -198,7 +174,12 @@ class Comparison(Protocol):
 
 @frozen
 class ByAddress:
-    """Stream by stream, by our address; see ``reconcile``."""
+    """Stream by stream, by our address.
+
+    ``framing`` is ours, and ``verb`` says what we did with the packets: both are for the words of a difference. Records
+    numbered up to ``newer_than`` are of streams that began before ours; ``sending_seconds`` is from the first to the
+    last data of all of ours.
+    """
 
     streams: Sequence[StreamCount]
     framing: str
@@ -209,7 +190,12 @@ class ByAddress:
 
     def compare(self, records: Iterable[Record], dropped: int | None, now: float) -> Reconciliation:
         """Settled once everything has arrived, or the streams that differ are closed."""
-        return reconcile(self.streams, records, self.framing, self.newer_than, self.sending_seconds, self.verb)
+        by_peer: dict[str, Record] = {}
+        for theirs in records:
+            if record_number(theirs, "stream") > self.newer_than:
+                by_peer.setdefault(plain_address(str(theirs.get("peer", ""))), theirs)
+        matched = [by_peer.get(plain_address(stream.local)) for stream in self.streams]
+        return compared(self.streams, matched, self.framing, self.sending_seconds, self.verb)
 
 
 @frozen

@@ -5,11 +5,11 @@ from typing import Any
 from ctrlserver.load.measure.counts import StreamCount
 from ctrlserver.load.measure.reconciling import (
     QUIET_SECONDS,
+    ByAddress,
     Delivery,
     OfDatagrams,
     OverUnix,
     Reconciliation,
-    reconcile,
 )
 
 
@@ -44,6 +44,16 @@ def record(number: int = 1, packets: int = 10, nbytes: int = 10240, **more: Any)
     return {**published, **more}
 
 
+def reconcile(
+    streams: list[StreamCount],
+    records: list[dict[str, object]],
+    framing: str,
+    newer_than: int = 0,
+    seconds: float = 0.0,
+) -> Reconciliation:
+    return ByAddress(streams, framing, newer_than, seconds).compare(records, None, 0.0)
+
+
 def test_equal_counts_reconcile_and_are_summed() -> None:
     outcome = reconcile([stream(1), stream(2, 5, 5120)], [record(2, 5, 5120, seconds=3.5), record(1)], "fixed:1024")
     assert outcome.reconciled
@@ -56,8 +66,8 @@ def test_equal_counts_reconcile_and_are_summed() -> None:
 
 def test_several_streams_took_no_less_than_their_sending() -> None:
     records = [record(2, seconds=0.1), record(1, seconds=0.1)]
-    several = reconcile([stream(1), stream(2)], records, "fixed:1024", sending_seconds=5.0).received
-    one = reconcile([stream(1)], records, "fixed:1024", sending_seconds=5.0).received
+    several = reconcile([stream(1), stream(2)], records, "fixed:1024", seconds=5.0).received
+    one = reconcile([stream(1)], records, "fixed:1024", seconds=5.0).received
     assert several is not None
     assert one is not None
     assert (5.0, 0.1) == (several.seconds, one.seconds)
