@@ -118,7 +118,7 @@ async def test_the_warm_up_is_left_out(servers: Servers, mode: str, server: Any)
     assert result.warm_up is not None
     assert result.schedule is not None
     assert 200 == result.sent.packets
-    assert result.warm_up.packets >= 50
+    assert result.warm_up.packets > 0
     assert result.schedule.sent_packets == result.sent.packets <= result.schedule.planned_packets
     if result.latency is not None:
         assert result.latency.service is not None
