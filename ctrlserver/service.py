@@ -2,11 +2,11 @@
 
 Rules:
 
-- All or nothing at start: when one port cannot be bound, those already bound are closed again and the program leaves
-  with one line that names the port.
-- Ports are bound in ``privilegedStartService``, before ``twistd`` sheds its privileges; ``twist`` has no such step, so
-  ``startService`` binds what is not bound yet.
-- At the end: first no new streams, then the streams are closed, then the run is ended and logged.
+- The start is all or nothing: if one port cannot be bound, the service closes the others and the program exits with one
+  line that names the port.
+- ``privilegedStartService`` binds the ports, before ``twistd`` gives up its privileges. ``twist`` has no such step, so
+  ``startService`` binds them if they are not bound yet.
+- The end: first the ports are closed, then the streams, then the run is ended and logged, then the admin connections.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from ctrlserver.stats.book import Book
 from ctrlserver.stats.records import RunRecord
 from ctrlserver.stats.runs import summary_line
 
-#: Seconds between two looks at the counters: the grain of the rates, of a run's end and of the loop lag.
+#: Seconds between two readings of the counters: the resolution of the rates, of a run's end and of the loop lag.
 TICK_SECONDS = 0.25
 
 
 class CannotStart(SystemExit, Exception):
-    """The daemon cannot start; its text is the one line for the operator.
+    """The daemon cannot start; the text is the one line for the operator.
 
-    An ``Exception`` too, since ``twistd`` takes its pid file back, and tells a waiting parent, for those only. The line
-    goes to the real standard error: by then ``twistd`` has turned ``sys.stderr`` into log lines.
+    It is an ``Exception`` too, for only then does ``twistd`` remove its pid file and report to a waiting parent. The
+    line goes to the real standard error, because ``twistd`` has redirected ``sys.stderr`` to the log by then.
     """
 
     def __init__(self, message: str) -> None:
@@ -58,7 +58,7 @@ class CannotStart(SystemExit, Exception):
 class ControlService(MultiService):
     """The running server: its book, its data plane and its admin ports.
 
-    ``clock`` gives monotonic seconds, ``wall`` seconds since 1970.
+    ``clock`` returns monotonic seconds, ``wall`` seconds since 1970.
     """
 
     log = Logger()
@@ -104,7 +104,7 @@ class ControlService(MultiService):
         self._bind()
 
     def startService(self) -> None:
-        """Begin to look at the counters."""
+        """Begin to read the counters."""
         self._bind()
         super().startService()  # type: ignore[no-untyped-call]
         self._due = self._clock() + TICK_SECONDS
@@ -129,7 +129,7 @@ class ControlService(MultiService):
         self._reserve.room = room_for_admin(descriptors, self.plane.seats.limit, descriptors_in_use())
 
     def _count_seats(self) -> int:
-        """Gives the descriptors that this process may have."""
+        """Set the limit of streams; return how many descriptors this process may open."""
         descriptors = raise_descriptor_limit()
         asked, seats = self.config.max_streams, self.plane.seats
         seats.limit = seats_for(asked, descriptors)
@@ -179,9 +179,9 @@ class ControlService(MultiService):
 
 
 def close_now(reactor: object) -> None:
-    """Let ports that have been told to stop do so: Twisted closes them a turn later, and a start that failed has none.
+    """Have Twisted close stopped ports now: it does so one reactor turn later, and a start that failed has no turns.
 
-    Else a unix socket's file and its lock would stay behind.
+    Without this, a unix socket's file and its lock would be left behind.
     """
     if isinstance(reactor, ReactorBase) and not reactor.running:
         reactor.runUntilCurrent()

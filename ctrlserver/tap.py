@@ -2,8 +2,8 @@
 
 Rules:
 
-- A flag beats the file. Everything is checked before anything is bound.
-- Every bad input is one line on standard error and exit 1; ``twistd`` itself would print its whole help before it.
+- A flag overrides the file. All options are checked before a port is bound.
+- Wrong input gives one line on standard error and exit code 1; ``twistd`` itself would print its whole help first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FLAGS = ("data", "framing", "mode", "reply", "admin")
 
 
 class Options(usage.Options):
-    """Options of the ``ctrlserver`` command; ``configuration`` is what they add up to."""
+    """Options of the ``ctrlserver`` command; ``configuration`` is the file with the flags applied."""
 
     synopsis = "[--config FILE] [--data ENDPOINT] [--framing SPEC] [--mode MODE] [--reply TEXT] [--admin ENDPOINT]"
     longdesc = (
@@ -36,14 +36,14 @@ class Options(usage.Options):
     )
     optParameters = [  # noqa: RUF012 - usage.Options reads plain class attributes
         ["config", "c", None, "TOML file; etc/ctrlserver.toml explains every key."],
-        ["data", "d", None, "Where streams come in, an endpoint string (tcp:22222)."],
+        ["data", "d", None, "Where the server accepts streams, an endpoint string (tcp:22222)."],
         ["framing", "f", None, f"How streams are cut into packets (fixed:1024): {' '.join(FRAMINGS)}."],
-        ["mode", "m", None, "What is done with a packet (sink): sink, echo, reply or source."],
-        ["reply", "r", None, r"The answer to each packet in mode reply (\x06)."],
-        ["admin", "a", None, "Where questions are answered (tcp:22223:interface=127.0.0.1)."],
+        ["mode", "m", None, "What the server does with a packet (sink): sink, echo, reply or source."],
+        ["reply", "r", None, r"The reply to each packet in mode reply (\x06)."],
+        ["admin", "a", None, "Where the server answers questions (tcp:22223:interface=127.0.0.1)."],
     ]
     optFlags = [  # noqa: RUF012
-        ["udp", "u", "Take UDP too, on the data port's number; each datagram is a packet."],
+        ["udp", "u", "Receive UDP too, on the data port's number; each datagram is a packet."],
         ["check", None, "Check the options and the config file, bind nothing, exit 0 or 1."],
     ]
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml")})
@@ -51,7 +51,7 @@ class Options(usage.Options):
     configuration: Config
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse, or leave with one line."""
+        """Parse, or exit with one line."""
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
@@ -67,12 +67,12 @@ class Options(usage.Options):
         return message
 
     def opt_version(self) -> NoReturn:
-        """Print the version and leave."""
+        """Print the version and exit."""
         print(f"ctrlserver {__version__}")  # noqa: T201
         sys.exit(0)
 
     def postOptions(self) -> None:
-        """Put file and flags together."""
+        """Apply the flags to the file."""
         try:
             base = load_config(self["config"]) if self["config"] else default_config()
             self.configuration = override(base, **{flag: self[flag] for flag in FLAGS}, udp=bool(self["udp"]) or None)
@@ -84,13 +84,13 @@ class Options(usage.Options):
 
 
 def stop(message: str) -> NoReturn:
-    """One line, exit 1."""
+    """Print one line and exit with code 1."""
     sys.stderr.write(f"ctrlserver: {message}\n")
     sys.exit(1)
 
 
 def makeService(options: Options) -> IService:
-    """What ``twistd`` runs."""
+    """The service that ``twistd`` runs."""
     from twisted.internet import reactor
 
     assert IReactorCore.providedBy(reactor)

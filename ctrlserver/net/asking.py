@@ -1,24 +1,24 @@
-"""What a peer asks of a source: one line, ``N`` packets or an empty one. PURE.
+"""What a peer asks of a source: one line, either empty or the number of packets. PURE.
 
-Rules: the line ends with LF, a CR before it is not part of it; N is decimal digits and nothing else. An empty line asks
-for packets without end. Whatever follows the line is not looked at.
+Rules: LF ends the line, a CR before it is ignored. The number is decimal digits and nothing else. An empty line asks
+for packets without end. Whatever follows the line is ignored.
 
-Beware: a line that is wrong is a fault, found as soon as it cannot become right any more by its length.
+Beware: a wrong line is a fault. A line that is too long is one before its end has arrived.
 """
 
 from __future__ import annotations
 
 import re
 
-#: Asked for until the peer closes.
+#: Packets until the peer closes.
 ENDLESS = -1
 
-#: Bytes of a line: ten digits more than anybody can wait for, and CR LF.
+#: Bytes of a line: ten digits more than anybody can wait for, with CR LF.
 LONGEST_LINE = 20
 
 
 class Asking:
-    """The line as it comes, however it is cut. ``fault`` is set once."""
+    """The line as it arrives, in chunks of any size. ``fault``: the line is wrong."""
 
     __slots__ = ("_line", "fault")
 
@@ -27,7 +27,7 @@ class Asking:
         self._line = b""
 
     def feed(self, chunk: bytes | memoryview) -> int | None:
-        """Packets asked for, ``ENDLESS``, or None while the line is not whole or where it is wrong."""
+        """The number of packets, ``ENDLESS``, or None if the line is incomplete or wrong."""
         line, ended, _ = (self._line + bytes(chunk[: LONGEST_LINE + 1])).partition(b"\n")
         if ended:
             return self._count(line)
@@ -36,7 +36,7 @@ class Asking:
         return None
 
     def end(self) -> int | None:
-        """The same when no more will come: a last line need not be ended."""
+        """The same at the end of the peer's data: its last line needs no LF."""
         return self._count(self._line)
 
     def _count(self, line: bytes) -> int | None:

@@ -1,10 +1,12 @@
-"""Who may come in: the bounds that a connection meets before it becomes a stream. PURE.
+"""Which connections are accepted: the limits that a connection meets before it becomes a stream. PURE.
 
-Rules: a gate only answers; who asks closes the socket and counts the reason. A stream takes its seat when it is opened
-and leaves it when it is over, so nothing has to be given back for a connection that was turned away. Peers without an
-address (unix sockets) meet ``max_streams`` alone: the permissions of the file say who may come.
+Rules:
 
-Beware: ``seats`` are shared by all gates of one server; networks and ``max_streams_per_peer`` are a listener's own.
+- A gate only answers. Its caller closes the socket and counts the reason.
+- A stream takes a seat when it is opened and leaves it when it is over. A rejected connection takes none.
+- Peers without an address (unix sockets) meet ``max_streams`` alone: the file's permissions say who may connect.
+
+Beware: all gates of a server share ``seats``; ``networks`` and ``per_peer`` belong to one listener.
 """
 
 from __future__ import annotations
@@ -19,11 +21,10 @@ from ctrlserver.stats.counters import REJECTIONS
 
 MAX_STREAMS, MAX_STREAMS_PER_PEER, NOT_ALLOWED, UDP_STREAMS = REJECTIONS
 
-#: Descriptors left for the admin port and files when streams have all the others.
+#: Descriptors withheld from streams: for the admin port and files.
 RESERVED_DESCRIPTORS = 64
 
-#: Of these, not for admin connections of the network: 4 for those of a unix socket, 8 for peers that are just being
-#: turned away, 4 for files.
+#: Of these, withheld from TCP admin connections: 4 for the unix socket, 8 for peers being rejected, 4 for files.
 KEPT_FREE = 16
 
 Network = IPv4Network | IPv6Network
@@ -31,7 +32,7 @@ Network = IPv4Network | IPv6Network
 
 @define(eq=False)
 class Seats:
-    """The streams a server has room for; ``limit`` 0 is no limit. ``last_refused`` is the peer turned away last."""
+    """The streams that a server has room for; ``limit`` 0 is no limit. ``last_refused``: the peer rejected last."""
 
     limit: int = 0
     taken: int = 0
@@ -40,10 +41,10 @@ class Seats:
 
 @define(eq=False)
 class Reserve:
-    """The descriptors kept back, in admin connections; those past ``room`` each take the seat of a stream.
+    """The withheld descriptors, counted in admin connections. Each of those past ``room`` takes the seat of a stream.
 
-    So all admin connections there may be, and all streams there may be, never are more than there are descriptors, and
-    what is kept for the files and for turning peers away stays free.
+    So admin connections and streams together never need more descriptors than there are, and those for files and for
+    rejecting peers stay free. ``taken``: admin connections that are open; ``borrowed``: seats that they took.
     """
 
     seats: Seats
@@ -52,7 +53,7 @@ class Reserve:
     borrowed: int = 0
 
     def enter(self, spare: int = 0) -> bool:
-        """An admin connection comes in; False where there is no descriptor for it. ``spare`` more have room."""
+        """Count a new admin connection; False if there is no descriptor for it. ``spare`` is added to the room."""
         seats = self.seats
         if self.taken - self.borrowed >= self.room + spare:
             if 0 < seats.limit <= seats.taken:
@@ -63,7 +64,7 @@ class Reserve:
         return True
 
     def leave(self) -> None:
-        """One that came in is gone; a seat that was taken is given back first."""
+        """Count a closed admin connection; a borrowed seat is given back first."""
         self.taken -= 1
         if self.borrowed:
             self.borrowed -= 1
@@ -71,7 +72,7 @@ class Reserve:
 
 
 class Gate:
-    """The bounds of one listener. ``per_peer`` 0 is no limit, no ``networks`` are all networks."""
+    """The limits of one listener. ``per_peer`` 0 is no limit; no ``networks`` means all networks."""
 
     __slots__ = ("_networks", "_per_peer", "_streams_of", "seats")
 
@@ -82,7 +83,7 @@ class Gate:
         self._streams_of: dict[str, int] = {}
 
     def refuses(self, peer: str) -> str | None:
-        """Why ``peer`` (``host:port``, ``[v6]:port`` or ``unix``) may not come in now; None where it may."""
+        """Why ``peer`` (``host:port``, ``[v6]:port`` or ``unix``) is to be rejected; None if it is accepted."""
         seats = self.seats
         reason = None
         if not self.allows(peer):
@@ -96,17 +97,17 @@ class Gate:
         return reason
 
     def allows(self, peer: str) -> bool:
-        """Whether ``peer`` is of a network that may come in."""
+        """Whether the listener accepts the network of ``peer``."""
         return not self._networks or self._is_allowed(peer)
 
     def enter(self, peer: str) -> None:
-        """A stream from ``peer`` has been opened."""
+        """Count a new stream from ``peer``."""
         self.seats.taken += 1
         if self._per_peer and (host := host_of(peer)):
             self._streams_of[host] = self._streams_of.get(host, 0) + 1
 
     def leave(self, peer: str) -> None:
-        """A stream from ``peer`` is over."""
+        """Count a stream from ``peer`` that is over."""
         self.seats.taken -= 1
         if self._per_peer and (host := host_of(peer)):
             left = self._streams_of[host] - 1
@@ -126,14 +127,14 @@ class Gate:
 
 
 def seats_for(asked: int | None, descriptors: int) -> int:
-    """How many streams to take: as many as asked, and never so many that the descriptors kept back are used up.
+    """Streams to accept: as many as ``asked``, but none of the withheld descriptors; of few descriptors, half of them.
 
-    Where there are few descriptors, half of them are kept back.
+    ``asked`` None: as many as possible.
     """
     most = max(1, descriptors - min(RESERVED_DESCRIPTORS, descriptors // 2))
     return most if asked is None else min(asked, most)
 
 
 def room_for_admin(descriptors: int, seats: int, in_use: int) -> int:
-    """How many admin connections there are descriptors for beside all streams; ``in_use`` are the server's own."""
+    """Admin connections for which there are descriptors beside all streams; the server itself has ``in_use`` open."""
     return max(1, descriptors - seats - in_use - KEPT_FREE)

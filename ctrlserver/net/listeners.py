@@ -2,9 +2,9 @@
 
 Rules:
 
-- Listening always goes through a Twisted endpoint, so every endpoint string works.
-- Where the port that comes back is a plain socket with our own factory (``tcp``, ``unix``, ``systemd``), the reactor is
-  told not to read it and the lane accepts from it. Everything else stays with the ordinary protocol.
+- A listener always listens through a Twisted endpoint, so every endpoint string works.
+- If the endpoint's port is a plain socket with our own factory (``tcp``, ``unix``, ``systemd``), the reactor stops
+  reading it and the lane accepts from it. Any other port stays with Twisted, and its streams with ``net/ordinary.py``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ctrlserver.net.udp.terms import DatagramTerms
 
 log = Logger()
 
-#: Seconds between two walks over the open streams in search of idle ones: 10 000 of them take a millisecond or two.
+#: Seconds between two searches for idle streams. A walk over 10 000 open streams takes a millisecond or two.
 IDLE_LOOK_SECONDS = 1.0
 
 
@@ -42,10 +42,10 @@ class CannotBind(Exception):
 
 
 class Listener:
-    """One listening port and the streams that came in by it.
+    """One listening port and its open streams.
 
-    ``lane`` is None where there can be none; then every stream comes in the ordinary way. ``datagrams`` are the terms
-    of its UDP port, which stands beside the TCP port of the same number, or alone.
+    ``lane`` None: Twisted reads all sockets. ``datagrams``: the terms of its UDP port, which stands alone or beside the
+    TCP port of the same number.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class Listener:
         self._looked = clock()
 
     def listen(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:
-        """Bind. Fails as the endpoint does, with ``CannotListenError`` for a port in use."""
+        """Bind. Fails as the endpoint does, for a port in use with ``CannotListenError``."""
         return maybeDeferred(endpoint.listen, self._factory).addCallback(self._listening)
 
     def listen_beside(self, port: IListeningPort) -> Deferred[IListeningPort]:
-        """Bind the UDP port: the address and the number that ``port`` has got."""
+        """Bind the UDP port to the address and number of ``port``."""
         address = port.getHost()
         if not isinstance(address, IPv4Address | IPv6Address):
             return fail(CannotListenError(None, None, "UDP goes with a port that has a number"))
@@ -84,7 +84,7 @@ class Listener:
         return maybeDeferred(self.datagrams.listen, number, interface)
 
     def adopt_datagrams(self, descriptor: int, family: socket.AddressFamily) -> Deferred[IListeningPort]:
-        """Take a bound UDP socket over."""
+        """Take over a bound UDP socket."""
         assert self.datagrams is not None
         return maybeDeferred(self.datagrams.adopt, descriptor, family)
 
@@ -103,7 +103,7 @@ class Listener:
             yield from self.datagrams.streams()
 
     def sweep(self) -> None:
-        """What takes time: slow readers, idle streams and UDP peers, sources that nobody asks; call it now and then."""
+        """End slow readers, idle streams and idle UDP peers; begin sources that were not asked. Some times a second."""
         now = self._clock()
         if self.datagrams is not None:
             self.datagrams.sweep(now)
@@ -129,9 +129,9 @@ class Listener:
 
 
 def plain_socket(port: IListeningPort, factory: StreamFactory) -> socket.socket | None:
-    """The listening socket of a port that accepts plain connections for ``factory`` itself; else None.
+    """The listening socket of ``port`` if it accepts plain connections for ``factory``; else None.
 
-    A TLS port is a TCP port too, with a factory of its own around ours: so the factory tells.
+    A TLS port is a TCP port too, but its factory is Twisted's, around ours.
     """
     if isinstance(port, TCPPort | UNIXPort) and port.factory is factory:
         sock = port.socket
@@ -141,7 +141,7 @@ def plain_socket(port: IListeningPort, factory: StreamFactory) -> socket.socket 
 
 
 def transport_word(endpoint: str) -> str:
-    """``tcp``, ``tls`` or ``unix``: what an endpoint string's connections are made of."""
+    """The transport of an endpoint string's connections: ``tcp``, ``tls`` or ``unix``."""
     kind = endpoint.partition(":")[0]
     if kind in ("ssl", "tls"):
         return "tls"
@@ -149,7 +149,7 @@ def transport_word(endpoint: str) -> str:
 
 
 def bound(name: str, where: str, listen: Callable[[], Deferred[IListeningPort]]) -> IListeningPort:
-    """The port that ``listen`` gives at once; else ``CannotBind``, which says that ``name`` cannot have ``where``."""
+    """The port that ``listen`` binds, synchronously; else ``CannotBind``, whose text has ``name`` and ``where``."""
     outcome: list[IListeningPort | Failure] = []
     maybeDeferred(listen).addBoth(outcome.append)
     if not outcome:
@@ -166,7 +166,7 @@ def announce(name: str, port: IListeningPort) -> None:
 
 
 def why(failure: Failure) -> str:
-    """The reason in a few words: the system's own where there is one."""
+    """The reason in a few words: the operating system's if it gave one."""
     error = failure.value
     reason = error.socketError if isinstance(error, CannotListenError) else error
     if "Cannot acquire lock" in str(reason):

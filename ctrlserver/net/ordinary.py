@@ -1,15 +1,17 @@
-"""The ordinary way in: a Twisted ``Protocol`` that feeds the same stream object as the lane.
+"""The other way in: a Twisted ``Protocol`` that feeds the same streams as the lane.
+
+It serves what cannot be on a lane: a transport that is not a plain socket (TLS, endpoint wrappers), a reactor without
+descriptors, a system without epoll.
 
 Rules:
 
-- Used where a lane cannot be: a transport that is not a plain socket (TLS, endpoint wrappers), a reactor without
-  descriptors, a system without epoll.
-- A transport's own write buffer has no bound. It says when it holds more than 64 KiB (push producer); from then on it
-  is sent nothing, the stream keeps its one chunk of replies, and reading is paused until the buffer is empty.
-- What comes although reading is paused is held here: TLS hands over all records of one read, whatever it is told.
-- A TLS handshake has ``HANDSHAKE_SECONDS``; a peer that has not ended it by then is closed for the reason ``limit``.
-- Twisted closes the socket before it says that the connection is lost. The TCP figures are read a step earlier, when it
-  tells us as a producer that it is about to.
+- The write buffer of a Twisted transport has no bound. The transport reports when it holds more than 64 KiB (push
+  producer). From then on it gets nothing, the stream keeps its one chunk of replies, and reading is paused until the
+  buffer is empty.
+- Data that arrives while reading is paused is kept here: TLS delivers all records of one read, paused or not.
+- A peer that has not completed its TLS handshake after ``HANDSHAKE_SECONDS`` is closed, for the reason ``limit``.
+- Twisted closes the socket before it reports the loss of the connection. So the TCP figures are read one step earlier,
+  when the transport stops its producer.
 """
 
 from __future__ import annotations
@@ -41,15 +43,15 @@ from ctrlserver.net.stream import OpenStreams, Stream
 from ctrlserver.stats.counters import TcpFigures
 
 HANDSHAKE_SECONDS: Final = 10.0
-"""For a TLS handshake, two round trips and some arithmetic: many times what the worst link and the slowest device need.
+"""For a TLS handshake: many times what the worst link and the slowest device need for two round trips.
 
-Without an end, who connects and says nothing would hold a descriptor for ever, although ``idle_timeout`` is off.
+Without this limit a silent peer would hold a descriptor for ever, since ``idle_timeout`` is off by default.
 """
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
 class StreamProtocol(Protocol):
-    """One connection: an ordinary protocol to Twisted, a ``Link`` to its stream."""
+    """One connection: a protocol to Twisted, a ``Link`` to its stream."""
 
     transport: ITCPTransport
     stream: Stream
@@ -61,7 +63,7 @@ class StreamProtocol(Protocol):
         self._lost = False
         self._rest = b""
         self._abort: IDelayedCall | None = None
-        self._handshake: IDelayedCall | None = None  # while it lasts, of TLS
+        self._handshake: IDelayedCall | None = None  # during the TLS handshake
         self._last_figures: TcpFigures | None = None
 
     # IProtocol, IHalfCloseableProtocol, IHandshakeListener
@@ -80,22 +82,22 @@ class StreamProtocol(Protocol):
             self._handshake = self._factory.reactor.callLater(HANDSHAKE_SECONDS, self._too_late)
 
     def handshakeCompleted(self) -> None:
-        """TLS is agreed on."""
+        """The TLS handshake is complete."""
         self._end_handshake()
 
     def dataReceived(self, data: bytes) -> None:
-        """Feed the stream, in chunks no larger than the replies it may keep."""
+        """Feed the stream, in chunks no larger than the replies that it may owe."""
         self._feed(data)
 
     def readConnectionLost(self) -> None:
-        """The peer half-closed: what it is owed still goes out."""
+        """The peer half-closed."""
         self.stream.ended(self._factory.clock())
 
     def writeConnectionLost(self) -> None:
-        """Our own sending side is closed; the loss of the whole is told separately."""
+        """We half-closed; Twisted reports the loss of the whole connection separately."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection is gone."""
+        """The connection is lost."""
         self._end_handshake()
         if self._abort is not None:
             self._abort.cancel()
@@ -107,40 +109,40 @@ class StreamProtocol(Protocol):
         else:
             self.stream.lost(self._factory.clock())
 
-    # IPushProducer: the transport's word on its write buffer
+    # IPushProducer: the transport reports the state of its write buffer
 
     def pauseProducing(self) -> None:
-        """The transport holds enough."""
+        """The write buffer is full."""
         self._full = True
 
     def resumeProducing(self) -> None:
-        """The transport has sent everything."""
+        """The write buffer is empty."""
         self._full = False
         if self._held:
             self.stream.writable(self._factory.clock())
 
     def stopProducing(self) -> None:
-        """The transport is closing; its socket is still there."""
+        """The transport is about to close its socket."""
         self._full = True
         self._last_figures = self.tcp_figures()
 
     # Link
 
     def since(self, now: float) -> float:
-        """Twisted does not tell when it saw the data: the time it was handed over."""
+        """``now``: Twisted does not report when it saw the data."""
         return now
 
     def tcp_figures(self) -> TcpFigures | None:
-        """What the kernel knows of the connection, or knew before Twisted closed the socket."""
+        """Round trip and retransmissions from the kernel; those before the close once Twisted has closed the socket."""
         sock = socket_of(self.transport)
         return self._last_figures if sock is None else tcp_figures(sock) or self._last_figures
 
     def now(self) -> float:
-        """The factory's time."""
+        """The time on the factory's clock."""
         return self._factory.clock()
 
     def sender(self) -> Callable[[bytes | memoryview], int]:
-        """All of a block, or nothing while the transport holds enough."""
+        """A function that takes all of a block, or nothing while the write buffer is full."""
         return self._send
 
     def _send(self, block: bytes | memoryview) -> int:
@@ -150,12 +152,12 @@ class StreamProtocol(Protocol):
         return len(block)
 
     def hold(self) -> None:
-        """Read no more for now."""
+        """Pause reading."""
         self._held = True
         IPushProducer(self.transport).pauseProducing()
 
     def release(self) -> None:
-        """Read again, what is held here first."""
+        """Read again, first the data that is kept here."""
         self._held = False
         rest, self._rest = self._rest, b""
         self._feed(rest)
@@ -163,7 +165,7 @@ class StreamProtocol(Protocol):
             IPushProducer(self.transport).resumeProducing()
 
     def close(self) -> None:
-        """Close, after what the transport still holds; it has as long as a slow reader has."""
+        """Close once the write buffer is empty, at the latest after the stall timeout."""
         self._rest = b""
         IConsumer(self.transport).unregisterProducer()
         self.transport.loseConnection()
@@ -171,7 +173,7 @@ class StreamProtocol(Protocol):
             self._abort = self._factory.reactor.callLater(self._factory.streams.terms.stall_timeout, self._give_up)
 
     def drop(self) -> None:
-        """Close, whatever the transport still holds."""
+        """Close, and discard the write buffer."""
         self._rest = b""
         IConsumer(self.transport).unregisterProducer()
         self.transport.abortConnection()
@@ -201,10 +203,7 @@ class StreamProtocol(Protocol):
 
 
 class StreamFactory(Factory):
-    """Makes the streams of one listener that come in the ordinary way.
-
-    ``clock`` gives monotonic seconds; ``reactor`` keeps the timers.
-    """
+    """Makes the protocols of one listener. ``clock`` returns monotonic seconds; ``reactor`` keeps the timers."""
 
     noisy = False
 
@@ -214,12 +213,12 @@ class StreamFactory(Factory):
         self.clock = clock
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        """One protocol for each connection."""
-        return StreamProtocol(self) if addr is None or self.streams.admits(peer_name(addr)) else TurnedAway()
+        """A protocol for one connection, accepted or rejected."""
+        return StreamProtocol(self) if addr is None or self.streams.admits(peer_name(addr)) else Rejected()
 
 
-class TurnedAway(Protocol):
-    """A connection past a limit: closed as soon as it is there, whatever wraps it."""
+class Rejected(Protocol):
+    """A connection past a limit: closed as soon as it is made, whatever wraps it."""
 
     transport: ITCPTransport
 

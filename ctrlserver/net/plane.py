@@ -1,17 +1,17 @@
 """The data plane: the listeners of a server, on one lane.
 
 Model: a ``DataPlane`` makes a ``Listener`` for each listener of the config, and the terms of its streams. It knows the
-book and nothing of admin ports, so a process that only counts needs no more than a book and a plane. Its life:
+book and no admin port, so a process that only counts needs a book and a plane. Its life:
 
     made -> bind() -> sweep() now and then, kick(), drain() -> stop_listening(), drain(), stop()
 
 Rules:
 
-- All listeners share one lane where there can be one, and one ``seats``, whose limit is set by whoever knows how many
-  descriptors there are.
+- All listeners share one lane, if the reactor and the system support it, and one ``seats``. The service sets the limit
+  of ``seats``, because it knows how many descriptors the process may open.
 - ``bind`` stops at the first port that it cannot have; ``stop_listening`` then gives back the others.
-- A UDP port beside a TCP port has its number. Where the kernel chooses the number and UDP cannot have it, both ports
-  are given back for others.
+- A UDP port beside a TCP port has the same number. If the kernel chose the number and UDP cannot have it, the plane
+  gives both back and tries others.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class DataPlane:
             self.listeners.append(Listener(terms, self._lane, reactor, clock, datagrams))
 
     def bind(self) -> None:
-        """Start the lane and bind every port; ``CannotBind`` names the first that cannot be had."""
+        """Start the lane and bind every port; ``CannotBind`` names the first one that it cannot have."""
         if self._lane is not None:
             self._lane.start()
         for listener, config in zip(self.listeners, self._configs, strict=True):
@@ -101,7 +101,7 @@ class DataPlane:
         announce(name, beside)
 
     def sweep(self) -> None:
-        """What takes time, and the log's line on rejected peers; to be called some times a second."""
+        """Sweep the listeners, and log rejected peers. To be called some times a second."""
         for listener in self.listeners:
             listener.sweep()
         self._rejections.look(self._clock())
@@ -112,7 +112,7 @@ class DataPlane:
             yield from listener.streams()
 
     def kick(self, number: int) -> bool:
-        """End stream ``number``; False where no such stream is open."""
+        """End stream ``number``; False if no such stream is open."""
         for stream in self.streams():
             if stream.counters.stream == number:
                 stream.abort("kicked", self._clock())
@@ -126,11 +126,11 @@ class DataPlane:
             stream.abort("drain", now)
 
     def stop_listening(self) -> Deferred[object]:
-        """Close the ports; the open streams go on."""
+        """Close the ports. Open streams go on."""
         return DeferredList([listener.stop_listening() for listener in self.listeners])  # type: ignore[return-value]
 
     def stop(self) -> None:
-        """Stop the lane; ``bind`` starts it anew."""
+        """Stop the lane; ``bind`` starts it again."""
         if self._lane is not None:
             self._lane.stop()
 

@@ -1,10 +1,12 @@
-"""Where probe packets are looked at: a framing around a listener's own, which also reads the heads of its packets.
+"""A framing around a listener's own framing that also reads the probe headers of its packets.
 
-Rules: a stream counts with it as with the framing inside; so streams without probes pay nothing. Of packets of a fixed
-size only the heads are looked at, where they lie in the chunk; other framings build their packets for it. A packet is
-entered when it is whole, with the time of day at which its chunk was read.
+Rules:
 
-Beware: those are one clock reading a chunk, so packets that wait in the socket for each other arrive together.
+- A stream counts with it as with the framing inside. Streams without probes use that directly and pay nothing.
+- Of packets of a fixed size it reads only the headers, in place in the chunk. Other framings have to build the packets.
+- A packet is recorded once it is complete, with the time of day at which its last chunk was read.
+
+Beware: the clock is read once a chunk, so packets that wait in the socket together arrive at the same time.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from ctrlserver.wire.probe import HEADER_SIZE, Heads, decode, decode_each
 
 
 class ProbedFraming:
-    """A ``Framing`` that tells ``probing`` what passes; ``wall_ns`` gives nanoseconds since 1970."""
+    """A ``Framing`` that records probe headers in ``probing``; ``wall_ns`` returns nanoseconds since 1970."""
 
     __slots__ = ("_begun", "_inner", "_probing", "_size", "_wall_ns")
 
@@ -27,16 +29,16 @@ class ProbedFraming:
         self._size = spec.size
         self._probing = probing
         self._wall_ns = wall_ns
-        self._begun = b""  # of the packet of fixed size not yet whole, as much of its head as came
+        self._begun = b""  # the header, as far as it has arrived, of an incomplete packet of fixed size
 
     @property
     def fault(self) -> FramingError | None:
-        """That of the framing inside."""
+        """The fault of the framing inside."""
         return self._inner.fault
 
     @property
     def pending_bytes(self) -> int:
-        """Those of the framing inside."""
+        """The bytes that the framing inside holds of an incomplete packet."""
         return self._inner.pending_bytes
 
     def count(self, chunk: bytes | memoryview) -> int:
@@ -47,7 +49,7 @@ class ProbedFraming:
         return self._inner.count(chunk)
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
-        """The payloads of the same packets."""
+        """The payloads of these packets."""
         if self._size is not None:
             self._take_fixed(chunk, self._size)
             return self._inner.feed(chunk)
@@ -60,7 +62,7 @@ class ProbedFraming:
         return self._inner.encode(payload)
 
     def _take_fixed(self, chunk: bytes | memoryview, size: int) -> None:
-        """Before the framing inside takes the chunk: its ``pending_bytes`` say where the packets start."""
+        """Record the headers in ``chunk``; before the framing inside is fed, as its ``pending_bytes`` are needed."""
         pending = self._inner.pending_bytes
         if pending:
             if len(self._begun) < HEADER_SIZE:

@@ -1,37 +1,37 @@
-"""What a stream still owes its peer, kept within a bound.
+"""The replies that a stream owes its peer, within a bound.
 
 Rules:
 
-- An outbox holds only what the socket did not take at once. Reading stops while it holds anything, so it never holds
-  more than one chunk's worth: the chunk itself for echoes, a number for canned replies.
-- ``block`` gives the next bytes to send, ``taken`` says how many of them the socket took.
+- An outbox holds only the replies that the socket did not take at once. The stream reads nothing meanwhile, so these
+  are the replies to one chunk at most: the chunk itself for echoes, a number for canned replies.
+- ``block`` returns the next bytes to send; the caller reports to ``taken`` how many of them the socket took.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-#: Bytes of the block that canned replies are sent from.
+#: Bytes of the block from which canned replies are sent.
 BLOCK_BYTES = 1 << 16
 
 
 class Outbox(Protocol):
-    """Replies not yet taken by the socket."""
+    """Replies that the socket has not taken yet."""
 
     def block(self) -> memoryview:
-        """The next bytes to send; empty when nothing is owed."""
+        """The next bytes to send; empty if nothing is owed."""
 
     def taken(self, nbytes: int) -> None:
         """The socket took the first ``nbytes`` of the last ``block``."""
 
     def packets(self, received: int) -> int:
-        """Packets not answered in full, of a stream that has sent ``received`` bytes."""
+        """Packets without a complete reply, of a peer that has sent ``received`` bytes."""
 
 
 class EchoOutbox:
-    """The rest of one echoed chunk, of packets of ``size`` bytes; None where only the content tells.
+    """The rest of one echoed chunk, of packets of ``size`` bytes.
 
-    Then nobody knows how many packets the rest holds, and they pass for answered.
+    ``size`` None: packets differ in size. Nobody knows then how many packets the rest holds, so none is counted.
     """
 
     __slots__ = ("_rest", "_size")
@@ -41,23 +41,23 @@ class EchoOutbox:
         self._size = size
 
     def block(self) -> memoryview:
-        """What is left of the chunk."""
+        """The rest of the chunk."""
         return self._rest
 
     def taken(self, nbytes: int) -> None:
-        """Let go of the first bytes."""
+        """Drop the first bytes."""
         self._rest = self._rest[nbytes:]
 
     def packets(self, received: int) -> int:
-        """Packets whose last byte has not gone back."""
+        """Packets whose last byte has not been sent back."""
         size = self._size
         return received // size - (received - len(self._rest)) // size if size else 0
 
 
 class CannedReply:
-    """One reply, or one packet of a source, repeated ahead of time so that many go out in one send.
+    """One reply, or one packet of a source, repeated in a block so that one send takes many of them.
 
-    It is shared by all streams of a listener.
+    All streams of a listener share it.
     """
 
     __slots__ = ("_block", "reply")
@@ -69,13 +69,13 @@ class CannedReply:
         self._block = memoryview(reply * max(1, block_bytes // len(reply)))
 
     def span(self, start: int, nbytes: int) -> memoryview:
-        """Up to ``nbytes`` of the endless repetition of the reply, from its byte ``start`` on."""
+        """At most ``nbytes`` of the endlessly repeated reply, from byte ``start`` on."""
         offset = start % len(self.reply)
         return self._block[offset : offset + nbytes]
 
 
 class CannedOutbox:
-    """A number of canned replies, the first of them perhaps begun. Costs the same however many are owed."""
+    """A number of canned replies, the first of which may be sent in part. Costs the same however many are owed."""
 
     __slots__ = ("_canned", "_left", "_offset")
 
@@ -85,14 +85,14 @@ class CannedOutbox:
         self._left = packets * len(canned.reply)
 
     def block(self) -> memoryview:
-        """The next part of the repetition."""
+        """The next bytes of the repeated reply."""
         return self._canned.span(self._offset, self._left)
 
     def taken(self, nbytes: int) -> None:
-        """Move on."""
+        """Advance by ``nbytes``."""
         self._offset += nbytes
         self._left -= nbytes
 
     def packets(self, received: int) -> int:
-        """Replies not gone out in full."""
+        """Replies that are not sent in full."""
         return -(-self._left // len(self._canned.reply))

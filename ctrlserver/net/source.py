@@ -2,18 +2,18 @@
 
 Rules:
 
-- Sending begins with the peer's first line (``net/asking.py``), with its half-close, or when it has said nothing for
-  ``ASK_SECONDS``. Nothing is read from then on: a peer that goes on talking fills the buffers of the system, no more.
-- ``packets`` and ``bytes`` are what the system took for the peer. They are exact for a peer that gets all it asked for;
-  what a peer left unread when it closed is among them.
-- All streams of a listener send from one block, made once; a write is a slice of it, and never copied here.
-- The end that was agreed is ``eof``: all packets sent, or a peer that closed on endless ones, even by a reset, which is
-  how a system closes a socket with unread data. A peer gone before it had all it asked for is a ``reset``.
+- Sending begins after the peer's first line (``net/asking.py``), after its half-close, or if it has sent nothing for
+  ``ASK_SECONDS``. The stream reads nothing from then on: a peer that goes on sending fills the kernel's buffers only.
+- ``packets`` and ``bytes`` count what the kernel took for the peer. They are exact for a peer that gets all it asked
+  for; otherwise they include what the peer left unread when it closed.
+- All streams of a listener send from one block, made once. A write is a slice of it, never copied here.
+- The agreed end is ``eof``: all packets are sent, or the peer closed an endless stream. That may be a reset, for a
+  kernel resets a socket that is closed with unread data. A peer that leaves before it has all it asked for: ``reset``.
 
-Beware: what a peer says while it is sent to is read and dropped at the end, by the lane only (``LaneLink.close``): the
-ordinary way in, or with a peer that does not stop talking, the close may be a reset, and its last packets be lost.
-Beware: the sweep that ends slow readers also begins the streams that were not asked for anything; so the second may
-last a quarter longer.
+Beware: data that a peer sends while it receives is dropped at the end, on the lane only (``LaneLink.close``). On a
+Twisted transport, or if the peer does not stop, the close may become a reset, which loses the last packets.
+Beware: the sweep that ends slow readers also begins streams whose peers have not asked; ``ASK_SECONDS`` may last a
+quarter of a second longer.
 """
 
 from __future__ import annotations
@@ -23,27 +23,26 @@ from ctrlserver.net.replies import CannedOutbox, CannedReply
 from ctrlserver.net.stream import AnsweringStream, Link, OpenStreams, Stream
 from ctrlserver.stats.counters import StreamCounters
 
-#: Seconds a peer has for its line: the round trip of any link, and little to wait for who has nothing to ask.
+#: Seconds that a peer has for its line: longer than any round trip, and a short wait for a peer with nothing to ask.
 ASK_SECONDS = 1.0
 
-#: Bytes of the block that packets are sent from, and writes of it before the other streams have their turn: 1 MiB a
-#: turn, as much as a read may bring.
-#: The size of the block is not tuned: 64 KiB, 256 KiB and 1 MiB could not be told apart on noisy cores.
+#: Bytes of the block from which packets are sent, and writes of it before the other streams have their turn: together
+#: 1 MiB, as much as a read may bring. Blocks of 64 KiB, 256 KiB and 1 MiB were measured; none was faster.
 BLOCK_BYTES = 1 << 18
 WRITES_A_TURN = 4
 
-#: Packets that no peer will ever have taken.
+#: More packets than a peer can ever take.
 _NEVER_ENDING = 1 << 62
 
 
 def source_packets(size: int) -> CannedReply:
-    """Packets of ``size`` printable bytes, in a block to send from."""
+    """A block of packets of ``size`` printable bytes."""
     pattern = bytes(range(32, 127))
     return CannedReply((pattern * (size // len(pattern) + 1))[:size], BLOCK_BYTES)
 
 
 class SourceStream(AnsweringStream):
-    """Waits for the line, then sends. What it owes is an outbox like any other, so slow readers end like any other."""
+    """Waits for the line, then owes its packets as replies are owed; so its slow readers end as others do."""
 
     __slots__ = ("_asking", "_endless", "_gone")
 
@@ -55,13 +54,13 @@ class SourceStream(AnsweringStream):
         streams.waiting.add(self)
 
     def received(self, chunk: memoryview, now: float) -> None:
-        """A part of the line."""
+        """The line, or a part of it."""
         self._streams.waiting.discard(self)
         if self._asking is not None:
             self._begin(self._asking.feed(chunk), now)
 
     def ended(self, now: float) -> None:
-        """The peer has half-closed: it asks for nothing more."""
+        """The peer has half-closed: its line is complete."""
         if self._asking is not None:
             self._begin(self._asking.end(), now)
 
@@ -70,7 +69,7 @@ class SourceStream(AnsweringStream):
         self.abort(self._parting(), now)
 
     def waited(self, now: float) -> None:
-        """The peer has not asked yet: after ``ASK_SECONDS`` it is sent packets without end. Or it takes none."""
+        """The peer has not asked yet: after ``ASK_SECONDS`` it gets packets without end. Or it takes no packets."""
         if self._asking is None:
             super().waited(now)
         elif now - self.counters.opened >= ASK_SECONDS:
@@ -92,7 +91,7 @@ class SourceStream(AnsweringStream):
             self.writable(self._link.now())
 
     def writable(self, now: float) -> None:
-        """Send on, a bounded part; after the last packet, close."""
+        """Send a bounded part; close after the last packet."""
         outbox = self._outbox
         if outbox is None:
             return

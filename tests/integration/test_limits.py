@@ -62,7 +62,7 @@ def test_past_the_descriptors_connections_are_turned_away_and_the_admin_port_ans
     daemon.await_stats(streams_open=0)
     with daemon.connect() as again:
         assert not is_closed(again)
-    told = [line for line in daemon.log.lines if "turned away" in line]
+    told = [line for line in daemon.log.lines if "peers rejected" in line]
     assert 1 <= len(told) <= 3, told
     assert "max-streams" in told[0]
 

@@ -1,4 +1,4 @@
-"""Tells ``twistd`` and ``twist`` of the ``ctrlserver`` command. Imports no reactor."""
+"""Adds the ``ctrlserver`` command to ``twistd`` and ``twist``. Imports no reactor."""
 
 from twisted.application.service import ServiceMaker
 
