@@ -1,22 +1,23 @@
-"""What comes to a UDP socket, counted before it is queued or dropped: an eBPF filter on the socket, by ctypes.
+"""Arrivals at a UDP socket, counted before the kernel queues or drops them: an eBPF filter on the socket, by ctypes.
 
 Rules:
 
-- The kernel counts a dropped batch of datagrams (``UDP_GRO``) as one drop and tells nobody how many it held. A socket
-  filter sees each message before that is decided. Ours keeps all of them and counts: messages, the datagrams beyond the
-  first of each, and the most of those in one. What is dropped then follows (``stats/drops.py``).
+- The kernel counts a dropped batch of datagrams (``UDP_GRO``) as one drop and does not report how many it held. A
+  socket filter sees each message before the kernel queues or drops it. Ours keeps all messages and counts three
+  numbers: messages, the datagrams beyond the first of each, and the most of those in one message. The drops follow
+  from these (``stats/drops.py``).
 - The counts are in a map that is mapped into our memory: to read them is to read three words.
-- The filter is a dozen instructions, written out below. A datagram on its own costs one addition, some 50 ns a message
-  in all: about 1 % of the way of a datagram of 64 bytes through the loopback, and less of a batch.
-- It takes the privilege for bpf (root, CAP_BPF), once, when it is made; Linux 5.7; and a processor whose call number we
-  know. Elsewhere ``arrivals`` gives None, and so it does for a socket that was handed to us with a filter of its own,
-  or with ``UDP_GRO`` already on: batches may wait in it that nobody counted. Ask for it before ``UDP_GRO`` is set.
+- The filter has 16 instructions, listed below. It costs about 50 ns a message: 1 % of the time that a datagram of 64
+  bytes takes through the loopback, and less for a batch.
+- To load it takes the privilege for bpf (root, CAP_BPF), Linux 5.7, and a processor whose call number we know. Else
+  ``arrivals`` returns None. So it does for an inherited socket with a filter of its own or with ``UDP_GRO`` on, since
+  batches that nobody counted may wait in it. Call it before you set ``UDP_GRO``.
 
-Beware: with a filter the kernel checks a datagram's checksum before it queues it, not when it is read. Network cards
-have done so already, and on the loopback there is none to check.
-Beware: a sandbox that kills for a forbidden call, as systemd's ``SystemCallFilter=`` does unless it has an error number
-to give (``SystemCallErrorNumber=EPERM``), must allow bpf or be told to refuse it.
-Beware: the filter stays on the socket for as long as anybody has that open; ``close`` takes it off.
+Beware: with a filter the kernel checks a datagram's checksum before it queues it, not when we read it. Network cards
+have checked it already, and the loopback has none.
+Beware: a sandbox may kill the process for a forbidden call. systemd's ``SystemCallFilter=`` does, unless it has an
+error number to return (``SystemCallErrorNumber=EPERM``).
+Beware: the filter stays on the socket while any process has the socket open; ``close`` removes it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _SO_MEMINFO = 55
 _MEMINFO = struct.Struct("=9I")
 _CHARGED, _DROPS = 0, 8
 
-#: The call's number, by processor.
+#: The number of the system call, by processor.
 _BPF_CALL = {"x86_64": 321, "aarch64": 280}
 _MAP_CREATE, _PROG_LOAD = 0, 5
 _ARRAY, _SOCKET_FILTER, _MMAPABLE = 2, 1, 1 << 10
@@ -52,10 +53,10 @@ _NAME = b"ctrlserver"
 _MAP = struct.Struct("=7I16s")  # type, key bytes, value bytes, entries, flags, inner map, node, name
 _PROG = struct.Struct("=IIQQIIQII16s")  # type, number, instructions, licence; level, bytes, log; version, flags, name
 
-#: Where the counts are in the map's one value, in bytes.
+#: Offsets of the counts in the map's one value, in bytes.
 _MESSAGES, _BEYOND, _MOST_BEYOND, _VALUE_BYTES = 0, 8, 16, 24
 
-#: Fields of struct __sk_buff in linux/bpf.h. ``len`` is with the UDP header here.
+#: Fields of struct __sk_buff in linux/bpf.h. ``len`` includes the UDP header here.
 _LEN, _GSO_SIZE = 0, 176
 _UDP_HEADER = 8
 
@@ -72,7 +73,7 @@ def _instruction(code: int, to: int = 0, by: int = 0, offset: int = 0, number: i
 
 
 def _filter(counts: int) -> bytes:
-    """The filter, for the map of that descriptor. Jumps name the number of instructions skipped."""
+    """The filter; ``counts`` is the descriptor of its map. A jump's offset is the number of instructions it skips."""
     message, each, beyond, most, context, value = 1, 2, 3, 4, 6, 7
     return b"".join(
         [
@@ -107,20 +108,20 @@ class Arrivals:
         self._poll.register(sock.fileno(), select.POLLIN)
 
     def now(self) -> tuple[int, int, int]:
-        """Messages, datagrams beyond the first of each, and the most of those in one message, since the start."""
+        """Since the start: messages, datagrams beyond the first of each, and the most of those in one message."""
         words = self._words
-        beyond = words[_BEYOND // 8]  # first: a message is counted before what is beyond it
+        beyond = words[_BEYOND // 8]  # first, for the filter counts a message before the datagrams beyond its first
         return words[_MESSAGES // 8], beyond, words[_MOST_BEYOND // 8]
 
     def look(self) -> Look:
-        """The socket as it is: about 4 us, most of it the two calls."""
+        """The counts beside the kernel's own figures: about 4 us, most of it for two system calls."""
         before = self.now()
         charged_bytes, drops = charged_and_drops(self._socket)
         quiet = not self._poll.poll(0) and before == self.now()
         return Look(*before, charged_bytes, drops, quiet)
 
     def close(self) -> None:
-        """Take the filter off the socket."""
+        """Remove the filter from the socket."""
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
         self._words.release()
@@ -128,7 +129,7 @@ class Arrivals:
 
 
 def charged_and_drops(sock: socket.socket) -> tuple[int, int]:
-    """Bytes the kernel charges for what waits, and its count of drops modulo 2**32; zeros where it does not tell."""
+    """Bytes that the kernel charges for the queue, and its count of drops modulo 2**32; zeros if it reports neither."""
     try:
         figures = _MEMINFO.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size))
     except (OSError, struct.error):
@@ -137,7 +138,7 @@ def charged_and_drops(sock: socket.socket) -> tuple[int, int]:
 
 
 def arrivals(sock: socket.socket) -> Arrivals | None:
-    """Count what comes to a UDP socket from now on; None where that cannot be."""
+    """Count the arrivals at a UDP socket from now on; None if that is impossible."""
     call = _system_call()
     if call is None or not _is_plain(sock):
         return None
@@ -164,7 +165,7 @@ def _load(call: Callable[[int, bytes], int], code: bytes) -> int:
 
 def _is_plain(sock: socket.socket) -> bool:
     """Whether a socket has no filter yet, and no batches wait in it."""
-    length = ctypes.c_uint32(0)  # asked with no room, the kernel gives the length alone; it refuses to tell of eBPF
+    length = ctypes.c_uint32(0)  # given no room, the kernel returns the filter's length; of an eBPF filter an error
     got = ctypes.CDLL(None).getsockopt(sock.fileno(), socket.SOL_SOCKET, _SO_GET_FILTER, None, ctypes.byref(length))
     try:
         return got == 0 and length.value == 0 and not sock.getsockopt(SOL_UDP, UDP_GRO)
@@ -174,7 +175,7 @@ def _is_plain(sock: socket.socket) -> bool:
 
 @cache
 def _system_call() -> Callable[[int, bytes], int] | None:
-    """``bpf``, which the C library does not have: a command and its attributes."""
+    """The system call ``bpf``, which the C library lacks: it takes a command and attributes."""
     number = _BPF_CALL.get(platform.machine())
     if sys.platform != "linux" or number is None or sys.maxsize < 2**32 or sys.byteorder != "little":
         return None

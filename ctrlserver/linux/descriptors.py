@@ -1,6 +1,6 @@
-"""The descriptors this process may have open.
+"""How many descriptors this process may open.
 
-Rule: raised to the hard limit once, at the start; whoever wants less for a server says so by ``max_streams``.
+Rule: the limit is raised to the hard limit once, at the start. ``max_streams`` limits a server further.
 """
 
 from __future__ import annotations
@@ -8,24 +8,24 @@ from __future__ import annotations
 import os
 import resource
 
-#: Taken for "no limit": more sockets than a machine has ports, peers and memory for.
+#: Stands for "no limit": more sockets than any machine has memory for.
 UNLIMITED = 1 << 30
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit to the hard one where the system lets us; gives the soft limit that holds now."""
+    """Raise the soft limit to the hard one if the system allows it; return the soft limit that is now in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
-        except (ValueError, OSError):  # a system that lets no process have what its hard limit says
+        except (ValueError, OSError):  # some systems allow no process their own hard limit
             pass
     return UNLIMITED if soft == resource.RLIM_INFINITY else soft
 
 
 def descriptors_in_use() -> int:
-    """How many are open, where the lower numbers are: at the start. The system gives the lowest number that is free."""
+    """How many descriptors are open, at the start of a process: then the lowest free number is their count."""
     descriptor = os.open(os.devnull, os.O_RDONLY)
     os.close(descriptor)
     return descriptor

@@ -1,11 +1,11 @@
-"""Many datagrams a call: Linux's ``recvmmsg``, which the socket module lacks, by ctypes.
+"""Many datagrams in one system call: Linux's ``recvmmsg``, which the socket module lacks, by ctypes.
 
 Rules:
 
-- ``Messages`` is a table that the kernel fills: a row for each datagram, or for each batch of one sender where the
-  socket has ``UDP_GRO``. The table is made once; a call makes no object for a datagram.
-- Rows are read in columns (``sizes``, ``segments``, ``alike``), by strided slices of the table, at the speed of C.
-- The layout is that of ``struct mmsghdr`` in <sys/socket.h>, natural alignment throughout:
+- ``Messages`` is a table that the kernel fills: a row for each datagram or, if the socket has ``UDP_GRO``, for each
+  batch of one sender. The table is made once; a call makes no Python object for a datagram.
+- Columns (``sizes``, ``segments``, ``alike``) are strided slices of the table, read at the speed of C.
+- The layout is that of ``struct mmsghdr`` in <sys/socket.h>, with natural alignment:
 
       mmsghdr   msghdr, then the length received (unsigned int)
       msghdr    name, its length (socklen_t), iovec, their number, control, its length (size_t), flags
@@ -13,11 +13,11 @@ Rules:
       control   one cmsghdr (its length, level 17, type 104), then the size of the batch's datagrams (int)
       name      sockaddr_in in 16 bytes; sockaddr_in6 in 28
 
-- Where there is no recvmmsg (another system, a C library without it, a kernel or a filter that refuses it) ``messages``
-  gives None, and the port reads with ``recvmsg``.
+- Without recvmmsg (another system, a C library without it, a kernel or a seccomp filter that refuses it) ``messages``
+  returns None, and the port reads with ``recvmsg``.
 
-Beware: the kernel writes the lengths of name and control back. That of a name is always the same; those of control are
-set anew before each call, with one copy over the rows that the call before had used.
+Beware: the kernel overwrites the lengths of name and control. That of a name is always the same. Those of control are
+restored before each call, with one copy over the rows that the last call used.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from struct import Struct
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 
-#: Rows of a table without room for content. Larger tables gained nothing: a call of 64 costs 20 us and more.
+#: Rows of a table without room for content. Larger tables gained nothing: a call for 64 costs 20 us and more.
 ROWS = 64
 
-#: Room for one whole UDP datagram or batch, at a distance at which rows do not all fall on the same cache lines.
+#: Room for a UDP datagram or batch of any size; the distance keeps rows from sharing the same cache lines.
 ROOM_BYTES = 65536 + 4352
 
 _FLOW_AND_SCOPE = Struct("=4xI16xI")
@@ -80,8 +80,8 @@ _NAME_BYTES: dict[int, int] = {socket.AF_INET: 16, socket.AF_INET6: 28}
 class Messages:
     """The table of one socket; make it with ``messages``.
 
-    ``content`` is where datagrams are to be put, ``ROOM_BYTES`` for each row; None lets the kernel drop them uncopied.
-    ``batches``: the socket has ``UDP_GRO``, so a row may be many datagrams.
+    ``content`` is the buffer for datagrams, ``ROOM_BYTES`` for each row; None: the kernel drops them uncopied.
+    ``batches``: the socket has ``UDP_GRO``, so a row may hold many datagrams.
     """
 
     def __init__(
@@ -131,9 +131,9 @@ class Messages:
                 header.control_length = ctypes.sizeof(_Control)
 
     def read(self) -> int:
-        """Fill the table; gives the rows filled, 0 where nothing waits.
+        """Fill the table; return the number of rows filled, 0 if nothing waits.
 
-        An error that belongs to an answer sent before is passed over: the next call reads on.
+        An error counts as nothing: it belongs to an answer that was sent before, and the next call reads on.
         """
         if self._segments is not None and self._stale:
             used = self._stale * _ROW
@@ -148,7 +148,7 @@ class Messages:
         return lengths
 
     def segments(self, rows: int) -> list[int] | None:
-        """The bytes of each datagram of a row but the last one; 0 where a row is one datagram. None: all rows are."""
+        """For each row the bytes of its datagrams but the last one, 0 for a single datagram. None: all are single."""
         if self._segments is None or not any(given := self._control_lengths[:rows].tolist()):
             return None
         sizes = self._segments[:rows].tolist()
@@ -161,21 +161,21 @@ class Messages:
         return rows == 1 or names[size:] == names[:-size]
 
     def name(self, row: int) -> bytes:
-        """The sender of a row, as the system writes it: a key, and what ``address`` reads."""
+        """The sender of a row as the kernel writes it: a dictionary key, which ``address`` can decode."""
         size = self.name_bytes
         return bytes(self._name_view[row * size : (row + 1) * size])
 
     def content(self, row: int, size: int) -> memoryview | None:
-        """What a row brought; good until the next call, or until somebody else uses the buffer."""
+        """The first ``size`` bytes of a row; valid until the next call, or until somebody else uses the buffer."""
         content = self._content
         return None if content is None else content[row * ROOM_BYTES : row * ROOM_BYTES + size]
 
     def contents(self, rows: int) -> memoryview | None:
-        """What the first rows brought, each at the start of ``ROOM_BYTES``; behind it stands what was there before."""
+        """The first ``rows`` rows, each at the start of ``ROOM_BYTES``; the rest of that holds older bytes."""
         return None if self._content is None else self._content[: rows * ROOM_BYTES]
 
     def address(self, name: bytes) -> Address:
-        """A sender as the socket module writes it."""
+        """A sender, from ``name``, as the socket module writes it."""
         (port,) = _PORT.unpack_from(name)
         if self._family == socket.AF_INET:
             return socket.inet_ntop(socket.AF_INET, name[4:8]), port
@@ -185,7 +185,7 @@ class Messages:
 
 @cache
 def _system_call() -> Callable[..., int] | None:
-    """``recvmmsg`` of the C library."""
+    """``recvmmsg`` of the C library; None without it."""
     if sys.platform != "linux":
         return None
     try:
@@ -198,7 +198,7 @@ def _system_call() -> Callable[..., int] | None:
 
 
 def messages(sock: socket.socket, content: memoryview | None, batches: bool) -> Messages | None:
-    """A table for a UDP socket, or None where there is no recvmmsg."""
+    """A table for a UDP socket, or None without recvmmsg."""
     call = _system_call()
     if call is None or sock.family not in _NAME_BYTES or call(sock.fileno(), None, 0, socket.MSG_DONTWAIT, None) != 0:
         return None

@@ -1,10 +1,10 @@
-"""What the kernel knows of a TCP connection: round trip and retransmissions (Linux, ``TCP_INFO``).
+"""Round trip and retransmissions of a TCP connection, from the kernel (Linux, ``TCP_INFO``).
 
-Rules: read when a record is asked for and once at the close, never per chunk: a read costs a microsecond. Where there
-is no such thing (other systems, unix sockets, a socket that is closed) it is None.
+Rules: they are read when somebody asks for a record and once at the close, never per chunk: a read costs a microsecond.
+They are None on other systems, for unix sockets and for closed sockets.
 
-Beware: the round trip is that of what *we* send. Of a stream that only receives, it is that of the handshake.
-Retransmissions are ours too: those of a sending peer are seen at its side only.
+Beware: the kernel measures the round trip of the data that *we* send. For a stream that only receives, it is that of
+the handshake. Retransmissions are ours too: those of a sending peer are known at its side only.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 
 from ctrlserver.stats.counters import TcpFigures
 
-#: struct tcp_info of linux/tcp.h: tcpi_rtt (microseconds) and tcpi_total_retrans. The struct only grows at its end.
+#: Offsets in struct tcp_info of linux/tcp.h: tcpi_rtt (microseconds), tcpi_total_retrans. It only grows at its end.
 _RTT, _TOTAL_RETRANS, _BYTES = 68, 100, 104
 _FIELD = struct.Struct("=I")
-#: Wrappers around a transport that are looked through; TLS is one, another may be around it.
+#: Transports inside each other that are searched for a socket: TLS is one, and another may wrap it.
 _MOST_LAYERS = 4
 _READABLE = sys.platform == "linux"
 
 
 def tcp_figures(sock: socket.socket) -> TcpFigures | None:
-    """Seconds of a round trip, and segments sent again, of a TCP socket."""
+    """Seconds of a round trip, and the number of segments sent again; None if the kernel does not report them."""
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES) if _READABLE else b""
     except OSError:
@@ -37,7 +37,7 @@ def tcp_figures(sock: socket.socket) -> TcpFigures | None:
 
 
 def socket_of(transport: Any) -> socket.socket | None:
-    """The TCP socket below a Twisted transport, however it is wrapped; None where there is none."""
+    """The TCP socket of a Twisted transport, wrapped or not; None if it has none."""
     for _ in range(_MOST_LAYERS):
         sock = getattr(transport, "socket", None)
         if isinstance(sock, socket.socket):

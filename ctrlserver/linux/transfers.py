@@ -2,25 +2,24 @@
 
 Rules:
 
-- ``Transfers`` is a table of rows. ``read`` fills row after row from the sockets it is given, ``send`` sends each row
-  back to the socket it came from. Two calls each, however many sockets; the table is made once.
-- Sockets are non-blocking: a transfer is over, or refused with EAGAIN, when ``io_submit`` returns. Linux gives the
-  results in the order of the rows; whoever gives them otherwise is put right by the row's number, which each carries.
-- A row that the kernel did not take up counts as refused with EAGAIN: nothing was read or sent for it.
-- Results are waited for until all are there, also by kernels that finish transfers later and where a signal cuts the
-  wait short. What was read is in the rows only: a result that is lost is data that is lost.
+- ``Transfers`` is a table of rows. ``read`` fills one row from each socket, ``send`` sends each row back to its socket.
+  Either makes two system calls, ``io_submit`` and ``io_getevents``, for any number of sockets. The table is made once.
+- Sockets are non-blocking, so a transfer is done, or refused with EAGAIN, when ``io_submit`` returns. Linux returns the
+  results in the order of the rows; any other order is sorted by the row numbers that they carry.
+- A row that the kernel did not accept counts as refused with EAGAIN: nothing was read or sent for it.
+- ``Transfers`` waits for all results, even if a kernel completes transfers later or a signal interrupts the wait. The
+  data is in the rows only, so a lost result would be lost data.
 - The layout is that of ``struct iocb`` and ``struct io_event`` in <linux/aio_abi.h>, for 64-bit little-endian systems:
 
       iocb      data (8), key and flags (4, 4), opcode and priority (2, 2), socket (4), address, bytes, offset (8 each),
                 reserved (8), flags and eventfd (4, 4)
       io_event  data, iocb, result, second result (8 each)
 
-- Where there is no AIO (another system or processor, a kernel or a filter that refuses it, the system's number of
-  requests used up) ``transfers`` gives None, and sockets are read and written one by one. That the calls are there says
-  little: a kernel may have them for files alone, a filter may let ``io_setup`` pass and nothing after it. So a table
-  first has to echo a byte.
+- Without AIO (another system or processor, a kernel or a seccomp filter that refuses it, all requests of the system in
+  use) ``transfers`` returns None, and sockets are read and written one by one. That the calls exist proves little: a
+  kernel may support files only, a filter may allow ``io_setup`` and nothing else. So each table first echoes a byte.
 
-Beware: rows share the buffer of the lane. What ``read`` brought is good until anybody else reads into it.
+Beware: rows are parts of the lane's buffer. What ``read`` put there is valid until somebody else reads into it.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ from array import array
 from collections.abc import Callable
 from struct import Struct
 
-#: Bytes that a row takes in one read, and the distance of rows, at which they do not all fall on the same cache lines.
+#: Bytes of one read into a row, and the distance between rows, chosen so that they do not share the same cache lines.
 ROW_BYTES = 1 << 14
 STRIDE_BYTES = ROW_BYTES + 1088
 
-#: io_setup, io_destroy, io_getevents, io_submit, by processor.
+#: System call numbers of io_setup, io_destroy, io_getevents and io_submit, by processor.
 _CALLS = {"x86_64": (206, 207, 208, 209), "aarch64": (0, 1, 4, 2)}
 
 _IOCB = Struct("=QIIHhIQqqQII")
-#: Times in a row that the wait for results may fail before it is given up; signals cut it short now and then.
+#: How often in a row the wait for results may fail before we give up; signals interrupt it now and then.
 _WAITS = 100
 
 _READ, _WRITE = 0, 1
@@ -51,7 +50,7 @@ _EVENT_WORDS, _MARK_AT, _RESULT_AT = 4, 0, 2  # in words of 8 bytes
 
 
 class _Requests:
-    """One iocb for each row, and the columns of them that change."""
+    """One iocb for each row, and views of the fields that change: sockets and sizes."""
 
     def __init__(self, rows: int, opcode: int, content: int) -> None:
         self._iocbs = bytearray(rows * _IOCB.size)
@@ -87,7 +86,7 @@ class Transfers:
         self._numbers = [ctypes.c_long(number) for number in range(rows + 1)]
 
     def read(self, sockets: list[int]) -> list[int]:
-        """Read once from each socket: the bytes read into its row, 0 at the end of its data, or the negative errno."""
+        """Read once from each socket: the bytes read into each row, 0 at the end of data, or a negative errno."""
         rows = len(sockets)
         numbers = array("I", sockets)
         self._reads.sockets[:rows] = numbers
@@ -95,7 +94,7 @@ class Transfers:
         return self._run(self._reads, rows)
 
     def send(self, rows: int) -> list[int]:
-        """Send the first rows back, as the last ``read`` brought them: the bytes taken, or the negative errno."""
+        """Send the first ``rows`` rows of the last ``read`` back: the bytes sent of each, or a negative errno."""
         self._sends.sizes[:rows] = self._results[:rows]
         return self._run(self._sends, rows)
 
@@ -114,7 +113,7 @@ class Transfers:
         return results if taken == rows else results + [-errno.EAGAIN] * (rows - taken)
 
     def _await(self, done: int, taken: int) -> None:
-        """Get the results after the first ``done``."""
+        """Wait for the results after the first ``done``."""
         fails = 0
         while done < taken:
             number = self._numbers[taken - done]
@@ -122,11 +121,11 @@ class Transfers:
             more = self._call(self._getevents, self._context, number, number, place, None)
             fails = 0 if more > 0 else fails + 1
             if fails == _WAITS:
-                raise OSError(errno.EIO, "the kernel took up transfers and does not give their results")
+                raise OSError(errno.EIO, "the kernel accepted transfers and does not return their results")
             done += max(more, 0)
 
     def echoes(self) -> bool:
-        """Whether a byte comes back: the proof that this system's AIO serves sockets."""
+        """Whether a byte is echoed: the proof that this kernel's AIO serves sockets."""
         near, far = socket.socketpair()
         with near, far:
             near.setblocking(False)
@@ -135,17 +134,17 @@ class Transfers:
             return self.read([near.fileno()]) == [1] == self.send(1) and far.recv(2) == b"?"
 
     def row(self, row: int, size: int) -> memoryview:
-        """What a row holds."""
+        """The first ``size`` bytes of a row."""
         start = row * STRIDE_BYTES
         return self._content[start : start + size]
 
     def close(self) -> None:
-        """Give the kernel its part back."""
+        """Release what the kernel holds for the table."""
         self._call(self._destroy, self._context)
 
 
 def transfers(content: memoryview, rows: int) -> Transfers | None:
-    """A table of up to ``rows`` rows in ``content``, or None where there is no AIO."""
+    """A table of at most ``rows`` rows in ``content``, or None without AIO."""
     calls = _CALLS.get(platform.machine())
     if sys.platform != "linux" or calls is None or sys.byteorder != "little" or ctypes.sizeof(ctypes.c_long) != 8:
         return None

@@ -177,7 +177,7 @@ def test_results_that_never_come_are_an_error(table: Transfers, pair: Callable[[
     far.sendall(b"x")
     ask = table._call
     table._call = lambda number, *arguments: -1 if number is table._getevents else ask(number, *arguments)
-    with pytest.raises(OSError, match="does not give their results"):
+    with pytest.raises(OSError, match="does not return their results"):
         table.read([near.fileno()])
 
 
