@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from ctrlserver.client.target import parse_target
+from ctrlserver.load.running import ending
+from ctrlserver.load.running.run import LoadRun
+from tests.servers import (
+    Admin,
+    Counted,
+    Counting,
+    Heard,
+    Servers,
+    Sink,
+    good,
+    load,
+    options,
+    reached,
+    reactor,
+)
+
+
+@pytest.mark.parametrize("streams", [1, 4])
+@pytest_twisted.ensureDeferred
+async def test_sent_and_received_reconcile_stream_by_stream(servers: Servers, streams: int) -> None:
+    target, admin = servers.listen(Counting), servers.listen(Admin)
+    result = good(await load(target, packets=1001, streams=streams, admin=admin, warm_up=0.05))
+    assert result.received is not None
+    assert result.warm_up is not None
+    assert result.reconciled is True
+    assert result.received.packets == result.sent.packets + result.warm_up.packets
+    assert [stream.packets for stream in result.streams] == [stream.received_packets for stream in result.streams]
+    assert [stream.bytes for stream in result.streams] == [stream.received_bytes for stream in result.streams]
+    assert "9.9.9" == result.environment.server
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_streams_than_the_server_keeps_reconcile_too(servers: Servers) -> None:
+    servers.closed_kept = 5
+    result = good(await load(servers.listen(Counting), packets=400, streams=40, admin=servers.listen(Admin)))
+    assert result.reconciled is True
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_streams_of_others_do_not_hide_ours(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "OTHERS_ON_VIEW", 0)
+    served = servers.listen(Counting)
+    first = LoadRun(reactor, options(served, packets=10, admin=servers.listen(Admin)), Heard())
+    running = first.run()
+    await reached(lambda: servers.streams)
+    assert good(await load(served, packets=10, streams=30)).exit_code == 0
+    assert good(await running).reconciled is True
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_renames_its_fields_is_understood(servers: Servers) -> None:
+    servers.renames = {"peer": "from", "packets": "bytes", "bytes": "packets", "stream": "number"}
+    assert good(await load(servers.listen(Counting), packets=10, admin=servers.listen(Admin))).reconciled is True
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_packet_lost_by_the_server_is_exit_3_and_named(servers: Servers) -> None:
+    def lose(record: dict[str, Any]) -> None:
+        if record["stream"] == 2:
+            record["packets"] -= 1
+
+    servers.tamper = lose
+    result = good(await load(servers.listen(Counting), packets=30, streams=3, admin=servers.listen(Admin)), 3)
+    assert result.reconciled is False
+    assert result.difference is not None
+    assert "10 packets of 10240 bytes, the server counted 9 of 10240 bytes: 1 packet fewer" in result.difference
+    assert [9, 10, 10] == sorted(stream.received_packets or 0 for stream in result.streams)
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_framing_of_the_server_is_named(servers: Servers) -> None:
+    servers.framing = "fixed:512"
+    result = good(await load(servers.listen(Counting), packets=10, admin=servers.listen(Admin)), 3)
+    assert result.difference is not None
+    assert result.difference.endswith("its framing is fixed:512, ours fixed:1024")
+
+
+@pytest_twisted.ensureDeferred
+async def test_streams_the_server_does_not_know_are_waited_for_and_then_named(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "RECONCILE_SECONDS", 0.2)
+    result = good(await load(servers.listen(Sink), packets=10, admin=servers.listen(Admin)), 3)
+    assert (None, False) == (result.received, result.reconciled)
+    assert result.difference == f"stream 1: the server has no stream from {result.streams[0].local}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_admin_port_is_told_before_anything_is_sent(servers: Servers) -> None:
+    admin = servers.saying(b"SSH-2.0-x\r\n")
+    result = good(await load(servers.listen(Sink), admin=admin), 1)
+    assert f'{admin.text} is not a ctrlserver admin port: it answered "SSH-2.0-x"' == result.error
+    assert (0, []) == (servers.bytes, result.streams)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_admin_port_that_goes_away_fails_the_run_and_keeps_its_counts(servers: Servers) -> None:
+    admin = servers.listen(Admin)
+
+    def vanish(record: dict[str, Any]) -> None:
+        record.clear()
+        for peer in list(servers.open):
+            if isinstance(peer, Admin):
+                peer.transport.abortConnection()
+
+    servers.tamper = vanish
+    result = good(await load(servers.listen(Counting), packets=10, admin=admin), 1)
+    assert (10, None) == (result.sent.packets, result.reconciled)
+    assert result.error is not None
+    assert "closed the connection" in result.error
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("others", "reconciled", "code", "words"),
+    [
+        ([], True, 0, ""),
+        ([Counted(2, "unix")], None, 0, "the server has 2 new streams over unix sockets, ours are 1 of them"),
+    ],
+)
+async def test_a_unix_stream_is_reconciled_where_the_server_has_no_other_new_one(
+    servers: Servers, tmp_path: Any, others: list[Counted], reconciled: bool | None, code: int, words: str
+) -> None:
+    path, heard = str(tmp_path / "data.sock"), Heard()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen(5)
+        flags: dict[str, Any] = {"packets": 5, "admin": servers.listen(Admin)}
+        running = LoadRun(reactor, options(parse_target(f"unix:{path}"), **flags), heard).run()
+        await reached(lambda: len(servers.asked) > 4)  # asked before the first byte, and again after the last
+        servers.streams += [Counted(1, "unix", 5, 5 * 1024), *others]
+        taken, _ = listening.accept()
+        with taken:
+            taken.recv(5 * 1024, socket.MSG_WAITALL)
+        result = await running
+    assert reconciled == result.reconciled
+    assert code == result.exit_code
+    assert [words] == [note[: len(words)] for note in heard.notes or [""]]
