@@ -22,7 +22,7 @@ def test_what_came_since_is_the_difference(earlier: Counts, more: Counts) -> Non
 
 def test_a_rate_without_time_is_unknown() -> None:
     assert per_second(10, 0.0) is None
-    assert per_second(10, 4.0) == 2.5
+    assert 2.5 == per_second(10, 4.0)
     assert Volume.of(Counts(), -1.0).packets_per_second is None
 
 

@@ -83,7 +83,7 @@ def test_a_stream_from_before_our_time_is_not_ours() -> None:
     assert not outcome.reconciled
     assert not outcome.settled
     assert outcome.received is None
-    assert outcome.difference == "stream 1: the server has no stream from 127.0.0.1:40001"
+    assert "stream 1: the server has no stream from 127.0.0.1:40001" == outcome.difference
 
 
 def test_fewer_packets_of_an_open_stream_may_still_come() -> None:
@@ -94,10 +94,10 @@ def test_fewer_packets_of_an_open_stream_may_still_come() -> None:
 def test_fewer_packets_of_a_closed_stream_will_not_come() -> None:
     outcome = reconcile([stream(1)], [record(1, 9, 9300, state="closed", reason="fault")], "fixed:1024")
     assert (False, True) == (outcome.reconciled, outcome.settled)
-    assert outcome.difference == (
+    assert (
         "stream 1 (127.0.0.1:40001): sent 10 packets of 10240 bytes, the server counted 9 of 9300 bytes: "
         "1 packet fewer, 940 bytes fewer; it closed the stream with reason fault"
-    )
+    ) == outcome.difference
 
 
 def test_another_framing_is_named_as_the_cause() -> None:

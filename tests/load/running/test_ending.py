@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
 
 from ctrlserver.client.target import parse_target
+from ctrlserver.load.results.result import Result
 from ctrlserver.load.running import ending
 from ctrlserver.load.running.run import LoadRun
 from tests.servers import (
@@ -52,7 +55,7 @@ async def test_many_streams_of_others_do_not_hide_ours(servers: Servers, monkeyp
     first = LoadRun(reactor, options(served, packets=10, admin=servers.listen(Admin)), Heard())
     running = first.run()
     await reached(lambda: servers.streams)
-    assert good(await load(served, packets=10, streams=30)).exit_code == 0
+    assert 0 == good(await load(served, packets=10, streams=30)).exit_code
     assert good(await running).reconciled is True
 
 
@@ -91,7 +94,7 @@ async def test_streams_the_server_does_not_know_are_waited_for_and_then_named(
     monkeypatch.setattr(ending, "RECONCILE_SECONDS", 0.2)
     result = good(await load(servers.listen(Sink), packets=10, admin=servers.listen(Admin)), 3)
     assert (None, False) == (result.received, result.reconciled)
-    assert result.difference == f"stream 1: the server has no stream from {result.streams[0].local}"
+    assert f"stream 1: the server has no stream from {result.streams[0].local}" == result.difference
 
 
 @pytest_twisted.ensureDeferred
@@ -119,29 +122,36 @@ async def test_an_admin_port_that_goes_away_fails_the_run_and_keeps_its_counts(s
     assert "closed the connection" in result.error
 
 
-@pytest_twisted.ensureDeferred
-@pytest.mark.parametrize(
-    ("others", "reconciled", "code", "words"),
-    [
-        ([], True, 0, ""),
-        ([Counted(2, "unix")], None, 0, "the server has 2 new streams over unix sockets, ours are 1 of them"),
-    ],
-)
-async def test_a_unix_stream_is_reconciled_where_the_server_has_no_other_new_one(
-    servers: Servers, tmp_path: Any, others: list[Counted], reconciled: bool | None, code: int, words: str
-) -> None:
-    path, heard = str(tmp_path / "data.sock"), Heard()
+async def over_unix(servers: Servers, tmp_path: Path, heard: Heard, others: Sequence[Counted] = ()) -> Result:
+    """A run of 5 packets over a unix socket, whose server has a record of it and of ``others``."""
+    path = str(tmp_path / "data.sock")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(5)
-        flags: dict[str, Any] = {"packets": 5, "admin": servers.listen(Admin)}
-        running = LoadRun(reactor, options(parse_target(f"unix:{path}"), **flags), heard).run()
+        given = options(parse_target(f"unix:{path}"), packets=5, admin=servers.listen(Admin))
+        running = LoadRun(reactor, given, heard).run()
         await reached(lambda: len(servers.asked) > 4)  # asked before the first byte, and again after the last
         servers.streams += [Counted(1, "unix", 5, 5 * 1024), *others]
         taken, _ = listening.accept()
         with taken:
             taken.recv(5 * 1024, socket.MSG_WAITALL)
-        result = await running
-    assert reconciled == result.reconciled
-    assert code == result.exit_code
-    assert [words] == [note[: len(words)] for note in heard.notes or [""]]
+        return good(await running)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_stream_is_reconciled_where_the_server_has_no_other_new_one(
+    servers: Servers, tmp_path: Path
+) -> None:
+    heard = Heard()
+    result = await over_unix(servers, tmp_path, heard)
+    assert result.reconciled is True
+    assert [] == heard.notes
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_stream_is_not_reconciled_beside_another_new_one(servers: Servers, tmp_path: Path) -> None:
+    heard = Heard()
+    result = await over_unix(servers, tmp_path, heard, [Counted(2, "unix")])
+    assert result.reconciled is None
+    (note,) = heard.notes
+    assert "the server has 2 new streams over unix sockets, ours are 1 of them: not reconciled" == note

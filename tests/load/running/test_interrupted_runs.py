@@ -47,7 +47,7 @@ async def test_an_interrupt_in_the_warm_up_leaves_nothing_measured(servers: Serv
     run.interrupt()
     result = good(await running, 130)
     assert result.warm_up is not None
-    assert result.sent.packets == 0
+    assert 0 == result.sent.packets
     assert result.warm_up.packets == sum(stream.packets for stream in result.streams) > 10
 
 

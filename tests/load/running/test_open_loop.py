@@ -67,7 +67,7 @@ async def test_a_run_ends_with_its_profile_and_intervals_have_its_rate(servers: 
     assert 300 == result.sent.packets
     assert result.schedule is not None
     assert 1000.0 == pytest.approx(result.schedule.target_packets_per_second)
-    assert result.options["profile"] == plan.text
+    assert plan.text == result.options["profile"]
     assert result.intervals[0].target_packets_per_second is not None
 
 
@@ -142,7 +142,7 @@ async def test_a_target_that_never_answers_is_told_of(servers: Servers) -> None:
     validated(as_json(result))
     assert "does not answer" in str(result.error)
     assert result.schedule is not None
-    assert result.schedule.sent_packets == 1
+    assert 1 == result.schedule.sent_packets
     assert result.latency is None
 
 

@@ -42,7 +42,7 @@ async def test_a_target_that_refuses_is_one_line_and_a_valid_document() -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_name_that_does_not_resolve_is_told() -> None:
     result = good(await load(parse_target("no-such-host.invalid:5"), connect_timeout=30.0), 1)
-    assert result.error == "cannot connect to no-such-host.invalid:5: the host name does not resolve"
+    assert "cannot connect to no-such-host.invalid:5: the host name does not resolve" == result.error
 
 
 @pytest_twisted.ensureDeferred
@@ -140,4 +140,4 @@ async def test_an_error_of_our_own_is_told_and_the_document_is_whole(
     monkeypatch.setattr(send_mode, "make_streams", lambda *_: 1 / 0)
     _, running = started(servers)
     result = good(await running, 1)
-    assert result.error == "an error of ctrlload's own: ZeroDivisionError: division by zero"
+    assert "an error of ctrlload's own: ZeroDivisionError: division by zero" == result.error

@@ -113,11 +113,11 @@ async def test_a_stream_over_a_unix_socket_is_sent_as_well(tmp_path: Any) -> Non
 @pytest_twisted.ensureDeferred
 async def test_a_target_by_name_and_by_ipv6_is_found(servers: Servers) -> None:
     by_name = parse_target(f"localhost:{servers.listen(Sink).port}")
-    assert good(await load(by_name, packets=10, streams=3)).sent.packets == 10
+    assert 10 == good(await load(by_name, packets=10, streams=3)).sent.packets
     result = good(await load(servers.listen(Sink, "::1"), packets=10))
     assert result.streams[0].target.startswith("[::1]:")
     by_endpoint = parse_target(f"tcp:127.0.0.1:{servers.listen(Sink).port}")
-    assert good(await load(by_endpoint, packets=10, streams=2)).sent.packets == 10
+    assert 10 == good(await load(by_endpoint, packets=10, streams=2)).sent.packets
 
 
 @pytest.mark.parametrize("combine", [True, False])
