@@ -26,18 +26,17 @@ from ctrlserver.stats.drops import Drops
 
 
 class DropCount:
-    """The drops of one port, from now on. ``messages_read``, ``beyond_read`` and ``batches_came`` are its reader's.
+    """The drops of one port, from now on. ``messages_read`` and ``beyond_read`` are its reader's.
 
     ``beyond_read``: of the datagrams read, those beyond the first of each message. ``counts_arrivals``: ask for the
     count of arrivals, which must be done before ``UDP_GRO`` is set; afterwards whether there is one.
     """
 
-    __slots__ = ("_arrivals", "_drops", "_socket", "batches_came", "beyond_read", "messages_read")
+    __slots__ = ("_arrivals", "_drops", "_socket", "beyond_read", "messages_read")
 
     def __init__(self, sock: socket.socket, counts_arrivals: bool) -> None:
         self.messages_read = 0
         self.beyond_read = 0
-        self.batches_came = False
         self._socket: socket.socket | None = sock
         self._drops = Drops(charged_and_drops(sock)[1])  # of a socket taken over, earlier drops are not ours
         self._arrivals = arrivals(sock) if counts_arrivals else None
@@ -55,7 +54,7 @@ class DropCount:
         if self._arrivals is not None:
             self._drops.weighed(self._arrivals.look(), self.messages_read, self.beyond_read)
         elif self._socket is not None:
-            self._drops.told(charged_and_drops(self._socket)[1], self.batches_came)
+            self._drops.told(charged_and_drops(self._socket)[1], self.beyond_read > 0)
         return self._drops.total, self._drops.in_batches
 
     def close(self) -> None:

@@ -27,20 +27,21 @@ from ctrlserver.stats.probing import Probing
 #: Seconds between two walks over the streams for idle ones: 10 000 of them cost about half a millisecond.
 SWEEP_SECONDS = 0.25
 
-#: The peer of the stream that all peers beyond ``max_streams`` share.
+#: The peer of the stream that all peers beyond ``max_streams`` share, and its key in ``by_address``.
 OTHERS = "*"
+OTHERS_ADDRESS: Address = ()
 
 
 class DatagramStream:
     """One peer of a UDP port.
 
-    ``address`` is None for the stream of all others. ``name`` is the key in ``by_name``, None until ``recvmmsg`` gives
-    it.
+    ``address`` and ``name`` are its keys in ``by_address`` and ``by_name``; ``name`` is None until
+    ``recvmmsg`` gives it.
     """
 
     __slots__ = ("_peers", "address", "counters", "name")
 
-    def __init__(self, peers: Peers, address: Address | None, counters: StreamCounters) -> None:
+    def __init__(self, peers: Peers, address: Address, counters: StreamCounters) -> None:
         self.counters = counters
         self.address = address
         self.name: bytes | None = None
@@ -60,7 +61,7 @@ class Peers:
     __slots__ = ("_options", "_swept", "_terms", "by_address", "by_name")
 
     def __init__(self, options: DatagramTerms, now: float) -> None:
-        self.by_address: dict[Address | None, DatagramStream] = {}
+        self.by_address: dict[Address, DatagramStream] = {}
         self.by_name: dict[bytes, DatagramStream] = {}
         self._options = options
         self._terms = options.terms
@@ -71,22 +72,19 @@ class Peers:
 
         ``since`` is when its first datagram was seen, ``now`` when it was read.
         """
-        key: Address | None = address
+        book, terms, peer = self._terms.book, self._terms, peer_name(address)
         if len(self.by_address) >= self._options.max_streams:
-            key = None
-            others = self.by_address.get(None)
-            if others is not None:
+            address, peer = OTHERS_ADDRESS, OTHERS
+            if (others := self.by_address.get(address)) is not None:
                 return others
-        peer = OTHERS if key is None else peer_name(address)
-        book, terms = self._terms.book, self._terms
         counters = book.stream_opened(terms.origin, peer, since)
         book.first_data(counters, since)
         counters.last = now
         if terms.keep:
             counters.kept = KeptPackets(terms.keep, terms.keep_bytes)
-        if terms.probe and key is not None:
+        if terms.probe and peer != OTHERS:
             counters.probing = Probing()
-        self.by_address[key] = stream = DatagramStream(self, key, counters)
+        self.by_address[address] = stream = DatagramStream(self, address, counters)
         return stream
 
     def close(self, stream: DatagramStream, reason: str, now: float) -> None:

@@ -54,7 +54,6 @@ class Intake:
 
     def __init__(self, options: DatagramTerms, peers: Peers, sock: socket.socket) -> None:
         self.needs_content = options.needs_content
-        self._options = options
         self._terms = terms = options.terms
         self._peers = peers
         self._stream_at = peers.by_address.get
@@ -133,7 +132,6 @@ class OneReader(Intake):
         lane, counted = self._lane, self._drops
         read, into, flags, clock = self._socket.recvmsg_into, self._into, self._flags, lane.clock
         stream_at, needs_content = self._stream_at, self.needs_content
-        others = len(self._peers.by_address) >= self._options.max_streams
         for _ in range(READS_A_TURN):
             try:
                 size, ancillary, _, address = read(into, ANCILLARY_BYTES, flags)
@@ -145,11 +143,10 @@ class OneReader(Intake):
                 segment = GRO_SIZE.unpack_from(ancillary[0][2])[0]
                 packets = packets_in(size, segment)
                 counted.beyond_read += packets - 1
-                counted.batches_came = True
             else:
                 segment, packets = size, 1
             stream = stream_at(address)
-            if stream is None or needs_content or others:
+            if stream is None or needs_content:
                 content = lane.copy_view[:size] if needs_content else None
                 self.received(address, size, segment, packets, content, now, lane.round_began)
                 continue
@@ -175,13 +172,17 @@ class ManyReader(OneReader):
         terms = options.terms
         self._table = table
         self._stream_named = peers.by_name.get
-        self._only_probes = terms.probe and not terms.keep and self._answer is None
-        self._only_answers = self._answer is not None and not terms.probe and not terms.keep
+        #: Looks into all rows together and returns True; False sends them row by row. None: nobody looks into them.
+        self._at_once: Callable[[DatagramStream, Messages, list[int]], bool] | None = None
+        if self.needs_content:
+            only_answers = self._answer is not None and not terms.probe and not terms.keep
+            only_probes = self._answer is None and not terms.keep
+            self._at_once = self._answered if only_answers else self._probed if only_probes else self._neither
 
     def ready(self, events: int) -> None:
         """Read some tables full."""
         table, lane, counted = self._table, self._lane, self._drops
-        stream_named, needs_content = self._stream_named, self.needs_content
+        stream_named, at_once = self._stream_named, self._at_once
         for _ in range(CALLS_A_TURN):
             rows = table.read()
             if not rows:
@@ -193,12 +194,13 @@ class ManyReader(OneReader):
             if segments is not None:
                 packets = packets_in_all(sizes, segments)
                 counted.beyond_read += packets - rows
-                counted.batches_came = True
             stream = stream_named(table.name(0)) if table.alike(rows) else None
-            if stream is not None and needs_content:
-                at_once = self._answered if self._only_answers else self._probed
-                if segments is not None or not at_once(stream, table, sizes):
-                    stream = None
+            if (
+                at_once is not None
+                and stream is not None
+                and (segments is not None or not at_once(stream, table, sizes))
+            ):
+                stream = None
             if stream is not None:
                 counters = stream.counters
                 counters.packets += packets
@@ -212,7 +214,7 @@ class ManyReader(OneReader):
     def _answered(self, stream: DatagramStream, table: Messages, sizes: list[int]) -> bool:
         """Answer many datagrams of one size and peer as the batch that they make; False where they do not."""
         size, rows, address = sizes[0], len(sizes), stream.address
-        if self._answer is None or address is None or not size or min(sizes) != max(sizes):
+        if self._answer is None or not size or min(sizes) != max(sizes):
             return False
         contents = [content for row in range(rows) if (content := table.content(row, size)) is not None]
         stream.counters.unanswered += rows - self._answer(memoryview(b"".join(contents)), size, rows, address)
@@ -221,11 +223,15 @@ class ManyReader(OneReader):
     def _probed(self, stream: DatagramStream, table: Messages, sizes: list[int]) -> bool:
         """Enter the probe headers of many datagrams at once; False where more is to be done than that."""
         probing = stream.counters.probing
-        content = table.contents(len(sizes)) if self._only_probes and min(sizes) >= HEADER_SIZE else None
+        content = table.contents(len(sizes)) if min(sizes) >= HEADER_SIZE else None
         if content is None or probing is None:
             return False
         self._probe(content, ROOM_BYTES, probing)
         return True
+
+    def _neither(self, stream: DatagramStream, table: Messages, sizes: list[int]) -> bool:
+        """More is to be done than one of the two."""
+        return False
 
     def _take_rows(self, table: Messages, sizes: list[int], segments: list[int] | None, now: float) -> None:
         """Row by row: of several senders, of a new one, or where content is needed."""
@@ -236,7 +242,7 @@ class ManyReader(OneReader):
             name = table.name(row)
             stream = stream_named(name)
             if stream is None or needs_content:
-                address = table.address(name) if stream is None or stream.address is None else stream.address
+                address = table.address(name) if stream is None else stream.address
                 self.received(address, size, segment or size, packets, table.content(row, size), now, since)
                 if stream is None and (stream := self._stream_at(address)) is not None:
                     stream.name = name
