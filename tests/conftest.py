@@ -16,6 +16,9 @@ from hypothesis import settings
 
 from tests.servers import Servers
 
+# Programs are started hundreds of times: they are compiled once, also where the environment would keep nothing.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 

@@ -7,6 +7,7 @@ import resource
 import socket
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -44,12 +45,15 @@ def sockperf_sent(daemon: Daemon, *flags: str) -> int:
 @needs("sockperf")
 def test_sockperf_s_own_count_is_ours_by_tcp_and_by_udp(start: Start) -> None:
     daemon = start("--framing", "fixed:64", "--udp")
-    by_tcp = sockperf_sent(daemon, "--tcp")
-    daemon.await_stats(packets_total=by_tcp, bytes_total=64 * by_tcp, closed_eof_total=1)
-    by_udp = sockperf_sent(daemon)
+    with ThreadPoolExecutor() as senders:
+        tcp, udp = (senders.submit(sockperf_sent, daemon, *flags) for flags in (("--tcp",), ()))
+        by_tcp, by_udp = tcp.result(), udp.result()
+    daemon.await_stats(closed_eof_total=1)
     end = time.monotonic() + PATIENCE
     while (stats := daemon.ask_json("stats"))["packets_total"] + stats["dropped_total"] != by_tcp + by_udp:
         assert time.monotonic() < end, (by_tcp, by_udp, stats)
+    packets = {stream["protocol"]: stream["packets"] for stream in daemon.ask_json("streams")}
+    assert {"tcp": by_tcp, "udp": by_udp - stats["dropped_total"]} == packets
 
 
 @needs("iperf")
