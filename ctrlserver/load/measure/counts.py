@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import frozen
+from attrs import astuple, frozen
 
 
 def per_second(number: float, seconds: float) -> float | None:
@@ -28,13 +28,7 @@ class Counts:
 
     def since(self, earlier: Counts) -> Counts:
         """The difference to ``earlier``."""
-        return Counts(
-            packets=self.packets - earlier.packets,
-            bytes=self.bytes - earlier.bytes,
-            writes=self.writes - earlier.writes,
-            replies=self.replies - earlier.replies,
-            reply_bytes=self.reply_bytes - earlier.reply_bytes,
-        )
+        return Counts(*(now - then for now, then in zip(astuple(self), astuple(earlier), strict=True)))
 
 
 @frozen

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from ctrlserver.addresses import plain_address
@@ -24,7 +23,7 @@ from ctrlserver.load.measure.reconciling import Comparison
 from ctrlserver.load.running.ending import OTHERS_ON_VIEW
 from ctrlserver.load.running.send_mode import Streams
 from ctrlserver.load.running.work import Figures
-from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED, Outgoing
+from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED
 from ctrlserver.load.streams.receive import ReceiveStream
 
 
@@ -47,17 +46,29 @@ class Downloads(Streams):
         super().stop_new(at_once=at_once)
 
     async def _have_ended(self, admin: Target, streams: Sequence[ReceiveStream]) -> None:
-        options = self._options
         try:
-            newer_than = self._transport.newest_before
-            await end_sources(self._reactor, admin, options.connect_timeout, streams, newer_than)
+            await self._ask_to_end(admin, streams)
         except LoadError as error:
             self._unasked = f"the server was not asked to end the download: {error}"
         else:
-            await deferLater(self._reactor, options.stall_timeout)
+            await deferLater(self._reactor, self._options.stall_timeout)
         for stream in streams:
             stream.patient = False
             stream.end_at_packet(ENDED)
+
+    async def _ask_to_end(self, admin: Target, streams: Sequence[ReceiveStream]) -> None:
+        """Have the server end ``streams``, which it sends packets without end; LoadError if it cannot be asked."""
+        client = await open_admin(self._reactor, admin, self._options.connect_timeout)
+        try:
+            await client.version()
+            wanted = {plain_address(stream.local) for stream in streams}
+            for record in (await client.streams(len(streams) + OTHERS_ON_VIEW)).records:
+                number = record.get("stream")
+                ours = plain_address(str(record.get("peer", ""))) in wanted and record.get("state") == "open"
+                if ours and isinstance(number, int) and number > self._transport.newest_before:
+                    await client.kick(number)
+        finally:
+            client.close()
 
     def notes(self) -> list[str]:
         """What was not asked, who ended the download where no number was asked for, and what was cut off."""
@@ -87,20 +98,3 @@ class Downloads(Streams):
     @property
     def _cut_off(self) -> bool:
         return not all(stream.eof or stream.reason == COMPLETE for stream in self.streams)
-
-
-async def end_sources(
-    reactor: IReactorTime, admin: Target, timeout: float, streams: Sequence[Outgoing], newer_than: int
-) -> None:
-    """Have the server end ``streams``, which it sends packets without end; LoadError where it cannot be asked."""
-    client = await open_admin(reactor, admin, timeout)
-    try:
-        await client.version()
-        wanted = {plain_address(stream.local) for stream in streams}
-        for record in (await client.streams(len(streams) + OTHERS_ON_VIEW)).records:
-            number = record.get("stream")
-            ours = plain_address(str(record.get("peer", ""))) in wanted and record.get("state") == "open"
-            if ours and isinstance(number, int) and number > newer_than:
-                await client.kick(number)
-    finally:
-        client.close()

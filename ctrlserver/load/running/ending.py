@@ -114,12 +114,11 @@ class Ending:
             unsent = stream.unsent_bytes()
             if unsent != stream.seen:
                 stream.seen, stream.seen_at = unsent, now
+            patience = self._patience if unsent else CLOSE_SECONDS if stream.closes else LINGER_SECONDS
             if stream.eof:
                 if not stream.check_broken() and not unsent:
                     self.stream_ended(stream)
-            elif now - stream.seen_at >= (
-                self._patience if unsent else CLOSE_SECONDS if stream.closes else LINGER_SECONDS
-            ):
+            elif now - stream.seen_at >= patience:
                 if unsent and not self._gentle:
                     stream.stall(self._patience)
                 else:

@@ -1,14 +1,13 @@
 """What differs between TCP, TLS and UDP over a whole run: how it connects, and how a server's counts are compared.
 
 Rules: nothing else in this room asks for the transport. Over TCP a target may greet first, over TLS and UDP it may not.
-Over UDP the server is also asked, before the first packet, for what it has open and what its kernel has dropped: both
-are subtracted from what it says afterwards.
+Over UDP the server is also asked, before the first packet, for the streams that it has open and the datagrams that its
+kernel has dropped: both are subtracted from what it reports afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -23,64 +22,40 @@ from ctrlserver.load.plan.options import Options
 from ctrlserver.load.running.ending import OTHERS_ON_VIEW
 
 
-class Transport(Protocol):
-    """One way for packets to travel. ``newest_before``: the server's newest stream before ours, once it was asked."""
+class Transport:
+    """TCP, TLS and unix sockets. ``newest_before``: the server's newest stream before ours, once it was asked."""
 
-    may_greet: bool
-    newest_before: int
-
-    @property
-    def connections(self) -> Connections | DatagramSockets:
-        """What opens the connections, and closes them."""
-
-    async def ask_first(self, client: AdminClient) -> None:
-        """Before the first packet: ask the server for what its later counts are held against."""
-
-    def comparison(self, counts: Sequence[StreamCount], seconds: float, verb: str) -> Comparison:
-        """How to compare ``counts``, which we sent or received (``verb``) in ``seconds``, with the server's."""
-
-
-class OverTcp:
-    """TCP, and unix sockets."""
-
-    may_greet = True
-
-    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options) -> None:
-        verified = (options.cafile, options.insecure)
-        self.connections = Connections(reactor, lane, options.target, options.connect_timeout, *verified)
+    def __init__(self, connections: Connections | DatagramSockets, options: Options) -> None:
+        self.connections = connections
+        self.may_greet = not options.target.over_tls
         self.newest_before = 0
         self._framing = options.framing.text
 
     async def ask_first(self, client: AdminClient) -> None:
-        """Its newest stream."""
+        """Before the first packet: ask the server for what its later counts are compared with."""
         self.newest_before = await client.newest_stream()
 
     def comparison(self, counts: Sequence[StreamCount], seconds: float, verb: str) -> Comparison:
-        """By our addresses; streams over a unix socket have none."""
+        """How to compare ``counts``, which we sent or received (``verb``) in ``seconds``, with the server's.
+
+        By our addresses; streams over a unix socket have none.
+        """
         kind = ByAddress if all(count.local for count in counts) else OverUnix
         return kind(counts, self._framing, self.newest_before, seconds, verb)
 
 
-class OverTls(OverTcp):
-    """TLS."""
-
-    may_greet = False
-
-
-class OverUdp:
+class OverUdp(Transport):
     """UDP."""
 
-    may_greet = False
-
-    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options) -> None:
-        self.connections = DatagramSockets(reactor, lane, options.target, options.connect_timeout)
-        self.newest_before = 0
+    def __init__(self, connections: DatagramSockets, options: Options) -> None:
+        super().__init__(connections, options)
+        self.may_greet = False
         self._open_before: dict[int, tuple[int, int]] = {}
         self._dropped_before: int | None = None
 
     async def ask_first(self, client: AdminClient) -> None:
         """Its newest stream, those that are open, and the datagrams dropped so far."""
-        self.newest_before = await client.newest_stream()
+        await super().ask_first(client)
         self._open_before = await client.open_counts(OTHERS_ON_VIEW)
         self._dropped_before = await client.dropped()
 
@@ -91,5 +66,7 @@ class OverUdp:
 
 def transport_of(reactor: IReactorTime, lane: Lane, options: Options) -> Transport:
     """The transport of the target that ``options`` name."""
-    kind = OverUdp if options.target.transport == UDP else OverTls if options.target.over_tls else OverTcp
-    return kind(reactor, lane, options)
+    target, seconds = options.target, options.connect_timeout
+    if target.transport == UDP:
+        return OverUdp(DatagramSockets(reactor, lane, target, seconds), options)
+    return Transport(Connections(reactor, lane, target, seconds, options.cafile, options.insecure), options)
