@@ -1,16 +1,22 @@
 """What a run does between its first packet and its last: one class for each mode, and what they all offer.
 
-Rules: ``run.py`` makes the work of its mode and orders it about by the phases of a run; ``sending.py`` does so by the
-clock. Neither asks which mode it is: what differs between the modes stands in these classes alone.
+    mode       work         what is under way
+    send       Streams      streams that send up to their limits
+    request    Requests     the same, but a packet is over only once it is answered
+    receive    Downloads    streams that ask once, and count what arrives
+    connect    Slots        slots that connect, drop the connection, and connect again
 
-====================  =================  ==============================================================
-mode                  work               what is under way
-====================  =================  ==============================================================
-send                  ``Streams``        streams that send up to their limits
-request               ``Requests``       the same, and a stream is done only when each packet is answered
-receive               ``Downloads``      streams that ask once, and count what arrives
-connect               ``Slots``          slots that connect, drop the connection, and connect again
-====================  =================  ==============================================================
+In the order in which they are called:
+
+    open
+    start(warm_up=True), end_warm_up      with --warm-up
+    start(warm_up=False)                  unless end_warm_up goes on by itself
+    end_plan, stop_new                    if the schedule, the time or an interrupt ends it
+    notes, comparison, figures
+    close
+
+Rules: ``run.py`` makes the work of its mode and calls it by the phases of a run, ``sending.py`` by the clock. Neither
+asks which mode it is: what differs between the modes stands in these classes alone.
 """
 
 from __future__ import annotations
@@ -29,7 +35,6 @@ from ctrlserver.load.streams.outgoing import Outgoing
 
 #: Seconds after the end of the time in which a packet that was begun may be ended.
 GRACE_SECONDS = 2.0
-
 
 #: What a mode that sends nothing has sent.
 NOTHING = Volume.of(Counts(), 0.0)
@@ -57,24 +62,25 @@ class Work(Protocol):
     error: str | None
 
     async def open(self) -> None:
-        """Connect all that must be connected before the first packet; LoadError in one line where that fails."""
+        """Connect what must be connected before the first packet; LoadError in one line if that fails."""
 
     # While packets are sent
 
     def start(self, *, warm_up: bool) -> Deferred[None]:
-        """Begin, in the warm-up without limits; fires when all is done, or one has failed."""
+        """Begin, in a warm-up without limits; fires when all is done, or the work has failed."""
 
     def end_warm_up(self, begin_measuring: Callable[[], None]) -> bool:
-        """Either begin to measure at once, go on up to the limits, and give whether there is more to do.
+        """The time of the warm-up is up. Either go on, or pause.
 
-        Or send nothing new and give False: then the deferred of ``start`` fires, and ``start`` is called once more.
+        Go on: call ``begin_measuring``, take the limits from there, and give whether there is more to do. Pause: send
+        nothing new and give False; then the deferred of ``start`` fires, and ``start`` is called once more.
         """
 
     def end_plan(self) -> bool:
         """The schedule has released all its packets; give whether some of them are still under way."""
 
     def stop_new(self, *, at_once: bool) -> None:
-        """Begin no packet any more; ``at_once``: somebody has had enough, so wait for little. May be called again."""
+        """Begin no packet any more; ``at_once``: wait only for the grace. May be called again."""
 
     def fail(self, message: str) -> None:
         """End all of it with this error, unless there is one already."""
@@ -83,7 +89,7 @@ class Work(Protocol):
         """Called several times a second: end what goes without progress for too long."""
 
     def paced(self) -> Sequence[Paced]:
-        """What the schedule's packets are dealt to; empty without one."""
+        """What a schedule deals its packets to."""
 
     @property
     def planned(self) -> int | None:
