@@ -1,6 +1,6 @@
-"""What every UDP port must do, whichever way its datagrams come in: many a call or one on the lane, or by Twisted.
+"""What every UDP port must do, whichever way in it has: many messages a call or one on the lane, or Twisted.
 
-Rules: overload is made without a race: while the test itself runs, the reactor does not, so nothing is read.
+Rules: overload needs no race: the reactor does not run while the test does, so nothing is read meanwhile.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ READERS = {"recvmmsg": ManyReader, "recvmsg": OneReader, "twisted": type(None)}
 
 @pytest.fixture(params=READERS)
 def way(request: pytest.FixtureRequest) -> str:
-    """All ways in pass the same suite."""
+    """The way in; all of them pass the same suite."""
     if request.param == "recvmmsg" and sys.platform != "linux":
         pytest.skip("recvmmsg is Linux's")
     return str(request.param)
 
 
 class Time:
-    """A clock: the real time, and what a test puts on top of it."""
+    """A clock: the real time plus ``ahead`` seconds."""
 
     ahead = 0.0
 
@@ -93,7 +93,7 @@ class Served:
         return self.book.streams(self.time())
 
     async def until(self, reached: Callable[[Totals], bool]) -> Totals:
-        """Let the reactor run until the totals are as wanted."""
+        """Let the reactor run until ``reached`` holds of the totals, and give them."""
         from twisted.internet import reactor
 
         end = time.monotonic() + PATIENCE
@@ -108,7 +108,7 @@ Serve = Callable[..., Served]
 
 @pytest.fixture
 def serve(way: str) -> Iterator[Serve]:
-    """``serve(mode=...)`` takes UDP on a free port; all is closed at the end of the test."""
+    """``serve(mode=...)`` binds a free UDP port; the fixture closes everything at the end of the test."""
     from twisted.internet import reactor
 
     up: list[tuple[Served, Lane | None]] = []
@@ -154,8 +154,13 @@ def serve(way: str) -> Iterator[Serve]:
             lane.stop()
 
 
+def check(record: object, **expected: object) -> None:
+    """Compare these attributes by name, so that a failure names the one that differs."""
+    assert expected == {name: getattr(record, name) for name in expected}
+
+
 def send_batch(client: socket.socket, packets: int, size: int) -> None:
-    """Many datagrams in one call: the kernel keeps them in one piece until somebody wants them apart."""
+    """Send many datagrams in one call; the kernel keeps them as one message until a reader wants them one by one."""
     client.sendmsg([b"x" * (packets * size)], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", size))])
 
 
@@ -170,16 +175,10 @@ async def test_each_datagram_is_a_packet_and_each_peer_a_stream(serve: Serve) ->
     await served.until(lambda totals: totals.packets == len(sizes) + 1)
     by_peer = {record.peer: record for record in served.records()}
     record = by_peer[":".join(map(str, one.getsockname()))]
-    assert (len(sizes), sum(sizes)) == (record.packets, record.bytes)
-    assert ("udp", "datagram", "sink", "open", None) == (
-        record.protocol,
-        record.framing,
-        record.mode,
-        record.state,
-        record.reason,
-    )
+    check(record, packets=len(sizes), bytes=sum(sizes))
+    check(record, protocol="udp", framing="datagram", mode="sink", state="open", reason=None)
     record = by_peer[":".join(map(str, other.getsockname()))]
-    assert (record.packets, record.bytes, record.size) == (1, 100, 100)
+    check(record, packets=1, bytes=100, size=100)
 
 
 @pytest_twisted.ensureDeferred
@@ -192,19 +191,20 @@ async def test_the_datagrams_of_many_peers_in_turn_are_counted_peer_by_peer(serv
                 client.send(b"x" * (number + round_))
     packets = [min(40, number * 5 + 1) for number in range(7)]
     await served.until(lambda totals: totals.packets == sum(packets))
-    expected = [(count, sum(number + at for at in range(count))) for number, count in enumerate(packets)]
-    by_peer = {record.peer: (record.packets, record.bytes) for record in served.records()}
-    assert expected == [by_peer[":".join(map(str, client.getsockname()))] for client in clients]
+    by_peer = {record.peer: record for record in served.records()}
+    for number, (client, count) in enumerate(zip(clients, packets, strict=True)):
+        record = by_peer[":".join(map(str, client.getsockname()))]
+        check(record, packets=count, bytes=sum(number + at for at in range(count)))
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_thousand_datagrams_that_waited_together_are_all_counted(serve: Serve) -> None:
+async def test_a_thousand_waiting_datagrams_are_all_counted(serve: Serve) -> None:
     served = serve()
     client = served.connect()
     for _ in range(1000):
         client.send(b"x" * 10)
     totals = await served.until(lambda totals: totals.packets + totals.dropped == 1000)
-    assert (1000, 10_000, 1) == (totals.packets, totals.bytes, totals.streams_total)
+    check(totals, packets=1000, bytes=10_000, streams_total=1)
 
 
 @linux
@@ -215,23 +215,23 @@ async def test_a_batch_is_counted_datagram_by_datagram_however_it_is_read(serve:
     send_batch(client, 50, 1000)
     client.sendmsg([b"x" * 1001], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", 100))])  # ten and a last one of one byte
     totals = await served.until(lambda totals: totals.packets >= 61)
-    assert (totals.packets, totals.bytes, totals.streams_total) == (61, 51_001, 1)
+    check(totals, packets=61, bytes=51_001, streams_total=1)
 
 
 @pytest_twisted.ensureDeferred
-async def test_datagrams_of_a_network_that_may_not_come_in_are_counted_as_rejected_only(serve: Serve) -> None:
+async def test_datagrams_of_a_network_that_is_not_allowed_are_counted_as_rejected_only(serve: Serve) -> None:
     served = serve(gate=Gate(Seats(), networks=[ip_network("10.0.0.0/8")]))
     client = served.connect()
     for _ in range(3):
         client.send(b"x" * 64)
     totals = await served.until(lambda totals: totals.rejected == 3)
-    assert (totals.packets, totals.bytes, totals.streams_total) == (0, 0, 0)
+    check(totals, packets=0, bytes=0, streams_total=0)
     assert {"not-allowed": 3} == served.book.counters.rejected_by_reason
 
 
 @linux
 @pytest_twisted.ensureDeferred
-async def test_probe_packets_tell_what_was_lost_and_what_came_late_in_batches_too(serve: Serve) -> None:
+async def test_lost_and_late_probe_packets_are_found_in_batches_too(serve: Serve) -> None:
     served = serve(probe=True)
     client = served.connect()
     for sequence in (0, 1, 3, 2, 6):
@@ -240,11 +240,11 @@ async def test_probe_packets_tell_what_was_lost_and_what_came_late_in_batches_to
     client.sendmsg([batch], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", 64))])
     await served.until(lambda totals: totals.packets == 56)
     (record,) = served.records()
-    assert (5, 0, 1) == (record.lost, record.duplicate, record.out_of_order)  # 4, 5, 57, 58 and 59
+    check(record, lost=5, duplicate=0, out_of_order=1)  # lost: 4, 5, 57, 58 and 59
 
 
 @pytest_twisted.ensureDeferred
-async def test_probe_packets_that_waited_together_are_all_looked_at_and_short_ones_never(serve: Serve) -> None:
+async def test_probe_packets_read_together_are_all_entered_and_too_short_ones_are_not(serve: Serve) -> None:
     served = serve(probe=True)
     client = served.connect()
     client.send(encode(0, 0))
@@ -255,7 +255,7 @@ async def test_probe_packets_that_waited_together_are_all_looked_at_and_short_on
         client.send(encode(sequence, 0)[: 24 if sequence % 10 else 23])
     await served.until(lambda totals: totals.packets == 201)
     (record,) = served.records()
-    assert (9 + 10, 0, 0) == (record.lost, record.duplicate, record.out_of_order)
+    check(record, lost=9 + 10, duplicate=0, out_of_order=0)
 
 
 @linux
@@ -278,7 +278,7 @@ async def test_an_echo_returns_each_datagram_as_it_came(serve: Serve) -> None:
 @linux
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("size", [1, 64, 1400, 9000])
-async def test_datagrams_that_waited_together_are_echoed_one_by_one_to_who_sent_them(serve: Serve, size: int) -> None:
+async def test_waiting_datagrams_are_echoed_one_by_one_to_their_senders(serve: Serve, size: int) -> None:
     served = serve("echo")
     clients = [served.connect() for _ in range(2)]
     sent = [[bytes([number]) * size for number in numbers] for numbers in (range(40), range(40, 80))]
@@ -311,7 +311,7 @@ async def test_each_datagram_gets_one_reply(serve: Serve) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_answer_that_the_socket_does_not_take_is_counted_as_unanswered(serve: Serve) -> None:
+async def test_an_answer_that_the_socket_does_not_accept_is_counted_as_unanswered(serve: Serve) -> None:
     served = serve("reply", reply=b"x" * 65508)  # longer than any datagram: no socket takes it
     client = served.connect()
     client.send(b"one")
@@ -322,7 +322,7 @@ async def test_an_answer_that_the_socket_does_not_take_is_counted_as_unanswered(
 
 @linux
 @pytest_twisted.ensureDeferred
-async def test_the_last_packets_are_kept_where_asked(serve: Serve) -> None:
+async def test_the_last_packets_are_kept(serve: Serve) -> None:
     served = serve(keep=3)
     client = served.connect()
     client.send(b"one")
@@ -335,7 +335,7 @@ async def test_the_last_packets_are_kept_where_asked(serve: Serve) -> None:
 
 @linux
 @pytest_twisted.ensureDeferred
-async def test_each_kept_packet_is_what_its_own_datagram_held(serve: Serve) -> None:
+async def test_a_kept_packet_is_the_content_of_its_datagram(serve: Serve) -> None:
     served = serve(keep=100)
     client = served.connect()
     for number in range(100):
@@ -361,7 +361,7 @@ async def test_a_silent_peer_s_stream_ends_as_idle_and_its_next_datagram_begins_
     assert served.records()[1].reason == "idle"
     client.send(b"three")
     totals = await served.until(lambda totals: totals.packets == 3)
-    assert (totals.streams_total, totals.streams_open) == (3, 2)
+    check(totals, streams_total=3, streams_open=2)
 
 
 @pytest_twisted.ensureDeferred
@@ -373,8 +373,10 @@ async def test_peers_beyond_the_table_are_counted_together_and_as_rejected(serve
             client.send(b"x" * 10)
         await served.until(lambda totals, packets=5 * (round_ + 1): totals.packets == packets)  # type: ignore[misc]
     totals = served.book.counters.totals()
-    assert (totals.packets, totals.bytes, totals.streams_total, totals.rejected) == (10, 100, 3, 6)
-    assert [("*", 6), 2, 2] == [(r.peer, r.packets) if r.peer == "*" else r.packets for r in served.records()]
+    check(totals, packets=10, bytes=100, streams_total=3, rejected=6)
+    others, *streams = served.records()
+    check(others, peer="*", packets=6)
+    assert [2, 2] == [record.packets for record in streams]
     assert {"udp-streams": 6} == served.book.counters.rejected_by_reason
     assert served.book.stats(0.0).rejected_udp_streams_total == 6
     assert served.gate.seats.last_refused in [f"127.0.0.1:{client.getsockname()[1]}" for client in clients]
@@ -391,7 +393,7 @@ async def test_a_kicked_peer_comes_back_as_a_new_stream(serve: Serve) -> None:
     stream.abort("drain", served.time())
     client.send(b"two")
     totals = await served.until(lambda totals: totals.packets == 2)
-    assert (totals.streams_total, totals.streams_open) == (2, 1)
+    check(totals, streams_total=2, streams_open=1)
     assert served.records()[1].reason == "kicked"
 
 
@@ -405,13 +407,13 @@ async def test_received_and_dropped_add_up_to_what_was_sent(serve: Serve) -> Non
         for _ in range(1000):
             client.send(b"x" * 64)
         totals = served.book.counters.totals()
-        assert totals.dropped > before.dropped, "the last drops are told though no datagram came after them"
+        assert totals.dropped > before.dropped, "drops are reported before another datagram arrives"
         sent = before.packets + before.dropped + 1000
         await served.until(lambda totals, sent=sent: totals.packets + totals.dropped == sent)  # type: ignore[misc]
     assert served.book.stats(served.time()).dropped_total == totals.dropped
     await maybeDeferred(served.port.stop_listening)
     assert served.book.counters.totals().dropped == totals.dropped
-    assert totals.dropped_in_batches == 0, "no batch came, so none was dropped"
+    assert totals.dropped_in_batches == 0, "no batch was sent, so none was dropped"
 
 
 @linux
@@ -419,7 +421,7 @@ async def test_received_and_dropped_add_up_to_what_was_sent(serve: Serve) -> Non
     "options", [{}, {"mode": "echo"}, {"mode": "reply"}, {"keep": 5}, {"probe": True}, {"gro": False}], ids=repr
 )
 @pytest_twisted.ensureDeferred
-async def test_drops_of_whole_batches_are_told_in_datagrams(serve: Serve, way: str, options: dict[str, Any]) -> None:
+async def test_dropped_batches_are_reported_in_datagrams(serve: Serve, way: str, options: dict[str, Any]) -> None:
     served = serve(receive_buffer=16384, **options)
     counted = way != "twisted" and options != {"gro": False}
     if counted and not served.counts_arrivals:
@@ -437,7 +439,8 @@ async def test_drops_of_whole_batches_are_told_in_datagrams(serve: Serve, way: s
         told = totals.dropped
     for _ in range(3):
         totals = served.book.counters.totals()
-        assert (sent, 0) == (totals.packets + totals.dropped, totals.dropped_in_batches)
+        assert sent == totals.packets + totals.dropped
+        assert totals.dropped_in_batches == 0
     assert counted == (totals.dropped > charged_and_drops(served.socket)[1]), "else no batch was dropped"
     await maybeDeferred(served.port.stop_listening)
     assert told == served.book.counters.totals().dropped
@@ -445,7 +448,7 @@ async def test_drops_of_whole_batches_are_told_in_datagrams(serve: Serve, way: s
 
 @linux
 @pytest_twisted.ensureDeferred
-async def test_where_arrivals_are_not_counted_drops_are_told_to_be_batches_perhaps(serve: Serve, way: str) -> None:
+async def test_without_a_count_of_arrivals_drops_after_a_batch_may_be_batches(serve: Serve, way: str) -> None:
     served = serve(receive_buffer=8192, count_arrivals=False)
     client = served.connect()
     client.send(b"x")
@@ -455,25 +458,25 @@ async def test_where_arrivals_are_not_counted_drops_are_told_to_be_batches_perha
         client.send(b"x" * 64)
     totals = served.book.counters.totals()
     assert totals.dropped > 0
-    assert totals.dropped_in_batches == (0 if way == "twisted" else totals.dropped)  # Twisted's way has no batches
+    assert totals.dropped_in_batches == (0 if way == "twisted" else totals.dropped)  # Twisted reads no batches
     assert served.book.stats(served.time()).dropped_in_batches_total == totals.dropped_in_batches
 
 
 @linux
 @pytest_twisted.ensureDeferred
-async def test_without_gro_the_drops_of_batches_are_exact_too(serve: Serve) -> None:
+async def test_without_gro_drops_are_exact_though_the_sender_batches(serve: Serve) -> None:
     served = serve(receive_buffer=8192, gro=False)
     client = served.connect()
     for _ in range(20):
         send_batch(client, 50, 64)
     assert served.book.counters.totals().dropped > 0
     totals = await served.until(lambda totals: totals.packets + totals.dropped == 1000)
-    assert (1, 0) == (totals.streams_total, totals.dropped_in_batches)
+    check(totals, streams_total=1, dropped_in_batches=0)
 
 
 @linux
 @pytest_twisted.ensureDeferred
-async def test_of_a_socket_taken_over_what_waited_is_received_and_what_was_dropped_before_is_not_ours(
+async def test_a_socket_taken_over_gives_what_waits_in_it_and_its_earlier_drops_are_not_counted(
     serve: Serve, way: str
 ) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
@@ -496,4 +499,4 @@ async def test_of_a_socket_taken_over_what_waited_is_received_and_what_was_dropp
         sent += packets
     totals = await served.until(lambda totals: totals.packets + totals.dropped == sent)
     assert totals.dropped > 0
-    assert (sent, 0) == (totals.packets + totals.dropped, served.book.counters.totals().dropped_in_batches)
+    assert served.book.counters.totals().dropped_in_batches == 0
