@@ -1,0 +1,62 @@
+"""What goes back to a peer, and how many answers the socket accepted."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ctrlserver.net.replies import CannedReply
+from ctrlserver.net.terms import Terms
+from ctrlserver.net.udp.answers import Answers, answer_of
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin
+from ctrlserver.wire.datagram import DATAGRAM
+
+
+@pytest.fixture
+def ours() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        yield sock
+
+
+@pytest.fixture
+def peer() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(20)
+        sock.bind(("127.0.0.1", 0))
+        yield sock
+
+
+def terms(mode: str) -> Terms:
+    book = Book(version="test", now=0.0, wall=time.time())
+    return Terms(book, Origin("data", "udp", "datagram", mode), DATAGRAM)
+
+
+def test_a_sink_answers_nothing(ours: socket.socket) -> None:
+    assert answer_of(terms("sink"), ours) is None
+    assert answer_of(terms("echo"), ours) is not None
+
+
+def test_a_batch_is_echoed_as_its_datagrams_the_last_of_which_is_shorter(
+    ours: socket.socket, peer: socket.socket
+) -> None:
+    assert 3 == Answers(ours, None).echo(memoryview(b"aabbc"), 2, 3, peer.getsockname())
+    assert [b"aa", b"bb", b"c"] == [peer.recv(100) for _ in range(3)]
+
+
+def test_an_empty_datagram_is_echoed(ours: socket.socket, peer: socket.socket) -> None:
+    assert 1 == Answers(ours, None).echo(memoryview(b""), 0, 1, peer.getsockname())
+    assert b"" == peer.recv(100)
+
+
+def test_a_batch_gets_a_reply_for_each_datagram_also_beyond_one_call(ours: socket.socket, peer: socket.socket) -> None:
+    assert 150 == Answers(ours, CannedReply(b"OK")).reply(memoryview(bytes(150)), 1, 150, peer.getsockname())
+    assert [b"OK"] * 150 == [peer.recv(100) for _ in range(150)]
+
+
+def test_a_reply_that_no_datagram_can_hold_is_not_accepted(ours: socket.socket, peer: socket.socket) -> None:
+    answers = Answers(ours, CannedReply(bytes(65_508)))
+    assert 0 == answers.reply(memoryview(b"ab"), 1, 2, peer.getsockname())
