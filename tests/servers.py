@@ -23,10 +23,11 @@ from zope.interface import implementer
 
 from ctrlserver.client.target import Target, parse_target
 from ctrlserver.load.measure.intervals import Interval, Progress
-from ctrlserver.load.plan.options import Options, prepared
+from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.result import Result, as_json
 from ctrlserver.load.running.run import LoadRun
 from ctrlserver.wire.framing import parse_framing
+from tests.load.asking import options_for
 from tests.load.documents import validated
 
 reactor: Any = installed
@@ -369,7 +370,7 @@ async def load(target: Target, watcher: Heard | None = None, **flags: Any) -> Re
 
 def options(target: Target, **flags: Any) -> Options:
     """Options for a test: short waits, and no more."""
-    return prepared(**{"target": target, "stall_timeout": 5.0, "connect_timeout": 5.0, **flags})
+    return options_for(target, **{"stall_timeout": 5.0, "connect_timeout": 5.0, **flags})
 
 
 def reset_at_close(sock: socket.socket) -> None:

@@ -145,12 +145,6 @@ def test_help_and_version_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "run" in capsys.readouterr().out
 
 
-def test_the_modes_offered_are_those_there_are() -> None:
-    from ctrlserver.load.plan.modes import MODES
-
-    assert run_command._MODES == MODES
-
-
 @pytest_twisted.ensureDeferred
 async def test_the_2013_test_prints_time_number_and_rate_first(servers: Servers) -> None:
     code, out, err = await finished("run", servers.listen(Sink).text)

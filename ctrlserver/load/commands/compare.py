@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from ctrlserver.errors import LoadError, UsageError
-from ctrlserver.load.commands.group import Parsed
+from ctrlserver.load.commands.parameters import Parsed
 from ctrlserver.load.results.comparison import CONFIDENCE, FIGURES, Compared, Figure, compare, differing_options
 from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_THRESHOLD
 from ctrlserver.units import parse_share

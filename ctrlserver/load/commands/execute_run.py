@@ -10,10 +10,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from ctrlserver.errors import LoadError
 from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.reactor import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE
 from ctrlserver.load.plan.options import Options
@@ -31,16 +30,6 @@ if TYPE_CHECKING:
 
 #: What a run does, on the terminal; all others are sending.
 TITLES = {RECEIVE: "receiving", CONNECT: "connecting"}
-
-
-@frozen
-class Outputs:
-    """Where the documents go: ``document`` and ``events`` to stdout, one of them at most; the others are files."""
-
-    document: bool = False
-    events: bool = False
-    output: str | None = None
-    junit: str | None = None
 
 
 def execute(options: Options, interrupts: Interrupts, outputs: Outputs) -> int:

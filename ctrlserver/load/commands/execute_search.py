@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ctrlserver.errors import LoadError
 from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.reactor import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.plan.modes import CONNECT
@@ -66,9 +67,7 @@ class Live:
         self._view.say(step_line(step))
 
 
-def execute_search(
-    options: Options, sought: Sought, interrupts: Interrupts, *, document: bool, output: str | None
-) -> int:
+def execute_search(options: Options, sought: Sought, interrupts: Interrupts, outputs: Outputs) -> int:
     """Search and give the exit code; UsageError before anything is opened."""
     reactor = prepared_reactor(options)
     what = "connections" if options.mode == CONNECT else "packets"
@@ -77,7 +76,7 @@ def execute_search(
 
     def ended(result: SearchResult) -> int:
         people.close()
-        return report_search(result, document=document, output=output)
+        return report_search(result, outputs)
 
     def begin() -> Deferred[int]:
         return search.run().addCallback(ended)
@@ -85,23 +84,23 @@ def execute_search(
     return carried_out(reactor, interrupts, begin, search.interrupt)
 
 
-def report_search(result: SearchResult, *, document: bool, output: str | None) -> int:
+def report_search(result: SearchResult, outputs: Outputs) -> int:
     """Write all outputs of ``result`` and give the exit code."""
     code = result.exit_code
     errors = search_error_lines(result)
     words = "".join(f"{line}\n" for line in answer_lines(result))
-    for path in [] if output is None else [output]:
+    for path in [] if outputs.output is None else [outputs.output]:
         try:
             write_output(path, as_search_json(result))
         except LoadError as error:
             errors.append(str(error))
             code = code or EXIT_FAILED
     try:
-        print_output(as_search_json(result) if document else words)
+        print_output(as_search_json(result) if outputs.document else words)
     except LoadError as error:
         errors.append(str(error))
         code = code or EXIT_FAILED
-    if document:
+    if outputs.document:
         print_words(words)
     print_words("".join(f"ctrlload: {line}\n" for line in errors))
     return code

@@ -9,9 +9,8 @@ Beware: Twisted is imported only when there is something to run, so ``--help`` a
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +19,6 @@ from ctrlserver.errors import UsageError
 from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_USAGE
 from ctrlserver.load.show.output import mute, print_words
-from ctrlserver.units import parse_count, parse_duration, parse_size
 from ctrlserver.words import did_you_mean, quoted
 
 #: Where each subcommand is: the module, and its name there.
@@ -30,29 +28,6 @@ _SUBCOMMANDS = {
     "compare": ("ctrlserver.load.commands.compare", "compare_command"),
     "plot": ("ctrlserver.load.commands.plot", "plot_command"),
 }
-
-
-if TYPE_CHECKING:
-    _ParamType = click.ParamType[object]
-else:
-    _ParamType = click.ParamType  # generic only in newer ones
-
-
-class Parsed(_ParamType):
-    """A value that one of our own parsers reads; its UsageError is the message."""
-
-    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The parsed value; click hands a default over as it is."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._parse(value)
-        except UsageError as error:
-            self.fail(str(error), param, ctx)
 
 
 class Commands(click.Group):
@@ -82,11 +57,6 @@ class Commands(click.Group):
                 near = f'; did you mean "ctrlload run {name}"?'
             ctx.fail(f"unknown command {quoted(name)}{near}")
         return super().resolve_command(ctx, args)
-
-
-COUNT = Parsed("N", parse_count)
-BYTES = Parsed("N", parse_size)
-TIME = Parsed("T", parse_duration)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)

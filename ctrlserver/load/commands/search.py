@@ -1,34 +1,23 @@
 """``ctrlload search``: its own flags, and those it shares with ``run``.
 
-Rules: a flag of ``run`` is a flag here too, unless it is one of ``_NOT_SHARED``, which say how much is sent, how fast,
-or what becomes of a single run. They are taken from ``run`` itself, so that they are written once.
+Rules: a flag of ``run`` is a flag here too, unless it is declared with ``shared=False``. Those say how much is sent,
+how fast, or what becomes of a single run.
 """
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 import click
+from attrs import evolve
 
 from ctrlserver.errors import UsageError
-from ctrlserver.load.commands.group import COUNT, TIME, Parsed
 from ctrlserver.load.commands.interrupts import Interrupts
-from ctrlserver.load.commands.run import read_options, run
-from ctrlserver.units import parse_rate, parse_share
+from ctrlserver.load.commands.parameters import Parsed
+from ctrlserver.load.commands.run import divided, parameters
+from ctrlserver.load.plan.modes import RECEIVE
+from ctrlserver.units import parse_count, parse_duration, parse_rate, parse_share
 from ctrlserver.words import quoted
-
-#: Parameters of ``run`` that a search has no use for, or has its own kind of.
-_NOT_SHARED = {
-    "packets",
-    "duration",
-    "total_bytes",
-    "rate",
-    "profile",
-    "interval",
-    "as_events",
-    "junit",
-}
 
 _EXAMPLES = """\b
 Examples:
@@ -70,12 +59,14 @@ good; 130 interrupted.
 )
 @click.option(
     "--repeats",
-    type=COUNT,
+    type=Parsed("N", parse_count),
     default=3,
     show_default=True,
     help="Runs at a rate that decides, of which the majority counts.",
 )
-@click.option("-t", "--duration", type=TIME, default="5s", show_default=True, help="Time of each run.")
+@click.option(
+    "-t", "--duration", type=Parsed("T", parse_duration), default="5s", show_default=True, help="Time of each run."
+)
 @click.pass_obj
 def search(
     interrupts: Interrupts,
@@ -85,9 +76,7 @@ def search(
     precision: float,
     tolerance: float,
     repeats: int,
-    as_document: bool,
-    output: str | None,
-    **flags: Any,
+    **values: Any,
 ) -> int:
     """Find the highest rate at which all is well.
 
@@ -95,8 +84,8 @@ def search(
     in ctrlload run.
     """
     from ctrlserver.load.commands.execute_search import execute_search
+    from ctrlserver.load.plan.options import prepared
     from ctrlserver.load.search.document import Sought
-    from ctrlserver.load.show.output import check_output
 
     for name, rate in (("--from", lowest), ("--to", top)):
         if rate <= 0:
@@ -109,25 +98,13 @@ def search(
         raise UsageError("--tolerance: must be less than 100%")
     if not 1 <= repeats <= 99:
         raise UsageError("--repeats: must be from 1 to 99")
-    if flags["mode"] == "receive":
+    asked, outputs = divided(values)
+    if asked.mode == RECEIVE:
         raise UsageError("--mode: not receive, where the target says how fast")
-    if output == "-":
-        as_document, output = True, None
-    if output is not None:
-        check_output(output)
-    options = read_options(rate=lowest, interval=0.0, **flags)
+    options = prepared(evolve(asked, rate=lowest, interval=0.0))
     sought = Sought(lowest, top, precision, tolerance, repeats)
-    return execute_search(options, sought, interrupts, document=as_document, output=output)
+    return execute_search(options, sought, interrupts, outputs.checked())
 
 
-def _shared() -> list[click.Parameter]:
-    """The parameters of ``run`` that are ours too."""
-    params = [copy(param) for param in run.params if param.name not in _NOT_SHARED]
-    for param in params:
-        if isinstance(param, click.Option) and param.name == "fail_if":
-            param.help = "A rate at which it holds is not good, such as 'p99>2ms'; repeatable."
-    return params
-
-
-_target, *_flags = _shared()
+_target, *_flags = parameters(of_search=True)
 search.params = [_target, *search.params, *_flags]

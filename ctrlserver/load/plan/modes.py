@@ -1,4 +1,4 @@
-"""The modes of a run: what its streams do, as ``--mode`` names it."""
+"""The words of ``--mode``, what the streams of a run do, and of ``--arrival``, how far apart paced packets are."""
 
 from __future__ import annotations
 
@@ -7,3 +7,7 @@ REQUEST = "request"
 RECEIVE = "receive"
 CONNECT = "connect"
 MODES = (SEND, REQUEST, RECEIVE, CONNECT)
+
+CONSTANT = "constant"
+POISSON = "poisson"
+ARRIVALS = (CONSTANT, POISSON)

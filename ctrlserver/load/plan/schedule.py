@@ -45,6 +45,8 @@ from typing import Protocol
 
 from attrs import field, frozen
 
+from ctrlserver.load.plan.modes import POISSON
+
 #: Nanoseconds in a second.
 SECOND = 10**9
 
@@ -56,10 +58,6 @@ _MICRO = 10**6
 
 #: Areas are in these parts of a packet: half of a nanosecond times a millionth of a packet per second.
 _PARTS = 2 * SECOND * _MICRO
-
-CONSTANT = "constant"
-POISSON = "poisson"
-ARRIVALS = (CONSTANT, POISSON)
 
 
 def nanoseconds(seconds: float) -> int:

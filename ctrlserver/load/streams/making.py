@@ -72,7 +72,8 @@ def make_streams(
 def _over_tcp(common: _Common, options: Options, timing: Timing, packets: list[memoryview]) -> Outgoing:
     paced = options.curve is not None
     if options.mode == RECEIVE:
-        return ReceiveStream(*common, framing=options.framing, words=options.payload, strict=options.strict)
+        words = None if options.payload is None else options.payload.content
+        return ReceiveStream(*common, framing=options.framing, words=words, strict=options.strict)
     if options.mode == REQUEST:
         assert options.reply_framing is not None
         kind = PacedRequestStream if paced else RequestStream

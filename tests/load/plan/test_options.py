@@ -6,9 +6,11 @@ import pytest
 
 from ctrlserver.client.target import TLS, UDP, Target, parse_target
 from ctrlserver.errors import UsageError
-from ctrlserver.load.plan.options import Options, prepared
+from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import Sizes
+from ctrlserver.load.results.schemas import shipped_schema
 from ctrlserver.load.results.thresholds import parse_threshold
+from tests.load.asking import options_for
 
 TARGET = Target("127.0.0.1:22222", "127.0.0.1", 22222)
 
@@ -17,13 +19,13 @@ OVER_UDP = Target("udp:127.0.0.1:22222", "127.0.0.1", 22222, UDP)
 
 
 def made(**flags: Any) -> Options:
-    return prepared(target=TARGET, **flags)
+    return options_for(TARGET, **flags)
 
 
 def test_over_udp_each_packet_is_a_datagram() -> None:
     given: list[dict[str, Any]] = [{}, {"framing": "datagram"}, {"mode": "request", "reply_framing": "datagram"}]
     for flags in given:
-        options = prepared(target=OVER_UDP, **flags)
+        options = options_for(OVER_UDP, **flags)
         assert ("datagram", 1024) == (options.framing.text, options.pattern.stride)
     assert options.as_options()["reply_framing"] == "datagram"
 
@@ -46,7 +48,7 @@ def test_over_udp_each_packet_is_a_datagram() -> None:
 )
 def test_what_does_not_go_over_udp_is_refused_with_its_flag(flags: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError) as caught:
-        prepared(target=OVER_UDP, **flags)
+        options_for(OVER_UDP, **flags)
     assert words in str(caught.value)
 
 
@@ -62,7 +64,7 @@ def test_what_does_not_go_over_udp_is_refused_with_its_flag(flags: dict[str, Any
 )
 def test_what_does_not_go_over_tls_is_refused_with_its_flag(target: Target, flags: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError) as caught:
-        prepared(target=target, **flags)
+        options_for(target, **flags)
     assert words in str(caught.value)
 
 
@@ -156,6 +158,13 @@ def test_every_effective_option_is_in_the_document() -> None:
         key: written[key] for key in ("packets", "size", "framing", "reply_framing", "in_flight")
     }
     assert {"site": "lab"} == written["labels"]
+
+
+def test_the_options_of_the_schema_are_the_flags_declared() -> None:
+    schema = shipped_schema("result")["properties"]["options"]
+    written = list(made().as_options())
+    assert written == list(schema["properties"])
+    assert written == schema["required"]
 
 
 @pytest.mark.parametrize(

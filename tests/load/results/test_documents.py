@@ -12,7 +12,7 @@ import pytest_twisted
 from hdrh.histogram import HdrHistogram
 from twisted.internet.protocol import Protocol
 
-from ctrlserver.load.commands.run import _MODES
+from ctrlserver.load.plan.modes import MODES
 from tests.load.documents import validated, validated_events
 from tests.load.show.test_junit import suite
 from tests.load.test_cli import start
@@ -31,7 +31,7 @@ WAYS: dict[str, tuple[type[Protocol], str]] = {
     "receive": (Source, "-m receive"),
     "connect": (Counting, "-m connect -r 50"),
 }
-AVAILABLE = [name for name in WAYS if name.split(",")[0] in _MODES]
+AVAILABLE = [name for name in WAYS if name.split(",")[0] in MODES]
 ENDS = ("good", "interrupted", "interrupted twice", "failed")
 
 

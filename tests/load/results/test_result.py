@@ -9,10 +9,10 @@ from attrs import evolve
 from ctrlserver.client.target import Target
 from ctrlserver.load.measure.counts import Received, Replies, StreamCount, Volume
 from ctrlserver.load.measure.intervals import Interval
-from ctrlserver.load.plan.options import prepared
 from ctrlserver.load.results.result import Environment, Result, as_document, as_json, schema
 from ctrlserver.load.results.thresholds import Judgement
 from ctrlserver.load.streams.outgoing import REASONS
+from tests.load.asking import options_for
 from tests.load.documents import check_schema, validated
 
 VOLUME = Volume(packets=10, bytes=10240, writes=1, seconds=0.5, packets_per_second=20.0, bits_per_second=163840.0)
@@ -21,7 +21,7 @@ STREAM = StreamCount(1, "127.0.0.1:4", "127.0.0.1:5", 10, 10240, 0.5, 0, 1, 10, 
 FULL = Result(
     started="2024-02-03T04:05:06.789Z",
     target="127.0.0.1:5",
-    options=prepared(target=Target("127.0.0.1:5")).as_options(),
+    options=options_for(Target("127.0.0.1:5")).as_options(),
     labels={"site": "lab"},
     environment=Environment.here("0.1.0"),
     intervals=[Interval(0.0, 0.5, 10, 10240, 20.0, 163840.0, False)],

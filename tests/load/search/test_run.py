@@ -13,10 +13,13 @@ import pytest_twisted
 from attrs import define, evolve, field
 
 from ctrlserver.client.target import Target
+from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.search import search
 from ctrlserver.load.measure.intervals import Interval, Progress
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Bottleneck, Scheduled, Slip
+from ctrlserver.load.plan.asked import Asked
+from ctrlserver.load.plan.flag import flags_of
 from ctrlserver.load.results.thresholds import Judgement, parse_threshold
 from ctrlserver.load.search.document import SUMMARY, SearchResult, Sought, Step, as_search_json
 from ctrlserver.load.search.run import SearchRun
@@ -276,14 +279,13 @@ def test_the_schema_is_one_and_keeps_to_the_summary() -> None:
 
 
 def test_a_flag_of_run_is_a_flag_of_search_and_written_once() -> None:
-    from ctrlserver.load.commands.run import run
-    from ctrlserver.load.commands.search import _NOT_SHARED
-
+    declared = [*flags_of(Asked), *flags_of(Outputs)]
+    shared = {name for name, flag in declared if flag.shared}
     ours = {param.name for param in search.params}
-    theirs = {param.name for param in run.params}
-    assert set() == _NOT_SHARED - theirs
-    assert set() == theirs - _NOT_SHARED - ours
-    assert {"lowest", "top", "precision", "tolerance", "repeats", "duration"} == ours - (theirs - _NOT_SHARED)
+    assert {"packets", "total_bytes", "duration", "rate", "profile", "interval", "events", "junit"} == {
+        name for name, flag in declared if not flag.shared
+    }
+    assert {"target", *shared, "lowest", "top", "precision", "tolerance", "repeats", "duration"} == ours
 
 
 @pytest.mark.parametrize(

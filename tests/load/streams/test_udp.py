@@ -15,7 +15,7 @@ from ctrlserver.client.target import parse_target
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.opening.udp_sockets import HeldDatagrams
-from ctrlserver.load.plan.options import Options, prepared
+from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import parse_sizes
 from ctrlserver.load.streams.making import make_streams
 from ctrlserver.load.streams.outgoing import COMPLETE, ENDED, REFUSED, RESET, STALLED, UNLIMITED, WRITE_BYTES, Outgoing
@@ -29,6 +29,7 @@ from ctrlserver.load.streams.udp import (
 from ctrlserver.stats.probing import Probing
 from ctrlserver.wire.probe import decode_each
 from tests.lanes import TURNS, Told
+from tests.load.asking import options_for
 
 
 class UdpBench:
@@ -55,7 +56,7 @@ class UdpBench:
         return made
 
     def options(self, **flags: Any) -> Options:
-        return prepared(target=parse_target("udp:127.0.0.1:1"), **flags)
+        return options_for(parse_target("udp:127.0.0.1:1"), **flags)
 
     def turn(self, *, echo: bool = False) -> None:
         """Turn the lane once, and take what has come."""

@@ -1,0 +1,67 @@
+"""Click's parameters from the flags of a record, and the record from what click read.
+
+Rules: a flag that is not given is left out, so that the record's own default holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ctrlserver.errors import UsageError
+from ctrlserver.load.plan.flag import Flag, flags_of
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[object]
+else:
+    _ParamType = click.ParamType  # generic only in newer ones
+
+_Record = TypeVar("_Record")
+
+
+class Parsed(_ParamType):
+    """A value that one of our own parsers reads; its UsageError is the message."""
+
+    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The parsed value; click hands a default over as it is."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
+
+
+def options_of(record: type, *, of_search: bool = False) -> list[click.Option]:
+    """An option for each flag of ``record``; ``of_search``: for those that ``ctrlload search`` shares."""
+    return [
+        _option(name, flag, flag.search_help if of_search and flag.search_help else flag.help)
+        for name, flag in flags_of(record)
+        if flag.shared or not of_search
+    ]
+
+
+def record_of(record: type[_Record], values: Mapping[str, Any]) -> _Record:
+    """The record whose flags were given."""
+    return record(**{name: value for name, value in values.items() if value is not None})
+
+
+def _option(name: str, flag: Flag, help: str) -> click.Option:
+    names = [*flag.names.split(), name]
+    if flag.parse is None:
+        return click.Option(names, is_flag=True, default=flag.default, show_default=flag.default is True, help=help)
+    return click.Option(
+        names,
+        type=Parsed(flag.metavar, flag.parse),
+        metavar=flag.metavar,
+        default=flag.default,
+        show_default=flag.default is not None,
+        multiple=flag.repeats,
+        help=help,
+    )
