@@ -24,24 +24,19 @@ whether a small reply is still unread is asked of the reactor.
 
 from __future__ import annotations
 
-import socket
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final, cast
-from typing import Protocol as Interface
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
-    IHalfCloseableDescriptor,
     IHalfCloseableProtocol,
     IPushProducer,
     IReactorFDSet,
     IReactorTime,
-    ISSLTransport,
-    ISystemHandle,
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -51,7 +46,9 @@ from zope.interface import implementer
 
 from ctrlserver.admin.commands.table import carry_out
 from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Request
+from ctrlserver.admin.limits import Boundless, Limits, Reserve
 from ctrlserver.admin.replies import Long, encode_error, encode_in_steps
+from ctrlserver.admin.transports import can_half_close, is_reset, take_urgent_data_in_line
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 
@@ -63,53 +60,6 @@ IN_TRANSPORT: Final = 64 * 1024 + SLICE
 
 _EARLY: Final = 0.001
 """Seconds by which a timer may come early, through rounding."""
-
-
-@frozen
-class Limits:
-    """The bounds of a factory's connections, and the reason of each.
-
-    ``connections``: beyond what people and monitors need, and few enough that all of them stalled cost little memory.
-    ``spare``: more than those, for peers on a unix socket only: who is on the machine itself can look, and end what is
-    too much, while peers of the network hold all the others.
-    ``unread_bytes``: several replies of any usual size. ``stall_seconds``: a peer with that much unread for so long is
-    gone. ``idle_seconds``: as long as a person looks at a reply. ``turn_seconds``: half of what a lane's turn lasts, so
-    that a flood of questions leaves the data streams most of the time. ``slice_seconds``: one or two usual replies, so
-    that all connections together have a slice within some turns. ``linger_seconds``: several round trips around
-    the world. ``refused``: of those turned away so many may linger, for each holds a descriptor of the few kept back.
-    """
-
-    connections: int = 64
-    spare: int = 4
-    unread_bytes: int = 256 * 1024
-    stall_seconds: float = 30.0
-    idle_seconds: float = 300.0
-    turn_seconds: float = 0.001
-    slice_seconds: float = 0.0001
-    linger_seconds: float = 2.0
-    refused: int = 8
-
-
-class Reserve(Interface):
-    """The descriptors that connections may take."""
-
-    def enter(self, spare: int = 0) -> bool:
-        """One more, or one of ``spare`` more than usual; False where there is none."""
-
-    def leave(self) -> None:
-        """One less."""
-
-
-class Boundless:
-    """A reserve without end."""
-
-    def enter(self, spare: int = 0) -> bool:
-        """Always."""
-        del spare
-        return True
-
-    def leave(self) -> None:
-        """Nothing to give back."""
 
 
 @define
@@ -154,7 +104,7 @@ class AdminConnection(Protocol):
         self._timer = self._reactor.callLater(min(self._limits.stall_seconds, self._limits.idle_seconds), self._look)
         if ITCPTransport.providedBy(transport) and isinstance(transport.getHost(), IPv4Address | IPv6Address):
             transport.setTcpNoDelay(True)
-            _take_urgent_data_in_line(transport)
+            take_urgent_data_in_line(transport)
         transport.registerProducer(self, True)
         spare = self._limits.spare if isinstance(transport.getHost(), UNIXAddress) else 0
         wrong = self._factory.admit(self, spare)
@@ -227,7 +177,7 @@ class AdminConnection(Protocol):
     def carry_on(self) -> None:
         """Carry out what has been received, as far as the peer reads and for as long as it is this one's turn."""
         self._waiting = False
-        if self._making is not None and _is_reset(self._transport()):
+        if self._making is not None and is_reset(self._transport()):
             self._transport().abortConnection()
             return
         if not self._paused:
@@ -341,7 +291,7 @@ class AdminConnection(Protocol):
         self._advance()
         transport = self._transport()
         transport.unregisterProducer()
-        if self._input_ended or not _can_half_close(transport) or not self._factory.may_linger(self):
+        if self._input_ended or not can_half_close(transport) or not self._factory.may_linger(self):
             transport.loseConnection()
         else:
             self._read_on()
@@ -488,27 +438,3 @@ class AdminFactory(Factory):
             self._next = None
         for connection in [*self._open, *self._refused]:
             connection.close()
-
-
-def _can_half_close(transport: object) -> bool:
-    return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(transport)
-
-
-def _take_urgent_data_in_line(transport: object) -> None:
-    """Telnet's Synch sends its last byte as urgent data: left out of the line, half a sequence would stay in it."""
-    sock = _socket_of(transport)
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-
-
-def _is_reset(transport: object) -> bool:
-    """The peer has reset the connection; a transport that does not read is not told."""
-    sock = _socket_of(transport)
-    return sock is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
-
-
-def _socket_of(transport: object) -> socket.socket | None:
-    """None where there is none of its own: TLS has as its handle what it computes with."""
-    if not ISystemHandle.providedBy(transport) or ISSLTransport.providedBy(transport):
-        return None
-    return cast(socket.socket, transport.getHandle())

@@ -13,7 +13,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from ctrlserver.admin.protocol import AdminConnection, AdminFactory, Limits
+from ctrlserver.admin.limits import Limits
+from ctrlserver.admin.protocol import AdminConnection, AdminFactory
 from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters

@@ -11,7 +11,8 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface.verify import verifyObject
 
-from ctrlserver.admin.protocol import IN_TRANSPORT, SLICE, Limits
+from ctrlserver.admin.limits import Limits
+from ctrlserver.admin.protocol import IN_TRANSPORT, SLICE
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.records import StreamRecord

@@ -20,7 +20,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
-from ctrlserver.admin.protocol import AdminConnection, AdminFactory, Limits
+from ctrlserver.admin.limits import Limits
+from ctrlserver.admin.protocol import AdminConnection, AdminFactory
 from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
