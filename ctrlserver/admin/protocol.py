@@ -24,7 +24,6 @@ whether a small reply is still unread is asked of the reactor.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
@@ -49,6 +48,7 @@ from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Request
 from ctrlserver.admin.limits import Boundless, Limits, Reserve
 from ctrlserver.admin.replies import Long, encode_error, encode_in_steps
 from ctrlserver.admin.transports import can_half_close, is_reset, take_urgent_data_in_line
+from ctrlserver.admin.turns import Turns
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 
@@ -81,6 +81,7 @@ class AdminConnection(Protocol):
         self._factory = factory
         self._desk = factory.desk
         self._limits = factory.limits
+        self._turns = factory.turns
         self._reactor = factory.reactor
         self._dialogue = Dialogue()
         self._kept = bytearray()  # output that the transport has not been given yet
@@ -92,7 +93,6 @@ class AdminConnection(Protocol):
         self._output_ended = False  # the peer has been sent all output and its end
         self._progress = 0.0  # when lines were carried out last, or while output waits, when some of it went
         self._timer: IDelayedCall | None = None
-        self._waiting = False  # for a turn
         self._making: _Making | None = None  # the reply that is not whole yet
 
     # What the transport tells
@@ -117,7 +117,7 @@ class AdminConnection(Protocol):
         if self._closing:
             return
         self._dialogue.receive(data)
-        self._factory.serve(self)
+        self._serve()
 
     def readConnectionLost(self) -> None:
         """The peer sends no more: answer what has been received, then close."""
@@ -126,7 +126,7 @@ class AdminConnection(Protocol):
         if self._hung_up:
             self._transport().loseConnection()
         elif not self._closing:
-            self._factory.serve(self)
+            self._serve()
 
     def writeConnectionLost(self) -> None:
         """All output and its end are on their way; now the peer's end is awaited."""
@@ -158,7 +158,7 @@ class AdminConnection(Protocol):
         if self._closing:
             self._hang_up()
         else:
-            self._factory.serve(self)
+            self._serve()
 
     def stopProducing(self) -> None:
         """The connection is lost; ``connectionLost`` follows."""
@@ -166,39 +166,33 @@ class AdminConnection(Protocol):
 
     # Lines
 
-    def await_turn(self) -> bool:
-        """No time is left in this turn: read no more until the next. False where that is known already."""
-        if self._waiting or self._closing:
-            return False
-        self._waiting = True
-        self._stop_reading()
-        return True
+    def _serve(self) -> None:
+        if not self._turns.serve(self):
+            self._stop_reading()
 
-    def carry_on(self) -> None:
-        """Carry out what has been received, as far as the peer reads and for as long as it is this one's turn."""
-        self._waiting = False
+    def carry_on(self) -> bool:
+        """Carry out lines while the peer reads and there is time; True where more is left for another slice."""
         if self._making is not None and is_reset(self._transport()):
             self._transport().abortConnection()
-            return
+            return False
         if not self._paused:
             self._advance()
         while not self._closing:
             if self._paused and len(self._kept) + IN_TRANSPORT > self._limits.unread_bytes:
                 self._stop_reading()
-                return
+                return False
             if self._making is not None:
                 self._make(self._making)
-            else:
-                event = self._dialogue.next_event()
-                if event is None:
-                    if self._input_ended:
-                        self._close()
-                    else:
-                        self._read_on()
-                    return
+            elif event := self._dialogue.next_event():
                 self._take(event)
-            if not self._factory.goes_on(self):
-                return
+            elif self._input_ended:
+                self._close()
+            else:
+                self._read_on()
+                return False
+            if not self._closing and not self._turns.has_time():
+                return True
+        return False
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Answer):
@@ -349,14 +343,10 @@ class AdminFactory(Factory):
         self.desk = desk
         self.reactor = reactor
         self.limits = limits or Limits()
+        self.turns = Turns(reactor, self.limits)
         self._reserve = reserve or Boundless()
         self._open: set[AdminConnection] = set()
         self._refused: set[AdminConnection] = set()
-        self._arrived: deque[AdminConnection] = deque()  # with lines, and none carried out since the last were done
-        self._waiting: deque[AdminConnection] = deque()  # with further lines
-        self._next: IDelayedCall | None = None
-        self._ends = 0.0  # of the turn
-        self._slice_ends = 0.0
 
     def buildProtocol(self, addr: IAddress | None) -> AdminConnection:
         """A connection; whether it is one too many is seen when it is made."""
@@ -374,46 +364,6 @@ class AdminFactory(Factory):
         (self._open if wrong is None else self._refused).add(connection)
         return wrong
 
-    def serve(self, connection: AdminConnection) -> None:
-        """Let ``connection`` carry on now, or when its turn comes where this one's time is used up."""
-        now = self.reactor.seconds()
-        first = self._next is None
-        if first:
-            self._begin_turn(now)
-        if first or now < self._ends:
-            self._begin_slice(now)
-            connection.carry_on()
-        elif connection.await_turn():
-            self._arrived.append(connection)
-
-    def goes_on(self, connection: AdminConnection) -> bool:
-        """Whether ``connection`` may carry out another line at once; where not, it stands behind all others."""
-        ends = min(self._slice_ends, self._ends) if self._arrived or self._waiting else self._ends
-        if self.reactor.seconds() < ends:
-            return True
-        if connection.await_turn():
-            self._waiting.append(connection)
-        return False
-
-    def _begin_turn(self, now: float) -> None:
-        self._ends = now + self.limits.turn_seconds
-        self._next = self.reactor.callLater(0, self._turn_over)
-
-    def _begin_slice(self, now: float) -> None:
-        self._slice_ends = now + self.limits.slice_seconds
-
-    def _turn_over(self) -> None:
-        self._next = None
-        if self._arrived or self._waiting:
-            now = self.reactor.seconds()
-            self._begin_turn(now)
-            while first := self._arrived or self._waiting:
-                self._begin_slice(now)
-                first.popleft().carry_on()
-                now = self.reactor.seconds()
-                if now >= self._ends:
-                    return
-
     def may_linger(self, connection: AdminConnection) -> bool:
         """Those turned away may not linger in any number."""
         return connection in self._open or len(self._refused) <= self.limits.refused
@@ -424,17 +374,10 @@ class AdminFactory(Factory):
             self._open.remove(connection)
             self._reserve.leave()
         self._refused.discard(connection)
-        for queue in (self._arrived, self._waiting):
-            if connection in queue:
-                queue.remove(connection)
-        if self._next is not None and not self._arrived and not self._waiting:
-            self._next.cancel()
-            self._next = None
+        self.turns.forget(connection)
 
     def close(self) -> None:
         """End all connections."""
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
+        self.turns.stop()
         for connection in [*self._open, *self._refused]:
             connection.close()

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+from attrs import define, field
+from twisted.internet.task import Clock
+
+from ctrlserver.admin.limits import Limits
+from ctrlserver.admin.turns import Turns
+
+LIMITS = Limits(turn_seconds=1.0, slice_seconds=0.25)
+
+
+@define(eq=False)
+class Busy:
+    """Has some steps to do, each of which takes so many seconds."""
+
+    name: str
+    turns: Turns
+    clock: Clock
+    done: list[str]
+    steps: int = 0
+    step_seconds: float = field(default=0.25, kw_only=True)
+
+    def carry_on(self) -> bool:
+        while self.steps:
+            self.steps -= 1
+            self.clock.rightNow += self.step_seconds  # time goes by while the reactor is busy
+            self.done.append(self.name)
+            if not self.turns.has_time():
+                return True
+        return False
+
+    def asks(self, steps: int) -> bool:
+        self.steps += steps
+        return self.turns.serve(self)
+
+
+@define
+class Room:
+    clock: Clock = field(factory=Clock)
+    done: list[str] = field(factory=list)
+    turns: Turns = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.turns = Turns(self.clock, LIMITS)
+
+    def busy(self, name: str) -> Busy:
+        return Busy(name, self.turns, self.clock, self.done)
+
+    def next_turn(self) -> str:
+        """Who had steps done in it, in order."""
+        self.done.clear()
+        calls, self.clock.calls = self.clock.calls, []  # so that what this turn schedules is the next one
+        for call in calls:
+            call.func(*call.args, **call.kw)
+        return "".join(self.done)
+
+
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+def test_one_alone_has_the_whole_turn_at_once(room: Room) -> None:
+    assert not room.busy("a").asks(6)
+    assert ["a"] * 4 == room.done
+    assert "aa" == room.next_turn()
+    assert "" == room.next_turn()
+    assert [] == room.clock.getDelayedCalls()
+
+
+def test_those_that_flood_have_a_slice_each_in_turn(room: Room) -> None:
+    a, b = room.busy("a"), room.busy("b")
+    a.asks(10)
+    b.asks(10)
+    assert "baba" == room.next_turn()
+    assert "baba" == room.next_turn()
+
+
+def test_who_has_had_no_slice_yet_comes_before_those_that_flood(room: Room) -> None:
+    a, b = room.busy("a"), room.busy("b")
+    a.asks(10)
+    b.asks(10)
+    room.next_turn()
+    assert not room.busy("c").asks(1)
+    assert "cbab" == room.next_turn()
+
+
+def test_within_a_turn_a_question_is_answered_at_once(room: Room) -> None:
+    assert room.busy("a").asks(1)
+    assert room.busy("b").asks(1)
+    assert ["a", "b"] == room.done
+
+
+def test_who_stands_in_a_queue_is_left_there(room: Room) -> None:
+    a = room.busy("a")
+    a.asks(6)
+    assert not a.asks(1)
+    assert "aaa" == room.next_turn()
+
+
+def test_no_turn_is_scheduled_for_those_that_are_gone(room: Room) -> None:
+    a = room.busy("a")
+    a.asks(6)
+    room.turns.forget(a)
+    assert [] == room.clock.getDelayedCalls()
+
+
+def test_after_a_stop_nobody_has_a_turn(room: Room) -> None:
+    room.busy("a").asks(6)
+    room.turns.stop()
+    assert "" == room.next_turn()
