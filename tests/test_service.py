@@ -58,7 +58,7 @@ async def test_a_port_that_udp_cannot_have_is_given_back_for_another() -> None:
     assert listener.datagrams.port is not None
     tcp, udp = listener.port.getHost(), listener.datagrams.port.getHost()
     assert tcp.port == udp.port  # type: ignore[attr-defined]
-    assert len(reactor.refused) == 2
+    assert 2 == len(reactor.refused)
     assert udp.port not in reactor.refused  # type: ignore[attr-defined]
     await server.stopService()
 

@@ -46,8 +46,8 @@ def table_of(sock: socket.socket, content: memoryview | None = None, batches: bo
 
 def test_nothing_waits_in_an_empty_socket(make: Make) -> None:
     table = table_of(make())
-    assert table.read() == 0
-    assert table.sizes(0) == []
+    assert 0 == table.read()
+    assert [] == table.sizes(0)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -60,7 +60,7 @@ def test_a_sender_is_who_the_socket_module_says(make: Make, host: str) -> None:
     for sender in senders:
         sender.send(b"two")
     table = table_of(receiver)
-    assert table.read() == 3
+    assert 3 == table.read()
     assert expected == [table.address(table.name(row)) for row in range(3)]
     assert not table.alike(3)
     assert table.alike(1)
@@ -87,7 +87,7 @@ def test_a_call_brings_no_more_than_the_table_holds_and_the_next_one_the_rest(ma
     table = table_of(receiver)
     assert ROWS == table.read()
     assert list(range(ROWS)) == table.sizes(ROWS)
-    assert table.read() == 3
+    assert 3 == table.read()
     assert [ROWS, ROWS + 1, ROWS + 2] == table.sizes(3)
 
 
@@ -111,11 +111,11 @@ def test_batches_and_datagrams_are_told_apart_call_after_call(make: Make) -> Non
         sender.sendmsg([bytes(1001)], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", 100))])
         sender.send(bytes(100))
         sender.sendmsg([bytes(128)], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", 64))])
-        assert table.read() == 3
+        assert 3 == table.read()
         assert [1001, 100, 128] == table.sizes(3)
         assert [100, 0, 64] == table.segments(3)
         sender.send(b"")
-        assert (table.read(), table.segments(1)) == (1, None)
+        assert (1, None) == (table.read(), table.segments(1))
 
 
 def test_an_error_of_an_answer_sent_before_is_passed_over(make: Make) -> None:
@@ -125,7 +125,7 @@ def test_an_error_of_an_answer_sent_before_is_passed_over(make: Make) -> None:
     receiver.connect(gone.getsockname())
     gone.close()
     receiver.send(b"nobody is there")
-    assert (table.read(), table.read()) == (0, 0)
+    assert (0, 0) == (table.read(), table.read())
 
 
 def test_a_socket_without_a_known_kind_of_address_has_no_table() -> None:

@@ -28,7 +28,7 @@ def test_an_unfinished_line_is_waited_for_and_holds_at_its_end() -> None:
     asking = Asking()
     assert asking.feed(b"12") is None
     assert not asking.fault
-    assert asking.end() == 12
+    assert 12 == asking.end()
     assert Asking().end() == ENDLESS
 
 

@@ -210,7 +210,7 @@ def test_a_peer_that_does_not_read_is_owed_and_holds_nobody_up(lab: Lab) -> None
         got += more
     assert SIZE + sent == lab.counters(0).bytes
     assert sent == got
-    assert lab.counters(0).unanswered == 0
+    assert 0 == lab.counters(0).unanswered
     assert max(lab.joint) == MANY
 
 

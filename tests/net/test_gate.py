@@ -25,8 +25,8 @@ def test_the_seats_of_a_server_are_shared_by_its_listeners_and_free_again_after_
     first, second = Gate(seats), Gate(seats)
     first.enter("a:1")
     second.enter("unix")
-    assert (first.refuses("b:1"), second.refuses("unix")) == ("max-streams", "max-streams")
-    assert seats.last_refused == "unix"
+    assert ("max-streams", "max-streams") == (first.refuses("b:1"), second.refuses("unix"))
+    assert "unix" == seats.last_refused
     second.leave("unix")
     assert first.refuses("b:1") is None
 
@@ -36,7 +36,7 @@ def test_a_host_has_its_number_of_streams_and_takes_nothing_from_the_others() ->
     for peer in ("[::1]:1", "[::1]:2", "10.0.0.1:1"):
         assert gate.refuses(peer) is None
         gate.enter(peer)
-    assert gate.refuses("[::1]:3") == "max-streams-per-peer"
+    assert "max-streams-per-peer" == gate.refuses("[::1]:3")
     assert gate.refuses("10.0.0.1:2") is None
     gate.leave("[::1]:1")
     assert gate.refuses("[::1]:3") is None
@@ -77,7 +77,7 @@ def test_nothing_is_left_of_streams_that_are_over(peers: list[str]) -> None:
     assert seats.taken == len(peers)
     for peer in peers:
         gate.leave(peer)
-    assert (seats.taken, gate._streams_of) == (0, {})
+    assert (0, {}) == (seats.taken, gate._streams_of)
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_descriptors_are_kept_back_for_the_admin_port(expected: int, asked: int 
 def test_admin_connections_past_their_room_take_seats_and_give_them_back() -> None:
     reserve = Reserve(Seats(limit=3), room=2)
     assert [True] * 5 + [False] == [reserve.enter() for _ in range(6)]
-    assert (reserve.seats.taken, Gate(reserve.seats).refuses("a:1")) == (3, "max-streams")
+    assert (3, "max-streams") == (reserve.seats.taken, Gate(reserve.seats).refuses("a:1"))
     for _ in range(3):
         reserve.leave()
-    assert (reserve.seats.taken, reserve.taken, Gate(reserve.seats).refuses("a:1")) == (0, 2, None)
+    assert (0, 2, None) == (reserve.seats.taken, reserve.taken, Gate(reserve.seats).refuses("a:1"))
     for _ in range(2):
         reserve.leave()
-    assert (reserve.seats.taken, reserve.taken) == (0, 0)
+    assert (0, 0) == (reserve.seats.taken, reserve.taken)
 
 
 def test_where_streams_have_all_seats_admin_connections_have_their_room_and_the_spare_ones_more() -> None:

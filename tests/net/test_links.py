@@ -78,10 +78,10 @@ def test_what_a_transport_hands_over_although_it_was_told_to_pause_is_neither_lo
     sent = b"".join(b"\x01" + bytes([number]) for number in range(9))
     for start in range(0, len(sent), 3):
         protocol.dataReceived(sent[start : start + 3])
-    assert transport.value() == b""
+    assert b"" == transport.value()
     protocol.resumeProducing()
     assert sent == transport.value()
-    assert protocol.stream.counters.packets == 9
+    assert 9 == protocol.stream.counters.packets
 
 
 def test_what_was_held_when_the_connection_went_is_counted_and_not_as_answered() -> None:
@@ -93,7 +93,7 @@ def test_what_was_held_when_the_connection_went_is_counted_and_not_as_answered()
     protocol.dataReceived(b"two\nthree\n")
     protocol.connectionLost()
     totals = terms.book.counters.totals()
-    assert (totals.packets, totals.streams_open) == (3, 0)
+    assert (3, 0) == (totals.packets, totals.streams_open)
     assert totals.replies <= 1
 
 
@@ -121,4 +121,4 @@ async def test_a_unix_peer_that_hangs_up_while_it_is_owed_is_closed_at_once(tmp_
     client.close()
     await listener.stop_listening()
     lane.stop()
-    assert (totals.streams_open, totals.streams_total) == (0, 1)
+    assert (0, 1) == (totals.streams_open, totals.streams_total)

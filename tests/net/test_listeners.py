@@ -18,14 +18,14 @@ async def test_one_stream_too_many_is_closed_at_once_and_is_no_stream(serve: Ser
     def script() -> bytes:
         with served.connect() as first:
             first.sendall(b"a\n")
-            assert first.recv(10) == b"a\n"
+            assert b"a\n" == first.recv(10)
             return read_to_end(served.connect())
 
-    assert await in_thread(script) == b""
+    assert b"" == await in_thread(script)
     await served.book.closed.get()
     stats = served.book.stats(served.listener._clock())
-    assert (stats.streams_total, stats.streams_open, stats.rejected_max_streams_total) == (1, 0, 1)
-    assert served.listener.terms.gate.seats.taken == 0
+    assert (1, 0, 1) == (stats.streams_total, stats.streams_open, stats.rejected_max_streams_total)
+    assert 0 == served.listener.terms.gate.seats.taken
 
 
 @pytest_twisted.ensureDeferred
@@ -39,10 +39,10 @@ async def test_a_silent_stream_is_closed_as_idle(serve: Serve) -> None:
         client.sendall(b"a\n")
         return read_to_end(client)
 
-    assert await in_thread(script) == b"a\n"
+    assert b"a\n" == await in_thread(script)
     sweeping.stop()
     (record,) = served.records()
-    assert (record.reason, record.packets) == ("idle", 1)
+    assert ("idle", 1) == (record.reason, record.packets)
 
 
 @pytest_twisted.ensureDeferred
@@ -62,4 +62,4 @@ async def test_a_stream_that_is_owed_replies_is_not_idle(serve: Serve) -> None:
     await in_thread(script)
     sweeping.stop()
     (record,) = served.records()
-    assert record.reason == "slow-reader"
+    assert "slow-reader" == record.reason

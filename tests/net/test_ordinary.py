@@ -84,12 +84,12 @@ async def test_a_peer_that_never_ends_its_handshake_is_closed_at_the_limit(
         client.sendall(said)
         await served.accepted()
         served.clock.advance(HANDSHAKE_SECONDS - 0.01)
-        assert (served.stats().streams_open, served.stats().closed_limit_total) == (1, 0)
+        assert (1, 0) == (served.stats().streams_open, served.stats().closed_limit_total)
         served.clock.advance(0.01)
         await served.book.closed.get()
-        assert await in_thread(read_to_end, client) == b""
-    assert (served.stats().streams_open, served.stats().closed_limit_total) == (0, 1)
-    assert served.clock.getDelayedCalls() == []
+        assert b"" == await in_thread(read_to_end, client)
+    assert (0, 1) == (served.stats().streams_open, served.stats().closed_limit_total)
+    assert [] == served.clock.getDelayedCalls()
 
 
 @pytest_twisted.ensureDeferred
@@ -104,15 +104,15 @@ async def test_a_peer_that_has_ended_its_handshake_stays(serve: Callable[[], Awa
 
     def echo(client: ssl.SSLSocket) -> ssl.SSLSocket:
         client.sendall(b"a\n")
-        assert client.recv(10) == b"a\n"
+        assert b"a\n" == client.recv(10)
         return client
 
     client = await in_thread(begin)
-    assert served.clock.getDelayedCalls() == []
+    assert [] == served.clock.getDelayedCalls()
     served.clock.advance(HANDSHAKE_SECONDS * 2)
     (await in_thread(echo, client)).close()
     await served.book.closed.get()
-    assert (served.stats().closed_eof_total + served.stats().closed_reset_total, served.stats().packets_total) == (1, 2)
+    assert (1, 2) == (served.stats().closed_eof_total + served.stats().closed_reset_total, served.stats().packets_total)
 
 
 @pytest_twisted.ensureDeferred
@@ -120,5 +120,5 @@ async def test_a_peer_that_hangs_up_in_its_handshake_leaves_no_timer(serve: Call
     served = await serve()
     served.connect().close()
     await served.book.closed.get()
-    assert served.clock.getDelayedCalls() == []
-    assert served.stats().closed_limit_total == 0
+    assert [] == served.clock.getDelayedCalls()
+    assert 0 == served.stats().closed_limit_total

@@ -59,7 +59,7 @@ def test_wherever_the_stream_is_cut_its_probes_are_the_same(
         counted += len(framing.feed(piece)) if feed and at % 2 else framing.count(piece)
 
     assert len(packets) == counted
-    assert framing.pending_bytes == 0
+    assert 0 == framing.pending_bytes
     assert framing.fault is None
     assert (expected.lost, expected.duplicate, expected.out_of_order) == (got.lost, got.duplicate, got.out_of_order)
     assert expected.delays.seconds((0.5, 0.99)) == got.delays.seconds((0.5, 0.99))

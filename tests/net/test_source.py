@@ -32,10 +32,10 @@ async def test_a_peer_gets_exactly_the_packets_it_asks_for(serve: Serve) -> None
 
     assert await in_thread(script) == PACKETS.reply * 5000
     (record,) = served.records()
-    assert (record.packets, record.bytes, record.incomplete_bytes) == (5000, 5_000_000, 0)
-    assert (record.mode, record.reason, record.size, record.run) == ("source", "eof", 1000, 1)
+    assert (5000, 5_000_000, 0) == (record.packets, record.bytes, record.incomplete_bytes)
+    assert ("source", "eof", 1000, 1) == (record.mode, record.reason, record.size, record.run)
     assert record.seconds > 0
-    assert served.book.counters.totals().replies == 0
+    assert 0 == served.book.counters.totals().replies
 
 
 @pytest_twisted.ensureDeferred
@@ -50,9 +50,9 @@ async def test_a_peer_that_talks_while_it_is_sent_to_gets_all_the_same(serve: Se
         client.sendall(b"and what is more\n" * 5000)
         return begun + len(read_to_end(client))
 
-    assert await in_thread(script) == 5_000_000
+    assert 5_000_000 == await in_thread(script)
     (record,) = served.records()
-    assert (record.packets, record.reason) == (5000, "eof")
+    assert (5000, "eof") == (record.packets, record.reason)
 
 
 @pytest_twisted.ensureDeferred
@@ -77,9 +77,9 @@ async def test_no_packets_asked_for_is_an_end_at_once_and_no_run(serve: Serve) -
         client.sendall(b"0\n")
         return read_to_end(client)
 
-    assert await in_thread(script) == b""
+    assert b"" == await in_thread(script)
     (record,) = served.records()
-    assert (record.packets, record.reason, record.run) == (0, "eof", None)
+    assert (0, "eof", None) == (record.packets, record.reason, record.run)
 
 
 @pytest_twisted.ensureDeferred
@@ -124,9 +124,9 @@ async def test_a_line_that_is_no_number_is_a_fault(serve: Serve) -> None:
         client.sendall(b"many\n")
         return read_to_end(client)
 
-    assert await in_thread(script) == b""
+    assert b"" == await in_thread(script)
     (record,) = served.records()
-    assert (record.packets, record.reason) == (0, "fault")
+    assert (0, "fault") == (record.packets, record.reason)
 
 
 @pytest_twisted.ensureDeferred
@@ -142,7 +142,7 @@ async def test_a_peer_gone_before_it_had_all_is_a_reset(serve: Serve) -> None:
     await in_thread(script)
     await served.book.closed.get()
     (record,) = served.records()
-    assert record.reason == "reset"
+    assert "reset" == record.reason
     assert record.packets < 1_000_000_000
 
 
@@ -162,7 +162,7 @@ async def test_a_peer_that_does_not_read_is_closed_as_a_slow_reader(serve: Serve
     sweeping.stop()
     client.close()
     (record,) = served.records()
-    assert record.reason == "slow-reader"
+    assert "slow-reader" == record.reason
     assert served.listener.open_streams.waiting == set()
 
 

@@ -20,7 +20,7 @@ async def test_round_trip_and_retransmissions_are_known_while_open_and_after_the
     def begin() -> socket.socket:
         client = served.connect()
         client.sendall(b"ping")
-        assert client.recv(4) == b"ping"
+        assert b"ping" == client.recv(4)
         return client
 
     client = await in_thread(begin)
@@ -31,7 +31,7 @@ async def test_round_trip_and_retransmissions_are_known_while_open_and_after_the
     client.shutdown(socket.SHUT_WR)
     await in_thread(read_to_end, client)
     (record,) = served.records()
-    assert record.state == "closed"
+    assert "closed" == record.state
     assert record.rtt_seconds is not None
     assert record.retransmits is not None
 
@@ -48,7 +48,7 @@ async def test_they_are_known_after_a_reset_too(serve: Serve) -> None:
     await in_thread(script)
     await served.book.closed.get()
     (record,) = served.records()
-    assert (record.reason, record.packets) == ("reset", 1)
+    assert ("reset", 1) == (record.reason, record.packets)
     assert record.rtt_seconds is not None
     assert record.retransmits is not None
 

@@ -54,12 +54,12 @@ async def test_a_sink_counts_packets_bytes_and_the_incomplete_rest(serve: Serve)
         client = served.connect()
         send_all(client, b"x" * 1024 * 10_240, b"y" * 100)
         client.shutdown(socket.SHUT_WR)
-        assert read_to_end(client) == b""
+        assert b"" == read_to_end(client)
 
     await in_thread(script)
     (record,) = served.records()
     assert (record.packets, record.bytes, record.incomplete_bytes) == (10_240, 10_240 * 1024 + 100, 100)
-    assert (record.state, record.reason, record.size) == ("closed", "eof", 1024)
+    assert ("closed", "eof", 1024) == (record.state, record.reason, record.size)
     assert record.seconds > 0
 
 
@@ -128,7 +128,7 @@ async def test_a_canned_reply_answers_each_packet_once_however_many_come_at_once
     await writing
     assert b"0123456789" * 1_000_000 == got
     (record,) = served.records()
-    assert (record.packets, record.reason) == (1_000_000, "eof")
+    assert (1_000_000, "eof") == (record.packets, record.reason)
 
 
 @pytest_twisted.ensureDeferred
@@ -144,9 +144,9 @@ async def test_a_packet_cut_in_two_gets_one_reply(serve: Serve) -> None:
         client.shutdown(socket.SHUT_WR)
         return first + read_to_end(client)
 
-    assert await in_thread(script) == b"\x06\x06"
+    assert b"\x06\x06" == await in_thread(script)
     (record,) = served.records()
-    assert (record.packets, record.incomplete_bytes) == (2, 19)
+    assert (2, 19) == (record.packets, record.incomplete_bytes)
 
 
 @pytest_twisted.ensureDeferred
@@ -161,7 +161,7 @@ async def test_a_reset_in_mid_packet_leaves_the_whole_packets_counted(serve: Ser
     await in_thread(script)
     await served.book.closed.get()
     (record,) = served.records()
-    assert (record.packets, record.incomplete_bytes, record.reason) == (5, 7, "reset")
+    assert (5, 7, "reset") == (record.packets, record.incomplete_bytes, record.reason)
 
 
 @pytest_twisted.ensureDeferred
@@ -176,7 +176,7 @@ async def test_an_echo_peer_that_resets_without_reading_still_has_its_packets_co
     await in_thread(script)
     await served.book.closed.get()
     (record,) = served.records()
-    assert (record.state, record.reason) == ("closed", "reset")
+    assert ("closed", "reset") == (record.state, record.reason)
     # Twisted's own transport gives up on what was unread when a write fails; the lane reads it.
     assert record.packets == 20 if served.lane is not None else record.packets <= 20
 
@@ -190,11 +190,11 @@ async def test_a_fault_closes_the_stream_and_keeps_the_good_packets(serve: Serve
         client.sendall(struct.pack("!I", 3) + b"abc" + struct.pack("!I", 1001))
         return read_to_end(client)
 
-    assert await in_thread(script) == b""
+    assert b"" == await in_thread(script)
     (record,) = served.records()
-    assert (record.packets, record.reason) == (1, "fault")
+    assert (1, "fault") == (record.packets, record.reason)
     totals = served.book.counters.totals()
-    assert (totals.faults, totals.streams_open) == (1, 0)
+    assert (1, 0) == (totals.faults, totals.streams_open)
 
 
 @pytest_twisted.ensureDeferred
@@ -206,9 +206,9 @@ async def test_good_packets_before_a_fault_are_answered(serve: Serve) -> None:
         client.sendall(b"3:abc,0:,garbage")
         return read_to_end(client)
 
-    assert await in_thread(script) == b"kk"
+    assert b"kk" == await in_thread(script)
     (record,) = served.records()
-    assert (record.packets, record.reason) == (2, "fault")
+    assert (2, "fault") == (record.packets, record.reason)
 
 
 @pytest_twisted.ensureDeferred
@@ -230,7 +230,7 @@ async def test_a_peer_that_never_reads_its_replies_is_closed_as_a_slow_reader(se
     sent = await in_thread(script)
     sweeping.stop()
     (record,) = served.records()
-    assert record.reason == "slow-reader"
+    assert "slow-reader" == record.reason
     assert record.bytes < sent
 
 
@@ -244,7 +244,7 @@ async def test_replies_that_never_went_out_are_not_counted_as_given(serve: Serve
     await in_thread(reset, client)
     await served.book.closed.get()
     totals = served.book.counters.totals()
-    assert totals.packets == 50_000
+    assert 50_000 == totals.packets
     assert totals.replies < 50_000
 
 
@@ -283,7 +283,7 @@ async def test_raw_counts_bytes_and_no_packets(serve: Serve) -> None:
 
     await in_thread(script)
     (record,) = served.records()
-    assert (record.packets, record.bytes, record.size) == (0, 15, None)
+    assert (0, 15, None) == (record.packets, record.bytes, record.size)
 
 
 @pytest_twisted.ensureDeferred
@@ -299,7 +299,7 @@ async def test_the_last_packets_are_kept_where_asked(serve: Serve) -> None:
     await in_thread(script)
     kept = served.book.kept(1)
     assert kept is not None
-    assert kept.last(10) == [(2, b"two"), (3, b"three")]
+    assert [(2, b"two"), (3, b"three")] == kept.last(10)
 
 
 @pytest_twisted.ensureDeferred
@@ -309,15 +309,15 @@ async def test_a_kicked_stream_is_over_for_that_reason_alone(serve: Serve) -> No
     def begin() -> socket.socket:
         client = served.connect()
         client.sendall(b"ping")
-        assert client.recv(4) == b"ping"
+        assert b"ping" == client.recv(4)
         return client
 
     client = await in_thread(begin)
     (stream,) = served.listener.streams()
     stream.abort("kicked", 0.0)
-    assert await in_thread(read_to_end, client) == b""
+    assert b"" == await in_thread(read_to_end, client)
     (record,) = served.records()
-    assert (record.reason, record.packets) == ("kicked", 1)
+    assert ("kicked", 1) == (record.reason, record.packets)
     assert {"kicked": 1} == {reason: n for reason, n in served.book.counters.closed_by_reason.items() if n}
 
 
