@@ -134,6 +134,37 @@ def test_a_module_opens_with_its_purpose_and_is_read_in_one_go(path: Path) -> No
     assert text.count("\n") <= 600, f"{relative(path)} is longer than 600 lines"
 
 
+def test_files_do_not_import_each_other_in_a_circle() -> None:
+    names = {".".join(("ctrlserver", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in MODULES}
+    arrows: dict[str, set[str]] = {}
+    for name, path in names.items():
+        wanted = {part for found in imports_of(path) for part in (found, found.rpartition(".")[0])}
+        arrows[name.removesuffix(".__init__")] = wanted & {each.removesuffix(".__init__") for each in names} - {name}
+    while leaves := {name for name, wanted in arrows.items() if not wanted & set(arrows)}:
+        for name in leaves:
+            del arrows[name]
+    assert {} == arrows, "these files import each other, or what does"
+
+
+# Rooms of streams in which no class inherits more than two levels deep, or from two classes of the room.
+STREAM_ROOMS = ("net",)
+
+
+@pytest.mark.parametrize("room", STREAM_ROOMS)
+def test_a_stream_class_inherits_at_most_two_levels_deep_and_never_from_two_classes(room: str) -> None:
+    bases: dict[str, list[str]] = {}
+    for path in MODULES:
+        if room_of(path) == room:
+            classes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]
+            bases |= {node.name: [ast.unparse(base) for base in node.bases] for node in classes}
+    own = {name: [base for base in given if base in bases] for name, given in bases.items()}
+
+    def depth(name: str) -> int:
+        return max((1 + depth(base) for base in own[name]), default=0)
+
+    assert [] == [name for name in own if depth(name) > 2 or len(own[name]) > 1]
+
+
 def test_every_room_is_on_the_plan() -> None:
     assert {room_of(path) for path in MODULES} <= set(FLOOR)
 
