@@ -1,8 +1,8 @@
 """Send and request mode: streams that send up to their limits, watched so that none goes without progress for long.
 
-Rules: all streams start together; the first that fails ends the others at once. A stream without progress for the
-stall timeout fails. Once nothing new may be sent it has a grace instead, and is then cut, its rest reported; in request
-mode that is so only after Ctrl-C, because the replies are still awaited.
+Rules: all streams start together, and the first that fails ends the others at once. A stream without progress for the
+stall timeout fails. Once the time is up a stream has a grace instead: it is then cut, and the rest of its packet
+reported. In request mode that is so only after Ctrl-C, because after its time the replies are still awaited.
 
 Beware: the warm-up ends between two packets. In send mode the packet under way belongs to the measured part. In request
 mode the streams first wait until every packet of the warm-up is answered, and then start together once more.
@@ -49,11 +49,11 @@ class Streams:
         self._transport = transport
         self._going: set[Outgoing] = set()
         self._limits: list[int] = []
-        self._gentle = False  # a stream without progress is cut, and has not failed
+        self._gentle = False  # cut a stream without progress after the grace, instead of failing it
         self._all_done: Deferred[None] | None = None
 
     async def open(self) -> None:
-        """Connect all streams, and await what the target says first."""
+        """Connect all streams, and await the target's greeting if one is asked for."""
         options = self._options
         opened = await self._transport.connections.open(options.streams)
         self.streams += make_streams(options, opened, self, self.timing, getrandbits(16))
@@ -91,7 +91,7 @@ class Streams:
         return bool(self._going)
 
     def stop_new(self, *, at_once: bool) -> None:
-        """Every stream ends with the packet that it has begun."""
+        """Every stream ends the packet that it has begun."""
         self._gentle = self._gentle or at_once or not self.awaits_replies
         for stream in list(self._going):
             stream.end_at_packet(ENDED)
@@ -226,7 +226,7 @@ class Requests(Streams):
     awaits_replies = True
 
     async def open(self) -> None:
-        """As in send mode; a target that speaks first, unexpected, would answer one request too many."""
+        """As in send mode; then listen, because an unexpected greeting would count as one reply too many."""
         await super().open()
         options = self._options
         if options.greeting is None and options.payload is not None and self._transport.may_greet:

@@ -1,8 +1,8 @@
 """The sending of a run by the clock: the warm-up, the measured part, the schedule, the intervals, the end of the time.
 
-Rules: what is sent, and how it is ended, is the ``Work``'s; when, is decided here. The measured part begins with new
-limits: what the warm-up did is on top. By a schedule the time ends with the schedule: what was due is still sent, for
-as long as the grace.
+Rules: the ``Work`` decides what is sent and how it ends; this module decides when. The limits of the measured part
+count from its beginning: what the warm-up sent is on top. With a schedule the time ends with the schedule, and what was
+due by then is still sent, within the grace.
 """
 
 from __future__ import annotations
