@@ -1,7 +1,8 @@
-"""The lane's turn: what it serves in one, and when it rests."""
+"""The lane's turn: what it serves in one, what it lets be served together, and when it rests."""
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Iterator
@@ -10,8 +11,17 @@ import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs
 
-from ctrlserver.lane.lane import PAUSE_SECONDS, REST_SECONDS, RESTING_SECONDS, STEADY_SECONDS, TURN_SECONDS, Lane
+from ctrlserver.lane.lane import (
+    PAUSE_SECONDS,
+    REST_SECONDS,
+    RESTING_SECONDS,
+    STEADY_SECONDS,
+    TURN_SECONDS,
+    Event,
+    Lane,
+)
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="a lane needs epoll")
 
@@ -127,6 +137,96 @@ def test_nobody_rests_while_one_socket_is_eager(flow: Flow) -> None:
         flow.lane.forget(other.fileno())
         go_on_for(flow, STEADY_SECONDS * 0.1)
         assert [] != flow.rests
+
+
+@define(eq=False)
+class Pairs:
+    """Serves rounds of two sockets or more, but for the socket ``left``; ``broken`` raises instead."""
+
+    left: int = -1
+    broken: bool = False
+    fewest: int = 2
+    rounds: list[set[int]] = field(factory=list)
+    forgotten: list[int] = field(factory=list)
+    closed: bool = False
+
+    def serve(self, events: list[Event]) -> list[Event]:
+        if self.broken:
+            raise RuntimeError("a bug")
+        self.rounds.append({fd for fd, _ in events})
+        for fd, _ in events:
+            if fd != self.left:
+                os.read(fd, 1)
+        return [event for event in events if event[0] == self.left]
+
+    def forget(self, fd: int) -> None:
+        self.forgotten.append(fd)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@define
+class Two:
+    """A lane with two sockets on it, and the sockets' other ends."""
+
+    lane: Lane
+    readers: list[Reader]
+    fars: list[socket.socket]
+
+    def round(self) -> list[int]:
+        """Make both sockets ready for one byte; gives what each owner has read by the end of the turn."""
+        for far in self.fars:
+            far.send(b"x")
+        self.lane.doRead()
+        return [reader.read for reader in self.readers]
+
+
+@pytest.fixture
+def two() -> Iterator[Two]:
+    time = Clock()
+    lane = Lane(MemoryReactorClock(), time.seconds)
+    lane.start()
+    pairs = [socket.socketpair() for _ in range(2)]
+    readers = [Reader(near, time) for near, _ in pairs]
+    for reader in readers:
+        lane.watch(reader.end.fileno(), reader, select.EPOLLIN)
+    yield Two(lane, readers, [far for _, far in pairs])
+    lane.stop()
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
+def test_what_serves_sockets_together_has_a_round_first_and_owners_get_what_it_leaves(two: Two) -> None:
+    both = [reader.end.fileno() for reader in two.readers]
+    two.lane.together = pairs = Pairs(left=both[1])
+    assert [0, 1] == two.round()
+    assert [set(both)] == pairs.rounds
+
+
+def test_a_round_of_fewer_sockets_goes_to_their_owners(two: Two) -> None:
+    two.lane.together = pairs = Pairs(fewest=3)
+    assert [1, 1] == two.round()
+    assert [] == pairs.rounds
+
+
+def test_when_serving_together_fails_owners_serve_that_round_and_all_others(two: Two) -> None:
+    two.lane.together = pairs = Pairs(broken=True)
+    with capturedLogs() as lines:
+        assert [1, 1] == two.round()
+        assert [2, 2] == two.round()
+    assert 1 == sum("one by one from now on" in line["log_format"] for line in lines)
+    assert pairs.closed
+    assert two.lane.together is None
+
+
+def test_what_serves_sockets_together_hears_of_each_that_leaves_and_ends_with_the_lane(two: Two) -> None:
+    two.lane.together = pairs = Pairs()
+    two.lane.forget(two.readers[0].end.fileno())
+    assert [two.readers[0].end.fileno()] == pairs.forgotten
+    two.lane.stop()
+    assert pairs.closed
 
 
 def test_data_that_came_in_a_rest_is_seen_after_it(flow: Flow) -> None:

@@ -1,0 +1,84 @@
+"""The data plane on real ports, without a service around it."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+import pytest_twisted
+from twisted.logger import capturedLogs
+
+from ctrlserver.config import ListenerConfig
+from ctrlserver.net import plane as module
+from ctrlserver.net.listeners import CannotBind
+from ctrlserver.net.plane import DataPlane
+from ctrlserver.stats.book import Book
+from tests.servers import reached
+
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+
+
+def plane_of(*listeners: ListenerConfig) -> tuple[DataPlane, Book]:
+    from twisted.internet import reactor
+
+    book = Book(version="test", now=time.monotonic(), wall=time.time())
+    return DataPlane(listeners, book, reactor, time.monotonic), book
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[DataPlane, Book]]:
+    plane, book = plane_of(ListenerConfig(name="one", endpoint=LOOPBACK), ListenerConfig(name="two", endpoint=LOOPBACK))
+    plane.bind()
+    yield plane, book
+    pytest_twisted.blockon(plane.stop_listening())
+    plane.drain()
+    plane.stop()
+
+
+def connected(plane: DataPlane, listener: int) -> socket.socket:
+    port = plane.listeners[listener].port
+    assert port is not None
+    return socket.create_connection(("127.0.0.1", port.getHost().port))  # type: ignore[attr-defined]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_of_any_listener_is_kicked_by_its_number_and_once(
+    served: tuple[DataPlane, Book],
+) -> None:
+    plane, book = served
+    with connected(plane, 0), connected(plane, 1):
+        await reached(lambda: {1, 2} == {stream.counters.stream for stream in plane.streams()})
+        assert [True, False] == [plane.kick(2), plane.kick(2)]
+        assert [1] == [stream.counters.stream for stream in plane.streams()]
+        assert 1 == book.stats(time.monotonic()).closed_kicked_total
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_drain_ends_the_streams_of_all_listeners(served: tuple[DataPlane, Book]) -> None:
+    plane, book = served
+    with connected(plane, 0), connected(plane, 1):
+        await reached(lambda: len(list(plane.streams())) == 2)
+        plane.drain()
+        assert [] == list(plane.streams())
+        assert (0, 2) == (plane.seats.taken, book.stats(time.monotonic()).closed_drain_total)
+
+
+def test_a_port_in_use_is_named_with_the_listener_and_the_reason(served: tuple[DataPlane, Book]) -> None:
+    port = served[0].listeners[0].port
+    assert port is not None
+    where = f"tcp:{port.getHost().port}:interface=127.0.0.1"  # type: ignore[attr-defined]
+    plane, _ = plane_of(ListenerConfig(name="late", endpoint=where))
+    with pytest.raises(CannotBind, match=f"^cannot listen for late on {where}: address already in use$"):
+        plane.bind()
+    plane.stop()
+
+
+def test_that_numpy_is_missing_is_logged_once_and_only_where_something_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "has_numpy", lambda: False)
+    with capturedLogs() as lines:
+        plane_of(ListenerConfig(endpoint=LOOPBACK))
+        assert () == tuple(lines)
+        plane_of(*[ListenerConfig(name=name, endpoint=LOOPBACK, probe=True, udp=True) for name in ("one", "two")])
+    assert [True] == ["numpy is not installed" in line["log_format"] for line in lines]
