@@ -111,3 +111,19 @@ def test_a_field_in_a_record_is_published(house: House) -> None:
         "print(as_mapping(Book(version='', now=0.0, wall=0.0).stats(1.0))['naps_total'])\n"
     )
     assert "naps taken\n7\n" == said
+
+
+def test_a_flag_among_those_asked_is_known(house: House) -> None:
+    asked = "ctrlserver/load/plan/asked.py"
+    flag = '    naps: int | None = flag("--naps", "How often to rest.", "N", parse_count)\n'
+    house.insert("Add a flag of `ctrlload run`", asked, "    target: Target\n", flag)
+    said = house.says(
+        "from ctrlserver.load.commands.run import run\n"
+        "from ctrlserver.load.commands.search import search\n"
+        "from ctrlserver.load.plan.asked import Asked\n"
+        "from ctrlserver.load.plan.options import prepared\n"
+        "from ctrlserver.load.plan.values import read_target\n"
+        "print([sum('--naps' in option.opts for option in command.params) for command in (run, search)])\n"
+        "print(prepared(Asked(target=read_target('127.0.0.1:22222'), naps=3)).as_options()['naps'])\n"
+    )
+    assert "[1, 1]\n3\n" == said
