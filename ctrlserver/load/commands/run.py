@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 
+from ctrlserver.client.target import parse_target
 from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.parameters import Parsed, options_of, record_of
 from ctrlserver.load.plan.asked import Asked
 from ctrlserver.load.plan.flag import flags_of
-from ctrlserver.load.plan.values import read_target
 from ctrlserver.wire.framing import FRAMINGS
 
 _EXAMPLES = f"""\b
@@ -46,7 +46,7 @@ def parameters(*, of_search: bool = False) -> list[click.Parameter]:
     """The target and all flags, those of the outputs before the labels; ``of_search``: those that a search shares."""
     flags = options_of(Asked, of_search=of_search)
     place = [flag.name for flag in flags].index("labels")
-    target = click.Argument(["target"], type=Parsed("TARGET", read_target))
+    target = click.Argument(["target"], type=Parsed("TARGET", parse_target))
     return [target, *flags[:place], *options_of(Outputs, of_search=of_search), *flags[place:]]
 
 

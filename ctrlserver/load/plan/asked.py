@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from ctrlserver.client.target import Target, parse_admin
 from ctrlserver.load.plan.flag import Rule, flag, text_of
 from ctrlserver.load.plan.modes import ARRIVALS, CONNECT, MODES, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.pattern import Sizes, parse_sizes
@@ -32,7 +33,6 @@ from ctrlserver.load.plan.rules import (
 from ctrlserver.load.plan.values import (
     Payload,
     as_labels,
-    read_admin,
     read_arrival,
     read_condition,
     read_cut,
@@ -49,7 +49,6 @@ from ctrlserver.wire.framing import FramingSpec
 from ctrlserver.wire.probe import HEADER_SIZE
 
 if TYPE_CHECKING:
-    from ctrlserver.client.target import Target
     from ctrlserver.load.plan.profile import Profile
     from ctrlserver.load.results.thresholds import Threshold
 
@@ -279,7 +278,7 @@ class Asked:
         "--admin",
         "The server's admin port: ask it what it counted and reconcile, stream by stream.",
         "HOST:PORT",
-        read_admin,
+        parse_admin,
         write=text_of,
         rules=(NOT_CONNECTING,),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ctrlserver.client.target import TLS, UDP
 from ctrlserver.errors import UsageError
 from ctrlserver.load.plan.flag import Need, Rule
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST
@@ -18,15 +19,11 @@ if TYPE_CHECKING:
 
 def over_udp(asked: Any) -> bool:
     """Whether each packet is a datagram."""
-    from ctrlserver.client.target import UDP
-
     return bool(asked.target.transport == UDP)
 
 
 def over_plain_tls(asked: Any) -> bool:
     """Whether the target is ``ssl:HOST:PORT``, whose peer we verify; an endpoint string says itself whom to trust."""
-    from ctrlserver.client.target import TLS
-
     return bool(asked.target.transport == TLS)
 
 

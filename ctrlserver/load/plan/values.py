@@ -1,4 +1,4 @@
-"""Reads the values of flags that only a load run has: modes, framings, payloads, profiles, labels, targets.
+"""Reads the values of flags that only a load run has: modes, framings, payloads, profiles, labels.
 
 Rules: each function reads one text. What it cannot read is a ``UsageError`` in one line, with the nearest good value;
 the caller puts the flag's name before it.
@@ -23,7 +23,6 @@ from ctrlserver.wire.framing import FramingSpec, parse_framing
 from ctrlserver.words import did_you_mean, quoted
 
 if TYPE_CHECKING:
-    from ctrlserver.client.target import Target
     from ctrlserver.load.plan.profile import Profile
     from ctrlserver.load.results.thresholds import Threshold
 
@@ -44,20 +43,6 @@ class Payload:
     def size(self) -> int:
         """In bytes."""
         return len(self.content)
-
-
-def read_target(text: str) -> Target:
-    """Where to send to."""
-    from ctrlserver.client.target import parse_target
-
-    return parse_target(text)
-
-
-def read_admin(text: str) -> Target:
-    """The address of an admin port."""
-    from ctrlserver.client.target import parse_admin
-
-    return parse_admin(text)
 
 
 def _one_of(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
