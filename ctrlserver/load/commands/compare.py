@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from ctrlserver.errors import LoadError, UsageError
+from ctrlserver.errors import UsageError
 from ctrlserver.load.commands.parameters import Parsed
 from ctrlserver.load.results.comparison import CONFIDENCE, FIGURES, Compared, Figure, compare, differing_options
-from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_THRESHOLD
+from ctrlserver.load.results.exit_codes import EXIT_THRESHOLD
 from ctrlserver.units import parse_share
 from ctrlserver.words import did_you_mean, quoted
 
@@ -95,7 +95,7 @@ def compare_command(
 ) -> int:
     """Compare the results A and B: B/A of speeds, latencies, losses, and which side is better."""
     from ctrlserver.load.results.stored import read_result
-    from ctrlserver.load.show.output import print_output, print_words
+    from ctrlserver.load.show.output import deliver
 
     names_a, names_b = _sides(files, others)
     a, b = [[read_result(name) for name in names] for names in (names_a, names_b)]
@@ -111,13 +111,7 @@ def compare_command(
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     else:
         text = "".join(f"{line}\n" for line in table(compared, names_a, names_b))
-    try:
-        print_output(text)
-    except LoadError as error:
-        print_words(f"ctrlload: {error}\n")
-        return code or EXIT_FAILED
-    print_words("".join(f"ctrlload: {line}\n" for line in [*notes, *worse]))
-    return code
+    return deliver([], text, "", [*notes, *worse], code)
 
 
 def _sides(files: Sequence[str], others: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from ctrlserver.errors import LoadError
 from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.reactor import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.plan.modes import CONNECT
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.results.exit_codes import EXIT_FAILED
 from ctrlserver.load.search.document import SearchResult, Sought, Step, as_search_json
 from ctrlserver.load.search.run import SearchRun
 from ctrlserver.load.search.words import answer_lines, search_error_lines, step_line
 from ctrlserver.load.show.live import LiveView
-from ctrlserver.load.show.output import print_output, print_words, write_output
+from ctrlserver.load.show.output import deliver
 from ctrlserver.load.show.summary import Lines
 
 if TYPE_CHECKING:
@@ -86,21 +84,10 @@ def execute_search(options: Options, sought: Sought, interrupts: Interrupts, out
 
 def report_search(result: SearchResult, outputs: Outputs) -> int:
     """Write all outputs of ``result`` and give the exit code."""
-    code = result.exit_code
     errors = search_error_lines(result)
     words = "".join(f"{line}\n" for line in answer_lines(result))
-    for path in [] if outputs.output is None else [outputs.output]:
-        try:
-            write_output(path, as_search_json(result))
-        except LoadError as error:
-            errors.append(str(error))
-            code = code or EXIT_FAILED
-    try:
-        print_output(as_search_json(result) if outputs.document else words)
-    except LoadError as error:
-        errors.append(str(error))
-        code = code or EXIT_FAILED
+    document = as_search_json(result)
+    files = [] if outputs.output is None else [(outputs.output, document)]
     if outputs.document:
-        print_words(words)
-    print_words("".join(f"ctrlload: {line}\n" for line in errors))
-    return code
+        return deliver(files, document, words, errors, result.exit_code)
+    return deliver(files, words, "", errors, result.exit_code)

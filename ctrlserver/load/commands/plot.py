@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from ctrlserver.errors import LoadError, UsageError
-from ctrlserver.load.results.exit_codes import EXIT_FAILED
+from ctrlserver.errors import UsageError
+from ctrlserver.load.results.exit_codes import EXIT_GOOD
 from ctrlserver.words import did_you_mean, quoted
 
 _KINDS = {".html": "html", ".htm": "html", ".png": "png", ".svg": "svg"}
@@ -37,7 +37,7 @@ def plot_command(files: Sequence[str], output: str | None) -> int:
     from ctrlserver.load.show.chart_page import page
     from ctrlserver.load.show.chart_picture import check_drawing, picture
     from ctrlserver.load.show.charts import charts
-    from ctrlserver.load.show.output import check_output, print_words, write_output
+    from ctrlserver.load.show.output import check_output, deliver
 
     if not files:
         raise UsageError("RESULT.json is missing: ctrlload plot RESULT.json... -o out.html")
@@ -55,13 +55,7 @@ def plot_command(files: Sequence[str], output: str | None) -> int:
     except UsageError as error:
         raise UsageError(f"{files[0]}: {error}" if len(files) == 1 else str(error)) from None
     content = page(results, made) if kind == "html" else picture([name for name, _ in results], made, kind)
-    try:
-        write_output(output, content)
-    except LoadError as error:
-        print_words(f"ctrlload: {error}\n")
-        return EXIT_FAILED
-    print_words("".join(f"ctrlload: note: {note}\n" for note in made.notes))
-    return 0
+    return deliver([(output, content)], "", "", [f"note: {note}" for note in made.notes], EXIT_GOOD)
 
 
 def _kind(output: str) -> str:

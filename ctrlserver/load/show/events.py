@@ -19,7 +19,7 @@ from typing import TextIO
 import attrs
 
 from ctrlserver.load.measure.intervals import Interval, Progress
-from ctrlserver.load.show.output import put
+from ctrlserver.load.show.output import put, raise_unwritten
 
 SCHEMA = "ctrlload-events/1"
 
@@ -54,12 +54,13 @@ class EventStream:
         """Nothing is left open."""
 
     def end(self, document: Mapping[str, object], errors: Sequence[str], exit_code: int) -> None:
-        """The run is over; wait for the reader, as long as there is one."""
+        """The run is over; wait for the reader, as long as there is one. LoadError where stdout took less than all."""
         for message in errors:
             self._keep("error", {"message": message})
         self._keep("end", {"exit_code": exit_code, "result": document})
         while self._waiting:
             self._write()
+        raise_unwritten(self.problem)
 
     def _tell(self, event: str, fields: Mapping[str, object]) -> None:
         self._keep(event, fields)

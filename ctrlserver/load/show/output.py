@@ -10,11 +10,44 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from ctrlserver.errors import LoadError, UsageError
+from ctrlserver.load.results.exit_codes import EXIT_FAILED
+
+#: Puts on stdout what ends there, given the errors and the exit code so far; LoadError where it cannot.
+Ending = Callable[[Sequence[str], int], None]
+
+
+def deliver(
+    files: Sequence[tuple[str, str | bytes]], stdout: str | Ending, words: str, errors: Sequence[str], code: int
+) -> int:
+    """Write all that a command ends with: the files, stdout, then ``words`` and a line for each error on stderr.
+
+    Gives the exit code: what cannot be written is one more error, and makes a ``code`` of 0 ``EXIT_FAILED``.
+    """
+    errors = list(errors)
+
+    def attempt(write: Callable[[], None]) -> None:
+        nonlocal code
+        try:
+            write()
+        except LoadError as error:
+            errors.append(str(error))
+            code = code or EXIT_FAILED
+
+    for path, content in files:
+        attempt(partial(write_output, path, content))
+    if not isinstance(stdout, str):
+        attempt(lambda: stdout(errors, code))
+    elif stdout:
+        attempt(lambda: print_output(stdout))
+    print_words(words + "".join(f"ctrlload: {line}\n" for line in errors))
+    return code
 
 
 def check_output(path: str, flag: str = "--output") -> None:

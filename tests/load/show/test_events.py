@@ -11,6 +11,7 @@ from typing import Any, TextIO
 import pytest
 import pytest_twisted
 
+from ctrlserver.errors import LoadError
 from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.results.result import as_document
 from ctrlserver.load.show.events import EventStream
@@ -90,8 +91,8 @@ def test_a_reader_that_has_gone_is_left_alone() -> None:
 def test_a_stdout_that_was_closed_is_a_problem_for_the_end() -> None:
     events = stream(None)
     events.interval(INTERVAL)
-    events.end({}, [], 0)
-    assert "Bad file descriptor" in str(events.problem)
+    with pytest.raises(LoadError, match="Bad file descriptor"):
+        events.end({}, [], 0)
 
 
 @pytest_twisted.ensureDeferred
