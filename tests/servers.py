@@ -29,6 +29,7 @@ from ctrlserver.load.running.run import LoadRun
 from ctrlserver.wire.framing import parse_framing
 from tests.load.asking import options_for
 from tests.load.documents import validated
+from tests.ports import free_port
 
 reactor: Any = installed
 
@@ -358,9 +359,7 @@ def quiet(protocol: type[Protocol]) -> Factory[Protocol]:
 
 def refusing() -> Target:
     """A port nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return parse_target(f"127.0.0.1:{sock.getsockname()[1]}")
+    return parse_target(f"127.0.0.1:{free_port()}")
 
 
 async def load(target: Target, watcher: Heard | None = None, **flags: Any) -> Result:

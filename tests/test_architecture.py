@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -86,10 +87,11 @@ def room_named(parts: Sequence[str]) -> str:
     return next((name for name in names if name in FLOOR), "")
 
 
-def imports_of(path: Path, *, module_level_only: bool = False) -> Iterator[str]:
+@cache
+def imports_of(path: Path, *, module_level_only: bool = False) -> Sequence[str]:
     """Dotted names a module imports; ``from a import b`` gives ``a.b``. Imports for type checking only are left out."""
-    tree = ast.parse(path.read_text())
-    waiting: list[ast.AST] = list(tree.body)
+    names: list[str] = []
+    waiting: list[ast.AST] = list(ast.parse(path.read_text()).body)
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -97,11 +99,12 @@ def imports_of(path: Path, *, module_level_only: bool = False) -> Iterator[str]:
         if module_level_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
+            names += [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield from (f"{node.module}.{name.name}" for name in node.names)
+            names += [f"{node.module}.{name.name}" for name in node.names]
         waiting.extend(ast.iter_child_nodes(node))
+    return names
 
 
 def within(room: str, part: str) -> bool:
@@ -112,7 +115,7 @@ def dotted(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def modules_named(names: Iterator[str]) -> set[str]:
+def modules_named(names: Sequence[str]) -> set[str]:
     """The modules of ours in which the imported names stand."""
     ours = {dotted(path) for path in MODULES}
     found = set()

@@ -14,6 +14,7 @@ import pytest
 
 from ctrlserver import __version__
 from tests.integration.conftest import BIN, PATIENCE, Start, run
+from tests.ports import free_port
 
 TWISTD = BIN / "twistd"
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -59,9 +60,7 @@ def test_a_port_in_use_is_one_clear_line(start: Start, tmp_path: Path) -> None:
 
 def test_nothing_stays_bound_when_the_second_port_cannot_be(start: Start, tmp_path: Path) -> None:
     daemon = start()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     endpoint = f"tcp:{daemon.ports['admin']}:interface=127.0.0.1"
     line = refused(tmp_path, "--data", f"tcp:{port}:interface=127.0.0.1", "--admin", endpoint)
     assert "cannot listen for admin" in line

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import BIN, PATIENCE, needs, needs_openbsd_netcat, run
+from tests.ports import free_port
 
 SMTP = """
 from twisted.internet import reactor
@@ -56,14 +57,6 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         if process.poll() is None:
             process.kill()
         process.communicate(timeout=PATIENCE)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago, for servers that cannot take port 0."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listening(port: int) -> int:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration.conftest import BIN, PATIENCE, Start, needs, run
 from tests.load.documents import validated
+from tests.ports import free_port
 
 pytestmark = [
     needs("openssl"),
@@ -115,9 +116,7 @@ def test_what_cannot_be_over_tls_is_refused_in_one_line(flags: tuple[str, ...], 
 
 def s_server(certificate: Path, stdin: int) -> tuple[subprocess.Popen[bytes], int]:
     """``openssl s_server`` on a free port."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", str(certificate), "-naccept", "1"]
     server = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert server.stdout is not None

@@ -14,6 +14,7 @@ from tests.integration.conftest import BIN, PATIENCE, Daemon, Start, needs_openb
 from tests.integration.test_transports import needs_ipv6
 from tests.integration.test_udp import ADMIN, skip_where_arrivals_are_not_counted, udp_port
 from tests.load.documents import validated
+from tests.ports import free_port
 
 UDP = "udp:0:interface=127.0.0.1"
 
@@ -113,19 +114,14 @@ def test_a_sink_that_answers_nothing_ends_the_run_in_one_line(start: Start, tmp_
 
 @pytest.mark.parametrize("flags", [("-n", "1"), ("-t", "30s"), ("-m", "request"), ("-n", "1M", "-P", "4")])
 def test_a_port_where_nobody_listens_is_one_line_at_once(flags: tuple[str, ...]) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    document = load(f"udp:127.0.0.1:{port}", *flags, code=1)
+    document = load(f"udp:127.0.0.1:{free_port()}", *flags, code=1)
     assert "connection refused: nothing listens on that UDP port" in document["error"]
     assert "refused" in {stream["reason"] for stream in document["streams"]}
 
 
 @needs_openbsd_netcat()
 def test_netcat_hears_what_is_sent() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = str(sock.getsockname()[1])
+    port = str(free_port())
     with subprocess.Popen(["nc", "-u", "-l", "127.0.0.1", port], stdout=subprocess.PIPE) as netcat:
         assert netcat.stdout is not None
         try:
