@@ -25,6 +25,7 @@ whether a small reply is still unread is asked of the reactor.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import IntEnum
 from typing import Any, Final, cast
 
 from attrs import define, field
@@ -62,6 +63,19 @@ _EARLY: Final = 0.001
 """Seconds by which a timer may come early, through rounding."""
 
 
+class Stage(IntEnum):
+    """How far a connection has come; it only ever goes on."""
+
+    OPEN = 1
+    """Lines are carried out."""
+    CLOSING = 2
+    """No further line is carried out; the transport has not been given all output."""
+    HUNG_UP = 3
+    """The transport has all output, and the order to end it."""
+    ENDED = 4
+    """The peer has been sent all output and its end, or the connection is lost."""
+
+
 @define
 class _Making:
     """A reply in the making."""
@@ -88,9 +102,7 @@ class AdminConnection(Protocol):
         self._paused = False  # the transport has enough
         self._reading = True
         self._input_ended = False
-        self._closing = False  # no further line is carried out
-        self._hung_up = False  # the transport has all output, and the order to end
-        self._output_ended = False  # the peer has been sent all output and its end
+        self._stage = Stage.OPEN
         self._progress = 0.0  # when lines were carried out last, or while output waits, when some of it went
         self._timer: IDelayedCall | None = None
         self._making: _Making | None = None  # the reply that is not whole yet
@@ -114,29 +126,28 @@ class AdminConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Carry out what has become whole."""
-        if self._closing:
-            return
-        self._dialogue.receive(data)
-        self._serve()
+        if self._stage is Stage.OPEN:
+            self._dialogue.receive(data)
+            self._serve()
 
     def readConnectionLost(self) -> None:
         """The peer sends no more: answer what has been received, then close."""
         self._input_ended = True
         self._dialogue.finish()
-        if self._hung_up:
+        if self._stage >= Stage.HUNG_UP:
             self._transport().loseConnection()
-        elif not self._closing:
+        elif self._stage is Stage.OPEN:
             self._serve()
 
     def writeConnectionLost(self) -> None:
         """All output and its end are on their way; now the peer's end is awaited."""
-        self._output_ended = True
+        self._stage = Stage.ENDED
         self._advance()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let go of everything."""
         del reason
-        self._closing = self._hung_up = True
+        self._stage = Stage.ENDED
         self._making = None
         self._kept.clear()
         if self._timer is not None and self._timer.active():
@@ -155,7 +166,7 @@ class AdminConnection(Protocol):
         self._paused = False
         self._advance()
         self._flush()
-        if self._closing:
+        if self._stage is not Stage.OPEN:
             self._hang_up()
         else:
             self._serve()
@@ -177,7 +188,7 @@ class AdminConnection(Protocol):
             return False
         if not self._paused:
             self._advance()
-        while not self._closing:
+        while self._stage is Stage.OPEN:
             if self._paused and len(self._kept) + IN_TRANSPORT > self._limits.unread_bytes:
                 self._stop_reading()
                 return False
@@ -190,7 +201,7 @@ class AdminConnection(Protocol):
             else:
                 self._read_on()
                 return False
-            if not self._closing and not self._turns.has_time():
+            if self._stage is Stage.OPEN and not self._turns.has_time():
                 return True
         return False
 
@@ -274,14 +285,14 @@ class AdminConnection(Protocol):
 
     def _close(self) -> None:
         """Carry out nothing more; send what is left, then end."""
-        self._closing = True
+        self._stage = max(self._stage, Stage.CLOSING)
         self._hang_up()
 
     def _hang_up(self) -> None:
         """End the output, once the transport has all of it."""
-        if self._kept or self._hung_up:
+        if self._kept or self._stage >= Stage.HUNG_UP:
             return
-        self._hung_up = True
+        self._stage = Stage.HUNG_UP
         self._advance()
         transport = self._transport()
         transport.unregisterProducer()
@@ -293,10 +304,9 @@ class AdminConnection(Protocol):
 
     def close(self) -> None:
         """The server ends: what the transport has goes out, nothing more is made."""
-        self._closing = True
         self._kept.clear()
-        if not self._hung_up:
-            self._hung_up = True
+        if self._stage < Stage.HUNG_UP:
+            self._stage = Stage.HUNG_UP
             self._transport().unregisterProducer()
         self._transport().loseConnection()
 
@@ -305,24 +315,24 @@ class AdminConnection(Protocol):
     def _advance(self) -> None:
         """Something went on: patience begins anew."""
         now = self._progress = self._reactor.seconds()
-        soonest = now + (self._limits.linger_seconds if self._output_ended else self._limits.stall_seconds)
+        soonest = now + (self._limits.linger_seconds if self._stage is Stage.ENDED else self._limits.stall_seconds)
         if self._timer is not None and self._timer.active() and self._timer.getTime() > soonest:
             self._timer.reset(soonest - now)
 
     def _look(self) -> None:
         """Nothing may have gone on for too long."""
-        if self._output_ended:
+        if self._stage is Stage.ENDED:
             patience = self._limits.linger_seconds
-        elif self._closing or self._is_unread():
+        elif self._stage is not Stage.OPEN or self._is_unread():
             patience = self._limits.stall_seconds
         else:
             patience = self._limits.idle_seconds
         left = self._progress + patience - self._reactor.seconds()
         if left > _EARLY:
             self._timer = self._reactor.callLater(left, self._look)
-        elif self._output_ended:
+        elif self._stage is Stage.ENDED:
             self._transport().loseConnection()  # what the system still has to send is sent
-        elif self._closing or self._is_unread():
+        elif self._stage is not Stage.OPEN or self._is_unread():
             self._transport().abortConnection()
         else:
             self._timer = self._reactor.callLater(self._limits.stall_seconds, self._look)
