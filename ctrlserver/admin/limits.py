@@ -14,14 +14,14 @@ from attrs import frozen
 class Limits:
     """The bounds of a factory's connections, and the reason of each.
 
-    ``connections``: beyond what people and monitors need, and few enough that all of them stalled cost little memory.
-    ``spare``: more than those, for peers on a unix socket only: who is on the machine itself can look, and end what is
-    too much, while peers of the network hold all the others.
-    ``unread_bytes``: several replies of any usual size. ``stall_seconds``: a peer with that much unread for so long is
-    gone. ``idle_seconds``: as long as a person looks at a reply. ``turn_seconds``: half of what a lane's turn lasts, so
-    that a flood of questions leaves the data streams most of the time. ``slice_seconds``: one or two usual replies, so
-    that all connections together have a slice within some turns. ``linger_seconds``: several round trips around
-    the world. ``refused``: of those turned away so many may linger, for each holds a descriptor of the few kept back.
+    ``connections``: more than people and monitors need, and so few that all of them stalled cost little memory.
+    ``spare``: connections beyond those, for peers on a unix socket only. So somebody on the machine itself can look,
+    and end what is too much, while peers on the network hold all the others.
+    ``unread_bytes``: several replies of any usual size. ``stall_seconds``: a peer that reads nothing for so long has
+    gone. ``idle_seconds``: as long as a person looks at a reply. ``turn_seconds``: half of a lane's turn, so that a
+    flood of questions leaves the data streams most of the time. ``slice_seconds``: one or two usual replies, so that
+    all connections have a slice within a few turns. ``linger_seconds``: several round trips around the world.
+    ``refused``: how many rejected connections may linger at once; each holds a reserved descriptor.
     """
 
     connections: int = 64
@@ -36,22 +36,21 @@ class Limits:
 
 
 class Reserve(Protocol):
-    """The descriptors that connections may take."""
+    """The file descriptors that connections may take."""
 
     def enter(self, spare: int = 0) -> bool:
-        """One more, or one of ``spare`` more than usual; False where there is none."""
+        """Take one; ``spare`` more than usual are allowed. False where none is left."""
 
     def leave(self) -> None:
-        """One less."""
+        """Give one back."""
 
 
 class Boundless:
-    """A reserve without end."""
+    """A reserve that never runs out."""
 
     def enter(self, spare: int = 0) -> bool:
-        """Always."""
-        del spare
+        """Always possible."""
         return True
 
     def leave(self) -> None:
-        """Nothing to give back."""
+        """Nothing to do."""

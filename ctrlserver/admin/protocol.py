@@ -1,32 +1,49 @@
-"""The Twisted shell around the dialogue: one connection of the admin port, and the factory that bounds how many.
+"""One connection of the admin port, and the factory that bounds how many there are: the Twisted shell.
+
+The parts, and who calls whom::
+
+    transport -- dataReceived --> AdminConnection -- receive, next_event --> Dialogue   bytes to requests, no socket
+                                    |       |     -- carry_out ------------> commands   a request to a reply
+                                    |       +----- serve ------------------> Turns ---> carry_on, when there is time
+    transport <-- write -- _flush --+
+                                            AdminFactory: admit, may_linger, forget
+
+``AdminConnection`` alone knows the transport. The others work on bytes and values and never call back, but for
+``Turns``, which calls ``carry_on`` and nothing else.
+
+A connection is in one ``Stage`` and never goes back::
+
+    OPEN      lines are carried out         until ``quit``, HTTP, idleness, a rejection, or the answered end of input
+    CLOSING   unread output goes out        until the transport has all of it
+    HUNG_UP   the transport is to end       until the peer has been sent all output, and our end
+    ENDED     input is read and dropped     until the peer's own end, or ``linger_seconds``
+
+Two things slow an OPEN connection down. If the peer does not read, the transport pauses us and output gathers in
+``_kept``; past ``unread_bytes`` we carry out nothing and read nothing until ``resumeProducing``. If others ask too, the
+connection queues in ``Turns`` and reads nothing until its turn. What one read brought stays in the dialogue meanwhile.
 
 Rules:
 
-- Replies go out as they are made, in order. What the transport does not take is kept here and given on in slices, so
-  that a peer that reads is seen to make progress even within one long reply.
-- While more than ``Limits.unread_bytes`` are unread, no further line is carried out and nothing more is read; what one
-  read had brought stays in the dialogue.
-- One turn of the reactor carries out lines for ``Limits.turn_seconds`` at most, over all connections of the factory, so
-  that the data streams have their turn too, however many ask. Where several connections have lines, each has a slice
-  (``Limits.slice_seconds``, or one line) before any has its next, and who has had none yet comes first: who asks one
-  question at a time waits for no flood. Seen with 60 that flood: 1.8 ms at the median, 4.3 ms at p99; where each had a
-  whole turn, 69 and 126 ms.
-- A list is made row by row, and a turn may end after each: a reply of 9 000 streams is 0.5 s of work. Its rows are of
-  the instants at which they were made.
-- The peer's end of input (``nc -N``, ``socat``) is no end of the connection: all that was received is answered first.
-- A close by us lingers where it can: the reply and our end of the stream go out, and until the peer's own end has come,
-  or ``Limits.linger_seconds`` have passed, its input is read and dropped. A socket closed with input unread would reset
-  the connection, and the peer might lose the reply.
+- Replies go out in the order of their lines, and in slices, so that a peer that reads is seen to make progress even
+  within one long reply.
+- A list is made row by row, each row of its own instant: a reply of 9 000 streams is 0.5 s of work. It is sent when it
+  is whole, so a failure half-way is one clear line.
+- The peer's end of input (``nc -N``, ``socat``) ends nothing before all lines received are answered.
+- We linger where we can (not over TLS): a socket closed with input unread would reset the connection, and the peer
+  might lose the reply.
+- One timer a connection. With output unread for ``stall_seconds`` without progress, the connection is aborted.
 
-Beware: Twisted pauses a producer past 64 KiB and resumes it once its buffer is empty; below that it tells nothing, so
-whether a small reply is still unread is asked of the reactor.
+What must never happen: two replies mixed; a reply without its status line; a line carried out after ``quit``; memory
+that grows with what a peer does not read; a turn that a flood makes longer than ``turn_seconds`` and one step.
+
+Beware: below 64 KiB Twisted pauses no producer; whether a small reply is unread is asked of the reactor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from attrs import define, field
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -64,16 +81,12 @@ _EARLY: Final = 0.001
 
 
 class Stage(IntEnum):
-    """How far a connection has come; it only ever goes on."""
+    """How far a connection has come, as the module says; one that is lost has ENDED."""
 
     OPEN = 1
-    """Lines are carried out."""
     CLOSING = 2
-    """No further line is carried out; the transport has not been given all output."""
     HUNG_UP = 3
-    """The transport has all output, and the order to end it."""
     ENDED = 4
-    """The peer has been sent all output and its end, or the connection is lost."""
 
 
 @define
@@ -107,10 +120,10 @@ class AdminConnection(Protocol):
         self._timer: IDelayedCall | None = None
         self._making: _Making | None = None  # the reply that is not whole yet
 
-    # What the transport tells
+    # Called by the transport
 
     def connectionMade(self) -> None:
-        """Register, and turn the peer away where there are too many."""
+        """Register; reject the peer where there are too many."""
         transport = self._transport()
         self._progress = self._reactor.seconds()
         self._timer = self._reactor.callLater(min(self._limits.stall_seconds, self._limits.idle_seconds), self._look)
@@ -131,13 +144,13 @@ class AdminConnection(Protocol):
             self._serve()
 
     def readConnectionLost(self) -> None:
-        """The peer sends no more: answer what has been received, then close."""
+        """The peer sends no more: answer what it has sent, then close."""
         self._input_ended = True
         self._dialogue.finish()
-        if self._stage >= Stage.HUNG_UP:
-            self._transport().loseConnection()
-        elif self._stage is Stage.OPEN:
+        if self._stage is Stage.OPEN:
             self._serve()
+        elif self._stage >= Stage.HUNG_UP:
+            self._transport().loseConnection()
 
     def writeConnectionLost(self) -> None:
         """All output and its end are on their way; now the peer's end is awaited."""
@@ -146,7 +159,6 @@ class AdminConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let go of everything."""
-        del reason
         self._stage = Stage.ENDED
         self._making = None
         self._kept.clear()
@@ -216,7 +228,7 @@ class AdminConnection(Protocol):
                 self._close()
 
     def _answer(self, request: Request) -> None:
-        octets, closes = b"", False
+        closes = False
         try:
             command, reply = carry_out(request, self._desk)
             steps = encode_in_steps(command, reply, json=request.json)
@@ -250,8 +262,6 @@ class AdminConnection(Protocol):
         wrong = f'"{request.words[0].casefold()}" failed; the log of the server says why'
         return encode_error(CommandError(500, "internal", wrong), json=request.json)
 
-    # Output
-
     def _send(self, octets: bytes) -> None:
         if not self._paused and not self._kept and len(octets) <= SLICE:
             self._transport().write(octets)
@@ -266,7 +276,7 @@ class AdminConnection(Protocol):
             self._transport().write(octets)
 
     def _is_unread(self) -> bool:
-        """Some output has not been taken by the system yet."""
+        """Whether the kernel has not taken all output yet."""
         if self._paused or self._kept:
             return True
         return IReactorFDSet.providedBy(self._reactor) and self._transport() in self._reactor.getWriters()
@@ -280,8 +290,6 @@ class AdminConnection(Protocol):
         if not self._reading and not self._input_ended:
             self._reading = True
             self._transport().resumeProducing()
-
-    # The end
 
     def _close(self) -> None:
         """Carry out nothing more; send what is left, then end."""
@@ -310,36 +318,33 @@ class AdminConnection(Protocol):
             self._transport().unregisterProducer()
         self._transport().loseConnection()
 
-    # Time
-
     def _advance(self) -> None:
-        """Something went on: patience begins anew."""
+        """There was progress: patience begins anew."""
         now = self._progress = self._reactor.seconds()
         soonest = now + (self._limits.linger_seconds if self._stage is Stage.ENDED else self._limits.stall_seconds)
         if self._timer is not None and self._timer.active() and self._timer.getTime() > soonest:
             self._timer.reset(soonest - now)
 
     def _look(self) -> None:
-        """Nothing may have gone on for too long."""
-        if self._stage is Stage.ENDED:
+        """The timer: end the connection where there was no progress for too long."""
+        has_ended = self._stage is Stage.ENDED
+        owes = self._stage is not Stage.OPEN or self._is_unread()
+        patience = self._limits.stall_seconds if owes else self._limits.idle_seconds
+        if has_ended:
             patience = self._limits.linger_seconds
-        elif self._stage is not Stage.OPEN or self._is_unread():
-            patience = self._limits.stall_seconds
-        else:
-            patience = self._limits.idle_seconds
         left = self._progress + patience - self._reactor.seconds()
         if left > _EARLY:
             self._timer = self._reactor.callLater(left, self._look)
-        elif self._stage is Stage.ENDED:
-            self._transport().loseConnection()  # what the system still has to send is sent
-        elif self._stage is not Stage.OPEN or self._is_unread():
+        elif has_ended:
+            self._transport().loseConnection()  # the kernel still sends what it has
+        elif owes:
             self._transport().abortConnection()
         else:
             self._timer = self._reactor.callLater(self._limits.stall_seconds, self._look)
             self._close()
 
     def _transport(self) -> Any:
-        return cast(Any, self.transport)
+        return self.transport
 
 
 class AdminFactory(Factory):
@@ -359,12 +364,11 @@ class AdminFactory(Factory):
         self._refused: set[AdminConnection] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> AdminConnection:
-        """A connection; whether it is one too many is seen when it is made."""
-        del addr
+        """A connection. Whether it is one too many is decided when it is made."""
         return AdminConnection(self)
 
     def admit(self, connection: AdminConnection, spare: int) -> str | None:
-        """Count a new connection, one of ``spare`` more than usual; why it cannot be one, where it cannot."""
+        """Count a new connection; None, or why it is rejected. ``spare`` more than usual are allowed."""
         most = self.limits.connections + spare
         wrong = None
         if len(self._open) >= most:
@@ -375,7 +379,7 @@ class AdminFactory(Factory):
         return wrong
 
     def may_linger(self, connection: AdminConnection) -> bool:
-        """Those turned away may not linger in any number."""
+        """False for a rejected connection where enough of them linger already."""
         return connection in self._open or len(self._refused) <= self.limits.refused
 
     def forget(self, connection: AdminConnection) -> None:
