@@ -54,6 +54,7 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.lane.ticker import Ticker
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.measure.verdict import LATE, Scheduled, scheduled
+from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.schedule import NEVER, SECOND, Curve, Schedule, schedule
 
 #: Least nanoseconds between two wake-ups if packets are sent one way: at 100 k/s a wake-up releases 25 packets.
@@ -84,7 +85,10 @@ class Paced(Protocol):
 
 
 class Pacer:
-    """Releases the packets of one plan after another. ``released``: of this plan, so far."""
+    """Releases the packets of one plan after another. ``released``: of this plan, so far.
+
+    ``ended`` is called when a plan is over, ``broken`` when the timer is, by an error of our own.
+    """
 
     def __init__(
         self,
@@ -202,26 +206,13 @@ class Pacer:
 
 
 class OpenLoop:
-    """The open loop of one run. ``ended``: the plan is over; ``broken``: the pacer is, by an error of our own."""
+    """The open loop of one run, whose rate over time is ``curve``."""
 
-    def __init__(
-        self,
-        lane: Lane,
-        reactor: IReactorTime,
-        curve: Curve,
-        arrival: str,
-        seed: int,
-        timing: Timing,
-        *,
-        tick: int,
-        ended: Callable[[], None],
-        broken: Callable[[], None],
-    ) -> None:
+    def __init__(self, pacer: Pacer, curve: Curve, options: Options, timing: Timing) -> None:
+        self._pacer = pacer
         self._curve = curve
-        self._arrival = arrival
-        self._seed = seed
+        self._options = options
         self._timing = timing
-        self._pacer = Pacer(lane, reactor, timing, tick, ended, broken)
         self._streams: Sequence[Paced] = ()
         self._before = 0
         self._wall = self._core = self._busy = 0.0
@@ -230,16 +221,16 @@ class OpenLoop:
         """Begin the warm-up, at the rate at which the measured part begins; its plan has no end."""
         self._start(self._curve.opening, streams, None)
 
-    def measure(self, streams: Sequence[Paced], seconds: float | None, packets: int | None) -> None:
-        """Begin the measured part: for ``seconds`` and ``packets`` packets at most."""
+    def measure(self, streams: Sequence[Paced], packets: int | None) -> None:
+        """Begin the measured part: up to the end of the curve or of the time, and ``packets`` packets at most."""
         self._before = sum(stream.packets + stream.dropped for stream in streams)
-        self._start(self._curve.until(seconds), streams, packets)
+        self._start(self._curve.until(self._options.duration), streams, packets)
 
     def _start(self, curve: Curve, streams: Sequence[Paced], packets: int | None) -> None:
         self._streams = streams
         self._wall, self._core = time.monotonic(), time.process_time()
         self._busy = 0.0
-        self._pacer.start(schedule(curve, self._arrival, self._seed), streams, packets)
+        self._pacer.start(schedule(curve, self._options.arrival, self._options.seed), streams, packets)
 
     def stop(self) -> None:
         """Release nothing any more. May be called again."""

@@ -17,7 +17,7 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Counts
 from ctrlserver.load.measure.intervals import Gauge, Interval, Intervals, Progress, Watcher
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.running.pacing import OpenLoop
+from ctrlserver.load.running.pacing import OpenLoop, Pacer
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
 
 #: Seconds between two looks of the watchdog, which also paces the progress shown.
@@ -49,17 +49,8 @@ class Sending:
         self._timers: list[IDelayedCall] = []
         self._cuts = Intervals(0.0)
         if options.curve is not None:
-            self.open_loop = OpenLoop(
-                lane,
-                reactor,
-                options.curve,
-                options.arrival,
-                options.seed,
-                work.timing,
-                tick=work.tick,
-                ended=self._plan_ended,
-                broken=self._pacer_broken,
-            )
+            pacer = Pacer(lane, reactor, work.timing, work.tick, self._plan_ended, self._pacer_broken)
+            self.open_loop = OpenLoop(pacer, options.curve, options, work.timing)
         self._watching = self._looping(self._watch)
         self._cutting = self._looping(self._cut_interval)
 
@@ -143,7 +134,7 @@ class Sending:
     def _pace(self) -> None:
         """Have the schedule of the measured part begin, where there is one."""
         if self.open_loop is not None:
-            self.open_loop.measure(self._work.paced(), self._options.duration, self._work.planned)
+            self.open_loop.measure(self._work.paced(), self._work.planned)
 
     def _plan_ended(self) -> None:
         """All that was planned is released: what is due may still be sent, within the grace."""
