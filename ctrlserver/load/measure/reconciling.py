@@ -18,7 +18,7 @@ is what another program says: a field that is missing, of another type, negative
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, cast
+from typing import ClassVar, cast
 
 from attrs import define, field, frozen
 
@@ -157,21 +157,6 @@ def record_seconds(record: Record, name: str = "seconds") -> float:
     return float(cast("float", value)) if known else 0.0
 
 
-class Comparison(Protocol):
-    """One way to compare."""
-
-    @property
-    def streams(self) -> Sequence[StreamCount]:
-        """Ours."""
-
-    @property
-    def needs_drops(self) -> bool:
-        """Whether ``compare`` needs the server's count of dropped datagrams."""
-
-    def compare(self, records: Iterable[Record], dropped: int | None, now: float) -> Reconciliation:
-        """Compare with the server's records, newest first, and its count of dropped datagrams, read at ``now``."""
-
-
 @frozen
 class ByAddress:
     """Stream by stream, by our address.
@@ -186,7 +171,8 @@ class ByAddress:
     newer_than: int
     sending_seconds: float
     verb: str = "sent"
-    needs_drops: bool = False
+
+    needs_drops: ClassVar = False
 
     def compare(self, records: Iterable[Record], dropped: int | None, now: float) -> Reconciliation:
         """Settled once everything has arrived, or the streams that differ are closed."""
@@ -199,15 +185,8 @@ class ByAddress:
 
 
 @frozen
-class OverUnix:
+class OverUnix(ByAddress):
     """New streams without an address: if they are as many as ours, compared in order of size."""
-
-    streams: Sequence[StreamCount]
-    framing: str
-    newer_than: int
-    sending_seconds: float
-    verb: str = "sent"
-    needs_drops: bool = False
 
     def compare(self, records: Iterable[Record], dropped: int | None, now: float) -> Reconciliation:
         """``unclear`` if there are more, because nobody knows which of them are ours."""
@@ -237,9 +216,10 @@ class OfDatagrams:
     sending_seconds: float
     earlier: Mapping[int, tuple[int, int]] = field(factory=dict)
     dropped_before: int | None = None
-    needs_drops: bool = True
     _packets: int = -1
     _since: float = 0.0
+
+    needs_drops: ClassVar = True
 
     def compare(self, records: Iterable[Record], dropped: int | None, now: float) -> Reconciliation:
         """Settled once every datagram has arrived or was dropped, as far as is known, or no news came for a while."""
@@ -287,6 +267,11 @@ class OfDatagrams:
         packets, nbytes = self.earlier.get(record_number(record, "stream"), (0, 0))
         more = {"packets": record_number(record, "packets") - packets, "bytes": record_number(record, "bytes") - nbytes}
         return {**record, **more}
+
+
+#: A way to compare. ``compare`` takes the server's records, newest first, and its count of dropped datagrams, which it
+#: needs where ``needs_drops`` says so; both were read at ``now``.
+Comparison = ByAddress | OfDatagrams
 
 
 def _size(stream: StreamCount) -> tuple[int, int]:
