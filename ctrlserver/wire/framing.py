@@ -43,33 +43,6 @@ MAX_PACKET = 1024 * 1024
 MAX_DELIMITER = 64
 """Longest delimiter in bytes: real ones have one to four; a longer one is a paste gone wrong."""
 
-_INTEGERS = {"int8": "B", "int16": "H", "int32": "I", "int64": "Q"}
-
-# Every first word of a spec, with an example that parses.
-_EXAMPLES = {
-    "fixed": "fixed:1024",
-    "int8": "int8",
-    "int16": "int16",
-    "int32": "int32",
-    "int64": "int64",
-    "varint": "varint",
-    "line": "line",
-    "delimited": "delimited:0d0a",
-    "netstring": "netstring",
-    "raw": "raw",
-}
-
-FRAMINGS = (
-    "fixed:N",
-    *(f"{name}{order}" for name in _INTEGERS for order in ("", ":little") if name != "int8" or not order),
-    "varint",
-    "line",
-    "delimited:HEX",
-    "netstring",
-    "raw",
-)
-"""All forms of a spec, for help texts."""
-
 
 class Framing(Protocol):
     """Cuts one byte stream into packets. Where the network cuts the stream never matters."""
@@ -119,7 +92,16 @@ class FramingSpec:
         return self._make()
 
 
-_PLAIN: dict[str, Callable[[int], Framing]] = {"varint": Varint.of, "line": Lines.of, "netstring": Netstring.of}
+@frozen
+class Kind:
+    """One kind of framing: the ``forms`` of its spec, an ``example`` that parses, and what makes a spec of it.
+
+    ``parse(text, argument, max_packet)``: ``argument`` is what stands behind the colon, None without one.
+    """
+
+    forms: tuple[str, ...]
+    example: str
+    parse: Callable[[str, str | None, int], FramingSpec]
 
 
 def parse_framing(text: str, *, max_packet: int = MAX_PACKET) -> FramingSpec:
@@ -128,24 +110,10 @@ def parse_framing(text: str, *, max_packet: int = MAX_PACKET) -> FramingSpec:
         raise FramingSpecError(f"max_packet {max_packet}: must be at least 1 byte")
     name, colon, rest = text.casefold().partition(":")
     argument = rest if colon else None
-    if name == "fixed":
-        return _fixed(text, argument, max_packet)
-    if name == "delimited":
-        return _delimited(text, argument, max_packet)
-    if name in _INTEGERS:
-        return _integer(text, name, argument, max_packet)
-    if name not in _EXAMPLES:
+    kind = KINDS.get(name)
+    if kind is None:
         raise FramingSpecError(f"unknown framing {quoted(text)}{_suggestion(name, argument)}")
-    if argument is not None:
-        raise FramingSpecError(f'framing {quoted(text)}: "{name}" takes no argument; write "{name}"')
-    if name == "raw":
-        return FramingSpec(name, None, max_packet, True, False, Raw)
-    make = _PLAIN[name]
-    return _by_content(name, max_packet, lambda: make(max_packet))
-
-
-def _by_content(text: str, max_packet: int, make: Callable[[], Framing]) -> FramingSpec:
-    return FramingSpec(text, None, max_packet, False, True, make)
+    return kind.parse(text, argument, max_packet)
 
 
 def _fixed(text: str, argument: str | None, max_packet: int) -> FramingSpec:
@@ -155,18 +123,6 @@ def _fixed(text: str, argument: str | None, max_packet: int) -> FramingSpec:
     if not 1 <= size <= max_packet:
         raise FramingSpecError(f"framing {quoted(text)}: the size must be 1 to {max_packet} bytes")
     return FramingSpec(f"fixed:{size}", size, max_packet, True, True, lambda: FixedSize(size))
-
-
-def _integer(text: str, name: str, argument: str | None, max_packet: int) -> FramingSpec:
-    if argument not in (None, "little", "big"):
-        near = "big" if nearest(argument or "", ["big"]) else "little"
-        raise FramingSpecError(
-            f'framing {quoted(text)}: the byte order must be "little" or "big"; did you mean "{name}:{near}"?'
-        )
-    little = argument == "little" and name != "int8"  # one byte has no order
-    layout = struct.Struct(("<" if little else ">") + _INTEGERS[name])
-    canonical = f"{name}:little" if little else name
-    return _by_content(canonical, max_packet, lambda: LengthPrefixed.of(canonical, layout, max_packet))
 
 
 def _delimited(text: str, argument: str | None, max_packet: int) -> FramingSpec:
@@ -179,12 +135,71 @@ def _delimited(text: str, argument: str | None, max_packet: int) -> FramingSpec:
     return _by_content(canonical, max_packet, lambda: Delimited(canonical, max_packet, delimiter))
 
 
+def _raw(text: str, argument: str | None, max_packet: int) -> FramingSpec:
+    _no_argument("raw", text, argument)
+    return FramingSpec("raw", None, max_packet, True, False, Raw)
+
+
+def _plain(name: str, make: Callable[[int], Framing]) -> Kind:
+    """A framing without an argument; ``make`` starts it for one stream, given ``max_packet``."""
+
+    def parse(text: str, argument: str | None, max_packet: int) -> FramingSpec:
+        _no_argument(name, text, argument)
+        return _by_content(name, max_packet, lambda: make(max_packet))
+
+    return Kind((name,), name, parse)
+
+
+def _integer(name: str, layout: str) -> Kind:
+    """A length of fixed width, in ``struct``'s letter, before the payload."""
+
+    def parse(text: str, argument: str | None, max_packet: int) -> FramingSpec:
+        if argument not in (None, "little", "big"):
+            near = "big" if nearest(argument or "", ["big"]) else "little"
+            raise FramingSpecError(
+                f'framing {quoted(text)}: the byte order must be "little" or "big"; did you mean "{name}:{near}"?'
+            )
+        little = argument == "little" and name != "int8"  # one byte has no order
+        length = struct.Struct(("<" if little else ">") + layout)
+        canonical = f"{name}:little" if little else name
+        return _by_content(canonical, max_packet, lambda: LengthPrefixed.of(canonical, length, max_packet))
+
+    return Kind((name,) if name == "int8" else (name, f"{name}:little"), name, parse)
+
+
+def _by_content(text: str, max_packet: int, make: Callable[[], Framing]) -> FramingSpec:
+    return FramingSpec(text, None, max_packet, False, True, make)
+
+
+def _no_argument(name: str, text: str, argument: str | None) -> None:
+    if argument is not None:
+        raise FramingSpecError(f'framing {quoted(text)}: "{name}" takes no argument; write "{name}"')
+
+
+KINDS: dict[str, Kind] = {
+    "fixed": Kind(("fixed:N",), "fixed:1024", _fixed),
+    "int8": _integer("int8", "B"),
+    "int16": _integer("int16", "H"),
+    "int32": _integer("int32", "I"),
+    "int64": _integer("int64", "Q"),
+    "varint": _plain("varint", Varint.of),
+    "line": _plain("line", Lines.of),
+    "delimited": Kind(("delimited:HEX",), "delimited:0d0a", _delimited),
+    "netstring": _plain("netstring", Netstring.of),
+    "raw": Kind(("raw",), "raw", _raw),
+}
+"""All framings, by the first word of their specs."""
+
+FRAMINGS = tuple(form for kind in KINDS.values() for form in kind.forms)
+"""All forms of a spec, for help texts."""
+
+
 def _suggestion(name: str, argument: str | None) -> str:
     """``'; did you mean "fixed:1024"?'``: the nearest spec that parses, with the argument given where it fits."""
-    near = nearest(name, _EXAMPLES)
+    near = nearest(name, KINDS)
     if near is None:
         return f"; known are {', '.join(FRAMINGS)}"
-    example = _EXAMPLES[near]
+    example = KINDS[near].example
     if argument is not None:
         with suppress(FramingSpecError):
             example = parse_framing(f"{near}:{argument}").text
