@@ -246,7 +246,7 @@ class Lane:
         try:
             owner.failed()
         except Exception:
-            self.log.failure("the owner of socket {fd} failed again when it was told so", fd=fd)
+            self.log.failure("the owner of socket {fd} raised in failed() too", fd=fd)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor dropped the inner epoll, which it only does when it removes all descriptors."""

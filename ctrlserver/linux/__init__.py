@@ -1,1 +1,1 @@
-"""System calls that the standard library lacks; each is None where the system has none."""
+"""System calls that the standard library lacks; each is None on systems without it."""
