@@ -4,7 +4,7 @@ Rules:
 
 - A listener always listens through a Twisted endpoint, so every endpoint string works.
 - If the endpoint's port is a plain socket with our own factory (``tcp``, ``unix``, ``systemd``), the reactor stops
-  reading it and the lane accepts from it. Any other port stays with Twisted, and its streams with ``net/ordinary.py``.
+  reading it and the lane accepts from it. Any other port stays with Twisted, and its streams with ``net/protocol.py``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from ctrlserver.addresses import text_of
 from ctrlserver.lane.lane import Lane
 from ctrlserver.net.links import LaneAcceptor
-from ctrlserver.net.ordinary import StreamFactory
+from ctrlserver.net.protocol import StreamFactory
 from ctrlserver.net.stream import OpenStreams, Stream
 from ctrlserver.net.terms import Terms
 from ctrlserver.net.udp.peers import DatagramStream

@@ -3,7 +3,7 @@
 Model:
 
 A stream has no socket; its link has: a ``LaneLink`` on the lane (``net/links.py``), a ``StreamProtocol`` on a Twisted
-transport (``net/ordinary.py``). The link reads and sends; the stream counts, answers and decides when it is over::
+transport (``net/protocol.py``). The link reads and sends; the stream counts, answers and decides when it is over::
 
     link   --received(chunk), skipped(bytes), writable(), ended(), lost(), failed()-->  stream
     stream --sender()(block), hold(), release(), close(), drop()-->                     link

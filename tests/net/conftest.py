@@ -92,7 +92,7 @@ def read_to_end(client: socket.socket, close: bool = True) -> bytes:
 Serve = Callable[..., Awaitable[Served]]
 
 
-@pytest.fixture(params=["lane", "ordinary"])
+@pytest.fixture(params=["lane", "twisted"])
 def way(request: pytest.FixtureRequest) -> str:
     """Both ways in pass the same suite."""
     return str(request.param)

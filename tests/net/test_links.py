@@ -1,4 +1,4 @@
-"""Rules of the lane's links and of the ordinary way in that no well-behaved network shows."""
+"""Rules of the lane's links and of the Twisted protocol that no well-behaved network shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from ctrlserver.lane.lane import Lane
 from ctrlserver.net.links import LaneLink
 from ctrlserver.net.listeners import Listener
-from ctrlserver.net.ordinary import StreamFactory, StreamProtocol
+from ctrlserver.net.protocol import StreamFactory, StreamProtocol
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.stream import OpenStreams
 from ctrlserver.net.terms import Terms

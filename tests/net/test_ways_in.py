@@ -1,4 +1,4 @@
-"""What every stream must do, whichever way its bytes come in: on the lane, or by an ordinary Twisted protocol."""
+"""What every stream must do, whichever way its bytes come in: on the lane, or by a Twisted protocol."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ async def test_replies_that_never_went_out_are_not_counted_as_given(serve: Serve
 async def test_a_stream_that_is_over_leaves_no_cycle_behind(serve: Serve) -> None:
     served = await serve("int32", "echo")
     if not served.lane is not None:
-        pytest.skip("an ordinary protocol lives as long as Twisted holds it")
+        pytest.skip("a protocol lives as long as Twisted holds it")
     client = await in_thread(served.connect)
     await in_thread(client.sendall, struct.pack("!I", 4) + b"ping")
     assert await in_thread(client.recv, 100) == struct.pack("!I", 4) + b"ping"

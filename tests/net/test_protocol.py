@@ -13,7 +13,7 @@ from attrs import define
 from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.task import Clock, deferLater
 
-from ctrlserver.net.ordinary import HANDSHAKE_SECONDS, StreamFactory
+from ctrlserver.net.protocol import HANDSHAKE_SECONDS, StreamFactory
 from ctrlserver.net.stream import OpenStreams
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import Origin
