@@ -61,10 +61,14 @@ class Environment:
         )
 
 
-@frozen
+@frozen(kw_only=True)
 class Result:
-    """What a run came to. ``started`` is ISO 8601 UTC; ``error`` is one line, None where nothing failed."""
+    """What a run came to, its fields in the document's order.
 
+    ``started`` is ISO 8601 UTC; ``error`` is one line, None where nothing failed.
+    """
+
+    schema: str = SCHEMA
     started: str
     target: str
     options: dict[str, object]
@@ -74,19 +78,18 @@ class Result:
     sent: Volume
     warm_up: Volume | None
     replies: Replies | None
+    downloaded: Volume | None = None
+    connections: Connected | None = None
     received: Received | None
     reconciled: bool | None
-    streams: list[StreamCount]
-    interrupted: bool
-    error: str | None
     difference: str | None
-    downloaded: Volume | None = None
     delivery: Delivery | None = None
-    connections: Connected | None = None
-    thresholds: list[Judgement] = field(factory=list)
     latency: Latencies | None = None
     schedule: Scheduled | None = None
-    schema: str = SCHEMA
+    streams: list[StreamCount]
+    thresholds: list[Judgement] = field(factory=list)
+    interrupted: bool
+    error: str | None
 
     @property
     def mismatch(self) -> str | None:
@@ -111,37 +114,9 @@ class Result:
         return EXIT_GOOD
 
 
-#: The keys of the document, in the order in which a person reads them.
-_ORDER = (
-    "schema",
-    "started",
-    "target",
-    "options",
-    "labels",
-    "environment",
-    "intervals",
-    "sent",
-    "warm_up",
-    "replies",
-    "downloaded",
-    "connections",
-    "received",
-    "reconciled",
-    "difference",
-    "delivery",
-    "latency",
-    "schedule",
-    "streams",
-    "thresholds",
-    "interrupted",
-    "error",
-)
-
-
 def as_document(result: Result) -> dict[str, object]:
     """A result as plain dicts, lists, strings, numbers and None."""
-    values = attrs.asdict(result)
-    return {key: values[key] for key in _ORDER}
+    return attrs.asdict(result)
 
 
 def as_json(result: Result) -> str:
