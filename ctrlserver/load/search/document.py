@@ -23,7 +23,7 @@ from ctrlserver.load.plan.modes import CONNECT
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED, EXIT_THRESHOLD
 from ctrlserver.load.results.result import Environment, Result, as_document
-from ctrlserver.load.search.strategy import BAD, GENERATOR, GOOD, SPOILT, TARGET, Search
+from ctrlserver.load.search.strategy import Limit, Outcome, Search
 
 SCHEMA = "ctrlload-search/1"
 
@@ -63,7 +63,7 @@ class Step:
     step: int
     rate_packets_per_second: float
     achieved_packets_per_second: float | None
-    verdict: str
+    verdict: Outcome
     why: list[str]
     result: dict[str, object]
 
@@ -85,7 +85,7 @@ class Step:
             planned = schedule.planned_packets / options.duration if options.duration else rate
             if (achieved or 0.0) < min(rate, planned) * (1 - tolerance):
                 soft.append(f"the achieved rate is more than {tolerance * 100:g} % below")
-        verdict = BAD if hard else GOOD if not soft else SPOILT if late else BAD
+        verdict = Outcome.BAD if hard else Outcome.GOOD if not soft else Outcome.SPOILT if late else Outcome.BAD
         document = as_document(result)
         summary = {key: document[key] for key in SUMMARY}
         return cls(number, rate, achieved, verdict, hard + soft, summary)
@@ -104,7 +104,7 @@ class SearchResult:
     steps: list[Step]
     highest_packets_per_second: float | None
     lower_bound: bool
-    limit: str | None
+    limit: Limit | None
     why: str
     interrupted: bool
     error: str | None
@@ -148,7 +148,7 @@ def concluded(
         search=sought,
         steps=steps,
         highest_packets_per_second=highest,
-        lower_bound=highest is not None and limit != TARGET,
+        lower_bound=highest is not None and limit is not Limit.TARGET,
         limit=limit,
         why=why,
         interrupted=interrupted,
@@ -161,12 +161,12 @@ def _why(search: Search, steps: list[Step], mode: object) -> str:
     if answer.above is None:
         return "that is as far as --to goes"
     runs = [step for step in steps if step.rate_packets_per_second == answer.above]
-    verdict = SPOILT if answer.limit == GENERATOR else BAD
+    verdict = Outcome.SPOILT if answer.limit is Limit.GENERATOR else Outcome.BAD
     worst = [step for step in runs if step.verdict == verdict]
     told = "; ".join(worst[-1].why)
     above = in_words(answer.above, mode)
     words = f"{above} is not good in {len(worst)} of {len(runs)} runs: {told}"
-    if answer.limit == GENERATOR:
+    if answer.limit is Limit.GENERATOR:
         words = f"at {above} ctrlload itself was late ({told}), so the target is not to blame"
     if answer.highest is None:
         return f"not even the lowest rate: {words}"

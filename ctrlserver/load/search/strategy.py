@@ -16,19 +16,26 @@ Beware: it is taken that what is good at a rate is good at any lower one.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from math import floor, log10
 
 from attrs import frozen
 
-#: What a run at a rate can come to.
-GOOD = "good"
-BAD = "bad"
-SPOILT = "generator"  # bad, and it was the generator that was late
 
-#: What keeps the answer from being higher.
-TARGET = "target"
-GENERATOR = "generator"
-TOP = "to"
+class Outcome(StrEnum):
+    """What a run at a rate came to; ``SPOILT`` is a bad run in which the generator was late."""
+
+    GOOD = "good"
+    BAD = "bad"
+    SPOILT = "generator"
+
+
+class Limit(StrEnum):
+    """What keeps the answer from being higher; ``TOP`` is ``--to``."""
+
+    TARGET = "target"
+    GENERATOR = "generator"
+    TOP = "to"
 
 
 @frozen
@@ -46,7 +53,7 @@ class Answer:
     """``highest`` good rate, None where there is none; ``limit`` says why not more, ``above`` the lowest bad rate."""
 
     highest: float | None
-    limit: str
+    limit: Limit
     above: float | None
 
 
@@ -55,11 +62,11 @@ class Search:
 
     def __init__(self, aim: Aim) -> None:
         self._aim = aim
-        self._runs: dict[float, list[str]] = {}
+        self._runs: dict[float, list[Outcome]] = {}
         self.rate: float | None = aim.lowest
 
-    def tell(self, outcome: str) -> None:
-        """The run at ``rate`` was ``GOOD``, ``BAD`` or ``SPOILT``."""
+    def tell(self, outcome: Outcome) -> None:
+        """The run at ``rate`` came to ``outcome``."""
         assert self.rate is not None
         self._runs.setdefault(self.rate, []).append(outcome)
         self.rate = self._next(self.rate)
@@ -76,9 +83,9 @@ class Search:
         """What was found, once ``rate`` is None."""
         above = self._above
         if above is None:
-            return Answer(self.good, TOP, None)
-        by_target = self._runs[above].count(BAD) >= self._needed_bad
-        return Answer(self.good, TARGET if by_target else GENERATOR, above)
+            return Answer(self.good, Limit.TOP, None)
+        by_target = self._runs[above].count(Outcome.BAD) >= self._needed_bad
+        return Answer(self.good, Limit.TARGET if by_target else Limit.GENERATOR, above)
 
     def _next(self, rate: float) -> float | None:
         if not self._passed(rate) and self._certain(rate) is None:
@@ -99,12 +106,12 @@ class Search:
 
     def _passed(self, rate: float) -> bool:
         """Whether it is good, or nothing has been said against it."""
-        return self._certain(rate) or set(self._runs[rate]) == {GOOD}
+        return self._certain(rate) or set(self._runs[rate]) == {Outcome.GOOD}
 
     def _certain(self, rate: float) -> bool | None:
         """Whether the majority is good; None where that depends on further runs."""
         runs = self._runs[rate]
-        good = runs.count(GOOD)
+        good = runs.count(Outcome.GOOD)
         if good > self._aim.repeats - self._needed_bad:
             return True
         return False if len(runs) - good >= self._needed_bad else None

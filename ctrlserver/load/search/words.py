@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from ctrlserver.load.results.schemas import number_at
 from ctrlserver.load.search.document import SearchResult, Step, in_words
-from ctrlserver.load.search.strategy import BAD, GOOD, SPOILT
+from ctrlserver.load.search.strategy import Outcome
 from ctrlserver.units import format_duration
 from ctrlserver.words import counted
 
 #: The kinds of latency, the first that was timed is shown.
 _KINDS = ("response", "service")
 
-_VERDICTS = {GOOD: "good", BAD: "BAD", SPOILT: "ctrlload was late"}
+_VERDICTS = {Outcome.GOOD: "good", Outcome.BAD: "BAD", Outcome.SPOILT: "ctrlload was late"}
 
 
 def step_line(step: Step) -> str:

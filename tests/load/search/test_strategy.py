@@ -8,19 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctrlserver.load.search.strategy import (
-    BAD,
-    GENERATOR,
-    GOOD,
-    SPOILT,
-    TARGET,
-    TOP,
     Aim,
     Answer,
+    Limit,
+    Outcome,
     Search,
     between,
 )
 
-Server = Callable[[float], str]
+Server = Callable[[float], Outcome]
 
 
 def searched(server: Server, aim: Aim) -> tuple[Answer, list[float]]:
@@ -34,8 +30,8 @@ def searched(server: Server, aim: Aim) -> tuple[Answer, list[float]]:
     return search.answer, rates
 
 
-def with_knee(knee: float, beyond: str = BAD) -> Server:
-    return lambda rate: GOOD if rate <= knee else beyond
+def with_knee(knee: float, beyond: Outcome = Outcome.BAD) -> Server:
+    return lambda rate: Outcome.GOOD if rate <= knee else beyond
 
 
 rates = st.floats(1, 1e9)
@@ -51,9 +47,9 @@ def test_the_answer_is_good_and_within_the_precision_of_the_knee(
     answer, tried = searched(with_knee(knee), Aim(lowest, top, precision, repeats))
     assert all(lowest <= rate <= top for rate in tried)
     if knee < lowest:
-        assert Answer(None, TARGET, lowest) == answer
+        assert Answer(None, Limit.TARGET, lowest) == answer
     elif top <= knee:
-        assert Answer(top, TOP, None) == answer
+        assert Answer(top, Limit.TOP, None) == answer
     else:
         assert answer.highest is not None
         assert answer.above is not None
@@ -74,9 +70,9 @@ def test_both_ends_of_the_answer_rest_on_a_majority(knee: float, lowest: float, 
 def test_a_search_among_lies_comes_to_an_end(seed: int, knee: float, repeats: int) -> None:
     chance = Random(seed)
 
-    def lying(rate: float) -> str:
+    def lying(rate: float) -> Outcome:
         """One time in three."""
-        return GOOD if (rate <= knee) is (chance.random() < 2 / 3) else BAD
+        return Outcome.GOOD if (rate <= knee) is (chance.random() < 2 / 3) else Outcome.BAD
 
     answer, tried = searched(lying, Aim(1_000, 1e6, 0.05, repeats))
     assert all(tried.count(rate) <= repeats for rate in tried)
@@ -87,47 +83,47 @@ def test_of_noisy_searches_nearly_all_find_the_knee() -> None:
     """By a fixed seed: nothing here is left to chance."""
     chance = Random(7)
 
-    def noisy(rate: float) -> str:
+    def noisy(rate: float) -> Outcome:
         """Sure 10 % off the knee, a matter of chance in between."""
-        return GOOD if chance.random() < (1.1 - rate / 50_000) / 0.2 else BAD
+        return Outcome.GOOD if chance.random() < (1.1 - rate / 50_000) / 0.2 else Outcome.BAD
 
     found = [searched(noisy, Aim(1_000, 1e9, 0.05, 3))[0].highest for _ in range(200)]
     assert all(highest is not None and 42_500 <= highest <= 55_000 for highest in found)
 
 
 def test_a_single_bad_run_decides_nothing() -> None:
-    told = iter([GOOD, BAD, GOOD, GOOD] + [BAD] * 100)
+    told = iter([Outcome.GOOD, Outcome.BAD, Outcome.GOOD, Outcome.GOOD] + [Outcome.BAD] * 100)
     search = Search(Aim(1_000, 1e9, 1.0, 3))
     tried = []
     while search.rate is not None:
         tried.append(search.rate)
         search.tell(next(told))
     assert tried[:5] == [1_000, 2_000, 2_000, 2_000, 4_000]
-    assert Answer(2_000, TARGET, 4_000) == search.answer
+    assert Answer(2_000, Limit.TARGET, 4_000) == search.answer
 
 
 def test_a_good_run_by_luck_is_found_out_when_it_is_about_to_be_the_answer() -> None:
-    told = iter([GOOD, GOOD, BAD, BAD, BAD, BAD, GOOD])
+    told = iter([Outcome.GOOD, Outcome.GOOD, Outcome.BAD, Outcome.BAD, Outcome.BAD, Outcome.BAD, Outcome.GOOD])
     answer, tried = searched(lambda _: next(told), Aim(1_000, 1e9, 1.0, 3))
-    assert Answer(1_000, TARGET, 2_000) == answer
+    assert Answer(1_000, Limit.TARGET, 2_000) == answer
     assert tried == [1_000, 2_000, 4_000, 4_000, 2_000, 2_000, 1_000]
 
 
 def test_what_the_generator_spoilt_is_not_blamed_on_the_target() -> None:
-    answer, _ = searched(with_knee(30_000, SPOILT), Aim(1_000, 1e9, 0.05, 3))
-    assert (GENERATOR, True) == (answer.limit, (answer.highest or 0) > 28_000)
-    mixed = iter([GOOD, BAD, SPOILT, GOOD])
+    answer, _ = searched(with_knee(30_000, Outcome.SPOILT), Aim(1_000, 1e9, 0.05, 3))
+    assert (Limit.GENERATOR, True) == (answer.limit, (answer.highest or 0) > 28_000)
+    mixed = iter([Outcome.GOOD, Outcome.BAD, Outcome.SPOILT, Outcome.GOOD])
     answer, _ = searched(lambda _: next(mixed), Aim(1_000, 1e9, 1.0, 3))
-    assert Answer(1_000, GENERATOR, 2_000) == answer
-    mixed = iter([GOOD, BAD, SPOILT, GOOD, GOOD])
+    assert Answer(1_000, Limit.GENERATOR, 2_000) == answer
+    mixed = iter([Outcome.GOOD, Outcome.BAD, Outcome.SPOILT, Outcome.GOOD, Outcome.GOOD])
     answer, _ = searched(lambda _: next(mixed), Aim(1_000, 2_000, 1.0, 4))
-    assert Answer(1_000, GENERATOR, 2_000) == answer
+    assert Answer(1_000, Limit.GENERATOR, 2_000) == answer
 
 
 def test_a_rate_that_half_of_its_runs_find_bad_is_bad() -> None:
-    mixed = iter([GOOD, GOOD, BAD, GOOD, GOOD])
+    mixed = iter([Outcome.GOOD, Outcome.GOOD, Outcome.BAD, Outcome.GOOD, Outcome.GOOD])
     answer, tried = searched(lambda _: next(mixed), Aim(1_000, 2_000, 1.0, 2))
-    assert Answer(1_000, TARGET, 2_000) == answer
+    assert Answer(1_000, Limit.TARGET, 2_000) == answer
     assert tried == [1_000, 2_000, 2_000, 1_000]
 
 
