@@ -13,9 +13,9 @@ from hdrh.histogram import HdrHistogram
 from twisted.internet.protocol import Protocol
 
 from ctrlserver.load.plan.modes import MODES
+from tests.load.commands.test_cli import start
 from tests.load.documents import validated, validated_events
 from tests.load.show.test_junit import suite
-from tests.load.test_cli import start
 from tests.servers import Counting, Echo, Servers, Sink, Source, refusing
 
 #: Ways to run: the server, and the flags.

@@ -15,9 +15,9 @@ from ctrlserver.errors import LoadError
 from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.results.result import as_document
 from ctrlserver.load.show.events import EventStream
+from tests.load.commands.test_cli import finished, start
 from tests.load.documents import check_schema, validated_events
 from tests.load.results.test_result import FULL
-from tests.load.test_cli import finished, start
 from tests.servers import Echo, Servers, Silent, Sink, refusing
 
 INTERVAL = Interval(0.0, 1.0, 10, 10_240, 10.0, 81_920.0, False)

@@ -12,8 +12,8 @@ from attrs import evolve
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.results.thresholds import Judgement
 from ctrlserver.load.show.junit import junit_xml
+from tests.load.commands.test_cli import finished, start
 from tests.load.results.test_result import EMPTY, FULL
-from tests.load.test_cli import finished, start
 from tests.servers import Servers, Silent, Sink, refusing
 
 REQUIRED = {
