@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
 
-class Quiet:
+class SearchLines:
     """Plain lines: one for each step, none for what goes on within."""
 
     def __init__(self, out: TextIO | None) -> None:
@@ -46,7 +46,7 @@ class Quiet:
         """Nothing."""
 
 
-class Live:
+class SearchView:
     """The view of the run that goes on, the steps above it."""
 
     def __init__(self, out: TextIO, what: str) -> None:
@@ -69,7 +69,7 @@ def execute_search(options: Options, sought: Sought, interrupts: Interrupts, out
     """Search and give the exit code; UsageError before anything is opened."""
     reactor = prepared_reactor(options)
     what = "connections" if options.mode == CONNECT else "packets"
-    people = Live(sys.stderr, what) if on_terminal() else Quiet(sys.stderr)
+    people = SearchView(sys.stderr, what) if on_terminal() else SearchLines(sys.stderr)
     search = SearchRun(reactor, options, sought, people)
 
     def ended(result: SearchResult) -> int:

@@ -84,7 +84,7 @@ class SearchRun:
             if result.error is not None and (not result.streams or self._search.good is None):
                 error = result.error
                 break
-            self._search.tell(step.verdict)
+            self._search.record(step.verdict)
         return concluded(
             started=started,
             options=self._options,

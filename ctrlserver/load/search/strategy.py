@@ -58,14 +58,14 @@ class Answer:
 
 
 class Search:
-    """One search: run at ``rate``, ``tell`` what became of it, until ``rate`` is None."""
+    """One search: run at ``rate``, ``record`` its outcome, until ``rate`` is None."""
 
     def __init__(self, aim: Aim) -> None:
         self._aim = aim
         self._runs: dict[float, list[Outcome]] = {}
         self.rate: float | None = aim.lowest
 
-    def tell(self, outcome: Outcome) -> None:
+    def record(self, outcome: Outcome) -> None:
         """The run at ``rate`` came to ``outcome``."""
         assert self.rate is not None
         self._runs.setdefault(self.rate, []).append(outcome)

@@ -26,7 +26,7 @@ def searched(server: Server, aim: Aim) -> tuple[Answer, list[float]]:
     while search.rate is not None:
         rates.append(search.rate)
         assert len(rates) < 500
-        search.tell(server(search.rate))
+        search.record(server(search.rate))
     return search.answer, rates
 
 
@@ -97,7 +97,7 @@ def test_a_single_bad_run_decides_nothing() -> None:
     tried = []
     while search.rate is not None:
         tried.append(search.rate)
-        search.tell(next(told))
+        search.record(next(told))
     assert tried[:5] == [1_000, 2_000, 2_000, 2_000, 4_000]
     assert Answer(2_000, Limit.TARGET, 4_000) == search.answer
 

@@ -7,12 +7,12 @@ import pytest
 import pytest_twisted
 from attrs import evolve
 
-from ctrlserver.load.commands.execute_search import Live
+from ctrlserver.load.commands.execute_search import SearchView
 from ctrlserver.load.measure.intervals import Gauge, Progress
 from ctrlserver.load.show.live import LiveView, Meter, drawable, view
 from ctrlserver.load.show.output import mute
+from tests.load.commands.test_cli import COMMAND, ROOT, Process
 from tests.load.screen import Screen, opened
-from tests.load.test_cli import COMMAND, ROOT, Process
 from tests.servers import Echo, Servers, Silent, Sink, reached, reactor
 
 TIMED = Gauge(20_000.0, 0.0012344, 0.009876, 0.0011, 0.0042)
@@ -93,7 +93,7 @@ def test_the_view_of_a_search_counts_what_is_searched(monkeypatch: pytest.Monkey
     monkeypatch.setenv("TERM", "xterm")
     ours, theirs, _ = opened(80)
     with open(theirs, "w") as terminal, open(ours, "rb", buffering=0) as reader:
-        shown = Live(terminal, "connections")
+        shown = SearchView(terminal, "connections")
         shown.begin(3, 1_000.0)
         shown.progress(Progress(0.1, 1.0, 10, 0))
         drawn = b""
