@@ -161,7 +161,7 @@ async def test_on_a_dumb_terminal_there_are_plain_lines(servers: Servers, term: 
     process = on_terminal(80, "run", servers.listen(Sink).text, "-t", "0.3", "-i", "0.1", term=term)
     assert await process.ended == 0
     assert b"\x1b" not in process.out
-    assert b"0.10 -" in process.out
+    assert b"0.00 -" in process.out
 
 
 @pytest.mark.parametrize("twice", [False, True])
