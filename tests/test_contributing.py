@@ -65,6 +65,24 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
+def test_a_framing_in_the_table_is_known(house: House) -> None:
+    recipe = "Add a framing"
+    made = "from ctrlserver.wire.delimited import Lines\n\n\nclass Cobs(Lines):\n    pass\n"
+    house.write(recipe, "ctrlserver/wire/cobs.py", made)
+    framing = "ctrlserver/wire/framing.py"
+    house.insert(recipe, framing, "from typing import Protocol\n", "from ctrlserver.wire.cobs import Cobs\n")
+    house.insert(recipe, framing, "KINDS: dict[str, Kind] = {\n", '    "cobs": _plain("cobs", Cobs.of),\n')
+    said = house.says(
+        "import click\n"
+        "from ctrlserver.load.commands.run import run\n"
+        "from ctrlserver.tap import Options\n"
+        "from ctrlserver.wire.framing import parse_framing\n"
+        "print(parse_framing('cobs').new().feed(b'a\\n'))\n"
+        "print('cobs' in str(Options()), 'cobs' in run.get_help(click.Context(run)))\n"
+    )
+    assert "[b'a']\nTrue True\n" == said
+
+
 COMMAND = '''
 
 @frozen
@@ -118,12 +136,11 @@ def test_a_flag_among_those_asked_is_known(house: House) -> None:
     flag = '    naps: int | None = flag("--naps", "How often to rest.", "N", parse_count)\n'
     house.insert("Add a flag of `ctrlload run`", asked, "    target: Target\n", flag)
     said = house.says(
-        "from ctrlserver.load.commands.run import run\n"
+        "from ctrlserver.load.commands.run import divided, run\n"
         "from ctrlserver.load.commands.search import search\n"
-        "from ctrlserver.load.plan.asked import Asked\n"
         "from ctrlserver.load.plan.options import prepared\n"
-        "from ctrlserver.load.plan.values import read_target\n"
         "print([sum('--naps' in option.opts for option in command.params) for command in (run, search)])\n"
-        "print(prepared(Asked(target=read_target('127.0.0.1:22222'), naps=3)).as_options()['naps'])\n"
+        "asked, _ = divided(run.make_context('run', ['127.0.0.1:22222', '--naps', '3']).params)\n"
+        "print(prepared(asked).as_options()['naps'])\n"
     )
     assert "[1, 1]\n3\n" == said
