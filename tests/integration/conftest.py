@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -160,19 +162,18 @@ class Daemon:
 Start = Callable[..., Daemon]
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """``start("--mode", "echo")`` runs a daemon with both ports free; it ends with the test, and no traceback."""
+@contextmanager
+def starting(folder: Path) -> Iterator[Start]:
+    """``start("--mode", "echo")`` runs a daemon with both ports free; each ends with the block, no traceback logged."""
     running: list[Daemon] = []
 
     def begin(*arguments: str, **options: Any) -> Daemon:
         given = list(arguments)
         if "--config" not in given:
-            if "--data" not in given:
-                given += ["--data", "tcp:0:interface=127.0.0.1"]
-            if "--admin" not in given:
-                given += ["--admin", "tcp:0:interface=127.0.0.1"]
-        daemon = Daemon(*given, folder=tmp_path, **options)
+            for flag in ("--data", "--admin"):
+                if flag not in given:
+                    given += [flag, "tcp:0:interface=127.0.0.1"]
+        daemon = Daemon(*given, folder=folder, **options)
         running.append(daemon)
         return daemon
 
@@ -180,6 +181,20 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for daemon in running:
         log = daemon.stop()
         assert "Traceback" not in log, log
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Run daemons for a test."""
+    with starting(tmp_path) as begin:
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """As ``start``, for tests that need no daemon of their own: one begun with the same words serves all of a file."""
+    with starting(tmp_path_factory.mktemp("shared")) as begin:
+        yield cache(begin)
 
 
 @pytest.fixture

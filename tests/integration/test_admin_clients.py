@@ -32,6 +32,7 @@ WHOLE = re.compile(r"(?s)\Aversion .*\r\nOK \d+\r\n\Z")
 @contextmanager
 def full_load(daemon: Daemon, streams: int = 4) -> Iterator[None]:
     """Senders that saturate the data port until the block is left."""
+    before = daemon.ask_json("stats")["streams_total"]
     load = subprocess.Popen(
         [
             BIN / "ctrlload",
@@ -48,7 +49,7 @@ def full_load(daemon: Daemon, streams: int = 4) -> Iterator[None]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        daemon.await_stats(streams_open=streams)
+        daemon.await_stats(streams_total=before + streams)
         yield
     finally:
         load.terminate()
@@ -73,8 +74,8 @@ CLIENTS = {
         pytest.param("bash", marks=needs("bash")),
     ],
 )
-def test_every_reply_is_whole(start: Start, client: str, loaded: bool) -> None:
-    daemon = start()
+def test_every_reply_is_whole(shared: Start, client: str, loaded: bool) -> None:
+    daemon = shared()
     command = CLIENTS[client].format(host="127.0.0.1", port=daemon.ports["admin"])
 
     def ask(_number: int) -> str:
@@ -102,8 +103,8 @@ def test_a_script_gets_the_same_in_json(start: Start) -> None:
 
 
 @needs("telnet")
-def test_a_real_telnet_is_answered_after_ctrl_c(start: Start) -> None:
-    daemon = start()
+def test_a_real_telnet_is_answered_after_ctrl_c(shared: Start) -> None:
+    daemon = shared()
     pid, terminal = pty.fork()
     if pid == 0:
         os.execvp("telnet", ["telnet", "127.0.0.1", str(daemon.ports["admin"])])
@@ -132,8 +133,8 @@ def test_a_real_telnet_is_answered_after_ctrl_c(start: Start) -> None:
         os.waitpid(pid, 0)
 
 
-def test_an_admin_query_is_answered_beside_eight_saturating_senders(start: Start) -> None:
-    daemon = start()
+def test_an_admin_query_is_answered_beside_eight_saturating_senders(shared: Start) -> None:
+    daemon = shared()
     took = []
     with full_load(daemon, streams=8), daemon.connect("admin") as client:
         lines = client.makefile("rb")
@@ -147,16 +148,16 @@ def test_an_admin_query_is_answered_beside_eight_saturating_senders(start: Start
     assert statistics.median(took) < PATIENCE
 
 
-def test_an_http_request_is_refused_and_closed(start: Start) -> None:
-    daemon = start()
+def test_an_http_request_is_refused_and_closed(shared: Start) -> None:
+    daemon = shared()
     with daemon.connect("admin") as client:
         client.sendall(b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n")
         got = b"".join(iter(lambda: client.recv(4096), b""))
     assert re.match(rb"\AERR 400 \S+ [^\r\n]*HTTP[^\r\n]*\r\n\Z", got), got
 
 
-def test_an_over_long_line_and_invalid_utf_8_cost_one_error_each_and_nothing_else(start: Start) -> None:
-    daemon = start()
+def test_an_over_long_line_and_invalid_utf_8_cost_one_error_each_and_nothing_else(shared: Start) -> None:
+    daemon = shared()
     with daemon.connect("admin") as client:
         client.sendall(b"x" * 5000 + b"\nst\xc3\x28ats\nping\nquit\n")
         lines = b"".join(iter(lambda: client.recv(4096), b"")).split(b"\r\n")

@@ -21,17 +21,18 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A self-signed certificate of localhost, and its key, in one file."""
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate of localhost with its key; the certificate alone is ``cert.pem`` beside it."""
+    folder = tmp_path_factory.mktemp("certificate")
     done = run(
         "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
         "-addext", "subjectAltName=DNS:localhost",
-        "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem",
+        "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
     )  # fmt: skip
     assert done.returncode == 0, done
-    path = tmp_path / "tls.pem"
-    path.write_bytes((tmp_path / "key.pem").read_bytes() + (tmp_path / "cert.pem").read_bytes())
+    path = folder / "tls.pem"
+    path.write_bytes((folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes())
     return path
 
 
@@ -42,15 +43,15 @@ def load(*arguments: str | Path, code: int = 0) -> dict[str, Any]:
     return validated(done.stdout.decode())
 
 
-def listening(start: Start, certificate: Path, *flags: str) -> tuple[int, str]:
+def listening(shared: Start, certificate: Path, *flags: str) -> tuple[int, str]:
     """The TLS port and the admin port of a daemon."""
-    daemon = start("--data", f"ssl:0:privateKey={certificate}:interface=127.0.0.1", *flags)
+    daemon = shared("--data", f"ssl:0:privateKey={certificate}:interface=127.0.0.1", *flags)
     return daemon.ports["data"], daemon.admin
 
 
 @pytest.mark.parametrize("flags", [("-P", "3"), ("--no-write-combine",), ("-t", "300ms"), ("-r", "2k", "-n", "200")])
-def test_packets_over_tls_are_reconciled(start: Start, certificate: Path, flags: tuple[str, ...]) -> None:
-    port, admin = listening(start, certificate)
+def test_packets_over_tls_are_reconciled(shared: Start, certificate: Path, flags: tuple[str, ...]) -> None:
+    port, admin = listening(shared, certificate)
     document = load(f"ssl:localhost:{port}", "--cafile", certificate, "--admin", admin, *flags)
     assert (True, None) == (document["reconciled"], document["error"])
     assert document["received"]["packets"] == document["sent"]["packets"] > 0
@@ -58,8 +59,8 @@ def test_packets_over_tls_are_reconciled(start: Start, certificate: Path, flags:
 
 
 @pytest.mark.parametrize("flags", [("-P", "3", "-q", "4"), ("-r", "1k")])
-def test_replies_over_tls_are_counted(start: Start, certificate: Path, flags: tuple[str, ...]) -> None:
-    port, admin = listening(start, certificate, "--mode", "echo")
+def test_replies_over_tls_are_counted(shared: Start, certificate: Path, flags: tuple[str, ...]) -> None:
+    port, admin = listening(shared, certificate, "--mode", "echo")
     target = f"tls:localhost:{port}"
     document = load(target, "--insecure", "-m", "request", "-n", "300", "--admin", admin, *flags)
     assert (300, True, True) == (
@@ -69,25 +70,25 @@ def test_replies_over_tls_are_counted(start: Start, certificate: Path, flags: tu
     )
 
 
-def test_an_endpoint_string_keeps_its_own_parameters(start: Start, certificate: Path, tmp_path: Path) -> None:
-    port, admin = listening(start, certificate)
+def test_an_endpoint_string_keeps_its_own_parameters(shared: Start, certificate: Path, tmp_path: Path) -> None:
+    port, admin = listening(shared, certificate)
     authorities = tmp_path / "authorities"
     authorities.mkdir()
-    (authorities / "one.pem").write_bytes((tmp_path / "cert.pem").read_bytes())
+    (authorities / "one.pem").write_bytes(certificate.with_name("cert.pem").read_bytes())
     document = load(f"tls:localhost:{port}:trustRoots={authorities}", "-n", "100", "--admin", admin)
     assert document["reconciled"] is True
 
 
-def test_a_certificate_that_nobody_vouches_for_is_one_line_with_the_flags(start: Start, certificate: Path) -> None:
-    port, _ = listening(start, certificate)
+def test_a_certificate_that_nobody_vouches_for_is_one_line_with_the_flags(shared: Start, certificate: Path) -> None:
+    port, _ = listening(shared, certificate)
     error = load(f"ssl:localhost:{port}", code=1)["error"]
     assert "its certificate is refused: it is self-signed" in error
     assert "--cafile FILE" in error
     assert "--insecure" in error
 
 
-def test_a_certificate_of_another_name_is_refused(start: Start, certificate: Path) -> None:
-    port, _ = listening(start, certificate)
+def test_a_certificate_of_another_name_is_refused(shared: Start, certificate: Path) -> None:
+    port, _ = listening(shared, certificate)
     error = load(f"ssl:127.0.0.1:{port}", "--cafile", certificate, code=1)["error"]
     assert "its certificate is refused: it is not one of 127.0.0.1" in error
 
