@@ -46,6 +46,10 @@ class Parameter(Protocol):
     def positional(self) -> bool:
         """It may come without its name."""
 
+    @property
+    def expected(self) -> str:
+        """What it accepts, in words."""
+
     def read(self, text: str) -> object:
         """The value of ``text``; ``CommandError`` where it is none."""
 
@@ -61,12 +65,17 @@ class Number:
     positional: bool = True
     instead: tuple[str, ...] = ()
 
+    @property
+    def expected(self) -> str:
+        """For errors and for the page."""
+        return "a whole number in plain digits"
+
     def read(self, text: str) -> int:
         """Strict: no sign, no fraction, no exponent, no separator."""
         number = int(text) if _DIGITS.fullmatch(text) and len(text) <= 4000 else None
         if number is not None and self.least <= number <= MOST:
             return number
-        expected = f"{self.name} {quoted(text)}: expected a whole number in plain digits"
+        expected = f"{self.name} {quoted(text)}: expected {self.expected}"
         if number is None:
             nearest = did_you_mean(text, self.instead) or self._nearest(text)
             raise CommandError(400, "bad-argument", f"{expected}{nearest}")
@@ -97,12 +106,17 @@ class Choice:
     required: bool = False
     positional: bool = True
 
+    @property
+    def expected(self) -> str:
+        """The words, in words."""
+        return " or ".join(self.choices)
+
     def read(self, text: str) -> str:
         """The word as it is spelled here."""
         word = text.casefold()
         if word in self.choices:
             return word
-        expected = f"{self.name} {quoted(text)}: expected {' or '.join(self.choices)}"
+        expected = f"{self.name} {quoted(text)}: expected {self.expected}"
         raise CommandError(400, "bad-argument", f"{expected}{did_you_mean(text, self.choices)}")
 
 
@@ -117,12 +131,16 @@ class Text:
     rest: bool = False
     longest: int = 100
 
+    @property
+    def expected(self) -> str:
+        """For errors and for the page."""
+        return f"1 to {self.longest} printable characters"
+
     def read(self, text: str) -> str:
         """The word."""
         if text and text.isprintable() and len(text) <= self.longest:
             return text
-        expected = f"1 to {self.longest} printable characters"
-        raise CommandError(400, "bad-argument", f"{self.name} {quoted(text)}: expected {expected}")
+        raise CommandError(400, "bad-argument", f"{self.name} {quoted(text)}: expected {self.expected}")
 
 
 def usage(command: str, parameters: Sequence[Parameter]) -> str:

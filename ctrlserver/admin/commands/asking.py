@@ -22,6 +22,8 @@ class Version(Command):
     """
 
     command = "version"
+    answers = "A record of four fields."
+    example = "version"
 
     def reply(self, desk: Desk) -> Reply:
         """A record."""
@@ -43,6 +45,8 @@ class Ping(Command):
     """
 
     command = "ping"
+    answers = "The word pong."
+    example = "ping"
 
     def reply(self, desk: Desk) -> Reply:
         """A word."""
@@ -59,6 +63,8 @@ class Stats(Command):
     """
 
     command = "stats"
+    answers = "The stats record, or a part of it: a line for each field."
+    example = "stats packets"
     parameters = (Text("prefix", "PREFIX"),)
     prefix: str = ""
 
@@ -80,6 +86,8 @@ class Describe(Command):
     """
 
     command = "describe"
+    answers = "A row for each field, below a line of column names that starts with #."
+    example = "describe packets"
     parameters = (Text("field", "FIELD"),)
     field: str = ""
 
@@ -104,6 +112,8 @@ class Reset(Command):
     command = "reset"
     level = Level.OPERATOR
     reads = False
+    answers = "The stats record of the closed reading."
+    example = "reset"
 
     def reply(self, desk: Desk) -> Reply:
         """The stats record of the closed reading."""
@@ -118,6 +128,8 @@ class Quit(Command):
     """
 
     command = "quit"
+    answers = "The word bye, then the end of the connection."
+    example = "quit"
 
     def reply(self, desk: Desk) -> Reply:
         """The last word."""

@@ -29,9 +29,15 @@ class Level(IntEnum):
 
 
 class Command:
-    """What all commands share."""
+    """What all commands share. A class is one row of the table: ``help`` and docs/admin-protocol.md are made from it.
+
+    The docstring of a class is its usage line, then its help, whose first line stands alone in lists. ``answers`` says
+    what a good reply holds. ``example`` is a line that the page shows with its reply.
+    """
 
     command: ClassVar[str]
+    answers: ClassVar[str]
+    example: ClassVar[str]
     level: ClassVar[Level] = Level.VIEWER
     reads: ClassVar[bool] = True
     parameters: ClassVar[tuple[Parameter, ...]] = ()

@@ -25,6 +25,8 @@ class Rename(Command):
     command = "rename"
     level = Level.OPERATOR
     reads = False
+    answers = "The word renamed. Without arguments, a row for each rename, below a line of column names."
+    example = "rename protocol inet_protocol"
     parameters = (Text("old", "OLD"), Text("new", "NEW"))
     old: str = ""
     new: str = ""
@@ -71,6 +73,8 @@ class Unrename(Command):
     command = "unrename"
     level = Level.OPERATOR
     reads = False
+    answers = "The word unrenamed."
+    example = "unrename inet_protocol"
     parameters = (Text("new", "NEW", required=True),)
     new: str
 

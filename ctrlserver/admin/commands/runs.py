@@ -20,6 +20,8 @@ class RunsList(Command):
     """
 
     command = "runs"
+    answers = "A row for each run, below a line of column names that starts with #."
+    example = "runs limit=5"
     parameters = (Number("limit", "limit=N", least=1, required=False),)
     limit: int = LIMIT
 
@@ -37,6 +39,8 @@ class Run(Command):
     """
 
     command = "run"
+    answers = "The run record: a line for each field."
+    example = "run 1"
     parameters = (Number("run", "N", instead=("start", "stop")),)
     run: int
 
@@ -62,6 +66,8 @@ class RunStart(Command):
     command = "run start"
     level = Level.OPERATOR
     reads = False
+    answers = "The record of the new run."
+    example = "run start soak expect=1000"
     parameters = (
         Text("name", "NAME", required=True),
         Number("expect", "expect=N", least=1, required=False, positional=False),
@@ -84,6 +90,8 @@ class RunStop(Command):
     command = "run stop"
     level = Level.OPERATOR
     reads = False
+    answers = "The record of the ended run."
+    example = "run stop"
 
     def reply(self, desk: Desk) -> Reply:
         """The record of the ended run."""

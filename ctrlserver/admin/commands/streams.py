@@ -30,6 +30,8 @@ class Streams(Command):
     """
 
     command = "streams"
+    answers = "A row for each stream, below a line of column names that starts with #."
+    example = "streams open limit=1"
     parameters = (
         Choice("state", "open|closed", ("open", "closed")),
         Text("peer", "peer=HOST[:PORT]", positional=False, longest=300),
@@ -60,6 +62,8 @@ class Packets(Command):
     """
 
     command = "packets"
+    answers = "For each packet a line that starts with #, then its hex dump, 16 bytes a line."
+    example = "packets 2 limit=1"
     parameters = (
         Number("stream", "STREAM"),
         Number("limit", "limit=N", least=1, required=False, positional=False),
@@ -93,6 +97,8 @@ class Kick(Command):
     command = "kick"
     level = Level.OPERATOR
     reads = False
+    answers = "The word kicked."
+    example = "kick 2"
     parameters = (Number("stream", "STREAM"),)
     stream: int
 

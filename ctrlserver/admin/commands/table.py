@@ -1,9 +1,12 @@
-"""The commands of the admin port: one class each; its docstring is its help text, usage line first.
+"""The table of the admin port's commands: ``help``, the dispatch and docs/admin-protocol.md are made from it.
 
-Rules: a class states its command (one word or two), the level it needs, whether it only reads, and its parameters; an
-instance is one call, checked, and ``reply`` carries it out on a desk. What cannot be done is a ``CommandError`` with a
-code and an id that scripts may rely on. Records go out under their published names; ``version``, ``packets`` and the
-lists of commands and renames are not records, and no rename touches them.
+A command is a class: its docstring is its help, and it states its name (one or two words), its level, whether it only
+reads, its parameters, what it answers and an example. An instance is one call, checked; ``reply`` carries it out on a
+desk.
+
+Rules: what cannot be done is a ``CommandError`` with a code and an id that scripts may rely on. Records go out under
+their published names; ``version``, ``packets`` and the lists of commands and renames are not records, and no rename
+touches them. Whoever adds or changes a command makes the page anew (``page.py``).
 
 Beware: a ``json`` that only words such as ``limit=5`` follow is the form of the reply and never reaches a command.
 ``run 5`` and ``run start`` are different commands: the longest name that fits wins.
@@ -40,6 +43,8 @@ class Help(Command):
     """
 
     command = "help"
+    answers = "A line for each command: its usage, level and first line of help. With COMMAND, its whole help text."
+    example = "help kick"
     parameters = (Text("topic", "COMMAND", rest=True),)
     topic: str = ""
 
@@ -47,8 +52,8 @@ class Help(Command):
         """All commands in a line each, or the whole help text of one, or of those that begin with its word."""
         del desk
         if not self.topic:
-            width = max(len(_usage(each)) for each in COMMANDS)
-            lines = [f"{_usage(each):<{width}}  {each.level!s:<8}  {_text(each)[0]}" for each in COMMANDS]
+            width = max(len(usage_of(each)) for each in COMMANDS)
+            lines = [f"{usage_of(each):<{width}}  {each.level!s:<8}  {help_of(each)[0]}" for each in COMMANDS]
             return Body(lines, [_about(each) for each in COMMANDS])
         asked = " ".join(self.topic.casefold().split())
         chosen = [each for each in COMMANDS if each.command == asked or each.command.startswith(f"{asked} ")]
@@ -56,8 +61,8 @@ class Help(Command):
             raise unknown_command(self.topic)
         lines = []
         for each in chosen:
-            lines += ["", _usage(each)] if lines else [_usage(each)]
-            lines += [f"  {line}" for line in _text(each)]
+            lines += ["", usage_of(each)] if lines else [usage_of(each)]
+            lines += [f"  {line}" for line in help_of(each)]
             lines.append(f"  Level: {each.level}.")
         return Body(lines, [_about(each) for each in chosen])
 
@@ -108,19 +113,20 @@ def _find(words: Sequence[str]) -> tuple[type[Command], Sequence[str]]:
     raise unknown_command(words[0])
 
 
-def _text(command: type[Command]) -> list[str]:
+def help_of(command: type[Command]) -> list[str]:
     """The help text without its usage line."""
     return inspect.cleandoc(command.__doc__ or "").splitlines()[2:]
 
 
-def _usage(command: type[Command]) -> str:
+def usage_of(command: type[Command]) -> str:
+    """``kick STREAM``."""
     return inspect.cleandoc(command.__doc__ or "").partition("\n")[0]
 
 
 def _about(command: type[Command]) -> Mapping[str, str]:
     return {
         "command": command.command,
-        "usage": _usage(command),
+        "usage": usage_of(command),
         "level": str(command.level),
-        "help": " ".join(_text(command)),
+        "help": " ".join(help_of(command)),
     }

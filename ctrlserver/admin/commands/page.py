@@ -1,0 +1,113 @@
+"""docs/admin-protocol.md: its part about the commands, made from their table and from real replies.
+
+    python -m ctrlserver.admin.commands.page docs/admin-protocol.md
+
+Rules: what stands above ``MARK`` in the file is written by hand and kept. Each example is carried out on a server made
+for the page, in the order of the table, so no reply in the page is invented. A test fails where the file differs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from attrs import evolve
+
+from ctrlserver.admin.arguments import Parameter
+from ctrlserver.admin.commands.command import Command
+from ctrlserver.admin.commands.table import COMMANDS, carry_out, help_of, usage_of
+from ctrlserver.admin.dialogue import Dialogue, Request
+from ctrlserver.admin.replies import Record, encode_in_steps
+from ctrlserver.desk import Desk
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin
+from ctrlserver.stats.kept import KeptPackets
+
+MARK: Final = (
+    "<!-- Below this line the page is made by: python -m ctrlserver.admin.commands.page docs/admin-protocol.md -->"
+)
+
+_MOST_LINES: Final = 8
+"""Body lines of an example: enough to see the form."""
+
+_WIDEST: Final = 110
+"""Characters of a line of an example: a row of streams has three times as many."""
+
+_VERSIONS: Final = {"version": "1.0.0", "python": "3.13.1", "twisted": "24.11.0", "platform": "Linux-6.12-x86_64"}
+"""Instead of what ``version`` finds, which differs from machine to machine."""
+
+
+def page(before: str) -> str:
+    """The whole page; ``before`` is the page as it is."""
+    by_hand = before.partition(MARK)[0].rstrip()
+    desk = _desk()
+    return "\n".join(
+        (by_hand, "", MARK, "", "## Commands", "", *(line for each in COMMANDS for line in _section(each, desk)))
+    )
+
+
+def _section(command: type[Command], desk: Desk) -> Iterator[str]:
+    yield f"### `{usage_of(command)}`"
+    yield ""
+    yield from help_of(command)
+    yield ""
+    for parameter in command.parameters:
+        yield _argument(parameter)
+    yield f"- Level: {command.level}."
+    yield f"- Reply: {command.answers}"
+    yield ""
+    yield "```text"
+    yield f"> {command.example}"
+    yield from _replied(command.example, desk)
+    yield "```"
+    yield ""
+
+
+def _argument(parameter: Parameter) -> str:
+    optional = "" if parameter.required else "; may be left out"
+    return f"- `{parameter.shown}`: {parameter.expected}{optional}."
+
+
+def _replied(line: str, desk: Desk) -> Iterator[str]:
+    """The lines of the reply; of a long one those in the middle are left out, and the ends of wide ones."""
+    dialogue = Dialogue()
+    dialogue.receive(f"{line}\n".encode())
+    request = dialogue.next_event()
+    assert isinstance(request, Request)
+    name, reply = carry_out(request, desk)
+    if name == "version" and isinstance(reply, Record):
+        reply = evolve(reply, value=_VERSIONS)
+    *body, status = b"".join(encode_in_steps(name, reply, json=request.json)).decode().splitlines()
+    for shown in body[:_MOST_LINES]:
+        yield shown if len(shown) <= _WIDEST else f"{shown[:_WIDEST].rstrip()} ..."
+    if len(body) > _MOST_LINES:
+        yield "..."
+    yield status
+
+
+def _desk() -> Desk:
+    """A server on which every example has something to answer: a closed and an open stream, and their run."""
+    book = Book(version=_VERSIONS["version"], now=0.0, wall=1_700_000_000.0)
+    origin = Origin("data", "tcp", "fixed:1024", "sink", 1024)
+    for number, peer in ((1, "10.0.0.1:40001"), (2, "10.0.0.2:40002")):
+        stream = book.stream_opened(origin, peer, float(number))
+        book.first_data(stream, float(number))
+        stream.packets, stream.bytes, stream.last = 1000, 1024 * 1000, number + 1.0
+        if number == 1:
+            book.stream_closed(stream, "eof", 0, 2.0)
+        else:
+            stream.kept = KeptPackets(10, 1024)
+            stream.kept.add([b"Hello, world\r\n"])
+
+    def kick(number: int) -> bool:
+        book.stream_closed(book.counters.open[number], "kicked", 0, 4.0)
+        return True
+
+    return Desk(book, _VERSIONS["version"], lambda: 4.0, kick)
+
+
+if __name__ == "__main__":
+    for path in map(Path, sys.argv[1:]):
+        path.write_text(page(path.read_text()))
