@@ -7,7 +7,8 @@ from ctrlserver.client import admin as admin_client
 from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError
-from tests.servers import Admin, Counted, Servers, Silent, reactor, refusing
+from tests.peers import Admin, Counted, Silent
+from tests.servers import Servers, reactor, refusing
 
 
 async def asked_version(target: Target) -> str:

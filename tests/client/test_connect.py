@@ -14,7 +14,8 @@ from zope.interface import implementer
 from ctrlserver.client.connect import connect, connect_reason, endpoint_of
 from ctrlserver.client.target import parse_target
 from ctrlserver.errors import LoadError, UsageError
-from tests.servers import Sink, quiet, reactor, refusing
+from tests.peers import Sink
+from tests.servers import quiet, reactor, refusing
 
 
 @pytest.mark.parametrize("text", ["udb:127.0.0.1:22222", "tpc:127.0.0.1:22222", "127.0.0.1:x", "tcp:a"])

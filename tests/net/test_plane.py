@@ -15,7 +15,7 @@ from ctrlserver.net import plane as module
 from ctrlserver.net.listeners import CannotBind
 from ctrlserver.net.plane import DataPlane
 from ctrlserver.stats.book import Book
-from tests.servers import reached
+from tests.runs import reached
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 

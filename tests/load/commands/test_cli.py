@@ -16,7 +16,8 @@ from ctrlserver.load.commands import group as commands
 from ctrlserver.load.commands import run as run_command
 from ctrlserver.load.commands.interrupts import Interrupts
 from tests.load.documents import validated
-from tests.servers import Admin, Counting, Echo, Servers, Silent, Sink, reactor, refusing
+from tests.peers import Admin, Counting, Echo, Silent, Sink
+from tests.servers import Servers, reactor, refusing
 
 COMMAND = [sys.executable, "-m", "ctrlserver.load.cli"]
 ROOT = str(Path(ctrlserver.__file__).parent.parent)

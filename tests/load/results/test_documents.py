@@ -16,7 +16,8 @@ from ctrlserver.load.plan.modes import MODES
 from tests.load.commands.test_cli import start
 from tests.load.documents import validated, validated_events
 from tests.load.show.test_junit import suite
-from tests.servers import Counting, Echo, Servers, Sink, Source, refusing
+from tests.peers import Counting, Echo, Sink, Source
+from tests.servers import Servers, refusing
 
 #: Ways to run: the server, and the flags.
 WAYS: dict[str, tuple[type[Protocol], str]] = {

@@ -16,7 +16,9 @@ from ctrlserver.load.results.thresholds import parse_threshold
 from ctrlserver.load.running.connect_mode import Slots, failure_words
 from ctrlserver.load.running.run import LoadRun
 from ctrlserver.load.show.summary import summary_lines
-from tests.servers import Greeting, Heard, Peer, Servers, Silent, good, load, options, reached, reactor, refusing
+from tests.peers import Greeting, Peer, Silent
+from tests.runs import Heard, good, load, options, reached
+from tests.servers import Servers, reactor, refusing
 
 
 class Accepting(Peer):

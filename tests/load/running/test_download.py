@@ -6,15 +6,9 @@ import pytest
 import pytest_twisted
 
 from ctrlserver.load.results.thresholds import parse_threshold
-from tests.servers import (
-    Admin,
-    Greeting,
-    Heard,
-    Servers,
-    Source,
-    good,
-    load,
-)
+from tests.peers import Admin, Greeting, Source
+from tests.runs import Heard, good, load
+from tests.servers import Servers
 
 
 @pytest.mark.parametrize("streams", [1, 3])

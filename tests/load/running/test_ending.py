@@ -12,19 +12,9 @@ from ctrlserver.client.target import parse_target
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.running import ending
 from ctrlserver.load.running.run import LoadRun
-from tests.servers import (
-    Admin,
-    Counted,
-    Counting,
-    Heard,
-    Servers,
-    Sink,
-    good,
-    load,
-    options,
-    reached,
-    reactor,
-)
+from tests.peers import Admin, Counted, Counting, Sink
+from tests.runs import Heard, good, load, options, reached
+from tests.servers import Servers, reactor
 
 
 @pytest.mark.parametrize("streams", [1, 4])

@@ -6,17 +6,9 @@ import pytest
 import pytest_twisted
 
 from ctrlserver.load.running import send_mode
-from tests.servers import (
-    Admin,
-    Counting,
-    Echo,
-    Servers,
-    Silent,
-    Source,
-    good,
-    reached,
-    started,
-)
+from tests.peers import Admin, Counting, Echo, Silent, Source
+from tests.runs import good, reached, started
+from tests.servers import Servers
 
 
 @pytest_twisted.ensureDeferred

@@ -13,20 +13,9 @@ from ctrlserver.load.plan.profile import Profile, parse_profile
 from ctrlserver.load.results.result import Result, as_json
 from ctrlserver.load.running.run import LoadRun
 from tests.load.documents import validated
-from tests.servers import (
-    Deaf,
-    Echo,
-    Heard,
-    Resetting,
-    Servers,
-    Silent,
-    Sink,
-    good,
-    load,
-    options,
-    reached,
-    reactor,
-)
+from tests.peers import Deaf, Echo, Resetting, Silent, Sink
+from tests.runs import Heard, good, load, options, reached
+from tests.servers import Servers, reactor
 
 
 def profile(text: str) -> Profile:

@@ -12,22 +12,9 @@ from ctrlserver.load.plan.pattern import Sizes
 from ctrlserver.load.results.thresholds import parse_threshold
 from ctrlserver.load.running import ending, run, send_mode
 from ctrlserver.load.running.run import LoadRun
-from tests.servers import (
-    Admin,
-    Counting,
-    Deaf,
-    Doubling,
-    Echo,
-    Leaving,
-    Resetting,
-    Servers,
-    Silent,
-    Staying,
-    good,
-    load,
-    refusing,
-    started,
-)
+from tests.peers import Admin, Counting, Deaf, Doubling, Echo, Leaving, Resetting, Silent, Staying
+from tests.runs import good, load, started
+from tests.servers import Servers, refusing
 
 
 @pytest_twisted.ensureDeferred

@@ -10,21 +10,9 @@ from twisted.internet.defer import Deferred
 from ctrlserver.client.target import parse_target
 from ctrlserver.load.plan.pattern import Sizes
 from ctrlserver.load.running.run import LoadRun
-from tests.servers import (
-    Acknowledging,
-    Echo,
-    Greeting,
-    Heard,
-    Parting,
-    Servers,
-    Silent,
-    Sink,
-    good,
-    load,
-    options,
-    reached,
-    reactor,
-)
+from tests.peers import Acknowledging, Echo, Greeting, Parting, Silent, Sink
+from tests.runs import Heard, good, load, options, reached
+from tests.servers import Servers, reactor
 
 
 @pytest.mark.parametrize("combine", [True, False])

@@ -12,7 +12,7 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import StreamCount
 from ctrlserver.load.measure.reconciling import ByAddress, OfDatagrams, OverUnix
 from ctrlserver.load.running.transports import Transport, transport_of
-from tests.servers import options
+from tests.runs import options
 
 SENT = StreamCount(1, "127.0.0.1:5", "127.0.0.1:9", 10, 1000, 1.0, 0, 1, None, None, None, "complete")
 

@@ -28,19 +28,9 @@ from ctrlserver.stats.latency import Latency
 from tests.load.commands.test_cli import finished, refused, start
 from tests.load.documents import check_schema, validated_search
 from tests.load.results.test_result import FULL
-from tests.servers import (
-    Admin,
-    Counting,
-    Echo,
-    Resetting,
-    Servers,
-    Silent,
-    Sink,
-    options,
-    reached,
-    reactor,
-    refusing,
-)
+from tests.peers import Admin, Counting, Echo, Resetting, Silent, Sink
+from tests.runs import options, reached
+from tests.servers import Servers, reactor, refusing
 
 #: Whatever the machine does meanwhile, that much of the rate is achieved.
 LENIENT = 0.99

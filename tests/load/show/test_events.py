@@ -18,7 +18,8 @@ from ctrlserver.load.show.events import EventStream
 from tests.load.commands.test_cli import finished, start
 from tests.load.documents import check_schema, validated_events
 from tests.load.results.test_result import FULL
-from tests.servers import Echo, Servers, Silent, Sink, refusing
+from tests.peers import Echo, Silent, Sink
+from tests.servers import Servers, refusing
 
 INTERVAL = Interval(0.0, 1.0, 10, 10_240, 10.0, 81_920.0, False)
 

@@ -14,7 +14,8 @@ from ctrlserver.load.results.thresholds import Judgement
 from ctrlserver.load.show.junit import junit_xml
 from tests.load.commands.test_cli import finished, start
 from tests.load.results.test_result import EMPTY, FULL
-from tests.servers import Servers, Silent, Sink, refusing
+from tests.peers import Silent, Sink
+from tests.servers import Servers, refusing
 
 REQUIRED = {
     "testsuite": {"name", "package", "id", "timestamp", "hostname", "tests", "failures", "errors", "time"},

@@ -13,7 +13,9 @@ from ctrlserver.load.show.live import LiveView, Meter, drawable, view
 from ctrlserver.load.show.output import mute
 from tests.load.commands.test_cli import COMMAND, ROOT, Process
 from tests.load.screen import Screen, opened
-from tests.servers import Echo, Servers, Silent, Sink, reached, reactor
+from tests.peers import Echo, Silent, Sink
+from tests.runs import reached
+from tests.servers import Servers, reactor
 
 TIMED = Gauge(20_000.0, 0.0012344, 0.009876, 0.0011, 0.0042)
 
