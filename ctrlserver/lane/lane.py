@@ -181,13 +181,16 @@ class Lane:
                 self.together.forget(fd)
             self._epoll.unregister(fd)
 
-    def fail(self, fd: int) -> None:
-        """Drop socket ``fd``, whose stream has just raised an exception. For ``together``, while it handles that."""
-        owner = self._owners.get(fd)
+    def drop(self, fd: int, owner: Owner | None = None) -> None:
+        """Take socket ``fd`` off the lane: its owner, or ``together`` for it, has just raised an exception."""
+        self.log.failure("a bug ended a stream; its socket {fd} leaves the lane", fd=fd)
+        owner = owner or self._owners.get(fd)
+        self.forget(fd)
         if owner is not None:
-            self._drop(fd, owner)
-        else:
-            self.log.failure("a bug ended a stream; its socket {fd} had left the lane before", fd=fd)
+            try:
+                owner.failed()
+            except Exception:
+                self.log.failure("the owner of socket {fd} raised in failed() too", fd=fd)
 
     # IReadDescriptor
 
@@ -224,7 +227,7 @@ class Lane:
                     try:
                         owner.ready(bits)
                     except Exception:
-                        self._drop(fd, owner)
+                        self.drop(fd, owner)
             now = self.round_began = self.clock()
             if now > end or self._epoll is None:
                 break
@@ -239,14 +242,6 @@ class Lane:
         if self.together is not None:
             self.together.close()
             self.together = None
-
-    def _drop(self, fd: int, owner: Owner) -> None:
-        self.log.failure("a bug ended a stream; its socket {fd} leaves the lane", fd=fd)
-        self.forget(fd)
-        try:
-            owner.failed()
-        except Exception:
-            self.log.failure("the owner of socket {fd} raised in failed() too", fd=fd)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor dropped the inner epoll, which it only does when it removes all descriptors."""

@@ -28,7 +28,7 @@ So everything but a whole echo is done by the stream itself, with the calls that
 Rules:
 
 - A link adds its stream with ``join``; the lane removes it with ``forget`` before the socket's number is used again.
-- A stream that raises loses its own socket (``lane.fail``); the others go on.
+- A stream that raises loses its own socket (``lane.drop``); the others go on.
 - If the table itself fails, the data that it has read is lost. Those streams end as a fault of ours; none goes on with
   a gap. ``serve`` then raises, and the lane serves every socket by its owner from then on.
 
@@ -41,13 +41,12 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from select import EPOLLIN
-from typing import Protocol
 
 from twisted.logger import Logger
 
 from ctrlserver.lane.lane import ROUND_SOCKETS, Event, Lane
 from ctrlserver.linux.transfers import ROW_BYTES, Transfers, transfers
-from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.net.modes import EchoStream
 
 #: From this many sockets on, two calls for all cost less than two calls for each.
 FEWEST = 4
@@ -67,29 +66,10 @@ def serve_together(lane: Lane) -> None:
             log.info("echoes are served one by one: the kernel has no AIO for sockets, or none left")
 
 
-def join(lane: Lane, fd: int, stream: Echoing) -> None:
+def join(lane: Lane, fd: int, stream: EchoStream) -> None:
     """Serve ``stream``, whose socket ``fd`` is on ``lane``, together with the lane's other echoes if possible."""
     if isinstance(lane.together, Echoes):
         lane.together.streams[fd] = stream
-
-
-class Echoing(Protocol):
-    """What ``Echoes`` needs of a stream: see ``EchoStream``."""
-
-    plain: bool
-    counters: StreamCounters
-
-    def received(self, chunk: memoryview, now: float) -> None:
-        """The peer sent ``chunk``."""
-
-    def unsent(self, chunk: memoryview, error: int, now: float) -> None:
-        """The socket did not take ``chunk``, which is counted: it has no room (0), or the peer is gone (errno)."""
-
-    def ended(self, now: float) -> None:
-        """The peer will send no more."""
-
-    def lost(self, now: float) -> None:
-        """The connection broke."""
 
 
 class Echoes:
@@ -100,15 +80,15 @@ class Echoes:
     def __init__(self, table: Transfers, lane: Lane) -> None:
         self._table = table
         self._clock = lane.clock
-        self._failed = lane.fail
-        self.streams: dict[int, Echoing] = {}
+        self._failed = lane.drop
+        self.streams: dict[int, EchoStream] = {}
 
     def serve(self, events: list[Event]) -> list[Event]:
         """Echo for all plain streams that are ready to read; return the events that are left to their owners."""
         stream_of = self.streams.get
         others: list[Event] = []
         sockets: list[int] = []
-        streams: list[Echoing] = []
+        streams: list[EchoStream] = []
         for event in events:
             fd, bits = event
             stream = stream_of(fd)
@@ -126,7 +106,7 @@ class Echoes:
                 self._failed(fd)
             raise
 
-    def _echo(self, sockets: list[int], streams: list[Echoing]) -> list[Event]:
+    def _echo(self, sockets: list[int], streams: list[EchoStream]) -> list[Event]:
         """Read and answer; return the events of sockets that their owners have to read."""
         sizes = self._table.read(sockets)
         now = self._clock()
@@ -146,7 +126,7 @@ class Echoes:
         rows = zip(sockets, sizes, sent, strict=True)
         return [(fd, EPOLLIN) for fd, size, taken in rows if size == taken == ROW_BYTES]
 
-    def _one_by_one(self, sockets: list[int], streams: list[Echoing], sizes: list[int], now: float) -> list[Event]:
+    def _one_by_one(self, sockets: list[int], streams: list[EchoStream], sizes: list[int], now: float) -> list[Event]:
         """Have each stream echo its row itself; then end those whose peers are done or gone.
 
         Returns the events of sockets from which nothing was read.
@@ -165,7 +145,7 @@ class Echoes:
         return left
 
     def _settle(
-        self, sockets: list[int], streams: list[Echoing], sizes: list[int], sent: list[int], now: float
+        self, sockets: list[int], streams: list[EchoStream], sizes: list[int], sent: list[int], now: float
     ) -> None:
         """Give each stream the part of its row that its socket did not take."""
         for row, (fd, stream, size, taken) in enumerate(zip(sockets, streams, sizes, sent, strict=True)):

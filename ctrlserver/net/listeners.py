@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.internet.tcp import Port as TCPPort
@@ -71,22 +72,12 @@ class Listener:
         """Bind. Fails as the endpoint does, for a port in use with ``CannotListenError``."""
         return maybeDeferred(endpoint.listen, self._factory).addCallback(self._listening)
 
-    def listen_beside(self, port: IListeningPort) -> Deferred[IListeningPort]:
+    def listen_beside(self, port: IListeningPort) -> IListeningPort:
         """Bind the UDP port to the address and number of ``port``."""
         address = port.getHost()
-        if not isinstance(address, IPv4Address | IPv6Address):
-            return fail(CannotListenError(None, None, "UDP goes with a port that has a number"))
-        return self.listen_datagrams(address.port, address.host)
-
-    def listen_datagrams(self, number: int, interface: str) -> Deferred[IListeningPort]:
-        """Bind the UDP port."""
-        assert self.datagrams is not None
-        return maybeDeferred(self.datagrams.listen, number, interface)
-
-    def adopt_datagrams(self, descriptor: int, family: socket.AddressFamily) -> Deferred[IListeningPort]:
-        """Take over a bound UDP socket."""
-        assert self.datagrams is not None
-        return maybeDeferred(self.datagrams.adopt, descriptor, family)
+        if self.datagrams is None or not isinstance(address, IPv4Address | IPv6Address):
+            raise CannotListenError(None, None, "UDP goes with a port that has a number")
+        return self.datagrams.listen(address.port, address.host)
 
     def _listening(self, port: IListeningPort) -> IListeningPort:
         self.port = port
@@ -148,8 +139,8 @@ def transport_word(endpoint: str) -> str:
     return "unix" if kind == "unix" or "domain=UNIX" in endpoint else "tcp"
 
 
-def bound(name: str, where: str, listen: Callable[[], Deferred[IListeningPort]]) -> IListeningPort:
-    """The port that ``listen`` binds, synchronously; else ``CannotBind``, whose text has ``name`` and ``where``."""
+def bound(name: str, where: str, listen: Callable[[], Any]) -> IListeningPort:
+    """The port that ``listen`` returns, or its Deferred has by now; else ``CannotBind`` with ``name`` and ``where``."""
     outcome: list[IListeningPort | Failure] = []
     maybeDeferred(listen).addBoth(outcome.append)
     if not outcome:

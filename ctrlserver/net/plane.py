@@ -22,7 +22,7 @@ from functools import partial
 from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
 
 from ctrlserver.config import ListenerConfig
@@ -73,32 +73,28 @@ class DataPlane:
         if self._lane is not None:
             self._lane.start()
         for listener, config in zip(self.listeners, self._configs, strict=True):
-            self._bind(listener, config)
+            for port in self._bind(listener, config):
+                announce(config.name, port)
 
-    def _bind(self, listener: Listener, config: ListenerConfig) -> None:
-        name, where = config.name, config.endpoint
+    def _bind(self, listener: Listener, config: ListenerConfig) -> list[IListeningPort]:
+        name, where, udp = config.name, config.endpoint, listener.datagrams
         alone, inherited = config.datagram_address, config.inherited_datagrams
-        if alone is not None:
-            announce(name, bound(name, where, lambda: listener.listen_datagrams(*alone)))
-        elif inherited is not None:
-            announce(name, bound(name, where, lambda: listener.adopt_datagrams(*inherited)))
-        elif config.udp:
-            self._bind_both(listener, name, where)
-        else:
-            announce(name, bound(name, where, lambda: listener.listen(serverFromString(self._reactor, where))))
-
-    def _bind_both(self, listener: Listener, name: str, where: str) -> None:
-        for left in reversed(range(PORT_TRIES)):
+        if udp is not None and alone is not None:
+            return [bound(name, where, lambda: udp.listen(*alone))]
+        if udp is not None and inherited is not None:
+            return [bound(name, where, lambda: udp.adopt(*inherited))]
+        tries = PORT_TRIES
+        while True:
             port = bound(name, where, lambda: listener.listen(serverFromString(self._reactor, where)))
+            if udp is None:
+                return [port]
             try:
-                beside = bound(name, f"{where}, by udp", partial(listener.listen_beside, port))
-                break
+                return [port, bound(name, f"{where}, by udp", partial(listener.listen_beside, port))]
             except CannotBind:
                 listener.stop_listening()
-                if not left or not is_any_port(where):
+                tries -= 1
+                if not tries or not is_any_port(where):
                     raise
-        announce(name, port)
-        announce(name, beside)
 
     def sweep(self) -> None:
         """Sweep the listeners, and log rejected peers. To be called some times a second."""
