@@ -93,6 +93,8 @@ class Uptime(Command):
     """
 
     command = "uptime"
+    answers = "The word soon."
+    example = "uptime"
 
     def reply(self, desk: Desk) -> Reply:
         """A word."""
@@ -112,9 +114,12 @@ def test_a_command_in_the_table_is_known(house: House) -> None:
         "from ctrlserver.admin.dialogue import Request\n"
         "print(carry_out(Request(('uptime',)), None)[1])\n"
         "print(Help('uptime').reply(None).lines)\n"
+        "from ctrlserver.admin.commands.page import page\n"
+        "print(page(''))\n"
     )
     assert "soon" in said
     assert "Seconds since the start." in said
+    assert "> uptime\nOK soon\n" in said
 
 
 def test_a_field_in_a_record_is_published(house: House) -> None:
