@@ -1,8 +1,8 @@
 """``ctrlload compare``: two results, or two sets of them, side by side.
 
-Rules: A is what was, B what is. The table goes to stdout, or with ``--json`` one document; notes and what is worse
-beyond the tolerance go to stderr. Exit codes: 0 good, 2 a file that is no result, 4 worse beyond ``--tolerance``,
-which a run of side B that failed always is.
+Rules: A is the old side, B the new one. The table goes to stdout, or with ``--json`` one document; notes and figures
+that are worse beyond the tolerance go to stderr. Exit codes: 0 good, 2 a file that is no result, 4 worse beyond
+``--tolerance``; a failed run of side B always counts as worse.
 
 Beware: ``--to`` takes all the files that follow it, up to the next option.
 """
@@ -32,8 +32,8 @@ Examples:
 
 \b
 With two runs or more on both sides a ratio is that of the geometric means,
-with a 95 % confidence interval (Welch's t-test on the logarithms). What may
-be chance, because the interval holds 1, is "unclear" and never worse.
+with a 95 % confidence interval (Welch's t-test on the logarithms). If the
+interval holds 1, the difference may be chance: it is "unclear", never worse.
 
 \b
 Exit codes: 0 good; 2 usage, or a file that is no result; 4 worse beyond --tolerance,
@@ -76,7 +76,7 @@ def _figure(text: str) -> Figure:
     "--to", "others", metavar="B.json...", multiple=True, help="The files of side B; those before are side A."
 )
 @click.option(
-    "--tolerance", type=Parsed("5%", parse_share), help="Exit 4 where B is worse by more, in any figure that is shown."
+    "--tolerance", type=Parsed("5%", parse_share), help="Exit 4 if B is worse by more, in any figure that is shown."
 )
 @click.option(
     "--figure",
@@ -93,7 +93,7 @@ def compare_command(
     figures: Sequence[Figure],
     as_document: bool,
 ) -> int:
-    """Compare the results A and B: B/A of speeds, latencies, losses, and which side is better."""
+    """Compare the results A and B: the ratio B/A of speeds, latencies and losses, and which side is better."""
     from ctrlserver.load.results.stored import read_result
     from ctrlserver.load.show.output import deliver
 
@@ -126,7 +126,7 @@ def _sides(files: Sequence[str], others: Sequence[str]) -> tuple[Sequence[str], 
 
 
 def _notes(names: Sequence[str], documents: Sequence[Mapping[str, object]]) -> list[str]:
-    """What a reader has to know before the figures are believed."""
+    """What a reader has to know before believing the figures."""
     notes = []
     if differing := differing_options(documents):
         notes.append(f"note: the runs differ in {'; '.join(differing)}")

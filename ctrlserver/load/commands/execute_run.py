@@ -26,7 +26,7 @@ from ctrlserver.load.show.summary import Lines, Together, error_lines, summary_l
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-#: What a run does, on the terminal; all others are sending.
+#: What the view on a terminal says of a mode; all other modes are sending.
 TITLES = {RECEIVE: "receiving", CONNECT: "connecting"}
 
 

@@ -1,7 +1,7 @@
-"""A search under the real reactor: the terminal, the outputs and the exit code.
+"""Carries ``ctrlload search`` out: the search, what people see of it, its outputs and the exit code.
 
-Rules: as for a run: the outputs are written before the reactor stops, the answer goes to stdout, or with ``--json`` the
-document; the steps go to stderr while it goes on.
+Rules: the answer goes to stdout, or with ``--json`` the document; the steps go to stderr during the search. All outputs
+are written before the reactor stops.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class SearchLines:
-    """Plain lines: one for each step, none for what goes on within."""
+    """Plain lines: one for each step, none for the intervals within it."""
 
     def __init__(self, out: TextIO | None) -> None:
         self._lines = Lines(out)
@@ -36,7 +36,7 @@ class SearchLines:
         self.close = self._lines.close
 
     def begin(self, number: int, rate: float) -> None:
-        """Nothing: the line comes with the figures."""
+        """Nothing: ``step`` prints the line, once the figures are known."""
 
     def step(self, step: Step) -> None:
         """One line."""
@@ -47,7 +47,7 @@ class SearchLines:
 
 
 class SearchView:
-    """The view of the run that goes on, the steps above it."""
+    """The view of the current run, with the finished steps above it."""
 
     def __init__(self, out: TextIO, what: str) -> None:
         self._view = LiveView(out, "search", what)
@@ -57,7 +57,7 @@ class SearchView:
         self.close = self._view.close
 
     def begin(self, number: int, rate: float) -> None:
-        """The rate itself is in the view."""
+        """Name the step; the view shows the rate itself."""
         self._view.title = f"step {number}"
 
     def step(self, step: Step) -> None:

@@ -1,7 +1,7 @@
-"""The command line of ctrlload: its subcommands, the kinds of their values, and one line for what is wrong with them.
+"""The command line of ctrlload: its subcommands, and one line for each usage error.
 
-Rules: a usage error is exactly one line ``ctrlload: ...`` on stderr and exit 2, with the nearest good value where there
-is one; nothing has been opened then. Each subcommand has a module of its own, imported when it is asked for.
+Rules: a usage error is exactly one line ``ctrlload: ...`` on stderr and exit 2, with the nearest good value if there is
+one. Nothing has been opened by then. Each subcommand has a module of its own, imported when it is needed.
 
 Beware: Twisted is imported only when there is something to run, so ``--help`` and ``--version`` are quick.
 """
@@ -31,14 +31,14 @@ _SUBCOMMANDS = {
 
 
 class Commands(click.Group):
-    """A group that imports a command when it is asked for, and knows what was meant by one it does not have."""
+    """A group that imports a command when it is needed, and suggests one for an unknown name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the table."""
+        """Their names, in the order of the table."""
         return list(_SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """None for one there is not."""
+        """The command, imported; None for an unknown name."""
         if cmd_name not in _SUBCOMMANDS:
             return None
         module, name = _SUBCOMMANDS[cmd_name]
@@ -49,7 +49,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with our words for an unknown one."""
+        """As click does; an unknown command gives our own error."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             near = did_you_mean(name, self.list_commands(ctx))
@@ -73,7 +73,7 @@ def exit_code(arguments: Sequence[str], interrupts: Interrupts) -> int:
         return _refused(_words(error))
     except UsageError as error:
         return _refused(str(error))
-    except OSError as error:  # of the help or the version, which click prints; all others are met where they arise
+    except OSError as error:  # click printed the help or the version; all other writes have their own errors
         mute(sys.stdout)
         print_words(f"ctrlload: cannot write to stdout: {error.strerror or error}\n")
         return EXIT_FAILED

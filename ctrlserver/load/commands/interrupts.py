@@ -1,7 +1,7 @@
-"""SIGINT and SIGTERM: counted from the first moment, passed on once there is a run.
+"""SIGINT and SIGTERM: counted from the start of the program, passed on once there is a run.
 
-Rules: the first ends the sending, the second leaves at once with whatever the documents can say; the third ends the
-process where it stands. A signal that comes while the program is still starting is not lost.
+Rules: the first signal ends the sending; the second leaves at once, with documents of the counts so far; the third ends
+the process at once, without documents. A signal that arrives while the program starts is passed on later.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Counts the signals and passes each on to whoever is attached."""
+    """Counts the signals and passes each on to the run."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -29,13 +29,15 @@ class Interrupts:
             signal.signal(number, self.caught)
 
     def ignore(self) -> None:
-        """All is reported: a signal that comes while the process ends must not change its exit code."""
+        """Ignore further signals: all is reported, and the exit code must not change."""
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     def attach(self, tell: Callable[[], None]) -> None:
-        """Call ``tell`` for each signal, those that came before at once. It is called between any two steps."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # one that came just now would be told twice
+        """Call ``tell`` for each signal, at once for earlier ones. Python may call it between any two byte codes."""
+        before = signal.pthread_sigmask(
+            signal.SIG_BLOCK, SIGNALS
+        )  # a signal between the next two steps would be passed on twice
         try:
             self._tell = tell
             for _ in range(self._count):
@@ -44,7 +46,7 @@ class Interrupts:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def caught(self, number: int, frame: FrameType | None) -> None:
-        """One signal."""
+        """Count a signal and pass it on."""
         self._count += 1
         if self._count > 2:
             os._exit(EXIT_INTERRUPTED)

@@ -16,17 +16,17 @@ from ctrlserver.load.show.output import check_output, is_stdout
 class Outputs:
     """``document`` and ``events`` go to stdout, one of them at most; ``output`` and ``junit`` are files."""
 
-    document: bool = flag("-J --json", "The result document on stdout, words on stderr.", default=False)
+    document: bool = flag("-J --json", "Print the result document on stdout, the summary on stderr.", default=False)
     events: bool = flag(
-        "--json-stream", "Events on stdout while it goes on, one JSON object a line.", default=False, shared=False
+        "--json-stream", "Print events on stdout during the run, one JSON object a line.", default=False, shared=False
     )
     junit: str | None = flag(
-        "--junit", "The outcome as JUnit XML, for CI systems, to a file.", "FILE", str, shared=False
+        "--junit", "Write the outcome as JUnit XML, for CI systems, to a file.", "FILE", str, shared=False
     )
-    output: str | None = flag("-o --output", "The result document to a file; -: to stdout.", "FILE", str)
+    output: str | None = flag("-o --output", "Write the result document to a file; -: to stdout.", "FILE", str)
 
     def checked(self) -> Outputs:
-        """The same, ``--output -`` understood; UsageError where two want stdout, or a file cannot be written."""
+        """The same, ``--output -`` as ``--json``; UsageError if two want stdout, or a file cannot be written."""
         taken = "--json" if self.document else "--output -"
         document, output = (True, None) if self.output == "-" else (self.document, self.output)
         if document and self.events:

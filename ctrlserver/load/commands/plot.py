@@ -1,7 +1,7 @@
 """``ctrlload plot``: results as a page or a picture.
 
-Rules: the ending of the output's name says what is made. What a run has not measured is left out, with a word on
-stderr and in the picture. A bad file or ending is one line and exit 2, and nothing is written.
+Rules: the ending of the output's name decides between page and picture. A chart of something that no run measured is
+left out, with a note on stderr and in the picture. A bad file or ending is one line and exit 2, and nothing is written.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PNG and SVG need matplotlib: pip install 'ctrlserver[report]'.
 
 @click.command("plot", epilog=_EXAMPLES)
 @click.argument("files", metavar="RESULT.json...", nargs=-1)
-@click.option("-o", "--output", metavar="FILE", help="Where to: a name that ends in .html, .png or .svg.")
+@click.option("-o", "--output", metavar="FILE", help="The file to write: a name that ends in .html, .png or .svg.")
 def plot_command(files: Sequence[str], output: str | None) -> int:
     """Draw results: rate over time against its target, latency over time, the percentile spectrum."""
     from ctrlserver.load.results.stored import read_result

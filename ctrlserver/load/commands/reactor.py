@@ -1,9 +1,15 @@
-"""The real reactor of a run or a search: seen to suffice beforehand, run until there is an exit code.
+"""The real reactor: checked before a run or a search, run until that gives its exit code.
 
-Rules: SIGINT and SIGTERM end the sending and the report is still whole; the second one leaves at once, the documents
-written all the same. The outputs are written before the reactor stops, so nothing that hangs afterwards can lose them.
+::
 
-Beware: the reactor is imported here, inside the function, and run without signal handlers of its own: ours are in place
+    prepared_reactor(options)  ->  carried_out(reactor, interrupts, begin, interrupt)  ->  exit code
+      endpoints, open files          begin() when the reactor runs; interrupt() on each signal
+
+Rules: the first SIGINT or SIGTERM ends the sending, and the report is still whole; the second one leaves at once, and
+the documents are written all the same. All outputs are written before the reactor stops, so that a hanging thread
+cannot lose them.
+
+Beware: the reactor is imported inside the function, and runs without signal handlers of its own: ours are installed
 before it starts.
 """
 
@@ -39,7 +45,7 @@ def on_terminal() -> bool:
 
 
 def prepared_reactor(options: Options) -> EPollReactor:
-    """The reactor, once ``options`` are seen to be possible on it and on this system; else UsageError."""
+    """The reactor; UsageError if an endpoint is not understood, or too few files may be open."""
     from twisted.internet import reactor as installed
 
     reactor = cast("EPollReactor", installed)
@@ -56,15 +62,15 @@ def prepared_reactor(options: Options) -> EPollReactor:
 def carried_out(
     reactor: EPollReactor, interrupts: Interrupts, begin: Callable[[], Deferred[int]], interrupt: Callable[[], None]
 ) -> int:
-    """Run the reactor until what ``begin`` begins has given the exit code; each signal calls ``interrupt``."""
+    """Run the reactor until the Deferred of ``begin`` gives the exit code; each signal calls ``interrupt``."""
     codes: list[int] = []
 
     def leave(problem: Failure | None) -> None:
-        if problem is not None:  # of our own; the reactor must stop all the same
+        if problem is not None:  # a mistake of ours; the reactor must stop all the same
             codes[:] = [EXIT_FAILED]
             print_words(f"ctrlload: an error of ctrlload's own: {problem.value!r}\n")
         if reactor.getThreadPool().working:
-            # A name look-up that nobody waits for any longer: stopping the reactor would.
+            # A name look-up still runs in a thread. Nobody needs it, but reactor.stop() would wait for it.
             os._exit(codes[0])
         reactor.stop()
 
@@ -72,17 +78,17 @@ def carried_out(
         begin().addCallback(codes.append).addBoth(leave)
         interrupts.attach(lambda: reactor.callFromThread(interrupt))
 
-    gc.freeze()  # a collection that walks through all modules would stop the sending for some 20 ms
+    gc.freeze()  # a collection that walks through all modules would stop the sending for about 20 ms
     reactor.callWhenRunning(started)
     reactor.run(installSignalHandlers=False)
     return codes[0] if codes else EXIT_INTERRUPTED
 
 
 def _allow_files(number: int) -> None:
-    """Raise the limit of open files to ``number``, or say that it cannot be."""
+    """Raise the limit of open files to ``number``; UsageError if the hard limit is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= number:
         return
     if hard != resource.RLIM_INFINITY and hard < number:
-        raise UsageError(f"--streams: {number} open files are needed, the system allows {hard} (ulimit -n)")
+        raise UsageError(f"--streams: {number} open files are needed, the kernel allows {hard} (ulimit -n)")
     resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))

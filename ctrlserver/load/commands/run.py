@@ -64,9 +64,9 @@ def run(interrupts: Interrupts, /, **values: Any) -> int:
     """Send packets to TARGET: HOST:PORT, [V6]:PORT, udp:HOST:PORT, ssl:HOST:PORT or a Twisted client
     endpoint such as unix:/run/x.sock.
 
-    All streams are connected first and then start together. With --admin the server's own counts are compared with
-    ours, and a difference is exit code 3. Over UDP a packet may be lost on the way: that is told, and a reason to fail
-    only with --fail-if 'lost>0'.
+    All streams connect first and then start together. With --admin ctrlload compares the server's counts with its own;
+    a difference is exit code 3. UDP may lose packets: ctrlload reports the loss, and fails for it only with
+    --fail-if 'lost>0'.
     """
     from ctrlserver.load.commands.execute_run import execute
     from ctrlserver.load.plan.options import prepared

@@ -27,12 +27,12 @@ Examples:
       --reply-framing line --fail-if 'p99.9>5ms' --precision 2% -J -o search.json
 
 \b
-Each good rate is doubled, from --from on, until one is bad; then the middle
-between the highest good and the lowest bad rate is tried, until they are no
-further apart than --precision. A bad rate is run again until the majority of
+The search doubles the rate, from --from on, until a rate is bad. Then it
+tries the middle between the highest good and the lowest bad rate, until they
+are no further apart than --precision. A bad rate is run again until the majority of
 --repeats is certain, and so is the rate that is about to be the answer.
-A run in which ctrlload itself was too late is not held against the target:
-if that is what ends the search, the answer is "at least".
+A run in which ctrlload itself was late does not count against the target: if
+such runs end the search, the answer is "at least".
 
 \b
 Exit codes: 0 found; 1 a run failed; 2 usage; 4 not even the lowest rate is
@@ -55,14 +55,14 @@ good; 130 interrupted.
     type=Parsed("1%", parse_share),
     default="1%",
     show_default=True,
-    help="A rate that is achieved by less is good.",
+    help="How far a run may fall below its rate and still pass.",
 )
 @click.option(
     "--repeats",
     type=Parsed("N", parse_count),
     default=3,
     show_default=True,
-    help="Runs at a rate that decides, of which the majority counts.",
+    help="Runs at a rate on which the answer rests; the majority counts.",
 )
 @click.option(
     "-t", "--duration", type=Parsed("T", parse_duration), default="5s", show_default=True, help="Time of each run."
@@ -78,10 +78,10 @@ def search(
     repeats: int,
     **values: Any,
 ) -> int:
-    """Find the highest rate at which all is well.
+    """Find the highest good rate.
 
-    That is: no --fail-if holds, the rate is achieved, and with --admin the server counts what was sent. TARGET is as
-    in ctrlload run.
+    A rate is good if no --fail-if holds, the run achieves it and, with --admin, the server counts what was sent. TARGET
+    is as in ctrlload run.
     """
     from ctrlserver.load.commands.execute_search import execute_search
     from ctrlserver.load.plan.options import prepared

@@ -72,7 +72,7 @@ class Asked:
     target: Target
     packets: int | None = flag(
         "-n --packets",
-        "Packets to send or ask for, or connections. [default: 10000]",
+        "Number of packets to send or ask for, or of connections to make. [default: 10000]",
         "N",
         parse_count,
         shared=False,
@@ -102,7 +102,7 @@ class Asked:
     )
     duration: float | None = flag(
         "-t --duration",
-        "Send for so long; the packet begun is ended.",
+        "How long to send; the last packet is sent whole.",
         "T",
         parse_duration,
         key="duration_seconds",
@@ -132,10 +132,10 @@ class Asked:
             ),
         ),
     )
-    seed: int = flag("--seed", "Of random sizes and arrivals.", "N", read_seed, default="1")
+    seed: int = flag("--seed", "Seed of random sizes and arrivals.", "N", read_seed, default="1")
     framing: FramingSpec | None = flag(
         "-f --framing",
-        "As the server's. [default: fixed, of the size]",
+        "How packets are framed, as on the server. [default: fixed, of the size]",
         "SPEC",
         read_framing,
         write=text_of,
@@ -143,7 +143,7 @@ class Asked:
     )
     payload: Payload | None = flag(
         "--payload",
-        r"Own payload, escapes \r \n \t \0 \xHH understood, or a file's bytes.",
+        r"What each packet holds, with the escapes \r \n \t \0 \xHH, or the bytes of a file.",
         "TEXT|@FILE",
         read_payload,
         write=text_of,
@@ -157,7 +157,7 @@ class Asked:
     )
     reply_framing: FramingSpec | None = flag(
         "--reply-framing",
-        "How replies end, in request mode. [default: as --framing]",
+        "How replies are framed, in request mode. [default: as --framing]",
         "SPEC",
         read_cut,
         write=text_of,
@@ -166,7 +166,7 @@ class Asked:
     )
     greeting: FramingSpec | None = flag(
         "--greeting",
-        "What the target says first, such as line: awaited, and no reply.",
+        "How the target's greeting is framed, such as line: the run waits for it, and does not count it.",
         "SPEC",
         read_cut,
         write=text_of,
@@ -183,7 +183,7 @@ class Asked:
     streams: int = flag("-P --streams", "Parallel streams.", "N", parse_count, default="1", rules=(POSITIVE,))
     mode: str = flag(
         "-m --mode",
-        "One way; request and reply; download from a source; connections, made and reset.",
+        "One way; request and reply; download from a source; connect and reset.",
         "|".join(MODES),
         read_mode,
         default=SEND,
@@ -215,7 +215,7 @@ class Asked:
     )
     write_combine: bool = flag(
         "--write-combine/--no-write-combine",
-        "Many packets a write, or one write a packet.",
+        "Many packets in one write, or one write for each packet.",
         default=True,
         rules=(
             NOT_CONNECTING,
@@ -224,7 +224,7 @@ class Asked:
     )
     rate: float | None = flag(
         "-r --rate",
-        "Packets per second over all streams, such as 5k/s, sent when they are due. [default: as fast as it goes]",
+        "Packets per second over all streams, such as 5k/s, sent when they are due. [default: as fast as possible]",
         "R",
         parse_rate,
         key="rate_packets_per_second",
@@ -237,7 +237,7 @@ class Asked:
     )
     arrival: str | None = flag(
         "--arrival",
-        "Packets evenly apart, or by chance (see --seed), with --rate or --profile. [default: constant]",
+        "Space packets evenly, or at random (see --seed), with --rate or --profile. [default: constant]",
         "|".join(ARRIVALS),
         read_arrival,
         needs=SCHEDULED,
@@ -253,7 +253,7 @@ class Asked:
     )
     interval: float = flag(
         "-i --interval",
-        "Report each interval; 0: none.",
+        "Time between reports; 0: no reports.",
         "T",
         parse_duration,
         default="1s",
@@ -262,7 +262,7 @@ class Asked:
     )
     warm_up: float = flag(
         "-O --warm-up",
-        "Leading time, on top, left out of the sum.",
+        "Extra time at the start, which the summary leaves out.",
         "T",
         parse_duration,
         default="0s",
@@ -270,13 +270,13 @@ class Asked:
         rules=(
             Rule(
                 lambda asked, _: asked.mode != RECEIVE or not asked.asks_for_packets,
-                "in mode receive needs --duration, because a number is asked for beforehand",
+                "in mode receive needs --duration, because the source is asked for a number of packets beforehand",
             ),
         ),
     )
     admin: Target | None = flag(
         "--admin",
-        "The server's admin port: ask it what it counted and reconcile, stream by stream.",
+        "The server's admin port: compare its counts with ours, stream by stream.",
         "HOST:PORT",
         parse_admin,
         write=text_of,
@@ -284,16 +284,16 @@ class Asked:
     )
     fail_if: tuple[Threshold, ...] = flag(
         "--fail-if",
-        "Exit 4 where it holds, such as 'packets_per_second<500k' or 'received.packets<100'; repeatable.",
+        "Exit 4 if this holds, such as 'packets_per_second<500k' or 'received.packets<100'; repeatable.",
         "EXPR",
         read_condition,
         repeats=True,
         write=lambda conditions: [condition.expression for condition in conditions],
-        search_help="A rate at which it holds is not good, such as 'p99>2ms'; repeatable.",
+        search_help="A rate at which this holds is not good, such as 'p99>2ms'; repeatable.",
     )
     labels: dict[str, str] = flag(
         "--label",
-        "Goes into the result document; repeatable.",
+        "Copied into the result document; repeatable.",
         "K=V",
         read_label,
         repeats=True,
@@ -302,7 +302,7 @@ class Asked:
     )
     probe: bool = flag(
         "--probe",
-        "Number and time each packet, so that a receiver that looks for it tells loss, order and jitter; over UDP.",
+        "Number and time each packet, so that a server that reads probes reports loss, order and jitter; over UDP.",
         default=False,
         rules=(
             Rule(lambda asked, _: over_udp(asked), "needs a target of datagrams, such as udp:127.0.0.1:22222"),
@@ -320,14 +320,14 @@ class Asked:
     )
     cafile: str | None = flag(
         "--cafile",
-        "Over TLS (ssl:HOST:PORT): trust the authorities in this PEM file, in place of the system's.",
+        "Over TLS (ssl:HOST:PORT): trust the authorities in this PEM file instead of the system's.",
         "FILE",
         str,
         rules=(NEEDS_PLAIN_TLS,),
     )
     insecure: bool = flag(
         "--insecure",
-        "Over TLS: do not verify the peer; anybody in between can then read and answer in its place.",
+        "Over TLS: do not verify the peer; anybody in between can then read along and answer in its place.",
         default=False,
         rules=(
             NEEDS_PLAIN_TLS,

@@ -29,7 +29,7 @@ DEFAULT_PACKETS = 10_000
 class Options(Asked):
     """One run. ``strict``: a number was asked for, so in receive mode fewer are a failure.
 
-    ``curve`` is the rate over time, None for as fast as it goes.
+    ``curve`` is the rate over time, None to send as fast as possible.
     """
 
     framing: FramingSpec

@@ -1,10 +1,10 @@
-"""What bytes a stream sends: whole encoded packets in a block that is sent over and over.
+"""The bytes that a stream sends: a block of whole encoded packets, repeated.
 
-Rules: a stream is the block repeated without end; its packets are numbered from 0 and its bytes too. Every question of
-the ledger ("how many packets are in the first 9999 bytes", "where does packet 70 end") is answered here exactly, also
-in the middle of a block. The same sizes and seed give the same bytes, on every stream and on every machine.
+Rules: a stream is the block repeated without end; its packets and its bytes are numbered from 0. A pattern converts
+exactly between the two ("how many packets are in the first 9999 bytes", "where does packet 70 end"), also within a
+block. The same sizes and seed give the same bytes, on every stream and on every machine.
 
-Beware: a packet's bytes are those on the wire, its framing included; the size asked for is the payload's.
+Beware: a packet's bytes include its framing; the size asked for is the payload's.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from ctrlserver.units import parse_size
 from ctrlserver.wire.framing import Framing, FramingSpec
 from ctrlserver.words import quoted
 
-#: Bytes of a block of equal packets, about: a write takes it several times over from memory that stays in the L2 cache.
+#: About the bytes of a block of equal packets: small enough to stay in the L2 cache while writes repeat it.
 BLOCK_BYTES = 64 * 1024
 
-#: Bytes of a block of random sizes, about: long enough that the sizes do not repeat soon.
+#: About the bytes of a block of random sizes: long enough that the sizes do not repeat soon.
 RANDOM_BLOCK_BYTES = 1 << 20
 
-#: Fewest packets of random sizes in a block: with less, a few sizes would stand for the whole range.
+#: Fewest packets of random sizes in a block: fewer would not represent the range.
 RANDOM_PACKETS = 16
 
-#: What payloads are filled with: text that shows where a packet was cut. Where a framing's delimiter is in it, one of
-#: the others, of a single byte each, cannot hold the delimiter.
+#: What payloads are filled with: text that shows where a packet was cut. If it holds the framing's delimiter, one of
+#: the others does not: each is a single repeated byte.
 _FILLS = (b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_", b"x", b"-", b"\x01")
 
 
 @frozen
 class Sizes:
-    """Payload bytes of a packet: constant where ``least == most``, else random and even between them."""
+    """Payload bytes of a packet: constant if ``least == most``, else random, evenly distributed between the two."""
 
     least: int
     most: int
@@ -51,7 +51,7 @@ class Sizes:
 
 
 def parse_sizes(text: str) -> Sizes:
-    """``"1024"``, ``"64KiB"`` or ``"64..1024"``; ``UnitError`` where it is neither."""
+    """``"1024"``, ``"64KiB"`` or ``"64..1024"``; ``UnitError`` for anything else."""
     least, dots, most = text.partition("..")
     if not dots:
         size = parse_size(text)
@@ -70,7 +70,7 @@ def _as_ends(ends: array[int] | None) -> array[int] | None:
 class Pattern:
     """A block of whole packets, repeated without end.
 
-    ``stride`` is the bytes of each packet, 0 where they differ; then ``ends`` has where each packet of the block ends.
+    ``stride`` is the bytes of each packet. It is 0 if they differ; ``ends`` then has where each one ends.
     """
 
     block: bytes = field(repr=False)
@@ -103,15 +103,15 @@ class Pattern:
         return end if end == nbytes else self.bytes_of(packets + 1)
 
     def packets_to_cover(self, nbytes: int, start: int = 0) -> int:
-        """How many packets from number ``start`` on hold ``nbytes`` bytes, the last one perhaps more."""
+        """How many packets, from number ``start`` on, it takes to hold ``nbytes`` bytes."""
         return self.packets_in(self.whole(self.bytes_of(start) + nbytes)) - start
 
     def sendable(self, write_bytes: int) -> memoryview:
-        """The block, repeated so that ``write_bytes`` can be taken in one slice from any place in it."""
+        """The block, repeated so that one slice of ``write_bytes`` can begin anywhere in the first block."""
         return memoryview(self.block * (1 + -(-write_bytes // len(self.block))))
 
     def packet_views(self) -> list[memoryview]:
-        """Each packet of the block, without a copy; one packet alone where all are equal in length."""
+        """Each packet of the block, not copied; a single one if all have the same length."""
         view = memoryview(self.block)
         if self.ends is None:
             return [view[: self.stride]]
@@ -119,13 +119,13 @@ class Pattern:
 
 
 def shares(total: int, streams: int) -> list[int]:
-    """``total`` dealt out evenly; the first streams get the rest."""
+    """``total`` divided evenly; the first streams get the remainder."""
     each, rest = divmod(total, streams)
     return [each + (number < rest) for number in range(streams)]
 
 
 def payload_pattern(payload: bytes, spec: FramingSpec, block_bytes: int = BLOCK_BYTES) -> Pattern:
-    """The one payload, over and over; ``UsageError`` where the framing cannot carry it."""
+    """One payload, repeated; ``UsageError`` if the framing cannot carry it."""
     try:
         packet = spec.new().encode(payload)
     except FramingError as error:
@@ -134,7 +134,7 @@ def payload_pattern(payload: bytes, spec: FramingSpec, block_bytes: int = BLOCK_
 
 
 def size_pattern(sizes: Sizes, spec: FramingSpec, seed: int, block_bytes: int | None = None) -> Pattern:
-    """Packets of ``sizes`` filled with text; ``UsageError`` where the framing cannot carry them."""
+    """Packets of ``sizes`` filled with text; ``UsageError`` if the framing cannot carry them."""
     framing = spec.new()
     fill = _fill(sizes, spec, framing)
     if sizes.least == sizes.most:

@@ -3,10 +3,10 @@
 Rules: pieces are separated by commas and follow one another. ``60s@1k`` holds a rate, ``60s@1k..50k`` goes from one to
 the other in a straight line, ``sine(30s,5k,20k)`` swings once from the lower to the upper and back. A table is CSV text
 of (seconds, packets per second): its points are joined by straight lines, and two points at the same second are a step;
-a line of words at its head, empty lines and what follows a ``#`` are skipped. What is not understood is a
-``UsageError`` in one line that names the piece, or the line, and the nearest good form.
+a heading, empty lines and text after a ``#`` are skipped. A piece or line that does not parse is a ``UsageError`` in
+one line that names it and the nearest good form.
 
-Beware: a sine is made of straight lines, so fine that it is nowhere a thousandth of its swing off.
+Beware: a sine is made of straight lines; it is never off by more than a thousandth of its swing.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _FORMS = 'expected "10s@1k", "60s@1k..50k" or "sine(30s,5k,20k)"'
 
 @frozen
 class Profile:
-    """A profile as it was given, a text or the name of a table, and the rate over time it stands for."""
+    """A profile: the text or the file name that was typed, and the rate over time that it means."""
 
     text: str
     curve: Curve
 
 
 def parse_profile(text: str) -> Curve:
-    """The rate over time that ``text`` says."""
+    """The rate over time that ``text`` means."""
     texts = _split(text)
     if len(texts) > MOST_PIECES:
         raise UsageError(f"{len(texts)} pieces: expected at most {MOST_PIECES}")
@@ -86,7 +86,7 @@ def _curve(pieces: list[Piece]) -> Curve:
 
 
 def _split(text: str) -> list[str]:
-    """At the commas that are in no brackets."""
+    """The pieces between commas, those within brackets left aside."""
     pieces, depth, start = [], 0, 0
     for at, character in enumerate(text):
         depth += {"(": 1, ")": -1}.get(character, 0)
@@ -133,7 +133,7 @@ def _duration(text: str) -> float:
 
 
 def _nearest(text: str) -> str:
-    """What was meant by a piece without an @: ``10s 1k``, ``10s:1k``, ``10s=1k``, or a rate alone."""
+    """The suggestion for a piece without an @: ``10s 1k``, ``10s:1k``, ``10s=1k``, or a rate alone."""
     number = r"[\d._]+"
     two = re.fullmatch(rf"({number}\s*[a-z]+)\s*[ :=x/*]\s*({number}.*)", text)
     guess = f"{two[1]}@{two[2]}" if two else f"10s@{text}"

@@ -37,9 +37,7 @@ ASKING = Need(lambda asked: asked.admin is not None, "--admin")
 DELIVERING = Need(lambda asked: over_udp(asked) and asked.admin is not None, "a udp:HOST:PORT target and --admin")
 
 POSITIVE = Rule(lambda _, value: value > 0, "must be more than 0")
-NOT_CONNECTING = Rule(
-    lambda asked, _: asked.mode != CONNECT, "not with --mode connect, which sends nothing and takes what it gets"
-)
+NOT_CONNECTING = Rule(lambda asked, _: asked.mode != CONNECT, "not with --mode connect, which sends no packets")
 NOT_RECEIVING = Rule(lambda asked, _: asked.mode != RECEIVE, "not with --mode receive, where the target says how fast")
 ONLY_DATAGRAMS = Rule(
     lambda asked, spec: not over_udp(asked) or spec is DATAGRAM,

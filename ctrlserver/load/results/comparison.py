@@ -1,10 +1,10 @@
 """Compares the results of two sides, A and B: the ratio B/A of each figure that matters, and how sure it is.
 
-Rules: where each side has several runs, a side's value is the geometric mean of its runs and the ratio has a 95 %
-confidence interval by Welch's t-test on the logarithms: speeds and times vary by factors, so their logarithms are what
-is near a normal distribution, and the runs of the two sides may vary differently. A figure is worse beyond a tolerance
-only where the ratio is beyond it and, where there is an interval, the interval leaves 1 out: what may be chance fails
-nobody. Counts of mishaps are compared as a share of what was sent.
+Rules: if each side has several runs, a side's value is the geometric mean of its runs, and the ratio has a 95 %
+confidence interval by Welch's t-test on the logarithms. Speeds and times vary by factors, so their logarithms are close
+to a normal distribution; Welch's test allows each side a spread of its own. A figure is worse beyond a tolerance only
+if the ratio is beyond it and the interval, if there is one, excludes 1: chance fails nobody. Lost, late and duplicate
+packets are compared as a share of the packets sent.
 
 Beware: an interval needs two runs or more on both sides, and values above 0; three runs make a wide one.
 """

@@ -1,11 +1,10 @@
 """The result document: one record for all outputs, and the JSON Schema it keeps to.
 
-Rules: the document is whole and valid whatever became of the run: refused, failed, interrupted. Its fields and their
-order are a contract (``schema`` names its version, ``result.schema.json`` beside this file says it to machines). No
-NaN, no infinity: what is not known is null. ``sent`` leaves the warm-up out, ``warm_up`` holds it, ``streams`` are
-whole.
+Rules: the document is whole and valid even if the run was refused, failed or interrupted. Its fields and their order
+are a contract: ``schema`` names its version, ``load/result.schema.json`` defines it for programs. It has no NaN and no
+infinity: null stands for an unknown value. ``sent`` excludes the warm-up, ``warm_up`` holds it, ``streams`` include it.
 
-Beware: ``latency`` is null where no reply was timed, ``schedule`` where no rate and no profile was asked for.
+Beware: ``latency`` is null if no reply was timed, ``schedule`` if neither a rate nor a profile was asked for.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ SCHEMA = "ctrlload/1"
 
 @frozen
 class Environment:
-    """Where the load came from; ``server`` is the version the admin port told, None where none was asked."""
+    """Where the load came from; ``server`` is the version that the admin port reported, None if none was asked."""
 
     python: str
     twisted: str
@@ -50,7 +49,7 @@ class Environment:
 
     @classmethod
     def here(cls, server: str | None = None) -> Environment:
-        """Of the process that asks."""
+        """The environment of this process."""
         return cls(
             python=platform.python_version(),
             twisted=version("twisted"),
@@ -93,7 +92,7 @@ class Result:
 
     @property
     def mismatch(self) -> str | None:
-        """What a person is told of counts that differ; datagrams that were lost are no difference."""
+        """The error line for counts that differ, else None; lost datagrams are no difference."""
         if self.reconciled is not False or self.difference is None:
             return None
         if self.interrupted:
@@ -102,7 +101,7 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        """0 good, 1 failed, 3 not reconciled, 4 a threshold held, 130 interrupted; the gravest word first."""
+        """0 good, 1 failed, 3 not reconciled, 4 a threshold held, 130 interrupted; the gravest one that applies."""
         if self.interrupted:
             return EXIT_INTERRUPTED
         if self.error is not None:
@@ -120,7 +119,7 @@ def as_document(result: Result) -> dict[str, object]:
 
 
 def as_json(result: Result) -> str:
-    """The document as JSON text, a line's end after it."""
+    """The document as JSON text that ends with a newline."""
     return json.dumps(as_document(result), indent=2, allow_nan=False) + "\n"
 
 

@@ -1,10 +1,10 @@
 """Reads result documents back from files, for ``compare`` and ``plot``.
 
-Rules: a file that is no result is a UsageError in one line that names it and says why. The events of ``--json-stream``
-are taken too: their end holds the whole document. A document is looked at only as far as its readers rely on it, so
-one of another version of ctrlload is read as long as its schema has the same name.
+Rules: a file that is no result is a UsageError in one line that names the file and the reason. The events of
+``--json-stream`` are read too: their end holds the whole document. Only what readers rely on is checked, so a document
+of another version of ctrlload is read if its schema has the same name.
 
-Beware: what a file says was written by somebody: a figure may be missing or of another type, and counts as not known.
+Beware: do not trust a file: a figure may be missing or of another type, and then counts as unknown.
 """
 
 from __future__ import annotations

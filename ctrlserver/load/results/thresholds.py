@@ -1,10 +1,10 @@
-"""The conditions of ``--fail-if``: read before the run, judged after it.
+"""The conditions of ``--fail-if``: parsed before the run, judged after it.
 
 Rules: an expression is ``NAME OPERATOR NUMBER[UNIT]``, such as ``packets_per_second<500k``. A name is the path of any
 number of the result document, such as ``latency.service.p99_9``, or a bare one, which is looked up in ``sent``,
 ``received``, ``latency`` (the response time where there is one, else the service time), ``schedule``, ``delivery``,
-``connections`` and ``downloaded``: the first that this run has measured. What cannot be understood is a usage error
-before anything is sent. A value that is not known at the end cannot be vouched for: the condition counts as held.
+``connections`` and ``downloaded``: the first that this run has measured. An expression that does not parse is a usage
+error before anything is sent. If the value is unknown at the end, the condition counts as held.
 
 Beware: units are decimal (``k`` is 1000, ``ms`` a thousandth); a path is one of the result document's.
 """
@@ -44,7 +44,7 @@ _BARE = ("sent", "received", "latency", "schedule", "delivery", "connections", "
 #: Of the kinds of latency, the one a bare percentile means: the first that was timed.
 _KINDS = ("response", "service")
 
-#: Where one of these was measured nothing was sent, so that a bare name means it before it means ``sent``.
+#: If one of these was measured, nothing was sent: a bare name then means it rather than ``sent``.
 _INSTEAD_OF_SENT = ("downloaded", "connections")
 
 _SAMPLE = "received.packets"
@@ -54,7 +54,7 @@ Path = tuple[str, ...]
 
 @frozen
 class Threshold:
-    """One condition; ``paths`` are the places of the result document it may mean, those it means first first."""
+    """One condition; ``paths`` are the places of the result document that it may mean, the preferred one first."""
 
     expression: str
     paths: tuple[Path, ...]
@@ -64,7 +64,7 @@ class Threshold:
 
 @frozen
 class Judgement:
-    """A condition after the run. ``failed`` where it held, or where its value (None) is not known."""
+    """A condition after the run. ``failed`` if it held, or if its value is unknown (None)."""
 
     expression: str
     value: float | None
@@ -72,7 +72,7 @@ class Judgement:
 
 
 def parse_threshold(expression: str) -> Threshold:
-    """The condition that ``expression`` states; ``UsageError`` in one line where it states none."""
+    """The condition that ``expression`` states; ``UsageError`` in one line if it does not parse."""
     match = _EXPRESSION.fullmatch(expression)
     if match is None:
         raise UsageError(f'{quoted(expression)}: expected NAME OPERATOR NUMBER, such as "packets_per_second<500k"')

@@ -1,14 +1,14 @@
 """The document of a search: each run of it, judged, and the highest good rate.
 
-Rules: a run is good where it did not fail, no ``--fail-if`` held, the server counted the same (where it was asked), and
-the rate was achieved within the tolerance. Where it was not, the reasons are told; and where the verdict of the run
-itself is that the generator was the bottleneck, its conditions and its rate say nothing about the target: the run's
-verdict is ``generator``, not ``bad``. A failure of the run or a difference of the counts is never excused by that.
+``search.schema.json`` defines the document for programs. It is whole and valid however the search ended.
 
-``search.schema.json`` beside this file says the document to machines. It is whole and valid however the search ended.
+Rules: a run is good if it did not fail, no ``--fail-if`` held, the server (if asked) counted the same, and the run
+achieved its rate within the tolerance. Otherwise ``why`` has the reasons. If the generator was the run's bottleneck,
+its conditions and its rate say nothing about the target: the verdict is then ``generator`` instead of ``bad``. That
+never excuses a failed run or a difference of the counts.
 
-Beware: with a Poisson arrival the packets that were planned are by chance more or fewer than the rate says; the
-achieved rate is held to the plan where that is lower.
+Beware: a Poisson arrival plans more or fewer packets than the rate says, by chance. If it plans fewer, the achieved
+rate is compared with the plan.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ctrlserver.load.search.strategy import Limit, Outcome, Search
 
 SCHEMA = "ctrlload-search/1"
 
-#: What of a run's result document is kept of each step: what was measured, without intervals and streams.
+#: The fields of a run's result document that each step keeps: the measured ones, without intervals and streams.
 SUMMARY = (
     "started",
     "sent",
@@ -47,7 +47,7 @@ SUMMARY = (
 
 @frozen
 class Sought:
-    """How it was searched: rates in packets per second, ``precision`` and ``tolerance`` as parts of a rate."""
+    """What the search was asked for; ``precision`` and ``tolerance`` are parts of a rate."""
 
     from_packets_per_second: float
     to_packets_per_second: float
@@ -69,7 +69,7 @@ class Step:
 
     @classmethod
     def of(cls, number: int, rate: float, tolerance: float, options: Options, result: Result) -> Step:
-        """The run of ``options`` that came to ``result``, judged."""
+        """The run of ``options`` that gave ``result``, judged."""
         hard = [] if result.error is None else [result.error]
         if result.reconciled is False:
             hard.append(f"the counts do not reconcile: {result.difference}")
@@ -93,7 +93,7 @@ class Step:
 
 @frozen
 class SearchResult:
-    """What a search came to. ``lower_bound``: the target may do more, the generator or ``--to`` was the limit."""
+    """The outcome of a search. ``lower_bound``: the generator or ``--to`` was the limit; the target may do more."""
 
     started: str
     target: str
@@ -130,7 +130,7 @@ def concluded(
     interrupted: bool,
     error: str | None,
 ) -> SearchResult:
-    """The result of a search that is over, or was ended."""
+    """The result of a search that is over or was interrupted."""
     highest = limit = None
     if interrupted or error is not None:
         good = search.good
@@ -163,18 +163,18 @@ def _why(search: Search, steps: list[Step], mode: object) -> str:
     runs = [step for step in steps if step.rate_packets_per_second == answer.above]
     verdict = Outcome.SPOILT if answer.limit is Limit.GENERATOR else Outcome.BAD
     worst = [step for step in runs if step.verdict == verdict]
-    told = "; ".join(worst[-1].why)
+    reasons = "; ".join(worst[-1].why)
     above = in_words(answer.above, mode)
-    words = f"{above} is not good in {len(worst)} of {len(runs)} runs: {told}"
+    words = f"{above} is not good in {len(worst)} of {len(runs)} runs: {reasons}"
     if answer.limit is Limit.GENERATOR:
-        words = f"at {above} ctrlload itself was late ({told}), so the target is not to blame"
+        words = f"at {above} ctrlload itself was late ({reasons}), so the target is not to blame"
     if answer.highest is None:
         return f"not even the lowest rate: {words}"
     return words
 
 
 def in_words(rate: float, mode: object) -> str:
-    """A rate of the search, every digit of it, and what it is a rate of."""
+    """A rate with all its digits and its unit."""
     return f"{rate:.12g} {'connections' if mode == CONNECT else 'packets'}/s"
 
 
@@ -184,5 +184,5 @@ def as_search_document(result: SearchResult) -> dict[str, object]:
 
 
 def as_search_json(result: SearchResult) -> str:
-    """The document as JSON text, a line's end after it."""
+    """The document as JSON text that ends with a newline."""
     return json.dumps(as_search_document(result), indent=2, allow_nan=False) + "\n"

@@ -1,8 +1,8 @@
-"""A search: one run after another, each at the rate that is asked for next.
+"""A search: one run after another, each at the rate that ``Search`` asks for next.
 
-Rules: every run has its own connections. A run that fails is a bad one where a lower rate was good before: what breaks
-at a rate is beyond the target's reach. Where nothing was good before, or nothing could be connected any more, the
-search has failed. ``interrupt`` leaves the run that goes on, which does not count, and the result is whole.
+Rules: every run has its own connections. A failed run counts as bad if a lower rate was good before: the rate is then
+too high for the target. If no rate was good before, or nothing could be connected, the search has failed.
+``interrupt`` abandons the current run, which does not count; the result is whole all the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SearchWatcher(Watcher, Protocol):
         """A step begins."""
 
     def step(self, step: Step) -> None:
-        """It has ended."""
+        """A step has ended."""
 
 
 class SearchRun:
@@ -55,11 +55,11 @@ class SearchRun:
         self._interrupted = False
 
     def run(self) -> Deferred[SearchResult]:
-        """Run it all; the result comes whatever happens."""
+        """Run all steps; a failure is part of the result."""
         return Deferred.fromCoroutine(self._run())
 
     def interrupt(self) -> None:
-        """Leave at once: half a run tells nothing."""
+        """Leave at once: half a run says nothing of its rate."""
         self._interrupted = True
         if self._current is not None:
             self._current.interrupt()

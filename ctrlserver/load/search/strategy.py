@@ -1,17 +1,17 @@
-"""Which rate to try next, until the highest good one is known: by arithmetic alone.
+"""Chooses the rate to try next, until the highest good one is known. Arithmetic only.
 
 Rules:
 
-- From the lowest rate upward each good rate is doubled, up to the top. Between the highest good one and the lowest bad
-  one the middle is tried, until the two are no further apart than the precision.
-- A rate has up to ``repeats`` runs, and more than half of them must be good. A bad run is repeated until the majority
-  is certain. A good one is believed at first, and has its majority made certain where it is about to become the
-  answer; where that fails the search goes on below it. So both ends of the answer rest on a majority, and what lies
-  well below it on one run.
-- A rate is bad by the target only where the majority would be bad without the runs that the generator spoilt. Else
-  nobody knows what the target can do there, and the answer is a lower bound.
+- The search starts at the lowest rate and doubles each good one, up to the top. Then it tries the middle between the
+  highest good and the lowest bad rate, until the two are no further apart than the precision.
+- A rate is good if more than half of its ``repeats`` runs are. A bad run is repeated until the majority is certain. One
+  good run is enough at first; a rate that is about to become the answer is repeated until its majority is certain. If
+  it turns out bad, the search continues below it. So both ends of the answer rest on a majority, and rates well below
+  it on one run.
+- The target is the limit only if the majority of runs is bad without those that the generator spoilt. Otherwise nobody
+  knows what the target can do at that rate, and the answer is a lower bound.
 
-Beware: it is taken that what is good at a rate is good at any lower one.
+Beware: the search assumes that every rate below a good one is good.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Search:
 
     @property
     def good(self) -> float | None:
-        """The highest rate that is good as far as is known."""
+        """The highest rate known to be good so far."""
         above = self._above
         rates = [rate for rate in self._runs if above is None or rate < above]
         return max((rate for rate in rates if self._passed(rate)), default=None)
@@ -105,11 +105,11 @@ class Search:
         return min((rate for rate in self._runs if self._certain(rate) is False), default=None)
 
     def _passed(self, rate: float) -> bool:
-        """Whether it is good, or nothing has been said against it."""
+        """Whether the majority is good, or all runs so far are."""
         return self._certain(rate) or set(self._runs[rate]) == {Outcome.GOOD}
 
     def _certain(self, rate: float) -> bool | None:
-        """Whether the majority is good; None where that depends on further runs."""
+        """Whether the majority is good; None if that depends on further runs."""
         runs = self._runs[rate]
         good = runs.count(Outcome.GOOD)
         if good > self._aim.repeats - self._needed_bad:
@@ -122,7 +122,7 @@ class Search:
 
 
 def between(low: float, high: float) -> float:
-    """A number near the middle of two, with no more digits than it takes."""
+    """A number near the middle of two, with as few digits as possible."""
     digits = -floor(log10((high - low) / 4))
     middle = round((low + high) / 2, digits)
     return middle if low < middle < high else (low + high) / 2

@@ -1,4 +1,4 @@
-"""What a person is told of a search: a line for each step as it goes, and the answer."""
+"""A search for people: a line for each step, and the answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VERDICTS = {Outcome.GOOD: "good", Outcome.BAD: "BAD", Outcome.SPOILT: "ctrlload
 
 
 def step_line(step: Step) -> str:
-    """The rate asked for, what was achieved, the latency where it was timed, the verdict and why.
+    """The rate asked for, the rate achieved, the latency if it was timed, the verdict and why.
 
     A good one fits 80 columns.
     """
@@ -41,7 +41,7 @@ def _latency(result: Mapping[str, object]) -> str:
 
 
 def answer_lines(result: SearchResult) -> list[str]:
-    """The answer first, then why it is not more."""
+    """The answer, then the reason why it is not higher."""
     highest = result.highest_packets_per_second
     runs = counted(len(result.steps), "run")
     if highest is None:
@@ -55,7 +55,7 @@ def answer_lines(result: SearchResult) -> list[str]:
 
 
 def search_error_lines(result: SearchResult) -> list[str]:
-    """One line for what makes the exit code another than 0, an interruption left aside."""
+    """One line if the exit code is neither 0 nor that of an interruption."""
     if result.interrupted:
         return []
     if result.error is not None:

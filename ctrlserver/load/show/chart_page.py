@@ -1,8 +1,8 @@
 """Charts as one HTML page: no network, no other file, readable by day and by night.
 
-Rules: the charts are plain SVG, which shows everything but the values under the pointer; a small script of our own adds
-those. All that comes from a result is escaped, in the markup and in the script's numbers. Colours are CSS variables, so
-that the same page follows the reader's light or dark setting.
+Rules: the charts are plain SVG; a small script of our own adds the values under the pointer. Everything from a result
+is escaped, in the markup and in the script's numbers. Colours are CSS variables, so that the page follows the reader's
+light or dark setting.
 
 Beware: ``</script>`` and ``<!--`` may stand in a label; the numbers for the script are written without ``<``.
 """

@@ -1,11 +1,13 @@
-"""Result documents as charts, whoever draws them: rate over time, latency over time, the percentile spectrum.
+"""Result documents as charts, apart from the drawing: rate over time, latency over time, the percentile spectrum.
 
-Rules: a panel is data with its words; nothing here knows pixels or a drawing library. One result shows response and
-service time side by side; of several, each has a colour of its own, and the time charts show one percentile. What a
-run has not measured is left out, with a word in the notes. In the spectrum x is 1/(1-q): the median is at 2, p99 at
-100, p99.9 at 1 000, so that the tail has as much room as the rest.
+``charts`` -> ``Charts`` of ``Panel`` of ``Series`` of points; ``chart_page.py`` and ``chart_picture.py`` draw them.
 
-Beware: long runs have more intervals than a picture has columns; neighbours are put together, the worst p99 kept.
+Rules: a panel is numbers and words; it knows no pixels and no drawing library. One result shows response and service
+time side by side. Of several results each has a colour of its own, and the time charts show one percentile. A chart of
+something that no run measured is left out, with a note. In the spectrum x is 1/(1-q): the median is at 2, p99 at 100,
+p99.9 at 1 000, so that the tail has as much room as the rest.
+
+Beware: long runs have more intervals than a picture has columns. Neighbours are merged; the worst percentile stays.
 """
 
 from __future__ import annotations
@@ -19,19 +21,19 @@ from ctrlserver.errors import UsageError
 from ctrlserver.load.results.schemas import number_at
 from ctrlserver.load.show.scales import Scale, linear, logarithmic, nines
 
-#: Columns of a time chart: more cannot be told apart.
+#: Columns of a time chart: the eye cannot separate more.
 MOST_COLUMNS = 600
 
-#: Results in one picture: as many as there are colours that can be told apart.
+#: Results in one picture: the eye cannot separate more colours.
 MOST_RESULTS = 6
 
 #: Points of a spectrum for each factor of ten.
 _POINTS_A_DECADE = 40
 
-#: Part of the width below which a line is a speck.
+#: A line shorter than this part of the width is a speck.
 _SPECK = 0.005
 
-#: Spread from which on a logarithmic scale shows more.
+#: A logarithmic scale is used if the largest value is so many times the smallest.
 _LOG_FROM = 20.0
 
 Document = Mapping[str, object]
@@ -78,7 +80,7 @@ class Panel:
         return x, linear(max(values), self.y_kind)
 
     def specks(self) -> list[tuple[Series, Point]]:
-        """The pieces so short that a line would not be seen: they need a dot."""
+        """The pieces too short to be seen as a line: they need a dot."""
         x_scale, _ = self.axes()
         return [
             (series, part[0])
@@ -90,14 +92,14 @@ class Panel:
 
 @frozen
 class Charts:
-    """All panels of some results, and a word for each that is left out."""
+    """All panels of some results, and a note for each that is left out."""
 
     panels: tuple[Panel, ...]
     notes: tuple[str, ...] = field(factory=tuple)
 
 
 def charts(results: Sequence[tuple[str, Document]]) -> Charts:
-    """The charts of results by their names; UsageError where there is nothing to draw."""
+    """The charts of results, each with its name; UsageError if there is nothing to draw."""
     if len(results) > MOST_RESULTS:
         raise UsageError(f"{len(results)} results: at most {MOST_RESULTS} can be told apart in one picture")
     slices = [(name, _slices(document)) for name, document in results]
@@ -135,7 +137,7 @@ _TIMES = ("response_p50", "response_p99", "service_p50", "service_p99")
 
 
 def _slices(document: Document) -> list[_Slice]:
-    """The intervals, put together where they are too many."""
+    """The intervals, merged if there are too many."""
     given = document.get("intervals")
     found: list[_Slice] = []
     for interval in given if isinstance(given, list) else []:
@@ -176,7 +178,7 @@ def _together(slices: Sequence[_Slice]) -> _Slice:
 
 
 def _steps(columns: Iterable[tuple[float, float, float | None]]) -> tuple[tuple[Point, ...], ...]:
-    """Columns of start, end and value as steps, in pieces where a value is missing."""
+    """Columns of start, end and value as steps; a missing value ends a piece."""
     parts: list[list[Point]] = [[]]
     for start, end, value in columns:
         if value is None:
@@ -188,7 +190,7 @@ def _steps(columns: Iterable[tuple[float, float, float | None]]) -> tuple[tuple[
 
 
 def _counted_in(results: Sequence[tuple[str, Document]]) -> str:
-    """What the intervals count: packets, or in mode connect connections."""
+    """What the intervals count: packets, or connections in mode connect."""
     connecting = [isinstance(document.get("connections"), Mapping) for _, document in results]
     return "connections" if all(connecting) else "packets and connections" if any(connecting) else "packets"
 
@@ -264,7 +266,7 @@ def _wide(series: Sequence[Series]) -> bool:
 
 
 def _far_apart(series: Sequence[Series]) -> bool:
-    """Whether one line would lie flat on the floor beside another."""
+    """Whether one line would be flat on the x axis beside another."""
     highest = [max(y for part in one.parts for _, y in part) for one in series]
     return min(highest) > 0 and max(highest) / min(highest) >= _LOG_FROM
 
@@ -312,6 +314,6 @@ def spectrum(document: Document, kind: str) -> tuple[Point, ...]:
         places = math.ceil(math.log10(last) * _POINTS_A_DECADE) if last > 0 else -1
         xs = [min(10 ** (place / _POINTS_A_DECADE), last) for place in range(places + 1)]
         values = [histogram.get_value_at_percentile(100 * (1 - 1 / x)) * unit for x in xs]
-    except Exception as error:  # the library and zlib have many words for it
+    except Exception as error:  # hdrh and zlib raise many kinds of errors
         raise ValueError(f"latency.{kind}.hdr does not decode: {type(error).__name__}") from None
     return tuple((x, value) for x, value in zip(xs, values, strict=True) if value > 0)

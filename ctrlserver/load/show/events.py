@@ -1,11 +1,11 @@
-"""The events of ``--json-stream``: one JSON object a line, while the run goes on.
+"""The events of ``--json-stream``: one JSON object a line, during the run.
 
-Rules: ``start`` comes first, then an ``interval`` for each slice, an ``error`` for each thing that went wrong, and
-``end`` with the whole result document last. Every event has a ``time``, ISO 8601 UTC. Each line is flushed. The run
-never waits for the reader: an event that the pipe has no room for is kept and goes out with the next one; only at the
-end is there time to wait. A reader that goes away is no matter of ours.
+Rules: first ``start``, then an ``interval`` for each slice, an ``error`` for each error, last ``end`` with the whole
+result document. Every event has a ``time``, ISO 8601 UTC. Each line is flushed. The run never waits for the reader: an
+event that does not fit the pipe is kept and sent with the next one. Only ``end`` waits. A reader that goes away is no
+error.
 
-Beware: a line is kept whole only up to ``PIPE_BUF``; an interval is far below.
+Beware: the kernel keeps a line in one piece only up to ``PIPE_BUF``; an interval is far shorter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ctrlserver.load.show.output import put, raise_unwritten
 
 SCHEMA = "ctrlload-events/1"
 
-#: Events kept for a reader that does not read: hours of seconds.
+#: Events kept for a reader that does not read: almost three hours at one a second.
 KEPT = 10_000
 
 
@@ -54,7 +54,7 @@ class EventStream:
         """Nothing is left open."""
 
     def end(self, document: Mapping[str, object], errors: Sequence[str], exit_code: int) -> None:
-        """The run is over; wait for the reader, as long as there is one. LoadError where stdout took less than all."""
+        """The run is over; wait until the reader has all. LoadError if stdout could not be written."""
         for message in errors:
             self._keep("error", {"message": message})
         self._keep("end", {"exit_code": exit_code, "result": document})
@@ -71,7 +71,7 @@ class EventStream:
         self._waiting.append(json.dumps({"event": event, "time": self._wall(), **fields}, allow_nan=False) + "\n")
 
     def _has_room(self) -> bool:
-        """Whether a write would not wait; also where it would fail."""
+        """Whether a write would not wait; true also if it would fail."""
         if self._out is None or self.problem is not None:
             return True
         poll = select.poll()

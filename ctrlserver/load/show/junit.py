@@ -1,11 +1,10 @@
 """The outcome of a run as JUnit XML, for CI systems.
 
-Rules: one suite for the run, with a case for the run itself (an error where it failed or was interrupted), one for the
-reconciliation (skipped where no server was asked), and one for each ``--fail-if``. It keeps to the schema of Ant's
-JUnit task, the narrowest of those in use: every attribute that it requires is there, the elements are in its order, and
-to that of Jenkins, which has times in three digits.
+Rules: one suite for the run, with a case for the run itself (an error if it failed or was interrupted), one for the
+reconciliation (skipped if no server was asked), and one for each ``--fail-if``. The document keeps to two schemas: that
+of Ant's JUnit task, the strictest in use, for attributes and order; and that of Jenkins, for times with three digits.
 
-Beware: XML has no way to write most control characters and lone surrogates; they are shown as their escapes.
+Beware: XML cannot hold most control characters and lone surrogates; the document shows their escapes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_xml(result: Result, hostname: str, summary: Sequence[str], errors: Sequence[str]) -> str:
-    """The document; ``summary`` and ``errors`` are what people were told."""
+    """The document; ``summary`` and ``errors`` are the lines that people see."""
     cases = [_run_case(result), _reconciliation_case(result), *(_threshold_case(one) for one in result.thresholds)]
     seconds = f"{result.sent.seconds + (result.warm_up.seconds if result.warm_up is not None else 0.0):.3f}"
     suites = ElementTree.Element("testsuites")
@@ -83,7 +82,7 @@ def _threshold_case(judgement: Judgement) -> ElementTree.Element:
 
 
 def _properties(result: Result) -> list[tuple[str, str]]:
-    """What a person wants to know of a failed run without another file."""
+    """What a person needs to understand a failed run without another file."""
     named = [(f"label.{key}", value) for key, value in result.labels.items()]
     named += [
         ("target", result.target),
@@ -103,5 +102,5 @@ def _element(parent: ElementTree.Element, tag: str, **attributes: str) -> Elemen
 
 
 def _plain(text: str) -> str:
-    """``text`` without what XML cannot hold."""
+    """``text``, with escapes for what XML cannot hold."""
     return _NOT_XML.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)

@@ -1,13 +1,16 @@
-"""The view of a run on a terminal while it goes on: how far it is, how fast, and how long replies take.
+"""The live view of a run on a terminal: how far it is, how fast, and how long replies take.
 
-Rules: it is redrawn by rich where the run tells its progress, a few times a second, and gone when the run is over. Each
-line fits the terminal's width, whatever ``COLUMNS`` says, and the cursor is never hidden: a process that is killed
-leaves the terminal as it was. A terminal that takes nothing (Ctrl-S) is not written to, because the run would wait for
-it; one that has gone is no matter of the run. Without a terminal, and on a dumb one, there are plain lines
-(``report.Lines``).
+::
 
-Beware: rich is imported only where there is a terminal; it costs more than the rest of the start. While it draws
-nothing is sent: 0.4 ms at 80 columns, 0.6 ms at 200, four times a second, which makes no packet late by a millisecond.
+    run -> progress (4 a second) -> Meter: rates of the last second -> view: lines of text -> LiveView: rich draws them
+
+Rules: the view disappears when the run is over. Each line fits the terminal's width, whatever ``COLUMNS`` says. The
+cursor is never hidden, so a process that is killed leaves the terminal as it was. While the terminal accepts nothing
+(Ctrl-S) the view is not drawn, because the run would wait for it; a terminal that has gone does not end the run. A
+dumb terminal, or none, gets plain lines (``summary.Lines``).
+
+Beware: rich is imported only if there is a terminal; that takes longer than the rest of the start. The run sends
+nothing while rich draws: 0.4 ms at 80 columns, 0.6 ms at 200, four times a second. That makes no packet 1 ms late.
 """
 
 from __future__ import annotations
@@ -24,19 +27,19 @@ from attrs import evolve, frozen
 from ctrlserver.load.measure.intervals import Gauge, Interval, Progress
 from ctrlserver.units import format_bits, format_count, format_duration, format_rate
 
-#: Seconds over which the rate that is shown is taken.
+#: The view shows the rate of so many seconds.
 WINDOW_SECONDS = 1.0
 
-#: A bar beyond that is no easier to read.
+#: The longest line with a bar: a longer bar is no easier to read.
 WIDEST = 120
 
-#: Room beside the bar, that it does not change its length with the figures.
+#: Columns kept beside the bar, so that its length does not change with the figures.
 _BESIDE = 30
 
-#: Terminals that cannot move the cursor; and what is no name of a terminal.
+#: Values of TERM for terminals that cannot move the cursor.
 _DUMB = ("", "dumb", "unknown")
 
-#: Columns of a terminal that does not tell.
+#: Columns of a terminal that does not report its width.
 _COLUMNS = 80
 
 
@@ -47,7 +50,7 @@ def drawable(out: TextIO | None, environment: Mapping[str, str]) -> bool:
 
 @frozen
 class Figures:
-    """What is shown of one moment; rates are None where nothing is known of them yet."""
+    """What the view shows of one moment; a rate is None while it is not known."""
 
     progress: Progress
     packets_per_second: float | None
@@ -56,14 +59,14 @@ class Figures:
 
 
 class Meter:
-    """Makes the figures from what a run tells: rates over the last second, the latest times there were."""
+    """Makes the figures from a run's progress: rates over the last second, and the latest latencies."""
 
     def __init__(self) -> None:
         self._past: deque[Progress] = deque()
         self._gauge = Gauge()
 
     def figures(self, progress: Progress) -> Figures:
-        """Of now."""
+        """The figures after ``progress``."""
         past = self._past
         if past and (progress.seconds < past[-1].seconds or progress.packets < past[-1].packets):
             past.clear()  # the warm-up is over, or another run has begun
@@ -93,7 +96,7 @@ def view(title: str, figures: Figures, width: int, what: str = "packets", signs:
     lines = [_bar("warm-up" if progress.fraction is None else title, progress, min(width, WIDEST), signs)]
     words = [_or_dash(figures.packets_per_second, format_rate)]
     target = gauge.target_packets_per_second
-    if target is not None and (target or (progress.fraction or 0.0) < 1):  # nothing is asked for after the end
+    if target is not None and (target or (progress.fraction or 0.0) < 1):  # after its end the schedule asks for nothing
         words[0] += f" of {format_rate(target)}"
     if progress.bytes:
         words.append(_or_dash(figures.bits_per_second, format_bits))
@@ -168,10 +171,10 @@ class LiveView:
         self._console.show_cursor(True)
 
     def interval(self, interval: Interval) -> None:
-        """Nothing: the view shows what is now."""
+        """Nothing: the view shows the present."""
 
     def progress(self, progress: Progress) -> None:
-        """Redraw, if the terminal takes it."""
+        """Redraw, if the terminal accepts it."""
         figures = self._meter.figures(progress)
         if not self._writable.poll(0):
             return
@@ -195,7 +198,7 @@ class LiveView:
             self._live.stop()
 
     def _fit(self) -> int:
-        """The terminal's width now, which rich is told too."""
+        """The terminal's width now; rich gets it too."""
         size = os.get_terminal_size(self._out.fileno())
         columns = size.columns or _COLUMNS
         self._console.size = (columns, size.lines or 25)

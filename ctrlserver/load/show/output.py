@@ -1,8 +1,8 @@
-"""Where the result document goes: stdout, or a file that is there whole or not at all.
+"""Writes what a command ends with: files, stdout, and words on stderr.
 
-Rules: a file is written beside its place and renamed into it, so a reader never sees half a document; what is no
-regular file (a pipe, ``/dev/stdout``) is written as it is. That it can be written is looked at before the run.
-Nothing that becomes of stdout or stderr meanwhile (closed, full, its reader gone) ends the program in a traceback.
+Rules: a file is written beside its place and renamed into it, so a reader never sees half a document. Anything else (a
+pipe, ``/dev/stdout``) is written directly. ``check_output`` looks before the run whether that will work. A stdout or
+stderr that is closed, full or without a reader never ends the program in a traceback.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def deliver(
 
 
 def check_output(path: str, flag: str = "--output") -> None:
-    """UsageError of ``flag`` where a result could not be written to ``path``, as far as that can be seen beforehand."""
+    """UsageError of ``flag`` if ``path`` cannot be written, as far as that shows beforehand."""
     if not path:
         raise UsageError(f"{flag}: the name is empty")
     place = Path(path)
@@ -62,14 +62,14 @@ def check_output(path: str, flag: str = "--output") -> None:
         if not folder.is_dir():
             raise UsageError(f"{flag}: there is no directory {folder}")
         written = [place, folder] if place.is_file() else [place] if place.exists() else [folder]
-    except OSError as error:  # a name too long, say
+    except OSError as error:  # such as a name that is too long
         raise UsageError(f"{flag}: cannot write {path}: {error.strerror or error}") from None
     if not all(os.access(one, os.W_OK) for one in written):
         raise UsageError(f"{flag}: no permission to write {path}")
 
 
 def is_stdout(path: str) -> bool:
-    """Whether ``path`` is where stdout goes, as ``/dev/stdout`` or by any other name; ``/dev/null`` does not count."""
+    """Whether ``path`` is the file that stdout goes to, by any name; false for ``/dev/null``."""
     try:
         there = os.stat(path)
         return os.path.samestat(there, os.fstat(1)) and not os.path.samestat(there, os.stat(os.devnull))
@@ -78,7 +78,7 @@ def is_stdout(path: str) -> bool:
 
 
 def write_output(path: str, content: str | bytes) -> None:
-    """Write ``content``; LoadError where it cannot be done after all."""
+    """Write ``content``, whole or not at all; LoadError if that fails."""
     place = Path(path)
     content = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     try:
@@ -96,7 +96,7 @@ def write_output(path: str, content: str | bytes) -> None:
 
 
 def print_output(text: str) -> None:
-    """Print to stdout; LoadError where it cannot be written, a reader that has gone left aside."""
+    """Print to stdout; LoadError if that fails, but not for a reader that has gone."""
     try:
         put(sys.stdout, text)
     except OSError as error:
@@ -104,20 +104,20 @@ def print_output(text: str) -> None:
 
 
 def raise_unwritten(problem: OSError | None) -> None:
-    """LoadError for what stdout did not take; a reader that has gone is no matter of ours."""
+    """LoadError for a failed write to stdout, but not for a reader that has gone."""
     if problem is not None and not isinstance(problem, BrokenPipeError):
         raise LoadError(f"cannot write to stdout: {problem.strerror or problem}")
 
 
 def print_words(text: str) -> None:
-    """Print to stderr, as far as it goes: there is no other place to complain."""
+    """Print to stderr; ignore failures, for there is no other place to report them."""
     with suppress(OSError):
         put(sys.stderr, text)
 
 
 def put(out: TextIO | None, text: str) -> None:
-    """Write ``text`` to a standard stream at once; OSError where that cannot be done, and from then on it is mute."""
-    if out is None:  # closed before we were started
+    """Write ``text`` to a standard stream and flush it; after an OSError the stream is mute."""
+    if out is None:  # closed before the program started
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     try:
         out.write(text)
@@ -128,7 +128,7 @@ def put(out: TextIO | None, text: str) -> None:
 
 
 def mute(out: TextIO) -> None:
-    """Send what is still buffered nowhere: it would be tried once more at exit, loudly."""
+    """Discard what is still buffered: Python would try to write it at exit, and print a traceback."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, out.fileno())
     os.close(nowhere)

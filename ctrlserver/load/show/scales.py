@@ -1,7 +1,7 @@
 """Ticks and their words for charts.
 
-Rules: a tick is a round number a person would choose, its label as short as it can be said: ``10 ms``, ``2.5 k``,
-``99.9 %``. A range starts at 0 where the scale is linear.
+Rules: a tick is a round number that a person would choose, and its label is short: ``10 ms``, ``2.5 k``, ``99.9 %``. A
+linear scale starts at 0.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""What a person is told: the summary of a run, and plain lines while it goes on.
+"""A run for people: the summary after it, and a plain line for each interval during it.
 
-Rules: the summary's first line has what is wanted first: total time, number of packets, rate. While the run goes on
-there is one plain line for each interval; a terminal has the view of ``live.py`` instead. Nothing here is for programs
-to read: they have the result document.
+Rules: the summary's first line has what people look for first: total time, number of packets, rate. On a terminal the
+view of ``live.py`` takes the place of the lines. Programs read the result document, never these words.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ctrlserver.words import counted
 
 
 def summary_lines(result: Result) -> list[str]:
-    """The summary, most wanted first; nothing where nothing was even connected."""
+    """The summary, the most important first; empty if nothing was connected."""
     connected = result.connections
     tried = connected is not None and (connected.opened or connected.failed or result.warm_up is not None)
     if not result.streams and not tried:
@@ -123,7 +122,7 @@ def _latency(latency: Latencies | None) -> list[str]:
 
 
 def _schedule(schedule: Scheduled | None, what: str) -> list[str]:
-    """How well the schedule was kept, and the verdict; ``what`` was due."""
+    """How well the run kept its schedule, and the verdict; ``what`` names one of what was due."""
     if schedule is None:
         return []
     achieved = schedule.achieved_packets_per_second
@@ -159,7 +158,7 @@ def _delivered(delivery: Delivery) -> str:
         words.append(f"jitter {format_duration(delivery.jitter_seconds)}")
     if delivery.dropped_by_receiver:
         batches = "" if delivery.dropped_by_receiver == delivery.lost else " (a batch may be one)"
-        words.append(f"its system counts {counted(delivery.dropped_by_receiver, 'drop')}{batches}")
+        words.append(f"the receiver's kernel counts {counted(delivery.dropped_by_receiver, 'drop')}{batches}")
     return ", ".join(words)
 
 
@@ -174,7 +173,7 @@ def _reconciled(result: Result) -> str:
 
 
 class Together:
-    """Several watchers, each told the same."""
+    """Passes each report on to several watchers."""
 
     def __init__(self, watchers: Sequence[Watcher]) -> None:
         self._watchers = watchers
@@ -232,5 +231,5 @@ class Lines:
 
     def say(self, text: str) -> None:
         """A line and its end."""
-        with suppress(OSError):  # nobody reads: the run goes on
+        with suppress(OSError):  # the reader has gone: the run continues
             put(self._out, f"{text}\n")
