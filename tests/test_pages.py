@@ -100,3 +100,15 @@ def test_the_arrows_of_a_page_are_those_that_are_checked(page: Path) -> None:
         floors = [[FLOOR[name] for name in group] for group in groups]
         assert all(max(left) < min(right) for left, right in pairwise(floors)), line
     assert named == ROOMS
+
+
+def test_the_parts_on_the_page_on_architecture_are_where_it_says() -> None:
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| `([\w/]+\.py)` \|", ARCHITECTURE.read_text(), re.MULTILINE)
+    assert len(rows) > 20
+    missing = [
+        (name, file)
+        for names, file in rows
+        for name in re.findall(r"\w+", names)
+        if not re.search(rf"^class {name}\b", (PACKAGE / file).read_text(), re.MULTILINE)
+    ]
+    assert [] == missing
