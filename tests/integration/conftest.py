@@ -197,6 +197,21 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         yield cache(begin)
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate of localhost with its key; the certificate alone is ``cert.pem`` beside it."""
+    folder = tmp_path_factory.mktemp("certificate")
+    done = run(
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+        "-addext", "subjectAltName=DNS:localhost",
+        "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    path = folder / "tls.pem"
+    path.write_bytes((folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes())
+    return path
+
+
 @pytest.fixture
 def inside() -> Iterator[list[str]]:
     """The words before a command that is to run in a network namespace of its own."""

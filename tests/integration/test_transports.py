@@ -50,19 +50,6 @@ def test_an_ipv4_peer_of_a_socket_for_both_goes_by_its_own_name(start: Start) ->
     assert stream["peer"].startswith("127.0.0.1:")
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A self-made certificate and its key in one file."""
-    path = tmp_path / "tls.pem"
-    done = run(
-        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-        "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem",
-    )  # fmt: skip
-    assert done.returncode == 0, done
-    path.write_bytes((tmp_path / "key.pem").read_bytes() + (tmp_path / "cert.pem").read_bytes())
-    return path
-
-
 needs_tls = pytest.mark.skipif(find_spec("OpenSSL") is None, reason="pyOpenSSL is not installed: ctrlserver[tls]")
 
 
