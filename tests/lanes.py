@@ -10,7 +10,9 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.streams.outgoing import Outgoing
+from ctrlserver.load.plan.pattern import Pattern
+from ctrlserver.load.streams.outgoing import Conversation, Line
+from ctrlserver.load.streams.sender import WRITE_BYTES
 
 TURNS = 5000
 """Turns of the lane after which a test has gone wrong."""
@@ -20,17 +22,17 @@ class Told:
     """The run of a stream under test."""
 
     def __init__(self) -> None:
-        self.done: list[Outgoing] = []
-        self.ended: list[Outgoing] = []
+        self.done: list[Conversation] = []
+        self.ended: list[Conversation] = []
         self.failures: list[str] = []
 
-    def stream_done(self, stream: Outgoing) -> None:
+    def stream_done(self, stream: Conversation) -> None:
         self.done.append(stream)
 
-    def stream_ended(self, stream: Outgoing) -> None:
+    def stream_ended(self, stream: Conversation) -> None:
         self.ended.append(stream)
 
-    def stream_failed(self, stream: Outgoing, message: str) -> None:
+    def stream_failed(self, stream: Conversation, message: str) -> None:
         self.failures.append(message)
 
 
@@ -56,6 +58,10 @@ class Bench:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.got = bytearray()
+
+    def line(self, pattern: Pattern, *, write_bytes: int = WRITE_BYTES) -> Line:
+        """What a stream of ``pattern`` over the connection is made of."""
+        return Line(1, self.ours, self.lane, self.told, pattern, pattern.sendable(write_bytes), "here:1", "there:2")
 
     def turn(self, until: Callable[[], object]) -> None:
         """Turn the lane, and play a target that reads, until something is so."""

@@ -221,6 +221,37 @@ def test_a_stream_class_inherits_at_most_two_levels_deep_and_never_from_two_clas
     assert [] == [name for name in own if depth(name) > 2 or len(own[name]) > 1]
 
 
+# Rooms in which a class stays close to its base, and the most ancestors of the same room that it may have.
+FLAT_ROOMS = ("load/streams", "net")
+MOST_ANCESTORS = 2
+
+
+def bases_in(room: str) -> dict[str, list[str]]:
+    """The classes of a room, and the bases of each that are classes of that room too."""
+    classes = [
+        node
+        for path in MODULES
+        if room_of(path) == room
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    names = {node.name for node in classes}
+    return {node.name: [name for base in node.bases if (name := ast.unparse(base)) in names] for node in classes}
+
+
+@pytest.mark.parametrize("room", FLAT_ROOMS)
+def test_a_class_inherits_from_one_class_at_a_time_and_two_levels_deep_at_most(room: str) -> None:
+    bases = bases_in(room)
+    assert bases, f"{room} has no classes"
+    for name, direct in bases.items():
+        assert len(direct) <= 1, f"{room}: {name} inherits from {' and '.join(direct)}"
+        ancestors = []
+        while direct:
+            ancestors += direct
+            direct = bases[direct[0]]
+        assert len(ancestors) <= MOST_ANCESTORS, f"{room}: {name} inherits from {' < '.join(ancestors)}"
+
+
 def test_every_room_is_on_the_plan() -> None:
     assert {room_of(path) for path in MODULES} <= set(FLOOR)
 

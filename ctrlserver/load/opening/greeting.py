@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 
 from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.streams.outgoing import Outgoing
+from ctrlserver.load.streams.outgoing import Conversation, Wire
 from ctrlserver.wire.framing import FramingSpec
 from ctrlserver.words import counted, quoted
 
@@ -34,7 +34,7 @@ QUOTED_BYTES = 80
 class Greeting:
     """Awaits the greeting on one socket of the lane. ``told`` is called once: with None, or why there is none."""
 
-    def __init__(self, sock: socket.socket, lane: Lane, spec: FramingSpec, told: Callable[[str | None], None]) -> None:
+    def __init__(self, sock: Wire, lane: Lane, spec: FramingSpec, told: Callable[[str | None], None]) -> None:
         self._socket = sock
         self._lane = lane
         self._spec = spec
@@ -91,13 +91,13 @@ class Greeting:
 
 
 async def await_greetings(
-    reactor: IReactorTime, lane: Lane, streams: Sequence[Outgoing], spec: FramingSpec, timeout: float
+    reactor: IReactorTime, lane: Lane, streams: Sequence[Conversation], spec: FramingSpec, timeout: float
 ) -> None:
     """Until every stream has been greeted; LoadError in one line for the first that is not."""
     awaited = len(streams)
     whole: Deferred[None] = Deferred()
 
-    def told(stream: Outgoing, problem: str | None) -> None:
+    def told(stream: Conversation, problem: str | None) -> None:
         nonlocal awaited
         awaited -= 1
         if whole.called:
@@ -108,7 +108,7 @@ async def await_greetings(
             whole.callback(None)
 
     greetings = [
-        Greeting(stream.handle, lane, spec, lambda problem, stream=stream: told(stream, problem))  # type: ignore[misc]
+        Greeting(stream.socket, lane, spec, lambda problem, stream=stream: told(stream, problem))  # type: ignore[misc]
         for stream in streams
     ]
     for greeting in greetings:
@@ -126,15 +126,24 @@ async def await_greetings(
             waiting.cancel()
 
 
-async def expect_silence(reactor: IReactorTime, streams: Sequence[Outgoing]) -> None:
+async def expect_silence(reactor: IReactorTime, streams: Sequence[Conversation]) -> None:
     """Listen for a moment; LoadError where a target speaks before it is spoken to."""
     await deferLater(reactor, LISTEN_SECONDS)
     for stream in streams:
-        words = stream.unread(QUOTED_BYTES)
+        words = _unread(stream.socket, QUOTED_BYTES)
         if words:
             spec = "line" if b"\n" in words else "SPEC"
             hint = f"where that is its greeting, --greeting {spec} awaits it and does not count it as a reply"
             raise LoadError(f"{stream}: the target spoke before it was asked: {said(words)}; {hint}")
+
+
+def _unread(sock: Wire, nbytes: int) -> bytes:
+    """Up to ``nbytes`` that have come and that nobody has read; they stay unread."""
+    buffer = memoryview(bytearray(nbytes))
+    try:
+        return bytes(buffer[: sock.recv_into(buffer, 0, socket.MSG_PEEK)])
+    except OSError:  # nothing, or the connection broke, which its next use reports
+        return b""
 
 
 def said(words: bytes) -> str:

@@ -42,7 +42,7 @@ from ctrlserver.load.plan.options import Options
 from ctrlserver.load.running.pacing import SEND_TICK, Paced
 from ctrlserver.load.running.transports import Transport
 from ctrlserver.load.running.work import Figures
-from ctrlserver.load.streams.outgoing import UNLIMITED, Outgoing
+from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation
 from ctrlserver.words import counted
 
 #: Seconds that a slot rests after a failed connection, so that a target that refuses is not hammered.
@@ -169,7 +169,7 @@ class Slots:
 
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
         self.timing = Timing()
-        self.streams: list[Outgoing] = []
+        self.streams: list[Conversation] = []
         self.error: str | None = None
         self.address = Address(socket.AF_INET, ("", 0))
         self.lane = lane

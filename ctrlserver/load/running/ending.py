@@ -16,7 +16,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
 from ctrlserver.load.measure.reconciling import Comparison, Reconciliation
-from ctrlserver.load.streams.outgoing import CLOSED, REFUSED, RESET, Outgoing
+from ctrlserver.load.streams.outgoing import CLOSED, REFUSED, RESET, Conversation
 
 #: Seconds for the target to close its side after ours, once its kernel has taken everything.
 CLOSE_SECONDS = 5.0
@@ -49,7 +49,7 @@ class Ending:
         self,
         reactor: IReactorTime,
         clock: Callable[[], float],
-        streams: Sequence[Outgoing],
+        streams: Sequence[Conversation],
         patience: float,
         gentle: bool,
     ) -> None:
@@ -61,7 +61,7 @@ class Ending:
         self._patience = patience
         self._gentle = gentle
         self._reconcile_seconds = RECONCILE_SECONDS
-        self._awaited: set[Outgoing] = set()
+        self._awaited: set[Conversation] = set()
         self._all_ended: Deferred[None] | None = None
         for stream in streams:
             stream.observer = self
@@ -114,7 +114,7 @@ class Ending:
             unsent = stream.unsent_bytes()
             if unsent != stream.seen:
                 stream.seen, stream.seen_at = unsent, now
-            patience = self._patience if unsent else CLOSE_SECONDS if stream.closes else LINGER_SECONDS
+            patience = self._patience if unsent else CLOSE_SECONDS if stream.transport.closes else LINGER_SECONDS
             if stream.eof:
                 if not stream.check_broken() and not unsent:
                     self.stream_ended(stream)
@@ -126,17 +126,17 @@ class Ending:
 
     # What the streams report
 
-    def stream_done(self, stream: Outgoing) -> None:
+    def stream_done(self, stream: Conversation) -> None:
         """Not any more: they have sent everything."""
 
-    def stream_ended(self, stream: Outgoing) -> None:
+    def stream_ended(self, stream: Conversation) -> None:
         """The target has closed its side after ours, or is not awaited any longer."""
         self._awaited.discard(stream)
         if not self._awaited and self._all_ended is not None:
             all_ended, self._all_ended = self._all_ended, None
             all_ended.callback(None)
 
-    def stream_failed(self, stream: Outgoing, message: str) -> None:
+    def stream_failed(self, stream: Conversation, message: str) -> None:
         """An error unless the server has already confirmed every packet."""
         confirmed = self.reconciliation is not None and self.reconciliation.reconciled
         if not (confirmed and stream.reason in (RESET, CLOSED, REFUSED)):

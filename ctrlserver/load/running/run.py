@@ -58,7 +58,7 @@ from ctrlserver.load.running.send_mode import Requests, Streams
 from ctrlserver.load.running.sending import Sending
 from ctrlserver.load.running.transports import Transport, transport_of
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
-from ctrlserver.load.streams.outgoing import Outgoing
+from ctrlserver.load.streams.outgoing import Conversation
 
 #: Seconds that the lane waits for more before it gives the reactor a turn. By a schedule most packets go alone, and one
 #: turn of the reactor for each wake-up of the pacer and for each reply took a third of the processor time.
@@ -235,14 +235,14 @@ class LoadRun:
         return evolve(result, thresholds=judge(options.fail_if, as_document(result)))
 
 
-def stream_count(stream: Outgoing, received_packets: int | None, received_bytes: int | None) -> StreamCount:
+def stream_count(stream: Conversation, received_packets: int | None, received_bytes: int | None) -> StreamCount:
     """The record of ``stream``; ``received_*`` is what the server counted of it, None where it was not asked."""
     return StreamCount(
         stream=stream.number,
         local=stream.local,
         target=stream.target,
         packets=stream.packets,
-        bytes=stream.sent,
+        bytes=stream.moved,
         seconds=round(stream.seconds, 6),
         incomplete_bytes=stream.incomplete_bytes,
         writes=stream.writes,

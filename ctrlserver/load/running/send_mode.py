@@ -28,8 +28,8 @@ from ctrlserver.load.running.pacing import REQUEST_TICK, SEND_TICK
 from ctrlserver.load.running.transports import Transport
 from ctrlserver.load.running.work import GRACE_SECONDS, Figures
 from ctrlserver.load.streams.making import make_streams
-from ctrlserver.load.streams.outgoing import ABORTED, COMPLETE, CUT, ENDED, UNLIMITED, Outgoing
-from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream
+from ctrlserver.load.streams.outgoing import ABORTED, COMPLETE, CUT, ENDED, UNLIMITED, Conversation
+from ctrlserver.load.streams.sender import Sender
 
 
 class Streams:
@@ -41,13 +41,13 @@ class Streams:
 
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
         self.timing = Timing()
-        self.streams: list[Outgoing] = []
+        self.streams: list[Conversation] = []
         self.error: str | None = None
         self._reactor = reactor
         self._lane = lane
         self._options = options
         self._transport = transport
-        self._going: set[Outgoing] = set()
+        self._going: set[Conversation] = set()
         self._limits: list[int] = []
         self._gentle = False  # cut a stream without progress after the grace, instead of failing it
         self._all_done: Deferred[None] | None = None
@@ -120,9 +120,9 @@ class Streams:
             else:
                 stream.stall(patience)
 
-    def paced(self) -> Sequence[PacedSendStream | PacedRequestStream]:
+    def paced(self) -> Sequence[Sender]:
         """All streams, where there is a schedule: then every one of them is paced."""
-        return cast("list[PacedSendStream | PacedRequestStream]", [] if self._options.curve is None else self.streams)
+        return cast("list[Sender]", [] if self._options.curve is None else self.streams)
 
     @property
     def planned(self) -> int | None:
@@ -158,15 +158,15 @@ class Streams:
 
     # What the streams report
 
-    def stream_done(self, stream: Outgoing) -> None:
+    def stream_done(self, stream: Conversation) -> None:
         """All has been sent, and answered where answers are awaited."""
         self._going.discard(stream)
         self._look_done()
 
-    def stream_ended(self, stream: Outgoing) -> None:
+    def stream_ended(self, stream: Conversation) -> None:
         """Not while sending: our side is still open."""
 
-    def stream_failed(self, stream: Outgoing, message: str) -> None:
+    def stream_failed(self, stream: Conversation, message: str) -> None:
         """One failed: the others stop at once."""
         self._going.discard(stream)
         self.fail(message)
@@ -178,7 +178,7 @@ class Streams:
         packets = nbytes = writes = replies = reply_bytes = 0
         for stream in self.streams:
             packets += stream.packets
-            nbytes += stream.sent - stream.incomplete_bytes if whole else stream.sent
+            nbytes += stream.moved - stream.incomplete_bytes if whole else stream.moved
             writes += stream.writes
             replies += stream.replies
             reply_bytes += stream.reply_bytes
@@ -192,7 +192,7 @@ class Streams:
     @property
     def last(self) -> float:
         """Of the streams that have sent."""
-        return max((stream.last for stream in self.streams if stream.sent), default=0.0)
+        return max((stream.last for stream in self.streams if stream.moved), default=0.0)
 
     # After the last packet
 

@@ -31,7 +31,7 @@ from ctrlserver.load.measure.counts import Connected, Counts, Replies, StreamCou
 from ctrlserver.load.measure.reconciling import Comparison
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.running.pacing import Paced
-from ctrlserver.load.streams.outgoing import Outgoing
+from ctrlserver.load.streams.outgoing import Conversation
 
 #: Seconds after the end of the time in which a packet that was begun may be ended.
 GRACE_SECONDS = 2.0
@@ -58,7 +58,7 @@ class Work(Protocol):
 
     tick: int
     timing: Timing
-    streams: list[Outgoing]
+    streams: list[Conversation]
     error: str | None
 
     async def open(self) -> None:

@@ -10,29 +10,22 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol
 
+from attrs import evolve
+
 from ctrlserver.client.target import UDP
-from ctrlserver.lane.lane import Lane
+from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.modes import RECEIVE, REQUEST
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.plan.pattern import Pattern
-from ctrlserver.load.streams.outgoing import WRITE_BYTES, Observer, Outgoing
-from ctrlserver.load.streams.paced import PacedRequestStream, PacedSendStream
+from ctrlserver.load.streams.outgoing import Conversation, Line, Observer, Poller, Wire
+from ctrlserver.load.streams.paced import PacedSendStream
 from ctrlserver.load.streams.receive import ReceiveStream
 from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.load.streams.send import PacketStream, SendStream, TlsPacketStream
-from ctrlserver.load.streams.udp import (
-    DatagramRequestStream,
-    DatagramStream,
-    PacedDatagramRequestStream,
-    PacedDatagramStream,
-    UnequalDatagramStream,
-    batch_of,
-)
+from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
+from ctrlserver.load.streams.udp import DatagramStream, OverUdp, ProbesWhenDue, batch_of
 from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
 from ctrlserver.wire.probe import ProbeBlock
-
-_Common = tuple[int, socket.socket, Lane, Observer, Pattern, memoryview, str, str]
 
 
 class Opened(Protocol):
@@ -42,71 +35,77 @@ class Opened(Protocol):
     peer: str
 
     @property
-    def socket(self) -> socket.socket | None:
+    def socket(self) -> Wire | None:
         """What its stream reads and writes."""
 
     @property
-    def lane(self) -> Lane:
+    def lane(self) -> Poller:
         """What watches the socket."""
 
 
 def make_streams(
     options: Options, opened: Sequence[Opened], observer: Observer, timing: Timing, session: int
-) -> list[Outgoing]:
+) -> list[Conversation]:
     """A stream for each of ``opened``, numbered from 1; ``session`` goes into probe packets."""
     pattern = options.pattern
     sendable = pattern.sendable(0 if options.mode == RECEIVE else WRITE_BYTES)
     packets = [] if options.write_combine else pattern.packet_views()
-    streams: list[Outgoing] = []
+    streams: list[Conversation] = []
     for number, held in enumerate(opened, start=1):
         assert held.socket is not None
         target = held.peer or options.target.text
-        common = (number, held.socket, held.lane, observer, pattern, sendable, held.local, target)
+        line = Line(number, held.socket, held.lane, observer, pattern, sendable, held.local, target)
         if options.target.transport == UDP:
-            streams.append(_over_udp(common, options, timing, session))
+            streams.append(_over_udp(line, options, timing, session))
         else:
-            streams.append(_over_tcp(common, options, timing, packets))
+            streams.append(_over_tcp(line, options, timing, packets))
     return streams
 
 
-def _over_tcp(common: _Common, options: Options, timing: Timing, packets: list[memoryview]) -> Outgoing:
-    paced = options.curve is not None
+def _over_tcp(line: Line, options: Options, timing: Timing, packets: list[memoryview]) -> Conversation:
+    releases = None if options.curve is None else Releases(timing)
+    combine = options.write_combine
     if options.mode == RECEIVE:
         words = None if options.payload is None else options.payload.content
-        return ReceiveStream(*common, framing=options.framing, words=words, strict=options.strict)
+        return ReceiveStream(line, framing=options.framing, words=words, strict=options.strict)
     if options.mode == REQUEST:
         assert options.reply_framing is not None
-        kind = PacedRequestStream if paced else RequestStream
-        return kind(
-            *common,
+        return RequestStream(
+            line,
             reply_framing=options.reply_framing,
             in_flight=options.in_flight,
-            combine=options.write_combine,
             timing=timing,
+            combine=combine,
+            releases=releases,
         )
-    if paced:
-        return PacedSendStream(*common, combine=options.write_combine, timing=timing)
-    if options.write_combine:
-        return SendStream(*common)
-    return TlsPacketStream(*common) if options.target.over_tls else PacketStream(*common, packets)
+    if releases is not None:
+        return PacedSendStream(line, combine=combine, releases=releases)
+    if combine:
+        return SendStream(line)
+    return TlsPacketStream(line) if options.target.over_tls else PacketStream(line, packets)
 
 
-def _over_udp(common: _Common, options: Options, timing: Timing, session: int) -> Outgoing:
-    _, sock, _, _, pattern, *_ = common
+def _over_udp(line: Line, options: Options, timing: Timing, session: int) -> Sender:
+    sock, pattern = line.socket, line.pattern
+    assert isinstance(sock, socket.socket)
+    releases = None if options.curve is None else Releases(timing)
     batch = batch_of(sock, pattern, combine=options.write_combine)
-    paced = options.curve is not None
-    block = ProbeBlock(pattern.block[: pattern.stride] * batch, pattern.stride, session) if options.probe else None
+    line = evolve(line, transport=OverUdp(sock, batch))
+    write_bytes = batch * pattern.stride or LONGEST_DATAGRAM
+    probes = ProbeBlock(pattern.block[: pattern.stride] * batch, pattern.stride, session) if options.probe else None
     if options.mode == REQUEST:
-        kind = PacedDatagramRequestStream if paced else DatagramRequestStream
-        request = kind(*common, reply_framing=DATAGRAM, in_flight=options.in_flight, combine=batch > 1, timing=timing)
-        request.send_batches(batch * pattern.stride or LONGEST_DATAGRAM)
-        return request
-    if paced:
-        scheduled = PacedDatagramStream(*common, combine=batch > 1, timing=timing)
-        scheduled.send_batches(batch * pattern.stride or LONGEST_DATAGRAM)
-        if block is not None:
-            scheduled.probe_with(block)
-        return scheduled
-    if batch > 1 or block is not None:
-        return DatagramStream(*common, batch=batch, probes=block)
-    return UnequalDatagramStream(*common, packets=pattern.packet_views())
+        return RequestStream(
+            line,
+            reply_framing=DATAGRAM,
+            in_flight=options.in_flight,
+            timing=timing,
+            combine=batch > 1,
+            write_bytes=write_bytes,
+            releases=releases,
+        )
+    if releases is not None:
+        send = None if probes is None else ProbesWhenDue(sock, probes, pattern.stride, releases).send
+        return PacedSendStream(line, combine=batch > 1, write_bytes=write_bytes, releases=releases, send=send)
+    if batch > 1 or probes is not None:
+        return DatagramStream(line, batch, probes)
+    return PacketStream(line, pattern.packet_views())

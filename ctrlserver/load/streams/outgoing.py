@@ -18,18 +18,13 @@ import select
 import socket
 import struct
 import termios
+from collections.abc import Callable
 from typing import Protocol, cast
 
-from ctrlserver.lane.lane import Lane
+from attrs import frozen
+
+from ctrlserver.lane.lane import Owner
 from ctrlserver.load.plan.pattern import Pattern
-from ctrlserver.words import counted
-
-#: Bytes of one write. On loopback 512 to 768 KiB gave 1.2 to 1.7 times the rate of 64 KiB, 1 MiB less again; neither
-#: sendfile from a memory file nor one sendmsg of many small views was faster.
-WRITE_BYTES = 768 * 1024
-
-#: Writes for one ``ready`` where each packet is a write of its own: 0.2 to 0.4 ms.
-BURST_PACKETS = 256
 
 #: A limit that is none: more bytes than any run sends.
 UNLIMITED = 1 << 62
@@ -54,37 +49,120 @@ _BROKEN = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN)
 class Observer(Protocol):
     """Whom a stream reports to."""
 
-    def stream_done(self, stream: Outgoing) -> None:
-        """All has been sent, and answered where answers are awaited."""
+    def stream_done(self, stream: Conversation) -> None:
+        """All packets have been sent, or received; those that need a reply have been answered."""
 
-    def stream_failed(self, stream: Outgoing, message: str) -> None:
+    def stream_failed(self, stream: Conversation, message: str) -> None:
         """The stream is over before its time; ``message`` is one line."""
 
-    def stream_ended(self, stream: Outgoing) -> None:
-        """The target has closed its side after all was sent."""
+    def stream_ended(self, stream: Conversation) -> None:
+        """The target has closed its side after we closed ours."""
 
 
-class Outgoing:
-    """What streams of every mode have in common. ``sock`` is connected and non-blocking; ``number`` counts from 1."""
+class Wire(Protocol):
+    """The part of a non-blocking socket that a stream uses."""
+
+    def fileno(self) -> int:
+        """The descriptor; -1 once it is closed."""
+
+    def send(self, octets: memoryview | bytes, /) -> int:
+        """Bytes taken; BlockingIOError if there is no room."""
+
+    def recv_into(self, buffer: memoryview, nbytes: int = 0, flags: int = 0, /) -> int:
+        """Bytes read, 0 at the end; BlockingIOError if there are none yet."""
+
+    def shutdown(self, how: int, /) -> None:
+        """Close a side."""
+
+    def getsockopt(self, level: int, option: int, /) -> int:
+        """An option's value."""
+
+
+class Poller(Protocol):
+    """The part of a lane that a stream uses: it calls the stream when its socket is ready, and lends read buffers."""
+
+    clock: Callable[[], float]
+    view: memoryview
+    copy_view: memoryview
+
+    @property
+    def round_began(self) -> float:
+        """When the sockets that are served now were seen ready."""
+
+    def watch(self, fd: int, owner: Owner, events: int) -> None:
+        """Call ``owner.ready`` from now on."""
+
+    def change(self, fd: int, events: int) -> None:
+        """Wait for other events."""
+
+    def forget(self, fd: int) -> None:
+        """Call nobody any more."""
+
+
+class Transport(Protocol):
+    """What differs between a connection and a socket of datagrams: errors and the end."""
+
+    @property
+    def closes(self) -> bool:
+        """Whether each side closes, and an empty read is the end; else an empty read is a datagram."""
+
+    @property
+    def combines(self) -> bool:
+        """Whether one call may send several packets."""
+
+    def failure(self, error: OSError, eof: bool, so_far: str) -> tuple[str, str] | None:
+        """The reason and the words for an error of a socket call; None if the call is to be tried again later."""
+
+
+class _Connection:
+    """TCP, TLS and unix sockets."""
+
+    closes = combines = True
+
+    def failure(self, error: OSError, eof: bool, so_far: str) -> tuple[str, str]:
+        """``eof``: the target had closed its side before."""
+        if error.errno not in _BROKEN:
+            return RESET, f"the connection broke ({error.strerror or error}) after {so_far}"
+        if eof:
+            return CLOSED, f"the target closed the connection early, after {so_far}"
+        return RESET, f"the target reset the connection after {so_far}"
+
+
+CONNECTION = _Connection()
+
+
+@frozen
+class Line:
+    """What every stream is made of. ``number`` counts from 1; ``local`` and ``target`` are addresses in words.
+
+    ``sendable`` is the pattern's block, repeated so that one write can be a slice of it from any place in the block.
+    """
+
+    number: int
+    socket: Wire
+    lane: Poller
+    observer: Observer
+    pattern: Pattern
+    sendable: memoryview
+    local: str
+    target: str
+    transport: Transport = CONNECTION
+
+
+class Conversation:
+    """What streams of every mode share: the socket on its lane, the observer, and the end."""
 
     #: Whether ``replies`` and ``reply_bytes`` mean anything.
     counts_replies = False
 
-    #: Whether the target closes its side after ours; else nobody waits for that.
-    closes = True
-
     __slots__ = (
-        "_lane",
-        "_pattern",
-        "_sendable",
-        "_socket",
         "_watched",
         "active",
         "began",
         "eof",
         "half_closed",
+        "lane",
         "last",
-        "limit",
         "local",
         "number",
         "observer",
@@ -94,43 +172,31 @@ class Outgoing:
         "reply_bytes",
         "seen",
         "seen_at",
-        "sent",
+        "socket",
         "target",
+        "transport",
         "writes",
     )
 
-    def __init__(
-        self,
-        number: int,
-        sock: socket.socket,
-        lane: Lane,
-        observer: Observer,
-        pattern: Pattern,
-        sendable: memoryview,
-        local: str,
-        target: str,
-    ) -> None:
-        self.number = number
-        self.local = local
-        self.target = target
-        self.sent = 0
-        self.limit = 0
+    def __init__(self, line: Line) -> None:
+        self.number = line.number
+        self.socket = line.socket
+        self.lane = line.lane
+        self.observer = line.observer
+        self.local = line.local
+        self.target = line.target
+        self.transport = line.transport
         self.writes = 0
         self.replies = 0
         self.reply_bytes = 0
         self.reason = ABORTED
         self.began = self.last = 0.0
-        self.active = False  # sending, or awaiting replies
-        self.over = False  # failed or cut: nothing more is asked of it
+        self.active = False  # sending or receiving, or awaiting replies
+        self.over = False  # failed, cut or finished: nothing more is asked of it
         self.eof = False  # the target has closed its side
         self.half_closed = False  # we have closed ours
         self.seen = -1  # progress when the watchdog last looked, and when it last moved
         self.seen_at = 0.0
-        self._socket = sock
-        self._lane = lane
-        self.observer = observer
-        self._pattern = pattern
-        self._sendable = sendable
         self._watched = False
 
     def __str__(self) -> str:
@@ -140,18 +206,23 @@ class Outgoing:
 
     @property
     def packets(self) -> int:
-        """Whole packets sent."""
-        return self._pattern.packets_in(self.sent)
+        """Whole packets sent or, in receive mode, received."""
+        raise NotImplementedError
+
+    @property
+    def moved(self) -> int:
+        """Bytes sent or, in receive mode, received."""
+        raise NotImplementedError
 
     @property
     def incomplete_bytes(self) -> int:
-        """Bytes of a packet that was begun and not ended."""
-        return self._pattern.rest_in(self.sent)
+        """Bytes of the last packet, if it is not whole."""
+        raise NotImplementedError
 
     @property
     def progress(self) -> int:
-        """A number that grows as long as the target takes or answers."""
-        return self.sent + self.reply_bytes
+        """A number that grows as long as the target reads or answers."""
+        return self.moved + self.reply_bytes
 
     @property
     def idle(self) -> bool:
@@ -160,30 +231,18 @@ class Outgoing:
 
     @property
     def in_flight(self) -> int:
-        """Packets that are to be answered and are not."""
+        """Packets that await their reply."""
         return 0
 
     @property
     def seconds(self) -> float:
-        """First to last data."""
+        """From the first to the last data."""
         return max(0.0, self.last - self.began)
 
-    @property
-    def handle(self) -> socket.socket:
-        """Its socket, for who listens before it begins."""
-        return self._socket
-
-    def unread(self, nbytes: int) -> bytes:
-        """Up to ``nbytes`` of what the target has said and nobody has read; they stay unread."""
-        try:
-            return self._socket.recv(nbytes, socket.MSG_PEEK)
-        except OSError:  # nothing, or the connection broke, which is told when it is used
-            return b""
-
     def unsent_bytes(self) -> int:
-        """Bytes the kernel still holds for the target, those on their way included."""
+        """Bytes that the kernel still holds for the target, unacknowledged ones included."""
         try:
-            answer = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+            answer = fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
         except (OSError, ValueError):
             return 0
         return cast("int", struct.unpack("i", answer)[0])
@@ -191,26 +250,16 @@ class Outgoing:
     # What the run orders
 
     def start(self, limit: int) -> None:
-        """Send up to byte ``limit`` from now on; also goes on after ``stream_done``."""
-        if not self.sent:
-            self.began = self.last = self._lane.clock()
-        self.limit = limit
-        self.active = True
-        self.seen_at = self._lane.clock()
-        self._watch(self._events())
-        self._go()
-
-    def end_at_packet(self, reason: str) -> None:
-        """Send no packet that has not been begun."""
-        if self.active:
-            self.reason = reason
-            self.limit = min(self.limit, self._pattern.whole(self.sent))
-            self._check_done()
+        """Go on up to ``limit``; may be called again after ``stream_done``."""
+        raise NotImplementedError
 
     def bound(self, limit: int) -> None:
-        """Another limit while sending; a packet that was begun is ended all the same."""
-        self.limit = max(limit, self._pattern.whole(self.sent))
-        self._check_done()
+        """Take another limit while active."""
+        raise NotImplementedError
+
+    def end_at_packet(self, reason: str) -> None:
+        """End at the next end of a packet."""
+        raise NotImplementedError
 
     def cut(self, reason: str) -> None:
         """Stop at once, in the middle of a packet if need be."""
@@ -221,19 +270,20 @@ class Outgoing:
         self.leave()
 
     def half_close(self) -> None:
-        """Say that no more comes; the target's close is told by ``stream_ended``."""
+        """Close our side. The observer hears of the target's close; over UDP there is nothing to close."""
         self.half_closed = True
         if self.eof:
-            self.leave()  # hung up on both sides the lane would call for ever
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            self._lost(error)
+            self.leave()  # closed on both sides the socket would be ready for ever
+        if self.transport.closes:
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                self._lost(error)
 
     def check_broken(self) -> bool:
-        """Look for an error the kernel keeps for us; True where there was one, and the stream has failed."""
+        """Fail if the kernel keeps an error for the socket; True if so."""
         try:
-            error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         except OSError as problem:
             error = problem.errno or errno.EBADF
         if error:
@@ -241,13 +291,13 @@ class Outgoing:
         return bool(error)
 
     def leave(self) -> None:
-        """Off the lane; the socket stays open. May be called again."""
+        """Leave the lane; the socket stays open. May be called again."""
         if self._watched:
             self._watched = False
-            self._lane.forget(self._socket.fileno())
+            self.lane.forget(self.socket.fileno())
 
     def fail(self, reason: str, message: str) -> None:
-        """The stream is over: tell the run, once. ``message`` is one line that names the stream."""
+        """End the stream and report it, once. ``message`` is one line that names the stream."""
         self.active = False
         self.over = True
         self.reason = reason
@@ -255,11 +305,11 @@ class Outgoing:
         self.observer.stream_failed(self, message)
 
     def stall(self, seconds: float) -> None:
-        """The watchdog has seen no progress for so long."""
+        """The watchdog saw no progress for so long: fail."""
         self.fail(STALLED, f"no progress on {self} for {seconds:g} s: the target does not read")
 
     def quiet(self, seconds: float, patience: float) -> None:
-        """The watchdog has seen no progress for so long; at ``patience`` it calls ``stall``."""
+        """The watchdog saw no progress for so long; at ``patience`` it calls ``stall``."""
 
     # What the lane calls
 
@@ -268,32 +318,24 @@ class Outgoing:
         raise NotImplementedError
 
     def failed(self) -> None:
-        """The lane dropped us after an exception of our own."""
+        """``ready`` raised, and the lane dropped the stream."""
         self._watched = False
         self.fail(ABORTED, f"{self}: an error of ctrlload's own ended it after {self.so_far()}")
 
     # What the modes share
 
     def so_far(self) -> str:
-        """For the line that says why a stream is over."""
-        return f"{counted(self.packets, 'packet')} had been sent"
+        """What was sent or received, for the line that says why the stream is over."""
+        raise NotImplementedError
 
-    def _events(self) -> int:
-        return _IN | _OUT
-
-    def _go(self) -> None:
-        """Begin to send after ``start``; where that is not left to the lane."""
-        self._check_done()
-
-    def _check_done(self) -> None:
-        if self.active and self.sent >= self.limit:
-            self._done()
-
-    def _done(self) -> None:
-        self.active = False
-        self.last = self._lane.clock()
-        self._watch(_IN)
-        self.observer.stream_done(self)
+    def _begin(self, events: int) -> None:
+        """Be active from now on, and wait for ``events``."""
+        now = self.lane.clock()
+        if not self.moved:
+            self.began = self.last = now
+        self.active = True
+        self.seen_at = now
+        self._watch(events)
 
     def _watch(self, events: int) -> None:
         if self.eof:
@@ -302,27 +344,19 @@ class Outgoing:
                 self.leave()
                 return
         if self._watched:
-            self._lane.change(self._socket.fileno(), events)
+            self.lane.change(self.socket.fileno(), events)
         else:
-            self._lane.watch(self._socket.fileno(), self, events)
+            self.lane.watch(self.socket.fileno(), self, events)
             self._watched = True
 
-    def _drop(self) -> bool:
-        """Read and forget one chunk; False where the stream is over by it."""
-        try:
-            size = self._socket.recv_into(self._lane.view)
-        except BlockingIOError:
-            return True
-        except OSError as error:
-            self._lost(error)
-            return False
-        if not size:
+    def _read_nothing(self) -> None:
+        """A read gave no bytes: the target has closed its side. Over UDP it is an empty datagram."""
+        if self.transport.closes:
+            self.eof = True
             self._ended()
-        return True
 
     def _ended(self) -> None:
         """The target has closed its side."""
-        self.eof = True
         if self.half_closed:
             self.leave()
             self.observer.stream_ended(self)
@@ -333,9 +367,12 @@ class Outgoing:
 
     def _lost(self, error: OSError) -> None:
         """A socket call failed."""
-        if error.errno not in _BROKEN:
-            self.fail(RESET, f"{self}: the connection broke ({error.strerror or error}) after {self.so_far()}")
-        elif self.eof:
-            self.fail(CLOSED, f"{self}: the target closed the connection early, after {self.so_far()}")
+        failure = self.transport.failure(error, self.eof, self.so_far())
+        if failure is None:
+            self._try_later()
         else:
-            self.fail(RESET, f"{self}: the target reset the connection after {self.so_far()}")
+            reason, words = failure
+            self.fail(reason, f"{self}: {words}")
+
+    def _try_later(self) -> None:
+        """The socket had no room, although it did not say so by EAGAIN."""

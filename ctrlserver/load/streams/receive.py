@@ -17,8 +17,6 @@ import select
 import socket
 from typing import cast
 
-from ctrlserver.lane.lane import Lane
-from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.outgoing import (
     CLOSED,
     COMPLETE,
@@ -28,8 +26,8 @@ from ctrlserver.load.streams.outgoing import (
     RESET,
     STALLED,
     UNLIMITED,
-    Observer,
-    Outgoing,
+    Conversation,
+    Line,
 )
 from ctrlserver.wire.framing import ByLength, FramingSpec
 from ctrlserver.words import counted
@@ -40,30 +38,32 @@ QUIET_SECONDS = 2.0
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
-class ReceiveStream(Outgoing):
+class ReceiveStream(Conversation):
     """Receive mode. ``words``: what is said first, None for a source's line; ``strict``: an early close is a failure.
 
-    ``patient``: at the end of the time it reads on, because somebody has the target end the stream.
+    ``received``: bytes so far. ``wanted``: how much is to come in all, in bytes if the framing is by length, else in
+    packets. ``patient``: at the end of the time it reads on, because somebody has the target end the stream.
     """
 
-    __slots__ = ("_asks", "_counted", "_flags", "_framing", "_left", "_spec", "_strict", "_view", "_words", "patient")
+    __slots__ = (
+        "_asks",
+        "_counted",
+        "_flags",
+        "_framing",
+        "_left",
+        "_spec",
+        "_strict",
+        "_view",
+        "_words",
+        "patient",
+        "received",
+        "wanted",
+    )
 
-    def __init__(
-        self,
-        number: int,
-        sock: socket.socket,
-        lane: Lane,
-        observer: Observer,
-        pattern: Pattern,
-        sendable: memoryview,
-        local: str,
-        target: str,
-        *,
-        framing: FramingSpec,
-        words: bytes | None,
-        strict: bool,
-    ) -> None:
-        super().__init__(number, sock, lane, observer, pattern, sendable, local, target)
+    def __init__(self, line: Line, *, framing: FramingSpec, words: bytes | None, strict: bool) -> None:
+        super().__init__(line)
+        self.received = 0
+        self.wanted = 0
         self._spec = framing
         self._framing = framing.new()
         self._words = words
@@ -72,13 +72,18 @@ class ReceiveStream(Outgoing):
         self._left = b""  # of the first words, what the kernel did not take
         self._counted = 0
         self._flags = socket.MSG_TRUNC if framing.by_length else 0
-        self._view = lane.view if framing.by_length else lane.copy_view
+        self._view = self.lane.view if framing.by_length else self.lane.copy_view
         self.patient = False
 
     @property
     def packets(self) -> int:
         """Whole packets that came."""
         return self._counted
+
+    @property
+    def moved(self) -> int:
+        """Bytes that came."""
+        return self.received
 
     @property
     def incomplete_bytes(self) -> int:
@@ -92,30 +97,30 @@ class ReceiveStream(Outgoing):
             return
         view = self._view
         by_length = self._spec.by_length
-        wanted = min(len(view), self.limit - self.sent) if by_length else len(view)
+        wanted = min(len(view), self.wanted - self.received) if by_length else len(view)
         try:
-            size = self._socket.recv_into(view, wanted, self._flags)
+            size = self.socket.recv_into(view, wanted, self._flags)
         except BlockingIOError:
             return
         except OSError as error:
             self._lost(error)
             return
         if not size:
-            self._ended()
+            self._read_nothing()
             return
-        self.sent += size
+        self.received += size
         if by_length:
             self._counted += cast("ByLength", self._framing).advance(size)
-            self.last = self._lane.clock()
-            if self.sent >= self.limit:
+            self.last = self.lane.clock()
+            if self.received >= self.wanted:
                 self._finish(self.reason)
             return
         self._counted += self._framing.count(view[:size])
-        self.last = self._lane.clock()
+        self.last = self.lane.clock()
         if self._framing.fault is not None:
             words = f"what came breaks framing {self._spec.text}: {self._framing.fault}"
             self.fail(REPLY_FAULT, f"{self}: {words}, after {self.so_far()}")
-        elif self._counted >= self.limit:
+        elif self._counted >= self.wanted:
             self._finish(self.reason)
 
     def end_at_packet(self, reason: str) -> None:
@@ -127,7 +132,7 @@ class ReceiveStream(Outgoing):
 
     def bound(self, limit: int) -> None:
         """Another limit while it goes on."""
-        self.limit = limit
+        self.wanted = limit
 
     def stall(self, seconds: float) -> None:
         """The watchdog has seen no progress for so long."""
@@ -135,37 +140,37 @@ class ReceiveStream(Outgoing):
 
     def quiet(self, seconds: float, patience: float) -> None:
         """Nothing comes: say that we say no more, which ends a netcat that has sent its file."""
-        if self.sent and not self.half_closed and seconds >= min(QUIET_SECONDS, patience / 2):
+        if self.received and not self.half_closed and seconds >= min(QUIET_SECONDS, patience / 2):
             self.half_close()
 
     def so_far(self) -> str:
         """For the line that says why a stream is over."""
         begun = f" and {self.incomplete_bytes} bytes of another" if self.incomplete_bytes else ""
         if not self._spec.counts_packets:
-            return f"{counted(self.sent, 'byte')} had come"
+            return f"{counted(self.received, 'byte')} had come"
         return f"{counted(self._counted, 'packet')}{begun} had come"
 
     def _wanted(self) -> str:
         if not self._spec.counts_packets:
-            return f"{self.limit} were"
-        packets = self.limit // (self._spec.size or 1)
+            return f"{self.wanted} were"
+        packets = self.wanted // (self._spec.size or 1)
         return f"{packets} {'was' if packets == 1 else 'were'}"
 
     def unsent_bytes(self) -> int:
         """Nothing is waited for."""
         return 0
 
-    def _events(self) -> int:
-        return _IN
-
-    def _go(self) -> None:
+    def start(self, limit: int) -> None:
+        """Ask the target, and read until ``limit`` is there."""
+        self.wanted = limit
+        self._begin(_IN)
         words = self._words
         if words is None:
             size = self._spec.size  # without one it is no source of ours: nothing is asked of it
-            words = b"" if not size else b"\n" if self.limit >= UNLIMITED else b"%d\n" % (self.limit // size)
+            words = b"" if not size else b"\n" if self.wanted >= UNLIMITED else b"%d\n" % (self.wanted // size)
         self._left, self._words = words, b""
         self._say()
-        if self.active and self.limit == 0:
+        if self.active and self.wanted == 0:
             self._finish(COMPLETE)
 
     def _say(self) -> None:
@@ -173,7 +178,7 @@ class ReceiveStream(Outgoing):
         before = bool(self._left)
         if self._left:
             try:
-                self._left = self._left[self._socket.send(self._left) :]
+                self._left = self._left[self.socket.send(self._left) :]
             except BlockingIOError:
                 pass
             except OSError as error:
@@ -192,10 +197,9 @@ class ReceiveStream(Outgoing):
 
     def _ended(self) -> None:
         """The target has closed its side."""
-        self.eof = True
         if self.reason == ENDED:
             self._finish(ENDED)
-        elif self._strict and self.limit < UNLIMITED:
+        elif self._strict and self.wanted < UNLIMITED:
             words = f"{self.so_far()}, {self._wanted()} asked for"
             self.fail(CLOSED, f"{self}: the target closed the connection early: {words}")
         else:

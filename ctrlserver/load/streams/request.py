@@ -17,23 +17,23 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-from ctrlserver.lane.lane import Lane
-from ctrlserver.load.measure.due import Backlog
+from ctrlserver.load.measure.due import Backlog, Releases
 from ctrlserver.load.measure.timing import Timing
-from ctrlserver.load.plan.pattern import Pattern
-from ctrlserver.load.streams.metered import MeteredStream
-from ctrlserver.load.streams.outgoing import CLOSED, REPLY_FAULT, STALLED, SURPLUS, Observer
+from ctrlserver.load.streams.outgoing import CLOSED, REPLY_FAULT, STALLED, SURPLUS, Line
+from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
 from ctrlserver.wire.framing import ByLength, FramingSpec
 from ctrlserver.words import counted
 
 _OUT = select.EPOLLOUT
 
 
-class RequestStream(MeteredStream):
-    """Request mode. ``combine``: packets that may go together go in one write."""
+class RequestStream(Sender):
+    """Request mode, at most ``in_flight`` packets of which await their reply. With ``releases`` by a schedule."""
 
     __slots__ = (
         "_advance",
+        "_awaited",
+        "_due_at",
         "_flags",
         "_flight",
         "_in_flight",
@@ -42,51 +42,136 @@ class RequestStream(MeteredStream):
         "_recv",
         "_reply_framing",
         "_reply_spec",
+        "_response",
         "_sent_at",
         "_service",
+        "_size",
         "_stride",
         "_times",
         "_view",
     )
 
     counts_replies = True
+    metered = True
 
     def __init__(
         self,
-        number: int,
-        sock: socket.socket,
-        lane: Lane,
-        observer: Observer,
-        pattern: Pattern,
-        sendable: memoryview,
-        local: str,
-        target: str,
+        line: Line,
         *,
         reply_framing: FramingSpec,
         in_flight: int,
-        combine: bool,
         timing: Timing,
+        combine: bool = True,
+        write_bytes: int = WRITE_BYTES,
+        releases: Releases | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        super().__init__(number, sock, lane, observer, pattern, sendable, local, target, combine=combine, clock=clock)
+        super().__init__(line, combine=combine, write_bytes=write_bytes, releases=releases, clock=clock)
         self._reply_spec = reply_framing
         self._reply_framing = reply_framing.new()
         self._advance: Callable[[int], int] | None = None
         self._flags = 0
-        self._view = lane.copy_view
+        self._view = self.lane.copy_view
         if reply_framing.by_length:  # no byte of a reply is needed: the kernel drops them uncopied
             self._advance = cast("ByLength", self._reply_framing).advance
             self._flags = socket.MSG_TRUNC
-            self._view = lane.view
+            self._view = self.lane.view
         self._in_flight = in_flight
         self._outstanding = 0  # packets allowed to go that are not answered
         self._service = timing.service.now
+        self._response = timing.response.now
         self._times = timing.service.now.counts
         self._sent_at = 0  # of the one packet in flight
-        self._flight = Backlog()  # moments of sending, where several may be
-        self._stride = pattern.stride  # 0: packets differ, and the common case below is never taken
-        self._packet = sendable[: pattern.stride]
-        self._recv = sock.recv_into
+        self._due_at = 0  # the same, by the schedule
+        self._flight = Backlog()  # when the packets in flight were sent, if there may be several
+        self._awaited = Backlog()  # the same: when they were due
+        stride, scheduled = self._pattern.stride, releases is not None
+        self._stride = 0 if scheduled else stride  # 0: not the short cut of the closed loop
+        self._size = stride if scheduled and in_flight == 1 else 0  # 0: not the short cut of the schedule
+        self._packet = self._sendable[:stride]
+        self._recv = self.socket.recv_into
+
+    # What the run asks and orders
+
+    @property
+    def in_flight(self) -> int:
+        """Packets that are not answered."""
+        return self._outstanding
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is due and nothing awaited."""
+        return self.releases is not None and not self._outstanding and not self.releases.waiting
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of a reply that is not whole."""
+        return self._reply_framing.pending_bytes
+
+    def so_far(self) -> str:
+        """For the line that says why a stream is over."""
+        came = counted(self.replies, "reply", "replies")
+        return f"{super().so_far()} and {came} had come"
+
+    def end_at_packet(self, reason: str) -> None:
+        """Begin no further packet, and await the replies to the others."""
+        if self.active:
+            self.reason = reason
+            self.limit = min(self.limit, self._pattern.whole(self.sent))
+            if self.releases is not None:
+                self.releases.end(self._pattern.packets_in(self._pattern.whole(self.sent)))
+            if self._allowed > self.limit:
+                self._outstanding -= self._pattern.packets_in(self._allowed) - self._pattern.packets_in(self.limit)
+                self._allowed = self.limit
+            self._check_done()
+
+    def stall(self, seconds: float) -> None:
+        """The watchdog saw no progress for so long: fail."""
+        if not self.transport.closes:
+            missing = counted(self.packets - self.replies, "request has", "requests have")
+            words = f"{missing} no reply: lost on the way, or not answered; a lost datagram is not sent again"
+        elif self.sent < self._allowed:
+            words = "the target does not read"
+        else:
+            begun = f"; {self.pending_bytes} bytes of a reply have come" if self.pending_bytes else ""
+            words = f"the target does not answer{begun}"
+        self.fail(STALLED, f"no progress on {self} for {seconds:g} s: {words}")
+
+    def release(self, count: int, first: int, last: int) -> None:
+        """Send ``count`` packets more, as there is room in flight."""
+        releases = self.releases
+        assert releases is not None
+        if (
+            self._size
+            and count == 1
+            and not self._outstanding
+            and self.active
+            and self.sent == self._allowed < self.limit
+            and not releases.waiting
+        ):
+            self._outstanding = 1
+            self._allowed += self._size
+            self._begun_packets += 1
+            self._due_at = first
+            now = self._sent_at = self._clock()
+            releases.gone(now - first)
+            try:
+                taken = self._send(self._packet)
+            except BlockingIOError:
+                taken = 0
+            except OSError as error:
+                self._lost(error)
+                return
+            if taken:
+                self.sent += taken
+                self.writes += 1
+            if taken != self._size:
+                self._fill()
+        elif self.active:
+            releases.add(count, first, last, self._pattern.packets_in(self.limit))
+            self._let_go()
+
+    # What the lane calls
 
     def ready(self, events: int) -> None:
         """Count the replies of one chunk and send as many packets more."""
@@ -101,7 +186,7 @@ class RequestStream(MeteredStream):
             self._lost(error)
             return
         if not size:
-            self._ended()
+            self._read_nothing()
             return
         if self._advance is not None:
             answered = self._advance(size)
@@ -116,7 +201,7 @@ class RequestStream(MeteredStream):
                 self._answered_too_much()
             return
         self.reply_bytes += size
-        self.last = self._lane.round_began
+        self.last = self.lane.round_began
         if answered == 1:
             stride = self._stride
             if stride and self.sent == self._allowed < self.limit and self._outstanding:
@@ -130,7 +215,8 @@ class RequestStream(MeteredStream):
                     self._times[(magnitude << 10) + (took >> magnitude) if magnitude > 0 else took] += 1
                     self._sent_at = now
                 else:
-                    self._time(1, now)
+                    for count, moment, _ in self._flight.pop(1):
+                        self._service.record(now - moment, count)
                     self._flight.push(1, now, now)
                 try:
                     taken = self._send(self._packet)
@@ -149,76 +235,77 @@ class RequestStream(MeteredStream):
             return
         self._answered(answered)
 
-    def end_at_packet(self, reason: str) -> None:
-        """Send no packet that has not been begun, and await the replies to the others."""
-        if self.active:
-            self.reason = reason
-            self.limit = min(self.limit, self._pattern.whole(self.sent))
-            if self._allowed > self.limit:
-                self._outstanding -= self._pattern.packets_in(self._allowed) - self._pattern.packets_in(self.limit)
-                self._allowed = self.limit
-            self._check_done()
-
-    def stall(self, seconds: float) -> None:
-        """The watchdog has seen no progress for so long."""
-        if self.sent < self._allowed:
-            super().stall(seconds)
-            return
-        begun = f"; {self.pending_bytes} bytes of a reply have come" if self.pending_bytes else ""
-        self.fail(STALLED, f"no progress on {self} for {seconds:g} s: the target does not answer{begun}")
-
-    def so_far(self) -> str:
-        """For the line that says why a stream is over."""
-        came = counted(self.replies, "reply", "replies")
-        return f"{super().so_far()} and {came} had come"
-
-    @property
-    def in_flight(self) -> int:
-        """Packets that are not answered."""
-        return self._outstanding
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes of a reply that is not whole."""
-        return self._reply_framing.pending_bytes
-
-    def _go(self) -> None:
-        self._let_go(self._in_flight)
-        self._check_done()
+    # Replies
 
     def _answered(self, answered: int) -> None:
-        """Any number of replies, and whatever may be sent for them."""
-        if answered > self._outstanding:
-            self.replies += answered
-            self._answered_too_much()
+        """``answered`` replies came: time them, and send what may be sent for them."""
+        if answered == 1 and self._size and self._outstanding:  # the short cut of the schedule
+            self.replies += 1
+            self._outstanding = 0
+            now = self._clock()
+            self._response.record(now - self._due_at)
+            self._service.record(now - self._sent_at)
+            if self.releases is not None and self.releases.waiting:
+                self._let_go()
+            elif self.sent >= self.limit:
+                self._check_done()
             return
         self.replies += answered
+        if answered > self._outstanding:
+            self._answered_too_much()
+            return
         self._outstanding -= answered
         self._time(answered, self._clock())
-        self._let_go(answered)
+        self._let_go()
         if self.active and not self._outstanding:
             self._check_done()
 
     def _time(self, answered: int, now: int) -> None:
-        """The oldest packets in flight have been answered."""
+        """The replies to the oldest packets in flight have come."""
         if self._in_flight == 1:
             self._service.record(now - self._sent_at)
+            if self.releases is not None:
+                self._response.record(now - self._due_at)
             return
         for count, moment, _ in self._flight.pop(answered):
             self._service.record(now - moment, count)
+        if self.releases is not None:
+            for run in self._awaited.pop(answered):
+                self._response.record_run(now, *run)
 
     def _begun(self, packets: int, now: int) -> None:
         if self._in_flight == 1:
             self._sent_at = now
         else:
             self._flight.push(packets, now, now)
+        if self.releases is not None:
+            for run in self.releases.begun(packets, now):
+                if self._in_flight == 1:
+                    self._due_at = run[1]
+                else:
+                    self._awaited.push(*run)
 
-    def _let_go(self, packets: int) -> None:
-        """Let so many packets more go, up to the limit."""
-        begun = self._pattern.packets_in(self._allowed)
-        self._allowed = min(self.limit, self._pattern.bytes_of(begun + packets))
-        self._outstanding += self._pattern.packets_in(self._allowed) - begun
-        self._fill()
+    def _let_go(self) -> None:
+        """Send as many packets as are released and as there is room for in flight."""
+        pattern = self._pattern
+        begun = pattern.packets_in(self._allowed)
+        more = self._in_flight - self._outstanding
+        if self.releases is not None:
+            more = min(more, self.releases.packets - begun)
+        if more > 0:
+            allowed = pattern.bytes_of(begun + more)
+            if allowed > self.limit:
+                allowed = self.limit
+                more = pattern.packets_in(allowed) - begun
+            self._allowed = allowed
+            self._outstanding += more
+            self._fill()
+
+    # The end
+
+    def _go(self) -> None:
+        self._let_go()
+        self._check_done()
 
     def _check_done(self) -> None:
         if self.active and self.sent >= self.limit and not self._outstanding:
@@ -234,9 +321,18 @@ class RequestStream(MeteredStream):
         said = f"{counted(self.replies, 'reply', 'replies')}{past} for {counted(self.packets, 'packet')}"
         self.fail(SURPLUS, f"{self}: the target answers too much: {said} (framing {self._reply_spec.text}){hint}")
 
+    def _read_nothing(self) -> None:
+        """The target has closed its side. Over UDP it is an empty datagram, which is a reply."""
+        if self.transport.closes:
+            super()._read_nothing()
+        elif self.active:
+            self.last = self.lane.round_began
+            self._answered(1)
+        elif not self.half_closed:
+            self._answered_too_much()
+
     def _ended(self) -> None:
         if self.active:
-            self.eof = True
             self.fail(CLOSED, f"{self}: the target closed the connection early, after {self.so_far()}")
         else:
             super()._ended()

@@ -1,46 +1,26 @@
-"""Streams in send mode: one way, as fast as the target takes it.
+"""Streams in send mode: one way, as fast as the target reads.
 
 Rules: writes are large slices of the pattern's block, or one packet each (``--no-write-combine``), a bounded number for
-each ``ready``, so timers keep their turn. What the target says is read and dropped.
+each ``ready``, so timers keep their turn. The stream reads what the target says and drops it.
 """
 
 from __future__ import annotations
 
-import select
 import socket
 from contextlib import suppress
 from os import write
 
-from ctrlserver.lane.lane import Lane
-from ctrlserver.load.plan.pattern import Pattern
-from ctrlserver.load.streams.outgoing import BURST_PACKETS, WRITE_BYTES, Observer, Outgoing
+from ctrlserver.load.streams.outgoing import Line
+from ctrlserver.load.streams.sender import BURST_PACKETS, WRITE_BYTES, Sender
 
 #: Writes for one ``ready`` where packets are combined; stops early when the kernel takes less than was offered.
 BURST_WRITES = 4
 
-_OUT = select.EPOLLOUT
 
-
-class SendStream(Outgoing):
-    """Send mode: one way, as fast as the target takes it, many packets a write."""
+class SendStream(Sender):
+    """Many packets a write."""
 
     __slots__ = ()
-
-    def ready(self, events: int) -> None:
-        """Drop what came, then write on."""
-        if events & ~_OUT and not self._drop():
-            return
-        if self.active and events & _OUT:
-            self.last = self._lane.clock()
-            try:
-                self._write()
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                self._lost(error)
-                return
-            if self.sent >= self.limit:
-                self._done()
 
     def _write(self) -> None:
         """A bounded number of large writes; ends by BlockingIOError, or after one the kernel did not take whole."""
@@ -48,42 +28,30 @@ class SendStream(Outgoing):
         for _ in range(BURST_WRITES):
             offset = self.sent % size
             offered = min(WRITE_BYTES, self.limit - self.sent)
-            taken = self._socket.send(self._sendable[offset : offset + offered])
+            taken = self.socket.send(self._sendable[offset : offset + offered])
             self.sent += taken
             self.writes += 1
             if taken < offered or self.sent >= self.limit:
                 return
 
 
-class PacketStream(SendStream):
-    """Send mode with one write for each packet (``--no-write-combine``).
+class PacketStream(Sender):
+    """One write for each packet (``--no-write-combine``), on the bare descriptor of a plain socket.
 
-    The system may put what several writes brought into one segment while earlier ones are on their way (Nagle), as for
-    any program that writes without a pause: 1.3 to 2.5 times the rate. ``os.write`` of ``bytes`` costs less of a call
-    than ``send`` of a view.
+    While it sends, the kernel may put several writes into one segment (Nagle), as for any program that writes without a
+    pause: 1.3 to 2.5 times the rate. ``os.write`` of ``bytes`` costs less a call than ``send`` of a view.
     """
 
     __slots__ = ("_next", "_packets", "_single")
 
-    def __init__(
-        self,
-        number: int,
-        sock: socket.socket,
-        lane: Lane,
-        observer: Observer,
-        pattern: Pattern,
-        sendable: memoryview,
-        local: str,
-        target: str,
-        packets: list[memoryview],
-    ) -> None:
-        super().__init__(number, sock, lane, observer, pattern, sendable, local, target)
+    def __init__(self, line: Line, packets: list[memoryview]) -> None:
+        super().__init__(line)
         self._packets = packets
         self._single = bytes(packets[0]) if len(packets) == 1 else b""
         self._next = 0
 
     def start(self, limit: int) -> None:
-        """As any stream; from now on small writes may share a segment."""
+        """As any stream; from now on several writes may share a segment."""
         self._set_no_delay(False)
         super().start(limit)
 
@@ -92,12 +60,13 @@ class PacketStream(SendStream):
         super()._done()
 
     def _set_no_delay(self, wanted: bool) -> None:
-        if self._socket.family in (socket.AF_INET, socket.AF_INET6):
-            with suppress(OSError):  # a broken connection is told by the next write
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, wanted)
+        sock = self.socket
+        if isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6):
+            with suppress(OSError):  # the next write reports a broken connection
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, wanted)
 
     def _write(self) -> None:
-        fd = self._socket.fileno()
+        fd = self.socket.fileno()
         if not self._end_begun(fd):
             return
         if self._single:
@@ -150,8 +119,8 @@ class PacketStream(SendStream):
         return self.sent < self.limit
 
 
-class TlsPacketStream(SendStream):
-    """Send mode with one write for each packet; never by the bare descriptor, which would not be encrypted."""
+class TlsPacketStream(Sender):
+    """One write for each packet, over TLS: never on the bare descriptor, which would not encrypt."""
 
     __slots__ = ()
 
@@ -161,6 +130,6 @@ class TlsPacketStream(SendStream):
             if self.sent >= self.limit:
                 return
             offset, end = self.sent % size, self._pattern.bytes_of(self.packets + 1)
-            taken = self._socket.send(self._sendable[offset : offset + end - self.sent])
+            taken = self.socket.send(self._sendable[offset : offset + end - self.sent])
             self.sent += taken
             self.writes += 1

@@ -14,10 +14,9 @@ from ctrlserver.load.streams.outgoing import (
     RESET,
     STALLED,
     UNLIMITED,
-    WRITE_BYTES,
-    Outgoing,
 )
 from ctrlserver.load.streams.send import PacketStream, SendStream
+from ctrlserver.load.streams.sender import Sender
 from ctrlserver.wire.framing import parse_framing
 from tests.lanes import Bench
 from tests.servers import reset_at_close
@@ -40,9 +39,9 @@ def narrow() -> Iterator[Bench]:
     made.close()
 
 
-def stream(bench: Bench, pattern: Pattern = CONSTANT, *, combine: bool = True) -> Outgoing:
-    common = (1, bench.ours, bench.lane, bench.told, pattern, pattern.sendable(WRITE_BYTES), "here:1", "there:2")
-    made = SendStream(*common) if combine else PacketStream(*common, pattern.packet_views())
+def stream(bench: Bench, pattern: Pattern = CONSTANT, *, combine: bool = True) -> Sender:
+    line = bench.line(pattern)
+    made = SendStream(line) if combine else PacketStream(line, pattern.packet_views())
     made.reason = COMPLETE
     return made
 

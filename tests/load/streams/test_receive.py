@@ -22,19 +22,7 @@ def bench() -> Iterator[Bench]:
 def stream(bench: Bench, framing: str = "fixed:100", words: bytes | None = None, strict: bool = False) -> ReceiveStream:
     spec = parse_framing(framing)
     pattern = _counted_pattern(spec)
-    made = ReceiveStream(
-        1,
-        bench.ours,
-        bench.lane,
-        bench.told,
-        pattern,
-        pattern.sendable(0),
-        "here:1",
-        "there:2",
-        framing=spec,
-        words=words,
-        strict=strict,
-    )
+    made = ReceiveStream(bench.line(pattern, write_bytes=0), framing=spec, words=words, strict=strict)
     made.reason = COMPLETE
     return made
 
@@ -72,7 +60,7 @@ def test_exactly_the_packets_asked_for_are_read_and_no_byte_more(bench: Bench) -
     assert ([], 2, 50) == (bench.told.done, came.packets, came.incomplete_bytes)
     bench.answer(b"x" * 250)
     assert [came] == bench.told.done
-    assert (3, 300, 0, COMPLETE) == (came.packets, came.sent, came.incomplete_bytes, came.reason)
+    assert (3, 300, 0, COMPLETE) == (came.packets, came.received, came.incomplete_bytes, came.reason)
     assert b"x" * 200 == bench.ours.recv(1000)
 
 
@@ -80,10 +68,10 @@ def test_packets_of_a_framing_by_content_are_counted(bench: Bench) -> None:
     came = stream(bench, "line")
     came.start(3)
     bench.answer(b"a\nbb\nc")
-    assert (2, 6, 1) == (came.packets, came.sent, came.incomplete_bytes)
+    assert (2, 6, 1) == (came.packets, came.received, came.incomplete_bytes)
     bench.answer(b"cc\n")
     assert [came] == bench.told.done
-    assert (3, 9) == (came.packets, came.sent)
+    assert (3, 9) == (came.packets, came.received)
 
 
 def test_what_breaks_the_framing_ends_the_stream_and_the_packets_before_it_count(bench: Bench) -> None:
@@ -137,7 +125,7 @@ def test_at_the_end_of_the_time_nothing_more_is_read(bench: Bench) -> None:
     assert ([came], ENDED, True) == (bench.told.done, came.reason, came.over)
     bench.theirs.send(b"x" * 150)  # the lane is not to hear of it, so there is nothing to wait for
     bench.turn_deaf(2)
-    assert 150 == came.sent
+    assert 150 == came.received
 
 
 def test_a_patient_stream_reads_on_until_the_target_ends_it(bench: Bench) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.pattern import Pattern, Sizes, payload_pattern, size_pattern
-from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED, REPLY_FAULT, SURPLUS, UNLIMITED, WRITE_BYTES
+from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED, REPLY_FAULT, SURPLUS, UNLIMITED
 from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.wire.framing import parse_framing
 from tests.lanes import Bench
@@ -26,14 +26,7 @@ def stream(
     bench: Bench, pattern: Pattern = CONSTANT, reply: str = "fixed:100", in_flight: int = 1, combine: bool = True
 ) -> RequestStream:
     made = RequestStream(
-        1,
-        bench.ours,
-        bench.lane,
-        bench.told,
-        pattern,
-        pattern.sendable(WRITE_BYTES),
-        "here:1",
-        "there:2",
+        bench.line(pattern),
         reply_framing=parse_framing(reply),
         in_flight=in_flight,
         combine=combine,

@@ -18,12 +18,13 @@ from ctrlserver.load.opening.udp_sockets import HeldDatagrams
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import parse_sizes
 from ctrlserver.load.streams.making import make_streams
-from ctrlserver.load.streams.outgoing import COMPLETE, ENDED, REFUSED, RESET, STALLED, UNLIMITED, WRITE_BYTES, Outgoing
+from ctrlserver.load.streams.outgoing import COMPLETE, ENDED, REFUSED, RESET, STALLED, UNLIMITED, Line
+from ctrlserver.load.streams.paced import PacedSendStream
+from ctrlserver.load.streams.send import PacketStream
+from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
 from ctrlserver.load.streams.udp import (
     DatagramStream,
-    PacedDatagramRequestStream,
-    PacedDatagramStream,
-    UnequalDatagramStream,
+    OverUdp,
     batch_of,
 )
 from ctrlserver.stats.probing import Probing
@@ -48,10 +49,11 @@ class UdpBench:
         self.ours.setblocking(False)
         self.got: list[bytes] = []
 
-    def stream(self, **flags: Any) -> Outgoing:
+    def stream(self, **flags: Any) -> Sender:
         options = self.options(**flags)
         held = HeldDatagrams(self.ours, self.lane, "b")
         (made,) = make_streams(options, [held], self.told, Timing(), session=7)
+        assert isinstance(made, Sender)
         made.reason = COMPLETE
         return made
 
@@ -117,7 +119,7 @@ def test_a_batch_is_one_datagram_at_most_in_all(bench: UdpBench) -> None:
 
 def test_without_combining_each_packet_is_a_call(bench: UdpBench) -> None:
     stream = bench.stream(payload=b"x" * 10, write_combine=False)
-    assert isinstance(stream, UnequalDatagramStream)
+    assert isinstance(stream, PacketStream)
     stream.start(10 * 20)
     bench.turn_until_done()
     assert 20 == stream.writes
@@ -126,8 +128,9 @@ def test_without_combining_each_packet_is_a_call(bench: UdpBench) -> None:
 def test_a_route_that_takes_no_batches_gets_the_packets_one_by_one(bench: UdpBench) -> None:
     """A second datagram of 40 000 bytes does not fit behind the first; the kernel says so to such a batch."""
     options = bench.options(payload=b"x" * 40_000, packets=5)
-    common = (1, bench.ours, bench.lane, bench.told, options.pattern, options.pattern.sendable(WRITE_BYTES), "a", "b")
-    stream = DatagramStream(*common, batch=2)
+    sendable, over = options.pattern.sendable(WRITE_BYTES), OverUdp(bench.ours, 2)
+    line = Line(1, bench.ours, bench.lane, bench.told, options.pattern, sendable, "a", "b", over)
+    stream = DatagramStream(line, batch=2)
     stream.start(5 * 40_000)
     bench.turn_until_done()
     bench.turn()
@@ -228,7 +231,7 @@ def test_a_full_queue_of_the_device_is_waited_for(bench: UdpBench, mode: str) ->
 def test_nobody_waits_for_the_close_of_a_target_that_has_none(bench: UdpBench) -> None:
     stream = bench.stream(payload=b"x" * 100)
     stream.half_close()
-    assert not stream.closes
+    assert not stream.transport.closes
     assert [] == bench.told.failures
 
 
@@ -236,7 +239,7 @@ def test_nobody_waits_for_the_close_of_a_target_that_has_none(bench: UdpBench) -
 def test_by_a_schedule_what_is_released_goes_and_probes_say_when_it_was_due(bench: UdpBench, combine: bool) -> None:
     now = time.monotonic_ns()
     stream = bench.stream(rate=1000.0, probe=True, write_combine=combine)
-    assert isinstance(stream, PacedDatagramStream)
+    assert isinstance(stream, PacedSendStream)
     stream.start(UNLIMITED)
     stream.release(50, now - 49_000, now)
     bench.turn()
@@ -252,7 +255,6 @@ def test_by_a_schedule_what_is_released_goes_and_probes_say_when_it_was_due(benc
 
 def test_by_a_schedule_each_datagram_back_is_a_reply(bench: UdpBench) -> None:
     stream = bench.stream(rate=1000.0, mode="request", in_flight=2, payload=b"x" * 100)
-    assert isinstance(stream, PacedDatagramRequestStream)
     stream.start(100 * 20)
     stream.release(20, 0, 0)
     bench.turn_until_done(echo=True)
