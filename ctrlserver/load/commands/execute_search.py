@@ -15,7 +15,8 @@ from ctrlserver.load.commands.reactor import carried_out, on_terminal, prepared_
 from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.plan.modes import CONNECT
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.search.document import SearchResult, Sought, Step, as_search_json
+from ctrlserver.load.plan.sought import Sought
+from ctrlserver.load.search.document import SearchResult, Step, as_search_json
 from ctrlserver.load.search.run import SearchRun
 from ctrlserver.load.search.words import answer_lines, search_error_lines, step_line
 from ctrlserver.load.show.live import LiveView

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import click
 
 from ctrlserver.errors import UsageError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 else:
     _ParamType = click.ParamType  # generic only in newer ones
 
-_Record = TypeVar("_Record")
+_Record = TypeVar("_Record", bound=attrs.AttrsInstance)
 
 
 class Parsed(_ParamType):
@@ -41,21 +42,23 @@ class Parsed(_ParamType):
 def options_of(record: type, *, of_search: bool = False) -> list[click.Option]:
     """An option for each flag of ``record``; ``of_search``: for those that ``ctrlload search`` shares."""
     return [
-        _option(name, flag, flag.search_help if of_search and flag.search_help else flag.help)
+        _option(name, flag.for_search() if of_search else flag)
         for name, flag in flags_of(record)
         if flag.shared or not of_search
     ]
 
 
 def record_of(record: type[_Record], values: Mapping[str, Any]) -> _Record:
-    """The record whose flags were given."""
-    return record(**{name: value for name, value in values.items() if value is not None})
+    """The record with those of its fields that were given."""
+    names = [field.name for field in attrs.fields(record)]
+    return record(**{name: values[name] for name in names if values.get(name) is not None})
 
 
-def _option(name: str, flag: Flag, help: str) -> click.Option:
+def _option(name: str, flag: Flag) -> click.Option:
     names = [*flag.names.split(), name]
     if flag.parse is None:
-        return click.Option(names, is_flag=True, default=flag.default, show_default=flag.default is True, help=help)
+        on = flag.default is True
+        return click.Option(names, is_flag=True, default=flag.default, show_default=on, help=flag.help)
     return click.Option(
         names,
         type=Parsed(flag.metavar, flag.parse),
@@ -63,5 +66,5 @@ def _option(name: str, flag: Flag, help: str) -> click.Option:
         default=flag.default,
         show_default=flag.default is not None,
         multiple=flag.repeats,
-        help=help,
+        help=flag.help,
     )

@@ -17,7 +17,6 @@ from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.parameters import Parsed, options_of, record_of
 from ctrlserver.load.plan.asked import Asked
-from ctrlserver.load.plan.flag import flags_of
 from ctrlserver.wire.framing import FRAMINGS
 
 _EXAMPLES = f"""\b
@@ -50,14 +49,6 @@ def parameters(*, of_search: bool = False) -> list[click.Parameter]:
     return [target, *flags[:place], *options_of(Outputs, of_search=of_search), *flags[place:]]
 
 
-def divided(values: dict[str, Any]) -> tuple[Asked, Outputs]:
-    """The values of all flags, as what is asked of the load and of the outputs."""
-    names = {name for name, _ in flags_of(Outputs)}
-    outputs = {name: value for name, value in values.items() if name in names}
-    asked = {name: value for name, value in values.items() if name not in names}
-    return record_of(Asked, asked), record_of(Outputs, outputs)
-
-
 @click.command(epilog=_EXAMPLES, params=parameters())
 @click.pass_obj
 def run(interrupts: Interrupts, /, **values: Any) -> int:
@@ -71,5 +62,4 @@ def run(interrupts: Interrupts, /, **values: Any) -> int:
     from ctrlserver.load.commands.execute_run import execute
     from ctrlserver.load.plan.options import prepared
 
-    asked, outputs = divided(values)
-    return execute(prepared(asked), interrupts, outputs.checked())
+    return execute(prepared(record_of(Asked, values)), interrupts, record_of(Outputs, values).checked())

@@ -13,11 +13,13 @@ from attrs import evolve
 
 from ctrlserver.errors import UsageError
 from ctrlserver.load.commands.interrupts import Interrupts
-from ctrlserver.load.commands.parameters import Parsed
-from ctrlserver.load.commands.run import divided, parameters
+from ctrlserver.load.commands.outputs import Outputs
+from ctrlserver.load.commands.parameters import options_of, record_of
+from ctrlserver.load.commands.run import parameters
+from ctrlserver.load.plan.asked import Asked
+from ctrlserver.load.plan.flag import check
 from ctrlserver.load.plan.modes import RECEIVE
-from ctrlserver.units import parse_count, parse_duration, parse_rate, parse_share
-from ctrlserver.words import quoted
+from ctrlserver.load.plan.sought import Sought
 
 _EXAMPLES = """\b
 Examples:
@@ -40,44 +42,15 @@ good; 130 interrupted.
 """
 
 
-@click.command(epilog=_EXAMPLES)
-@click.option("--from", "lowest", type=Parsed("R", parse_rate), default="1k/s", show_default=True, help="Lowest rate.")
-@click.option("--to", "top", type=Parsed("R", parse_rate), default="1G/s", show_default=True, help="Highest rate.")
-@click.option(
-    "--precision",
-    type=Parsed("5%", parse_share),
-    default="5%",
-    show_default=True,
-    help="How close the highest good and the lowest bad rate must come.",
-)
-@click.option(
-    "--tolerance",
-    type=Parsed("1%", parse_share),
-    default="1%",
-    show_default=True,
-    help="How far a run may fall below its rate and still pass.",
-)
-@click.option(
-    "--repeats",
-    type=Parsed("N", parse_count),
-    default=3,
-    show_default=True,
-    help="Runs at a rate on which the answer rests; the majority counts.",
-)
-@click.option(
-    "-t", "--duration", type=Parsed("T", parse_duration), default="5s", show_default=True, help="Time of each run."
-)
+def _parameters() -> list[click.Parameter]:
+    """The target, the search's own flags, and those shared with ``run``."""
+    target, *shared = parameters(of_search=True)
+    return [target, *options_of(Sought), *shared]
+
+
+@click.command(epilog=_EXAMPLES, params=_parameters())
 @click.pass_obj
-def search(
-    interrupts: Interrupts,
-    /,
-    lowest: float,
-    top: float,
-    precision: float,
-    tolerance: float,
-    repeats: int,
-    **values: Any,
-) -> int:
+def search(interrupts: Interrupts, /, **values: Any) -> int:
     """Find the highest good rate.
 
     A rate is good if no --fail-if holds, the run achieves it and, with --admin, the server counts what was sent. TARGET
@@ -85,26 +58,10 @@ def search(
     """
     from ctrlserver.load.commands.execute_search import execute_search
     from ctrlserver.load.plan.options import prepared
-    from ctrlserver.load.search.document import Sought
 
-    for name, rate in (("--from", lowest), ("--to", top)):
-        if rate <= 0:
-            raise UsageError(f"{name}: must be more than 0")
-    if top < lowest:
-        raise UsageError(f"--to: {quoted(f'{top:.12g}/s')} is less than --from, {lowest:.12g}/s")
-    if not 0.001 <= precision <= 1:
-        raise UsageError("--precision: must be from 0.1% to 100%")
-    if not 0 <= tolerance < 1:
-        raise UsageError("--tolerance: must be less than 100%")
-    if not 1 <= repeats <= 99:
-        raise UsageError("--repeats: must be from 1 to 99")
-    asked, outputs = divided(values)
+    asked, sought = record_of(Asked, values), record_of(Sought, values)
+    check(sought)
     if asked.mode == RECEIVE:
         raise UsageError("--mode: not receive, where the target says how fast")
-    options = prepared(evolve(asked, rate=lowest, interval=0.0))
-    sought = Sought(lowest, top, precision, tolerance, repeats)
-    return execute_search(options, sought, interrupts, outputs.checked())
-
-
-_target, *_flags = parameters(of_search=True)
-search.params = [_target, *search.params, *_flags]
+    options = prepared(evolve(asked, rate=sought.from_packets_per_second, interval=0.0))
+    return execute_search(options, sought, interrupts, record_of(Outputs, values).checked())

@@ -106,7 +106,8 @@ class Asked:
         "T",
         parse_duration,
         key="duration_seconds",
-        shared=False,
+        search_help="Time of each run.",
+        search_default="5s",
         rules=(POSITIVE,),
     )
     size: Sizes | None = flag(

@@ -60,7 +60,7 @@ class Flag:
 
     ``default`` is as people type it, for a switch True or False. ``key`` is the flag's name in the result's ``options``
     where it is not that of the field, and ``write`` makes the value there. ``shared``: ``ctrlload search`` has it too,
-    with ``search_help`` where its words differ.
+    with ``search_help`` and ``search_default`` where they differ.
     """
 
     names: str
@@ -75,11 +75,16 @@ class Flag:
     rules: tuple[Rule, ...] = ()
     shared: bool = True
     search_help: str = ""
+    search_default: str | None = None
 
     @property
     def long(self) -> str:
         """The name for messages; of a switch that is on by default the one that turns it off."""
         return self.names.replace("/", " ").split()[-1]
+
+    def for_search(self) -> Flag:
+        """The flag as ``ctrlload search`` has it."""
+        return attrs.evolve(self, help=self.search_help or self.help, default=self.search_default or self.default)
 
 
 def flag(names: str, help: str, *rest: Any, converter: Callable[[Any], Any] | None = None, **more: Any) -> Any:

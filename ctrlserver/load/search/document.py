@@ -21,6 +21,7 @@ from attrs import frozen
 from ctrlserver.load.measure.verdict import Bottleneck
 from ctrlserver.load.plan.modes import CONNECT
 from ctrlserver.load.plan.options import Options
+from ctrlserver.load.plan.sought import Sought
 from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED, EXIT_THRESHOLD
 from ctrlserver.load.results.result import Environment, Result, as_document
 from ctrlserver.load.search.strategy import Limit, Outcome, Search
@@ -43,17 +44,6 @@ SUMMARY = (
     "thresholds",
     "error",
 )
-
-
-@frozen
-class Sought:
-    """What the search was asked for; ``precision`` and ``tolerance`` are parts of a rate."""
-
-    from_packets_per_second: float
-    to_packets_per_second: float
-    precision: float
-    tolerance: float
-    repeats: int
 
 
 @frozen

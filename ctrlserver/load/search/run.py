@@ -16,9 +16,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from ctrlserver.load.measure.intervals import Watcher
 from ctrlserver.load.plan.options import Options
+from ctrlserver.load.plan.sought import Sought
 from ctrlserver.load.results.result import Environment, Result
 from ctrlserver.load.running.run import LoadRun, utc_now
-from ctrlserver.load.search.document import SearchResult, Sought, Step, concluded
+from ctrlserver.load.search.document import SearchResult, Step, concluded
 from ctrlserver.load.search.strategy import Aim, Search
 
 

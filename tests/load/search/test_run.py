@@ -20,8 +20,9 @@ from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Bottleneck, Scheduled, Slip
 from ctrlserver.load.plan.asked import Asked
 from ctrlserver.load.plan.flag import flags_of
+from ctrlserver.load.plan.sought import Sought
 from ctrlserver.load.results.thresholds import Judgement, parse_threshold
-from ctrlserver.load.search.document import SUMMARY, SearchResult, Sought, Step, as_search_json
+from ctrlserver.load.search.document import SUMMARY, SearchResult, Step, as_search_json
 from ctrlserver.load.search.run import SearchRun
 from ctrlserver.load.search.words import answer_lines, search_error_lines, step_line
 from ctrlserver.stats.latency import Latency
@@ -272,10 +273,10 @@ def test_a_flag_of_run_is_a_flag_of_search_and_written_once() -> None:
     declared = [*flags_of(Asked), *flags_of(Outputs)]
     shared = {name for name, flag in declared if flag.shared}
     ours = {param.name for param in search.params}
-    assert {"packets", "total_bytes", "duration", "rate", "profile", "interval", "events", "junit"} == {
+    assert {"packets", "total_bytes", "rate", "profile", "interval", "events", "junit"} == {
         name for name, flag in declared if not flag.shared
     }
-    assert {"target", *shared, "lowest", "top", "precision", "tolerance", "repeats", "duration"} == ours
+    assert {"target", *shared, *(name for name, _ in flags_of(Sought))} == ours
 
 
 @pytest.mark.parametrize(
@@ -285,6 +286,7 @@ def test_a_flag_of_run_is_a_flag_of_search_and_written_once() -> None:
         ("serach localhost:1", 'did you mean "search"?'),
         ("search localhost:1 --from 0", "--from: must be more than 0"),
         ("search localhost:1 --to 10", '--to: "10/s" is less than --from, 1000/s'),
+        ("search localhost:1 --from 2G", '--from: "2000000000/s" is more than --to, 1000000000/s'),
         ("search localhost:1 --precision 0%", "--precision: must be from 0.1% to 100%"),
         ("search localhost:1 --precision 5", '--precision: share "5"'),
         ("search localhost:1 --tolerance 100%", "--tolerance: must be less than 100%"),
