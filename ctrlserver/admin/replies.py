@@ -118,7 +118,6 @@ class Listing:
 
     def total_of(self, count: int) -> int:
         """How many there are in all."""
-        del count
         return self.total
 
 
@@ -134,13 +133,8 @@ def count_text(count: int, total: int) -> str:
     return str(count) if count == total else f"{count} of {total}"
 
 
-def encode_reply(command: str, reply: Reply, *, json: bool) -> bytes:
-    """The whole reply to ``command``, status line included."""
-    return b"".join(encode_in_steps(command, reply, json=json))
-
-
 def encode_in_steps(command: str, reply: Reply, *, json: bool) -> Iterator[bytes]:
-    """The same in pieces, some of them empty; each takes as long as a row, some lines, or a whole short reply."""
+    """The reply to ``command`` in pieces, some empty. Each takes as long as a row, some lines, or a short reply."""
     if isinstance(reply, Long):
         if json:
             return success_rows(command, reply.value, reply.total_of)

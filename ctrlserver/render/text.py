@@ -12,7 +12,7 @@ for JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from math import isfinite
 
 from ctrlserver.stats.records import Value
@@ -28,18 +28,11 @@ def record_lines(mapping: Mapping[str, Value]) -> list[str]:
     return [f"{_opening(_word(name))} {_cell(value)}" for name, value in mapping.items()]
 
 
-def table_lines(mappings: Iterable[Mapping[str, Value]]) -> list[str]:
-    """A header and one line for each record; nothing at all for no records."""
-    table = TableText()
-    for row in mappings:
-        table.add(row)
-    return list(table.lines())
-
-
 class TableText:
-    """A table made row by row, so that who makes a long one may do something else between: ``add`` all, then ``lines``.
+    """A header line and a line for each record, made row by row: ``add`` each record, then take the ``lines``.
 
-    The columns are the union of the names, in the order in which they come. Numbers stand to the right, except in the
+    So whoever makes a long table may do something else between two rows. Without records there is no line at all. The
+    columns are the union of the names, in the order in which they come. Numbers stand to the right, except in the
     first column, so that a line starts with its first cell.
     """
 

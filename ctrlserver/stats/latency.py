@@ -6,9 +6,9 @@ merges and shows the same percentiles in any program that knows HDR histograms. 
 alone: minimum and maximum too are those of a bucket, at most a thousandth off. What is longer than an hour counts as an
 hour, what is negative as 0.
 
-Beware: ``counts`` is a plain table from bucket to count, at most ``BUCKETS`` long, so that a hot loop may count in
-place: bucket ``(magnitude << 10) + (time >> magnitude)`` with ``magnitude = max(0, time.bit_length() - 11)``. It is
-the same object for the histogram's life.
+Beware: ``counts`` is a plain table from bucket to count, so that a hot loop may count in place: bucket
+``(magnitude << 10) + (time >> magnitude)`` with ``magnitude = max(0, time.bit_length() - 11)``. A loop that does so may
+go past ``LAST_BUCKET``; what reads the table puts such times there. It is the same object for the histogram's life.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ DIGITS = 3
 #: Layout: 2048 buckets of 1 ns, then 1024 for each doubling.
 _HALF_BITS = 10
 _WHOLE_BITS = _HALF_BITS + 1
-_LAST = ((HIGHEST.bit_length() - _WHOLE_BITS) << _HALF_BITS) + (HIGHEST >> (HIGHEST.bit_length() - _WHOLE_BITS))
-BUCKETS = _LAST + 1
+LAST_BUCKET = ((HIGHEST.bit_length() - _WHOLE_BITS) << _HALF_BITS) + (HIGHEST >> (HIGHEST.bit_length() - _WHOLE_BITS))
 
 #: A run of times between two others is recorded in at most so many groups.
 GROUPS = 16
@@ -91,8 +90,8 @@ class Histogram:
         counts = self.counts
         for bucket, count in other.counts.items():
             counts[bucket] += count
-        for bucket in [bucket for bucket in other.counts if bucket > _LAST]:
-            counts[_LAST] += counts.pop(bucket)
+        for bucket in [bucket for bucket in other.counts if bucket > LAST_BUCKET]:
+            counts[LAST_BUCKET] += counts.pop(bucket)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -140,12 +139,16 @@ class Histogram:
 
         library = HdrHistogram(LOWEST, HIGHEST, DIGITS)
         for bucket, count in self.counts.items():
-            library.record_value(lowest_in(min(bucket, _LAST)), count)
+            library.record_value(lowest_in(min(bucket, LAST_BUCKET)), count)
         return str(library.encode().decode("ascii"))
 
 
 def decoded(text: str) -> Histogram:
-    """The histogram that ``encoded`` made ``text`` of, here or elsewhere; ValueError where it is none of ours."""
+    """The histogram that ``encoded`` made ``text`` of, here or on another machine; ValueError where it is not of ours.
+
+    The program does not call it yet: results of several generators will be merged with it. Until then it proves
+    ``encoded``.
+    """
     from hdrh.histogram import HdrHistogram
 
     try:
@@ -166,7 +169,7 @@ def bucket_of(time: int) -> int:
     if time < 2 << _HALF_BITS:
         return max(time, 0)
     magnitude = time.bit_length() - _WHOLE_BITS
-    return min((magnitude << _HALF_BITS) + (time >> magnitude), _LAST)
+    return min((magnitude << _HALF_BITS) + (time >> magnitude), LAST_BUCKET)
 
 
 def lowest_in(bucket: int) -> int:

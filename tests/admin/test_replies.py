@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import json
 
-from ctrlserver.admin.replies import Body, Record, Reply, Table, Word, encode_error, encode_reply
+from ctrlserver.admin.replies import Body, Record, Reply, Table, Word, encode_error, encode_in_steps
 from ctrlserver.errors import CommandError
 
 
 def text_of(reply: Reply) -> bytes:
-    return encode_reply("stats", reply, json=False)
+    return b"".join(encode_in_steps("stats", reply, json=False))
 
 
 def test_a_word_is_one_status_line() -> None:
@@ -37,7 +37,7 @@ def test_no_body_line_starts_as_a_status_line_does() -> None:
 
 
 def test_json_is_one_line_with_the_total_of_a_list() -> None:
-    octets = encode_reply("streams", Table([{"a": "é\n"}], 9), json=True)
+    octets = b"".join(encode_in_steps("streams", Table([{"a": "é\n"}], 9), json=True))
     assert 1 == octets.count(b"\n")
     assert octets.isascii()
     assert {"ok": True, "command": "streams", "data": [{"a": "é\n"}], "total": 9} == json.loads(octets)

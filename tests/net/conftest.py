@@ -68,7 +68,7 @@ class Served:
 
     def records(self) -> list[StreamRecord]:
         """All streams, newest first."""
-        return self.book.streams(self.listener._clock())
+        return self.book.streams()
 
 
 def in_thread(script: Callable[..., T], *arguments: Any) -> Deferred[T]:

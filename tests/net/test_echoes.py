@@ -182,7 +182,7 @@ def test_ends_and_resets_among_them_are_told_apart_and_the_others_go_on(lab: Lab
     assert b"" == lab.fars[0].recv(10)
     assert b"z" * 25 == exactly(lab.fars[2], 25)
     assert [b"x"] * (MANY - 3) == [far.recv(10) for far in lab.fars[3:]]
-    closed = {record.stream: record for record in lab.open_streams.terms.book.streams(0.0) if record.state == "closed"}
+    closed = {record.stream: record for record in lab.open_streams.terms.book.streams() if record.state == "closed"}
     assert {1: ("eof", 1, 0), 2: ("reset", 3, 5), 3: ("eof", 3, 5)} == {
         number: (record.reason, record.packets, record.incomplete_bytes) for number, record in closed.items()
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.render.text import record_lines, table_lines
+from ctrlserver.render.text import TableText, record_lines
 from ctrlserver.stats.records import Value
 from ctrlserver.stats.rename import Renames
 
@@ -22,6 +23,13 @@ VALUES = st.one_of(
 )
 NAMES = st.one_of(st.text(max_size=6), st.sampled_from(["OK", "ERR", "ERRORS", "packets", "#"]))
 MAPPINGS = st.dictionaries(NAMES, VALUES, max_size=6)
+
+
+def table_lines(mappings: Iterable[Mapping[str, Value]]) -> list[str]:
+    table = TableText()
+    for row in mappings:
+        table.add(row)
+    return list(table.lines())
 
 
 def cut(line: str) -> list[str]:

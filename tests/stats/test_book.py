@@ -133,7 +133,7 @@ def test_a_stream_is_published_with_its_origin_and_numbers() -> None:
     stream = book.stream_opened(ORIGIN, "10.0.0.1:5", 501.5)
     send(book, stream, 10, 502.0)
     send(book, stream, 10, 504.0)
-    assert as_mapping(book.streams(505.0)[0]) == {
+    assert as_mapping(book.streams()[0]) == {
         "stream": 1,
         "listener": "data",
         "peer": "10.0.0.1:5",
@@ -154,14 +154,14 @@ def test_a_stream_is_published_with_its_origin_and_numbers() -> None:
         "site": "lab",
     }
     book.stream_closed(stream, "eof", 3, 505.0)
-    closed = book.streams(505.0)[0]
+    closed = book.streams()[0]
     assert (closed.state, closed.reason, closed.incomplete_bytes) == ("closed", "eof", 3)
 
 
 def test_a_stream_without_data_has_no_time_no_rate_and_no_run() -> None:
     book = a_book()
     book.stream_opened(LINES, "a:1", 500.0)
-    record = book.streams(501.0)[0]
+    record = book.streams()[0]
     assert (record.size, record.seconds, record.packets_per_second, record.bits_per_second, record.run) == (
         None,
         0.0,
@@ -177,7 +177,7 @@ def test_the_size_of_packets_that_vary_is_their_mean_without_the_unfinished_one(
     send(book, stream, 4, 500.5, size=5)
     stream.bytes += 3
     book.stream_closed(stream, "eof", 3, 501.0)
-    assert book.streams(501.0)[0].size == 5.0
+    assert book.streams()[0].size == 5.0
 
 
 def test_streams_come_newest_first_whatever_the_order_of_their_closes() -> None:
@@ -185,9 +185,9 @@ def test_streams_come_newest_first_whatever_the_order_of_their_closes() -> None:
     streams = [book.stream_opened(ORIGIN, f"10.0.0.{n}:{n}", 500.0) for n in range(1, 6)]
     for n in (3, 1):
         book.stream_closed(streams[n], "eof", 0, 501.0)
-    numbers = {state: [record.stream for record in book.streams(501.0, state)] for state in (None, "open", "closed")}
+    numbers = {state: [record.stream for record in book.streams(state)] for state in (None, "open", "closed")}
     assert numbers == {None: [5, 4, 3, 2, 1], "open": [5, 3, 1], "closed": [4, 2]}
-    assert [5, 4] == [record.stream for record in book.streams(501.0, limit=2)]
+    assert [5, 4] == [record.stream for record in book.streams(limit=2)]
     assert [5, 3, 2] == [book.choose(state, limit=1)[1] for state in (None, "open", "closed")]
 
 
@@ -208,7 +208,7 @@ def test_a_peer_is_an_address_or_its_host(asked: str, found: list[int]) -> None:
     book = a_book()
     for peer in ("10.0.0.1:5", "10.0.0.1:6", "[::1]:7", "unix"):
         book.stream_opened(ORIGIN, peer, 500.0)
-    assert found == [record.stream for record in book.streams(500.0, peer=asked)]
+    assert found == [record.stream for record in book.streams(peer=asked)]
     assert book.choose(peer=asked, limit=0) == ([], len(found))
 
 
@@ -259,7 +259,7 @@ def test_where_no_closed_stream_stays_on_view_no_packets_do() -> None:
     book = a_book(closed_kept=0)
     stream = keep(book.stream_opened(ORIGIN, "a:1", 500.0), b"one")
     book.stream_closed(stream, "eof", 0, 501.0)
-    assert (book.kept(1), stream.kept, book.streams(501.0)) == (None, None, [])
+    assert (book.kept(1), stream.kept, book.streams()) == (None, None, [])
 
 
 # runs
@@ -414,7 +414,7 @@ class AnyDay(RuleBasedStateMachine):
 
     @invariant()
     def only_the_bound_of_closed_streams_is_on_view(self) -> None:
-        shown = self.book.streams(self.now)
+        shown = self.book.streams()
         assert [record.stream for record in shown] == sorted((record.stream for record in shown), reverse=True)
         assert len(shown) == len(self.book.counters.open) + min(5, sum(s.state == "closed" for s in self.streams))
 

@@ -50,7 +50,6 @@ class Ping(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """A word."""
-        del desk
         return Word("pong", {"ping": "pong"})
 
 
@@ -133,5 +132,4 @@ class Quit(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """The last word."""
-        del desk
         return Word("bye", {"quit": "bye"}, closes=True)

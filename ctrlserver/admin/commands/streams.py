@@ -129,6 +129,6 @@ def _on_view(desk: Desk, number: int) -> bool:
 
 
 def _unknown_stream(desk: Desk, number: int) -> CommandError:
-    newest = desk.book.streams(desk.now(), limit=1)
+    newest = desk.book.streams(limit=1)
     seen = f"the newest is {newest[0].stream}" if newest else "there has been none yet"
     return CommandError(404, "unknown-stream", f"no stream {number} is on view; {seen}")

@@ -50,7 +50,6 @@ class Help(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """All commands in a line each, or the whole help text of one, or of those that begin with its word."""
-        del desk
         if not self.topic:
             width = max(len(usage_of(each)) for each in COMMANDS)
             lines = [f"{usage_of(each):<{width}}  {each.level!s:<8}  {help_of(each)[0]}" for each in COMMANDS]

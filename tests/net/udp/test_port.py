@@ -90,7 +90,7 @@ class Served:
 
     def records(self) -> list[StreamRecord]:
         """All streams, newest first."""
-        return self.book.streams(self.time())
+        return self.book.streams()
 
     async def until(self, reached: Callable[[Totals], bool]) -> Totals:
         """Let the reactor run until ``reached`` holds of the totals, and give them."""
