@@ -20,7 +20,8 @@ from twisted.internet.task import deferLater
 
 from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.streams.outgoing import Conversation, Wire
+from ctrlserver.load.streams.outgoing import Conversation
+from ctrlserver.load.streams.wire import Wire
 from ctrlserver.wire.framing import FramingSpec
 from ctrlserver.words import counted, quoted
 

@@ -23,8 +23,8 @@ from ctrlserver.load.measure.reconciling import Comparison
 from ctrlserver.load.running.ending import OTHERS_ON_VIEW
 from ctrlserver.load.running.send_mode import Streams
 from ctrlserver.load.running.work import Figures
-from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED
 from ctrlserver.load.streams.receive import ReceiveStream
+from ctrlserver.load.streams.wire import CLOSED, COMPLETE, ENDED
 
 
 class Downloads(Streams):

@@ -16,7 +16,8 @@ from twisted.internet.task import LoopingCall, deferLater
 from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
 from ctrlserver.load.measure.reconciling import Comparison, Reconciliation
-from ctrlserver.load.streams.outgoing import CLOSED, REFUSED, RESET, Conversation
+from ctrlserver.load.streams.outgoing import Conversation
+from ctrlserver.load.streams.wire import CLOSED, REFUSED, RESET
 
 #: Seconds for the target to close its side after ours, once its kernel has taken everything.
 CLOSE_SECONDS = 5.0

@@ -28,8 +28,9 @@ from ctrlserver.load.running.pacing import REQUEST_TICK, SEND_TICK
 from ctrlserver.load.running.transports import Transport
 from ctrlserver.load.running.work import GRACE_SECONDS, Figures
 from ctrlserver.load.streams.making import make_streams
-from ctrlserver.load.streams.outgoing import ABORTED, COMPLETE, CUT, ENDED, UNLIMITED, Conversation
+from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation
 from ctrlserver.load.streams.sender import Sender
+from ctrlserver.load.streams.wire import ABORTED, COMPLETE, CUT, ENDED
 
 
 class Streams:

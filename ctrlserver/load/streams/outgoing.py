@@ -1,12 +1,35 @@
-"""One outgoing stream on the lane: what it sends, what comes back, and how it ends.
+"""One outgoing stream: the model, and what streams of every mode share.
 
-Rules: no Python object for each packet. A stream keeps two numbers, bytes taken by the kernel (``sent``) and bytes it
-may send (``limit``, always the end of a packet); where packets lie in them only the pattern knows.
+A stream is one socket on the lane, from its first byte to its end. It knows no other stream and no plan of the run.
 
-A stream tells its ``Observer``, which changes with the stage of the run, when all has been sent, and answered where
-answers are awaited; when the target has closed its side after ours; or, once, that the target or the network ended it.
+::
 
-Beware: sockets are closed by their Twisted transport, never here; a stream leaves the lane before that.
+      start        stream_done         half_close        stream_ended
+    ---------> ACTIVE --------> DONE -----------> CLOSING -----------> off the lane
+                 ^               |
+                 +---- start ----+        (the end of the warm-up, then the measured part)
+
+    any of them -- fail, cut --> OVER     (by the target, the network, the watchdog, or the run)
+
+The states are flags: ``active``, ``half_closed``, ``over``; ``eof`` says that the target has closed its side, which may
+happen in any state. ``reason`` is the result's word for the end.
+
+Two classes stand below every mode. A ``Conversation`` (here) has the socket, the observer and the end. A ``Sender``
+(sender.py) has three counts of bytes besides, ``sent <= allowed <= limit``: taken by the kernel, released by replies or
+the schedule, and wanted by the run. A download is a ``Conversation`` with ``received`` and ``wanted``.
+
+Who calls whom:
+
+- The run calls ``start``, ``bound``, ``end_at_packet``, ``cut`` and ``half_close``, and reads the counts.
+- The lane calls ``ready`` and, after an exception of ours, ``failed``. The pacer calls ``release``.
+- The stream calls its ``Observer``, which changes with the phase of the run: ``stream_done`` once for each ``start``
+  that is not cut; ``stream_failed`` at most once in its life; ``stream_ended`` once after ``half_close``.
+
+What must never happen: a Python object for each packet, because only the pattern knows where packets lie in the bytes;
+a ``ready`` without a bound on its writes, because timers need their turn; a limit inside a packet; two
+reports of one end.
+
+Beware: the Twisted transport closes the socket, never the stream; the stream leaves the lane before that.
 """
 
 from __future__ import annotations
@@ -18,32 +41,17 @@ import select
 import socket
 import struct
 import termios
-from collections.abc import Callable
 from typing import Protocol, cast
 
 from attrs import frozen
 
-from ctrlserver.lane.lane import Owner
 from ctrlserver.load.plan.pattern import Pattern
+from ctrlserver.load.streams.wire import ABORTED, CONNECTION, STALLED, Poller, Transport, Wire
 
 #: A limit that is none: more bytes than any run sends.
 UNLIMITED = 1 << 62
 
-#: How a stream ended (``streams[].reason``).
-COMPLETE = "complete"  # all that was asked for
-ENDED = "ended"  # by the clock or Ctrl-C, at the end of a packet
-CUT = "cut"  # as ENDED, but the target took no more: the rest of a packet is incomplete
-RESET = "reset"  # by the target or the network
-CLOSED = "closed"  # by the target, early
-STALLED = "stalled"  # the target neither read nor answered
-REPLY_FAULT = "reply-fault"  # what it says breaks its framing
-SURPLUS = "surplus"  # it answered more than it was sent
-ABORTED = "aborted"  # another stream or the run failed
-REFUSED = "refused"  # nothing listens at the other end of a UDP stream
-REASONS = (COMPLETE, ENDED, CUT, RESET, CLOSED, STALLED, REPLY_FAULT, SURPLUS, ABORTED, REFUSED)
-
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
-_BROKEN = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN)
 
 
 class Observer(Protocol):
@@ -57,78 +65,6 @@ class Observer(Protocol):
 
     def stream_ended(self, stream: Conversation) -> None:
         """The target has closed its side after we closed ours."""
-
-
-class Wire(Protocol):
-    """The part of a non-blocking socket that a stream uses."""
-
-    def fileno(self) -> int:
-        """The descriptor; -1 once it is closed."""
-
-    def send(self, octets: memoryview | bytes, /) -> int:
-        """Bytes taken; BlockingIOError if there is no room."""
-
-    def recv_into(self, buffer: memoryview, nbytes: int = 0, flags: int = 0, /) -> int:
-        """Bytes read, 0 at the end; BlockingIOError if there are none yet."""
-
-    def shutdown(self, how: int, /) -> None:
-        """Close a side."""
-
-    def getsockopt(self, level: int, option: int, /) -> int:
-        """An option's value."""
-
-
-class Poller(Protocol):
-    """The part of a lane that a stream uses: it calls the stream when its socket is ready, and lends read buffers."""
-
-    clock: Callable[[], float]
-    view: memoryview
-    copy_view: memoryview
-
-    @property
-    def round_began(self) -> float:
-        """When the sockets that are served now were seen ready."""
-
-    def watch(self, fd: int, owner: Owner, events: int) -> None:
-        """Call ``owner.ready`` from now on."""
-
-    def change(self, fd: int, events: int) -> None:
-        """Wait for other events."""
-
-    def forget(self, fd: int) -> None:
-        """Call nobody any more."""
-
-
-class Transport(Protocol):
-    """What differs between a connection and a socket of datagrams: errors and the end."""
-
-    @property
-    def closes(self) -> bool:
-        """Whether each side closes, and an empty read is the end; else an empty read is a datagram."""
-
-    @property
-    def combines(self) -> bool:
-        """Whether one call may send several packets."""
-
-    def failure(self, error: OSError, eof: bool, so_far: str) -> tuple[str, str] | None:
-        """The reason and the words for an error of a socket call; None if the call is to be tried again later."""
-
-
-class _Connection:
-    """TCP, TLS and unix sockets."""
-
-    closes = combines = True
-
-    def failure(self, error: OSError, eof: bool, so_far: str) -> tuple[str, str]:
-        """``eof``: the target had closed its side before."""
-        if error.errno not in _BROKEN:
-            return RESET, f"the connection broke ({error.strerror or error}) after {so_far}"
-        if eof:
-            return CLOSED, f"the target closed the connection early, after {so_far}"
-        return RESET, f"the target reset the connection after {so_far}"
-
-
-CONNECTION = _Connection()
 
 
 @frozen

@@ -17,18 +17,8 @@ import select
 import socket
 from typing import cast
 
-from ctrlserver.load.streams.outgoing import (
-    CLOSED,
-    COMPLETE,
-    CUT,
-    ENDED,
-    REPLY_FAULT,
-    RESET,
-    STALLED,
-    UNLIMITED,
-    Conversation,
-    Line,
-)
+from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation, Line
+from ctrlserver.load.streams.wire import CLOSED, COMPLETE, CUT, ENDED, REPLY_FAULT, RESET, STALLED
 from ctrlserver.wire.framing import ByLength, FramingSpec
 from ctrlserver.words import counted
 

@@ -19,8 +19,9 @@ from typing import cast
 
 from ctrlserver.load.measure.due import Backlog, Releases
 from ctrlserver.load.measure.timing import Timing
-from ctrlserver.load.streams.outgoing import CLOSED, REPLY_FAULT, STALLED, SURPLUS, Line
+from ctrlserver.load.streams.outgoing import Line
 from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
+from ctrlserver.load.streams.wire import CLOSED, REPLY_FAULT, STALLED, SURPLUS
 from ctrlserver.wire.framing import ByLength, FramingSpec
 from ctrlserver.words import counted
 
@@ -211,7 +212,7 @@ class RequestStream(Sender):
                 now = self._clock()
                 if self._in_flight == 1:
                     took = now - self._sent_at
-                    magnitude = took.bit_length() - 11  # the bucket of stats.latency
+                    magnitude = took.bit_length() - 11  # bucket_of in stats/latency.py, in place
                     self._times[(magnitude << 10) + (took >> magnitude) if magnitude > 0 else took] += 1
                     self._sent_at = now
                 else:

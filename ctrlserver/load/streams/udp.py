@@ -25,8 +25,9 @@ import time
 from ctrlserver.linux.udp import SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, try_option
 from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.plan.pattern import Pattern
-from ctrlserver.load.streams.outgoing import REFUSED, RESET, Line
+from ctrlserver.load.streams.outgoing import Line
 from ctrlserver.load.streams.sender import Sender
+from ctrlserver.load.streams.wire import REFUSED, RESET
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
 from ctrlserver.wire.probe import ProbeBlock
 

@@ -11,7 +11,7 @@ from ctrlserver.load.measure.counts import Received, Replies, StreamCount, Volum
 from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.results.result import Environment, Result, as_document, as_json, schema
 from ctrlserver.load.results.thresholds import Judgement
-from ctrlserver.load.streams.outgoing import REASONS
+from ctrlserver.load.streams.wire import REASONS
 from tests.load.asking import options_for
 from tests.load.documents import check_schema, validated
 

@@ -6,17 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from ctrlserver.load.plan.pattern import Pattern, Sizes, size_pattern
-from ctrlserver.load.streams.outgoing import (
-    CLOSED,
-    COMPLETE,
-    CUT,
-    ENDED,
-    RESET,
-    STALLED,
-    UNLIMITED,
-)
+from ctrlserver.load.streams.outgoing import UNLIMITED
 from ctrlserver.load.streams.send import PacketStream, SendStream
 from ctrlserver.load.streams.sender import Sender
+from ctrlserver.load.streams.wire import CLOSED, COMPLETE, CUT, ENDED, RESET, STALLED
 from ctrlserver.wire.framing import parse_framing
 from tests.lanes import Bench
 from tests.servers import reset_at_close

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from ctrlserver.load.plan.options import _counted_pattern
-from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, CUT, ENDED, REPLY_FAULT, RESET, STALLED, UNLIMITED
+from ctrlserver.load.streams.outgoing import UNLIMITED
 from ctrlserver.load.streams.receive import ReceiveStream
+from ctrlserver.load.streams.wire import CLOSED, COMPLETE, CUT, ENDED, REPLY_FAULT, RESET, STALLED
 from ctrlserver.wire.framing import parse_framing
 from tests.lanes import Bench
 from tests.servers import reset_at_close

@@ -6,8 +6,9 @@ import pytest
 
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.pattern import Pattern, Sizes, payload_pattern, size_pattern
-from ctrlserver.load.streams.outgoing import CLOSED, COMPLETE, ENDED, REPLY_FAULT, SURPLUS, UNLIMITED
+from ctrlserver.load.streams.outgoing import UNLIMITED
 from ctrlserver.load.streams.request import RequestStream
+from ctrlserver.load.streams.wire import CLOSED, COMPLETE, ENDED, REPLY_FAULT, SURPLUS
 from ctrlserver.wire.framing import parse_framing
 from tests.lanes import Bench
 

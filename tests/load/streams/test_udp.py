@@ -18,7 +18,7 @@ from ctrlserver.load.opening.udp_sockets import HeldDatagrams
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import parse_sizes
 from ctrlserver.load.streams.making import make_streams
-from ctrlserver.load.streams.outgoing import COMPLETE, ENDED, REFUSED, RESET, STALLED, UNLIMITED, Line
+from ctrlserver.load.streams.outgoing import UNLIMITED, Line
 from ctrlserver.load.streams.paced import PacedSendStream
 from ctrlserver.load.streams.send import PacketStream
 from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
@@ -27,6 +27,7 @@ from ctrlserver.load.streams.udp import (
     OverUdp,
     batch_of,
 )
+from ctrlserver.load.streams.wire import COMPLETE, ENDED, REFUSED, RESET, STALLED
 from ctrlserver.stats.probing import Probing
 from ctrlserver.wire.probe import decode_each
 from tests.lanes import TURNS, Told

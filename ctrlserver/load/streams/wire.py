@@ -1,0 +1,96 @@
+"""What a stream needs below it: a socket, a lane, and what errors of the socket mean; and the words for its end."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Protocol
+
+from ctrlserver.lane.lane import Owner
+
+#: How a stream ended (``streams[].reason``).
+COMPLETE = "complete"  # all that was asked for
+ENDED = "ended"  # by the clock or Ctrl-C, at the end of a packet
+CUT = "cut"  # as ENDED, but the target took no more: the rest of a packet is incomplete
+RESET = "reset"  # by the target or the network
+CLOSED = "closed"  # by the target, early
+STALLED = "stalled"  # the target neither read nor answered
+REPLY_FAULT = "reply-fault"  # what it says breaks its framing
+SURPLUS = "surplus"  # it answered more than it was sent
+ABORTED = "aborted"  # another stream or the run failed
+REFUSED = "refused"  # nothing listens at the other end of a UDP stream
+REASONS = (COMPLETE, ENDED, CUT, RESET, CLOSED, STALLED, REPLY_FAULT, SURPLUS, ABORTED, REFUSED)
+
+_BROKEN = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN)
+
+
+class Wire(Protocol):
+    """The part of a non-blocking socket that a stream uses."""
+
+    def fileno(self) -> int:
+        """The descriptor; -1 once it is closed."""
+
+    def send(self, octets: memoryview | bytes, /) -> int:
+        """Bytes taken; BlockingIOError if there is no room."""
+
+    def recv_into(self, buffer: memoryview, nbytes: int = 0, flags: int = 0, /) -> int:
+        """Bytes read, 0 at the end; BlockingIOError if there are none yet."""
+
+    def shutdown(self, how: int, /) -> None:
+        """Close a side."""
+
+    def getsockopt(self, level: int, option: int, /) -> int:
+        """An option's value."""
+
+
+class Poller(Protocol):
+    """The part of a lane that a stream uses: it calls the stream when its socket is ready, and lends read buffers."""
+
+    clock: Callable[[], float]
+    view: memoryview
+    copy_view: memoryview
+
+    @property
+    def round_began(self) -> float:
+        """When the sockets that are served now were seen ready."""
+
+    def watch(self, fd: int, owner: Owner, events: int) -> None:
+        """Call ``owner.ready`` from now on."""
+
+    def change(self, fd: int, events: int) -> None:
+        """Wait for other events."""
+
+    def forget(self, fd: int) -> None:
+        """Call nobody any more."""
+
+
+class Transport(Protocol):
+    """What differs between a connection and a socket of datagrams: errors and the end."""
+
+    @property
+    def closes(self) -> bool:
+        """Whether each side closes, and an empty read is the end; else an empty read is a datagram."""
+
+    @property
+    def combines(self) -> bool:
+        """Whether one call may send several packets."""
+
+    def failure(self, error: OSError, eof: bool, so_far: str) -> tuple[str, str] | None:
+        """The reason and the words for an error of a socket call; None if the call is to be tried again later."""
+
+
+class _Connection:
+    """TCP, TLS and unix sockets."""
+
+    closes = combines = True
+
+    def failure(self, error: OSError, eof: bool, so_far: str) -> tuple[str, str]:
+        """``eof``: the target had closed its side before."""
+        if error.errno not in _BROKEN:
+            return RESET, f"the connection broke ({error.strerror or error}) after {so_far}"
+        if eof:
+            return CLOSED, f"the target closed the connection early, after {so_far}"
+        return RESET, f"the target reset the connection after {so_far}"
+
+
+CONNECTION = _Connection()
