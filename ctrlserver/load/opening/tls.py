@@ -16,7 +16,7 @@ import select
 import socket
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet import error
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -36,6 +36,7 @@ from zope.interface import implementer
 from ctrlserver.addresses import text_of
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.lane.lane import Lane, Owner
+from ctrlserver.load.streams.wire import Poller, Wire
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -223,20 +224,20 @@ class TlsLink(Protocol):
     # A socket to its stream
 
     @property
-    def socket(self) -> socket.socket:
+    def socket(self) -> Wire:
         """What the stream takes for one."""
-        return cast("socket.socket", self)
+        return self
 
     @property
-    def lane(self) -> Lane:
+    def lane(self) -> Poller:
         """What the stream takes for one."""
-        return cast("Lane", self)
+        return self
 
     def fileno(self) -> int:
         """Of the TCP socket below: what the kernel still holds is asked there."""
         return -1 if self._ended else int(self.transport.fileno())
 
-    def send(self, octets: memoryview) -> int:
+    def send(self, octets: memoryview | bytes) -> int:
         """Take some; BlockingIOError where the transport has enough."""
         if self._ended or self._closing:
             raise OSError(errno.EPIPE, "Broken pipe")
