@@ -9,6 +9,7 @@ from ctrlserver.load.plan.pattern import Pattern, Sizes, payload_pattern, size_p
 from ctrlserver.load.streams.outgoing import UNLIMITED
 from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.load.streams.wire import CLOSED, COMPLETE, ENDED, REPLY_FAULT, SURPLUS
+from ctrlserver.stats.latency import bucket_of
 from ctrlserver.wire.framing import parse_framing
 from tests.lanes import Bench
 
@@ -206,3 +207,19 @@ def test_a_stall_says_that_the_target_does_not_read() -> None:
         assert bench.told.failures[0].endswith("the target does not read")
     finally:
         bench.close()
+
+
+@pytest.mark.parametrize("nanoseconds", [0, 1, 1023, 2047, 2048, 2049, 4095, 4096, 123_456, 10**9, 36 * 10**11])
+def test_the_bucket_that_request_ready_computes_in_place_is_that_of_stats_latency(
+    bench: Bench, nanoseconds: int
+) -> None:
+    """The formula stands in RequestStream.ready (streams/request.py) and in bucket_of (stats/latency.py)."""
+    moments = iter([0, nanoseconds])
+    timing = Timing()
+    framing = parse_framing("fixed:100")
+    sent = RequestStream(
+        bench.line(CONSTANT), reply_framing=framing, in_flight=1, timing=timing, clock=lambda: next(moments)
+    )
+    sent.start(UNLIMITED)
+    bench.answer(b"x" * 100)
+    assert {bucket_of(nanoseconds): 1} == dict(timing.service.now.counts)
