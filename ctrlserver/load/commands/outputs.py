@@ -1,6 +1,6 @@
 """Where a run's or a search's documents go: the flags for that, and their checks.
 
-Rules: at most one document goes to stdout. A file that cannot be written is refused before the run, where that shows.
+Rules: at most one document goes to stdout. A file that cannot be written is refused before the run, if that shows.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def _kind(output: str) -> str:
 
 
 def _names(files: Sequence[str]) -> list[str]:
-    """The files by their names alone, where those tell them apart."""
+    """The files by their names alone, if these are all different."""
     names = [Path(file).name for file in files]
     if len(set(names)) == len(names):
         return names

@@ -1,1 +1,1 @@
-"""PURE: what is to be sent, and when."""
+"""PURE: what a run sends, and when."""

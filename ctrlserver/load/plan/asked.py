@@ -356,6 +356,6 @@ class Asked:
 
     @property
     def asks_for_packets(self) -> bool:
-        """Whether a number of packets ends the run: the one asked for, or the default where nothing else ends it."""
+        """Whether a number of packets ends the run: the one asked for, or the default if nothing else ends it."""
         others = (self.total_bytes, self.duration, self.profile)
         return self.packets is not None or all(other is None for other in others)

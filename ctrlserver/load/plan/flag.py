@@ -59,7 +59,7 @@ class Flag:
     """One flag. ``names`` are the short form and the long one, or ``--on/--off``; without ``parse`` it is a switch.
 
     ``default`` is as people type it, for a switch True or False. ``key`` is the flag's name in the result's ``options``
-    where it is not that of the field, and ``write`` makes the value there. ``shared``: ``ctrlload search`` has it too,
+    if that is not the field's, and ``write`` makes the value there. ``shared``: ``ctrlload search`` has it too,
     with ``search_help`` and ``search_default`` where they differ.
     """
 

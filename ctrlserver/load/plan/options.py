@@ -53,7 +53,7 @@ class Options(Asked):
         return self.curve.until(self.duration).end / SECOND
 
     def as_options(self) -> dict[str, object]:
-        """For the result document: by the flags' names, times in seconds; null where a flag is unused."""
+        """For the result document: by the flags' names, times in seconds; null if a flag is unused."""
         document: dict[str, object] = {}
         for name, flag in flags_of(Asked):
             value = getattr(self, name)

@@ -1,1 +1,1 @@
-"""The result document, and what is judged by it."""
+"""The result document, and the judgements on it."""

@@ -65,7 +65,7 @@ class Figure:
         return ".".join(self.path)
 
     def value(self, document: Document) -> float | None:
-        """The figure of one run; None where it is not known."""
+        """The figure of one run; None if it is not known."""
         value = number_at(document, self.path)
         if value is None or self.of is None:
             return value if value is None or math.isfinite(value) else None
@@ -106,8 +106,8 @@ FIGURES = _figures()
 class Compared:
     """One figure of both sides. ``a`` and ``b`` are the runs' values, those not known left out.
 
-    ``ratio`` is B/A, None where A has none or is 0; ``better`` is ``a``, ``b``, ``same``, ``unclear`` (the interval
-    holds 1) or None where a side has no value.
+    ``ratio`` is B/A, None if A has none or is 0; ``better`` is ``a``, ``b``, ``same``, ``unclear`` (the interval
+    holds 1) or None if a side has no value.
     """
 
     figure: Figure
@@ -154,7 +154,7 @@ def _compared(figure: Figure, a: tuple[float, ...], b: tuple[float, ...], tolera
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    """Geometric where all are above 0."""
+    """The geometric mean if all are above 0."""
     if not values:
         return None
     if len(values) == 1 or min(values) <= 0:
@@ -163,7 +163,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def ratio_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % confidence interval of B/A by Welch on logarithms; None where the values do not allow one."""
+    """The 95 % confidence interval of B/A by Welch on logarithms; None if the values do not allow one."""
     if min(len(a), len(b)) < 2 or min(*a, *b) <= 0:
         return None
     logs_a, logs_b = [math.log(value) for value in a], [math.log(value) for value in b]
@@ -202,7 +202,7 @@ def _simpson(function: Callable[[float], float], end: float, steps: int = 100) -
     return (function(0.0) + 4 * odd + 2 * even + function(end)) * step / 3
 
 
-#: Options that change how a run is told of or judged, not what it does.
+#: Options that change how a run is reported or judged, not what it does.
 _NOT_COMPARED = (
     *("labels", "fail_if", "admin", "seed"),
     *("interval_seconds", "connect_timeout_seconds", "stall_timeout_seconds"),

@@ -62,9 +62,9 @@ class Environment:
 
 @frozen(kw_only=True)
 class Result:
-    """What a run came to, its fields in the document's order.
+    """The outcome of a run, its fields in the document's order.
 
-    ``started`` is ISO 8601 UTC; ``error`` is one line, None where nothing failed.
+    ``started`` is ISO 8601 UTC; ``error`` is one line, None if nothing failed.
     """
 
     schema: str = SCHEMA

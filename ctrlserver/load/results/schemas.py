@@ -1,10 +1,10 @@
-"""The JSON Schemas that are shipped beside this file, and the numbers a result document has by its own.
+"""The JSON Schemas that are shipped in ``load/``, and the numbers a result document has by its own.
 
-Rules: the schema is the one list of a document's fields; who looks for a field by name looks here. A number that can be
-judged or compared is one that a document has once: what lies in ``intervals`` and ``streams`` is not among them, nor
-what was asked for (``options``) or where it ran (``environment``).
+Rules: the schema is the only list of a document's fields; every search for a field by name uses it. Only numbers that a
+document has once can be judged or compared: not those in ``intervals`` and ``streams``, nor what was asked for
+(``options``) or where it ran (``environment``).
 
-Beware: what is null in one document may be a number in another; both are paths here.
+Beware: a value that is null in one document may be a number in another; it is a path here.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def number_paths() -> tuple[tuple[str, ...], ...]:
 
 
 def number_at(document: Mapping[str, object], path: tuple[str, ...]) -> float | None:
-    """The number at ``path``; None where the document has none there."""
+    """The number at ``path``; None if the document has none there."""
     value: object = document
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None

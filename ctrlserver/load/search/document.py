@@ -48,7 +48,7 @@ SUMMARY = (
 
 @frozen
 class Step:
-    """One run at a rate; ``why`` is empty where it is good."""
+    """One run at a rate; ``why`` is empty if it is good."""
 
     step: int
     rate_packets_per_second: float
@@ -149,7 +149,7 @@ def concluded(
 def _why(search: Search, steps: list[Step], mode: object) -> str:
     answer = search.answer
     if answer.above is None:
-        return "that is as far as --to goes"
+        return "--to allows no higher rate"
     runs = [step for step in steps if step.rate_packets_per_second == answer.above]
     verdict = Outcome.SPOILT if answer.limit is Limit.GENERATOR else Outcome.BAD
     worst = [step for step in runs if step.verdict == verdict]

@@ -23,7 +23,7 @@ from attrs import frozen
 
 
 class Outcome(StrEnum):
-    """What a run at a rate came to; ``SPOILT`` is a bad run in which the generator was late."""
+    """The outcome of a run at a rate; ``SPOILT`` is a bad run in which the generator was late."""
 
     GOOD = "good"
     BAD = "bad"
@@ -50,7 +50,7 @@ class Aim:
 
 @frozen
 class Answer:
-    """``highest`` good rate, None where there is none; ``limit`` says why not more, ``above`` the lowest bad rate."""
+    """``highest`` good rate, None if there is none; ``limit`` says why not more, ``above`` the lowest bad rate."""
 
     highest: float | None
     limit: Limit
@@ -66,7 +66,7 @@ class Search:
         self.rate: float | None = aim.lowest
 
     def record(self, outcome: Outcome) -> None:
-        """The run at ``rate`` came to ``outcome``."""
+        """Record the outcome of the run at ``rate``."""
         assert self.rate is not None
         self._runs.setdefault(self.rate, []).append(outcome)
         self.rate = self._next(self.rate)

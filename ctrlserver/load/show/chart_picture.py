@@ -21,7 +21,7 @@ _STYLES = {"solid": "-", "dashed": (0, (5, 3)), "dotted": (0, (1, 2))}
 
 
 def check_drawing() -> None:
-    """UsageError where matplotlib is missing."""
+    """UsageError if matplotlib is missing."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:

@@ -297,7 +297,7 @@ def _spectrum_panel(results: Sequence[tuple[str, Document]]) -> _Found:
 def spectrum(document: Document, kind: str) -> tuple[Point, ...]:
     """1/(1-q) and the latency in seconds at quantile q, up to the longest: from 1/(1-q) above the count on.
 
-    ``kind`` is ``response`` or ``service``; empty where the run has not timed it. ValueError in words for a histogram
+    ``kind`` is ``response`` or ``service``; empty if the run has not timed it. ValueError in words for a histogram
     that does not decode.
     """
     from hdrh.histogram import HdrHistogram

@@ -19,7 +19,7 @@ from typing import TextIO
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.load.results.exit_codes import EXIT_FAILED
 
-#: Puts on stdout what ends there, given the errors and the exit code so far; LoadError where it cannot.
+#: Puts on stdout what ends there, given the errors and the exit code so far; LoadError if it cannot.
 Ending = Callable[[Sequence[str], int], None]
 
 

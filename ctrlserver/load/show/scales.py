@@ -40,7 +40,7 @@ def linear(highest: float, kind: str, most_ticks: int = 6, *, tight: bool = Fals
 
 
 def logarithmic(lowest: float, highest: float, kind: str) -> Scale:
-    """Powers of ten around the values; with 2 and 5 between them where there are few."""
+    """Powers of ten around the values; with 2 and 5 between them if there are few."""
     low, high = math.floor(math.log10(lowest) + 1e-9), math.ceil(math.log10(highest) - 1e-9)
     high = max(high, low + 1)
     between = (1, 2, 5) if high - low <= 2 else (1,)

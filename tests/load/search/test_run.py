@@ -119,7 +119,7 @@ async def test_where_to_is_good_the_answer_is_a_lower_bound(servers: Servers) ->
     assert (1_500, True, "to") == tuple(document[key] for key in ("highest_packets_per_second", "lower_bound", "limit"))
     assert answer_lines(result) == [
         "highest     at least 1500 packets/s, found in 2 runs",
-        "because     that is as far as --to goes",
+        "because     --to allows no higher rate",
     ]
 
 
