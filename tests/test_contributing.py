@@ -124,7 +124,7 @@ def test_a_command_in_the_table_is_known(house: House) -> None:
 
 def test_a_field_in_a_record_is_published(house: House) -> None:
     recipe = "Add a published field"
-    field = '    naps_total: int = field(metadata=_about("counter", "naps", "naps taken"))\n'
+    field = '    naps_total: Annotated[int, "counter", "naps", "naps taken"]\n'
     house.insert(recipe, "ctrlserver/stats/records.py", '"""The whole server at one instant."""\n\n', field)
     house.insert(recipe, "ctrlserver/stats/book.py", "return StatsRecord(\n", "            naps_total=7,\n")
     said = house.says(

@@ -1,7 +1,7 @@
 """THE schema of all that is published.
 
 Rules: a record is a frozen reading; its fields stand in the order in which they are published, and each one says in
-its metadata what kind it is, its unit and what it means. Counters only grow; gauges move; a text names something, and
+its annotation its kind, its unit and what it means. Counters only grow; gauges move; a text names something, and
 may do so by a number; timestamps are ISO 8601 in UTC with milliseconds; what is not known is ``None``, never NaN.
 Seconds are rounded to 6 digits, rates to 1.
 
@@ -11,135 +11,117 @@ Beware: the names are a contract with scripts and checks. A new field goes to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import isfinite
-from operator import attrgetter
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, TypeAlias, get_type_hints
 
-from attrs import Attribute, AttrsInstance, field, fields, frozen
+from attrs import AttrsInstance, asdict, field, frozen
 
 from ctrlserver.stats.counters import Label
 
 Value: TypeAlias = str | int | float | bool | None
-Kind: TypeAlias = Literal["counter", "gauge", "text", "timestamp", "flag"]
-
-
-def _about(kind: Kind, unit: str | None, help: str) -> dict[str, str | None]:
-    return {"kind": kind, "unit": unit, "help": help}
 
 
 @frozen
 class StatsRecord:
     """The whole server at one instant."""
 
-    version: str = field(metadata=_about("text", None, "the server's version"))
-    started: str = field(metadata=_about("timestamp", None, "when the server started"))
-    uptime_seconds: float = field(metadata=_about("gauge", "seconds", "time since the start"))
-    streams_open: int = field(metadata=_about("gauge", "streams", "streams open now"))
-    streams_total: int = field(metadata=_about("counter", "streams", "streams opened since the start"))
-    packets_total: int = field(metadata=_about("counter", "packets", "whole packets received, or sent as a source"))
-    bytes_total: int = field(metadata=_about("counter", "bytes", "bytes received, or sent as a source"))
-    packets: int = field(metadata=_about("gauge", "packets", "whole packets received since the last reset"))
-    bytes: int = field(metadata=_about("gauge", "bytes", "bytes received since the last reset"))
-    incomplete_bytes_total: int = field(
-        metadata=_about("counter", "bytes", "bytes of packets that were not whole when their stream closed")
-    )
-    faults_total: int = field(metadata=_about("counter", "streams", "streams that broke their framing"))
-    rejected_total: int = field(
-        metadata=_about("counter", "streams", "connections and datagrams turned away at a limit")
-    )
-    replies_total: int = field(metadata=_about("counter", "packets", "replies given since the start"))
-    packets_per_second: float = field(metadata=_about("gauge", "packets/s", "packet rate over the last second"))
-    packets_per_second_10s: float = field(metadata=_about("gauge", "packets/s", "packet rate over the last 10 s"))
-    packets_per_second_60s: float = field(metadata=_about("gauge", "packets/s", "packet rate over the last 60 s"))
-    bits_per_second: float = field(metadata=_about("gauge", "bits/s", "bit rate over the last second"))
-    bits_per_second_10s: float = field(metadata=_about("gauge", "bits/s", "bit rate over the last 10 s"))
-    bits_per_second_60s: float = field(metadata=_about("gauge", "bits/s", "bit rate over the last 60 s"))
-    runs_total: int = field(metadata=_about("counter", "runs", "runs begun since the start, the active one included"))
-    resets_total: int = field(metadata=_about("counter", "resets", "resets since the start"))
-    loop_lag_seconds: float = field(
-        metadata=_about("gauge", "seconds", "the latest the server's loop came to its work in the last 10 s")
-    )
-    closed_eof_total: int = field(metadata=_about("counter", "streams", "streams ended by their peer"))
-    closed_reset_total: int = field(metadata=_about("counter", "streams", "streams cut off by their peer"))
-    closed_fault_total: int = field(metadata=_about("counter", "streams", "streams closed for breaking their framing"))
-    closed_idle_total: int = field(metadata=_about("counter", "streams", "streams closed for silence"))
-    closed_limit_total: int = field(metadata=_about("counter", "streams", "streams closed at a limit"))
-    closed_slow_reader_total: int = field(
-        metadata=_about("counter", "streams", "streams closed because their peer did not read the replies")
-    )
-    closed_kicked_total: int = field(metadata=_about("counter", "streams", "streams closed by an operator"))
-    closed_drain_total: int = field(metadata=_about("counter", "streams", "streams closed as the server stopped"))
-    rejected_max_streams_total: int = field(
-        metadata=_about("counter", "streams", "connections turned away because max_streams were open")
-    )
-    rejected_max_streams_per_peer_total: int = field(
-        metadata=_about("counter", "streams", "connections turned away because their host had max_streams_per_peer")
-    )
-    rejected_not_allowed_total: int = field(
-        metadata=_about("counter", "streams", "connections turned away because allow names no network of theirs")
-    )
-    rejected_udp_streams_total: int = field(
-        metadata=_about("counter", "packets", "datagrams counted in the stream * because max_udp_streams were open")
-    )
-    dropped_total: int = field(
-        metadata=_about("counter", "packets", "datagrams the system dropped before they were read")
-    )
-    dropped_in_batches_total: int = field(
-        metadata=_about(
-            "counter", "packets", "of dropped_total, what may be batches counted as one; 0: received + dropped = sent"
-        )
-    )
+    version: Annotated[str, "text", None, "the server's version"]
+    started: Annotated[str, "timestamp", None, "when the server started"]
+    uptime_seconds: Annotated[float, "gauge", "seconds", "time since the start"]
+    streams_open: Annotated[int, "gauge", "streams", "streams open now"]
+    streams_total: Annotated[int, "counter", "streams", "streams opened since the start"]
+    packets_total: Annotated[int, "counter", "packets", "whole packets received, or sent as a source"]
+    bytes_total: Annotated[int, "counter", "bytes", "bytes received, or sent as a source"]
+    packets: Annotated[int, "gauge", "packets", "whole packets received since the last reset"]
+    bytes: Annotated[int, "gauge", "bytes", "bytes received since the last reset"]
+    incomplete_bytes_total: Annotated[
+        int, "counter", "bytes", "bytes of packets that were not whole when their stream closed"
+    ]
+    faults_total: Annotated[int, "counter", "streams", "streams that broke their framing"]
+    rejected_total: Annotated[int, "counter", "streams", "connections and datagrams turned away at a limit"]
+    replies_total: Annotated[int, "counter", "packets", "replies given since the start"]
+    packets_per_second: Annotated[float, "gauge", "packets/s", "packet rate over the last second"]
+    packets_per_second_10s: Annotated[float, "gauge", "packets/s", "packet rate over the last 10 s"]
+    packets_per_second_60s: Annotated[float, "gauge", "packets/s", "packet rate over the last 60 s"]
+    bits_per_second: Annotated[float, "gauge", "bits/s", "bit rate over the last second"]
+    bits_per_second_10s: Annotated[float, "gauge", "bits/s", "bit rate over the last 10 s"]
+    bits_per_second_60s: Annotated[float, "gauge", "bits/s", "bit rate over the last 60 s"]
+    runs_total: Annotated[int, "counter", "runs", "runs begun since the start, the active one included"]
+    resets_total: Annotated[int, "counter", "resets", "resets since the start"]
+    loop_lag_seconds: Annotated[
+        float, "gauge", "seconds", "the latest the server's loop came to its work in the last 10 s"
+    ]
+    closed_eof_total: Annotated[int, "counter", "streams", "streams ended by their peer"]
+    closed_reset_total: Annotated[int, "counter", "streams", "streams cut off by their peer"]
+    closed_fault_total: Annotated[int, "counter", "streams", "streams closed for breaking their framing"]
+    closed_idle_total: Annotated[int, "counter", "streams", "streams closed for silence"]
+    closed_limit_total: Annotated[int, "counter", "streams", "streams closed at a limit"]
+    closed_slow_reader_total: Annotated[
+        int, "counter", "streams", "streams closed because their peer did not read the replies"
+    ]
+    closed_kicked_total: Annotated[int, "counter", "streams", "streams closed by an operator"]
+    closed_drain_total: Annotated[int, "counter", "streams", "streams closed as the server stopped"]
+    rejected_max_streams_total: Annotated[
+        int, "counter", "streams", "connections turned away because max_streams were open"
+    ]
+    rejected_max_streams_per_peer_total: Annotated[
+        int, "counter", "streams", "connections turned away because their host had max_streams_per_peer"
+    ]
+    rejected_not_allowed_total: Annotated[
+        int, "counter", "streams", "connections turned away because allow names no network of theirs"
+    ]
+    rejected_udp_streams_total: Annotated[
+        int, "counter", "packets", "datagrams counted in the stream * because max_udp_streams were open"
+    ]
+    dropped_total: Annotated[int, "counter", "packets", "datagrams the system dropped before they were read"]
+    dropped_in_batches_total: Annotated[
+        int, "counter", "packets", "of dropped_total, what may be batches counted as one; 0: received + dropped = sent"
+    ]
 
 
 @frozen
 class StreamRecord:
     """One stream at one instant; the listener's labels follow the fields when it is published."""
 
-    stream: int = field(metadata=_about("text", None, "number of the stream, from 1 in order of opening"))
-    listener: str = field(metadata=_about("text", None, "name of the listener that took the stream"))
-    peer: str = field(metadata=_about("text", None, "address of the other side, host:port"))
-    protocol: str = field(metadata=_about("text", None, "transport of the stream, or the listener's own word for it"))
-    framing: str = field(metadata=_about("text", None, "rule by which bytes are cut into packets"))
-    mode: str = field(metadata=_about("text", None, "what the server does with a packet"))
-    size: float | None = field(metadata=_about("gauge", "bytes", "the fixed packet size, else mean bytes per packet"))
-    state: str = field(metadata=_about("text", None, "open or closed"))
-    reason: str | None = field(metadata=_about("text", None, "why the stream was closed"))
-    packets: int = field(metadata=_about("counter", "packets", "whole packets received, or sent as a source"))
-    bytes: int = field(metadata=_about("counter", "bytes", "bytes received, or sent as a source"))
-    incomplete_bytes: int = field(
-        metadata=_about("gauge", "bytes", "bytes of the packet that was not whole at the close")
-    )
-    seconds: float = field(metadata=_about("gauge", "seconds", "time from first data to last data"))
-    packets_per_second: float | None = field(metadata=_about("gauge", "packets/s", "packets / seconds"))
-    bits_per_second: float | None = field(metadata=_about("gauge", "bits/s", "bytes * 8 / seconds"))
-    opened: str = field(metadata=_about("timestamp", None, "when the stream was opened"))
-    run: int | None = field(metadata=_about("text", None, "number of the run in which its first data came"))
-    lost: int | None = field(
-        default=None, metadata=_about("gauge", "packets", "probe packets missing by their sequence, as of now")
-    )
-    duplicate: int | None = field(default=None, metadata=_about("counter", "packets", "probe packets that came again"))
-    out_of_order: int | None = field(
-        default=None, metadata=_about("counter", "packets", "probe packets that came after one of a higher sequence")
-    )
-    jitter_seconds: float | None = field(
-        default=None, metadata=_about("gauge", "seconds", "jitter of the probe packets, as RFC 3550 reckons it")
-    )
-    delay_p50_seconds: float | None = field(
-        default=None, metadata=_about("gauge", "seconds", "median of the delay from the intended send time to the read")
-    )
-    delay_p99_seconds: float | None = field(
-        default=None, metadata=_about("gauge", "seconds", "the delay that 99 % of the probe packets had at most")
-    )
-    rtt_seconds: float | None = field(
-        default=None,
-        metadata=_about("gauge", "seconds", "the kernel's round trip time of what the server sends; TCP on Linux only"),
-    )
-    retransmits: int | None = field(
-        default=None,
-        metadata=_about("counter", "segments", "segments that the server had to send again; TCP on Linux only"),
-    )
+    stream: Annotated[int, "text", None, "number of the stream, from 1 in order of opening"]
+    listener: Annotated[str, "text", None, "name of the listener that took the stream"]
+    peer: Annotated[str, "text", None, "address of the other side, host:port"]
+    protocol: Annotated[str, "text", None, "transport of the stream, or the listener's own word for it"]
+    framing: Annotated[str, "text", None, "rule by which bytes are cut into packets"]
+    mode: Annotated[str, "text", None, "what the server does with a packet"]
+    size: Annotated[float | None, "gauge", "bytes", "the fixed packet size, else mean bytes per packet"]
+    state: Annotated[str, "text", None, "open or closed"]
+    reason: Annotated[str | None, "text", None, "why the stream was closed"]
+    packets: Annotated[int, "counter", "packets", "whole packets received, or sent as a source"]
+    bytes: Annotated[int, "counter", "bytes", "bytes received, or sent as a source"]
+    incomplete_bytes: Annotated[int, "gauge", "bytes", "bytes of the packet that was not whole at the close"]
+    seconds: Annotated[float, "gauge", "seconds", "time from first data to last data"]
+    packets_per_second: Annotated[float | None, "gauge", "packets/s", "packets / seconds"]
+    bits_per_second: Annotated[float | None, "gauge", "bits/s", "bytes * 8 / seconds"]
+    opened: Annotated[str, "timestamp", None, "when the stream was opened"]
+    run: Annotated[int | None, "text", None, "number of the run in which its first data came"]
+    lost: Annotated[int | None, "gauge", "packets", "probe packets missing by their sequence, as of now"] = None
+    duplicate: Annotated[int | None, "counter", "packets", "probe packets that came again"] = None
+    out_of_order: Annotated[
+        int | None, "counter", "packets", "probe packets that came after one of a higher sequence"
+    ] = None
+    jitter_seconds: Annotated[
+        float | None, "gauge", "seconds", "jitter of the probe packets, as RFC 3550 reckons it"
+    ] = None
+    delay_p50_seconds: Annotated[
+        float | None, "gauge", "seconds", "median of the delay from the intended send time to the read"
+    ] = None
+    delay_p99_seconds: Annotated[
+        float | None, "gauge", "seconds", "the delay that 99 % of the probe packets had at most"
+    ] = None
+    rtt_seconds: Annotated[
+        float | None, "gauge", "seconds", "the kernel's round trip time of what the server sends; TCP on Linux only"
+    ] = None
+    retransmits: Annotated[
+        int | None, "counter", "segments", "segments that the server had to send again; TCP on Linux only"
+    ] = None
     labels: Mapping[str, Label] = field(factory=dict)
 
 
@@ -147,22 +129,22 @@ class StreamRecord:
 class RunRecord:
     """One measured run, active or ended."""
 
-    run: int = field(metadata=_about("text", None, "number of the run, from 1"))
-    name: str | None = field(metadata=_about("text", None, "the operator's name for it; none where it began by itself"))
-    state: str = field(metadata=_about("text", None, "active or ended"))
-    started: str = field(metadata=_about("timestamp", None, "when the run began"))
-    seconds: float = field(metadata=_about("gauge", "seconds", "time from first data to last data of the run"))
-    streams: int = field(metadata=_about("counter", "streams", "streams that sent data in the run"))
-    packets: int = field(metadata=_about("counter", "packets", "whole packets received in the run"))
-    bytes: int = field(metadata=_about("counter", "bytes", "bytes received in the run"))
-    packets_per_second: float | None = field(metadata=_about("gauge", "packets/s", "packets / seconds"))
-    bits_per_second: float | None = field(metadata=_about("gauge", "bits/s", "bytes * 8 / seconds"))
-    incomplete_bytes: int = field(
-        metadata=_about("counter", "bytes", "bytes of packets not whole when their stream closed in the run")
-    )
-    faults: int = field(metadata=_about("counter", "streams", "streams that broke their framing in the run"))
-    expected_packets: int | None = field(metadata=_about("gauge", "packets", "packets the run was to bring"))
-    complete: bool | None = field(metadata=_about("flag", None, "packets equals expected_packets"))
+    run: Annotated[int, "text", None, "number of the run, from 1"]
+    name: Annotated[str | None, "text", None, "the operator's name for it; none where it began by itself"]
+    state: Annotated[str, "text", None, "active or ended"]
+    started: Annotated[str, "timestamp", None, "when the run began"]
+    seconds: Annotated[float, "gauge", "seconds", "time from first data to last data of the run"]
+    streams: Annotated[int, "counter", "streams", "streams that sent data in the run"]
+    packets: Annotated[int, "counter", "packets", "whole packets received in the run"]
+    bytes: Annotated[int, "counter", "bytes", "bytes received in the run"]
+    packets_per_second: Annotated[float | None, "gauge", "packets/s", "packets / seconds"]
+    bits_per_second: Annotated[float | None, "gauge", "bits/s", "bytes * 8 / seconds"]
+    incomplete_bytes: Annotated[
+        int, "counter", "bytes", "bytes of packets not whole when their stream closed in the run"
+    ]
+    faults: Annotated[int, "counter", "streams", "streams that broke their framing in the run"]
+    expected_packets: Annotated[int | None, "gauge", "packets", "packets the run was to bring"]
+    complete: Annotated[bool | None, "flag", None, "packets equals expected_packets"]
 
 
 PROBE_FIELDS = ("lost", "duplicate", "out_of_order", "jitter_seconds", "delay_p50_seconds", "delay_p99_seconds")
@@ -185,29 +167,13 @@ class Field:
 
 _RECORDS: Mapping[str, type[AttrsInstance]] = {"stats": StatsRecord, "stream": StreamRecord, "run": RunRecord}
 
-
-def _published(record: type[AttrsInstance]) -> list[Attribute[Any]]:
-    return [attribute for attribute in fields(record) if attribute.name != "labels"]
-
-
-def _describe() -> tuple[Field, ...]:
-    return tuple(
-        Field(attribute.name, name, attribute.metadata["kind"], attribute.metadata["unit"], attribute.metadata["help"])
-        for name, record in _RECORDS.items()
-        for attribute in _published(record)
-    )
-
-
-_FIELDS = _describe()
+_FIELDS = tuple(
+    Field(name, record, *about.__metadata__)
+    for record, kind in _RECORDS.items()
+    for name, about in get_type_hints(kind, include_extras=True).items()
+    if name != "labels"
+)
 _NAMES = frozenset(described.name for described in _FIELDS)
-
-
-def _reader(record: type[AttrsInstance]) -> tuple[tuple[str, ...], Callable[[object], tuple[Value, ...]]]:
-    names = tuple(attribute.name for attribute in _published(record))
-    return names, attrgetter(*names)
-
-
-_READERS = {record: _reader(record) for record in (*_RECORDS.values(), Field)}
 
 
 def as_mapping(record: StatsRecord | StreamRecord | RunRecord | Field) -> dict[str, Value]:
@@ -216,9 +182,9 @@ def as_mapping(record: StatsRecord | StreamRecord | RunRecord | Field) -> dict[s
     Fields that only some streams have (of probe packets, of TCP) are left out of the records of the others. A label
     never hides a field of the same name, and one that is not a finite number is ``None``.
     """
-    names, read = _READERS[type(record)]
-    mapping: dict[str, Value] = dict(zip(names, read(record), strict=True))
+    mapping: dict[str, Value] = asdict(record, recurse=False)
     if isinstance(record, StreamRecord):
+        del mapping["labels"]
         if record.rtt_seconds is None:
             for name in TCP_FIELDS:
                 del mapping[name]
