@@ -101,7 +101,7 @@ def imports_of(path: Path, *, module_level_only: bool = False) -> Sequence[str]:
         if isinstance(node, ast.Import):
             names += [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            assert 0 == node.level, f"{path}: relative import"
             names += [f"{node.module}.{name.name}" for name in node.names]
         waiting.extend(ast.iter_child_nodes(node))
     return names

@@ -56,14 +56,14 @@ def test_ours_and_the_peer_are_measured_in_turn() -> None:
 
 def test_a_ratio_is_taken_pair_by_pair() -> None:
     outcome = Outcome("a row", "packets/s", (10.0, 20.0, 90.0), (5.0, 5.0, 30.0), 3.5)
-    assert outcome.ratios == (2.0, 4.0, 3.0)
+    assert (2.0, 4.0, 3.0) == outcome.ratios
     assert outcome.reached is False
 
 
 def test_the_table_shows_median_least_and_greatest_ratio_and_what_is_asked_for() -> None:
     lines = table([Outcome("a row", "packets/s", (2e6, 4e6, 3e6), (1e6, 1e6, 1e6), 1.3)])
     assert ["what", "ours", "peer", "unit", "ratio", "min", "max", "reach"] == lines[0].split()
-    assert lines[1] == "a row   3 M   1 M  packets/s   3.00  2.00  4.00    1.3  reached"
+    assert "a row   3 M   1 M  packets/s   3.00  2.00  4.00    1.3  reached" == lines[1]
 
 
 def test_a_figure_is_reached_from_the_side_it_is_asked_for() -> None:
@@ -81,8 +81,8 @@ def test_the_figures_show_median_least_and_greatest_and_what_is_asked_for() -> N
 
 def test_markdown_is_one_line_a_row_with_numbers_to_the_right() -> None:
     lines = markdown(outcome_cells([Outcome("a row", "packets/s", (3e6,), (1e6,), None)]))
-    assert lines[1] == "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- |"
-    assert lines[2] == "| a row | 3 M | 1 M | packets/s | 3.00 | 3.00 | 3.00 | - |  |"
+    assert "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- |" == lines[1]
+    assert "| a row | 3 M | 1 M | packets/s | 3.00 | 3.00 | 3.00 | - |  |" == lines[2]
 
 
 def test_every_row_is_in_a_group_that_can_be_chosen() -> None:
@@ -99,7 +99,7 @@ def test_a_speed_is_shown_in_three_digits(value: float, text: str) -> None:
 def test_a_slow_row_does_not_fail_the_run() -> None:
     bench = Bench(repeats=1, seconds=0.1)
     bench.run_rows([row(lambda: 0.001)])
-    assert bench.code == 0
+    assert 0 == bench.code
     assert [False] == [outcome.reached for outcome in bench.outcomes]
 
 
@@ -110,7 +110,7 @@ def test_counts_that_differ_fail_the_run_and_show_no_speed() -> None:
 
     bench = Bench(repeats=1, seconds=0.1)
     bench.run_rows([row(ours), row(lambda: 3.0)])
-    assert bench.code == 1
+    assert 1 == bench.code
     assert ["counts differ: a row: packets sent and received: expected 10000, got 9999"] == bench.failed
     assert [(3.0,)] == [outcome.ours for outcome in bench.outcomes]
 
@@ -121,7 +121,7 @@ def test_a_missing_peer_is_named_and_does_not_fail_the_run() -> None:
 
     bench = Bench(repeats=1, seconds=0.1)
     bench.run_rows([row(lambda: 1.0, peer)])
-    assert bench.code == 0
+    assert 0 == bench.code
     assert ['iperf3 (Debian package iperf3): no row "a row"'] == bench.missing
 
 
@@ -149,11 +149,11 @@ def test_a_document_is_shown_again_as_it_was_without_measuring(
     bench.run_rows([row(lambda: 4.0), row(lambda: 1.0, peer), row(lambda: 2.0, peer)])
     path = tmp_path / "bench.json"
     path.write_text(json.dumps(bench.document()))
-    assert main(["--show", str(path)]) == 0
+    assert 0 == main(["--show", str(path)])
     shown = capsys.readouterr().out.splitlines()
     assert tables(json.loads(path.read_text()), aligned) == shown
-    assert shown[-1] == "missing peers: iperf3 (Debian package iperf3)"
-    assert main(["--show", str(path), "--markdown"]) == 0
+    assert "missing peers: iperf3 (Debian package iperf3)" == shown[-1]
+    assert 0 == main(["--show", str(path), "--markdown"])
     assert capsys.readouterr().out.startswith("| what | ours |")
 
 
@@ -164,22 +164,22 @@ def test_the_tables_are_put_between_the_marks_of_a_page_and_nothing_else_is_touc
     path.write_text(json.dumps(bench.document()))
     page.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
     for _ in range(2):
-        assert main(["--show", str(path), "--fill", str(page)]) == 0
+        assert 0 == main(["--show", str(path), "--fill", str(page)])
         expected = "\n".join(tables(bench.document(), markdown))
         assert f"above\n{BEGIN}\n{expected}\n{END}\nbelow\n" == page.read_text()
     page.write_text("no marks")
-    assert main(["--show", str(path), "--fill", str(page)]) == 2
-    assert page.read_text() == "no marks"
+    assert 2 == main(["--show", str(path), "--fill", str(page)])
+    assert "no marks" == page.read_text()
 
 
 def test_the_page_on_performance_has_the_marks() -> None:
     page = (Path(__file__).parent.parent / "docs" / "performance.md").read_text()
-    assert [page.count(BEGIN), page.count(END)] == [1, 1]
+    assert [1, 1] == [page.count(BEGIN), page.count(END)]
 
 
 def test_what_is_no_document_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--show", str(tmp_path / "none.json")]) == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert 2 == main(["--show", str(tmp_path / "none.json")])
+    assert 1 == len(capsys.readouterr().err.splitlines())
 
 
 def test_the_document_is_json_and_holds_every_measurement() -> None:

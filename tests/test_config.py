@@ -26,7 +26,7 @@ def message_of(folder: Path, text: str) -> str:
     with pytest.raises(ConfigError) as caught:
         load_config(path)
     message = str(caught.value)
-    assert len(message.splitlines()) == 1
+    assert 1 == len(message.splitlines())
     assert message.startswith(f"{path}: ")
     return message.removeprefix(f"{path}: ")
 
@@ -71,12 +71,12 @@ def test_every_endpoint_and_framing_the_shipped_file_shows_is_good() -> None:
     shown = re.findall(r"""^#   ["']((?:tcp|unix)\S+)["']""", TEACHER.read_text(), re.MULTILINE)
     framings = re.search(r"(# How the bytes.*?)\nframing =", TEACHER.read_text(), re.DOTALL)
 
-    assert len(shown) == 5
+    assert 5 == len(shown)
     for endpoint in shown:
         assert override(default_config(), data=endpoint).listeners[0].endpoint == endpoint
     assert framings is not None
     named = re.findall(r'"([^" ]+)"', framings[1])
-    assert len(named) == 11
+    assert 11 == len(named)
     for name in named:
         parse_framing(name)
 
@@ -146,13 +146,13 @@ def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
     )
 
     assert expected == load_config(written(tmp_path, text))
-    assert [str(network) for network in web.networks] == ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"]
-    assert web.reply_bytes == b"OK\r\n"
+    assert ["10.0.0.0/8", "fd00::/8", "192.0.2.7/32"] == [str(network) for network in web.networks]
+    assert b"OK\r\n" == web.reply_bytes
     assert web.framing_spec == parse_framing("line", max_packet=65536)
 
 
 def test_a_server_may_have_no_admin_port(tmp_path: Path) -> None:
-    assert load_config(written(tmp_path, "admin = []")).admin == ()
+    assert () == load_config(written(tmp_path, "admin = []")).admin
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_a_bad_flag_is_told_by_its_name(expected: str, flags: dict[str, Any]) ->
         override(default_config(), **flags)
 
     assert str(caught.value).startswith(expected)
-    assert len(str(caught.value).splitlines()) == 1
+    assert 1 == len(str(caught.value).splitlines())
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_a_flag_that_does_not_go_with_the_file_is_to_blame(
 
 
 def test_the_default_reply_is_one_acknowledge_byte() -> None:
-    assert ListenerConfig().reply_bytes == b"\x06"
+    assert b"\x06" == ListenerConfig().reply_bytes
 
 
 def test_a_framing_is_bounded_by_max_packet() -> None:
@@ -325,4 +325,4 @@ def test_labels_are_published_names() -> None:
     config = Config(listeners=(ListenerConfig(labels={"site": "lab-2"}),), rename=(("site", "place"),))
 
     assert "site" in config.published_names
-    assert config.renames.renamed("site") == "place"
+    assert "place" == config.renames.renamed("site")

@@ -49,14 +49,14 @@ class House:
         assert name in dict(files(recipe))
         path = self.folder / name
         before = path.read_text()
-        assert before.count(after) == 1, f"{name} has no longer {after!r}: the recipe is to be looked through"
+        assert 1 == before.count(after), f"{name} has no longer {after!r}: the recipe is to be looked through"
         path.write_text(before.replace(after, after + text))
 
     def says(self, code: str) -> str:
         """What a program prints that imports the copy."""
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
+        assert 0 == done.returncode, done.stderr
         return done.stdout
 
 

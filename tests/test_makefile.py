@@ -59,20 +59,20 @@ def program(folder: Path, script: str) -> str:
 @pytest.mark.parametrize("target", ["demo", "serve", "test", "lint", "bench", "constraints"])
 def test_every_target_says_in_one_line_that_python_is_too_old(folder: Path, target: str) -> None:
     done = made(folder, target, program(folder, "exit 1"))
-    assert done.returncode == 2
+    assert 2 == done.returncode
     assert "is older than Python 3.11" in done.stderr.splitlines()[0]
     assert not (folder / ".venv").exists()
 
 
 def test_a_python_that_is_not_there_is_named(folder: Path) -> None:
     done = made(folder, "test", "PYTHON=no-such-python")
-    assert done.returncode == 2
+    assert 2 == done.returncode
     assert "no-such-python was not found" in done.stderr.splitlines()[0]
 
 
 def test_a_missing_ensurepip_names_the_debian_package(folder: Path) -> None:
     done = made(folder, "test", program(folder, f'case "$2" in *ensurepip*) exit 1;; esac; exec {sys.executable} "$@"'))
-    assert done.returncode == 2
+    assert 2 == done.returncode
     assert "Debian package python3-venv" in done.stderr.splitlines()[0]
 
 

@@ -41,7 +41,7 @@ def output_of(*command: str | Path, cwd: Path) -> str:
         text=True,
         timeout=60,
     )
-    assert done.returncode == 0, done.stdout
+    assert 0 == done.returncode, done.stdout
     return done.stdout
 
 

@@ -99,7 +99,7 @@ def test_the_arrows_of_a_page_are_those_that_are_checked(page: Path) -> None:
         named.update(*groups)
         floors = [[FLOOR[name] for name in group] for group in groups]
         assert all(max(left) < min(right) for left, right in pairwise(floors)), line
-    assert named == ROOMS
+    assert ROOMS == named
 
 
 def test_the_parts_on_the_page_on_architecture_are_where_it_says() -> None:

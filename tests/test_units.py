@@ -195,18 +195,18 @@ def test_a_count_is_shown_with_three_digits(expected: str, count: float) -> None
 
 
 def test_rates_and_bits_carry_their_unit() -> None:
-    assert format_rate(72377.8) == "72.4 k/s"
-    assert format_rate(7) == "7/s"
-    assert format_bits(1.23e9) == "1.23 Gbit/s"
-    assert format_bits(0) == "0 bit/s"
+    assert "72.4 k/s" == format_rate(72377.8)
+    assert "7/s" == format_rate(7)
+    assert "1.23 Gbit/s" == format_bits(1.23e9)
+    assert "0 bit/s" == format_bits(0)
 
 
 def test_bytes_are_shown_by_1024() -> None:
-    assert format_bytes(512) == "512 B"
-    assert format_bytes(1024) == "1.00 KiB"
-    assert format_bytes(10 * 2**20) == "10.0 MiB"
-    assert format_bytes(1023 * 2**10) == "1023 KiB"
-    assert format_bytes(2**20 - 1) == "1.00 MiB"
+    assert "512 B" == format_bytes(512)
+    assert "1.00 KiB" == format_bytes(1024)
+    assert "10.0 MiB" == format_bytes(10 * 2**20)
+    assert "1023 KiB" == format_bytes(1023 * 2**10)
+    assert "1.00 MiB" == format_bytes(2**20 - 1)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ class Peer:
     def asks_json(self, line: str) -> Any:
         """The JSON reply to one line, which must be one line."""
         octets = self.says(f"{line} json\r\n".encode())
-        assert octets.count(b"\n") == 1
+        assert 1 == octets.count(b"\n")
         assert octets.endswith(b"\r\n")
         return json.loads(octets)
 

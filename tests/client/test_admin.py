@@ -28,7 +28,7 @@ async def refusal(target: Target) -> str:
 
 @pytest_twisted.ensureDeferred
 async def test_a_ctrlserver_tells_its_version(servers: Servers) -> None:
-    assert await asked_version(servers.listen(Admin)) == "9.9.9"
+    assert "9.9.9" == await asked_version(servers.listen(Admin))
 
 
 @pytest_twisted.ensureDeferred
@@ -47,9 +47,9 @@ async def test_streams_come_by_their_original_names(servers: Servers) -> None:
 async def test_the_newest_stream_is_known_by_its_number(servers: Servers) -> None:
     target = servers.listen(Admin)
     client = await open_admin(reactor, target, 5.0)
-    assert await client.newest_stream() == 0
+    assert 0 == await client.newest_stream()
     servers.streams = [Counted(7, "127.0.0.1:5")]
-    assert await client.newest_stream() == 7
+    assert 7 == await client.newest_stream()
     client.close()
 
 
@@ -58,7 +58,7 @@ async def test_a_mapping_of_renames_is_understood_as_well(servers: Servers) -> N
     renames = b'{"ok":true,"command":"rename","data":{"peer":"remote"}}\r\n'
     version = b'{"ok":true,"command":"version","data":"1.0"}\r\n'
     client = await open_admin(reactor, servers.saying(version + renames), 5.0)
-    assert await client.version() == "1.0"
+    assert "1.0" == await client.version()
     client.close()
 
 
@@ -103,6 +103,6 @@ async def test_a_reply_without_end_is_bounded(servers: Servers, monkeypatch: pyt
 @pytest_twisted.ensureDeferred
 async def test_a_refused_connection_names_the_admin_port() -> None:
     target = refusing()
-    assert await refusal(target) == (
+    assert (
         f"cannot connect to the admin port {target.text}: connection refused: nothing listens there"
-    )
+    ) == await refusal(target)

@@ -13,7 +13,7 @@ def first(config: Config) -> tuple[tuple[str, ...], str]:
 
 
 def test_the_default_config_has_no_conflict() -> None:
-    assert list(conflicts(default_config())) == []
+    assert [] == list(conflicts(default_config()))
 
 
 @pytest.mark.parametrize(
@@ -56,33 +56,33 @@ def test_values_of_a_listener_that_do_not_go_together_are_told(
     ],
 )
 def test_values_that_go_together_are_no_conflict(values: dict[str, Any]) -> None:
-    assert list(conflicts(Config(listeners=(ListenerConfig(**values),)))) == []
+    assert [] == list(conflicts(Config(listeners=(ListenerConfig(**values),))))
 
 
 def test_two_listeners_of_one_name_are_told_with_a_free_name() -> None:
     names = ("data", "data2", "data")
     config = Config(listeners=tuple(ListenerConfig(name=name, endpoint="tcp:0") for name in names))
 
-    assert first(config) == (
+    assert (
         ("listener[2].name", "listener[0].name"),
         '"data" is the name of both listener[0] and listener[2]: expected one for each; '
         'did you mean "data3" for the second?',
-    )
+    ) == first(config)
 
 
 def test_one_endpoint_for_two_is_told() -> None:
     config = Config(listeners=(ListenerConfig(endpoint="tcp:22223"),), admin=(AdminConfig("tcp:22223"),))
 
-    assert first(config) == (
+    assert (
         ("admin[0].endpoint", "listener[0].endpoint"),
         '"tcp:22223" is the endpoint of both listener[0] and admin[0]: expected one for each',
-    )
+    ) == first(config)
 
 
 def test_any_port_may_be_asked_for_twice() -> None:
     config = Config(listeners=(ListenerConfig(endpoint="tcp:0"),), admin=(AdminConfig("tcp:0"),))
 
-    assert list(conflicts(config)) == []
+    assert [] == list(conflicts(config))
 
 
 @pytest.mark.parametrize(
@@ -110,5 +110,5 @@ def test_a_swap_and_a_renamed_label_are_no_conflict() -> None:
     pairs = (("protocol", "peer"), ("peer", "protocol"), ("site", "place"))
     config = Config(listeners=(ListenerConfig(labels={"site": "lab-2"}),), rename=pairs)
 
-    assert list(conflicts(config)) == []
-    assert config.renames.renamed("site") == "place"
+    assert [] == list(conflicts(config))
+    assert "place" == config.renames.renamed("site")

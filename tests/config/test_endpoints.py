@@ -16,7 +16,7 @@ def message_of(text: str) -> str:
     with pytest.raises(ConfigError) as caught:
         check_endpoint(text)
     message = str(caught.value)
-    assert len(message.splitlines()) == 1
+    assert 1 == len(message.splitlines())
     return message
 
 
@@ -139,7 +139,7 @@ def test_an_endpoint_is_checked_without_the_reactor() -> None:
         "print('twisted.internet.reactor' in sys.modules)"
     )
     assert (
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
+        "False\n" == subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     )
 
 

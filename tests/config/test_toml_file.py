@@ -15,7 +15,7 @@ def message_of(path: Path) -> str:
     with pytest.raises(ConfigError) as caught:
         read_toml(path)
     message = str(caught.value)
-    assert len(message.splitlines()) == 1
+    assert 1 == len(message.splitlines())
     assert message.startswith(f"{path}: ")
     return message.removeprefix(f"{path}: ")
 
@@ -60,8 +60,8 @@ def test_a_missing_file_is_told_with_the_nearest_there_is(tmp_path: Path) -> Non
 
 
 def test_what_is_no_readable_file_is_told(tmp_path: Path) -> None:
-    assert message_of(tmp_path) == "cannot be read: Is a directory"
-    assert message_of(tmp_path / "none" / "a.toml") == "cannot be read: No such file or directory"
+    assert "cannot be read: Is a directory" == message_of(tmp_path)
+    assert "cannot be read: No such file or directory" == message_of(tmp_path / "none" / "a.toml")
     with pytest.raises(ConfigError, match="cannot be read: embedded null byte"):
         read_toml("a\0b")
 

@@ -206,7 +206,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "-addext", "subjectAltName=DNS:localhost",
         "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
     )  # fmt: skip
-    assert done.returncode == 0, done
+    assert 0 == done.returncode, done
     path = folder / "tls.pem"
     path.write_bytes((folder / "key.pem").read_bytes() + (folder / "cert.pem").read_bytes())
     return path
@@ -222,7 +222,7 @@ def inside() -> Iterator[list[str]]:
     if done.returncode:
         pytest.skip(f"no network namespaces here: {done.stderr.decode().strip()}")
     try:
-        assert run("ip", "-n", name, "link", "set", "lo", "up").returncode == 0
+        assert 0 == run("ip", "-n", name, "link", "set", "lo", "up").returncode
         yield ["ip", "netns", "exec", name]
     finally:
         run("ip", "netns", "del", name)

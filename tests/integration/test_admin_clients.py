@@ -98,8 +98,8 @@ def test_every_reply_is_whole(shared: Start, client: str, loaded: bool) -> None:
 def test_a_script_gets_the_same_in_json(start: Start) -> None:
     daemon = start()
     answer = daemon.ask("stats json")
-    assert answer.count("\n") == 1
-    assert json.loads(answer)["data"]["packets_total"] == 0
+    assert 1 == answer.count("\n")
+    assert 0 == json.loads(answer)["data"]["packets_total"]
 
 
 @needs("telnet")
@@ -161,7 +161,7 @@ def test_an_over_long_line_and_invalid_utf_8_cost_one_error_each_and_nothing_els
     with daemon.connect("admin") as client:
         client.sendall(b"x" * 5000 + b"\nst\xc3\x28ats\nping\nquit\n")
         lines = b"".join(iter(lambda: client.recv(4096), b"")).split(b"\r\n")
-    assert [line[:7] for line in lines] == [b"ERR 413", b"ERR 400", b"OK pong", b"OK bye", b""]
+    assert [b"ERR 413", b"ERR 400", b"OK pong", b"OK bye", b""] == [line[:7] for line in lines]
 
 
 def test_the_65th_connection_is_told_so_and_the_others_go_on(start: Start) -> None:
@@ -169,11 +169,11 @@ def test_the_65th_connection_is_told_so_and_the_others_go_on(start: Start) -> No
     clients = [daemon.connect("admin") for _ in range(64)]
     for client in clients:
         client.sendall(b"ping\n")
-        assert client.recv(100) == b"OK pong\r\n"
+        assert b"OK pong\r\n" == client.recv(100)
     with daemon.connect("admin") as late:
         assert late.makefile("rb").read().startswith(b"ERR 503 ")
     clients[0].sendall(b"ping\n")
-    assert clients[0].recv(100) == b"OK pong\r\n"
+    assert b"OK pong\r\n" == clients[0].recv(100)
     for client in clients:
         client.close()
 
@@ -195,7 +195,7 @@ def test_a_reader_that_never_reads_costs_a_bounded_amount(start: Start) -> None:
                     stuck.set()
             assert sent < 1 << 28
         assert resident_bytes(daemon.process.pid) - before < 16 << 20
-        assert daemon.ask("ping") == "OK pong\r\n"
+        assert "OK pong\r\n" == daemon.ask("ping")
 
 
 def resident_bytes(pid: int) -> int:
@@ -233,7 +233,7 @@ def test_a_rename_from_the_config_holds_from_the_start(start: Start, tmp_path: P
         client.sendall(b"x" * 1024)
         daemon.await_stats(packets_total=1)
         (stream,) = daemon.ask_json("streams")
-    assert (stream["inet_protocol"], stream["size"], stream["site"]) == ("HTTP", 1024, "lab 1")
+    assert ("HTTP", 1024, "lab 1") == (stream["inet_protocol"], stream["size"], stream["site"])
     assert "protocol" not in stream
 
 
@@ -242,10 +242,10 @@ def test_reset_gives_the_closed_reading_and_loses_nothing(start: Start) -> None:
     with daemon.connect() as client:
         client.sendall(b"x" * 3 * 1024)
         daemon.await_stats(packets_total=3)
-        assert daemon.ask_json("reset")["packets"] == 3
+        assert 3 == daemon.ask_json("reset")["packets"]
         client.sendall(b"x" * 2 * 1024)
         stats = daemon.await_stats(packets_total=5)
-    assert (stats["packets"], stats["resets_total"]) == (2, 1)
+    assert (2, 1) == (stats["packets"], stats["resets_total"])
 
 
 def test_runs_by_order_report_what_fell_into_them(start: Start) -> None:
@@ -259,10 +259,10 @@ def test_runs_by_order_report_what_fell_into_them(start: Start) -> None:
         daemon.await_stats(packets_total=5)
         daemon.ask("run stop")
     second, first = daemon.ask_json("runs")
-    assert [(run["name"], run["packets"], run["complete"]) for run in (first, second)] == [
+    assert [
         ("first", 3, True),
         ("second", 2, False),
-    ]
+    ] == [(run["name"], run["packets"], run["complete"]) for run in (first, second)]
     daemon.log.wait(r"run 1 .*total time \S+ s, number of packets 3, rate")
 
 
@@ -274,7 +274,7 @@ def test_kick_ends_one_stream(start: Start) -> None:
         other.sendall(b"x" * 1024)
         daemon.await_stats(packets_total=2)
         assert daemon.ask("kick 1").startswith("OK")
-        assert one.recv(1) == b""
+        assert b"" == one.recv(1)
         other.sendall(b"x" * 1024)
         daemon.await_stats(packets_total=3, streams_open=1, closed_kicked_total=1)
         assert daemon.ask("kick 1").startswith("ERR 409 ")

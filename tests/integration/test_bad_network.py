@@ -63,7 +63,7 @@ class Netem:
         """All that crosses the loopback is dropped alike: only the probes may cross it meanwhile."""
         loss = "loss 5%" if on else ""
         done = run(*self._tc, *f"qdisc change dev lo root netem limit 100000 {NETEM} {loss}".split())
-        assert done.returncode == 0, done
+        assert 0 == done.returncode, done
         (qdisc,) = json.loads(run(*self._tc, "-s", "-j", "qdisc", "show", "dev", "lo").stdout)
         drops = qdisc["drops"]
         assert isinstance(drops, int)
@@ -131,9 +131,9 @@ def test_tcp_counts_are_exact_whatever_the_network_does(serve: Serve, inside: li
     network.lose(on=True)
     command = (BIN / "ctrlload", "run", f"{network.far}:22222", "-f", "int32", "-l", "1..2000", "-n", "500", "-P", "10")
     done = run(*inside, *command)
-    assert done.returncode == 0, done
+    assert 0 == done.returncode, done
     stats = daemon.await_stats(packets_total=500, streams_open=0)
-    assert (stats["faults_total"], stats["incomplete_bytes_total"]) == (0, 0)
+    assert (0, 0) == (stats["faults_total"], stats["incomplete_bytes_total"])
     assert {"eof"} == {stream["reason"] for stream in daemon.ask_json("streams")}
 
 
@@ -144,7 +144,7 @@ def test_lost_probes_are_those_that_the_network_dropped(serve: Serve, inside: li
     def send(first: int, last: int) -> None:
         words = [network.far, 22222, first, last, GAP_SECONDS]
         done = run(*inside, sys.executable, "-c", SENDER, *map(str, words))
-        assert done.returncode == 0, done
+        assert 0 == done.returncode, done
 
     send(0, 1)  # loss before the first one seen, and after the last, is not known of: so these two get through
     daemon.await_stats(packets_total=1)
@@ -153,7 +153,7 @@ def test_lost_probes_are_those_that_the_network_dropped(serve: Serve, inside: li
     dropped = network.lose(on=False) - before
     send(PROBES - 1, PROBES)
     stats = daemon.await_stats(packets_total=PROBES - dropped)
-    assert stats["dropped_total"] == 0
+    assert 0 == stats["dropped_total"]
     (stream,) = daemon.ask_json("streams")
     assert 0 < dropped < PROBES / 5
     assert (stream["lost"], stream["duplicate"]) == (dropped, 0)

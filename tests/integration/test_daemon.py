@@ -23,18 +23,18 @@ LOOPBACK = "tcp:0:interface=127.0.0.1"
 def refused(tmp_path: Path, *arguments: str) -> str:
     """The one line of a start that must fail."""
     done = run(TWISTD, "-n", "--pidfile=", "ctrlserver", *arguments, cwd=tmp_path)
-    assert done.returncode == 1, done
+    assert 1 == done.returncode, done
     assert b"Traceback" not in done.stdout + done.stderr
     lines = done.stderr.decode().splitlines()
-    assert len(lines) == 1, lines
+    assert 1 == len(lines), lines
     return lines[0]
 
 
 def test_each_bound_address_is_one_log_line_with_its_real_port(start: Start) -> None:
     daemon = start()
     lines = [line for line in daemon.log.lines if "listening" in line]
-    assert len(lines) == 2
-    assert set(daemon.ports) == {"data", "admin"}
+    assert 2 == len(lines)
+    assert {"data", "admin"} == set(daemon.ports)
     assert all(port > 0 for port in daemon.ports.values())
 
 
@@ -44,7 +44,7 @@ def test_sigterm_ends_the_run_logs_it_closes_the_streams_and_exits(start: Start)
     client.sendall(b"x" * 2048)
     daemon.await_stats(packets_total=2)
     daemon.process.send_signal(signal.SIGTERM)
-    assert client.recv(1) == b""
+    assert b"" == client.recv(1)
     client.close()
     daemon.process.wait(5)
     log = daemon.stop()
@@ -55,7 +55,7 @@ def test_a_port_in_use_is_one_clear_line(start: Start, tmp_path: Path) -> None:
     daemon = start()
     endpoint = f"tcp:{daemon.ports['data']}:interface=127.0.0.1"
     line = refused(tmp_path, "--data", endpoint, "--admin", "tcp:0:interface=127.0.0.1")
-    assert line == f"ctrlserver: cannot listen for data on {endpoint}: address already in use"
+    assert f"ctrlserver: cannot listen for data on {endpoint}: address already in use" == line
 
 
 def test_nothing_stays_bound_when_the_second_port_cannot_be(start: Start, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_daemon_that_cannot_start_leaves_no_pid_file(start: Start, tmp_path: P
     pid_file = tmp_path / "x.pid"
     for flags in (["-n"], []):
         done = run(TWISTD, *flags, f"--pidfile={pid_file}", "ctrlserver", "--data", endpoint, cwd=tmp_path)
-        assert done.returncode == 1
+        assert 1 == done.returncode
         end = time.monotonic() + PATIENCE  # a daemon tells its parent that it ends before it takes the file back
         while pid_file.exists() and time.monotonic() < end:
             time.sleep(0.01)
@@ -100,15 +100,15 @@ def test_it_becomes_a_daemon_and_ends_by_its_pid_file(tmp_path: Path) -> None:
         "--data", "tcp:0:interface=127.0.0.1", "--admin", f"unix:{admin}",
         cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0, done
+    assert 0 == done.returncode, done
     pid = int(pid_file.read_text())
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(PATIENCE)
         client.connect(str(admin))
         client.sendall(b"ping\n")
-        assert client.recv(100) == b"OK pong\r\n"
+        assert b"OK pong\r\n" == client.recv(100)
         subprocess.run(["kill", str(pid)], check=True)
-        assert client.recv(100) == b""
+        assert b"" == client.recv(100)
 
 
 def test_twist_runs_it_too(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_twist_runs_it_too(tmp_path: Path) -> None:
             )
             with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
                 client.sendall(b"ping\n")
-                assert client.recv(100) == b"OK pong\r\n"
+                assert b"OK pong\r\n" == client.recv(100)
         finally:
             process.terminate()
             process.wait(PATIENCE)
@@ -138,8 +138,8 @@ def test_twist_too_says_in_one_line_that_a_port_is_in_use(start: Start, tmp_path
     daemon = start()
     endpoint = f"tcp:{daemon.ports['data']}:interface=127.0.0.1"
     done = run(BIN / "twist", "ctrlserver", "--data", endpoint, "--admin", "tcp:0", cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.decode() == f"ctrlserver: cannot listen for data on {endpoint}: address already in use\n"
+    assert 1 == done.returncode
+    assert f"ctrlserver: cannot listen for data on {endpoint}: address already in use\n" == done.stderr.decode()
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_a_bad_config_is_one_line_that_names_file_and_key(tmp_path: Path, text: 
 def test_check_binds_nothing_and_exits_by_its_finding(start: Start, tmp_path: Path) -> None:
     daemon = start()
     endpoint = f"tcp:{daemon.ports['data']}:interface=127.0.0.1"
-    assert run(TWISTD, "-n", "--pidfile=", "ctrlserver", "--check", "--data", endpoint, cwd=tmp_path).returncode == 0
-    assert run(TWISTD, "-n", "--pidfile=", "ctrlserver", "--check", "--mode", "x", cwd=tmp_path).returncode == 1
+    assert 0 == run(TWISTD, "-n", "--pidfile=", "ctrlserver", "--check", "--data", endpoint, cwd=tmp_path).returncode
+    assert 1 == run(TWISTD, "-n", "--pidfile=", "ctrlserver", "--check", "--mode", "x", cwd=tmp_path).returncode
 
 
 def test_the_version_is_ours(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ LOOPBACK = "tcp:0:interface=127.0.0.1"
 @needs_openbsd_netcat()
 def test_a_million_lines_by_yes_and_netcat(start: Start) -> None:
     daemon = start("--framing", "line")
-    assert run("bash", "-c", f"yes | head -1000000 | nc -N 127.0.0.1 {daemon.ports['data']}").returncode == 0
+    assert 0 == run("bash", "-c", f"yes | head -1000000 | nc -N 127.0.0.1 {daemon.ports['data']}").returncode
     daemon.await_stats(packets_total=1_000_000, bytes_total=2_000_000, streams_open=0, closed_eof_total=1)
 
 
@@ -28,7 +28,7 @@ def test_a_million_lines_by_yes_and_netcat(start: Start) -> None:
 def test_ten_mebibytes_and_a_hundred_bytes_by_dd(start: Start) -> None:
     daemon = start("--framing", "fixed:1024")
     dd = "dd if=/dev/zero bs=1M count=10; dd if=/dev/zero bs=100 count=1"
-    assert run("bash", "-c", f"({dd}) 2>&- | nc -N 127.0.0.1 {daemon.ports['data']}").returncode == 0
+    assert 0 == run("bash", "-c", f"({dd}) 2>&- | nc -N 127.0.0.1 {daemon.ports['data']}").returncode
     daemon.await_stats(packets_total=10_240, incomplete_bytes_total=100, streams_open=0)
 
 
@@ -36,7 +36,7 @@ def sockperf_sent(daemon: Daemon, *flags: str) -> int:
     """What ``sockperf throughput`` says it has sent in a second."""
     command = ("sockperf", "tp", *flags, "-i", "127.0.0.1", "-p", str(daemon.ports["data"]), "-m", "64", "-t", "1")
     done = run(*command)
-    assert done.returncode == 0, done
+    assert 0 == done.returncode, done
     match = re.search(rb"Total of (\d+) messages sent", done.stdout)
     assert match, done
     return int(match[1])
@@ -61,7 +61,7 @@ def test_iperf_s_own_count_is_ours(start: Start) -> None:
     """Version 2, whose client only sends and waits for nobody."""
     daemon = start("--framing", "raw")
     done = run("iperf", "-c", "127.0.0.1", "-p", str(daemon.ports["data"]), "-n", "100M", "-P", "3", "-f", "b")
-    assert done.returncode == 0, done
+    assert 0 == done.returncode, done
     match = re.search(rb"\[SUM\].* (\d+) Bytes", done.stdout)
     assert match, done
     daemon.await_stats(bytes_total=int(match[1]), packets_total=0, streams_total=3, streams_open=0)
@@ -99,9 +99,9 @@ reactor.run()
 def test_twisted_s_own_senders_are_understood(start: Start, framing: str, receiver: str) -> None:
     daemon = start("--framing", framing)
     done = run(BIN / "python", "-c", TWISTED_SENDER.format(receiver=receiver), str(daemon.ports["data"]))
-    assert done.returncode == 0, done
+    assert 0 == done.returncode, done
     stats = daemon.await_stats(streams_open=0, streams_total=1)
-    assert (stats["packets_total"], stats["faults_total"], stats["incomplete_bytes_total"]) == (1000, 0, 0)
+    assert (1000, 0, 0) == (stats["packets_total"], stats["faults_total"], stats["incomplete_bytes_total"])
 
 
 def test_a_thousand_streams_at_once_half_of_them_reset_in_mid_packet(start: Start) -> None:
@@ -121,8 +121,8 @@ def test_a_thousand_streams_at_once_half_of_them_reset_in_mid_packet(start: Star
     packets = sum(number % 50 for number in range(1000))
     stats = daemon.await_stats(streams_open=0, streams_total=1000)
     assert stats["packets_total"] == packets
-    assert stats["incomplete_bytes_total"] == 1000 * 512
-    assert (stats["closed_eof_total"], stats["closed_reset_total"]) == (500, 500)
+    assert 1000 * 512 == stats["incomplete_bytes_total"]
+    assert (500, 500) == (stats["closed_eof_total"], stats["closed_reset_total"])
 
 
 def test_a_frame_longer_than_max_packet_is_a_fault_and_the_packets_before_it_count(
@@ -135,7 +135,7 @@ def test_a_frame_longer_than_max_packet_is_a_fault_and_the_packets_before_it_cou
     daemon = start("--config", "x.toml")
     with daemon.connect() as client:
         client.sendall(struct.pack("!I", 1024) + b"x" * 1024 + struct.pack("!I", 1025))
-        assert client.recv(1) == b""
+        assert b"" == client.recv(1)
     daemon.await_stats(packets_total=1, faults_total=1, streams_open=0, closed_fault_total=1)
 
 
@@ -153,7 +153,7 @@ def test_several_listeners_count_each_in_its_own_framing_and_mode(start: Start, 
             client.shutdown(socket.SHUT_WR)
             assert b"".join(iter(lambda client=client: client.recv(100), b"")) == answer  # type: ignore[misc]
     stats = daemon.await_stats(streams_open=0, packets_total=3)
-    assert stats["replies_total"] == 2
+    assert 2 == stats["replies_total"]
     assert ["reply", "echo", "sink"] == [stream["listener"] for stream in daemon.ask_json("streams")]
 
 
@@ -164,7 +164,7 @@ def test_streams_come_by_a_unix_socket_too(start: Start, tmp_path: Path) -> None
         client.sendall(b"one\ntwo\n")
     daemon.await_stats(packets_total=2, streams_open=0)
     (stream,) = daemon.ask_json("streams")
-    assert (stream["protocol"], stream["peer"]) == ("unix", "unix")
+    assert ("unix", "unix") == (stream["protocol"], stream["peer"])
     assert "rtt_seconds" not in stream
 
 
@@ -172,11 +172,11 @@ def test_streams_come_by_a_unix_socket_too(start: Start, tmp_path: Path) -> None
 def test_a_source_sends_what_netcat_asks_for_and_counts_what_it_sent(start: Start) -> None:
     daemon = start("--mode", "source")
     done = run("bash", "-c", f"echo 10000 | nc -N 127.0.0.1 {daemon.ports['data']} | wc -c")
-    assert done.stdout.split() == [b"10240000"]
+    assert [b"10240000"] == done.stdout.split()
     stats = daemon.await_stats(streams_open=0, packets_total=10_000, bytes_total=10_240_000)
-    assert (stats["closed_eof_total"], stats["incomplete_bytes_total"], stats["replies_total"]) == (1, 0, 0)
+    assert (1, 0, 0) == (stats["closed_eof_total"], stats["incomplete_bytes_total"], stats["replies_total"])
     (record,) = daemon.ask_json("runs")
-    assert (record["packets"], record["streams"]) == (10_000, 1)
+    assert (10_000, 1) == (record["packets"], record["streams"])
 
 
 def test_the_last_packets_of_a_stream_are_shown(start: Start, tmp_path: Path) -> None:

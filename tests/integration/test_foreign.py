@@ -152,7 +152,7 @@ def test_netcat_takes_all_that_is_sent(serve: Serve) -> None:
     port = free_port()
     serve("sh", "-c", f"exec nc -lkd 127.0.0.1 {port} >/dev/null")
     for _ in range(2):
-        assert load(listening(port), "-n", "2000")["sent"]["packets"] == 2000
+        assert 2000 == load(listening(port), "-n", "2000")["sent"]["packets"]
 
 
 @needs("socat")
@@ -169,4 +169,4 @@ def test_an_endless_sender_is_read_up_to_the_number_asked_for(serve: Serve) -> N
     serve("socat", "-u", "OPEN:/dev/zero", f"tcp-listen:{port},bind=127.0.0.1")
     document = load(listening(port), "-m", "receive", "-n", "5000", "--payload", "")
     assert (5000, 5000 * 1024) == (document["downloaded"]["packets"], document["downloaded"]["bytes"])
-    assert document["streams"][0]["reason"] == "complete"
+    assert "complete" == document["streams"][0]["reason"]

@@ -69,7 +69,7 @@ def send(daemon: Daemon, inside: list[str]) -> None:
     """A whole load through the listener; it ends with 0 only where all was taken."""
     target = f"127.0.0.1:{daemon.ports['data']}"
     done = run(*inside, BIN / "ctrlload", "run", target, "-n", str(PACKETS), "-P", str(STREAMS))
-    assert done.returncode == 0, done
+    assert 0 == done.returncode, done
 
 
 def test_half_open_connections_cost_the_server_nothing(
@@ -83,17 +83,17 @@ def test_half_open_connections_cost_the_server_nothing(
     daemon.log.wait(r"run 1\b")
     lines, memory, streams = len(daemon.log.lines), resident_bytes(daemon), daemon.ask_json("stats")["streams_total"]
 
-    assert flood(daemon) == SYNS
+    assert SYNS == flood(daemon)
     # The kernel remembers as many as the backlog has room for; the others' whole state is in the cookie it sent them.
-    assert half_open(daemon) + tcp_counters(daemon)["SyncookiesSent"] == SYNS
+    assert SYNS == half_open(daemon) + tcp_counters(daemon)["SyncookiesSent"]
     assert half_open(daemon) > SYNS / 2
-    assert daemon.ask("ping") == "OK pong\r\n"
+    assert "OK pong\r\n" == daemon.ask("ping")
     assert daemon.ask_json("stats")["streams_total"] == streams
 
     send(daemon, inside)
     assert half_open(daemon) > SYNS / 2
     stats = daemon.await_stats(packets_total=2 * PACKETS, streams_total=streams + STREAMS, streams_open=0)
-    assert (stats["rejected_total"], stats["faults_total"]) == (0, 0)
+    assert (0, 0) == (stats["rejected_total"], stats["faults_total"])
     assert abs(resident_bytes(daemon) - memory) < MEMORY_BYTES
     daemon.log.wait(r"run 2\b")
     assert len(daemon.log.lines) == lines + 1, daemon.log.text

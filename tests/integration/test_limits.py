@@ -105,7 +105,7 @@ def test_with_all_streams_taken_admin_connections_answer_or_are_told_that_none_i
         with daemon.connect("admin2") as late:
             assert late.recv(200).decode().startswith(told)
     with daemon.connect("admin") as question:
-        assert answer(question) == b"OK pong\r\n"
+        assert b"OK pong\r\n" == answer(question)
     assert "descriptor" not in daemon.log.text
     for each in (*clients, *asking):
         each.close()
@@ -114,12 +114,12 @@ def test_with_all_streams_taken_admin_connections_answer_or_are_told_that_none_i
 def test_with_all_admin_connections_taken_streams_leave_them_their_descriptors(start: Start, tmp_path: Path) -> None:
     daemon = start(*both_admin_ports(tmp_path), admins=2, launcher=FEW_DESCRIPTORS)
     asking = [daemon.connect("admin2") for _ in range(64)]
-    assert [answer(question) for question in asking] == [b"OK pong\r\n"] * 64
+    assert [b"OK pong\r\n"] * 64 == [answer(question) for question in asking]
     clients = [daemon.connect() for _ in range(64)]
     taken = [is_closed(client) for client in clients].index(True)
     assert 20 < taken < 64
     more = [daemon.connect("admin") for _ in range(4)]
-    assert [answer(question) for question in more] == [b"OK pong\r\n"] * 4
+    assert [b"OK pong\r\n"] * 4 == [answer(question) for question in more]
     with daemon.connect("admin2") as late:
         assert late.recv(200).startswith(b"ERR 503 too-many-connections 64 connections are open, which is the most")
     assert is_idle(daemon)
@@ -138,15 +138,15 @@ def test_with_no_descriptor_left_at_all_it_waits_idle_and_goes_on_after(start: S
     """As when others have used up the system's; connections wait in the backlog, and none is lost."""
     daemon = start("--framing", "line", "--mode", "echo", launcher=FEW_DESCRIPTORS)
     with daemon.connect("admin") as question:
-        assert answer(question) == b"OK pong\r\n"
+        assert b"OK pong\r\n" == answer(question)
         resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (FEW // 2, FEW))
         clients = [daemon.connect() for _ in range(64)]
         daemon.log.wait("out of descriptors")
         assert is_idle(daemon)
-        assert answer(question) == b"OK pong\r\n"
+        assert b"OK pong\r\n" == answer(question)
     resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (FEW, FEW))
-    assert [is_closed(client) for client in clients] == [False] * 64
-    assert daemon.await_stats(streams_open=64)["rejected_total"] == 0
+    assert [False] * 64 == [is_closed(client) for client in clients]
+    assert 0 == daemon.await_stats(streams_open=64)["rejected_total"]
     for client in clients:
         client.close()
 
@@ -159,7 +159,7 @@ def test_max_streams_larger_than_the_descriptors_is_cut_down_and_said_so(start: 
 def test_one_host_has_max_streams_per_peer_and_one_more_after_a_close(start: Start, tmp_path: Path) -> None:
     daemon = start(*config(tmp_path, 'framing = "line"\nmode = "echo"\nmax_streams_per_peer = 2'))
     clients = [daemon.connect() for _ in range(3)]
-    assert [is_closed(client) for client in clients] == [False, False, True]
+    assert [False, False, True] == [is_closed(client) for client in clients]
     for client in clients[1:]:
         client.close()
     daemon.await_stats(streams_open=1, rejected_total=1, rejected_max_streams_per_peer_total=1)
@@ -186,6 +186,6 @@ def test_an_idle_stream_is_closed_as_idle_and_one_that_sends_stays(start: Start,
         while daemon.ask_json("stats")["closed_idle_total"] == 0 and time.monotonic() < end:
             assert not is_closed(busy)
         silent.setblocking(True)
-        assert silent.recv(1) == b""
+        assert b"" == silent.recv(1)
         assert not is_closed(busy)
     daemon.await_stats(closed_idle_total=1, closed_eof_total=1, streams_open=0)

@@ -95,7 +95,7 @@ def test_a_target_that_speaks_no_tls_is_one_line() -> None:
 )
 def test_what_cannot_be_over_tls_is_refused_in_one_line(flags: tuple[str, ...], words: str) -> None:
     done = run(BIN / "ctrlload", "run", "ssl:localhost:1", *flags)
-    assert done.returncode == 2, done
+    assert 2 == done.returncode, done
     assert words in done.stderr.decode()
     assert 1 == done.stderr.count(b"\n")
 
@@ -115,7 +115,7 @@ def test_openssl_hears_what_is_sent(certificate: Path) -> None:
     server, port = s_server(certificate, subprocess.PIPE)
     with server:
         document = load(f"ssl:localhost:{port}", "--cafile", certificate, "--payload", "hello-ctrlload\\n", "-n", "3")
-        assert document["sent"]["packets"] == 3
+        assert 3 == document["sent"]["packets"]
         assert server.stdout is not None
         assert 3 == server.stdout.read().count(b"hello-ctrlload\n")
         server.wait(PATIENCE)
@@ -127,7 +127,7 @@ def test_a_target_that_closes_early_ends_the_run_in_one_line_and_no_flood(certif
     with server:
         done = run(BIN / "ctrlload", "run", f"ssl:localhost:{port}", "--insecure", "-t", "20s", "-J")
         server.wait(PATIENCE)
-    assert done.returncode == 1, done
+    assert 1 == done.returncode, done
     document = json.loads(done.stdout)
     assert "the target" in document["error"]  # closed or reset it, by how far it had come
     assert document["sent"]["seconds"] < 15

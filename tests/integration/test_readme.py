@@ -61,7 +61,7 @@ def test_every_command_runs_and_answers_as_written(page: Path, start: Start, tmp
             ports.update(begin(start, words[3:]))
         else:
             done = run("bash", "-c", real(command), cwd=tmp_path, env={"PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin"})
-            assert done.returncode == 0, (command, done)
+            assert 0 == done.returncode, (command, done)
             if expected:
                 assert same(expected, done.stdout.decode().splitlines()), (command, done.stdout.decode())
 
@@ -69,7 +69,7 @@ def test_every_command_runs_and_answers_as_written(page: Path, start: Start, tmp
 def check_make(words: list[str]) -> None:
     """Its target exists, and so does every file that its variables name."""
     done = run("make", "-n", *words[1:], cwd=ROOT)
-    assert done.returncode == 0, (words, done)
+    assert 0 == done.returncode, (words, done)
     for path in re.findall(r"tests/[\w./]*", " ".join(words)):
         assert (ROOT / path).exists(), (words, path)
 

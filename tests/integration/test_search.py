@@ -28,13 +28,13 @@ def test_the_highest_rate_below_the_condition_is_found_and_every_packet_counted(
         *(BIN / "ctrlload", "search", target, "-m", mode, "-P", "4", "--admin", daemon.admin, "-J"),
         *(*LENIENT, *knee("20k")),
     )
-    assert done.returncode == 0, done
+    assert 0 == done.returncode, done
     document = validated_search(done.stdout.decode())
     assert 19_000 <= document["highest_packets_per_second"] <= 20_000
     steps: list[dict[str, Any]] = document["steps"]
     assert {True} == {step["result"]["reconciled"] for step in steps}
     asked = [step["rate_packets_per_second"] for step in steps]
-    assert asked[:5] == [1_000, 2_000, 4_000, 8_000, 16_000]
+    assert [1_000, 2_000, 4_000, 8_000, 16_000] == asked[:5]
     assert all((step["verdict"] == "good") is (step["rate_packets_per_second"] <= 20_000) for step in steps)
     sent = sum(step["result"]["sent"]["packets"] for step in steps)
     assert daemon.await_stats(packets_total=sent, streams_open=0)["streams_total"] == 4 * len(steps)
@@ -66,7 +66,7 @@ def test_ctrl_c_in_a_step_leaves_the_steps_before_it(start: Start, tmp_path: Pat
         [*command, "-t", "300ms", "--to", "1e5"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        assert process.stderr.readline().split()[:2] == ["1", "1000/s"]
+        assert ["1", "1000/s"] == process.stderr.readline().split()[:2]
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
     document = validated_search(place.read_text())

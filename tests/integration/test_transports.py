@@ -33,19 +33,19 @@ def test_streams_come_by_ipv6_and_reconcile(start: Start, endpoint: str) -> None
     daemon = start("--data", endpoint)
     target = f"[::1]:{daemon.ports['data']}"
     done = run(BIN / "ctrlload", "run", target, "-n", "100k", "-P", "3", "--admin", daemon.admin)
-    assert done.returncode == 0, done
+    assert 0 == done.returncode, done
     assert b"reconciled  yes" in done.stdout + done.stderr
     streams = daemon.ask_json("streams")
-    assert len(streams) == 3
+    assert 3 == len(streams)
     assert all(stream["peer"].startswith("[::1]:") for stream in streams)
-    assert len(daemon.ask_json("streams peer=::1")) == 3
+    assert 3 == len(daemon.ask_json("streams peer=::1"))
 
 
 @needs_ipv6
 def test_an_ipv4_peer_of_a_socket_for_both_goes_by_its_own_name(start: Start) -> None:
     daemon = start("--data", r"tcp:0:interface=\:\:")
     done = run(BIN / "ctrlload", "run", f"127.0.0.1:{daemon.ports['data']}", "-n", "1k", "--admin", daemon.admin)
-    assert done.returncode == 0, done
+    assert 0 == done.returncode, done
     (stream,) = daemon.ask_json("streams")
     assert stream["peer"].startswith("127.0.0.1:")
 
@@ -69,13 +69,13 @@ def test_lines_come_by_tls_and_are_echoed(start: Start, certificate: Path) -> No
         assert client.stdout is not None
         client.stdin.write(b"one\ntwo\n" * 1000)
         client.stdin.flush()
-        assert client.stdout.read(8000) == b"one\ntwo\n" * 1000
+        assert b"one\ntwo\n" * 1000 == client.stdout.read(8000)
         client.stdin.close()
         client.terminate()
         client.wait(PATIENCE)
     daemon.await_stats(streams_open=0, packets_total=2000, replies_total=2000)
     (stream,) = daemon.ask_json("streams")
-    assert (stream["protocol"], stream["packets"], stream["bytes"]) == ("tls", 2000, 8000)
+    assert ("tls", 2000, 8000) == (stream["protocol"], stream["packets"], stream["bytes"])
 
 
 @needs("openssl")
@@ -109,9 +109,9 @@ def test_a_socket_passed_by_systemd_is_taken_and_runs_on_the_lane(start: Start) 
     launcher = (sys.executable, "-c", SYSTEMD, "SOCK_STREAM")
     daemon = start("--data", "systemd:domain=INET:index=0", launcher=launcher)
     done = run(BIN / "ctrlload", "run", f"127.0.0.1:{daemon.ports['data']}", "-n", "100k", "--admin", daemon.admin)
-    assert done.returncode == 0, done
+    assert 0 == done.returncode, done
     (stream,) = daemon.ask_json("streams")
-    assert (stream["protocol"], stream["packets"]) == ("tcp", 100_000)
+    assert ("tcp", 100_000) == (stream["protocol"], stream["packets"])
 
 
 def test_a_udp_socket_passed_by_systemd_is_taken_whatever_domain_is_said(start: Start, tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ def test_a_socket_of_another_domain_than_is_said_is_one_clear_line() -> None:
     command = (sys.executable, "-c", SYSTEMD, "SOCK_STREAM", BIN / "twistd", "-n", "--pidfile=", "ctrlserver")
     done = run(*command, "--data", "systemd:domain=UNIX:index=0", "--check")
     (line,) = done.stderr.decode().splitlines()
-    assert (done.returncode, line) == (
+    assert (
         1,
         'ctrlserver: --data: endpoint "systemd:domain=UNIX:index=0": the socket is of another domain: '
         "expected systemd:domain=INET and its index or name",
-    )
+    ) == (done.returncode, line)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,6 @@ def test_a_socket_of_another_domain_than_is_said_is_one_clear_line() -> None:
 def test_what_cannot_go_with_a_udp_socket_of_systemd_is_told(expected: str, flags: tuple[str, ...]) -> None:
     command = (sys.executable, "-c", SYSTEMD, "SOCK_DGRAM", BIN / "twistd", "-n", "--pidfile=", "ctrlserver")
     done = run(*command, *flags, "--check")
-    assert done.returncode == 1
+    assert 1 == done.returncode
     assert expected in done.stderr.decode()
-    assert len(done.stderr.decode().splitlines()) == 1
+    assert 1 == len(done.stderr.decode().splitlines())

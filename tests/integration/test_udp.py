@@ -52,7 +52,7 @@ def test_udp_stands_beside_tcp_on_the_same_number(start: Start) -> None:
     with daemon.connect() as client:
         client.sendall(b"x" * 2048)
     stats = daemon.await_stats(packets_total=4, bytes_total=64 + 1400 + 2048, streams_total=2)
-    assert stats["dropped_total"] == 0
+    assert 0 == stats["dropped_total"]
     streams = {stream["protocol"]: stream for stream in daemon.ask_json("streams")}
     assert ("datagram", 2, 732.0) == tuple(streams["udp"][name] for name in ("framing", "packets", "size"))
     assert ("fixed:1024", 2, 1024) == tuple(streams["tcp"][name] for name in ("framing", "packets", "size"))
@@ -169,7 +169,7 @@ def test_a_udp_port_in_use_is_one_line_and_nothing_stays_bound(tmp_path: Path) -
     with port_taken_for_udp_alone() as port:
         command = (BIN / "twistd", "-n", "--pidfile=", "ctrlserver", "--udp", "--admin", LOOPBACK)
         done = run(*command, "--data", f"tcp:{port}:interface=127.0.0.1", cwd=tmp_path)
-    assert done.returncode == 1
+    assert 1 == done.returncode
     message = f"ctrlserver: cannot listen for data on tcp:{port}:interface=127.0.0.1, by udp: address already in use"
     assert [message] == [line for line in done.stderr.decode().splitlines() if line.startswith("ctrlserver:")]
 
@@ -183,5 +183,5 @@ def test_a_udp_port_in_use_is_one_line_and_nothing_stays_bound(tmp_path: Path) -
 )
 def test_what_cannot_go_with_udp_is_told(expected: str, flags: tuple[str, ...]) -> None:
     done = run(BIN / "twistd", "-n", "--pidfile=", "ctrlserver", *flags, "--check")
-    assert done.returncode == 1
+    assert 1 == done.returncode
     assert expected in done.stderr.decode()

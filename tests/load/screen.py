@@ -64,14 +64,14 @@ class Screen:
         if letter == "A":
             self._go(self.row - int(number or 1))
         elif letter == "K":
-            assert number == "2"
+            assert "2" == number
             if self.lines[self.row]:
                 self.frames.append(self.shown)
             self.lines[self.row] = ""
         elif number == "?25":
             self.cursor_visible = letter == "h"
         else:
-            assert letter == "m", f"the terminal does not know {number}{letter}"
+            assert "m" == letter, f"the terminal does not know {number}{letter}"
 
 
 def opened(columns: int) -> tuple[int, int, str]:

@@ -211,7 +211,7 @@ def test_a_peer_that_does_not_read_is_owed_and_holds_nobody_up(lab: Lab) -> None
     assert SIZE + sent == lab.counters(0).bytes
     assert sent == got
     assert 0 == lab.counters(0).unanswered
-    assert max(lab.joint) == MANY
+    assert MANY == max(lab.joint)
 
 
 def test_a_peer_that_is_gone_before_its_echo_has_its_packets_counted(lab: Lab) -> None:

@@ -58,7 +58,7 @@ async def test_a_sink_counts_packets_bytes_and_the_incomplete_rest(serve: Serve)
 
     await in_thread(script)
     (record,) = served.records()
-    assert (record.packets, record.bytes, record.incomplete_bytes) == (10_240, 10_240 * 1024 + 100, 100)
+    assert (10_240, 10_240 * 1024 + 100, 100) == (record.packets, record.bytes, record.incomplete_bytes)
     assert ("closed", "eof", 1024) == (record.state, record.reason, record.size)
     assert record.seconds > 0
 
@@ -95,8 +95,8 @@ async def test_an_echo_returns_every_byte_to_a_peer_that_sends_all_first_and_hal
     await writing
     assert sent == got
     (record,) = served.records()
-    assert (record.packets, record.reason) == (8 * 1024, "eof")
-    assert served.book.counters.totals().replies == 8 * 1024
+    assert (8 * 1024, "eof") == (record.packets, record.reason)
+    assert 8 * 1024 == served.book.counters.totals().replies
 
 
 @pytest_twisted.ensureDeferred

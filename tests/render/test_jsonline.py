@@ -29,13 +29,13 @@ def test_a_record_comes_as_data() -> None:
 
 
 def test_a_list_carries_how_many_there_are() -> None:
-    assert success("streams", [{"stream": 1}]) == b'{"ok":true,"command":"streams","data":[{"stream":1}],"total":1}\r\n'
-    assert success("streams", [], total=5231) == b'{"ok":true,"command":"streams","data":[],"total":5231}\r\n'
+    assert b'{"ok":true,"command":"streams","data":[{"stream":1}],"total":1}\r\n' == success("streams", [{"stream": 1}])
+    assert b'{"ok":true,"command":"streams","data":[],"total":5231}\r\n' == success("streams", [], total=5231)
 
 
 def test_what_is_not_a_list_carries_no_total() -> None:
-    assert success("ping", "pong") == b'{"ok":true,"command":"ping","data":"pong"}\r\n'
-    assert success("quit", None) == b'{"ok":true,"command":"quit","data":null}\r\n'
+    assert b'{"ok":true,"command":"ping","data":"pong"}\r\n' == success("ping", "pong")
+    assert b'{"ok":true,"command":"quit","data":null}\r\n' == success("quit", None)
 
 
 def test_an_error_has_its_code_its_word_and_its_message() -> None:
@@ -74,6 +74,6 @@ def test_what_json_has_no_word_for_is_refused(value: float) -> None:
 
 def test_a_renamed_field_has_its_new_name_and_its_old_place() -> None:
     record: dict[str, Content] = Renames([("protocol", "inet_protocol")]).apply({"protocol": "HTTP", "size": 1024})
-    assert success("streams", record) == (
-        b'{"ok":true,"command":"streams","data":{"inet_protocol":"HTTP","size":1024}}\r\n'
+    assert (b'{"ok":true,"command":"streams","data":{"inet_protocol":"HTTP","size":1024}}\r\n') == success(
+        "streams", record
     )

@@ -52,7 +52,7 @@ def meant(cell: str) -> str:
 
 def test_a_record_is_a_name_and_a_value_on_each_line() -> None:
     lines = record_lines({"version": "0.1.0", "packets_total": 1048576, "uptime_seconds": 812.4})
-    assert lines == ["version 0.1.0", "packets_total 1048576", "uptime_seconds 812.4"]
+    assert ["version 0.1.0", "packets_total 1048576", "uptime_seconds 812.4"] == lines
 
 
 def test_a_table_is_a_header_and_aligned_columns() -> None:
@@ -60,25 +60,25 @@ def test_a_table_is_a_header_and_aligned_columns() -> None:
         {"stream": 12, "peer": "10.0.0.1:5000", "packets": 1000, "reason": "eof"},
         {"stream": 3, "peer": "a:1", "packets": 7, "reason": None},
     ]
-    assert table_lines(table) == [
+    assert [
         "# stream  peer           packets  reason",
         "12        10.0.0.1:5000     1000  eof",
         "3         a:1                  7  -",
-    ]
+    ] == table_lines(table)
 
 
 def test_no_records_are_no_lines() -> None:
-    assert table_lines([]) == []
-    assert table_lines([{}]) == []
-    assert record_lines({}) == []
+    assert [] == table_lines([])
+    assert [] == table_lines([{}])
+    assert [] == record_lines({})
 
 
 def test_columns_are_the_union_of_the_names_and_what_a_record_lacks_is_not_known() -> None:
-    assert [cut(line) for line in table_lines([{"a": 1, "site": "x"}, {"a": 2, "rack": 4}])] == [
+    assert [
         ["#", "a", "site", "rack"],
         ["1", "x", "-"],
         ["2", "-", "4"],
-    ]
+    ] == [cut(line) for line in table_lines([{"a": 1, "site": "x"}, {"a": 2, "rack": 4}])]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_columns_are_the_union_of_the_names_and_what_a_record_lacks_is_not_known
     ],
 )
 def test_a_value_is_one_word_or_one_json_string(value: Value, written: str) -> None:
-    assert record_lines({"name": value}) == [f"name {written}"]
+    assert [f"name {written}"] == record_lines({"name": value})
 
 
 @given(MAPPINGS)
@@ -136,7 +136,7 @@ def test_a_table_has_a_cell_for_each_name_and_no_line_is_a_status(mappings: list
     lines = table_lines(mappings)
     names = list(dict.fromkeys(name for mapping in mappings for name in mapping))
     if not names:
-        assert lines == []
+        assert [] == lines
         return
     header, *rows = lines
     assert header.startswith("# ")
@@ -156,5 +156,5 @@ def test_a_table_has_a_cell_for_each_name_and_no_line_is_a_status(mappings: list
 def test_a_renamed_field_has_its_new_name_and_its_old_place() -> None:
     renames = Renames([("protocol", "inet_protocol")])
     record: dict[str, Value] = {"stream": 1, "protocol": "HTTP", "size": 1024}
-    assert record_lines(renames.apply(record)) == ["stream 1", "inet_protocol HTTP", "size 1024"]
-    assert cut(table_lines([renames.apply(record)])[0]) == ["#", "stream", "inet_protocol", "size"]
+    assert ["stream 1", "inet_protocol HTTP", "size 1024"] == record_lines(renames.apply(record))
+    assert ["#", "stream", "inet_protocol", "size"] == cut(table_lines([renames.apply(record)])[0])

@@ -63,9 +63,9 @@ def keep(stream: StreamCounters, *packets: bytes) -> StreamCounters:
 
 def test_a_new_book_is_all_zero() -> None:
     record = as_mapping(a_book().stats(502.5))
-    assert (record.pop("version"), record.pop("started")) == ("1.2.3", "2013-05-01T12:00:00.000Z")
-    assert record.pop("uptime_seconds") == 2.5
-    assert set(record.values()) == {0}
+    assert ("1.2.3", "2013-05-01T12:00:00.000Z") == (record.pop("version"), record.pop("started"))
+    assert 2.5 == record.pop("uptime_seconds")
+    assert {0} == set(record.values())
 
 
 def test_the_least_book_needs_a_version_and_two_times() -> None:
@@ -73,7 +73,7 @@ def test_the_least_book_needs_a_version_and_two_times() -> None:
     stream = book.stream_opened(ORIGIN, "a:1", 0.0)
     send(book, stream, 1, 0.0)
     book.finish(1.0)
-    assert book.stats(1.0).runs_total == 1
+    assert 1 == book.stats(1.0).runs_total
 
 
 def test_stats_tell_what_the_streams_brought() -> None:
@@ -97,7 +97,7 @@ def test_every_reason_to_close_has_its_own_count(reason: str) -> None:
     book.stream_closed(book.stream_opened(ORIGIN, "a:1", 500.0), reason, 0, 500.0)
     stats = as_mapping(book.stats(501.0))
     closed = {name: value for name, value in stats.items() if name.startswith("closed_") and value}
-    assert closed == {f"closed_{reason.replace('-', '_')}_total": 1}
+    assert {f"closed_{reason.replace('-', '_')}_total": 1} == closed
 
 
 def test_a_reset_gives_the_reading_it_closes_and_begins_a_new_one() -> None:
@@ -116,13 +116,13 @@ def test_the_loop_lag_is_the_largest_of_the_last_ten_seconds() -> None:
     for now, lag in ((501.0, 0.001), (502.0, 0.5), (505.0, 0.02), (508.0, 0.01)):
         book.tick(now, lag)
     seen = [book.stats(now).loop_lag_seconds for now in (508.0, 512.0, 512.5, 516.0, 530.0)]
-    assert seen == [0.5, 0.5, 0.02, 0.01, 0.0]
+    assert [0.5, 0.5, 0.02, 0.01, 0.0] == seen
 
 
 def test_a_clock_ahead_of_its_time_is_no_lag() -> None:
     book = a_book()
     book.tick(501.0, -0.001)
-    assert book.stats(501.0).loop_lag_seconds == 0.0
+    assert 0.0 == book.stats(501.0).loop_lag_seconds
 
 
 # streams
@@ -133,7 +133,7 @@ def test_a_stream_is_published_with_its_origin_and_numbers() -> None:
     stream = book.stream_opened(ORIGIN, "10.0.0.1:5", 501.5)
     send(book, stream, 10, 502.0)
     send(book, stream, 10, 504.0)
-    assert as_mapping(book.streams()[0]) == {
+    assert {
         "stream": 1,
         "listener": "data",
         "peer": "10.0.0.1:5",
@@ -152,23 +152,23 @@ def test_a_stream_is_published_with_its_origin_and_numbers() -> None:
         "opened": "2013-05-01T12:00:01.500Z",
         "run": 1,
         "site": "lab",
-    }
+    } == as_mapping(book.streams()[0])
     book.stream_closed(stream, "eof", 3, 505.0)
     closed = book.streams()[0]
-    assert (closed.state, closed.reason, closed.incomplete_bytes) == ("closed", "eof", 3)
+    assert ("closed", "eof", 3) == (closed.state, closed.reason, closed.incomplete_bytes)
 
 
 def test_a_stream_without_data_has_no_time_no_rate_and_no_run() -> None:
     book = a_book()
     book.stream_opened(LINES, "a:1", 500.0)
     record = book.streams()[0]
-    assert (record.size, record.seconds, record.packets_per_second, record.bits_per_second, record.run) == (
+    assert (
         None,
         0.0,
         None,
         None,
         None,
-    )
+    ) == (record.size, record.seconds, record.packets_per_second, record.bits_per_second, record.run)
 
 
 def test_the_size_of_packets_that_vary_is_their_mean_without_the_unfinished_one() -> None:
@@ -177,7 +177,7 @@ def test_the_size_of_packets_that_vary_is_their_mean_without_the_unfinished_one(
     send(book, stream, 4, 500.5, size=5)
     stream.bytes += 3
     book.stream_closed(stream, "eof", 3, 501.0)
-    assert book.streams()[0].size == 5.0
+    assert 5.0 == book.streams()[0].size
 
 
 def test_streams_come_newest_first_whatever_the_order_of_their_closes() -> None:
@@ -186,7 +186,7 @@ def test_streams_come_newest_first_whatever_the_order_of_their_closes() -> None:
     for n in (3, 1):
         book.stream_closed(streams[n], "eof", 0, 501.0)
     numbers = {state: [record.stream for record in book.streams(state)] for state in (None, "open", "closed")}
-    assert numbers == {None: [5, 4, 3, 2, 1], "open": [5, 3, 1], "closed": [4, 2]}
+    assert {None: [5, 4, 3, 2, 1], "open": [5, 3, 1], "closed": [4, 2]} == numbers
     assert [5, 4] == [record.stream for record in book.streams(limit=2)]
     assert [5, 3, 2] == [book.choose(state, limit=1)[1] for state in (None, "open", "closed")]
 
@@ -231,7 +231,7 @@ def test_the_packets_kept_of_a_stream_outlast_its_close() -> None:
     book.stream_closed(stream, "eof", 0, 501.0)
     kept = book.kept(1)
     assert kept is not None
-    assert kept.last(9) == [(1, b"one"), (2, b"two")]
+    assert [(1, b"one"), (2, b"two")] == kept.last(9)
     assert book.kept(2) is None
     assert book.kept(3) is None
 
@@ -259,7 +259,7 @@ def test_where_no_closed_stream_stays_on_view_no_packets_do() -> None:
     book = a_book(closed_kept=0)
     stream = keep(book.stream_opened(ORIGIN, "a:1", 500.0), b"one")
     book.stream_closed(stream, "eof", 0, 501.0)
-    assert (book.kept(1), stream.kept, book.streams()) == (None, None, [])
+    assert (None, None, []) == (book.kept(1), stream.kept, book.streams())
 
 
 # runs
@@ -283,11 +283,11 @@ def test_the_end_of_a_run_is_told_once_with_its_record() -> None:
 def test_a_run_is_started_and_stopped_by_order() -> None:
     book = a_book()
     started = book.start_run("upload", 4, 500.0)
-    assert (started.run, started.name, started.state, started.expected_packets) == (1, "upload", "active", 4)
+    assert (1, "upload", "active", 4) == (started.run, started.name, started.state, started.expected_packets)
     send(book, book.stream_opened(ORIGIN, "a:1", 500.0), 4, 500.5)
     stopped = book.stop_run(501.0)
     assert stopped is not None
-    assert (stopped.state, stopped.complete) == ("ended", True)
+    assert ("ended", True) == (stopped.state, stopped.complete)
     assert book.stop_run(501.0) is None
 
 
@@ -295,7 +295,7 @@ def test_the_end_of_the_server_ends_the_run() -> None:
     told: list[RunRecord] = []
     book = a_book(on_run_end=told.append)
     book.finish(500.0)
-    assert told == []
+    assert [] == told
     send(book, book.stream_opened(ORIGIN, "a:1", 500.0), 4, 500.5)
     book.finish(501.0)
     assert [(1, "ended", 4)] == [(record.run, record.state, record.packets) for record in told]
@@ -306,7 +306,7 @@ def test_the_end_of_the_server_ends_the_run() -> None:
 
 def test_the_renames_of_a_book_know_its_labels() -> None:
     book = a_book(fields=("site",))
-    assert book.renames.with_rename("site", "place").pairs == (("site", "place"),)
+    assert (("site", "place"),) == book.renames.with_rename("site", "place").pairs
 
 
 def test_a_rename_onto_a_label_is_refused_when_the_book_is_made() -> None:
@@ -317,7 +317,7 @@ def test_a_rename_onto_a_label_is_refused_when_the_book_is_made() -> None:
 def test_renames_can_be_replaced() -> None:
     book = a_book()
     book.renames = book.renames.with_rename("protocol", "inet_protocol")
-    assert book.renames.apply({"protocol": "tcp"}) == {"inet_protocol": "tcp"}
+    assert {"inet_protocol": "tcp"} == book.renames.apply({"protocol": "tcp"})
 
 
 # Everything at once
@@ -372,7 +372,7 @@ class AnyDay(RuleBasedStateMachine):
 
     @rule(expect=st.none() | st.integers(0, 30))
     def start_run(self, expect: int | None) -> None:
-        assert self.book.start_run("by order", expect, self.now).packets == 0
+        assert 0 == self.book.start_run("by order", expect, self.now).packets
 
     @rule()
     def stop_run(self) -> None:

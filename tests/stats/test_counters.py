@@ -35,21 +35,21 @@ def add(stream: StreamCounters, packets: int, octets: int, replies: int, now: fl
 
 def test_no_stream_yet_totals_are_nothing_and_every_reason_stands_at_zero() -> None:
     counters = Counters()
-    assert counters.totals() == NOTHING
+    assert NOTHING == counters.totals()
     assert counters.closed_by_reason == dict.fromkeys(REASONS, 0)
 
 
 def test_streams_are_numbered_from_one_in_order_of_opening() -> None:
     counters = Counters()
-    assert [counters.opened(ORIGIN, "a:1", 0.0).stream for _ in range(3)] == [1, 2, 3]
-    assert list(counters.open) == [1, 2, 3]
+    assert [1, 2, 3] == [counters.opened(ORIGIN, "a:1", 0.0).stream for _ in range(3)]
+    assert [1, 2, 3] == list(counters.open)
 
 
 def test_a_new_stream_has_seen_nothing() -> None:
     stream = Counters().opened(ORIGIN, "10.0.0.1:5", 4.5)
     seen = (stream.peer, stream.opened, stream.packets, stream.bytes, stream.first, stream.last, stream.state)
-    assert seen == ("10.0.0.1:5", 4.5, 0, 0, -1.0, -1.0, "open")
-    assert (stream.reason, stream.run, stream.kept) == (None, None, None)
+    assert ("10.0.0.1:5", 4.5, 0, 0, -1.0, -1.0, "open") == seen
+    assert (None, None, None) == (stream.reason, stream.run, stream.kept)
 
 
 def test_packets_of_a_fixed_size_follow_from_the_bytes_open_and_closed() -> None:
@@ -62,13 +62,13 @@ def test_packets_of_a_fixed_size_follow_from_the_bytes_open_and_closed() -> None
     stream.unanswered += 2
     counters.closed(stream, "reset", 1)
     assert (5, 3) == (counters.totals().packets, counters.totals().replies)
-    assert stream.packets == 5
+    assert 5 == stream.packets
 
 
 def test_a_sink_has_no_replies() -> None:
     counters = Counters()
     counters.opened(Origin("data", "tcp", "line", "sink"), "a:1", 0.0).packets += 5
-    assert counters.totals().replies == 0
+    assert 0 == counters.totals().replies
 
 
 def test_a_stream_costs_slots_only() -> None:
@@ -112,8 +112,8 @@ def test_a_close_is_counted_by_its_reason_and_told_to_the_stream() -> None:
     counters = Counters()
     stream = counters.opened(ORIGIN, "a:1", 0.0)
     counters.closed(stream, "slow-reader", 100)
-    assert (stream.state, stream.reason, stream.incomplete_bytes) == ("closed", "slow-reader", 100)
-    assert counters.closed_by_reason["slow-reader"] == 1
+    assert ("closed", "slow-reader", 100) == (stream.state, stream.reason, stream.incomplete_bytes)
+    assert 1 == counters.closed_by_reason["slow-reader"]
 
 
 def test_only_the_first_close_of_a_stream_counts() -> None:
@@ -124,7 +124,7 @@ def test_only_the_first_close_of_a_stream_counts() -> None:
     once = counters.totals()
     counters.closed(stream, "eof", 7)
     assert counters.totals() == once
-    assert (stream.reason, stream.incomplete_bytes, len(counters.recent)) == ("kicked", 0, 1)
+    assert ("kicked", 0, 1) == (stream.reason, stream.incomplete_bytes, len(counters.recent))
 
 
 def test_a_reason_that_is_none_is_refused_and_changes_nothing() -> None:
@@ -135,14 +135,14 @@ def test_a_reason_that_is_none_is_refused_and_changes_nothing() -> None:
         counters.closed(stream, "bored")
     assert counters.totals() == before
     assert counters.open == {1: stream}
-    assert stream.state == "open"
+    assert "open" == stream.state
 
 
 def test_the_streams_closed_last_stay_on_view_up_to_the_bound() -> None:
     counters = Counters(closed_kept=2)
     for stream in [counters.opened(ORIGIN, "a:1", 0.0) for _ in range(4)]:
         counters.closed(stream, "eof")
-    assert [stream.stream for stream in counters.recent] == [3, 4]
+    assert [3, 4] == [stream.stream for stream in counters.recent]
     assert counters.totals() == evolve(NOTHING, streams_total=4)
 
 
@@ -151,4 +151,4 @@ def test_rejected_connections_are_counted_in_all_and_by_reason() -> None:
     for reason in ("limit", "drain", "limit"):
         counters.rejected(reason)
     assert counters.totals() == evolve(NOTHING, rejected=3)
-    assert counters.rejected_by_reason == {"limit": 2, "drain": 1}
+    assert {"limit": 2, "drain": 1} == counters.rejected_by_reason

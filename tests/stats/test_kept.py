@@ -12,43 +12,43 @@ PACKETS = st.lists(st.lists(st.binary(max_size=12), max_size=8), max_size=12)
 
 def test_nothing_kept_yet_is_an_empty_list() -> None:
     kept = KeptPackets(3, 100)
-    assert kept.last(5) == []
-    assert (len(kept), kept.total, kept.bytes) == (0, 0, 0)
+    assert [] == kept.last(5)
+    assert (0, 0, 0) == (len(kept), kept.total, kept.bytes)
 
 
 def test_packets_carry_their_number_in_the_stream_from_one() -> None:
     kept = KeptPackets(3, 100)
     kept.add([b"a", b"b"])
     kept.add([b"c", b"d"])
-    assert kept.last(3) == [(2, b"b"), (3, b"c"), (4, b"d")]
+    assert [(2, b"b"), (3, b"c"), (4, b"d")] == kept.last(3)
 
 
 def test_asked_for_fewer_it_gives_the_newest() -> None:
     kept = KeptPackets(3, 100)
     kept.add([b"a", b"b", b"c"])
-    assert kept.last(1) == [(3, b"c")]
-    assert kept.last(0) == []
-    assert kept.last(-1) == []
+    assert [(3, b"c")] == kept.last(1)
+    assert [] == kept.last(0)
+    assert [] == kept.last(-1)
 
 
 def test_the_bytes_are_a_bound_too() -> None:
     kept = KeptPackets(10, 5)
     kept.add([b"12", b"34", b"56"])
-    assert kept.last(10) == [(2, b"34"), (3, b"56")]
+    assert [(2, b"34"), (3, b"56")] == kept.last(10)
 
 
 def test_a_packet_longer_than_the_byte_bound_leaves_nothing_and_the_next_is_kept() -> None:
     kept = KeptPackets(10, 5)
     kept.add([b"12", b"123456"])
-    assert kept.last(10) == []
+    assert [] == kept.last(10)
     kept.add([b"7"])
-    assert kept.last(10) == [(3, b"7")]
+    assert [(3, b"7")] == kept.last(10)
 
 
 def test_a_limit_of_zero_keeps_nothing_and_still_numbers() -> None:
     kept = KeptPackets(0, 100)
     kept.add([b"a", b"b"])
-    assert (kept.last(9), kept.total) == ([], 2)
+    assert ([], 2) == (kept.last(9), kept.total)
 
 
 @given(PACKETS, st.integers(0, 6), st.integers(0, 40))

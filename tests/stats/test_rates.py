@@ -52,27 +52,27 @@ def test_a_burst_leaves_each_window_when_it_is_older() -> None:
         rates.sample(now, burst)
         packets = astuple(rates.figures(now, burst))[:3]
         if now == 2.5:
-            assert packets == (6000.0, 2400.0, 2400.0)
+            assert (6000.0, 2400.0, 2400.0) == packets
         if now == 5.0:
-            assert packets == (0.0, 1200.0, 1200.0)
+            assert (0.0, 1200.0, 1200.0) == packets
         if now == 60.0:
-            assert packets == (0.0, 0.0, 100.0)
+            assert (0.0, 0.0, 100.0) == packets
         if now == 65.0:
-            assert packets == (0.0, 0.0, 0.0)
+            assert (0.0, 0.0, 0.0) == packets
 
 
 def test_late_samples_make_a_window_longer_and_no_figure_wrong() -> None:
     rates = Rates()
     rates.sample(0.0, totals(0))
     rates.sample(5.0, totals(5000))
-    assert rates.figures(5.5, totals(5500)).packets_per_second == 1000.0
+    assert 1000.0 == rates.figures(5.5, totals(5500)).packets_per_second
 
 
 def test_samples_that_come_too_soon_are_left_out_so_that_the_longest_window_stays_whole() -> None:
     rates = Rates()
     for hundredth in range(100 * 70):
         rates.sample(hundredth / 100, totals(hundredth))
-    assert rates.figures(70.0, totals(7000)).packets_per_second_60s == pytest.approx(100.0)
+    assert pytest.approx(100.0) == rates.figures(70.0, totals(7000)).packets_per_second_60s
 
 
 @given(

@@ -103,11 +103,11 @@ def test_a_name_that_ends_in_total_is_a_counter() -> None:
 def test_a_unit_in_a_name_is_the_unit_of_the_field() -> None:
     for described in describe():
         if described.name.endswith("_seconds"):
-            assert described.unit == "seconds"
+            assert "seconds" == described.unit
         if described.name.startswith("packets_per_second"):
-            assert described.unit == "packets/s"
+            assert "packets/s" == described.unit
         if described.name.startswith("bits_per_second"):
-            assert described.unit == "bits/s"
+            assert "bits/s" == described.unit
 
 
 def test_describe_of_a_name_gives_it_in_every_record_that_has_it() -> None:
@@ -116,7 +116,7 @@ def test_describe_of_a_name_gives_it_in_every_record_that_has_it() -> None:
 
 
 def test_describe_of_an_unknown_name_is_empty() -> None:
-    assert describe("labels") == []
+    assert [] == describe("labels")
 
 
 def test_the_names_are_those_described() -> None:
@@ -125,7 +125,7 @@ def test_the_names_are_those_described() -> None:
 
 def test_a_mapping_has_all_fields_in_order() -> None:
     assert list(as_mapping(A_STREAM)) == [*STREAM.split(), *TCP.split()]
-    assert as_mapping(A_STREAM)["protocol"] == "HTTP"
+    assert "HTTP" == as_mapping(A_STREAM)["protocol"]
 
 
 def test_what_only_some_streams_have_is_left_out_of_the_records_of_the_others() -> None:
@@ -142,12 +142,12 @@ def test_the_fields_of_probe_packets_are_there_only_where_such_are_looked_for() 
 
 def test_the_labels_follow_the_fields_of_a_stream() -> None:
     labelled = evolve(A_STREAM, labels={"site": "lab", "rack": 4, "weight": 0.5, "spare": True})
-    assert list(as_mapping(labelled).items())[len(STREAM.split()) + 2 :] == [
+    assert [
         ("site", "lab"),
         ("rack", 4),
         ("weight", 0.5),
         ("spare", True),
-    ]
+    ] == list(as_mapping(labelled).items())[len(STREAM.split()) + 2 :]
 
 
 def test_a_label_never_hides_a_field() -> None:
@@ -161,13 +161,13 @@ def test_a_label_that_is_not_finite_is_published_as_not_known(label: float) -> N
 
 def test_a_description_is_published_like_a_record() -> None:
     described = Field("peer", "stream", "text", None, "address")
-    assert as_mapping(described) == {
+    assert {
         "name": "peer",
         "record": "stream",
         "kind": "text",
         "unit": None,
         "help": "address",
-    }
+    } == as_mapping(described)
 
 
 def test_a_record_cannot_be_changed() -> None:
@@ -176,12 +176,12 @@ def test_a_record_cannot_be_changed() -> None:
 
 
 def test_a_timestamp_is_utc_with_milliseconds() -> None:
-    assert timestamp(0.0) == "1970-01-01T00:00:00.000Z"
-    assert timestamp(1367409600.25) == "2013-05-01T12:00:00.250Z"
+    assert "1970-01-01T00:00:00.000Z" == timestamp(0.0)
+    assert "2013-05-01T12:00:00.250Z" == timestamp(1367409600.25)
 
 
 def test_figures_are_rounded_and_a_rate_over_no_time_is_not_known() -> None:
-    assert seconds_figure(0.13816412345) == 0.138164
-    assert rate_figure(10_000, 0.138164) == 72377.8
+    assert 0.138164 == seconds_figure(0.13816412345)
+    assert 72377.8 == rate_figure(10_000, 0.138164)
     assert rate_figure(10_000, 0.0) is None
-    assert rate_figure(0, 2.0) == 0.0
+    assert 0.0 == rate_figure(0, 2.0)

@@ -31,7 +31,7 @@ def refusal(*pairs: tuple[str, str], fields: tuple[str, ...] = ()) -> str:
 def test_the_example_of_the_design_holds_for_one_dictionary() -> None:
     mapping = {"protocol": "HTTP", "size": 1024}
     rename_key(mapping, "protocol", "inet_protocol")
-    assert list(mapping.items()) == [("inet_protocol", "HTTP"), ("size", 1024)]
+    assert [("inet_protocol", "HTTP"), ("size", 1024)] == list(mapping.items())
 
 
 @given(MAPPINGS, NAMES, st.data())
@@ -71,13 +71,13 @@ def test_an_existing_new_name_is_refused_naming_both_and_nothing_changes() -> No
     mapping = {"protocol": "HTTP", "size": 1024}
     with pytest.raises(RenameError, match='cannot rename "protocol" to "size": "size" is there already'):
         rename_key(mapping, "protocol", "size")
-    assert list(mapping.items()) == [("protocol", "HTTP"), ("size", 1024)]
+    assert [("protocol", "HTTP"), ("size", 1024)] == list(mapping.items())
 
 
 def test_a_key_renamed_to_itself_stays_and_must_be_there() -> None:
     mapping = {"size": 1024}
     rename_key(mapping, "size", "size")
-    assert mapping == {"size": 1024}
+    assert {"size": 1024} == mapping
     with pytest.raises(KeyError):
         rename_key(mapping, "peer", "peer")
 
@@ -94,17 +94,17 @@ def test_any_mutable_mapping_will_do() -> None:
 def test_the_example_of_the_design_holds_for_a_set() -> None:
     mapping = {"protocol": "HTTP", "size": 1024}
     renamed = Renames([("protocol", "inet_protocol")]).apply(mapping)
-    assert list(renamed.items()) == [("inet_protocol", "HTTP"), ("size", 1024)]
-    assert list(mapping) == ["protocol", "size"]
+    assert [("inet_protocol", "HTTP"), ("size", 1024)] == list(renamed.items())
+    assert ["protocol", "size"] == list(mapping)
 
 
 def test_a_swap_works() -> None:
     swap = Renames([("packets", "bytes"), ("bytes", "packets")])
-    assert list(swap.apply({"packets": 1, "x": 2, "bytes": 3}).items()) == [("bytes", 1), ("x", 2), ("packets", 3)]
+    assert [("bytes", 1), ("x", 2), ("packets", 3)] == list(swap.apply({"packets": 1, "x": 2, "bytes": 3}).items())
 
 
 def test_a_missing_source_is_left_out() -> None:
-    assert Renames([("protocol", "inet_protocol")]).apply({"size": 1}) == {"size": 1}
+    assert {"size": 1} == Renames([("protocol", "inet_protocol")]).apply({"size": 1})
 
 
 def test_pairs_may_be_given_as_a_mapping() -> None:
@@ -151,22 +151,22 @@ def test_a_new_name_that_the_mapping_holds_already_is_refused() -> None:
     mapping: dict[str, object] = {"protocol": "tcp", "rack": 4}
     with pytest.raises(RenameError, match='cannot rename "protocol" to "rack": "rack" is there already'):
         renames.apply(mapping)
-    assert mapping == {"protocol": "tcp", "rack": 4}
+    assert {"protocol": "tcp", "rack": 4} == mapping
 
 
 # Renames, checked when made
 
 
 def test_one_source_twice_is_refused_naming_both_targets() -> None:
-    assert refusal(("protocol", "a"), ("protocol", "b")) == '"protocol" is renamed twice, to "a" and to "b"'
+    assert '"protocol" is renamed twice, to "a" and to "b"' == refusal(("protocol", "a"), ("protocol", "b"))
 
 
 def test_one_target_twice_is_refused_naming_both_sources() -> None:
-    assert refusal(("protocol", "x"), ("mode", "x")) == '"protocol" and "mode" are both renamed to "x"'
+    assert '"protocol" and "mode" are both renamed to "x"' == refusal(("protocol", "x"), ("mode", "x"))
 
 
 def test_a_target_that_is_another_field_is_refused_naming_both() -> None:
-    assert refusal(("protocol", "size")) == 'cannot rename "protocol" to "size": "size" is another field\'s name'
+    assert 'cannot rename "protocol" to "size": "size" is another field\'s name' == refusal(("protocol", "size"))
 
 
 def test_a_target_that_is_a_label_is_refused() -> None:
@@ -175,7 +175,7 @@ def test_a_target_that_is_a_label_is_refused() -> None:
 
 def test_a_target_that_is_a_field_renamed_itself_is_good() -> None:
     chain = Renames([("protocol", "mode"), ("mode", "way")])
-    assert list(chain.apply({"protocol": 1, "mode": 2})) == ["mode", "way"]
+    assert ["mode", "way"] == list(chain.apply({"protocol": 1, "mode": 2}))
 
 
 def test_a_field_renamed_to_its_own_name_does_not_free_that_name() -> None:
@@ -183,7 +183,7 @@ def test_a_field_renamed_to_its_own_name_does_not_free_that_name() -> None:
 
 
 def test_a_field_renamed_to_its_own_name_is_no_rename() -> None:
-    assert Renames([("mode", "mode")]).pairs == ()
+    assert () == Renames([("mode", "mode")]).pairs
 
 
 @pytest.mark.parametrize("new", ["", "1st", "two words", "a\nb", "naïve", "-x", ".x", 'a"b', "a:b", "# x", "x\n"])
@@ -213,29 +213,29 @@ def test_a_set_cannot_be_changed() -> None:
 def test_a_rename_adds_a_rule_and_leaves_the_old_set_alone() -> None:
     before = Renames()
     after = before.with_rename("protocol", "inet_protocol")
-    assert before.pairs == ()
-    assert after.pairs == (("protocol", "inet_protocol"),)
-    assert after.renamed("protocol") == "inet_protocol"
+    assert () == before.pairs
+    assert (("protocol", "inet_protocol"),) == after.pairs
+    assert "inet_protocol" == after.renamed("protocol")
 
 
 @pytest.mark.parametrize("said", ["inet_protocol", "protocol"])
 def test_a_second_rename_of_a_field_replaces_its_rule(said: str) -> None:
     renames = Renames([("protocol", "inet_protocol"), ("mode", "way")]).with_rename(said, "proto")
-    assert renames.pairs == (("protocol", "proto"), ("mode", "way"))
+    assert (("protocol", "proto"), ("mode", "way")) == renames.pairs
 
 
 def test_the_name_a_reader_sees_is_meant_first() -> None:
     swap = Renames([("packets", "bytes"), ("bytes", "packets")])
-    assert swap.with_rename("bytes", "frames").pairs == (("packets", "frames"), ("bytes", "packets"))
+    assert (("packets", "frames"), ("bytes", "packets")) == swap.with_rename("bytes", "frames").pairs
 
 
 def test_a_field_renamed_back_has_no_rule() -> None:
-    assert Renames([("protocol", "p")]).with_rename("p", "protocol").pairs == ()
+    assert () == Renames([("protocol", "p")]).with_rename("p", "protocol").pairs
 
 
 def test_a_swap_can_be_made_live_by_way_of_a_third_name() -> None:
     renames = Renames().with_rename("packets", "x").with_rename("bytes", "packets").with_rename("x", "bytes")
-    assert renames.pairs == (("packets", "bytes"), ("bytes", "packets"))
+    assert (("packets", "bytes"), ("bytes", "packets")) == renames.pairs
 
 
 def test_a_rename_onto_a_published_name_is_refused_and_changes_nothing() -> None:
@@ -244,7 +244,7 @@ def test_a_rename_onto_a_published_name_is_refused_and_changes_nothing() -> None
         renames.with_rename("mode", "inet_protocol")
     with pytest.raises(RenameError, match="another field's name"):
         renames.with_rename("mode", "size")
-    assert renames.pairs == (("protocol", "inet_protocol"),)
+    assert (("protocol", "inet_protocol"),) == renames.pairs
 
 
 def test_a_rename_of_an_unknown_field_names_the_nearest() -> None:
@@ -258,7 +258,7 @@ def test_the_nearest_field_is_named_as_it_is_published() -> None:
 
 
 def test_a_label_can_be_renamed_where_it_is_known() -> None:
-    assert Renames(fields=["rack"]).with_rename("rack", "shelf").pairs == (("rack", "shelf"),)
+    assert (("rack", "shelf"),) == Renames(fields=["rack"]).with_rename("rack", "shelf").pairs
     with pytest.raises(RenameError):
         Renames().with_rename("rack", "shelf")
 

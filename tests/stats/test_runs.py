@@ -92,8 +92,8 @@ def scene() -> Scene:
 def test_an_open_stream_without_data_begins_no_run(scene: Scene) -> None:
     scene.open()
     scene.wait(5)
-    assert scene.runs.records(scene.now) == []
-    assert scene.runs.total == 0
+    assert [] == scene.runs.records(scene.now)
+    assert 0 == scene.runs.total
 
 
 def test_the_first_data_begins_a_run(scene: Scene) -> None:
@@ -102,8 +102,8 @@ def test_the_first_data_begins_a_run(scene: Scene) -> None:
     scene.data(stream, 3)
     active = scene.active()
     assert active is not None
-    assert (active.run, active.name, active.started, active.streams, active.packets) == (1, None, "105.0", 1, 3)
-    assert stream.run == 1
+    assert (1, None, "105.0", 1, 3) == (active.run, active.name, active.started, active.streams, active.packets)
+    assert 1 == stream.run
 
 
 def test_a_run_ends_when_no_stream_has_been_open_for_the_gap_and_the_gap_is_not_in_its_time(scene: Scene) -> None:
@@ -114,7 +114,7 @@ def test_a_run_ends_when_no_stream_has_been_open_for_the_gap_and_the_gap_is_not_
     scene.wait(0.5)
     scene.close(stream)
     scene.wait(0.75)
-    assert scene.reported == []
+    assert [] == scene.reported
     scene.wait(0.25)
     assert scene.reported == [
         RunRecord(
@@ -158,7 +158,7 @@ def test_a_stream_opened_after_the_gap_belongs_to_a_new_run_even_before_a_tick(s
     second = scene.open()
     assert [1] == [record.run for record in scene.reported]
     scene.data(second)
-    assert (first.run, second.run) == (1, 2)
+    assert (1, 2) == (first.run, second.run)
 
 
 def test_a_reader_sees_a_run_ended_as_soon_as_the_gap_is_over(scene: Scene) -> None:
@@ -182,7 +182,7 @@ def test_data_in_one_instant_has_no_rate(scene: Scene) -> None:
     scene.data(scene.open(), 10)
     active = scene.active()
     assert active is not None
-    assert (active.seconds, active.packets_per_second, active.bits_per_second) == (0.0, None, None)
+    assert (0.0, None, None) == (active.seconds, active.packets_per_second, active.bits_per_second)
 
 
 def test_an_expected_number_makes_a_run_complete_or_not() -> None:
@@ -191,7 +191,7 @@ def test_an_expected_number_makes_a_run_complete_or_not() -> None:
     scene.data(stream, 9)
     active = scene.active()
     assert active is not None
-    assert (active.expected_packets, active.complete) == (10, False)
+    assert (10, False) == (active.expected_packets, active.complete)
     scene.data(stream, 1)
     scene.close(stream)
     scene.wait(1)
@@ -234,7 +234,7 @@ def test_a_run_by_order_begins_at_once_and_outlasts_the_gap(scene: Scene) -> Non
     scene.data(stream)
     scene.close(stream)
     scene.wait(10)
-    assert scene.reported == []
+    assert [] == scene.reported
 
 
 def test_the_time_of_a_run_by_order_is_that_of_its_data_not_of_the_typing(scene: Scene) -> None:
@@ -248,7 +248,7 @@ def test_the_time_of_a_run_by_order_is_that_of_its_data_not_of_the_typing(scene:
     scene.wait(9)
     record = scene.runs.stop(scene.now)
     assert record is not None
-    assert (record.started, record.seconds, record.packets_per_second) == ("100.0", 2.0, 4.0)
+    assert ("100.0", 2.0, 4.0) == (record.started, record.seconds, record.packets_per_second)
     assert scene.reported == [record]
 
 
@@ -275,8 +275,8 @@ def test_a_run_that_takes_over_a_sending_stream_counts_its_time_from_the_start(s
         scene.runs.tick(scene.now, scene.counters.totals())
     record = scene.runs.stop(scene.now)
     assert record is not None
-    assert (record.streams, record.packets, record.seconds) == (1, 8, 1.875)
-    assert stream.run == 1
+    assert (1, 8, 1.875) == (record.streams, record.packets, record.seconds)
+    assert 1 == stream.run
 
 
 def test_a_run_that_takes_over_a_silent_stream_finds_its_first_data_to_the_tick_before(scene: Scene) -> None:
@@ -291,7 +291,7 @@ def test_a_run_that_takes_over_a_silent_stream_finds_its_first_data_to_the_tick_
     scene.data(stream)
     record = scene.runs.stop(scene.now)
     assert record is not None
-    assert record.seconds == 1.0
+    assert 1.0 == record.seconds
 
 
 def test_first_data_of_a_new_stream_is_not_mistaken_for_that_of_a_stream_taken_over(scene: Scene) -> None:
@@ -307,7 +307,7 @@ def test_first_data_of_a_new_stream_is_not_mistaken_for_that_of_a_stream_taken_o
     scene.data(new)
     active = scene.active()
     assert active is not None
-    assert (active.seconds, active.streams) == (0.5, 1)
+    assert (0.5, 1) == (active.seconds, active.streams)
 
 
 def test_a_stream_taken_over_counts_for_the_run_also_when_it_closes_in_it(scene: Scene) -> None:
@@ -321,7 +321,7 @@ def test_a_stream_taken_over_counts_for_the_run_also_when_it_closes_in_it(scene:
     scene.close(silent)
     record = scene.runs.stop(scene.now)
     assert record is not None
-    assert (record.streams, record.packets) == (1, 1)
+    assert (1, 1) == (record.streams, record.packets)
 
 
 def test_after_a_stop_no_run_begins_by_itself_until_no_stream_is_open(scene: Scene) -> None:
@@ -333,11 +333,11 @@ def test_after_a_stop_no_run_begins_by_itself_until_no_stream_is_open(scene: Sce
     scene.data(sending)
     scene.close(sending)
     scene.wait(5)
-    assert (scene.active(), late.run) == (None, None)
+    assert (None, None) == (scene.active(), late.run)
     scene.close(late)
     next_one = scene.open()
     scene.data(next_one)
-    assert next_one.run == 2
+    assert 2 == next_one.run
 
 
 def test_after_a_stop_with_no_stream_sending_the_next_data_begins_a_run(scene: Scene) -> None:
@@ -345,25 +345,25 @@ def test_after_a_stop_with_no_stream_sending_the_next_data_begins_a_run(scene: S
     waiting = scene.open()
     scene.runs.stop(scene.now)
     scene.data(waiting)
-    assert waiting.run == 2
+    assert 2 == waiting.run
 
 
 def test_a_stop_ends_a_run_that_began_by_itself(scene: Scene) -> None:
     scene.data(scene.open(), 2)
     record = scene.runs.stop(scene.now)
     assert record is not None
-    assert (record.run, record.state, record.packets) == (1, "ended", 2)
+    assert (1, "ended", 2) == (record.run, record.state, record.packets)
 
 
 def test_a_stop_without_a_run_is_none(scene: Scene) -> None:
     assert scene.runs.stop(scene.now) is None
-    assert scene.reported == []
+    assert [] == scene.reported
 
 
 def test_a_run_by_order_takes_the_configured_expectation_unless_told_otherwise() -> None:
     scene = Scene(expected_packets=10)
-    assert scene.runs.start("a", None, scene.now).expected_packets == 10
-    assert scene.runs.start("b", 0, scene.now).expected_packets == 0
+    assert 10 == scene.runs.start("a", None, scene.now).expected_packets
+    assert 0 == scene.runs.start("b", 0, scene.now).expected_packets
 
 
 # Runs on view
@@ -382,8 +382,8 @@ def test_the_last_ended_runs_are_kept_newest_first_up_to_a_bound(scene: Scene) -
         scene.runs.start(str(number), None, scene.now)
     scene.runs.stop(scene.now)
     records = scene.runs.records(scene.now)
-    assert (len(records), records[0].run, records[-1].run) == (ENDED_KEPT, ENDED_KEPT + 2, 3)
-    assert scene.runs.total == ENDED_KEPT + 2
+    assert (ENDED_KEPT, ENDED_KEPT + 2, 3) == (len(records), records[0].run, records[-1].run)
+    assert ENDED_KEPT + 2 == scene.runs.total
 
 
 # The line
@@ -409,7 +409,7 @@ def test_the_line_says_whether_what_was_expected_came(packets: int, said: str) -
 
 def test_the_line_says_so_where_there_is_no_rate() -> None:
     record = evolve(A_RECORD, seconds=0.0, packets_per_second=None, bits_per_second=None)
-    assert summary_line(record) == "run 1 ended: total time 0.000000 s, number of packets 10000, rate unknown"
+    assert "run 1 ended: total time 0.000000 s, number of packets 10000, rate unknown" == summary_line(record)
 
 
 def test_a_name_cannot_break_the_line() -> None:

@@ -15,7 +15,7 @@ def test_each_datagram_is_a_packet_and_empty_ones_are_too(datagrams: list[bytes]
     framing = DATAGRAM.new()
     assert len(datagrams) == sum(framing.count(datagram) for datagram in datagrams)
     assert datagrams == [packet for datagram in datagrams for packet in framing.feed(framing.encode(datagram))]
-    assert (framing.fault, framing.pending_bytes) == (None, 0)
+    assert (None, 0) == (framing.fault, framing.pending_bytes)
 
 
 def test_a_payload_that_no_datagram_holds_is_refused() -> None:
@@ -38,5 +38,5 @@ def test_several_reads_are_counted_together_and_one_without_a_segment_is_a_datag
 
 
 def test_an_empty_read_is_one_empty_datagram() -> None:
-    assert packets_in(0, 1) == 1
-    assert cut(memoryview(b""), 1) == [b""]
+    assert 1 == packets_in(0, 1)
+    assert [b""] == cut(memoryview(b""), 1)

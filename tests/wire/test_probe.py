@@ -36,7 +36,7 @@ def listed(runs: list[Heads]) -> list[tuple[int, list[int], list[int]]]:
 
 def test_the_layout_is_the_one_that_is_written_down() -> None:
     assert bytes.fromhex("c7505242 01 00 0102 0000000000000003 0000000000000004") == encode(3, 4, session=0x0102)
-    assert len(encode(0, 0)) == HEADER_SIZE
+    assert HEADER_SIZE == len(encode(0, 0))
 
 
 def test_the_magic_is_no_text() -> None:

@@ -34,7 +34,7 @@ def test_describe_lists_every_published_field(peer: Peer) -> None:
     reply = peer.asks_json("describe")
     assert len(describe()) == reply["total"] == len(reply["data"])
     assert ["name", "record", "kind", "unit", "help"] == list(reply["data"][0])
-    assert peer.asks("describe")[0].split() == ["#", "name", "record", "kind", "unit", "help"]
+    assert ["#", "name", "record", "kind", "unit", "help"] == peer.asks("describe")[0].split()
 
 
 def test_describe_of_a_field_knows_all_records_and_renames(server: Server, peer: Peer) -> None:

@@ -72,11 +72,11 @@ async def finished(*arguments: str) -> tuple[int, str, str]:
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one line with which the command line refuses ``arguments``."""
-    assert commands.exit_code(arguments, Interrupts()) == 2
+    assert 2 == commands.exit_code(arguments, Interrupts())
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert "" == captured.out
     assert captured.err.startswith("ctrlload: ")
-    assert captured.err.count("\n") == 1
+    assert 1 == captured.err.count("\n")
     return captured.err.removeprefix("ctrlload: ").rstrip("\n")
 
 
@@ -134,26 +134,26 @@ def test_a_usage_error_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
 
 
 def test_help_and_version_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert commands.exit_code(["--version"], Interrupts()) == 0
-    assert capsys.readouterr().out == f"ctrlload {ctrlserver.__version__}\n"
-    assert commands.exit_code(["run", "--help"], Interrupts()) == 0
+    assert 0 == commands.exit_code(["--version"], Interrupts())
+    assert f"ctrlload {ctrlserver.__version__}\n" == capsys.readouterr().out
+    assert 0 == commands.exit_code(["run", "--help"], Interrupts())
     text = capsys.readouterr().out
     flags = {
         name for param in run_command.run.params for name in (*param.opts, *param.secondary_opts) if name[0] == "-"
     }
     assert [] == [flag for flag in sorted(flags) if flag not in text]
-    assert commands.exit_code(["--help"], Interrupts()) == 0
+    assert 0 == commands.exit_code(["--help"], Interrupts())
     assert "run" in capsys.readouterr().out
 
 
 @pytest_twisted.ensureDeferred
 async def test_the_2013_test_prints_time_number_and_rate_first(servers: Servers) -> None:
     code, out, err = await finished("run", servers.listen(Sink).text)
-    assert code == 0
+    assert 0 == code
     assert out.startswith("total time ")
     assert "number of packets 10000, rate " in out.splitlines()[0]
     assert "10000 packets" in err
-    assert servers.bytes == 10_240_000
+    assert 10_240_000 == servers.bytes
 
 
 @pytest_twisted.ensureDeferred
@@ -164,7 +164,7 @@ async def test_json_is_the_document_on_stdout_and_words_on_stderr(servers: Serve
         *("run", target, "-n", "2_000", "-P", "4", "--admin", admin, "-J", "-o", str(place)),
         *("--label", "site=lab", "--fail-if", "packets<1k"),
     )
-    assert code == 0
+    assert 0 == code
     document = validated(out)
     assert document == validated(place.read_text())
     assert (2000, True, {"site": "lab"}) == (
@@ -190,7 +190,7 @@ async def test_a_target_that_refuses_is_one_line_exit_1_and_a_valid_document() -
     code, out, err = await finished("run", target, "-J")
     line = f"cannot connect to {target}: connection refused: nothing listens there"
     assert (1, line) == (code, validated(out)["error"])
-    assert err == f"ctrlload: {line}\n"
+    assert f"ctrlload: {line}\n" == err
 
 
 @pytest_twisted.ensureDeferred
@@ -201,7 +201,7 @@ async def test_a_difference_is_exit_3_and_a_condition_that_held_exit_4(servers: 
     assert "packets<1k: FAILED, the value is 10" in out
     servers.tamper = lambda record: record.update(packets=3)
     code, out, err = await finished("run", target, "-n", "10", "--admin", admin)
-    assert code == 3
+    assert 3 == code
     assert "7 packets fewer" in err.splitlines()[-1]
 
 
@@ -211,7 +211,7 @@ async def test_a_signal_ends_the_sending_and_the_report_is_whole(servers: Server
     process = start("run", servers.listen(Sink).text, "-t", "60", "-i", "0.1", "-J")
     await process.begun
     process.transport.signalProcess(number)
-    assert await process.ended == 130
+    assert 130 == await process.ended
     document = validated(process.out.decode())
     assert document["interrupted"] is True
     assert document["sent"]["packets"] > 0
@@ -226,14 +226,14 @@ async def test_a_second_signal_leaves_at_once_and_the_document_is_valid(servers:
     await process.begun
     process.transport.signalProcess("INT")
     process.transport.signalProcess("TERM")
-    assert await process.ended == 130, process.err
+    assert 130 == await process.ended, process.err
     assert validated(place.read_text())["interrupted"] is True
 
 
 @pytest_twisted.ensureDeferred
 async def test_on_a_terminal_a_bar_is_drawn(servers: Servers) -> None:
     process = start("run", servers.listen(Sink).text, "-t", "0.8", terminal=True)
-    assert await process.ended == 0
+    assert 0 == await process.ended
     assert b"sending" in process.out
     assert b"total time" in process.out
 
@@ -242,7 +242,7 @@ async def test_on_a_terminal_a_bar_is_drawn(servers: Servers) -> None:
 async def test_a_reader_of_stdout_that_has_gone_is_no_error(servers: Servers) -> None:
     process = start("run", servers.listen(Echo).text, "-J")
     process.transport.closeStdout()
-    assert await process.ended == 0
+    assert 0 == await process.ended
     assert b"Traceback" not in process.err
 
 
@@ -254,29 +254,29 @@ async def test_a_stdout_that_cannot_be_written_is_one_line_and_exit_1(
     servers: Servers, redirect: str, why: str
 ) -> None:
     process = start("run", servers.listen(Sink).text, "-n", "10", "-i", "0", "-J", redirect=redirect)
-    assert await process.ended == 1
-    assert process.err.decode().splitlines()[-1] == f"ctrlload: cannot write to stdout: {why}"
+    assert 1 == await process.ended
+    assert f"ctrlload: cannot write to stdout: {why}" == process.err.decode().splitlines()[-1]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
 @pytest_twisted.ensureDeferred
 async def test_a_help_that_cannot_be_written_is_one_line_and_exit_1(arguments: list[str]) -> None:
     process = start(*arguments, redirect=">/dev/full")
-    assert await process.ended == 1
-    assert process.err.decode() == "ctrlload: cannot write to stdout: No space left on device\n"
+    assert 1 == await process.ended
+    assert "ctrlload: cannot write to stdout: No space left on device\n" == process.err.decode()
 
 
 @pytest_twisted.ensureDeferred
 async def test_an_output_of_a_dash_is_stdout_and_no_file(servers: Servers, tmp_path: Path) -> None:
     process = start("run", servers.listen(Sink).text, "-n", "10", "-o", "-", folder=tmp_path)
-    assert await process.ended == 0
-    assert validated(process.out.decode())["sent"]["packets"] == 10
-    assert list(tmp_path.iterdir()) == []
+    assert 0 == await process.ended
+    assert 10 == validated(process.out.decode())["sent"]["packets"]
+    assert [] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("redirect", ["2>/dev/full", "2>&-"])
 @pytest_twisted.ensureDeferred
 async def test_a_stderr_that_cannot_be_written_ends_nothing(servers: Servers, redirect: str) -> None:
     process = start("run", servers.listen(Sink).text, "-t", "0.3", "-i", "0.1", "-J", redirect=redirect)
-    assert await process.ended == 0
+    assert 0 == await process.ended
     assert validated(process.out.decode())["sent"]["packets"] > 0

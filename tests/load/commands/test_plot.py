@@ -76,7 +76,7 @@ def test_results_are_drawn(capsys: pytest.CaptureFixture[str], files: Path, word
     if kind == "png":
         assert content.startswith(b"\x89PNG\r\n")
     elif kind == "svg":
-        assert ElementTree.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "{http://www.w3.org/2000/svg}svg" == ElementTree.fromstring(content).tag
     else:
         assert 3 == len(Reader(content.decode()).numbers)
 

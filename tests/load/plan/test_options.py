@@ -27,7 +27,7 @@ def test_over_udp_each_packet_is_a_datagram() -> None:
     for flags in given:
         options = options_for(OVER_UDP, **flags)
         assert ("datagram", 1024) == (options.framing.text, options.pattern.stride)
-    assert options.as_options()["reply_framing"] == "datagram"
+    assert "datagram" == options.as_options()["reply_framing"]
 
 
 @pytest.mark.parametrize(

@@ -54,14 +54,14 @@ def test_the_packets_in_a_number_of_bytes_are_those_a_framing_counts(pattern: Pa
 @given(patterns, st.integers(0, 500))
 def test_bytes_of_packets_and_packets_in_bytes_are_inverse(pattern: Pattern, packets: int) -> None:
     assert packets == pattern.packets_in(pattern.bytes_of(packets))
-    assert pattern.rest_in(pattern.bytes_of(packets)) == 0
+    assert 0 == pattern.rest_in(pattern.bytes_of(packets))
 
 
 @given(patterns, st.integers(0, 3000))
 def test_whole_is_the_next_end_of_a_packet(pattern: Pattern, nbytes: int) -> None:
     whole = pattern.whole(nbytes)
     assert whole >= nbytes
-    assert pattern.rest_in(whole) == 0
+    assert 0 == pattern.rest_in(whole)
     assert pattern.packets_in(whole) - pattern.packets_in(nbytes) == (pattern.rest_in(nbytes) > 0)
 
 
@@ -155,7 +155,7 @@ def test_sizes_are_read(text: str, expected: Sizes) -> None:
 
 def test_a_size_goes_into_the_options_as_it_was_meant() -> None:
     assert (64, "64..1024") == (Sizes(64, 64).as_option(), Sizes(64, 1024).as_option())
-    assert str(Sizes(64, 1024)) == "64..1024"
+    assert "64..1024" == str(Sizes(64, 1024))
 
 
 @pytest.mark.parametrize("text", ["", "x", "64..", "..64", "64...1024", "1..2..3", "-1", "1e99"])

@@ -40,7 +40,7 @@ def test_a_ratio_is_b_over_a_and_the_better_side_is_told() -> None:
     speed, tail = of(compared, "sent.packets_per_second"), of(compared, "latency.service.p99")
     assert (0.5, "a", False) == (speed.ratio, speed.better, speed.worse_beyond_tolerance)
     assert ("a", None) == (tail.better, tail.low)
-    assert tail.ratio == pytest.approx(2.0, rel=0.01)
+    assert pytest.approx(2.0, rel=0.01) == tail.ratio
     back = compare([slower], [BASE], None)
     assert ("b", "b") == (of(back, "sent.packets_per_second").better, of(back, "latency.service.p99").better)
     assert {"same"} == {one.better for one in compare([BASE], [BASE], 0.0)}
@@ -70,7 +70,7 @@ def test_mishaps_are_a_share_of_what_was_sent(a: int, b: int, worse: bool, ratio
     assert lost.ratio == (None if ratio is None else pytest.approx(ratio))
     more = changed(BASE, delivery={"lost": 2}, sent__packets=2000)
     fewer = changed(BASE, delivery={"lost": 1}, sent__packets=1000)
-    assert of(compare([fewer], [more], 0.05), "delivery.lost").better == "same"
+    assert "same" == of(compare([fewer], [more], 0.05), "delivery.lost").better
 
 
 def test_a_figure_of_one_side_only_has_no_ratio_and_fails_nobody() -> None:
@@ -82,7 +82,7 @@ def test_several_runs_give_an_interval_and_what_may_be_chance_is_no_loss() -> No
     noisy = compare([rate(v) for v in (90, 100, 115)], [rate(v) for v in (80, 95, 100)], 0.05)
     speed = of(noisy, "sent.packets_per_second")
     assert ("unclear", False) == (speed.better, speed.worse_beyond_tolerance)
-    assert speed.ratio == pytest.approx((80 * 95 * 100 / (90 * 100 * 115)) ** (1 / 3))
+    assert pytest.approx((80 * 95 * 100 / (90 * 100 * 115)) ** (1 / 3)) == speed.ratio
     sure = of(
         compare([rate(v) for v in (99, 100, 101)], [rate(v) for v in (89, 90, 91)], 0.05), "sent.packets_per_second"
     )
@@ -95,7 +95,7 @@ def test_several_runs_give_an_interval_and_what_may_be_chance_is_no_loss() -> No
 def test_an_interval_needs_two_runs_on_both_sides_and_values_above_0() -> None:
     assert ratio_interval([1.0], [1.0, 2.0]) is None
     assert ratio_interval([1.0, 2.0], [0.0, 2.0]) is None
-    assert ratio_interval([2.0, 2.0], [4.0, 4.0]) == pytest.approx((2.0, 2.0))
+    assert pytest.approx((2.0, 2.0)) == ratio_interval([2.0, 2.0], [4.0, 4.0])
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_interval_holds_the_true_ratio_as_often_as_it_says() -> None:
         b = [150 * math.exp(chance.gauss(0, 0.10)) for _ in range(4)]
         low, high = ratio_interval(a, b) or (0.0, 0.0)
         held += low <= 1.5 <= high
-    assert held / rounds == pytest.approx(0.95, abs=0.04)
+    assert pytest.approx(0.95, abs=0.04) == held / rounds
 
 
 @given(st.lists(st.floats(0.001, 1e9), min_size=2, max_size=4), st.lists(st.floats(0.001, 1e9), min_size=2, max_size=4))

@@ -15,7 +15,7 @@ def test_the_numbers_of_a_document_are_found_in_its_schema() -> None:
 
 def test_a_number_is_read_where_there_is_one() -> None:
     document = as_document(FULL)
-    assert number_at(document, ("sent", "packets")) == 10
+    assert 10 == number_at(document, ("sent", "packets"))
     assert number_at(document, ("latency", "service", "p99")) is None
     assert number_at(document, ("interrupted",)) is None
     assert number_at(document, ("target",)) is None

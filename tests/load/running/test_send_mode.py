@@ -147,7 +147,7 @@ async def test_the_warm_up_of_request_mode_ends_with_every_reply_in(servers: Ser
     assert result.warm_up is not None
     assert (90, 90) == (result.sent.packets, result.replies.packets)
     assert result.warm_up.packets > 0
-    assert {stream.packets - (stream.replies or 0) for stream in result.streams} == {0}
+    assert {0} == {stream.packets - (stream.replies or 0) for stream in result.streams}
 
 
 @pytest_twisted.ensureDeferred

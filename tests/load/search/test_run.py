@@ -81,7 +81,7 @@ async def searched(target: Target, sought: Sought = SOUGHT, watcher: Watching | 
 async def test_the_highest_good_rate_is_found_and_each_step_is_told(servers: Servers) -> None:
     watcher = Watching()
     result, document = await searched(servers.listen(Sink), watcher=watcher, fail_if=knee("3k"))
-    assert watcher.rates == [1_000, 2_000, 4_000, 3_000, 3_500, 3_200]
+    assert [1_000, 2_000, 4_000, 3_000, 3_500, 3_200] == watcher.rates
     assert watcher.steps == result.steps
     assert (3_000, 0) == (document["highest_packets_per_second"], result.exit_code)
     assert watcher.rates == [step["rate_packets_per_second"] for step in document["steps"]]
@@ -110,17 +110,17 @@ async def test_rates_that_decide_are_repeated(servers: Servers) -> None:
     watcher = Watching()
     sought = evolve(SOUGHT, repeats=3, precision=1.0)
     await searched(servers.listen(Sink), sought, watcher, fail_if=knee("1k"))
-    assert watcher.rates == [1_000, 2_000, 2_000, 1_000]
+    assert [1_000, 2_000, 2_000, 1_000] == watcher.rates
 
 
 @pytest_twisted.ensureDeferred
 async def test_where_to_is_good_the_answer_is_a_lower_bound(servers: Servers) -> None:
     result, document = await searched(servers.listen(Sink), evolve(SOUGHT, to_packets_per_second=1_500.0))
     assert (1_500, True, "to") == tuple(document[key] for key in ("highest_packets_per_second", "lower_bound", "limit"))
-    assert answer_lines(result) == [
+    assert [
         "highest     at least 1500 packets/s, found in 2 runs",
         "because     --to allows no higher rate",
-    ]
+    ] == answer_lines(result)
 
 
 @pytest_twisted.ensureDeferred
@@ -144,7 +144,7 @@ async def test_counts_that_do_not_reconcile_are_bad(servers: Servers) -> None:
     result, document = await searched(target, evolve(SOUGHT, precision=1.0), admin=admin)
     assert (2_000, "target") == (document["highest_packets_per_second"], document["limit"])
     assert "1 packet fewer" in result.why
-    assert document["environment"]["server"] == "9.9.9"
+    assert "9.9.9" == document["environment"]["server"]
 
 
 @pytest_twisted.ensureDeferred
@@ -155,7 +155,7 @@ async def test_what_breaks_at_a_rate_is_bad_where_less_was_good(servers: Servers
     assert (0, None) == (result.exit_code, document["error"])
     assert 1_000 <= document["highest_packets_per_second"] <= 8_000
     assert document["steps"][-1]["result"]["error"] is not None or document["steps"][-2]["result"]["error"] is not None
-    assert document["limit"] == "target"
+    assert "target" == document["limit"]
 
 
 @pytest_twisted.ensureDeferred
@@ -196,7 +196,7 @@ async def test_an_interrupted_step_does_not_count(servers: Servers) -> None:
         document["steps"],
         document["highest_packets_per_second"],
     )
-    assert search_error_lines(result) == []
+    assert [] == search_error_lines(result)
 
 
 @pytest_twisted.ensureDeferred
@@ -224,32 +224,32 @@ def test_a_run_is_held_to_its_rate_its_conditions_its_counts_and_its_end() -> No
     slow = judged(schedule=scheduled(989.9, "target"))
     assert ("bad", ["the achieved rate is more than 1 % below"]) == (slow.verdict, slow.why)
     conditions = judged(schedule=fine, thresholds=held)
-    assert conditions.verdict == "bad"
-    assert conditions.why == ["p99>2ms held, the value is 0.003", "lost>0 held, the value is unknown"]
-    assert judged(schedule=fine, reconciled=False, difference="1 fewer").why == ["the counts do not reconcile: 1 fewer"]
-    assert judged(schedule=None, error="reset").why == ["reset"]
+    assert "bad" == conditions.verdict
+    assert ["p99>2ms held, the value is 0.003", "lost>0 held, the value is unknown"] == conditions.why
+    assert ["the counts do not reconcile: 1 fewer"] == judged(schedule=fine, reconciled=False, difference="1 fewer").why
+    assert ["reset"] == judged(schedule=None, error="reset").why
 
 
 def test_a_late_generator_is_not_the_targets_fault() -> None:
     held = [Judgement("p99>2ms", 0.003, True)]
-    assert judged(schedule=scheduled(999.0, "generator")).verdict == "good"
-    assert judged(schedule=scheduled(500.0, "generator")).verdict == "generator"
-    assert judged(schedule=scheduled(999.0, "generator"), thresholds=held).verdict == "generator"
+    assert "good" == judged(schedule=scheduled(999.0, "generator")).verdict
+    assert "generator" == judged(schedule=scheduled(500.0, "generator")).verdict
+    assert "generator" == judged(schedule=scheduled(999.0, "generator"), thresholds=held).verdict
     lost = judged(schedule=scheduled(999.0, "generator"), reconciled=False, difference="1 fewer")
-    assert lost.verdict == "bad"
+    assert "bad" == lost.verdict
 
 
 def test_a_poisson_arrival_is_held_to_its_plan() -> None:
-    assert judged(schedule=scheduled(950.0, "none", planned=955)).verdict == "good"
-    assert judged(schedule=scheduled(930.0, "none", planned=955)).verdict == "bad"
+    assert "good" == judged(schedule=scheduled(950.0, "none", planned=955)).verdict
+    assert "bad" == judged(schedule=scheduled(930.0, "none", planned=955)).verdict
 
 
 def test_a_step_is_a_line() -> None:
     late, failed = judged(schedule=scheduled(500.0, "generator")), judged(schedule=None, error="gone")
-    assert " ".join(step_line(late).split()) == (
-        "1 1000/s achieved 500.0/s ctrlload was late: the achieved rate is more than 1 % below"
+    assert ("1 1000/s achieved 500.0/s ctrlload was late: the achieved rate is more than 1 % below") == " ".join(
+        step_line(late).split()
     )
-    assert " ".join(step_line(failed).split()) == "1 1000/s achieved nothing BAD: gone"
+    assert "1 1000/s achieved nothing BAD: gone" == " ".join(step_line(failed).split())
 
 
 def test_the_line_of_a_good_step_fits_a_terminal() -> None:
@@ -311,7 +311,7 @@ async def test_the_answer_goes_to_stdout_and_the_steps_to_stderr(servers: Server
     code, out, err = await finished(
         "search", servers.listen(Echo).text, "-m", "request", *QUICK, "--fail-if", condition
     )
-    assert code == 0, err
+    assert 0 == code, err
     assert "1000 packets/s, found in 2 runs" in out.splitlines()[0]
     assert ["1", "2"] == [line.split()[0] for line in err.splitlines()]
     assert "response p50" in err
@@ -323,7 +323,7 @@ async def test_the_document_goes_to_stdout_or_a_file(servers: Servers, tmp_path:
     place = tmp_path / "search.json"
     target = servers.listen(Sink).text
     code, out, err = await finished("search", target, *QUICK, "--to", "1k", "-J", "-o", str(place), "--label", "a=b")
-    assert code == 0, err
+    assert 0 == code, err
     document = validated_search(out)
     assert document == validated_search(place.read_text())
     assert (1_000, {"a": "b"}) == (document["highest_packets_per_second"], document["labels"])
@@ -336,7 +336,7 @@ async def test_a_target_that_refuses_is_one_line_and_exit_1() -> None:
     code, out, err = await finished("search", target, "-J")
     line = f"cannot connect to {target}: connection refused: nothing listens there"
     assert (1, line) == (code, validated_search(out)["error"])
-    assert err.splitlines()[-1] == f"ctrlload: {line}"
+    assert f"ctrlload: {line}" == err.splitlines()[-1]
 
 
 @pytest_twisted.ensureDeferred
@@ -344,7 +344,7 @@ async def test_a_signal_ends_a_search_within_a_step_and_the_document_is_whole(se
     process = start("search", servers.listen(Sink).text, "--to", "1.5k", "-t", "0.1", "-J", "-O", "60s")
     await reached(lambda: servers.bytes)
     process.transport.signalProcess("INT")
-    assert await process.ended == 130
+    assert 130 == await process.ended
     document = validated_search(process.out.decode())
     assert (True, []) == (document["interrupted"], document["steps"])
     assert b"nothing was good so far" in process.err

@@ -98,7 +98,7 @@ def test_a_single_bad_run_decides_nothing() -> None:
     while search.rate is not None:
         tried.append(search.rate)
         search.record(next(told))
-    assert tried[:5] == [1_000, 2_000, 2_000, 2_000, 4_000]
+    assert [1_000, 2_000, 2_000, 2_000, 4_000] == tried[:5]
     assert Answer(2_000, Limit.TARGET, 4_000) == search.answer
 
 
@@ -106,7 +106,7 @@ def test_a_good_run_by_luck_is_found_out_when_it_is_about_to_be_the_answer() -> 
     told = iter([Outcome.GOOD, Outcome.GOOD, Outcome.BAD, Outcome.BAD, Outcome.BAD, Outcome.BAD, Outcome.GOOD])
     answer, tried = searched(lambda _: next(told), Aim(1_000, 1e9, 1.0, 3))
     assert Answer(1_000, Limit.TARGET, 2_000) == answer
-    assert tried == [1_000, 2_000, 4_000, 4_000, 2_000, 2_000, 1_000]
+    assert [1_000, 2_000, 4_000, 4_000, 2_000, 2_000, 1_000] == tried
 
 
 def test_what_the_generator_spoilt_is_not_blamed_on_the_target() -> None:
@@ -124,7 +124,7 @@ def test_a_rate_that_half_of_its_runs_find_bad_is_bad() -> None:
     mixed = iter([Outcome.GOOD, Outcome.GOOD, Outcome.BAD, Outcome.GOOD, Outcome.GOOD])
     answer, tried = searched(lambda _: next(mixed), Aim(1_000, 2_000, 1.0, 2))
     assert Answer(1_000, Limit.TARGET, 2_000) == answer
-    assert tried == [1_000, 2_000, 2_000, 1_000]
+    assert [1_000, 2_000, 2_000, 1_000] == tried
 
 
 @pytest.mark.parametrize(

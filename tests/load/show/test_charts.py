@@ -206,4 +206,4 @@ def test_a_tick_is_said_shortly(value: float, kind: str, label: str) -> None:
 
 
 def test_the_test_documents_are_json() -> None:
-    assert json.loads(json.dumps(OPEN)) == OPEN
+    assert OPEN == json.loads(json.dumps(OPEN))

@@ -54,7 +54,7 @@ def test_each_event_is_one_line_and_is_there_at_once(pipe: tuple[int, TextIO]) -
     events.interval(INTERVAL)
     interval = os.read(reading, 65536).decode()
     got += interval
-    assert json.loads(interval)["interval"]["packets"] == 10
+    assert 10 == json.loads(interval)["interval"]["packets"]
     events.end(as_document(FULL), ["one thing", "another"], 1)
     got += os.read(reading, 65536).decode()
     *_, first, second, end = validated_events(got)
@@ -102,7 +102,7 @@ async def test_a_run_streams_start_intervals_and_the_whole_result(servers: Serve
     place = tmp_path / "result.json"
     arguments = ("-t", "0.4", "-i", "0.1", "--json-stream", "-o", str(place), "--label", "site=lab")
     code, out, err = await finished("run", target, *arguments)
-    assert code == 0
+    assert 0 == code
     first, *intervals, last = validated_events(out)
     assert (target, 0.4, {"site": "lab"}) == (first["target"], first["options"]["duration_seconds"], first["labels"])
     assert {"interval"} == {event["event"] for event in intervals}
@@ -115,7 +115,7 @@ async def test_a_failed_run_tells_its_error_and_then_its_end() -> None:
     code, out, err = await finished("run", refusing().text, "--json-stream")
     _, error, end = validated_events(out)
     assert (1, 1, error["message"]) == (code, end["exit_code"], end["result"]["error"])
-    assert err == f"ctrlload: {error['message']}\n"
+    assert f"ctrlload: {error['message']}\n" == err
 
 
 @pytest_twisted.ensureDeferred
@@ -135,7 +135,7 @@ async def test_an_interrupted_run_ends_its_events(servers: Servers, signals: int
     await process.begun
     for _ in range(signals):
         process.transport.signalProcess("INT")
-    assert await process.ended == 130
+    assert 130 == await process.ended
     last = validated_events(process.out.decode())[-1]
     assert (130, True) == (last["exit_code"], last["result"]["interrupted"])
 
@@ -147,7 +147,7 @@ async def test_a_reader_of_events_that_goes_away_ends_nothing(servers: Servers, 
     process = start("run", target, "-t", "0.5", "-i", "0.1", "--json-stream", "-o", str(place))
     await process.begun
     process.transport.closeStdout()
-    assert await process.ended == 0
+    assert 0 == await process.ended
     assert b"Traceback" not in process.err
     assert json.loads(place.read_text())["sent"]["seconds"] >= 0.5
 
@@ -158,8 +158,8 @@ async def test_a_reader_of_events_that_goes_away_ends_nothing(servers: Servers, 
 @pytest_twisted.ensureDeferred
 async def test_events_that_cannot_be_written_are_one_line_and_exit_1(servers: Servers, redirect: str, why: str) -> None:
     process = start("run", servers.listen(Echo).text, "-n", "10", "-i", "0", "--json-stream", redirect=redirect)
-    assert await process.ended == 1
-    assert process.err.decode().splitlines()[-1] == f"ctrlload: cannot write to stdout: {why}"
+    assert 1 == await process.ended
+    assert f"ctrlload: cannot write to stdout: {why}" == process.err.decode().splitlines()[-1]
 
 
 def test_a_listener_of_events_has_nothing_to_say_of_notes() -> None:
@@ -167,4 +167,4 @@ def test_a_listener_of_events_has_nothing_to_say_of_notes() -> None:
     events: Any = stream(out)
     events.note("a word")
     events.close()
-    assert out.getvalue() == ""
+    assert "" == out.getvalue()

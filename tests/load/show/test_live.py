@@ -47,14 +47,14 @@ def test_before_there_is_a_rate_or_an_end_none_is_shown() -> None:
     bar, rate = view("sending", Meter().figures(Progress(None, 0.0, 0, 0)), 80)
     assert bar.startswith("warm-up   ───")
     assert "to go" not in bar
-    assert rate == "rate      -   0 packets"
+    assert "rate      -   0 packets" == rate
 
 
 def test_the_rate_is_that_of_the_last_second() -> None:
     meter = Meter()
     for tenths in range(0, 60, 2):
         figures = meter.figures(Progress(None, tenths / 10, max(0, tenths - 40) * 100, 0))
-    assert figures.packets_per_second == pytest.approx(1_000)
+    assert pytest.approx(1_000) == figures.packets_per_second
     figures = meter.figures(Progress(0.0, 0.0, 0, 0))
     assert figures.packets_per_second is None
 
@@ -63,7 +63,7 @@ def test_times_stay_until_there_are_newer_ones() -> None:
     meter = Meter()
     meter.figures(Progress(0.1, 1.0, 10, 10, 1, TIMED))
     gauge = meter.figures(Progress(0.2, 1.25, 10, 10, 1, Gauge(20_000.0))).gauge
-    assert gauge == TIMED
+    assert TIMED == gauge
     gauge = meter.figures(Progress(0.0, 0.0, 0, 0, 1, Gauge(20_000.0))).gauge
     assert gauge == Gauge(20_000.0)
 
@@ -139,7 +139,7 @@ def on_terminal(columns: int, *arguments: str, term: str = "xterm") -> Process:
 async def test_on_a_terminal_a_run_is_shown_and_nothing_is_left_behind(servers: Servers, columns: int) -> None:
     target = servers.listen(Echo).text
     process = on_terminal(columns, "run", target, "-m", "request", "-P", "5", "-r", "500", "-t", "1.2", "-O", "0.3")
-    assert await process.ended == 0
+    assert 0 == await process.ended
     screen = Screen(columns)
     screen.feed(process.out.decode())
     drawn = ["\n".join(frame) for frame in screen.frames]
@@ -161,7 +161,7 @@ async def test_on_a_terminal_a_run_is_shown_and_nothing_is_left_behind(servers: 
 @pytest_twisted.ensureDeferred
 async def test_on_a_dumb_terminal_there_are_plain_lines(servers: Servers, term: str) -> None:
     process = on_terminal(80, "run", servers.listen(Sink).text, "-t", "0.3", "-i", "0.1", term=term)
-    assert await process.ended == 0
+    assert 0 == await process.ended
     assert b"\x1b" not in process.out
     assert b"0.00 -" in process.out
 
@@ -175,7 +175,7 @@ async def test_after_ctrl_c_the_cursor_is_there_and_the_view_is_not(servers: Ser
     process.transport.write(b"\x03")
     if twice:
         process.transport.signalProcess("TERM")
-    assert await process.ended == 130
+    assert 130 == await process.ended
     screen = Screen(80)
     screen.feed(process.out.decode().replace("^C", ""))
     assert screen.cursor_visible
@@ -191,7 +191,7 @@ async def test_a_search_is_shown_with_its_steps_above(servers: Servers) -> None:
         *(80, "search", target, "-m", "request", "-t", "0.6", "--fail-if", condition),
         *("--tolerance", "99%", "--precision", "100%", "--repeats", "1"),
     )
-    assert await process.ended == 0
+    assert 0 == await process.ended
     screen = Screen(80)
     screen.feed(process.out.decode())
     titles = {frame[-3].split("  ")[0] for frame in screen.frames if len(frame) >= 3 and "latency" in frame[-1]}
@@ -210,7 +210,7 @@ async def test_a_terminal_that_takes_nothing_does_not_stop_the_run(servers: Serv
     process.transport.write(b"\x13")
     await reached(lambda: servers.bytes >= 150 * 1024)
     process.transport.write(b"\x11")
-    assert await process.ended == 0
+    assert 0 == await process.ended
     assert b"number of packets 150," in process.out
 
 
@@ -226,5 +226,5 @@ async def test_without_a_terminal_rich_is_not_imported(servers: Servers, command
     process = Process()
     arguments = [sys.executable, "-c", program, command[0], servers.listen(Sink).text, *command[1:]]
     reactor.spawnProcess(process, arguments[0], arguments, env={**os.environ, "PYTHONPATH": ROOT}, path=ROOT)
-    assert await process.ended == 0, process.err
-    assert process.err.splitlines()[-1] == b"False"
+    assert 0 == await process.ended, process.err
+    assert b"False" == process.err.splitlines()[-1]

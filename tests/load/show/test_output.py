@@ -13,7 +13,7 @@ def test_a_file_is_written_whole_and_nothing_is_left_beside_it(tmp_path: Path) -
     place = tmp_path / "result.json"
     place.write_text("old")
     write_output(str(place), "new\n")
-    assert place.read_text() == "new\n"
+    assert "new\n" == place.read_text()
     assert [place] == list(tmp_path.iterdir())
 
 
@@ -23,7 +23,7 @@ def test_what_is_no_regular_file_is_written_as_it_is(tmp_path: Path) -> None:
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
         write_output(str(pipe), "text")
-        assert os.read(reading, 100) == b"text"
+        assert b"text" == os.read(reading, 100)
         assert pipe.is_fifo()
     finally:
         os.close(reading)

@@ -14,9 +14,9 @@ from tests.load.results.test_result import EMPTY, FULL, STREAM
 
 
 def test_the_first_line_is_total_time_number_of_packets_and_rate() -> None:
-    assert summary_lines(FULL)[0] == "total time 0.500000 s, number of packets 10, rate 20.0 packets/s (164 kbit/s)"
+    assert "total time 0.500000 s, number of packets 10, rate 20.0 packets/s (164 kbit/s)" == summary_lines(FULL)[0]
     nothing = evolve(EMPTY, streams=[STREAM])
-    assert summary_lines(nothing)[0] == "total time 0.000000 s, number of packets 0, rate unknown"
+    assert "total time 0.000000 s, number of packets 0, rate unknown" == summary_lines(nothing)[0]
 
 
 def test_where_nothing_was_connected_there_is_no_summary() -> None:
@@ -82,7 +82,7 @@ def test_an_interval_is_one_plain_line() -> None:
     first, second, note = out.getvalue().splitlines()
     assert ["1.00", "-", "2.00", "s", "500", "packets", "500/s", "4.10", "Mbit/s"] == first.split()
     assert second.endswith("warm-up")
-    assert note == "ctrlload: a word"
+    assert "ctrlload: a word" == note
 
 
 def test_response_and_service_stand_side_by_side_and_the_verdict_below() -> None:

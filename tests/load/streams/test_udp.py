@@ -149,7 +149,7 @@ def test_probe_packets_are_numbered_from_0_without_a_gap(bench: UdpBench, combin
     bench.turn()
     probing = Probing()
     for session, sequences, sent in decode_each(bench.got):
-        assert session == 7
+        assert 7 == session
         probing.take_all(session, sequences, sent, max(sent))
     assert (100, 0, 0) == (len(bench.got), probing.lost, probing.out_of_order)
     assert all(1024 == len(datagram) for datagram in bench.got)

@@ -292,7 +292,7 @@ async def test_waiting_datagrams_are_echoed_one_by_one_to_their_senders(serve: S
     await served.until(lambda totals: totals.packets == 82)
     for client, datagrams in zip(clients, sent, strict=True):
         assert [b"first", *datagrams] == [client.recv(65536) for _ in range(41)]
-    assert served.book.counters.totals().replies == 82
+    assert 82 == served.book.counters.totals().replies
 
 
 @linux
@@ -307,7 +307,7 @@ async def test_each_datagram_gets_one_reply(serve: Serve) -> None:
         return [client.recv(65536) for _ in range(61)]
 
     assert [b"OK\r\n"] * 61 == await in_thread(script)
-    assert served.book.counters.totals().replies == 61
+    assert 61 == served.book.counters.totals().replies
 
 
 @pytest_twisted.ensureDeferred
@@ -317,7 +317,7 @@ async def test_an_answer_that_the_socket_does_not_accept_is_counted_as_unanswere
     client.send(b"one")
     client.send(b"two")
     totals = await served.until(lambda totals: totals.packets == 2)
-    assert totals.replies == 0
+    assert 0 == totals.replies
 
 
 @linux
@@ -330,7 +330,7 @@ async def test_the_last_packets_are_kept(serve: Serve) -> None:
     await served.until(lambda totals: totals.packets == 3)
     kept = served.book.kept(1)
     assert kept is not None
-    assert kept.last(10) == [(1, b"one"), (2, b"xxxx"), (3, b"xxxx")]
+    assert [(1, b"one"), (2, b"xxxx"), (3, b"xxxx")] == kept.last(10)
 
 
 @linux
@@ -358,7 +358,7 @@ async def test_a_silent_peer_s_stream_ends_as_idle_and_its_next_datagram_begins_
     served.time.ahead = 10.5
     served.port.sweep(served.time())
     assert ["open", "closed"] == [record.state for record in served.records()]
-    assert served.records()[1].reason == "idle"
+    assert "idle" == served.records()[1].reason
     client.send(b"three")
     totals = await served.until(lambda totals: totals.packets == 3)
     check(totals, streams_total=3, streams_open=2)
@@ -378,7 +378,7 @@ async def test_peers_beyond_the_table_are_counted_together_and_as_rejected(serve
     check(others, peer="*", packets=6)
     assert [2, 2] == [record.packets for record in streams]
     assert {"udp-streams": 6} == served.book.counters.rejected_by_reason
-    assert served.book.stats(0.0).rejected_udp_streams_total == 6
+    assert 6 == served.book.stats(0.0).rejected_udp_streams_total
     assert served.gate.seats.last_refused in [f"127.0.0.1:{client.getsockname()[1]}" for client in clients]
 
 
@@ -394,7 +394,7 @@ async def test_a_kicked_peer_comes_back_as_a_new_stream(serve: Serve) -> None:
     client.send(b"two")
     totals = await served.until(lambda totals: totals.packets == 2)
     check(totals, streams_total=2, streams_open=1)
-    assert served.records()[1].reason == "kicked"
+    assert "kicked" == served.records()[1].reason
 
 
 @linux
@@ -413,7 +413,7 @@ async def test_received_and_dropped_add_up_to_what_was_sent(serve: Serve) -> Non
     assert served.book.stats(served.time()).dropped_total == totals.dropped
     await maybeDeferred(served.port.stop_listening)
     assert served.book.counters.totals().dropped == totals.dropped
-    assert totals.dropped_in_batches == 0, "no batch was sent, so none was dropped"
+    assert 0 == totals.dropped_in_batches, "no batch was sent, so none was dropped"
 
 
 @linux
@@ -440,7 +440,7 @@ async def test_dropped_batches_are_reported_in_datagrams(serve: Serve, way: str,
     for _ in range(3):
         totals = served.book.counters.totals()
         assert sent == totals.packets + totals.dropped
-        assert totals.dropped_in_batches == 0
+        assert 0 == totals.dropped_in_batches
     assert counted == (totals.dropped > charged_and_drops(served.socket)[1]), "else no batch was dropped"
     await maybeDeferred(served.port.stop_listening)
     assert told == served.book.counters.totals().dropped
@@ -499,4 +499,4 @@ async def test_a_socket_taken_over_gives_what_waits_in_it_and_its_earlier_drops_
         sent += packets
     totals = await served.until(lambda totals: totals.packets + totals.dropped == sent)
     assert totals.dropped > 0
-    assert served.book.counters.totals().dropped_in_batches == 0
+    assert 0 == served.book.counters.totals().dropped_in_batches
