@@ -141,11 +141,12 @@ def test_a_flag_among_those_asked_is_known(house: House) -> None:
     flag = '    naps: int | None = flag("--naps", "How often to rest.", "N", parse_count)\n'
     house.insert("Add a flag of `ctrlload run`", asked, "    target: Target\n", flag)
     said = house.says(
-        "from ctrlserver.load.commands.run import divided, run\n"
+        "from ctrlserver.load.commands.run import run\n"
         "from ctrlserver.load.commands.search import search\n"
+        "from ctrlserver.load.plan.asked import Asked\n"
         "from ctrlserver.load.plan.options import prepared\n"
         "print([sum('--naps' in option.opts for option in command.params) for command in (run, search)])\n"
-        "asked, _ = divided(run.make_context('run', ['127.0.0.1:22222', '--naps', '3']).params)\n"
-        "print(prepared(asked).as_options()['naps'])\n"
+        "given = run.make_context('run', ['127.0.0.1:22222', '--naps', '3']).params\n"
+        "print(prepared(Asked(target=given['target'], naps=given['naps'])).as_options()['naps'])\n"
     )
     assert "[1, 1]\n3\n" == said
