@@ -29,7 +29,7 @@ from ctrlserver.load.opening.tls import ClientCreator, TlsLink, Verification
 #: Connects under way at once: kind to a target with a short backlog, where a SYN too many costs a second.
 CONNECTS_AT_ONCE = 64
 
-#: Seconds to wait for Twisted's word that a connection is closed.
+#: Seconds to wait until Twisted reports that a connection is closed.
 CLOSE_SECONDS = 2.0
 
 
@@ -70,7 +70,7 @@ class Held(Protocol):
 
 
 class Connections:
-    """The connections of one run; ``made`` has those that came about, in no order."""
+    """The connections of one run; ``made`` has those that are open, in no order."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Connections:
         self.made: list[Held | TlsLink] = []
 
     async def open(self, number: int) -> list[Held | TlsLink]:
-        """Connect ``number`` times; LoadError in one line, and nothing under way, where one does not come about."""
+        """Connect ``number`` times; LoadError in one line, and nothing under way, if one fails."""
         first = await self._connected(self._endpoint(self._target), 1, number)
         held = [first] * number
         endpoint = self._same_address(first)
@@ -159,7 +159,7 @@ class Connections:
         gone.addTimeout(CLOSE_SECONDS, self._reactor)
         try:
             await gone
-        except defer.TimeoutError:  # the system closes them when the process ends
+        except defer.TimeoutError:  # the kernel closes them when the process ends
             pass
         except FirstError as error:  # cancelled: each of them says so
             raise CancelledError from error

@@ -1,11 +1,11 @@
-"""Who speaks first: the greeting a target says before it is asked, and what it says where none was expected.
+"""Targets that speak first: awaiting their greeting, and noticing one that nobody announced.
 
-Rules: a greeting (``--greeting SPEC``) is one packet of its own framing on each stream. It is awaited on all of them
-before the first packet goes, for a bounded time, and is no reply. More than that one packet is an error, because the
-rest would pass for replies. Where no greeting is expected of a foreign target, it is listened to for a moment before
-the first request, and what it says is told as what it is.
+Rules: a greeting (``--greeting SPEC``) is one packet of its own framing on each stream, and no reply. All streams await
+it, for a bounded time, before the first packet goes. More than one packet is an error, because the rest would pass for
+replies. Without ``--greeting`` the run listens for a moment before its first request to a foreign target; a target that
+speaks then fails the run, in words that name the flag.
 
-Beware: a target that greets later than that moment is found only by its last reply, which is one too many.
+Beware: if a target greets after that moment, only its last reply, which is one too many, gives it away.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from ctrlserver.words import counted, quoted
 #: Seconds a foreign target is listened to before its first request.
 LISTEN_SECONDS = 0.05
 
-#: Bytes of what a target said that are quoted.
+#: Bytes of a target's words that a message quotes.
 QUOTED_BYTES = 80
 
 
 class Greeting:
-    """Awaits the greeting on one socket of the lane. ``told`` is called once: with None, or why there is none."""
+    """Awaits the greeting on one socket of the lane. It calls ``report`` once: with None, or why there is none."""
 
-    def __init__(self, sock: Wire, lane: Lane, spec: FramingSpec, told: Callable[[str | None], None]) -> None:
+    def __init__(self, sock: Wire, lane: Lane, spec: FramingSpec, report: Callable[[str | None], None]) -> None:
         self._socket = sock
         self._lane = lane
         self._spec = spec
         self._framing = spec.new()
-        self._told = told
+        self._report = report
         self._said = b""
         self._over = False
 
@@ -77,15 +77,15 @@ class Greeting:
         self.end("an error of ctrlload's own ended it")
 
     def too_late(self, seconds: float) -> None:
-        """It has not come in time."""
+        """The time is over: report that there is no greeting."""
         self.end(f"no greeting within {seconds:g} s (--greeting {self._spec.text}){self._heard()}")
 
     def end(self, problem: str | None) -> None:
-        """Leave the lane and tell; only the first time counts."""
+        """Leave the lane and report; only the first time counts."""
         if not self._over:
             self._over = True
             self._lane.forget(self._socket.fileno())
-            self._told(problem)
+            self._report(problem)
 
     def _heard(self) -> str:
         return f"; it said {said(self._said)}" if self._said else ""
@@ -98,7 +98,7 @@ async def await_greetings(
     awaited = len(streams)
     whole: Deferred[None] = Deferred()
 
-    def told(stream: Conversation, problem: str | None) -> None:
+    def report(stream: Conversation, problem: str | None) -> None:
         nonlocal awaited
         awaited -= 1
         if whole.called:
@@ -109,7 +109,7 @@ async def await_greetings(
             whole.callback(None)
 
     greetings = [
-        Greeting(stream.socket, lane, spec, lambda problem, stream=stream: told(stream, problem))  # type: ignore[misc]
+        Greeting(stream.socket, lane, spec, lambda problem, stream=stream: report(stream, problem))  # type: ignore[misc]
         for stream in streams
     ]
     for greeting in greetings:

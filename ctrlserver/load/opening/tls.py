@@ -1,12 +1,12 @@
 """Streams over TLS: the very same ones, on an ordinary Twisted transport in the place of a socket on the lane.
 
-Rules: ``TlsLink`` is a socket and a lane to its stream: it takes what the stream writes until the transport asks to
-pause, gives what came, and calls ``ready``. So all counting is the streams' own. A link counts as connected when the
-handshake is over. The peer is verified, its name too, unless it was said in so many words that it is not to be; a
-refusal is one line with the reason and the flags.
+Rules: ``TlsLink`` is both a ``Wire`` and a ``Poller`` to its stream: it passes the stream's writes to the transport
+until that asks for a pause, hands over what arrives, and calls ``ready``. So the streams do all the counting. A link
+is connected when the handshake is over. It verifies the peer and its name, unless ``--insecure`` forbids it; a refusal
+is one line with the reason and the flags.
 
-Beware: a half-closed TLS connection is a closed one: the close is announced once all is written, and the target's
-close awaited. What the transport has taken counts as sent, some 100 KiB more than with a plain socket.
+Beware: TLS has no half-close: the link announces the close once all is written, and awaits the target's. What the
+transport has taken counts as sent, some 100 KiB more than with a plain socket.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class TlsLink(Protocol):
             self.ready.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
-        """Offer it; where nobody takes it, read no more."""
+        """Offer it to the stream; if the stream takes none, pause the transport."""
         self._chunks.append(memoryview(data))
         self._offer()
         if self._chunks:
@@ -210,7 +210,7 @@ class TlsLink(Protocol):
         self._turn_soon()
 
     def stopProducing(self) -> None:
-        """The connection is lost, as will be told."""
+        """The connection is lost; ``connectionLost`` follows."""
         self._paused = True
 
     def close(self) -> None:
@@ -225,12 +225,12 @@ class TlsLink(Protocol):
 
     @property
     def socket(self) -> Wire:
-        """What the stream takes for one."""
+        """The link itself."""
         return self
 
     @property
     def lane(self) -> Poller:
-        """What the stream takes for one."""
+        """The link itself."""
         return self
 
     def fileno(self) -> int:
@@ -278,7 +278,7 @@ class TlsLink(Protocol):
             self.transport.loseConnection()
 
     def getsockopt(self, level: int, option: int) -> int:
-        """No error is kept: it has been told."""
+        """No error is kept: ``recv_into`` has raised it."""
         return 0
 
     # A lane to its stream
@@ -294,12 +294,12 @@ class TlsLink(Protocol):
         self.change(fd, events)
 
     def change(self, fd: int, events: int) -> None:
-        """Tell other events."""
+        """Wait for other events."""
         self._events = events
         self._turn_soon()
 
     def forget(self, fd: int) -> None:
-        """Tell nothing any more."""
+        """Call nobody any more."""
         self._owner = None
 
     def _turn_soon(self) -> None:
@@ -313,7 +313,7 @@ class TlsLink(Protocol):
             if not self._chunks and not self._ended:
                 self.transport.resumeProducing()
         if self._events & _OUT and (self._ended or not self._paused):
-            self._tell(_OUT)
+            self._call(_OUT)
             if self._owner is not None and self._events & _OUT and not self._paused:
                 self._turn_soon()
 
@@ -321,13 +321,13 @@ class TlsLink(Protocol):
         """What has come, and the end after it."""
         while self._owner is not None and self._events & _IN and self._chunks:
             before = len(self._chunks), len(self._chunks[0])
-            self._tell(_IN)
+            self._call(_IN)
             if self._chunks and (len(self._chunks), len(self._chunks[0])) == before:
                 return
         if self._ended and not self._chunks and self._owner is not None and self._events & _IN:
-            self._tell(_IN)
+            self._call(_IN)
 
-    def _tell(self, events: int) -> None:
+    def _call(self, events: int) -> None:
         owner = self._owner
         if owner is None:
             return

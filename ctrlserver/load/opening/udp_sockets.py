@@ -1,7 +1,7 @@
 """The sockets of a run over UDP: one connected socket for each stream, so each is a stream of its own to the receiver.
 
-Rules: the name is looked up once, bounded in time; what cannot be is a ``LoadError`` in one line. A connected socket is
-told when nothing listens at the other end (ICMP), takes datagrams of its target alone, and needs no address a send.
+Rules: the name is looked up once, bounded in time; a failure is a ``LoadError`` in one line. A connected socket reports
+an error when nothing listens at the other end (ICMP), takes datagrams of its target alone, and needs no address a send.
 
 Beware: connecting sends nothing, so nobody has answered yet. Where a name has addresses of both kinds IPv4 is taken,
 because there is no way to try: ``udp:[::1]:22222`` asks for the other.
@@ -23,7 +23,7 @@ from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
 
-#: Bytes the kernel may queue for us: of a burst of replies. It gives up to the system's limit.
+#: Bytes the kernel may queue for us: of a burst of replies. It gives less if its limit is lower.
 RECEIVE_BYTES = 4 << 20
 
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -40,7 +40,7 @@ class HeldDatagrams:
 
 
 class DatagramSockets:
-    """The sockets of one run; ``made`` has those that came about."""
+    """The sockets of one run; ``made`` has those that are open."""
 
     def __init__(self, reactor: IReactorTime, lane: Lane, target: Target, timeout: float) -> None:
         self._reactor = reactor
@@ -50,7 +50,7 @@ class DatagramSockets:
         self.made: list[HeldDatagrams] = []
 
     async def open(self, number: int) -> list[HeldDatagrams]:
-        """``number`` sockets; LoadError in one line where that cannot be."""
+        """``number`` sockets; LoadError in one line if one cannot be opened."""
         family, host = await self._address()
         for _ in range(number):
             sock = socket.socket(family, socket.SOCK_DGRAM)

@@ -1,13 +1,12 @@
-"""One stream in receive mode: it asks, and counts what comes.
+"""One stream in receive mode: it asks once, and counts arrivals.
 
-Rules: the first words are a source's line (``N`` packets, or an empty line for packets without end), or a payload of
-one's own; they are said once. Packets are counted by the framing. Where bytes alone decide, the kernel drops them
-uncopied, and no byte past the limit is read. A stream is done at its limit, at the end of the time, or when the target
-closes: that is early, and a failure, only where a number was asked for on the command line. When nothing comes for a
-while our side is closed, so that a target that only waits for that (``nc -l < file``) ends the stream.
+Rules: the stream asks with a source's line (``N`` packets, or an empty line for packets without end), or with the
+user's payload. The framing counts packets. If it needs lengths alone, the kernel drops the bytes uncopied, and the
+stream reads no byte past ``wanted``. A stream is done when it has what is wanted, at the end of the time, or when the
+target closes. Such a close is early, and a failure, only if the command line asks for a number. If nothing arrives for
+a while, the stream closes its side: a target that only waits for that (``nc -l < file``) then ends the stream.
 
-Beware: ``sent`` and ``limit``, which every stream has, are what came and how much is to come. They are bytes where
-bytes decide (``fixed``, ``raw``); for other framings ``limit`` is in packets, as their pattern's stride of 1 says.
+Beware: ``wanted`` is in bytes for framings by length (``fixed``, ``raw``), in packets for all others.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
 class ReceiveStream(Conversation):
-    """Receive mode. ``words``: what is said first, None for a source's line; ``strict``: an early close is a failure.
+    """Receive mode. ``words``: what it asks with, None for a source's line; ``strict``: an early close is a failure.
 
-    ``received``: bytes so far. ``wanted``: how much is to come in all, in bytes if the framing is by length, else in
-    packets. ``patient``: at the end of the time it reads on, because somebody has the target end the stream.
+    ``received``: bytes so far. ``wanted``: how much to receive in all. ``patient``: at the end of the time it reads on,
+    because the run has the server end the stream.
     """
 
     __slots__ = (
@@ -59,7 +58,7 @@ class ReceiveStream(Conversation):
         self._words = words
         self._asks = words is None and bool(framing.size)
         self._strict = strict
-        self._left = b""  # of the first words, what the kernel did not take
+        self._left = b""  # of what it asks with, the bytes that the kernel had no room for
         self._counted = 0
         self._flags = socket.MSG_TRUNC if framing.by_length else 0
         self._view = self.lane.view if framing.by_length else self.lane.copy_view
@@ -67,12 +66,12 @@ class ReceiveStream(Conversation):
 
     @property
     def packets(self) -> int:
-        """Whole packets that came."""
+        """Whole packets received."""
         return self._counted
 
     @property
     def moved(self) -> int:
-        """Bytes that came."""
+        """Bytes received."""
         return self.received
 
     @property
@@ -114,7 +113,7 @@ class ReceiveStream(Conversation):
             self._finish(self.reason)
 
     def end_at_packet(self, reason: str) -> None:
-        """Read no more, unless the stream is ended by the target's hand."""
+        """Read no more, unless the target is to end the stream."""
         if self.active:
             self.reason = reason
             if not self.patient:
@@ -125,16 +124,16 @@ class ReceiveStream(Conversation):
         self.wanted = limit
 
     def stall(self, seconds: float) -> None:
-        """The watchdog has seen no progress for so long."""
+        """The watchdog saw no progress for so long: fail."""
         self.fail(STALLED, f"no progress on {self} for {seconds:g} s: the target sends nothing, {self.so_far()}")
 
     def quiet(self, seconds: float, patience: float) -> None:
-        """Nothing comes: say that we say no more, which ends a netcat that has sent its file."""
+        """Nothing arrives: close our side, which ends a netcat that has sent its file."""
         if self.received and not self.half_closed and seconds >= min(QUIET_SECONDS, patience / 2):
             self.half_close()
 
     def so_far(self) -> str:
-        """For the line that says why a stream is over."""
+        """For the line that says why the stream is over."""
         begun = f" and {self.incomplete_bytes} bytes of another" if self.incomplete_bytes else ""
         if not self._spec.counts_packets:
             return f"{counted(self.received, 'byte')} had come"
@@ -147,7 +146,7 @@ class ReceiveStream(Conversation):
         return f"{packets} {'was' if packets == 1 else 'were'}"
 
     def unsent_bytes(self) -> int:
-        """Nothing is waited for."""
+        """None: the run does not wait for the question to arrive."""
         return 0
 
     def start(self, limit: int) -> None:
@@ -164,7 +163,7 @@ class ReceiveStream(Conversation):
             self._finish(COMPLETE)
 
     def _say(self) -> None:
-        """The first words, as far as the kernel takes them."""
+        """Ask, as far as the kernel has room."""
         before = bool(self._left)
         if self._left:
             try:
@@ -178,7 +177,7 @@ class ReceiveStream(Conversation):
             self._watch(_IN | _OUT if self._left else _IN)
 
     def _finish(self, reason: str) -> None:
-        """All has come that is wanted; whatever else is on its way is not read."""
+        """The stream is done; it does not read what is still on its way."""
         self.active = False
         self.over = True
         self.reason = reason

@@ -1,12 +1,15 @@
-"""One outgoing stream in request mode: packets go, replies are counted and timed, each lets one packet more go.
+"""One stream in request mode: it sends packets, counts and times the replies, and sends one packet more for each.
 
-Rules: ``in_flight`` packets are on their way at most. The common case, one reply of a constant packet and one more
-packet to send, is one read, one count and one send of a view made beforehand. A stream is done when every packet is
-answered. A reply to nothing is the target's fault and ends the stream. The service time of a packet counts from the
-moment its first byte was offered to the kernel to the moment its reply was read; replies come in the order of packets.
+Rules: at most ``in_flight`` packets await their reply. Without a schedule a packet goes as soon as there is room in
+flight; by a schedule (``releases``) it must be due besides. The common cases, one constant packet for one reply, are
+short cuts: one read, one count and one send of a view made beforehand.
 
-Beware: a reply counts when it is whole, so bytes past the last one are a fault too; after our half-close a target may
-say good-bye, which is not counted.
+A stream is done when every packet is answered. A reply to nothing is the target's fault and ends the stream. Replies
+come in the order of packets. Service time runs from the offer of a packet's first byte to the kernel until its reply is
+read; response time from the moment the packet was due.
+
+Beware: bytes past the last reply are a fault too; but after our half-close a target may say good-bye, which is not
+counted.
 """
 
 from __future__ import annotations
@@ -110,7 +113,7 @@ class RequestStream(Sender):
         return self._reply_framing.pending_bytes
 
     def so_far(self) -> str:
-        """For the line that says why a stream is over."""
+        """For the line that says why the stream is over."""
         came = counted(self.replies, "reply", "replies")
         return f"{super().so_far()} and {came} had come"
 

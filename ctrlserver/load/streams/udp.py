@@ -7,13 +7,13 @@ Rules:
 - Up to 64 datagrams go in one call (``UDP_SEGMENT``), which the kernel cuts. Where a route cannot (packets longer than
   its frames, a kernel without it) they go one by one. Seen on loopback with 1 400 bytes: 6.8 M datagrams a second in
   batches, 0.14 M one by one; ``sendmsg`` with the size in each call is 6 % slower than the option set once.
-- What the socket does not take now goes when it has room: sending stops at EAGAIN and goes on with EPOLLOUT.
+- Sending stops at EAGAIN, when the socket has no room, and goes on with EPOLLOUT.
 - Probe packets are stamped in one block, just before each call: number, session and the intended send time.
-- In request mode each datagram that comes is one reply, an empty one too. Nothing is sent again: a request whose
-  request or reply is lost keeps its place among those in flight, and the stall timeout ends the run.
+- In request mode each datagram received is one reply, an empty one too. Nothing is sent again: a packet that is lost,
+  or whose reply is, stays in flight, and the stall timeout ends the run.
 
-Beware: there is no close, so nobody says how much has arrived: that is what the admin port is asked for. Loss at the
-receiver is not our failure; a port where nothing listens is, if the network says so.
+Beware: UDP has no close that confirms arrival: only the admin port says how much has arrived. Loss at the receiver is
+not our failure; a port where nothing listens is, if the network says so.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from ctrlserver.wire.probe import ProbeBlock
 #: Calls for one ``ready``: with batches of 64 KiB some 0.2 ms.
 BURST_CALLS = 16
 
-#: The device's queue is full: the datagram was not taken, and will be some time later.
+#: The device's queue is full: the datagram can go later.
 _LATER = (errno.ENOBUFS, errno.EAGAIN)
 
-#: What kernels say to a batch that they or the route cannot cut.
+#: Errors for a batch that the kernel or the route cannot cut.
 _NO_BATCHES = (errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 
 
@@ -119,6 +119,6 @@ class ProbesWhenDue:
 
 
 def batch_of(sock: socket.socket, pattern: Pattern, *, combine: bool) -> int:
-    """Datagrams that may go in one call on ``sock``, which is told their size; 1 where they go one by one."""
+    """Datagrams that may go in one call on ``sock``, which gets their size as an option; 1 where they go one by one."""
     most = min(SEGMENTS_A_CALL, LONGEST_DATAGRAM // pattern.stride) if combine and pattern.stride else 1
     return most if most > 1 and try_option(sock, SOL_UDP, UDP_SEGMENT, pattern.stride) else 1
