@@ -1,8 +1,7 @@
 """What the admin port may see and do: the one object that every command is given.
 
-Rules: commands read the book, and change the book only through its own methods; whatever reaches further, such as
-ending a stream, is a callable here, so that the admin part never knows listeners, lanes or the reactor. The service
-fills it.
+Rules: commands read the book, and change it through its own methods only. Whatever reaches further, such as ending a
+stream, is a callable here, so that ``admin/`` knows no listener, lane or reactor. The service makes the desk.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from ctrlserver.stats.book import Book
 
 @frozen
 class Desk:
-    """``now()`` gives monotonic seconds; ``kick(number)`` ends an open stream and is False where none is open."""
+    """``now()`` gives monotonic seconds. ``kick(number)`` ends an open stream; False where it is not open."""
 
     book: Book
     version: str

@@ -6,12 +6,12 @@ nearest good value. The pure core stores a peer's fault, it never raises it; the
 ::
 
     CtrlServerError
-    +-- UsageError              ours to be told: what an operator gave is wrong, nothing has been started
+    +-- UsageError              the operator's: what was given is wrong, nothing has been started
     |   +-- UnitError           a size, duration, count or rate that does not parse
     |   +-- FramingSpecError    a framing spec that does not parse
     |   +-- RenameError         a rename that would lose or hide a field
     |   +-- ConfigError         a key of a config file, or the file itself
-    +-- PeerError               the other side's: what came over the wire is wrong
+    +-- PeerError               the peer's: what came over the wire is wrong
     |   +-- FramingError        a stream that breaks its framing
     |   +-- CommandError        an admin line that cannot be carried out; has a code and an id
     +-- LoadError               a load run that failed: the target refused, vanished or stalled

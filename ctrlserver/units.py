@@ -2,9 +2,9 @@
 
 Rules: a parser takes a text or a plain number and gives seconds, bytes, a count or a rate. It is strict: what is not
 wholly understood raises ``UnitError``, one line that names the input, what was expected and, where there is one, the
-nearest good value. Negative, infinite, undefined and absurdly large numbers (the bound is named) are refused; zero is
-good here, its meaning is the caller's. Arithmetic is exact up to the last step, so "0.1M" is 100000 and no digit off.
-A formatter gives three or four significant digits for a person, never for a program, and accepts any finite number.
+nearest good value. Negative, infinite, undefined and absurdly large numbers (the bound is named) are rejected. Zero
+is accepted; the caller decides what it means. Arithmetic is exact up to the last step, so "0.1M" is exactly 100000. A
+formatter gives three or four significant digits for a person, never for a program, and accepts any finite number.
 
 Beware: letters have their case. ``M`` is a million, ``m`` a minute; ``KiB`` is 1024 bytes, ``kB`` (``k``, ``K``) 1000.
 """

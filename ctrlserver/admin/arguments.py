@@ -1,10 +1,10 @@
 """Words after a command's name -> its arguments; no clock, no socket.
 
-Rules: every argument is given by position or as ``name=value``, names without regard to case, each at most once; what
-is left over is an error and is never ignored. Numbers are strict: ASCII digits and nothing else. Every error is a
+Rules: every argument is given by position or as ``name=value``, names without regard to case, each at most once. A
+word left over is an error. Numbers are strict: ASCII digits and nothing else. Every error is a
 ``CommandError`` 400 that names the argument, what was expected and, where there is one, the nearest good value.
 
-Beware: a word with ``=`` in it is always ``name=value``; who needs such a text gives its name: ``name=a=b``.
+Beware: a word with ``=`` in it is always ``name=value``; a text that holds one is given by name: ``name=a=b``.
 """
 
 from __future__ import annotations

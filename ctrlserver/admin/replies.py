@@ -1,9 +1,9 @@
 """The admin line protocol, outgoing half: what commands give back -> bytes; no clock, no socket.
 
 Rules: a text reply is zero or more body lines and one status line that starts with OK or ERR, each ended by CRLF; a
-JSON reply is exactly one line, whatever happens. A reply shape holds its value once and makes the text only when it is
-asked for; what may be long does so bit by bit (``encode_in_steps``). ``value`` is what stands under ``data``
-in JSON, ``total`` how many there are of a list that may be cut.
+JSON reply is exactly one line, whatever happens. A reply holds its value once, and makes text of it only for a reply in
+text, a long one bit by bit (``encode_in_steps``). ``value`` is what stands under ``data`` in JSON; ``total`` is how
+many rows there are in all where a list was cut.
 
 Beware: no body line may start with OK or ERR, or a reader stops too early; ``_text`` puts a space before one.
 """

@@ -1,8 +1,8 @@
 """A small client of the admin port: who answers there, and what it counted of our streams.
 
-Rules: one command at a time, in JSON, each answered by exactly one line, bounded in length and in time. What is no
-ctrlserver admin port is told in one line that quotes what it said. Published names are mapped back to the original
-ones, so a server that renames its fields is understood all the same.
+Rules: one command at a time, in JSON, each answered by exactly one line, bounded in length and in time. Where no
+ctrlserver answers, the error is one line that quotes what did. Published names are mapped back to the original ones, so
+a server that renames its fields is understood all the same.
 
 Beware: a server closes an idle admin connection; ask over a new one after a long run.
 """
@@ -172,7 +172,7 @@ class AdminClient(Protocol):
             self._look()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Fail whoever waits."""
+        """Fail the command that waits for its answer."""
         self._lost = True
         if self._waiting is not None:
             said = b"".join(self._parts)[:80].decode("utf-8", "replace")

@@ -1,8 +1,8 @@
-"""What can be wrong between good values.
+"""Checks across keys: values that are good each by itself and wrong together.
 
-Rules: a conflict is ``(keys, message)``; ``keys`` are paths such as ``listener[0].mode``, all that take part, the one
-to blame first. So who knows what the operator wrote, in a file or as a flag, can name that. The message is true of each
-of the keys. The first conflict is the one to tell.
+Rules: a conflict is ``(keys, message)``. ``keys`` are the paths of all keys that take part, such as
+``listener[0].mode``, the one to blame first. The message is true of each of them, so the caller can name the key or the
+flag that the operator wrote. The first conflict is the one to report.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 r"""The keys of the config, and what each of them accepts by itself.
 
 Rules: a reader takes what TOML or the command line gave and returns the attribute's value, or raises ``UsageError``
-with what was given, what was expected and the nearest good value; who called it puts file and key, or flag, before.
-``LISTENER_KEYS``, ``ADMIN_KEYS`` and ``TOP_KEYS`` name every key once. Every size and number has a bound, its reason
-beside it.
+with what was given, what was expected and the nearest good value; the caller puts the file and the key, or the
+flag, before it. ``LISTENER_KEYS``, ``ADMIN_KEYS`` and ``TOP_KEYS`` name every key once. Every size and number has a
+bound, its reason beside it.
 
 Beware: whether values go together (a framing with its ``max_packet``, say) is for ``conflicts``.
 """
@@ -38,7 +38,7 @@ _MOST_NETWORKS = 100
 _MOST_STREAMS = 10**9
 """More than any machine has descriptors for."""
 _MOST_UDP_STREAMS = 100_000
-"""Peers a UDP port may tell apart: each tick walks over all of them, which takes 30 ms for so many."""
+"""Peers a UDP port may tell apart: each tick walks over all of them, 30 ms for this many."""
 _LONGEST_WORD = 64
 """Characters of a name or a label: it stands in every stream record."""
 

@@ -1,7 +1,7 @@
 """TOML file -> config, by cattrs; and the command line's flags over it.
 
-Rules: cattrs is strict here: every key has its reader, none is coerced by its type, and a key without a reader is an
-error. Of cattrs' tree of errors the first leaf is told, with the path that leads to it.
+Rules: cattrs is strict here. Every key has its reader, cattrs coerces none by its type, and a key without a reader is
+an error. The error reported is the first leaf of cattrs' tree, with the path that leads to it.
 """
 
 from __future__ import annotations
