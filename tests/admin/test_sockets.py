@@ -104,7 +104,7 @@ def ask(client: socket.socket, octets: bytes) -> bytes:
         return read_all(client)
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> Deferred[None]:
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> Deferred[None]:
     """Fires when the condition holds; asked at every turn of the reactor."""
     finished: Deferred[None] = Deferred()
     ends = reactor.seconds() + seconds
