@@ -73,21 +73,16 @@ class Backlog:
             self._runs.append(runs[-1])
 
 
-class Releases:
-    """The packets that the pacer has released to a stream, and since when those that wait are due."""
+class Releases(Backlog):
+    """The packets that the pacer has released to a stream. Those of which no byte was sent wait in the queue."""
 
-    __slots__ = ("_slip", "_waiting", "dropped", "packets")
+    __slots__ = ("_slip", "dropped", "packets")
 
     def __init__(self, timing: Timing) -> None:
+        super().__init__()
         self.packets = 0  # released
         self.dropped = 0  # that were due and will not be sent
-        self._waiting = Backlog()
         self._slip = timing.slip
-
-    @property
-    def waiting(self) -> int:
-        """Packets of which no byte was sent."""
-        return self._waiting.waiting
 
     def add(self, count: int, first: int, last: int, most: int) -> None:
         """Release ``count`` more packets, up to ``most`` in total."""
@@ -97,18 +92,14 @@ class Releases:
         if allowed < count:
             last = first + (last - first) * (allowed - 1) // (count - 1)
         self.packets += allowed
-        self._waiting.push(allowed, first, last)
+        self.push(allowed, first, last)
 
     def begun(self, packets: int, now: int) -> list[PacketRun]:
         """The oldest ``packets`` were sent at ``now``; give the moments at which they were due."""
-        runs = self._waiting.pop(packets)
+        runs = self.pop(packets)
         for count, first, last in runs:
             self._slip.record_run(now, count, first, last)
         return runs
-
-    def moments(self, packets: int) -> list[int]:
-        """When the next ``packets`` were due."""
-        return self._waiting.moments(packets)
 
     def gone(self, slip: int) -> None:
         """One more was released, and sent at once: ``slip`` nanoseconds after it was due."""
@@ -118,5 +109,5 @@ class Releases:
     def end(self, packets: int) -> None:
         """Release no more than ``packets``: those that wait are not sent."""
         self.dropped += max(0, self.packets - packets)
-        self._waiting.clear()
+        self.clear()
         self.packets = packets
