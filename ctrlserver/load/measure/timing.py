@@ -15,7 +15,9 @@ Beware: streams hold on to the histograms of the current interval, so these stay
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Sequence
+
+from attrs import Factory, define, frozen
 
 from ctrlserver.load.measure.intervals import Gauge
 from ctrlserver.stats.latency import UNIT_SECONDS, Histogram, Latency
@@ -30,15 +32,13 @@ class Latencies:
     unit_seconds: float = UNIT_SECONDS
 
 
+@define
 class Measured:
     """One kind of time: of the current interval (``now``), of the one before, and in total."""
 
-    __slots__ = ("before", "now", "total")
-
-    def __init__(self) -> None:
-        self.now = Histogram()
-        self.before = Histogram()
-        self.total = Histogram()
+    now: Histogram = Factory(Histogram)
+    before: Histogram = Factory(Histogram)
+    total: Histogram = Factory(Histogram)
 
     def cut(self, *, join: bool) -> None:
         """End the interval; with ``join`` it is added to the one before."""
@@ -50,20 +50,20 @@ class Measured:
             self.before.add(self.now)
         self.now.clear()
 
-    def mark(self) -> None:
+    def clear(self) -> None:
         """Forget everything so far."""
         for histogram in (self.now, self.before, self.total):
             histogram.clear()
 
 
+@define
 class Timing:
     """All times of a run."""
 
-    def __init__(self) -> None:
-        self.service = Measured()
-        self.response = Measured()
-        self.slip = Histogram()
-        self.delay = Histogram()
+    service: Measured = Factory(Measured)
+    response: Measured = Factory(Measured)
+    slip: Histogram = Factory(Histogram)
+    delay: Histogram = Factory(Histogram)
 
     def cut(self, target: float | None = None, *, join: bool = False) -> Gauge:
         """End the interval and give its gauge; with ``join`` that of the one before and this one together."""
@@ -77,10 +77,8 @@ class Timing:
 
     def mark(self) -> None:
         """The warm-up is over: forget its times."""
-        self.service.mark()
-        self.response.mark()
-        self.slip.clear()
-        self.delay.clear()
+        for times in (self.service, self.response, self.slip, self.delay):
+            times.clear()
 
     def latencies(self) -> Latencies | None:
         """The totals, once the last interval is cut; None if no reply was timed."""
@@ -88,8 +86,5 @@ class Timing:
         return None if response is None and service is None else Latencies(response, service)
 
 
-def _percentiles(histogram: Histogram) -> tuple[float | None, float | None]:
-    if not histogram.counts:
-        return None, None
-    p50, p99 = histogram.at((50, 99))
-    return p50, p99
+def _percentiles(histogram: Histogram) -> Sequence[float | None]:
+    return histogram.at((50, 99)) if histogram.counts else (None, None)

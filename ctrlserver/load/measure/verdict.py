@@ -58,11 +58,6 @@ class Slip:
     p99_9: float
     max: float
 
-    @classmethod
-    def of(cls, histogram: Histogram) -> Slip:
-        """Of all packets sent, in nanoseconds."""
-        return cls(*histogram.at((50, 90, 99, 99.9, 100)))
-
 
 @frozen
 class Scheduled:
@@ -108,7 +103,7 @@ def scheduled(
         sent_packets=sent,
         late_packets=late,
         dropped_ticks=dropped_ticks,
-        slip=Slip.of(slip),
+        slip=Slip(*slip.at((50, 90, 99, 99.9, 100))),
         bottleneck=bottleneck(planned, sent, too_many_late(slip), its_own, busy),
     )
 
