@@ -73,38 +73,6 @@ class Reconciliation:
     unclear: str | None = None
 
 
-def compared(
-    streams: Sequence[StreamCount],
-    matched: Sequence[Record | None],
-    framing: str,
-    sending_seconds: float,
-    verb: str,
-) -> Reconciliation:
-    """Compare each of ``streams`` with its record, which is None if the server has none."""
-    differences: list[str] = []
-    settled = True
-    counted: dict[int, tuple[int, int]] = {}
-    for stream, record in zip(streams, matched, strict=True):
-        if record is None:
-            settled = False
-            differences.append(f"stream {stream.stream}: the server has no stream from {stream.local}")
-            continue
-        packets, nbytes = record_number(record, "packets"), record_number(record, "bytes")
-        counted[stream.stream] = packets, nbytes
-        uncounted = record.get("framing") == "raw" or (verb == "received" and framing == "raw")
-        same_packets = packets == stream.packets or uncounted
-        if not (same_packets and nbytes == stream.bytes):
-            settled = settled and (nbytes >= stream.bytes or record.get("state") == "closed")
-            differences.append(_difference(stream, packets, nbytes, record, framing, verb))
-    return Reconciliation(
-        reconciled=not differences,
-        settled=settled,
-        received=received_of([known for known in matched if known is not None], sending_seconds),
-        difference=differences[0] if differences else None,
-        counted=counted,
-    )
-
-
 def received_of(records: Sequence[Record], sending_seconds: float) -> Received | None:
     """The sum of a server's ``records``; None if there are none."""
     if not records:
@@ -114,28 +82,7 @@ def received_of(records: Sequence[Record], sending_seconds: float) -> Received |
     seconds = max(record_seconds(record) for record in records)
     if len(records) > 1:
         seconds = max(seconds, round(sending_seconds, 6))
-    return Received(
-        packets=packets,
-        bytes=nbytes,
-        seconds=seconds,
-        packets_per_second=per_second(packets, seconds),
-        bits_per_second=per_second(nbytes * 8, seconds),
-    )
-
-
-def _difference(stream: StreamCount, packets: int, nbytes: int, record: Record, framing: str, verb: str) -> str:
-    words = [
-        f"stream {stream.stream} ({stream.local}): {verb} {counted(stream.packets, 'packet')} of {stream.bytes} bytes, "
-        f"the server counted {packets} of {nbytes} bytes: {_by(packets - stream.packets, 'packet')}, "
-        f"{_by(nbytes - stream.bytes, 'byte')}"
-    ]
-    theirs = str(record.get("framing", framing))
-    if theirs != framing:
-        words.append(f"its framing is {theirs}, ours {framing}")
-    reason = record.get("reason")
-    if reason not in (None, "eof"):
-        words.append(f"it closed the stream with reason {reason}")
-    return "; ".join(words)
+    return Received(packets, nbytes, seconds, per_second(packets, seconds), per_second(nbytes * 8, seconds))
 
 
 def _by(more: int, what: str) -> str:
@@ -181,7 +128,41 @@ class ByAddress:
             if record_number(theirs, "stream") > self.newer_than:
                 by_peer.setdefault(plain_address(str(theirs.get("peer", ""))), theirs)
         matched = [by_peer.get(plain_address(stream.local)) for stream in self.streams]
-        return compared(self.streams, matched, self.framing, self.sending_seconds, self.verb)
+        return self._compared(self.streams, matched)
+
+    def _compared(self, streams: Sequence[StreamCount], matched: Sequence[Record | None]) -> Reconciliation:
+        """Compare each of ``streams`` with its record, which is None if the server has none."""
+        differences: list[str] = []
+        settled = True
+        counted: dict[int, tuple[int, int]] = {}
+        for stream, record in zip(streams, matched, strict=True):
+            if record is None:
+                settled = False
+                differences.append(f"stream {stream.stream}: the server has no stream from {stream.local}")
+                continue
+            packets, nbytes = record_number(record, "packets"), record_number(record, "bytes")
+            counted[stream.stream] = packets, nbytes
+            uncounted = record.get("framing") == "raw" or (self.verb == "received" and self.framing == "raw")
+            same_packets = packets == stream.packets or uncounted
+            if not (same_packets and nbytes == stream.bytes):
+                settled = settled and (nbytes >= stream.bytes or record.get("state") == "closed")
+                differences.append(self._difference(stream, packets, nbytes, record))
+        return Reconciliation(
+            reconciled=not differences,
+            settled=settled,
+            received=received_of([known for known in matched if known is not None], self.sending_seconds),
+            difference=differences[0] if differences else None,
+            counted=counted,
+        )
+
+    def _difference(self, stream: StreamCount, packets: int, nbytes: int, record: Record) -> str:
+        sent = f"{self.verb} {counted(stream.packets, 'packet')} of {stream.bytes} bytes"
+        more = f"{_by(packets - stream.packets, 'packet')}, {_by(nbytes - stream.bytes, 'byte')}"
+        theirs, reason = str(record.get("framing", self.framing)), record.get("reason")
+        words = f"{_found(stream, sent, packets, nbytes)}: {more}"
+        if theirs != self.framing:
+            words += f"; its framing is {theirs}, ours {self.framing}"
+        return words if reason in (None, "eof") else f"{words}; it closed the stream with reason {reason}"
 
 
 @frozen
@@ -204,7 +185,7 @@ class OverUnix(ByAddress):
             return Reconciliation(False, False, None, words)
         ours = sorted(self.streams, key=lambda stream: (stream.bytes, stream.packets))
         theirs.sort(key=lambda record: (record_number(record, "bytes"), record_number(record, "packets")))
-        return compared(ours, theirs, self.framing, self.sending_seconds, self.verb)
+        return self._compared(ours, theirs)
 
 
 @define(slots=True)
@@ -241,19 +222,18 @@ class OfDatagrams:
             lost += max(0, stream.packets - packets + sum(record_number(record, "duplicate") for record in found))
             fits = packets < stream.packets if nbytes < stream.bytes else (packets, nbytes) == _size(stream)
             if not fits and difference is None:
-                difference = _more(stream, packets, nbytes)
+                sent = f"sent {counted(stream.packets, 'datagram')} of {stream.bytes} bytes"
+                difference = _found(stream, sent, packets, nbytes)
         new_drops = None if dropped is None or self.dropped_before is None else dropped - self.dropped_before
         got = sum(packets for packets, _ in sums.values())
         if got != self._packets:
             self._packets, self._since = got, now
         whole = all(sums[stream.stream] == _size(stream) for stream in self.streams)
-        sent = sum(stream.packets for stream in self.streams)
-        if not matched and sent:
-            first = self.streams[0]
-            difference = (
-                f"the server has no stream from {first.local}; is --admin the port of the server at the target?"
-            )
-        known = sum(stream.packets for stream in self.streams) == got + (new_drops or 0)
+        wanted = sum(stream.packets for stream in self.streams)
+        if not matched and wanted:
+            ours = self.streams[0].local
+            difference = f"the server has no stream from {ours}; is --admin the port of the server at the target?"
+        known = wanted == got + (new_drops or 0)
         return Reconciliation(
             reconciled=whole,
             settled=bool(matched and known) or now - self._since >= QUIET_SECONDS,
@@ -278,8 +258,7 @@ def _size(stream: StreamCount) -> tuple[int, int]:
     return stream.packets, stream.bytes
 
 
-def _more(stream: StreamCount, packets: int, nbytes: int) -> str:
-    sent = f"sent {counted(stream.packets, 'datagram')} of {stream.bytes} bytes"
+def _found(stream: StreamCount, sent: str, packets: int, nbytes: int) -> str:
     return f"stream {stream.stream} ({stream.local}): {sent}, the server counted {packets} of {nbytes} bytes"
 
 
