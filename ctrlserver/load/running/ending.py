@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from attrs import Factory, define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
@@ -39,6 +40,7 @@ OTHERS_ON_VIEW = 1000
 WATCH_SECONDS = 0.02
 
 
+@define(eq=False)
 class Ending:
     """What the streams report to once they have sent. ``failure``: the first that counts, in one line.
 
@@ -46,25 +48,19 @@ class Ending:
     ends the stream and is no failure.
     """
 
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        clock: Callable[[], float],
-        streams: Sequence[Conversation],
-        patience: float,
-        gentle: bool,
-    ) -> None:
-        self.failure: str | None = None
-        self.reconciliation: Reconciliation | None = None
-        self._reactor = reactor
-        self._clock = clock
-        self._streams = streams
-        self._patience = patience
-        self._gentle = gentle
-        self._reconcile_seconds = RECONCILE_SECONDS
-        self._awaited: set[Conversation] = set()
-        self._all_ended: Deferred[None] | None = None
-        for stream in streams:
+    _reactor: IReactorTime
+    _clock: Callable[[], float]
+    _streams: Sequence[Conversation]
+    _patience: float
+    _gentle: bool
+    failure: str | None = None
+    reconciliation: Reconciliation | None = None
+    _reconcile_seconds: float = RECONCILE_SECONDS
+    _awaited: set[Conversation] = Factory(set)
+    _all_ended: Deferred[None] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for stream in self._streams:
             stream.observer = self
 
     async def reconcile(self, admin: Target, timeout: float, comparison: Comparison) -> None:
