@@ -32,17 +32,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.measure.counts import Connected, Counts, StreamCount
+from ctrlserver.load.measure.counts import Connected, Counts
 from ctrlserver.load.measure.due import Releases
-from ctrlserver.load.measure.reconciling import Comparison
-from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.opening.connections import Held
 from ctrlserver.load.opening.greeting import Greeting
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.running.pacing import SEND_TICK, Paced
+from ctrlserver.load.running.pacing import Paced
 from ctrlserver.load.running.transports import Transport
-from ctrlserver.load.running.work import Figures
-from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation
+from ctrlserver.load.running.work import Figures, Work
+from ctrlserver.load.streams.outgoing import UNLIMITED
 from ctrlserver.words import counted
 
 #: Seconds that a slot rests after a failed connection, so that a target that refuses is not hammered.
@@ -158,36 +156,28 @@ class ConnectSlot:
             self._slots.failed(self, problem)
 
 
-class Slots:
+class Slots(Work):
     """The work of connect mode: no streams, but slots that connect. Connections are counted as packets.
 
     ``failures`` are the connections that failed, by reason; ``first_failure`` is the reason of the first.
     """
 
-    tick = SEND_TICK
-    in_flight = 0
+    last = 0.0  # when a connection was opened, or failed
+    planned: int | None = None
 
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
-        self.timing = Timing()
-        self.streams: list[Conversation] = []
-        self.error: str | None = None
+        super().__init__(reactor, lane, options, transport)
         self.address = Address(socket.AF_INET, ("", 0))
-        self.lane = lane
         self.clock = lane.clock
         self.greeting = options.greeting
         self.failures: Counter[str] = Counter()
         self.first_failure: str | None = None
         self.planned = options.packets
         self.packets = 0  # connections begun
-        self.last = 0.0  # when a connection was opened, or failed
-        self._reactor = reactor
-        self._options = options
-        self._transport = transport
         self._scheduled = options.curve is not None
         self._slots: list[ConnectSlot] = []
         self._busy: set[ConnectSlot] = set()
         self._idle: list[ConnectSlot] = []  # of the busy ones, those that wait until something is due
-        self._all_done: Deferred[None] | None = None
         self._measuring = False
         self._opened = 0
         self._left = 0  # connections that may yet be begun, due or not
@@ -211,8 +201,7 @@ class Slots:
 
     def start(self, *, warm_up: bool) -> Deferred[None]:
         """Every slot connects."""
-        all_done: Deferred[None] = Deferred()
-        self._all_done = all_done
+        self._all_done = all_done = Deferred[None]()
         self._measuring = not warm_up
         if self._measuring:
             self.failures.clear()
@@ -253,7 +242,7 @@ class Slots:
         self.close()
         self._busy.clear()
         self._idle.clear()
-        self._look_done()
+        self._finish()
 
     def watch(self, now: float) -> None:
         """Give up the slots that take too long, and the target if it takes no connection for too long."""
@@ -283,12 +272,8 @@ class Slots:
         if self._left <= 0:
             self._busy.difference_update(self._idle)
             self._idle.clear()
-            self._look_done()
-
-    def _look_done(self) -> None:
-        if not self._busy and self._all_done is not None:
-            all_done, self._all_done = self._all_done, None
-            all_done.callback(None)
+            if not self._busy:
+                self._finish()
 
     # What the pacer asks and orders
 
@@ -360,10 +345,6 @@ class Slots:
     def notes(self) -> list[str]:
         """Failed connections beside others that succeeded are no failure of the run."""
         return [f"{failure_words(self.failures)}; the first: {self.first_failure}"] if self.failures else []
-
-    def comparison(self, counts: list[StreamCount], began: float) -> Comparison | None:
-        """No server is asked."""
-        return None
 
     def figures(self, news: Counts, seconds: float) -> Figures:
         """The connections, without those of a warm-up."""

@@ -56,7 +56,7 @@ from ctrlserver.load.running.download import Downloads
 from ctrlserver.load.running.ending import Ending
 from ctrlserver.load.running.send_mode import Requests, Streams
 from ctrlserver.load.running.sending import Sending
-from ctrlserver.load.running.transports import Transport, transport_of
+from ctrlserver.load.running.transports import transport_of
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
 from ctrlserver.load.streams.outgoing import Conversation
 
@@ -65,7 +65,7 @@ from ctrlserver.load.streams.outgoing import Conversation
 LINGER_SECONDS = 0.001
 
 #: The work of each mode.
-WORK: dict[str, Callable[[IReactorTime, Lane, Options, Transport], Work]] = {
+WORK: dict[str, type[Work]] = {
     SEND: Streams,
     REQUEST: Requests,
     RECEIVE: Downloads,

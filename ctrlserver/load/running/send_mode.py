@@ -20,38 +20,29 @@ from twisted.internet.interfaces import IReactorTime
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Counts, Replies, StreamCount, Volume
 from ctrlserver.load.measure.reconciling import Comparison
-from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.opening.greeting import await_greetings, expect_silence
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import shares
-from ctrlserver.load.running.pacing import REQUEST_TICK, SEND_TICK
+from ctrlserver.load.running.pacing import REQUEST_TICK
 from ctrlserver.load.running.transports import Transport
-from ctrlserver.load.running.work import GRACE_SECONDS, Figures
+from ctrlserver.load.running.work import GRACE_SECONDS, Figures, Work
 from ctrlserver.load.streams.making import make_streams
 from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation
 from ctrlserver.load.streams.sender import Sender
 from ctrlserver.load.streams.wire import ABORTED, COMPLETE, CUT, ENDED
 
 
-class Streams:
+class Streams(Work):
     """The work of send mode, to which its streams report. ``awaits_replies``: a packet is over once it is answered."""
 
-    tick = SEND_TICK
     verb = "sent"
     awaits_replies = False
 
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
-        self.timing = Timing()
-        self.streams: list[Conversation] = []
-        self.error: str | None = None
-        self._reactor = reactor
-        self._lane = lane
-        self._options = options
-        self._transport = transport
+        super().__init__(reactor, lane, options, transport)
         self._going: set[Conversation] = set()
         self._limits: list[int] = []
         self._gentle = False  # cut a stream without progress after the grace, instead of failing it
-        self._all_done: Deferred[None] | None = None
 
     async def open(self) -> None:
         """Connect all streams, and await the target's greeting if one is asked for."""
@@ -59,14 +50,13 @@ class Streams:
         opened = await self._transport.connections.open(options.streams)
         self.streams += make_streams(options, opened, self, self.timing, getrandbits(16))
         if options.greeting is not None:
-            await await_greetings(self._reactor, self._lane, self.streams, options.greeting, options.stall_timeout)
+            await await_greetings(self._reactor, self.lane, self.streams, options.greeting, options.stall_timeout)
 
     # While packets are sent
 
     def start(self, *, warm_up: bool) -> Deferred[None]:
         """Let every stream go up to its limit."""
-        all_done: Deferred[None] = Deferred()
-        self._all_done = all_done
+        self._all_done = all_done = Deferred[None]()
         self._limits = [UNLIMITED] * len(self.streams) if warm_up else self._limits_now()
         self._going = set(self.streams)
         for stream, limit in zip(self.streams, self._limits, strict=True):
@@ -104,7 +94,7 @@ class Streams:
         for stream in self._going:
             stream.cut(ABORTED)
         self._going.clear()
-        self._look_done()
+        self._finish()
 
     def watch(self, now: float) -> None:
         """No stream may go without progress for too long."""
@@ -138,31 +128,25 @@ class Streams:
         options, pattern = self._options, self._options.pattern
         number = len(self.streams)
         starts = [stream.packets for stream in self.streams]
-        limits = [UNLIMITED] * number
         wanted: list[list[int]] = []
         if options.packets is not None:
             wanted.append(shares(options.packets, number))
         if options.total_bytes is not None and pattern.stride:
             wanted.append(shares(pattern.packets_to_cover(options.total_bytes), number))
         elif options.total_bytes is not None:
-            each = zip(shares(options.total_bytes, number), starts, strict=True)
-            wanted.append([pattern.packets_to_cover(nbytes, start) for nbytes, start in each])
-        for packets in wanted:
-            ends = [pattern.bytes_of(start + more) for start, more in zip(starts, packets, strict=True)]
-            limits = [min(pair) for pair in zip(limits, ends, strict=True)]
-        return limits
-
-    def _look_done(self) -> None:
-        if not self._going and self._all_done is not None:
-            all_done, self._all_done = self._all_done, None
-            all_done.callback(None)
+            wanted.append(list(map(pattern.packets_to_cover, shares(options.total_bytes, number), starts)))
+        if not wanted:
+            return [UNLIMITED] * number
+        most = [min(each) for each in zip(*wanted, strict=True)]
+        return [pattern.bytes_of(start + more) for start, more in zip(starts, most, strict=True)]
 
     # What the streams report
 
     def stream_done(self, stream: Conversation) -> None:
         """All has been sent, and answered where answers are awaited."""
         self._going.discard(stream)
-        self._look_done()
+        if not self._going:
+            self._finish()
 
     def stream_ended(self, stream: Conversation) -> None:
         """Not while sending: our side is still open."""
@@ -176,14 +160,11 @@ class Streams:
 
     def counts(self, *, whole: bool = False) -> Counts:
         """Over all streams."""
-        packets = nbytes = writes = replies = reply_bytes = 0
-        for stream in self.streams:
-            packets += stream.packets
-            nbytes += stream.moved - stream.incomplete_bytes if whole else stream.moved
-            writes += stream.writes
-            replies += stream.replies
-            reply_bytes += stream.reply_bytes
-        return Counts(packets, nbytes, writes, replies, reply_bytes)
+        each = [
+            (s.packets, s.moved - s.incomplete_bytes if whole else s.moved, s.writes, s.replies, s.reply_bytes)
+            for s in self.streams
+        ]
+        return Counts(*map(sum, zip(*each, strict=True)))
 
     @property
     def in_flight(self) -> int:
@@ -196,10 +177,6 @@ class Streams:
         return max((stream.last for stream in self.streams if stream.moved), default=0.0)
 
     # After the last packet
-
-    def notes(self) -> list[str]:
-        """None."""
-        return []
 
     def comparison(self, counts: list[StreamCount], began: float) -> Comparison | None:
         """As the transport has it."""

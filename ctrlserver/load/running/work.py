@@ -22,15 +22,18 @@ asks which mode it is: what differs between the modes stands in these classes al
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
+from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Connected, Counts, Replies, StreamCount, Volume
 from ctrlserver.load.measure.reconciling import Comparison
 from ctrlserver.load.measure.timing import Timing
-from ctrlserver.load.running.pacing import Paced
+from ctrlserver.load.plan.options import Options
+from ctrlserver.load.running.pacing import SEND_TICK, Paced
+from ctrlserver.load.running.transports import Transport
 from ctrlserver.load.streams.outgoing import Conversation
 
 #: Seconds after the end of the time in which a packet that was begun may be ended.
@@ -50,16 +53,23 @@ class Figures:
     connections: Connected | None = None
 
 
-class Work(Protocol):
+class Work:
     """The work of one mode. ``error`` is its first failure, which has ended it; ``streams`` is empty in connect mode.
 
     ``tick``: least nanoseconds between two wake-ups of the pacer.
     """
 
-    tick: int
-    timing: Timing
-    streams: list[Conversation]
-    error: str | None
+    tick = SEND_TICK
+
+    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
+        self.timing = Timing()
+        self.streams: list[Conversation] = []
+        self.error: str | None = None
+        self.lane = lane
+        self._reactor = reactor
+        self._options = options
+        self._transport = transport
+        self._all_done: Deferred[None] | None = None
 
     async def open(self) -> None:
         """Connect what must be connected before the first packet; LoadError in one line if that fails."""
@@ -68,6 +78,7 @@ class Work(Protocol):
 
     def start(self, *, warm_up: bool) -> Deferred[None]:
         """Begin, in a warm-up without limits; fires when all is done, or the work has failed."""
+        raise NotImplementedError
 
     def end_warm_up(self, begin_measuring: Callable[[], None]) -> bool:
         """The time of the warm-up is up. Either go on, or pause.
@@ -75,49 +86,67 @@ class Work(Protocol):
         Go on: call ``begin_measuring``, take the limits from there, and give whether there is more to do. Pause: send
         nothing new and give False; then the deferred of ``start`` fires, and ``start`` is called once more.
         """
+        raise NotImplementedError
 
     def end_plan(self) -> bool:
         """The schedule has released all its packets; give whether some of them are still under way."""
+        raise NotImplementedError
 
     def stop_new(self, *, at_once: bool) -> None:
         """Begin no packet any more; ``at_once``: wait only for the grace. May be called again."""
+        raise NotImplementedError
 
     def fail(self, message: str) -> None:
         """End all of it with this error, unless there is one already."""
+        raise NotImplementedError
 
     def watch(self, now: float) -> None:
         """Called several times a second: end what goes without progress for too long."""
 
     def paced(self) -> Sequence[Paced]:
         """What a schedule deals its packets to."""
+        raise NotImplementedError
 
     @property
     def planned(self) -> int | None:
         """Packets still to be sent up to the limits; None where there is no limit."""
+        return None
 
     # What was done
 
     def counts(self, *, whole: bool = False) -> Counts:
         """Running totals, now; ``whole``: only the bytes of whole packets."""
+        raise NotImplementedError
 
     @property
     def in_flight(self) -> int:
         """Packets that await their answer."""
+        return 0
 
     @property
     def last(self) -> float:
         """When the last data went or arrived, by the lane's clock; 0 where none did."""
+        return 0.0
 
     # After the last packet
 
     def notes(self) -> list[str]:
         """Lines worth showing that are no failures."""
+        return []
 
     def comparison(self, counts: list[StreamCount], began: float) -> Comparison | None:
         """How the server's counts are to be compared with ours; None where nothing can be compared."""
+        return None
 
     def figures(self, news: Counts, seconds: float) -> Figures:
         """What the result says of ``news``, which the measured part did in ``seconds``."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Leave the lane, and end whatever is under way."""
+
+    def _finish(self) -> None:
+        """All is done; may be called again."""
+        all_done, self._all_done = self._all_done, None
+        if all_done is not None:
+            all_done.callback(None)
