@@ -26,11 +26,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from attrs import frozen
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from ctrlserver.addresses import ip_version
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Connected, Counts
 from ctrlserver.load.measure.due import Releases
@@ -58,14 +57,6 @@ _REASONS = {
 }
 
 
-@frozen
-class Address:
-    """Where to connect: what ``socket.connect`` takes, and its family."""
-
-    family: int
-    where: tuple[object, ...] | str
-
-
 class ConnectSlot:
     """One connection after the other. ``resting``: the pause after one that failed."""
 
@@ -84,17 +75,15 @@ class ConnectSlot:
         slots = self._slots
         if not slots.takes_one(self):
             return
-        address = slots.address
         self.began = slots.clock()
         try:
-            sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            sock = socket.socket(slots.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
             slots.failed(self, _reason(error.errno or 0))
             return
         self.sock = sock
-        problem = sock.connect_ex(address.where)
+        problem = sock.connect_ex(slots.address)
         if problem and problem != errno.EINPROGRESS:
-            self.drop()
             slots.failed(self, _reason(problem))
             return
         slots.lane.watch(sock.fileno(), self, select.EPOLLOUT)
@@ -106,13 +95,11 @@ class ConnectSlot:
             return
         problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if problem:
-            self.drop()
             slots.failed(self, _reason(problem))
             return
         slots.timed(self)
         spec = slots.greeting
         if spec is None:
-            self.drop()
             slots.opened(self)
         else:
             slots.lane.forget(sock.fileno())
@@ -121,7 +108,6 @@ class ConnectSlot:
 
     def failed(self) -> None:
         """The lane dropped us after an exception of our own."""
-        self.drop()
         self._slots.failed(self, "an error of ctrlload's own")
 
     def give_up(self, connect_seconds: float, greeting_seconds: float, now: float) -> None:
@@ -133,7 +119,6 @@ class ConnectSlot:
             if seconds >= greeting_seconds:
                 self._greeting.too_late(greeting_seconds)
         elif seconds >= connect_seconds:
-            self.drop()
             self._slots.failed(self, f"no answer within {connect_seconds:g} s")
 
     def drop(self) -> None:
@@ -149,7 +134,6 @@ class ConnectSlot:
                 sock.close()
 
     def _greeted(self, problem: str | None) -> None:
-        self.drop()
         if problem is None:
             self._slots.opened(self)
         else:
@@ -159,7 +143,7 @@ class ConnectSlot:
 class Slots(Work):
     """The work of connect mode: no streams, but slots that connect. Connections are counted as packets.
 
-    ``failures`` are the connections that failed, by reason; ``first_failure`` is the reason of the first.
+    ``failures`` are the connections that failed, by reason, in the order in which the reasons first occurred.
     """
 
     last = 0.0  # when a connection was opened, or failed
@@ -167,11 +151,11 @@ class Slots(Work):
 
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
         super().__init__(reactor, lane, options, transport)
-        self.address = Address(socket.AF_INET, ("", 0))
+        self.family: int = socket.AF_INET
+        self.address: tuple[object, ...] | str = ""  # as ``socket.connect`` takes it
         self.clock = lane.clock
         self.greeting = options.greeting
         self.failures: Counter[str] = Counter()
-        self.first_failure: str | None = None
         self.planned = options.packets
         self.packets = 0  # connections begun
         self._scheduled = options.curve is not None
@@ -187,14 +171,15 @@ class Slots(Work):
     async def open(self) -> None:
         """Find the address; that of a name or an endpoint string by one connection, which is not counted."""
         target = self._options.target
-        for family, is_one in ((socket.AF_INET, isIPAddress), (socket.AF_INET6, isIPv6Address)):
-            if is_one(target.host):
-                self.address = Address(family, (target.host, target.port))
-                return
+        version = ip_version(target.host)
+        if version is not None:
+            self.family = socket.AF_INET if version == 4 else socket.AF_INET6
+            self.address = target.host, target.port
+            return
         (held,) = await self._transport.connections.open(1)
         assert isinstance(held, Held)
         assert held.socket is not None
-        self.address = Address(held.socket.family, held.socket.getpeername())
+        self.family, self.address = held.socket.family, held.socket.getpeername()
         held.close()
 
     # While connections are made
@@ -317,16 +302,16 @@ class Slots(Work):
 
     def opened(self, slot: ConnectSlot) -> None:
         """One is opened, greeted where a greeting is awaited, and dropped again."""
+        slot.drop()
         self._opened += 1
         self.last = self._last_opened = self.clock()
         self._next(slot)
 
     def failed(self, slot: ConnectSlot, reason: str) -> None:
-        """One could not be made; the slot rests for a moment before the next."""
+        """One could not be made, and is dropped; the slot rests for a moment before the next."""
+        slot.drop()
         self.last = self.clock()
         self.failures[reason] += 1
-        if self.first_failure is None:
-            self.first_failure = reason
         if not self._opened and self.error is None:
             self.fail(f"cannot connect to {self._options.target.text}: {reason}")
             return
@@ -344,7 +329,7 @@ class Slots(Work):
 
     def notes(self) -> list[str]:
         """Failed connections beside others that succeeded are no failure of the run."""
-        return [f"{failure_words(self.failures)}; the first: {self.first_failure}"] if self.failures else []
+        return [f"{failure_words(self.failures)}; the first: {next(iter(self.failures))}"] if self.failures else []
 
     def figures(self, news: Counts, seconds: float) -> Figures:
         """The connections, without those of a warm-up."""
