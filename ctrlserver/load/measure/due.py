@@ -84,6 +84,11 @@ class Releases(Backlog):
         self.dropped = 0  # that were due and will not be sent
         self._slip = timing.slip
 
+    @property
+    def due(self) -> int:
+        """Packets that were due so far, whether they were sent, wait, or were dropped."""
+        return self.packets + self.dropped
+
     def add(self, count: int, first: int, last: int, most: int) -> None:
         """Release ``count`` more packets, up to ``most`` in total."""
         allowed = min(count, most - self.packets)

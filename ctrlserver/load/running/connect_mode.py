@@ -165,7 +165,7 @@ class Slots(Work):
         self._measuring = False
         self._opened = 0
         self._left = 0  # connections that may yet be begun, due or not
-        self._releases = Releases(self.timing)
+        self.releases = Releases(self.timing)
         self._last_opened = 0.0
 
     async def open(self) -> None:
@@ -201,20 +201,20 @@ class Slots(Work):
     def end_warm_up(self, begin_measuring: Callable[[], None]) -> bool:
         """The connections under way are awaited, and left out as the rest of the warm-up is."""
         self._left = 0
-        self._releases.end(self.packets)
+        self.releases.end(self.packets)
         self._end_idle()
         return False
 
     def end_plan(self) -> bool:
         """What is due may still be made."""
-        self._left = self._releases.waiting
+        self._left = self.releases.waiting
         self._end_idle()
         return bool(self._busy)
 
     def stop_new(self, *, at_once: bool) -> None:
         """The connections under way are awaited; ``at_once``: dropped."""
         self._left = 0
-        self._releases.end(self.packets)
+        self.releases.end(self.packets)
         if at_once:
             self.close()
             self._busy.clear()
@@ -266,30 +266,20 @@ class Slots(Work):
         """The slots as a whole."""
         return [self]
 
-    @property
-    def due(self) -> int:
-        """Connections that were due so far, begun or not."""
-        return self._releases.packets + self._releases.dropped
-
-    @property
-    def dropped(self) -> int:
-        """Of those, the ones that will not be made."""
-        return self._releases.dropped
-
     def release(self, count: int, first: int, last: int) -> None:
         """``count`` more connections are due; begin as many as there are idle slots."""
-        self._releases.add(count, first, last, self.packets + self._left)
-        while self._idle and self._releases.waiting:
+        self.releases.add(count, first, last, self.packets + self._left)
+        while self._idle and self.releases.waiting:
             self._next(self._idle.pop())
 
     # What the slots ask and report
 
     def takes_one(self, slot: ConnectSlot) -> bool:
         """Whether ``slot`` is to make another connection, which then counts as begun."""
-        if self._left <= 0 or (self._scheduled and not self._releases.waiting):
+        if self._left <= 0 or (self._scheduled and not self.releases.waiting):
             return False
         if self._scheduled:
-            ((_, slot.due, _),) = self._releases.begun(1, time.monotonic_ns())
+            ((_, slot.due, _),) = self.releases.begun(1, time.monotonic_ns())
         self._left -= 1
         self.packets += 1
         return True

@@ -52,6 +52,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ctrlserver.lane.lane import Lane
 from ctrlserver.lane.ticker import Ticker
+from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.measure.verdict import LATE, Scheduled, scheduled
 from ctrlserver.load.plan.options import Options
@@ -68,20 +69,14 @@ REQUEST_TICK = 10_000
 class Paced(Protocol):
     """A stream of an open loop: it sends what is released, as soon as it can."""
 
+    releases: Releases
+
     def release(self, count: int, first: int, last: int) -> None:
         """``count`` more packets are due, the first since ``first``, the last since ``last``, the rest between."""
 
     @property
     def packets(self) -> int:
         """Whole packets sent."""
-
-    @property
-    def due(self) -> int:
-        """Packets that were due so far, sent or not."""
-
-    @property
-    def dropped(self) -> int:
-        """Packets of ``due`` that will not be sent, because the sending or its warm-up ended first."""
 
 
 class Pacer:
@@ -223,7 +218,7 @@ class OpenLoop:
 
     def measure(self, streams: Sequence[Paced], packets: int | None) -> None:
         """Begin the measured part: up to the end of the curve or of the time, and ``packets`` packets at most."""
-        self._before = sum(stream.packets + stream.dropped for stream in streams)
+        self._before = sum(stream.packets + stream.releases.dropped for stream in streams)
         self._start(self._curve.until(self._options.duration), streams, packets)
 
     def _start(self, curve: Curve, streams: Sequence[Paced], packets: int | None) -> None:
@@ -251,7 +246,7 @@ class OpenLoop:
         """The result's record of the measured part, in which ``sent`` packets were sent in ``seconds``."""
         return scheduled(
             target=self._pacer.mean_target(),
-            planned=sum(stream.due for stream in self._streams) - self._before,
+            planned=sum(stream.releases.due for stream in self._streams) - self._before,
             sent=sent,
             plan_seconds=self._pacer.plan_seconds(),
             seconds=seconds,

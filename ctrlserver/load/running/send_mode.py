@@ -23,7 +23,7 @@ from ctrlserver.load.measure.reconciling import Comparison
 from ctrlserver.load.opening.greeting import await_greetings, expect_silence
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import shares
-from ctrlserver.load.running.pacing import REQUEST_TICK
+from ctrlserver.load.running.pacing import REQUEST_TICK, Paced
 from ctrlserver.load.running.transports import Transport
 from ctrlserver.load.running.work import GRACE_SECONDS, Figures, Work
 from ctrlserver.load.streams.making import make_streams
@@ -76,9 +76,8 @@ class Streams(Work):
     def end_plan(self) -> bool:
         """What was released may still be sent."""
         self._gentle = not self.awaits_replies
-        for stream in self.paced():
-            if stream in self._going:
-                stream.end_released(ENDED)
+        for stream in cast("list[Sender]", list(self._going)):
+            stream.end_released(ENDED)
         return bool(self._going)
 
     def stop_new(self, *, at_once: bool) -> None:
@@ -111,9 +110,9 @@ class Streams(Work):
             else:
                 stream.stall(patience)
 
-    def paced(self) -> Sequence[Sender]:
+    def paced(self) -> Sequence[Paced]:
         """All streams, where there is a schedule: then every one of them is paced."""
-        return cast("list[Sender]", [] if self._options.curve is None else self.streams)
+        return cast("list[Paced]", [] if self._options.curve is None else self.streams)
 
     @property
     def planned(self) -> int | None:

@@ -94,16 +94,6 @@ class Sender(Conversation):
         """Bytes of a packet that is begun and not ended."""
         return self._pattern.rest_in(self.sent)
 
-    @property
-    def due(self) -> int:
-        """Packets that were due so far by the schedule, sent or not."""
-        return 0 if self.releases is None else self.releases.packets + self.releases.dropped
-
-    @property
-    def dropped(self) -> int:
-        """Packets that were due and will not be sent."""
-        return 0 if self.releases is None else self.releases.dropped
-
     def so_far(self) -> str:
         """For the line that says why the stream is over."""
         return f"{counted(self.packets, 'packet')} had been sent"

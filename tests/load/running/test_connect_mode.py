@@ -225,7 +225,7 @@ async def test_connections_wait_for_a_slot_and_their_response_time_tells(servers
     run, running, _ = begun(target, **flags)
     connecting = run._work
     assert isinstance(connecting, Slots)
-    await reached(lambda: connecting.due >= 10)
+    await reached(lambda: connecting.releases.due >= 10)
     assert 1 == connecting.packets
     for peer in list(servers.open):
         peer.transport.write(b"220 ready\r\n")

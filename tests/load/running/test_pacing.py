@@ -6,6 +6,7 @@ from attrs import define, field
 from twisted.internet.testing import MemoryReactorClock
 
 from ctrlserver.lane.lane import Lane
+from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.schedule import SECOND, Curve, Evenly, Piece
 from ctrlserver.load.running.pacing import Pacer
@@ -20,8 +21,7 @@ class Stream:
 
     got: list[tuple[int, int, int]] = field(factory=list)
     packets: int = 0
-    due: int = 0
-    dropped: int = 0
+    releases: Releases = field(factory=lambda: Releases(Timing()))
 
     def release(self, count: int, first: int, last: int) -> None:
         self.got.append((count, first - BEGAN, last - BEGAN))
