@@ -50,18 +50,13 @@ class Interval:
     service_p99: float | None = None
 
 
-def no_gauge(*_slice: float) -> Gauge:
-    """For slices that have counts alone."""
-    return Gauge()
-
-
 class Intervals:
     """Cuts running totals into slices that join without a gap.
 
     ``gauge`` is called once a slice, with its start and end and whether it is added to the slice before it.
     """
 
-    def __init__(self, began: float, gauge: Callable[[float, float, bool], Gauge] = no_gauge) -> None:
+    def __init__(self, began: float, gauge: Callable[[float, float, bool], Gauge]) -> None:
         self._gauge = gauge
         self._began = began
         self._from = began

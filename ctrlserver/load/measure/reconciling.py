@@ -73,6 +73,10 @@ class Reconciliation:
     unclear: str | None = None
 
 
+#: The outcome where no server was asked.
+NOT_COMPARED = Reconciliation(None, False, None, None)
+
+
 def received_of(records: Sequence[Record], sending_seconds: float) -> Received | None:
     """The sum of a server's ``records``; None if there are none."""
     if not records:

@@ -16,7 +16,7 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
-from ctrlserver.load.measure.reconciling import Comparison, Reconciliation
+from ctrlserver.load.measure.reconciling import NOT_COMPARED, Comparison, Reconciliation
 from ctrlserver.load.streams.outgoing import Conversation
 from ctrlserver.load.streams.wire import CLOSED, REFUSED, RESET
 
@@ -54,7 +54,7 @@ class Ending:
     _patience: float
     _gentle: bool
     failure: str | None = None
-    reconciliation: Reconciliation | None = None
+    reconciliation: Reconciliation = NOT_COMPARED
     _reconcile_seconds: float = RECONCILE_SECONDS
     _awaited: set[Conversation] = Factory(set)
     _all_ended: Deferred[None] | None = None
@@ -135,7 +135,6 @@ class Ending:
 
     def stream_failed(self, stream: Conversation, message: str) -> None:
         """An error unless the server has already confirmed every packet."""
-        confirmed = self.reconciliation is not None and self.reconciliation.reconciled
-        if not (confirmed and stream.reason in (RESET, CLOSED, REFUSED)):
+        if not (self.reconciliation.reconciled and stream.reason in (RESET, CLOSED, REFUSED)):
             self.failure = self.failure or message
         self.stream_ended(stream)

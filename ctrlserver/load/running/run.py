@@ -35,7 +35,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from attrs import evolve
+from attrs import asdict, evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -46,7 +46,7 @@ from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import StreamCount, Volume
 from ctrlserver.load.measure.intervals import Watcher
-from ctrlserver.load.measure.reconciling import Reconciliation
+from ctrlserver.load.measure.reconciling import NOT_COMPARED, Reconciliation
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.result import Environment, Result, as_document
@@ -186,7 +186,7 @@ class LoadRun:
             await ending.reconcile(admin, self._options.connect_timeout, comparison)
         except LoadError as error:
             self._failed(str(error))
-        if ending.reconciliation is not None and ending.reconciliation.unclear is not None:
+        if ending.reconciliation.unclear is not None:
             self._watcher.note(ending.reconciliation.unclear)
 
     async def _close(self) -> None:
@@ -197,17 +197,16 @@ class LoadRun:
             await self._transport.connections.gone()
 
     def _stream_counts(self) -> list[StreamCount]:
-        received = {} if self._outcome is None else self._outcome.counted
+        received = self._outcome.counted
         return [stream_count(stream, *received.get(stream.number, (None, None))) for stream in self._work.streams]
 
     @property
-    def _outcome(self) -> Reconciliation | None:
-        return None if self._ending is None else self._ending.reconciliation
+    def _outcome(self) -> Reconciliation:
+        return NOT_COMPARED if self._ending is None else self._ending.reconciliation
 
     def _result(self) -> Result:
         options, sending, outcome = self._options, self._sending, self._outcome
         news, seconds = sending.measured
-        figures = self._work.figures(news, seconds)
         measuring = not sending.warming
         open_loop = sending.open_loop if self._connected and measuring else None
         result = Result(
@@ -216,21 +215,18 @@ class LoadRun:
             options=options.as_options(),
             labels=dict(options.labels),
             environment=Environment.here(self._server),
-            intervals=sending.intervals,
-            sent=figures.sent,
+            intervals=list(sending.cuts.kept),
             warm_up=Volume.of(*sending.warmed_up) if options.warm_up > 0 else None,
-            replies=figures.replies,
-            downloaded=figures.downloaded,
-            connections=figures.connections,
-            received=None if outcome is None else outcome.received,
-            reconciled=None if outcome is None else outcome.reconciled,
+            received=outcome.received,
+            reconciled=outcome.reconciled,
             streams=self._stream_counts(),
             interrupted=self._interrupted,
             error=self._error,
-            difference=None if outcome is None else outcome.difference,
+            difference=outcome.difference,
             latency=self._work.timing.latencies() if measuring else None,
             schedule=None if open_loop is None else open_loop.scheduled(news.packets, seconds),
-            delivery=None if outcome is None else outcome.delivery,
+            delivery=outcome.delivery,
+            **asdict(self._work.figures(news, seconds), recurse=False),
         )
         return evolve(result, thresholds=judge(options.fail_if, as_document(result)))
 

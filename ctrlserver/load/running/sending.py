@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Counts
-from ctrlserver.load.measure.intervals import Gauge, Interval, Intervals, Progress, Watcher
+from ctrlserver.load.measure.intervals import Gauge, Intervals, Progress, Watcher
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.running.pacing import OpenLoop, Pacer
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
@@ -38,7 +38,6 @@ class Sending:
         self.warming = options.warm_up > 0
         self.began = self.marked_at = 0.0
         self.mark = Counts()
-        self.intervals: list[Interval] = []
         self.open_loop: OpenLoop | None = None
         self._reactor = reactor
         self._clock = lane.clock
@@ -47,7 +46,7 @@ class Sending:
         self._work = work
         self._interrupted = False
         self._timers: list[IDelayedCall] = []
-        self._cuts = Intervals(0.0)
+        self.cuts = Intervals(0.0, self._gauge)
         if options.curve is not None:
             pacer = Pacer(lane, reactor, work.timing, work.tick, self._plan_ended, self._pacer_broken)
             self.open_loop = OpenLoop(pacer, options.curve, options, work.timing)
@@ -59,7 +58,7 @@ class Sending:
     async def run(self) -> None:
         """From the first byte to the last; the work's ``error`` says afterwards whether it failed."""
         self.began = self.marked_at = self._clock()
-        self._cuts = Intervals(self.began, self._gauge)
+        self.cuts = Intervals(self.began, self._gauge)
         try:
             self._watching.start(WATCH_SECONDS, now=False)
             self._restart_intervals()
@@ -74,7 +73,6 @@ class Sending:
         finally:
             self._stop()
             self._end_interval()
-            self.intervals = list(self._cuts.kept)
 
     def interrupt(self) -> None:
         """Send nothing new, and wait only for the grace."""
@@ -164,15 +162,9 @@ class Sending:
         options = self._options
         news = self._work.counts().since(self.mark)
         seconds = now - self.marked_at
-        parts = [0.0]
-        if options.packets:
-            parts.append(news.packets / options.packets)
-        if options.total_bytes:
-            parts.append(news.bytes / options.total_bytes)
-        duration = options.longest
-        if duration:
-            parts.append(seconds / duration)
-        fraction = None if self.warming else min(1.0, max(parts))
+        limits = (news.packets, options.packets), (news.bytes, options.total_bytes), (seconds, options.longest)
+        parts = [done / limit for done, limit in limits if limit]
+        fraction = None if self.warming else min(1.0, max(parts, default=0.0))
         target = None if self.open_loop is None else self.open_loop.target_now()
         gauge = self._work.timing.live(target)
         return Progress(fraction, seconds, news.packets, news.bytes, self._work.in_flight, gauge)
@@ -191,12 +183,12 @@ class Sending:
 
     def _cut_interval(self) -> None:
         if self._options.interval > 0:
-            self._watcher.interval(self._cuts.cut(self._clock(), self._work.counts(), warm_up=self.warming))
+            self._watcher.interval(self.cuts.cut(self._clock(), self._work.counts(), warm_up=self.warming))
 
     def _end_interval(self) -> None:
         if self._options.interval > 0:
             shortest = LAST_INTERVAL * self._options.interval
-            interval = self._cuts.end(self._clock(), self._work.counts(), warm_up=self.warming, shortest=shortest)
+            interval = self.cuts.end(self._clock(), self._work.counts(), warm_up=self.warming, shortest=shortest)
             if interval is not None:
                 self._watcher.interval(interval)
         self._work.timing.cut()

@@ -7,12 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctrlserver.load.measure.counts import Counts
-from ctrlserver.load.measure.intervals import Intervals
+from ctrlserver.load.measure.intervals import Gauge, Intervals
+
+
+def counted_from(began: float) -> Intervals:
+    """Intervals without a gauge."""
+    return Intervals(began, lambda *_slice: Gauge())
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 5.0), st.integers(0, 1000)), min_size=1, max_size=20))
 def test_intervals_join_without_a_gap_and_add_up(steps: list[tuple[float, int]]) -> None:
-    now, packets, intervals = 100.0, 0, Intervals(100.0)
+    now, packets, intervals = 100.0, 0, counted_from(100.0)
     for seconds, more in steps[:-1]:
         now += seconds
         packets += more
@@ -29,20 +34,20 @@ def test_intervals_join_without_a_gap_and_add_up(steps: list[tuple[float, int]])
 
 
 def test_a_last_interval_that_is_too_short_is_added_to_the_one_before() -> None:
-    intervals = Intervals(0.0)
+    intervals = counted_from(0.0)
     intervals.cut(1.0, Counts(100, 1000), warm_up=False)
     assert intervals.end(1.001, Counts(101, 1010), warm_up=False, shortest=0.05) is None
     assert [(0.0, 101)] == [(interval.start_seconds, interval.packets) for interval in intervals.kept]
 
 
 def test_a_short_run_has_one_interval_all_the_same() -> None:
-    intervals = Intervals(0.0)
+    intervals = counted_from(0.0)
     only = intervals.end(0.001, Counts(5, 50), warm_up=False, shortest=0.05)
     assert [only] == list(intervals.kept)
 
 
 def test_a_warm_up_is_never_added_to_what_is_measured() -> None:
-    intervals = Intervals(0.0)
+    intervals = counted_from(0.0)
     intervals.cut(1.0, Counts(100, 1000), warm_up=True)
     intervals.end(1.001, Counts(101, 1010), warm_up=False, shortest=0.05)
     assert [True, False] == [interval.warm_up for interval in intervals.kept]
