@@ -27,9 +27,9 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import cache
-from struct import Struct
+from struct import Struct, calcsize
 
-Address = tuple[str, int] | tuple[str, int, int, int]
+from ctrlserver.linux.udp import Address
 
 #: Rows of a table without room for content. Larger tables gained nothing: a call for 64 costs 20 us and more.
 ROWS = 64
@@ -37,44 +37,19 @@ ROWS = 64
 #: Room for a UDP datagram or batch of any size; the distance keeps rows from sharing the same cache lines.
 ROOM_BYTES = 65536 + 4352
 
+#: The structures, in ``struct``'s native alignment; ``0P`` and ``0N`` fill up to that of the next field.
+_MMSGHDR = Struct("PIPNPNi0PI0P")
+_ROW = _MMSGHDR.size
+_IOVEC = Struct("PN")
+_CONTROL = Struct("Niii0N")
+
+#: Offsets of what the kernel writes: lengths of a row and of its control, and the bytes of a batch's datagrams.
+_LENGTH_AT, _CONTROL_LENGTH_AT, _SEGMENT_AT = calcsize("PIPNPNi0P"), calcsize("PIPNP"), calcsize("Nii")
+
+_WORD, _LONG = calcsize("I"), calcsize("L")  # on Linux the latter is also the size of size_t
+_NAME_BYTES: dict[int, int] = {socket.AF_INET: 16, socket.AF_INET6: 28}
 _FLOW_AND_SCOPE = Struct("=4xI16xI")
 _PORT = Struct("!2xH")
-
-
-class _IOVec(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
-
-
-class _MsgHdr(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("name_length", ctypes.c_uint32),
-        ("iovecs", ctypes.c_void_p),
-        ("iovecs_length", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("control_length", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-    )
-
-
-class _MMsgHdr(ctypes.Structure):
-    _fields_ = (("header", _MsgHdr), ("length", ctypes.c_uint32))
-
-
-class _Control(ctypes.Structure):
-    _fields_ = (
-        ("length", ctypes.c_size_t),
-        ("level", ctypes.c_int),
-        ("type", ctypes.c_int),
-        ("segment", ctypes.c_int),
-        ("padding", ctypes.c_int),
-    )
-
-
-_ROW = ctypes.sizeof(_MMsgHdr)
-_WORD = ctypes.sizeof(ctypes.c_uint32)
-_LONG = ctypes.sizeof(ctypes.c_ulong)  # on Linux also that of size_t
-_NAME_BYTES: dict[int, int] = {socket.AF_INET: 16, socket.AF_INET6: 28}
 
 
 class Messages:
@@ -94,41 +69,27 @@ class Messages:
         self._fd = sock.fileno()
         self._flags = socket.MSG_DONTWAIT | (socket.MSG_TRUNC if content is None else 0)
         self._content = content
-        self._table = (_MMsgHdr * self.rows)()
-        self._names = (ctypes.c_char * (self.rows * self.name_bytes))()
-        self._controls = (_Control * self.rows)() if batches else None
-        self._iovecs = (_IOVec * self.rows)() if content is not None else None
-        self._pinned = None if content is None else (ctypes.c_char * len(content)).from_buffer(content)
-        self._fill()
-        table = memoryview(self._table).cast("B")
-        self._table_bytes = table
+        self._names = bytearray(self.rows * self.name_bytes)
+        self._iovecs = bytearray(self.rows * _IOVEC.size if content is not None else 0)
+        self._controls = bytearray(self.rows * _CONTROL.size if batches else 0)
+        table = memoryview(bytearray(self.rows * _ROW))
+        names, iovec, control = _address(self._names), _address(self._iovecs), _address(self._controls)
+        for row in range(self.rows):
+            name = names + row * self.name_bytes
+            where = (iovec + row * _IOVEC.size, 1) if content is not None else (0, 0)
+            controls = (control + row * _CONTROL.size, _CONTROL.size) if batches else (0, 0)
+            _MMSGHDR.pack_into(table, row * _ROW, name, self.name_bytes, *where, *controls, 0, 0)
+            if content is not None:
+                _IOVEC.pack_into(self._iovecs, row * _IOVEC.size, _address(content) + row * ROOM_BYTES, 65536)
+        self._table, self._at = table, ctypes.c_void_p(_address(table))
         self._fresh = bytes(table)
         self._stale = 0
-        self._name_view = memoryview(self._names).cast("B")
-        at = _MMsgHdr.length.offset // _WORD
-        self._lengths = table.cast("I")[at :: _ROW // _WORD]
-        at = (_MMsgHdr.header.offset + _MsgHdr.control_length.offset) // _LONG
-        self._control_lengths = table.cast("L")[at :: _ROW // _LONG]
+        self._name_view = memoryview(self._names)
+        self._lengths = table.cast("I")[_LENGTH_AT // _WORD :: _ROW // _WORD]
+        self._control_lengths = table.cast("L")[_CONTROL_LENGTH_AT // _LONG :: _ROW // _LONG]
         self._segments: memoryview | None = None
-        if self._controls is not None:
-            words = memoryview(self._controls).cast("B").cast("i")
-            self._segments = words[_Control.segment.offset // _WORD :: ctypes.sizeof(_Control) // _WORD]
-
-    def _fill(self) -> None:
-        names = ctypes.addressof(self._names)
-        for row in range(self.rows):
-            header = self._table[row].header
-            header.name = names + row * self.name_bytes
-            header.name_length = self.name_bytes
-            if self._iovecs is not None and self._pinned is not None:
-                iovec = self._iovecs[row]
-                iovec.base = ctypes.addressof(self._pinned) + row * ROOM_BYTES
-                iovec.length = 65536
-                header.iovecs = ctypes.addressof(iovec)
-                header.iovecs_length = 1
-            if self._controls is not None:
-                header.control = ctypes.addressof(self._controls[row])
-                header.control_length = ctypes.sizeof(_Control)
+        if batches:
+            self._segments = memoryview(self._controls).cast("i")[_SEGMENT_AT // _WORD :: _CONTROL.size // _WORD]
 
     def read(self) -> int:
         """Fill the table; return the number of rows filled, 0 if nothing waits.
@@ -137,8 +98,8 @@ class Messages:
         """
         if self._segments is not None and self._stale:
             used = self._stale * _ROW
-            self._table_bytes[:used] = self._fresh[:used]
-        rows = self._call(self._fd, self._table, self.rows, self._flags, None)
+            self._table[:used] = self._fresh[:used]
+        rows = self._call(self._fd, self._at, self.rows, self._flags, None)
         self._stale = max(rows, 0)
         return self._stale
 
@@ -181,6 +142,11 @@ class Messages:
             return socket.inet_ntop(socket.AF_INET, name[4:8]), port
         flow, scope = _FLOW_AND_SCOPE.unpack(name)
         return socket.inet_ntop(socket.AF_INET6, name[8:24]), port, socket.ntohl(flow), scope
+
+
+def _address(buffer: bytearray | memoryview) -> int:
+    """Where a buffer is in memory; it stays there while somebody refers to it."""
+    return ctypes.addressof((ctypes.c_char * len(buffer)).from_buffer(buffer))
 
 
 @cache
