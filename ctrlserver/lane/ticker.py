@@ -6,7 +6,7 @@ Rules:
 - On Linux the timer is a timerfd, a descriptor on the lane like any socket: while the lane is busy a wake-up costs no
   turn of the reactor. Without timerfd the reactor's timer is used.
 
-Beware: ``os.timerfd_create`` is new in Python 3.13; for older ones the C library is called.
+Beware: ``os.timerfd_create`` is new in Python 3.13; so that all versions work alike, the C library is called.
 """
 
 from __future__ import annotations
@@ -30,16 +30,6 @@ _ABSOLUTE = 1  # TFD_TIMER_ABSTIME
 _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class _Time(ctypes.Structure):
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-class _Timer(ctypes.Structure):
-    """``struct itimerspec``."""
-
-    _fields_ = (("interval", _Time), ("value", _Time))
-
-
 class Ticker:
     """Calls ``tick`` at the times set by ``at``, from ``start`` to ``stop``; calls ``broken`` if ``tick`` raises."""
 
@@ -54,9 +44,8 @@ class Ticker:
 
     def start(self) -> None:
         """Open the timer; ``at`` may be called from now on."""
-        made = _timerfd()
-        if made is not None:
-            self._fd, self._set = made
+        self._fd, self._set = _timerfd() or (-1, self._call_later)
+        if self._fd >= 0:
             self._lane.watch(self._fd, self, select.EPOLLIN)
 
     def at(self, moment: int) -> None:
@@ -74,10 +63,8 @@ class Ticker:
             self._lane.forget(self._fd)
             os.close(self._fd)
             self._fd = -1
-        if self._later is not None and self._later.active():
-            self._later.cancel()
-        self._later = None
-        self._set = self._nothing
+        self._cancel()
+        self._set = lambda _: None
 
     # What the lane calls
 
@@ -90,10 +77,13 @@ class Ticker:
         self._broken()
 
     def _call_later(self, moment: int) -> None:
-        if self._later is not None and self._later.active():
-            self._later.cancel()
+        self._cancel()
         seconds = max(0.0, (moment - time.monotonic_ns()) / _SECOND)
         self._later = self._reactor.callLater(seconds, self._called)
+
+    def _cancel(self) -> None:
+        if self._later is not None and self._later.active():
+            self._later.cancel()
 
     def _called(self) -> None:
         try:
@@ -102,35 +92,23 @@ class Ticker:
             Lane.log.failure("a bug ended a timer")
             self._broken()
 
-    def _nothing(self, moment: int) -> None:
-        """Takes the place of the setter after ``stop``."""
-
 
 def _timerfd() -> tuple[int, Callable[[int], None]] | None:
     """A timer's descriptor and the function that sets it; None if the kernel has none."""
     if sys.platform != "linux":
         return None
-    if sys.version_info >= (3, 13):
-        fd = os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
-
-        def set_fd(moment: int) -> None:
-            os.timerfd_settime_ns(fd, flags=os.TFD_TIMER_ABSTIME, initial=max(1, moment))
-
-        return fd, set_fd
     try:
-        library = ctypes.CDLL(None, use_errno=True)
+        library = ctypes.CDLL(None)
         create, settime = library.timerfd_create, library.timerfd_settime
     except (OSError, AttributeError):
         return None
     fd = create(time.CLOCK_MONOTONIC, _FLAGS)
     if fd < 0:
         return None
-    timer = _Timer()
-    where = ctypes.byref(timer)
-    value = timer.value
+    timer = (ctypes.c_long * 4)()  # struct itimerspec: seconds and nanoseconds of the interval, and of the first time
 
-    def set_by_library(moment: int) -> None:
-        value.seconds, value.nanoseconds = divmod(max(1, moment), _SECOND)
-        settime(fd, _ABSOLUTE, where, None)
+    def set_time(moment: int) -> None:
+        timer[2], timer[3] = divmod(max(1, moment), _SECOND)
+        settime(fd, _ABSOLUTE, timer, None)
 
-    return fd, set_by_library
+    return fd, set_time

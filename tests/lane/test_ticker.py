@@ -108,3 +108,16 @@ def test_without_timers_of_the_system_the_reactor_wakes(monkeypatch: pytest.Monk
     assert 1 == len(ticking.woken)
     ticking.ticker.stop()
     ticking.lane.stop()
+
+
+def test_without_timers_of_the_system_it_may_be_started_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ticker, "_timerfd", lambda: None)
+    ticking = Ticking()
+    ticking.ticker.start()
+    ticking.ticker.stop()
+    ticking.ticker.start()
+    ticking.ticker.at(5)
+    ticking.clock.advance(0)
+    assert 1 == len(ticking.woken)
+    ticking.ticker.stop()
+    ticking.lane.stop()
