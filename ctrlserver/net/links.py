@@ -120,10 +120,6 @@ class LaneLink:
         """Round trip and retransmissions, from the kernel."""
         return tcp_figures(self._socket)
 
-    def now(self) -> float:
-        """The time on the lane's clock."""
-        return self._lane.clock()
-
     def sender(self) -> Callable[[bytes | memoryview], int]:
         """The socket's own ``send``, with no Python call between."""
         return self._socket.send

@@ -58,13 +58,13 @@ class Listener:
         datagrams: DatagramTerms | None = None,
     ) -> None:
         self.terms = terms
-        self.open_streams = OpenStreams(terms)
+        self.open_streams = OpenStreams(terms, clock)
         self.datagrams = None if datagrams is None else DatagramPort(datagrams, lane, reactor, clock)
         self.port: IListeningPort | None = None
         self._lane = lane
         self._reactor = reactor
         self._clock = clock
-        self._factory = StreamFactory(self.open_streams, reactor, clock)
+        self._factory = StreamFactory(self.open_streams, reactor)
         self._acceptor: LaneAcceptor | None = None
         self._looked = clock()
 

@@ -56,8 +56,9 @@ class StreamProtocol(Protocol):
     transport: ITCPTransport
     stream: Stream
 
-    def __init__(self, factory: StreamFactory) -> None:
-        self._factory = factory
+    def __init__(self, streams: OpenStreams, reactor: IReactorTime) -> None:
+        self._streams = streams
+        self._reactor = reactor
         self._full = False
         self._held = False
         self._lost = False
@@ -74,12 +75,10 @@ class StreamProtocol(Protocol):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
         IConsumer(self.transport).registerProducer(self, True)
-        self.stream = open_stream(
-            self._factory.streams, self, peer_name(self.transport.getPeer()), self._factory.clock()
-        )
+        self.stream = open_stream(self._streams, self, peer_name(self.transport.getPeer()), self._streams.clock())
         self.stream.counters.path = self
         if ISSLTransport.providedBy(self.transport):
-            self._handshake = self._factory.reactor.callLater(HANDSHAKE_SECONDS, self._too_late)
+            self._handshake = self._reactor.callLater(HANDSHAKE_SECONDS, self._too_late)
 
     def handshakeCompleted(self) -> None:
         """The TLS handshake is complete."""
@@ -91,7 +90,7 @@ class StreamProtocol(Protocol):
 
     def readConnectionLost(self) -> None:
         """The peer half-closed."""
-        self.stream.ended(self._factory.clock())
+        self.stream.ended(self._streams.clock())
 
     def writeConnectionLost(self) -> None:
         """We half-closed; Twisted reports the loss of the whole connection separately."""
@@ -105,9 +104,9 @@ class StreamProtocol(Protocol):
         self._lost = True
         self.stream.gone()
         if isinstance(reason.value, ConnectionDone):
-            self.stream.abort("eof", self._factory.clock())
+            self.stream.abort("eof", self._streams.clock())
         else:
-            self.stream.lost(self._factory.clock())
+            self.stream.lost(self._streams.clock())
 
     # IPushProducer: the transport reports the state of its write buffer
 
@@ -119,7 +118,7 @@ class StreamProtocol(Protocol):
         """The write buffer is empty."""
         self._full = False
         if self._held:
-            self.stream.writable(self._factory.clock())
+            self.stream.writable(self._streams.clock())
 
     def stopProducing(self) -> None:
         """The transport is about to close its socket."""
@@ -136,10 +135,6 @@ class StreamProtocol(Protocol):
         """Round trip and retransmissions from the kernel; those before the close once Twisted has closed the socket."""
         sock = socket_of(self.transport)
         return self._last_figures if sock is None else tcp_figures(sock) or self._last_figures
-
-    def now(self) -> float:
-        """The time on the factory's clock."""
-        return self._factory.clock()
 
     def sender(self) -> Callable[[bytes | memoryview], int]:
         """A function that takes all of a block, or nothing while the write buffer is full."""
@@ -170,7 +165,7 @@ class StreamProtocol(Protocol):
         IConsumer(self.transport).unregisterProducer()
         self.transport.loseConnection()
         if not self._lost:
-            self._abort = self._factory.reactor.callLater(self._factory.streams.terms.stall_timeout, self._give_up)
+            self._abort = self._reactor.callLater(self._streams.terms.stall_timeout, self._give_up)
 
     def drop(self) -> None:
         """Close, and discard the write buffer."""
@@ -184,7 +179,7 @@ class StreamProtocol(Protocol):
 
     def _too_late(self) -> None:
         self._handshake = None
-        self.stream.abort("limit", self._factory.clock())
+        self.stream.abort("limit", self._streams.clock())
 
     def _end_handshake(self) -> None:
         if self._handshake is not None:
@@ -192,29 +187,29 @@ class StreamProtocol(Protocol):
             self._handshake = None
 
     def _feed(self, data: bytes) -> None:
-        view, step = memoryview(data), min(COPY_BYTES, self._factory.streams.terms.reply_buffer)
+        view, step = memoryview(data), min(COPY_BYTES, self._streams.terms.reply_buffer)
         for start in range(0, len(view), step):
             if self._held:
                 self._rest += data[start:]
                 return
             if self.stream.counters.state != "open":
                 return
-            self.stream.received(view[start : start + step], self._factory.clock())
+            self.stream.received(view[start : start + step], self._streams.clock())
 
 
 class StreamFactory(Factory):
-    """Makes the protocols of one listener. ``clock`` returns monotonic seconds; ``reactor`` keeps the timers."""
+    """Makes the protocols of one listener; ``reactor`` keeps their timers."""
 
     noisy = False
 
-    def __init__(self, streams: OpenStreams, reactor: IReactorTime, clock: Callable[[], float]) -> None:
-        self.streams = streams
-        self.reactor = reactor
-        self.clock = clock
+    def __init__(self, streams: OpenStreams, reactor: IReactorTime) -> None:
+        self._streams = streams
+        self._reactor = reactor
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """A protocol for one connection, accepted or rejected."""
-        return StreamProtocol(self) if addr is None or self.streams.admits(peer_name(addr)) else Rejected()
+        admitted = addr is None or self._streams.admits(peer_name(addr))
+        return StreamProtocol(self._streams, self._reactor) if admitted else Rejected()
 
 
 class Rejected(Protocol):

@@ -88,7 +88,7 @@ class SourceStream(AnsweringStream):
             if asked:
                 self.terms.book.first_data(self.counters, now)
             self._owe(CannedOutbox(canned, _NEVER_ENDING if self._endless else asked), now)
-            self.writable(self._link.now())
+            self.writable(self._streams.clock())
 
     def writable(self, now: float) -> None:
         """Send a bounded part; close after the last packet."""
@@ -107,7 +107,7 @@ class SourceStream(AnsweringStream):
             if sent:
                 outbox.taken(sent)
                 counters.bytes += sent
-                counters.last = self._blocked_since = now = self._link.now()
+                counters.last = self._blocked_since = now = self._streams.clock()
             if sent < len(block):
                 break
         if self._gone:

@@ -59,9 +59,6 @@ class Link(Protocol):
     def since(self, now: float) -> float:
         """The time at which the data that is handed over at ``now`` was seen in the socket."""
 
-    def now(self) -> float:
-        """The present time."""
-
     def sender(self) -> Callable[[bytes | memoryview], int]:
         """A function that sends a block and returns how many of its bytes the socket took.
 
@@ -85,10 +82,6 @@ class Link(Protocol):
 class NoLink:
     """The link of a stream that is over: it takes nothing and does nothing."""
 
-    def now(self) -> float:
-        """Always 0."""
-        return 0.0
-
     def since(self, now: float) -> float:
         """As given."""
         return now
@@ -107,13 +100,14 @@ NO_LINK = NoLink()
 
 
 class OpenStreams:
-    """The open streams of one listener, ``all`` by their numbers.
+    """The open streams of one listener, ``all`` by their numbers. ``clock`` returns monotonic seconds.
 
     Those in ``waiting`` owe replies that their peers do not take, or are sources whose peers have not asked yet.
     """
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms, clock: Callable[[], float]) -> None:
         self.terms = terms
+        self.clock = clock
         self.all: dict[int, Stream] = {}
         self.waiting: set[AnsweringStream] = set()
 

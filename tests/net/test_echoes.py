@@ -101,7 +101,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     lane = Lane(MemoryReactorClock(), Clock().seconds)
     lane.start()
     serve_together(lane)
-    made = Lab(lane, OpenStreams(terms), socket.create_server(("127.0.0.1", 0), backlog=256))
+    made = Lab(lane, OpenStreams(terms, lane.clock), socket.create_server(("127.0.0.1", 0), backlog=256))
     read = Transfers.read
 
     def noted(self: Transfers, sockets: list[int]) -> list[int]:

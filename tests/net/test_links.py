@@ -32,7 +32,7 @@ def terms_of(framing: str, mode: str) -> Terms:
 
 
 def protocol_of(terms: Terms) -> StreamProtocol:
-    protocol = StreamFactory(OpenStreams(terms), MemoryReactorClock(), lambda: 1.0).buildProtocol(None)
+    protocol = StreamFactory(OpenStreams(terms, lambda: 1.0), MemoryReactorClock()).buildProtocol(None)
     assert isinstance(protocol, StreamProtocol)
     return protocol
 
@@ -53,7 +53,7 @@ def test_packets_whose_answer_the_socket_refuses_are_not_counted_as_answered(mod
         far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         near, _ = listening.accept()
         near.setblocking(False)
-        counters = LaneLink(lane, near, OpenStreams(terms), "peer:1").stream.counters
+        counters = LaneLink(lane, near, OpenStreams(terms, lane.clock), "peer:1").stream.counters
         far.sendall(b"x" * 20)
         lane.doRead()
         assert (2, 2) == (counters.whole(), counters.replies())

@@ -59,11 +59,8 @@ def serve() -> Iterator[Callable[[], Awaitable[Served]]]:
     async def start() -> Served:
         book = WatchedBook(version="test", now=time.monotonic(), wall=time.time())
         spec, clock = parse_framing("line"), Clock()
-        factory = StreamFactory(
-            OpenStreams(Terms(book=book, origin=Origin("data", "tls", spec.text, "echo", None), spec=spec)),
-            clock,
-            time.monotonic,
-        )
+        terms = Terms(book=book, origin=Origin("data", "tls", spec.text, "echo", None), spec=spec)
+        factory = StreamFactory(OpenStreams(terms, time.monotonic), clock)
         options = PrivateCertificate.loadPEM(certificate()).options()
         port = await SSL4ServerEndpoint(reactor, 0, options, interface="127.0.0.1").listen(factory)
         ports.append(port)
