@@ -63,8 +63,7 @@ class StreamProtocol(Protocol):
         self._held = False
         self._lost = False
         self._rest = b""
-        self._abort: IDelayedCall | None = None
-        self._handshake: IDelayedCall | None = None  # during the TLS handshake
+        self._deadline: IDelayedCall | None = None  # of the TLS handshake, then of the close
         self._last_figures: TcpFigures | None = None
 
     # IProtocol, IHalfCloseableProtocol, IHandshakeListener
@@ -78,15 +77,23 @@ class StreamProtocol(Protocol):
         self.stream = open_stream(self._streams, self, peer_name(self.transport.getPeer()), self._streams.clock())
         self.stream.counters.path = self
         if ISSLTransport.providedBy(self.transport):
-            self._handshake = self._reactor.callLater(HANDSHAKE_SECONDS, self._too_late)
+            self._end_within(HANDSHAKE_SECONDS, lambda: self.stream.abort("limit", self._streams.clock()))
 
     def handshakeCompleted(self) -> None:
         """The TLS handshake is complete."""
-        self._end_handshake()
+        if self.stream.counters.state == "open":
+            self._cancel_deadline()
 
     def dataReceived(self, data: bytes) -> None:
         """Feed the stream, in chunks no larger than the replies that it may owe."""
-        self._feed(data)
+        view, step = memoryview(data), min(COPY_BYTES, self._streams.terms.reply_buffer)
+        for start in range(0, len(view), step):
+            if self._held:
+                self._rest += data[start:]
+                return
+            if self.stream.counters.state != "open":
+                return
+            self.stream.received(view[start : start + step], self._streams.clock())
 
     def readConnectionLost(self) -> None:
         """The peer half-closed."""
@@ -97,10 +104,7 @@ class StreamProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is lost."""
-        self._end_handshake()
-        if self._abort is not None:
-            self._abort.cancel()
-            self._abort = None
+        self._cancel_deadline()
         self._lost = True
         self.stream.gone()
         if isinstance(reason.value, ConnectionDone):
@@ -155,7 +159,7 @@ class StreamProtocol(Protocol):
         """Read again, first the data that is kept here."""
         self._held = False
         rest, self._rest = self._rest, b""
-        self._feed(rest)
+        self.dataReceived(rest)
         if not self._held and self.stream.counters.state == "open":
             IPushProducer(self.transport).resumeProducing()
 
@@ -165,7 +169,7 @@ class StreamProtocol(Protocol):
         IConsumer(self.transport).unregisterProducer()
         self.transport.loseConnection()
         if not self._lost:
-            self._abort = self._reactor.callLater(self._streams.terms.stall_timeout, self._give_up)
+            self._end_within(self._streams.terms.stall_timeout, self.transport.abortConnection)
 
     def drop(self) -> None:
         """Close, and discard the write buffer."""
@@ -173,28 +177,13 @@ class StreamProtocol(Protocol):
         IConsumer(self.transport).unregisterProducer()
         self.transport.abortConnection()
 
-    def _give_up(self) -> None:
-        self._abort = None
-        self.transport.abortConnection()
+    def _end_within(self, seconds: float, end: Callable[[], object]) -> None:
+        self._cancel_deadline()
+        self._deadline = self._reactor.callLater(seconds, end)
 
-    def _too_late(self) -> None:
-        self._handshake = None
-        self.stream.abort("limit", self._streams.clock())
-
-    def _end_handshake(self) -> None:
-        if self._handshake is not None:
-            self._handshake.cancel()
-            self._handshake = None
-
-    def _feed(self, data: bytes) -> None:
-        view, step = memoryview(data), min(COPY_BYTES, self._streams.terms.reply_buffer)
-        for start in range(0, len(view), step):
-            if self._held:
-                self._rest += data[start:]
-                return
-            if self.stream.counters.state != "open":
-                return
-            self.stream.received(view[start : start + step], self._streams.clock())
+    def _cancel_deadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
 
 
 class StreamFactory(Factory):
