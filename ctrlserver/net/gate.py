@@ -11,10 +11,10 @@ Beware: all gates of a server share ``seats``; ``networks`` and ``per_peer`` bel
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from attrs import define
+from attrs import define, field
 
 from ctrlserver.addresses import host_of
 from ctrlserver.stats.counters import REJECTIONS
@@ -71,16 +71,14 @@ class Reserve:
             self.seats.taken -= 1
 
 
+@define(eq=False)
 class Gate:
     """The limits of one listener. ``per_peer`` 0 is no limit; no ``networks`` means all networks."""
 
-    __slots__ = ("_networks", "_per_peer", "_streams_of", "seats")
-
-    def __init__(self, seats: Seats, per_peer: int = 0, networks: Iterable[Network] = ()) -> None:
-        self.seats = seats
-        self._per_peer = per_peer
-        self._networks = tuple(networks)
-        self._streams_of: dict[str, int] = {}
+    seats: Seats
+    per_peer: int = 0
+    networks: Sequence[Network] = ()
+    _streams_of: dict[str, int] = field(init=False, factory=dict)
 
     def refuses(self, peer: str) -> str | None:
         """Why ``peer`` (``host:port``, ``[v6]:port`` or ``unix``) is to be rejected; None if it is accepted."""
@@ -90,7 +88,7 @@ class Gate:
             reason = NOT_ALLOWED
         elif 0 < seats.limit <= seats.taken:
             reason = MAX_STREAMS
-        elif self._per_peer and self._streams_of.get(host_of(peer), 0) >= self._per_peer:
+        elif self.per_peer and self._streams_of.get(host_of(peer), 0) >= self.per_peer:
             reason = MAX_STREAMS_PER_PEER
         if reason is not None:
             seats.last_refused = peer
@@ -98,32 +96,28 @@ class Gate:
 
     def allows(self, peer: str) -> bool:
         """Whether the listener accepts the network of ``peer``."""
-        return not self._networks or self._is_allowed(peer)
+        if not self.networks or not (host := host_of(peer)):
+            return True
+        address = ip_address(host)
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self.networks)
 
     def enter(self, peer: str) -> None:
         """Count a new stream from ``peer``."""
         self.seats.taken += 1
-        if self._per_peer and (host := host_of(peer)):
+        if self.per_peer and (host := host_of(peer)):
             self._streams_of[host] = self._streams_of.get(host, 0) + 1
 
     def leave(self, peer: str) -> None:
         """Count a stream from ``peer`` that is over."""
         self.seats.taken -= 1
-        if self._per_peer and (host := host_of(peer)):
+        if self.per_peer and (host := host_of(peer)):
             left = self._streams_of[host] - 1
             if left:
                 self._streams_of[host] = left
             else:
                 del self._streams_of[host]
-
-    def _is_allowed(self, peer: str) -> bool:
-        host = host_of(peer)
-        if not host:
-            return True
-        address = ip_address(host)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self._networks)
 
 
 def seats_for(asked: int | None, descriptors: int) -> int:
