@@ -56,7 +56,7 @@ class EchoStream(AnsweringStream):
     def unsent(self, chunk: memoryview, error: int, now: float) -> None:
         """The socket did not take ``chunk``, which is counted: it has no room (0), or the peer is gone (errno)."""
         if error:
-            self._mute()
+            self.gone()
         self._owe(EchoOutbox(chunk, self.counters.origin.size), now)
 
     def finish(self, reason: str, now: float) -> None:
@@ -64,9 +64,10 @@ class EchoStream(AnsweringStream):
         self.plain = False
         super().finish(reason, now)
 
-    def _mute(self) -> None:
+    def gone(self) -> None:
+        """The peer takes no more replies; what it sent before still counts."""
         self.plain = False
-        super()._mute()
+        super().gone()
 
 
 class ReplyStream(AnsweringStream):

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from ctrlserver.net.asking import ENDLESS, Asking
 from ctrlserver.net.replies import CannedOutbox, CannedReply
-from ctrlserver.net.stream import AnsweringStream, Link, OpenStreams, Stream
+from ctrlserver.net.stream import AnsweringStream, Link, OpenStreams
 from ctrlserver.stats.counters import StreamCounters
 
 #: Seconds that a peer has for its line: longer than any round trip, and a short wait for a peer with nothing to ask.
@@ -80,7 +80,6 @@ class SourceStream(AnsweringStream):
         if asking is not None and asking.fault:
             self.abort("fault", now)
         elif asked is not None:
-            self._streams.waiting.discard(self)
             self._asking = None
             self._endless = asked == ENDLESS
             canned = self.terms.canned
@@ -100,8 +99,7 @@ class SourceStream(AnsweringStream):
             block = outbox.block()
             if not block:
                 self._outbox = None
-                self._streams.waiting.discard(self)
-                Stream.finish(self, "eof", now)
+                self.finish("eof", now)
                 return
             sent = self._offer(block)
             if sent:
@@ -113,12 +111,8 @@ class SourceStream(AnsweringStream):
         if self._gone:
             self.abort(self._parting(), now)
 
-    def abort(self, reason: str, now: float) -> None:
-        """End the stream at once."""
-        self._streams.waiting.discard(self)
-        super().abort(reason, now)
-
-    def _mute(self) -> None:
+    def gone(self) -> None:
+        """The peer takes no more packets."""
         self._gone = True
 
     def _parting(self) -> str:

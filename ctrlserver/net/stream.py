@@ -172,10 +172,10 @@ class Stream:
         """A bug of ours ended the stream; what was counted stays counted."""
         self.abort("fault", now)
 
-    # What the shell calls
-
     def gone(self) -> None:
         """The peer takes no more replies; what it sent before still counts."""
+
+    # What the shell calls
 
     def finish(self, reason: str, now: float) -> None:
         """End the stream, after the replies that it owes are sent."""
@@ -239,7 +239,6 @@ class AnsweringStream(Stream):
         """End the stream, after the replies that it owes are sent."""
         if self._outbox is None:
             super().finish(reason, now)
-            self._send = NO_LINK.sender()
         elif self._closing is None:
             self._closing = reason
 
@@ -247,11 +246,11 @@ class AnsweringStream(Stream):
         """End the stream at once."""
         self._forfeit()
         super().abort(reason, now)
-        self._send = NO_LINK.sender()
 
-    def gone(self) -> None:
-        """The peer takes no more replies; what it sent before still counts."""
-        self._mute()
+    def _end(self, reason: str, now: float, part: Callable[[], None]) -> None:
+        super()._end(reason, now, part)
+        self._send = NO_LINK.sender()
+        self._streams.waiting.discard(self)
 
     def writable(self, now: float) -> None:
         """Send a bounded part of what is owed; once nothing is owed, read on or close."""
@@ -282,7 +281,7 @@ class AnsweringStream(Stream):
         except BlockingIOError:
             return 0
         except OSError:
-            self._mute()
+            self.gone()
             return 0
 
     def _owe(self, outbox: Outbox, now: float) -> None:
@@ -298,13 +297,13 @@ class AnsweringStream(Stream):
     def _settle(self, now: float) -> None:
         """The socket took the last reply."""
         self._outbox = None
-        self._streams.waiting.discard(self)
         if self._closing is None:
+            self._streams.waiting.discard(self)
             self._link.release()
         else:
             super().finish(self._closing, now)
 
-    def _mute(self) -> None:
+    def gone(self) -> None:
         """The peer takes no more replies: read what it sent before, then end with ``reset``."""
         self._closing = "reset"
         if self._forfeit():
