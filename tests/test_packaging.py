@@ -89,9 +89,10 @@ def programs(
     return programs
 
 
-def test_the_wheel_holds_the_plugin_the_schema_and_the_type_marker(wheel: Path) -> None:
+def test_the_wheel_holds_the_plugin_the_schema_the_template_and_the_type_marker(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert names >= {"twisted/plugins/ctrlserver_plugin.py", "ctrlserver/py.typed"}
+    assert "ctrlserver/load/show/chart_page.html" in names
     assert [name for name in names if name.startswith("ctrlserver/load/") and name.endswith(".json")]
 
 

@@ -1,8 +1,10 @@
 """Charts as one HTML page: no network, no other file, readable by day and by night.
 
-Rules: the charts are plain SVG; a small script of our own adds the values under the pointer. Everything from a result
-is escaped, in the markup and in the script's numbers. Colours are CSS variables, so that the page follows the reader's
-light or dark setting.
+``chart_page.html`` is the page's template: its frame, its style, and a small script of our own that shows the values
+under the pointer. This module fills it in.
+
+Rules: the charts are plain SVG. Everything from a result is escaped, in the markup and in the script's numbers. Colours
+are CSS variables, so that the page follows the reader's light or dark setting.
 
 Beware: ``</script>`` and ``<!--`` may stand in a label; the numbers for the script are written without ``<``.
 """
@@ -13,6 +15,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from importlib.resources import files
+from string import Template
 
 from ctrlserver.load.results.comparison import FIGURES
 from ctrlserver.load.show.charts import Charts, Panel, Point, Series
@@ -28,96 +32,14 @@ _DASHES = {"solid": "", "dashed": ' stroke-dasharray="7 4"', "dotted": ' stroke-
 
 _VALUES = {"rate": format_rate, "bits": format_bits, "seconds": format_duration}
 
-_STYLE = """
-:root { color-scheme: light dark; --back: #fff; --text: #1c2126; --quiet: #68717b; --grid: #e3e7eb; --shade: #f1f3f5;
-  --box: #fff; --bad: #b3261e;
-  --c0: #0068b5; --c1: #d1440c; --c2: #00805a; --c3: #b0508f; --c4: #8a6d00; --c5: #5b4bc4; --cx: #68717b; }
-@media (prefers-color-scheme: dark) { :root { --back: #15181c; --text: #e4e7ea; --quiet: #98a2ad; --grid: #2c3238;
-  --shade: #1e2328; --box: #22272d; --bad: #ff8a80;
-  --c0: #5ab4f5; --c1: #ff8a5c; --c2: #3ecf9a; --c3: #e58cc5; --c4: #e0be3c; --c5: #a99cff; --cx: #98a2ad; } }
-body { background: var(--back); color: var(--text); font: 15px/1.45 system-ui, sans-serif; margin: 0 auto;
-  max-width: 1000px; padding: 1rem; }
-h1 { font-size: 1.35rem; margin: .3rem 0 .8rem; } h2 { font-size: 1.05rem; margin: 1.6rem 0 .2rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .15rem .9rem .15rem 0; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
-td { min-width: 9.5em; }
-tbody th { color: var(--quiet); font-weight: 400; white-space: nowrap; } .bad { color: var(--bad); }
-figure { margin: 0; position: relative; } svg { display: block; height: auto; width: 100%; }
-svg text { fill: var(--quiet); font-size: 13px; } .grid { stroke: var(--grid); } .shade { fill: var(--shade); }
-.line { fill: none; stroke-linejoin: round; stroke-width: 2; } .cursor { stroke: var(--quiet); }
-.key { display: flex; flex-wrap: wrap; gap: .1rem 1.2rem; font-size: .9rem; margin: .2rem 0; padding: 0; }
-.key li { align-items: center; display: flex; gap: .4rem; list-style: none; overflow-wrap: anywhere; }
-.key svg { flex: none; height: 10px; width: 28px; }
-.tip { background: var(--box); border: 1px solid var(--grid); border-radius: 4px; font-size: .85rem;
-  padding: .3rem .6rem; pointer-events: none; position: absolute; top: 8px; white-space: nowrap;
-  font-variant-numeric: tabular-nums; }
-.tip b { font-weight: 600; } .note, footer { color: var(--quiet); font-size: .9rem; }
-"""
-
-_SCRIPT = """
-for (const figure of document.querySelectorAll("figure")) {
-  const panel = JSON.parse(figure.querySelector("script").textContent);
-  const svg = figure.querySelector("svg.chart"), tip = figure.querySelector(".tip");
-  const cursor = svg.querySelector(".cursor");
-  const dots = panel.series.map(one => {
-    const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-    dot.setAttribute("r", 4); dot.setAttribute("fill", one.colour); dot.setAttribute("visibility", "hidden");
-    svg.append(dot); return dot;
-  });
-  const hide = () => { tip.hidden = true; cursor.setAttribute("visibility", "hidden");
-    dots.forEach(dot => dot.setAttribute("visibility", "hidden")); };
-  svg.addEventListener("pointerleave", hide);
-  svg.addEventListener("pointermove", event => {
-    const box = svg.getBoundingClientRect(), x = (event.clientX - box.left) * panel.width / box.width;
-    let nearest = null;
-    const rows = panel.series.map((one, number) => {
-      let best = null;
-      for (const point of one.points) if (!best || Math.abs(point[0] - x) < Math.abs(best[0] - x)) best = point;
-      if (best && (!nearest || Math.abs(best[0] - x) < Math.abs(nearest[0] - x))) nearest = best;
-      return [one, best, dots[number]];
-    });
-    if (!nearest) return;
-    tip.replaceChildren(Object.assign(document.createElement("b"), { textContent: nearest[2] }));
-    for (const [one, best, dot] of rows) {
-      const near = best && Math.abs(best[0] - nearest[0]) < 8;
-      dot.setAttribute("visibility", near ? "visible" : "hidden");
-      if (!near) continue;
-      dot.setAttribute("cx", best[0]); dot.setAttribute("cy", best[1]);
-      const row = document.createElement("div");
-      const mark = Object.assign(document.createElement("span"), { textContent: "\\u25cf " });
-      mark.style.color = one.colour;
-      row.append(mark);
-      row.append(one.name + "  " + best[3]);
-      tip.append(row);
-    }
-    cursor.setAttribute("x1", nearest[0]); cursor.setAttribute("x2", nearest[0]);
-    cursor.setAttribute("visibility", "visible");
-    tip.hidden = false;
-    const left = nearest[0] * box.width / panel.width, room = tip.offsetWidth + 14;
-    tip.style.left = (left + room > box.width ? left - room : left + 14) + "px";
-  });
-}
-"""
-
 
 def page(results: Sequence[tuple[str, Document]], charts: Charts) -> str:
     """The whole page."""
     title = f"ctrlload: {', '.join(name for name, _ in results)}"
     figures = "".join(_figure(panel) for panel in charts.panels)
     notes = "".join(f'<p class="note">{escape(note)}.</p>\n' for note in charts.notes)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
-        f"{_table(results)}{figures}{notes}"
-        f"<footer><p>{_EXPLAINED}</p></footer>\n<script>{_SCRIPT}</script>\n</body>\n</html>\n"
-    )
-
-
-_EXPLAINED = (
-    "Response time counts from the moment a packet was due, service time from the moment it was sent: where the two "
-    "part, packets had to wait. The warm-up is shaded in the charts over time and left out of all other figures."
-)
+    template = files("ctrlserver.load.show").joinpath("chart_page.html").read_text(encoding="utf-8")
+    return Template(template).substitute(title=escape(title), table=_table(results), figures=figures, notes=notes)
 
 
 def _table(results: Sequence[tuple[str, Document]]) -> str:
