@@ -11,7 +11,7 @@ Beware: a stream must not be counted on after ``Counters.closed``; its numbers a
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol, TypeAlias
 
@@ -122,6 +122,7 @@ class Totals:
     dropped_in_batches: int = 0
 
 
+@define(eq=False)
 class Counters:
     """All streams since the start.
 
@@ -130,34 +131,20 @@ class Counters:
     how much of that may have been whole batches, of which each counts as one.
     """
 
-    __slots__ = (
-        "_bytes",
-        "_incomplete_bytes",
-        "_last",
-        "_packets",
-        "_rejected",
-        "_replies",
-        "_streams",
-        "closed_by_reason",
-        "drops",
-        "open",
-        "recent",
-        "rejected_by_reason",
+    closed_kept: int = CLOSED_KEPT
+    open: dict[int, StreamCounters] = field(factory=dict, init=False)
+    recent: deque[StreamCounters] = field(
+        init=False, default=Factory(lambda self: deque(maxlen=self.closed_kept), takes_self=True)
     )
-
-    def __init__(self, closed_kept: int = CLOSED_KEPT) -> None:
-        self.open: dict[int, StreamCounters] = {}
-        self.recent: deque[StreamCounters] = deque(maxlen=closed_kept)
-        self.closed_by_reason: dict[str, int] = dict.fromkeys(REASONS, 0)
-        self.rejected_by_reason: dict[str, int] = {}
-        self.drops: list[Callable[[], tuple[int, int]]] = []
-        self._streams = 0
-        self._packets = 0
-        self._bytes = 0
-        self._incomplete_bytes = 0
-        self._replies = 0
-        self._rejected = 0
-        self._last = -1.0
+    closed_by_reason: dict[str, int] = field(factory=lambda: dict.fromkeys(REASONS, 0), init=False)
+    rejected_by_reason: Counter[str] = field(factory=Counter, init=False)
+    drops: list[Callable[[], tuple[int, int]]] = field(factory=list, init=False)
+    _streams: int = field(default=0, init=False)
+    _packets: int = field(default=0, init=False)
+    _bytes: int = field(default=0, init=False)
+    _incomplete_bytes: int = field(default=0, init=False)
+    _replies: int = field(default=0, init=False)
+    _last: float = field(default=-1.0, init=False)
 
     def opened(self, origin: Origin, peer: str, now: float) -> StreamCounters:
         """A new stream, numbered from 1."""
@@ -188,8 +175,11 @@ class Counters:
 
     def rejected(self, reason: str, number: int = 1) -> None:
         """Connections that were turned away before they became streams; ``reason`` is one of the shell's few words."""
-        self._rejected += number
-        self.rejected_by_reason[reason] = self.rejected_by_reason.get(reason, 0) + number
+        self.rejected_by_reason[reason] += number
+
+    def find(self, number: int) -> StreamCounters | None:
+        """The stream on view that has this number."""
+        return self.open.get(number) or next((stream for stream in self.recent if stream.stream == number), None)
 
     def totals(self) -> Totals:
         """The sums now. Costs a walk over the open streams, about 0.15 microseconds each."""
@@ -210,7 +200,7 @@ class Counters:
             bytes=octets,
             incomplete_bytes=self._incomplete_bytes,
             faults=self.closed_by_reason["fault"],
-            rejected=self._rejected,
+            rejected=self.rejected_by_reason.total(),
             replies=replies,
             last=last,
             dropped=sum([total for total, _ in drops]),

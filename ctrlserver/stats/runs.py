@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from attrs import define
+from attrs import define, field
 
 from ctrlserver.stats.counters import Counters, StreamCounters, Totals
 from ctrlserver.stats.records import RunRecord, rate_figure, seconds_figure
@@ -45,46 +45,24 @@ class _Active:
     streams: int = 0
 
 
+@define(eq=False)
 class Runs:
     """The runs of one server. ``timestamp`` gives a monotonic time as published; ``on_end`` takes each ended record.
 
     ``expected_packets`` holds for every run for which the operator gives no other number.
     """
 
-    __slots__ = (
-        "_active",
-        "_counters",
-        "_held",
-        "_idle_since",
-        "_last_tick",
-        "_on_end",
-        "_timestamp",
-        "ended",
-        "expected_packets",
-        "run_gap",
-        "total",
-    )
-
-    def __init__(
-        self,
-        counters: Counters,
-        *,
-        timestamp: Callable[[float], str],
-        on_end: Callable[[RunRecord], object],
-        run_gap: float = 1.0,
-        expected_packets: int | None = None,
-    ) -> None:
-        self.run_gap = run_gap
-        self.expected_packets = expected_packets
-        self.total = 0
-        self.ended: deque[RunRecord] = deque(maxlen=ENDED_KEPT)
-        self._counters = counters
-        self._timestamp = timestamp
-        self._on_end = on_end
-        self._active: _Active | None = None
-        self._held = False
-        self._idle_since: float | None = None
-        self._last_tick = 0.0
+    _counters: Counters
+    _timestamp: Callable[[float], str] = field(kw_only=True)
+    _on_end: Callable[[RunRecord], object] = field(kw_only=True)
+    run_gap: float = 1.0
+    expected_packets: int | None = None
+    total: int = field(default=0, init=False)
+    ended: deque[RunRecord] = field(factory=lambda: deque(maxlen=ENDED_KEPT), init=False)
+    _active: _Active | None = field(default=None, init=False)
+    _held: bool = field(default=False, init=False)
+    _idle_since: float | None = field(default=None, init=False)
+    _last_tick: float = field(default=0.0, init=False)
 
     def opened(self, now: float) -> None:
         """A stream is about to open."""
