@@ -171,7 +171,7 @@ class ControlService(MultiService):
             self._tick.stop()
         stopped = [self._unbind(), maybeDeferred(super().stopService)]
         self.plane.drain()
-        self.book.finish(self._clock())
+        self.book.runs.stop(self._clock())
         self._admin.close()
         self.plane.stop()
         self._bound = False

@@ -116,7 +116,7 @@ class OpenStreams:
         reason = self.terms.gate.refuses(peer)
         if reason is None:
             return True
-        self.terms.book.rejected(reason)
+        self.terms.book.counters.rejected(reason)
         return False
 
     def look_after(self, now: float) -> None:

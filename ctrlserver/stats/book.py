@@ -11,13 +11,14 @@ Beware: the shell calls ``first_data`` before it counts a stream's first chunk, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
+from attrs import asdict
+
 from ctrlserver.addresses import is_from
-from ctrlserver.stats.counters import CLOSED_KEPT, Counters, Origin, StreamCounters, Totals
-from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.counters import CLOSED_KEPT, REASONS, REJECTIONS, Counters, Origin, StreamCounters, Totals
 from ctrlserver.stats.probing import Probing
 from ctrlserver.stats.rates import Rates
 from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, rate_figure, seconds_figure, timestamp
@@ -45,23 +46,6 @@ class Book:
     replaced at any time. ``on_run_end`` takes the record of each run as it ends. ``closed_kept`` closed streams stay on
     view, and of their kept packets ``kept_closed_bytes`` in all.
     """
-
-    __slots__ = (
-        "_base",
-        "_kept_bytes",
-        "_kept_closed",
-        "_kept_closed_bytes",
-        "_lags",
-        "_resets",
-        "_start",
-        "_started",
-        "_wall",
-        "counters",
-        "rates",
-        "renames",
-        "runs",
-        "version",
-    )
 
     def __init__(
         self,
@@ -122,10 +106,6 @@ class Book:
         self._keep_closed(stream)
         self.runs.closed(stream, now)
 
-    def rejected(self, reason: str) -> None:
-        """A connection was turned away before it became a stream."""
-        self.counters.rejected(reason)
-
     def tick(self, now: float, lag_seconds: float) -> None:
         """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how much later than that it was."""
         totals = self.counters.totals()
@@ -135,10 +115,6 @@ class Book:
             lags.pop()
         lags.append((now, lag_seconds))
         self.runs.tick(now, totals)
-
-    def finish(self, now: float) -> None:
-        """The server ends: so does the active run."""
-        self.runs.stop(now)
 
     # What the admin port reads, and its few orders
 
@@ -167,34 +143,6 @@ class Book:
         self, state: str | None = None, peer: str | None = None, limit: int | None = None
     ) -> tuple[list[StreamCounters], int]:
         """The streams that ``streams`` would give, for ``record`` of each, and how many it would without a limit."""
-        chosen = self._chosen(state, peer)
-        chosen.sort(key=attrgetter("stream"), reverse=True)
-        return chosen[:limit], len(chosen)
-
-    def kept(self, number: int) -> KeptPackets | None:
-        """The packets kept of a stream on view."""
-        stream = self.counters.open.get(number)
-        if stream is None:
-            stream = next((closed for closed in self.counters.recent if closed.stream == number), None)
-        return None if stream is None else stream.kept
-
-    def run_records(self, now: float) -> list[RunRecord]:
-        """The active run and the last ended ones, newest first."""
-        return self.runs.records(now)
-
-    def run(self, number: int, now: float) -> RunRecord | None:
-        """One run of those on view."""
-        return self.runs.record(number, now)
-
-    def start_run(self, name: str, expect: int | None, now: float) -> RunRecord:
-        """Begin a run by order; the active one ends."""
-        return self.runs.start(name, expect, now)
-
-    def stop_run(self, now: float) -> RunRecord | None:
-        """End the active run; ``None`` where there is none."""
-        return self.runs.stop(now)
-
-    def _chosen(self, state: str | None, peer: str | None) -> list[StreamCounters]:
         chosen: list[StreamCounters] = []
         if state != "closed":
             chosen.extend(self.counters.open.values())
@@ -202,7 +150,8 @@ class Book:
             chosen.extend(self.counters.recent)
         if peer is not None:
             chosen = [stream for stream in chosen if is_from(peer, stream.peer)]
-        return chosen
+        chosen.sort(key=attrgetter("stream"), reverse=True)
+        return chosen[:limit], len(chosen)
 
     def _timestamp(self, monotonic: float) -> str:
         return timestamp(self._wall + (monotonic - self._start))
@@ -259,9 +208,6 @@ class Book:
         )
 
     def _stats(self, now: float, totals: Totals) -> StatsRecord:
-        figures = self.rates.figures(now, totals)
-        closed = self.counters.closed_by_reason
-        rejected = self.counters.rejected_by_reason
         return StatsRecord(
             version=self.version,
             started=self._started,
@@ -276,27 +222,12 @@ class Book:
             faults_total=totals.faults,
             rejected_total=totals.rejected,
             replies_total=totals.replies,
-            packets_per_second=round(figures.packets_per_second, 1),
-            packets_per_second_10s=round(figures.packets_per_second_10s, 1),
-            packets_per_second_60s=round(figures.packets_per_second_60s, 1),
-            bits_per_second=round(figures.bits_per_second, 1),
-            bits_per_second_10s=round(figures.bits_per_second_10s, 1),
-            bits_per_second_60s=round(figures.bits_per_second_60s, 1),
+            **{name: round(rate, 1) for name, rate in asdict(self.rates.figures(now, totals)).items()},
             runs_total=self.runs.total,
             resets_total=self._resets,
             loop_lag_seconds=seconds_figure(self._worst_lag(now)),
-            closed_eof_total=closed["eof"],
-            closed_reset_total=closed["reset"],
-            closed_fault_total=closed["fault"],
-            closed_idle_total=closed["idle"],
-            closed_limit_total=closed["limit"],
-            closed_slow_reader_total=closed["slow-reader"],
-            closed_kicked_total=closed["kicked"],
-            closed_drain_total=closed["drain"],
-            rejected_max_streams_total=rejected.get("max-streams", 0),
-            rejected_max_streams_per_peer_total=rejected.get("max-streams-per-peer", 0),
-            rejected_not_allowed_total=rejected.get("not-allowed", 0),
-            rejected_udp_streams_total=rejected.get("udp-streams", 0),
+            **_by_reason("closed", REASONS, self.counters.closed_by_reason),
+            **_by_reason("rejected", REJECTIONS, self.counters.rejected_by_reason),
             dropped_total=totals.dropped,
             dropped_in_batches_total=totals.dropped_in_batches,
         )
@@ -307,6 +238,11 @@ class Book:
         while lags and now - lags[0][0] > _LAG_SECONDS:
             lags.popleft()
         return max(0.0, lags[0][1]) if lags else 0.0
+
+
+def _by_reason(what: str, reasons: Iterable[str], counted: Mapping[str, int]) -> dict[str, int]:
+    """The fields that count what was closed or rejected, a field for each reason."""
+    return {f"{what}_{reason.replace('-', '_')}_total": counted[reason] for reason in reasons}
 
 
 def _probe_figures(probing: Probing) -> dict[str, Any]:

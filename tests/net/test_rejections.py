@@ -33,8 +33,8 @@ def test_however_many_are_turned_away_there_is_one_line_a_second_and_none_is_lef
     for tick in range(9):
         for _ in range(100):
             seats.last_refused = f"10.0.0.1:{tick}"
-            book.rejected("max-streams")
-        book.rejected("not-allowed")
+            book.counters.rejected("max-streams")
+        book.counters.rejected("not-allowed")
         log.look(tick * 0.25)
     log.look(100.0)
     assert [

@@ -297,7 +297,7 @@ async def test_the_last_packets_are_kept_where_asked(serve: Serve) -> None:
         read_to_end(client)
 
     await in_thread(script)
-    kept = served.book.kept(1)
+    kept = served.book.counters.recent[0].kept
     assert kept is not None
     assert [(2, b"two"), (3, b"three")] == kept.last(10)
 

@@ -72,7 +72,7 @@ def test_the_least_book_needs_a_version_and_two_times() -> None:
     book = Book(version="0", now=0.0, wall=0.0)
     stream = book.stream_opened(ORIGIN, "a:1", 0.0)
     send(book, stream, 1, 0.0)
-    book.finish(1.0)
+    book.runs.stop(1.0)
     assert 1 == book.stats(1.0).runs_total
 
 
@@ -83,7 +83,7 @@ def test_stats_tell_what_the_streams_brought() -> None:
     send(book, second, 7, 501.0)
     second.unanswered += 1
     book.stream_closed(first, "fault", 17, 501.0)
-    book.rejected("limit")
+    book.counters.rejected("limit")
     stats = book.stats(501.0)
     assert (1, 2) == (stats.streams_open, stats.streams_total)
     assert (10, 10_000, 17) == (stats.packets_total, stats.bytes_total, stats.incomplete_bytes_total)
@@ -224,16 +224,21 @@ def test_only_the_first_close_of_a_stream_counts() -> None:
 # packets kept
 
 
+def kept_of(book: Book, number: int) -> KeptPackets | None:
+    stream = book.counters.find(number)
+    return None if stream is None else stream.kept
+
+
 def test_the_packets_kept_of_a_stream_outlast_its_close() -> None:
     book = a_book()
     stream = keep(book.stream_opened(ORIGIN, "a:1", 500.0), b"one", b"two")
     book.stream_opened(ORIGIN, "a:2", 500.0)
     book.stream_closed(stream, "eof", 0, 501.0)
-    kept = book.kept(1)
+    kept = kept_of(book, 1)
     assert kept is not None
     assert [(1, b"one"), (2, b"two")] == kept.last(9)
-    assert book.kept(2) is None
-    assert book.kept(3) is None
+    assert kept_of(book, 2) is None
+    assert kept_of(book, 3) is None
 
 
 def test_the_packets_kept_of_closed_streams_are_bounded_in_all_and_the_oldest_go() -> None:
@@ -241,7 +246,7 @@ def test_the_packets_kept_of_closed_streams_are_bounded_in_all_and_the_oldest_go
     for n in range(1, 5):
         stream = keep(book.stream_opened(ORIGIN, f"a:{n}", 500.0), b"1234")
         book.stream_closed(stream, "eof", 0, 501.0)
-    assert [False, False, True, True] == [book.kept(n) is not None for n in range(1, 5)]
+    assert [False, False, True, True] == [kept_of(book, n) is not None for n in range(1, 5)]
 
 
 def test_a_stream_that_goes_off_view_frees_its_share_of_the_bound() -> None:
@@ -251,7 +256,7 @@ def test_a_stream_that_goes_off_view_frees_its_share_of_the_bound() -> None:
         if n % 3:
             keep(stream, b"1234")
         book.stream_closed(stream, "eof", 0, 501.0)
-        on_view = [kept for m in range(1, n + 1) if (kept := book.kept(m)) is not None]
+        on_view = [kept for m in range(1, n + 1) if (kept := kept_of(book, m)) is not None]
         assert len(on_view) == sum(m % 3 > 0 for m in range(max(1, n - 1), n + 1))
 
 
@@ -259,7 +264,7 @@ def test_where_no_closed_stream_stays_on_view_no_packets_do() -> None:
     book = a_book(closed_kept=0)
     stream = keep(book.stream_opened(ORIGIN, "a:1", 500.0), b"one")
     book.stream_closed(stream, "eof", 0, 501.0)
-    assert (None, None, []) == (book.kept(1), stream.kept, book.streams())
+    assert (None, None, []) == (kept_of(book, 1), stream.kept, book.streams())
 
 
 # runs
@@ -275,29 +280,29 @@ def test_the_end_of_a_run_is_told_once_with_its_record() -> None:
     book.tick(503.5, 0.0)
     book.tick(503.75, 0.0)
     assert [(1, "2013-05-01T12:00:00.500Z", 2.0, 4)] == [(r.run, r.started, r.seconds, r.packets) for r in told]
-    assert book.run_records(504.0) == told
-    assert book.run(1, 504.0) == told[0]
-    assert book.run(2, 504.0) is None
+    assert book.runs.records(504.0) == told
+    assert book.runs.record(1, 504.0) == told[0]
+    assert book.runs.record(2, 504.0) is None
 
 
 def test_a_run_is_started_and_stopped_by_order() -> None:
     book = a_book()
-    started = book.start_run("upload", 4, 500.0)
+    started = book.runs.start("upload", 4, 500.0)
     assert (1, "upload", "active", 4) == (started.run, started.name, started.state, started.expected_packets)
     send(book, book.stream_opened(ORIGIN, "a:1", 500.0), 4, 500.5)
-    stopped = book.stop_run(501.0)
+    stopped = book.runs.stop(501.0)
     assert stopped is not None
     assert ("ended", True) == (stopped.state, stopped.complete)
-    assert book.stop_run(501.0) is None
+    assert book.runs.stop(501.0) is None
 
 
 def test_the_end_of_the_server_ends_the_run() -> None:
     told: list[RunRecord] = []
     book = a_book(on_run_end=told.append)
-    book.finish(500.0)
+    book.runs.stop(500.0)
     assert [] == told
     send(book, book.stream_opened(ORIGIN, "a:1", 500.0), 4, 500.5)
-    book.finish(501.0)
+    book.runs.stop(501.0)
     assert [(1, "ended", 4)] == [(record.run, record.state, record.packets) for record in told]
 
 
@@ -360,7 +365,7 @@ class AnyDay(RuleBasedStateMachine):
             send(self.book, stream, packets, self.now)
             stream.bytes += rest
             self.brought += packets
-            records = self.book.run_records(self.now)
+            records = self.book.runs.records(self.now)
             if not records or records[0].state != "active":
                 self.outside += packets
 
@@ -372,11 +377,11 @@ class AnyDay(RuleBasedStateMachine):
 
     @rule(expect=st.none() | st.integers(0, 30))
     def start_run(self, expect: int | None) -> None:
-        assert 0 == self.book.start_run("by order", expect, self.now).packets
+        assert 0 == self.book.runs.start("by order", expect, self.now).packets
 
     @rule()
     def stop_run(self) -> None:
-        self.book.stop_run(self.now)
+        self.book.runs.stop(self.now)
 
     @rule()
     def reset(self) -> None:
@@ -394,14 +399,14 @@ class AnyDay(RuleBasedStateMachine):
 
     @invariant()
     def the_packets_of_all_runs_and_those_outside_add_up(self) -> None:
-        records = self.book.run_records(self.now)
+        records = self.book.runs.records(self.now)
         assert [record.run for record in records] == list(range(len(records), 0, -1))
         assert sum(record.packets for record in records) + self.outside == self.brought
         assert [record for record in records if record.state == "ended"] == self.ended[::-1]
 
     @invariant()
     def a_record_is_sound(self) -> None:
-        for record in self.book.run_records(self.now):
+        for record in self.book.runs.records(self.now):
             assert 0.0 <= record.seconds <= self.now - 500.0
             assert record.packets == 0 or record.streams > 0
             assert (record.complete is None) == (record.expected_packets is None)
@@ -410,7 +415,7 @@ class AnyDay(RuleBasedStateMachine):
     def readings_add_up(self) -> None:
         stats = self.book.stats(self.now)
         assert self.read + stats.packets == stats.packets_total
-        assert stats.runs_total == len(self.book.run_records(self.now))
+        assert stats.runs_total == len(self.book.runs.records(self.now))
 
     @invariant()
     def only_the_bound_of_closed_streams_is_on_view(self) -> None:

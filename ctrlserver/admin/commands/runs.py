@@ -27,7 +27,7 @@ class RunsList(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of runs."""
-        records = desk.book.run_records(desk.now())
+        records = desk.book.runs.records(desk.now())
         return Table(rows(desk, records[: self.limit]), len(records))
 
 
@@ -47,9 +47,9 @@ class Run(Command):
     def reply(self, desk: Desk) -> Reply:
         """A record."""
         now = desk.now()
-        record = desk.book.run(self.run, now)
+        record = desk.book.runs.record(self.run, now)
         if record is None:
-            known = desk.book.run_records(now)
+            known = desk.book.runs.records(now)
             seen = f"the newest is {known[0].run}" if known else "there has been none yet"
             raise CommandError(404, "unknown-run", f"no run {self.run}; {seen}")
         return Record(published(desk, record))
@@ -77,7 +77,7 @@ class RunStart(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """The record of the new run."""
-        return Record(published(desk, desk.book.start_run(self.name, self.expect, desk.now())))
+        return Record(published(desk, desk.book.runs.start(self.name, self.expect, desk.now())))
 
 
 @frozen
@@ -95,7 +95,7 @@ class RunStop(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """The record of the ended run."""
-        record = desk.book.stop_run(desk.now())
+        record = desk.book.runs.stop(desk.now())
         if record is None:
             raise CommandError(409, "no-active-run", 'no run is active; "run start NAME" begins one')
         return Record(published(desk, record))

@@ -73,10 +73,11 @@ class Packets(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """A header line and a hex dump for each packet."""
-        kept = desk.book.kept(self.stream)
+        stream = desk.book.counters.find(self.stream)
+        if stream is None:
+            raise _unknown_stream(desk, self.stream)
+        kept = stream.kept
         if kept is None:
-            if not _on_view(desk, self.stream):
-                raise _unknown_stream(desk, self.stream)
             wrong = f"no packets of stream {self.stream} are kept; set keep = N for its listener in the configuration"
             raise CommandError(409, "keeps-nothing", wrong)
         packets = kept.last(self.limit)
@@ -104,12 +105,11 @@ class Kick(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """A word."""
-        counters = desk.book.counters
-        if self.stream not in counters.open:
-            closed = next((each for each in counters.recent if each.stream == self.stream), None)
-            if closed is None:
-                raise _unknown_stream(desk, self.stream)
-            wrong = f"stream {self.stream} is closed already, by reason {closed.reason}"
+        stream = desk.book.counters.find(self.stream)
+        if stream is None:
+            raise _unknown_stream(desk, self.stream)
+        if stream.state == "closed":
+            wrong = f"stream {self.stream} is closed already, by reason {stream.reason}"
             raise CommandError(409, "stream-closed", wrong)
         if not desk.kick(self.stream):
             raise CommandError(409, "stream-closed", f"stream {self.stream} is closing already")
@@ -121,11 +121,6 @@ def _dumps(packets: Iterable[tuple[int, bytes]]) -> Iterator[str]:
     for number, octets in packets:
         yield f"# packet {number} {len(octets)} bytes"
         yield from dump(octets)
-
-
-def _on_view(desk: Desk, number: int) -> bool:
-    counters = desk.book.counters
-    return number in counters.open or any(stream.stream == number for stream in counters.recent)
 
 
 def _unknown_stream(desk: Desk, number: int) -> CommandError:

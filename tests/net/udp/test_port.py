@@ -328,7 +328,7 @@ async def test_the_last_packets_are_kept(serve: Serve) -> None:
     client.send(b"one")
     send_batch(client, 2, 4)
     await served.until(lambda totals: totals.packets == 3)
-    kept = served.book.kept(1)
+    kept = served.book.counters.open[1].kept
     assert kept is not None
     assert [(1, b"one"), (2, b"xxxx"), (3, b"xxxx")] == kept.last(10)
 
@@ -341,7 +341,7 @@ async def test_a_kept_packet_is_the_content_of_its_datagram(serve: Serve) -> Non
     for number in range(100):
         client.send(b"%d" % number * (number % 7))
     await served.until(lambda totals: totals.packets == 100)
-    kept = served.book.kept(1)
+    kept = served.book.counters.open[1].kept
     assert kept is not None
     assert [(number + 1, b"%d" % number * (number % 7)) for number in range(100)] == kept.last(100)
 
