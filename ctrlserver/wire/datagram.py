@@ -38,7 +38,7 @@ class Datagrams:
         return payload
 
 
-DATAGRAM = FramingSpec("datagram", None, LONGEST_DATAGRAM, False, True, Datagrams)
+DATAGRAM = FramingSpec("datagram", LONGEST_DATAGRAM, Datagrams)
 
 
 def packets_in(nbytes: int, segment: int) -> int:

@@ -81,15 +81,11 @@ class FramingSpec:
     """
 
     text: str
-    size: int | None
     max_packet: int
-    by_length: bool
-    counts_packets: bool
-    _make: Callable[[], Framing] = field(repr=False, eq=False)
-
-    def new(self) -> Framing:
-        """Fresh state for one stream."""
-        return self._make()
+    new: Callable[[], Framing] = field(repr=False, eq=False)
+    size: int | None = None
+    by_length: bool = False
+    counts_packets: bool = True
 
 
 @frozen
@@ -122,7 +118,7 @@ def _fixed(text: str, argument: str | None, max_packet: int) -> FramingSpec:
     size = int(argument) if re.fullmatch(r"[0-9]{1,18}", argument) else 0
     if not 1 <= size <= max_packet:
         raise FramingSpecError(f"framing {quoted(text)}: the size must be 1 to {max_packet} bytes")
-    return FramingSpec(f"fixed:{size}", size, max_packet, True, True, lambda: FixedSize(size))
+    return FramingSpec(f"fixed:{size}", max_packet, lambda: FixedSize(size), size, by_length=True)
 
 
 def _delimited(text: str, argument: str | None, max_packet: int) -> FramingSpec:
@@ -132,12 +128,12 @@ def _delimited(text: str, argument: str | None, max_packet: int) -> FramingSpec:
         )
     delimiter = bytes.fromhex(argument)
     canonical = f"delimited:{argument}"
-    return _by_content(canonical, max_packet, lambda: Delimited(canonical, max_packet, delimiter))
+    return FramingSpec(canonical, max_packet, lambda: Delimited(canonical, max_packet, delimiter))
 
 
 def _raw(text: str, argument: str | None, max_packet: int) -> FramingSpec:
     _no_argument("raw", text, argument)
-    return FramingSpec("raw", None, max_packet, True, False, Raw)
+    return FramingSpec("raw", max_packet, Raw, by_length=True, counts_packets=False)
 
 
 def _plain(name: str, make: Callable[[int], Framing]) -> Kind:
@@ -145,7 +141,7 @@ def _plain(name: str, make: Callable[[int], Framing]) -> Kind:
 
     def parse(text: str, argument: str | None, max_packet: int) -> FramingSpec:
         _no_argument(name, text, argument)
-        return _by_content(name, max_packet, lambda: make(max_packet))
+        return FramingSpec(name, max_packet, lambda: make(max_packet))
 
     return Kind((name,), name, parse)
 
@@ -162,13 +158,9 @@ def _integer(name: str, layout: str) -> Kind:
         little = argument == "little" and name != "int8"  # one byte has no order
         length = struct.Struct(("<" if little else ">") + layout)
         canonical = f"{name}:little" if little else name
-        return _by_content(canonical, max_packet, lambda: LengthPrefixed.of(canonical, length, max_packet))
+        return FramingSpec(canonical, max_packet, lambda: LengthPrefixed.of(canonical, length, max_packet))
 
     return Kind((name,) if name == "int8" else (name, f"{name}:little"), name, parse)
-
-
-def _by_content(text: str, max_packet: int, make: Callable[[], Framing]) -> FramingSpec:
-    return FramingSpec(text, None, max_packet, False, True, make)
 
 
 def _no_argument(name: str, text: str, argument: str | None) -> None:

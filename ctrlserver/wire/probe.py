@@ -84,7 +84,7 @@ def encode(sequence: int, sent: int, session: int = 0) -> bytes:
 
 
 def encode_into(
-    buffer: bytearray | memoryview, size: int, sequence: int, sent: Sequence[int] | Numbers, session: int = 0
+    buffer: bytearray | memoryview, size: int, sequence: int, sent: Sequence[int], session: int = 0
 ) -> None:
     """Write headers to the packets of ``size`` bytes that ``buffer`` starts with; the rest of each is left as it is.
 
@@ -93,16 +93,8 @@ def encode_into(
     packets = len(sent)
     if size < HEADER_SIZE or packets * size > len(buffer):
         raise ValueError(f"no {packets} probe packets of {size} bytes fit into {len(buffer)} bytes")
-    if packets < BULK or not has_numpy():
-        for at, time in enumerate(sent):
-            _HEADER.pack_into(buffer, at * size, MAGIC, VERSION, 0, session, sequence + at, time)
-        return
-    import numpy as np
-
-    heads = np.frombuffer(buffer, _layout(size), packets)
-    heads["word"] = _word(session)
-    heads["sequence"] = np.arange(packets, dtype=np.uint64) + np.uint64(sequence)
-    heads["sent"] = sent
+    for at, time in enumerate(sent):
+        _HEADER.pack_into(buffer, at * size, MAGIC, VERSION, 0, session, sequence + at, time)
 
 
 class ProbeBlock:
@@ -202,7 +194,3 @@ def _layout(size: int) -> Any:
             "itemsize": size,
         }
     )
-
-
-def _word(session: int) -> int:
-    return int.from_bytes(_HEADER.pack(MAGIC, VERSION, 0, session, 0, 0)[:8], byteorder)
