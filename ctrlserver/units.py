@@ -23,7 +23,7 @@ from ctrlserver.errors import UnitError
 from ctrlserver.words import nearest, quoted
 
 _NUMBER = r"(?:\d+(?:_\d+)*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
-_TERM = re.compile(rf"({_NUMBER}) *([A-Za-z]*)", re.ASCII)
+_TERM = re.compile(rf"({_NUMBER}) *([A-Za-z]*) *", re.ASCII)
 _LONGEST = 64
 """Characters a number may have: past that it is no number a person meant, and it would be slow to read exactly."""
 
@@ -160,32 +160,31 @@ def parse_escapes(text: str) -> bytes:
 
     Bytes of a command line that are not UTF-8 come through as they were given. UnitError for any other escape.
     """
-    parts: list[bytes] = []
-    at = 0
-    for escape in re.finditer(r"\\(?:x([0-9A-Fa-f]{2})|([rnt0\\])|)", text):
+
+    def one_byte(escape: re.Match[str]) -> str:
         if escape[0] == "\\":
             place = f"at character {escape.start() + 1} of {quoted(text)}"
             raise UnitError(rf"unknown escape {place}: expected \r \n \t \0 \xHH, or \\ for a backslash")
-        parts.append(text[at : escape.start()].encode("utf-8", "surrogateescape"))
-        parts.append(bytes.fromhex(escape[1]) if escape[1] else _ESCAPES[escape[2]])
-        at = escape.end()
-    return b"".join((*parts, text[at:].encode("utf-8", "surrogateescape")))
+        octet = bytes.fromhex(escape[1]) if escape[1] else _ESCAPES[escape[2]]
+        return octet.decode("ascii", "surrogateescape")
+
+    return re.sub(r"\\(?:x([0-9A-Fa-f]{2})|([rnt0\\])|)", one_byte, text).encode("utf-8", "surrogateescape")
 
 
 _ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
 
 
 def _parse(given: object, quantity: _Quantity) -> Fraction:
+    value: Fraction | None = None
     if isinstance(given, str):
         value = _read(given.strip(), quantity)
-        hint = _nearest_text(given, quantity) if value is None else ""
-    elif isinstance(given, bool) or not isinstance(given, (int, float)) or not _is_finite(given):
-        value, hint = None, ""
-    else:
-        value, hint = Fraction(given), ""
+    elif (isinstance(given, int) and not isinstance(given, bool)) or (
+        isinstance(given, float) and math.isfinite(given)
+    ):
+        value = Fraction(given)
     refused = f"{quantity.name} {quoted(given)}: expected {quantity.expected}"
     if value is None:
-        raise UnitError(refused + hint)
+        raise UnitError(refused + (_nearest_text(given, quantity) if isinstance(given, str) else ""))
     if value < 0:
         raise UnitError(f"{refused}, not negative{_nearest_number(-value, quantity)}")
     if value > quantity.most:
@@ -195,16 +194,11 @@ def _parse(given: object, quantity: _Quantity) -> Fraction:
     return value
 
 
-def _is_finite(number: float) -> bool:
-    return isinstance(number, int) or math.isfinite(number)
-
-
 def _read(text: str, quantity: _Quantity) -> Fraction | None:
     """The value of ``text`` before any bound, or None where it is not understood."""
     if len(text) > _LONGEST:
         return None
-    text = text.removesuffix(quantity.per).rstrip() if quantity.per else text
-    terms = _terms(text)
+    terms = _terms(text.removesuffix(quantity.per).rstrip())
     if not terms or any(unit not in quantity.units for _, unit in terms):
         return None
     scales = [quantity.units[unit] for _, unit in terms]
@@ -221,14 +215,8 @@ def _exact(number: str) -> Fraction:
 
 def _terms(text: str) -> list[tuple[str, str]]:
     """The ``(number, unit)`` pairs that make up the whole of ``text``; none where anything else is in it."""
-    found: list[tuple[str, str]] = []
-    at = 0
-    while match := _TERM.match(text, at):
-        found.append((match[1], match[2]))
-        at = match.end()
-        while at < len(text) and text[at] == " ":
-            at += 1
-    return found if at == len(text) else []
+    found = list(_TERM.finditer(text))
+    return [(term[1], term[2]) for term in found] if "".join(term[0] for term in found) == text else []
 
 
 def _nearest_text(given: str, quantity: _Quantity) -> str:
@@ -241,7 +229,7 @@ def _nearest_text(given: str, quantity: _Quantity) -> str:
     text = text.replace(",", ".")
     if quantity.per:
         text = re.sub(r"\s*(/\s*sec(ond)?s?|/?\s*p/?s|pps|per second)$", quantity.per, text, flags=re.IGNORECASE)
-    ending = quantity.per if quantity.per and text.endswith(quantity.per) else ""
+    ending = quantity.per if text.endswith(quantity.per) else ""
     terms = _terms(text.removesuffix(ending).rstrip())
     corrected = _with_known_units(terms, quantity)
     guess = "".join(number + unit for number, unit in corrected) + ending
@@ -271,10 +259,8 @@ def _nearest_unit(unit: str, known: Sequence[str]) -> str:
     word = _OTHER_WORDS.get(unit.casefold(), "")
     if word in known:
         return word
-    for candidate in known:
-        if candidate.casefold() == unit.casefold():
-            return candidate
-    return nearest(unit, known) or unit
+    same = next((candidate for candidate in known if candidate.casefold() == unit.casefold()), None)
+    return same or nearest(unit, known) or unit
 
 
 def _nearest_number(value: Fraction, quantity: _Quantity) -> str:

@@ -16,14 +16,9 @@ def quoted(value: object, *, limit: int = 80) -> str:
     text = value if isinstance(value, str) else str(value)
     if len(text) > limit:
         text = text[: limit - 3] + "..."
-    shown = "".join(c if c.isprintable() and c not in '"\\' else _escaped(c) for c in text)
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
     return f'"{shown}"' if isinstance(value, str) else shown
-
-
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:
