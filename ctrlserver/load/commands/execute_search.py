@@ -16,7 +16,8 @@ from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.plan.modes import CONNECT
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.sought import Sought
-from ctrlserver.load.search.document import SearchResult, Step, as_search_json
+from ctrlserver.load.results.result import as_json
+from ctrlserver.load.search.document import SearchResult, Step
 from ctrlserver.load.search.run import SearchRun
 from ctrlserver.load.search.words import answer_lines, search_error_lines, step_line
 from ctrlserver.load.show.live import LiveView
@@ -87,7 +88,7 @@ def report_search(result: SearchResult, outputs: Outputs) -> int:
     """Write all outputs of ``result`` and give the exit code."""
     errors = search_error_lines(result)
     words = "".join(f"{line}\n" for line in answer_lines(result))
-    document = as_search_json(result)
+    document = as_json(result)
     files = [] if outputs.output is None else [(outputs.output, document)]
     if outputs.document:
         return deliver(files, document, words, errors, result.exit_code)

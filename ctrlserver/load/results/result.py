@@ -113,12 +113,12 @@ class Result:
         return EXIT_GOOD
 
 
-def as_document(result: Result) -> dict[str, object]:
-    """A result as plain dicts, lists, strings, numbers and None."""
+def as_document(result: attrs.AttrsInstance) -> dict[str, object]:
+    """The result of a run or a search as plain dicts, lists, strings, numbers and None."""
     return attrs.asdict(result)
 
 
-def as_json(result: Result) -> str:
+def as_json(result: attrs.AttrsInstance) -> str:
     """The document as JSON text that ends with a newline."""
     return json.dumps(as_document(result), indent=2, allow_nan=False) + "\n"
 

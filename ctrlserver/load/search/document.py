@@ -13,9 +13,6 @@ rate is compared with the plan.
 
 from __future__ import annotations
 
-import json
-
-import attrs
 from attrs import frozen
 
 from ctrlserver.load.measure.verdict import Bottleneck
@@ -28,21 +25,17 @@ from ctrlserver.load.search.strategy import Limit, Outcome, Search
 
 SCHEMA = "ctrlload-search/1"
 
-#: The fields of a run's result document that each step keeps: the measured ones, without intervals and streams.
-SUMMARY = (
-    "started",
-    "sent",
-    "warm_up",
-    "replies",
-    "connections",
-    "received",
-    "reconciled",
-    "difference",
-    "delivery",
-    "latency",
-    "schedule",
-    "thresholds",
-    "error",
+#: The fields of a run's result document that a step leaves out; it keeps the measured ones.
+_OMITTED = (
+    "schema",
+    "target",
+    "options",
+    "labels",
+    "environment",
+    "intervals",
+    "downloaded",
+    "streams",
+    "interrupted",
 )
 
 
@@ -76,15 +69,18 @@ class Step:
             if (achieved or 0.0) < min(rate, planned) * (1 - tolerance):
                 soft.append(f"the achieved rate is more than {tolerance * 100:g} % below")
         verdict = Outcome.BAD if hard else Outcome.GOOD if not soft else Outcome.SPOILT if late else Outcome.BAD
-        document = as_document(result)
-        summary = {key: document[key] for key in SUMMARY}
+        summary = {key: part for key, part in as_document(result).items() if key not in _OMITTED}
         return cls(number, rate, achieved, verdict, hard + soft, summary)
 
 
-@frozen
+@frozen(kw_only=True)
 class SearchResult:
-    """The outcome of a search. ``lower_bound``: the generator or ``--to`` was the limit; the target may do more."""
+    """The outcome of a search, its fields in the document's order.
 
+    ``lower_bound``: the generator or ``--to`` was the limit; the target may do more.
+    """
+
+    schema: str = SCHEMA
     started: str
     target: str
     options: dict[str, object]
@@ -109,41 +105,15 @@ class SearchResult:
         return EXIT_THRESHOLD if self.highest_packets_per_second is None else EXIT_GOOD
 
 
-def concluded(
-    *,
-    started: str,
-    options: Options,
-    environment: Environment,
-    sought: Sought,
-    search: Search,
-    steps: list[Step],
-    interrupted: bool,
-    error: str | None,
-) -> SearchResult:
-    """The result of a search that is over or was interrupted."""
-    highest = limit = None
+def finding(
+    search: Search, steps: list[Step], mode: str, *, interrupted: bool, error: str | None
+) -> tuple[float | None, Limit | None, str]:
+    """The highest good rate, what keeps it from being higher, and why in words; a search cut short finds no rate."""
     if interrupted or error is not None:
         good = search.good
-        so_far = "nothing was good so far" if good is None else f"{in_words(good, options.mode)} was good so far"
-        why = f"interrupted; {so_far}" if error is None else f"a run failed; {so_far}"
-    else:
-        highest, limit = search.answer.highest, search.answer.limit
-        why = _why(search, steps, options.mode)
-    return SearchResult(
-        started=started,
-        target=options.target.text,
-        options={**options.as_options(), "rate_packets_per_second": None},
-        labels=dict(options.labels),
-        environment=environment,
-        search=sought,
-        steps=steps,
-        highest_packets_per_second=highest,
-        lower_bound=highest is not None and limit is not Limit.TARGET,
-        limit=limit,
-        why=why,
-        interrupted=interrupted,
-        error=error,
-    )
+        so_far = "nothing was good so far" if good is None else f"{in_words(good, mode)} was good so far"
+        return None, None, f"{'interrupted' if error is None else 'a run failed'}; {so_far}"
+    return search.answer.highest, search.answer.limit, _why(search, steps, mode)
 
 
 def _why(search: Search, steps: list[Step], mode: object) -> str:
@@ -166,13 +136,3 @@ def _why(search: Search, steps: list[Step], mode: object) -> str:
 def in_words(rate: float, mode: object) -> str:
     """A rate with all its digits and its unit."""
     return f"{rate:.12g} {'connections' if mode == CONNECT else 'packets'}/s"
-
-
-def as_search_document(result: SearchResult) -> dict[str, object]:
-    """As plain dicts, lists, strings, numbers and None."""
-    return {"schema": SCHEMA, **attrs.asdict(result)}
-
-
-def as_search_json(result: SearchResult) -> str:
-    """The document as JSON text that ends with a newline."""
-    return json.dumps(as_search_document(result), indent=2, allow_nan=False) + "\n"

@@ -19,8 +19,8 @@ from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.sought import Sought
 from ctrlserver.load.results.result import Environment, Result
 from ctrlserver.load.running.run import LoadRun, utc_now
-from ctrlserver.load.search.document import SearchResult, Step, concluded
-from ctrlserver.load.search.strategy import Aim, Search
+from ctrlserver.load.search.document import SearchResult, Step, finding
+from ctrlserver.load.search.strategy import Limit, Search
 
 
 class SearchWatcher(Watcher, Protocol):
@@ -49,9 +49,7 @@ class SearchRun:
         self._sought = sought
         self._watcher = watcher
         self._wall = wall
-        self._search = Search(
-            Aim(sought.from_packets_per_second, sought.to_packets_per_second, sought.precision, sought.repeats)
-        )
+        self._search = Search(sought)
         self._current: LoadRun | None = None
         self._interrupted = False
 
@@ -86,13 +84,20 @@ class SearchRun:
                 error = result.error
                 break
             self._search.record(step.verdict)
-        return concluded(
+        mode = self._options.mode
+        highest, limit, why = finding(self._search, steps, mode, interrupted=self._interrupted, error=error)
+        return SearchResult(
             started=started,
-            options=self._options,
+            target=self._options.target.text,
+            options={**self._options.as_options(), "rate_packets_per_second": None},
+            labels=dict(self._options.labels),
             environment=environment or Environment.here(),
-            sought=self._sought,
-            search=self._search,
+            search=self._sought,
             steps=steps,
+            highest_packets_per_second=highest,
+            lower_bound=highest is not None and limit is not Limit.TARGET,
+            limit=limit,
+            why=why,
             interrupted=self._interrupted,
             error=error,
         )

@@ -21,6 +21,8 @@ from math import floor, log10
 
 from attrs import frozen
 
+from ctrlserver.load.plan.sought import Sought
+
 
 class Outcome(StrEnum):
     """The outcome of a run at a rate; ``SPOILT`` is a bad run in which the generator was late."""
@@ -39,16 +41,6 @@ class Limit(StrEnum):
 
 
 @frozen
-class Aim:
-    """What to look for: packets per second, the precision as a part of the rate."""
-
-    lowest: float
-    top: float
-    precision: float
-    repeats: int
-
-
-@frozen
 class Answer:
     """``highest`` good rate, None if there is none; ``limit`` says why not more, ``above`` the lowest bad rate."""
 
@@ -60,10 +52,10 @@ class Answer:
 class Search:
     """One search: run at ``rate``, ``record`` its outcome, until ``rate`` is None."""
 
-    def __init__(self, aim: Aim) -> None:
-        self._aim = aim
+    def __init__(self, sought: Sought) -> None:
+        self._sought = sought
         self._runs: dict[float, list[Outcome]] = {}
-        self.rate: float | None = aim.lowest
+        self.rate: float | None = sought.from_packets_per_second
 
     def record(self, outcome: Outcome) -> None:
         """Record the outcome of the run at ``rate``."""
@@ -90,13 +82,13 @@ class Search:
     def _next(self, rate: float) -> float | None:
         if not self._passed(rate) and self._certain(rate) is None:
             return rate
-        low, above, aim = self.good, self._above, self._aim
+        low, above, sought = self.good, self._above, self._sought
         if low is None:
             return None
         if above is None:
-            if low < aim.top:
-                return min(2 * low, aim.top)
-        elif above - low > aim.precision * low:
+            if low < sought.to_packets_per_second:
+                return min(2 * low, sought.to_packets_per_second)
+        elif above - low > sought.precision * low:
             return between(low, above)
         return low if self._certain(low) is None else None
 
@@ -112,13 +104,13 @@ class Search:
         """Whether the majority is good; None if that depends on further runs."""
         runs = self._runs[rate]
         good = runs.count(Outcome.GOOD)
-        if good > self._aim.repeats - self._needed_bad:
+        if good > self._sought.repeats - self._needed_bad:
             return True
         return False if len(runs) - good >= self._needed_bad else None
 
     @property
     def _needed_bad(self) -> int:
-        return (self._aim.repeats + 1) // 2
+        return (self._sought.repeats + 1) // 2
 
 
 def between(low: float, high: float) -> float:

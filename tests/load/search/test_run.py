@@ -21,8 +21,9 @@ from ctrlserver.load.measure.verdict import Bottleneck, Scheduled, Slip
 from ctrlserver.load.plan.asked import Asked
 from ctrlserver.load.plan.flag import flags_of
 from ctrlserver.load.plan.sought import Sought
+from ctrlserver.load.results.result import as_json
 from ctrlserver.load.results.thresholds import Judgement, parse_threshold
-from ctrlserver.load.search.document import SUMMARY, SearchResult, Step, as_search_json
+from ctrlserver.load.search.document import SearchResult, Step
 from ctrlserver.load.search.run import SearchRun
 from ctrlserver.load.search.words import answer_lines, search_error_lines, step_line
 from ctrlserver.stats.latency import Latency
@@ -74,7 +75,7 @@ async def searched(target: Target, sought: Sought = SOUGHT, watcher: Watching | 
     """The result of a search, and its document."""
     given = options(target, **{"rate": sought.from_packets_per_second, "duration": 0.02, "interval": 0.0, **flags})
     result = await SearchRun(reactor, given, sought, watcher or Watching()).run()
-    return result, validated_search(as_search_json(result))
+    return result, validated_search(as_json(result))
 
 
 @pytest_twisted.ensureDeferred
@@ -189,7 +190,7 @@ async def test_an_interrupted_step_does_not_count(servers: Servers) -> None:
     given = options(servers.listen(Silent), mode="request", rate=1_000.0, duration=60.0, interval=0.0)
     watcher.search = SearchRun(reactor, given, SOUGHT, watcher)
     result = await watcher.search.run()
-    document = validated_search(as_search_json(result))
+    document = validated_search(as_json(result))
     assert (130, True, [], None) == (
         result.exit_code,
         document["interrupted"],
@@ -205,7 +206,7 @@ async def test_a_search_interrupted_before_it_begins_is_whole(servers: Servers) 
     run = SearchRun(reactor, given, SOUGHT, Watching())
     run.interrupt()
     result = await run.run()
-    assert (130, []) == (result.exit_code, validated_search(as_search_json(result))["steps"])
+    assert (130, []) == (result.exit_code, validated_search(as_json(result))["steps"])
 
 
 def scheduled(achieved: float, bottleneck: str, planned: int = 1_000) -> Scheduled:
@@ -265,8 +266,8 @@ def test_the_schema_is_one_and_keeps_to_the_summary() -> None:
 
     check_schema("search")
     step = shipped_schema("search")["$defs"]["step"]
-    assert list(SUMMARY) == list(step["properties"]["result"]["properties"])
-    assert set(SearchResult.__annotations__) | {"schema"} == set(shipped_schema("search")["required"])
+    assert list(judged().result) == list(step["properties"]["result"]["properties"])
+    assert set(SearchResult.__annotations__) == set(shipped_schema("search")["required"])
 
 
 def test_a_flag_of_run_is_a_flag_of_search_and_written_once() -> None:
