@@ -9,6 +9,7 @@ Beware: a stream that was cut off while its target still sent cannot be compared
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -58,8 +59,7 @@ class Downloads(Streams):
 
     async def _ask_to_end(self, admin: Target, streams: Sequence[ReceiveStream]) -> None:
         """Have the server end ``streams``, which it sends packets without end; LoadError if it cannot be asked."""
-        client = await open_admin(self._reactor, admin, self._options.connect_timeout)
-        try:
+        with closing(await open_admin(self._reactor, admin, self._options.connect_timeout)) as client:
             await client.version()
             wanted = {plain_address(stream.local) for stream in streams}
             for record in (await client.streams(len(streams) + OTHERS_ON_VIEW)).records:
@@ -67,8 +67,6 @@ class Downloads(Streams):
                 ours = plain_address(str(record.get("peer", ""))) in wanted and record.get("state") == "open"
                 if ours and isinstance(number, int) and number > self._transport.newest_before:
                     await client.kick(number)
-        finally:
-            client.close()
 
     def notes(self) -> list[str]:
         """What was not asked, who ended the download where no number was asked for, and what was cut off."""

@@ -8,6 +8,7 @@ close, which a foreign server may never do. A failure is an error unless the ser
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from attrs import Factory, define
 from twisted.internet.defer import Deferred
@@ -65,8 +66,7 @@ class Ending:
 
     async def reconcile(self, admin: Target, timeout: float, comparison: Comparison) -> None:
         """Ask until the counts agree, cannot change any more, or time is up; LoadError if the port cannot be asked."""
-        client = await open_admin(self._reactor, admin, timeout)
-        try:
+        with closing(await open_admin(self._reactor, admin, timeout)) as client:
             await client.version()
             began = self._clock()
             pause, limit = ASK_FIRST_SECONDS, len(comparison.streams) + OTHERS_ON_VIEW
@@ -80,8 +80,6 @@ class Ending:
                 limit = max(limit, seen.total)
                 await deferLater(self._reactor, pause)
                 pause = min(1.5 * pause, ASK_LAST_SECONDS)
-        finally:
-            client.close()
 
     def hurry(self, patience: float) -> None:
         """After an interrupt: wait for nothing longer than ``patience``."""

@@ -32,7 +32,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 
 from attrs import asdict, evolve
@@ -150,12 +150,9 @@ class LoadRun:
         """LoadError if the admin port is none; else what the later counts are compared with."""
         admin = self._options.admin
         if admin is not None:
-            client = await open_admin(self._reactor, admin, self._options.connect_timeout)
-            try:
+            with closing(await open_admin(self._reactor, admin, self._options.connect_timeout)) as client:
                 self._server = await client.version()
                 await self._transport.ask_first(client)
-            finally:
-                client.close()
 
     async def _open(self) -> None:
         if not Lane.supported(self._reactor):

@@ -44,7 +44,6 @@ class Sending:
         self._options = options
         self._watcher = watcher
         self._work = work
-        self._interrupted = False
         self._timers: list[IDelayedCall] = []
         self.cuts = Intervals(0.0, self._gauge)
         if options.curve is not None:
@@ -76,8 +75,7 @@ class Sending:
 
     def interrupt(self) -> None:
         """Send nothing new, and wait only for the grace."""
-        self._interrupted = True
-        self._end_early()
+        self._end_early(at_once=True)
 
     @property
     def warmed_up(self) -> tuple[Counts, float]:
@@ -144,11 +142,11 @@ class Sending:
         """By an error of our own. Nothing more would be sent."""
         self._work.fail("an error of ctrlload's own: the pacer failed")
 
-    def _end_early(self) -> None:
+    def _end_early(self, *, at_once: bool = False) -> None:
         self.ended_early = True
         if self.open_loop is not None:
             self.open_loop.stop()
-        self._work.stop_new(at_once=self._interrupted)
+        self._work.stop_new(at_once=at_once)
 
     # Time
 
