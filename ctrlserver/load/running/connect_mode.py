@@ -77,16 +77,14 @@ class ConnectSlot:
             return
         self.began = slots.clock()
         try:
-            sock = socket.socket(slots.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            self.sock = sock = socket.socket(slots.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            problem = sock.connect_ex(slots.address)
         except OSError as error:
-            slots.failed(self, _reason(error.errno or 0))
-            return
-        self.sock = sock
-        problem = sock.connect_ex(slots.address)
-        if problem and problem != errno.EINPROGRESS:
+            problem = error.errno or errno.EIO
+        if problem in (0, errno.EINPROGRESS):
+            slots.lane.watch(sock.fileno(), self, select.EPOLLOUT)
+        else:
             slots.failed(self, _reason(problem))
-            return
-        slots.lane.watch(sock.fileno(), self, select.EPOLLOUT)
 
     def ready(self, events: int) -> None:
         """The connection is made, or has failed."""

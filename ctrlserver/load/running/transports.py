@@ -27,7 +27,7 @@ class Transport:
 
     def __init__(self, connections: Connections | DatagramSockets, options: Options) -> None:
         self.connections = connections
-        self.may_greet = not options.target.over_tls
+        self.may_greet = not (options.target.over_tls or options.target.transport == UDP)
         self.newest_before = 0
         self._framing = options.framing.text
 
@@ -45,13 +45,10 @@ class Transport:
 
 
 class OverUdp(Transport):
-    """UDP."""
+    """UDP. ``_open_before`` and ``_dropped_before`` are known once the server was asked."""
 
-    def __init__(self, connections: DatagramSockets, options: Options) -> None:
-        super().__init__(connections, options)
-        self.may_greet = False
-        self._open_before: dict[int, tuple[int, int]] = {}
-        self._dropped_before: int | None = None
+    _open_before: dict[int, tuple[int, int]]
+    _dropped_before: int | None
 
     async def ask_first(self, client: AdminClient) -> None:
         """Its newest stream, those that are open, and the datagrams dropped so far."""
