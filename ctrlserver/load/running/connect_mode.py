@@ -58,7 +58,7 @@ _REASONS = {
 
 
 class ConnectSlot:
-    """One connection after the other. ``resting``: the pause after one that failed."""
+    """One connection after the other. ``resting``: the pause after one that failed, None once it is over."""
 
     __slots__ = ("_greeting", "_slots", "began", "due", "resting", "sock")
 
@@ -121,7 +121,7 @@ class ConnectSlot:
 
     def drop(self) -> None:
         """Close it by a reset; may be called again."""
-        if self.resting is not None and self.resting.active():
+        if self.resting is not None:
             self.resting.cancel()
         sock, self.sock, self._greeting, self.resting = self.sock, None, None, None
         if sock is not None:
@@ -157,7 +157,6 @@ class Slots(Work):
         self.planned = options.packets
         self.packets = 0  # connections begun
         self._scheduled = options.curve is not None
-        self._slots: list[ConnectSlot] = []
         self._busy: set[ConnectSlot] = set()
         self._idle: list[ConnectSlot] = []  # of the busy ones, those that wait until something is due
         self._measuring = False
@@ -190,17 +189,14 @@ class Slots(Work):
             self.failures.clear()
         self._left = UNLIMITED if warm_up or self.planned is None else self.planned
         self._last_opened = self.clock()
-        self._slots = [ConnectSlot(self) for _ in range(self._options.streams)]
-        self._busy = set(self._slots)
-        for slot in self._slots:
+        self._busy = {ConnectSlot(self) for _ in range(self._options.streams)}
+        for slot in list(self._busy):
             self._next(slot)
         return all_done
 
     def end_warm_up(self, begin_measuring: Callable[[], None]) -> bool:
         """The connections under way are awaited, and left out as the rest of the warm-up is."""
-        self._left = 0
-        self.releases.end(self.packets)
-        self._end_idle()
+        self.stop_new(at_once=False)
         return False
 
     def end_plan(self) -> bool:
@@ -215,17 +211,12 @@ class Slots(Work):
         self.releases.end(self.packets)
         if at_once:
             self.close()
-            self._busy.clear()
         self._end_idle()
 
     def fail(self, message: str) -> None:
         """Drop all slots."""
         self.error = self.error or message
-        self._left = 0
-        self.close()
-        self._busy.clear()
-        self._idle.clear()
-        self._finish()
+        self.stop_new(at_once=True)
 
     def watch(self, now: float) -> None:
         """Give up the slots that take too long, and the target if it takes no connection for too long."""
@@ -239,6 +230,7 @@ class Slots(Work):
             self.fail(f"no connection to {options.target.text} for {seconds:.1f} s: {failure_words(self.failures)}")
 
     def _next(self, slot: ConnectSlot) -> None:
+        slot.resting = None
         if slot not in self._busy:
             return
         slot.begin()
@@ -303,11 +295,7 @@ class Slots(Work):
         if not self._opened and self.error is None:
             self.fail(f"cannot connect to {self._options.target.text}: {reason}")
             return
-        slot.resting = self._reactor.callLater(PAUSE_SECONDS, self._resume, slot)
-
-    def _resume(self, slot: ConnectSlot) -> None:
-        slot.resting = None
-        self._next(slot)
+        slot.resting = self._reactor.callLater(PAUSE_SECONDS, self._next, slot)
 
     # What was done
 
@@ -326,8 +314,9 @@ class Slots(Work):
 
     def close(self) -> None:
         """Drop what is under way."""
-        for slot in self._slots:
+        for slot in self._busy:
             slot.drop()
+        self._busy.clear()
 
 
 def failure_words(failures: Counter[str]) -> str:

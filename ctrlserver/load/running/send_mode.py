@@ -88,8 +88,7 @@ class Streams(Work):
 
     def fail(self, message: str) -> None:
         """The first failure ends all streams at once."""
-        if self.error is None:
-            self.error = message
+        self.error = self.error or message
         for stream in self._going:
             stream.cut(ABORTED)
         self._going.clear()
