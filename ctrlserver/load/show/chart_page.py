@@ -173,7 +173,7 @@ def _pointed(panel: Panel, x_scale: Scale, y_scale: Scale) -> dict[str, object]:
                 "colour": _colour(series),
                 "points": [
                     [round(_x(x, x_scale), 1), round(_y(y, y_scale), 1), words, _VALUES[panel.y_kind](y)]
-                    for x, y, words in _told(series, panel.x_kind)
+                    for x, y, words in _told(series, panel.x_label)
                 ],
             }
             for series in panel.series
@@ -181,9 +181,9 @@ def _pointed(panel: Panel, x_scale: Scale, y_scale: Scale) -> dict[str, object]:
     }
 
 
-def _told(series: Series, x_kind: str) -> list[tuple[float, float, str]]:
+def _told(series: Series, x_label: str) -> list[tuple[float, float, str]]:
     """The points of the spectrum as they are; of steps the middle of each."""
-    if x_kind == "nines":
+    if x_label == "percentile":
         return [(x, y, percentile_label(x, 1)) for part in series.parts for x, y in part]
     steps: list[tuple[Point, Point]] = []
     for part in series.parts:

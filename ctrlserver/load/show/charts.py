@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from attrs import field, frozen
+from attrs import evolve, frozen
 
 from ctrlserver.errors import UsageError
 from ctrlserver.load.results.schemas import number_at
@@ -55,7 +55,7 @@ class Series:
 
 @frozen
 class Panel:
-    """One chart. ``x_kind`` is ``time`` or ``nines``, ``y_kind`` is ``rate``, ``bits`` or ``seconds``.
+    """One chart. ``x_label`` is ``seconds`` or ``percentile``, ``y_kind`` is ``rate``, ``bits`` or ``seconds``.
 
     ``warm_up`` are the spans of x to be shaded.
     """
@@ -63,18 +63,24 @@ class Panel:
     title: str
     x_label: str
     y_label: str
-    x_kind: str
     y_kind: str
     series: tuple[Series, ...]
-    log_y: bool = False
     warm_up: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def log_y(self) -> bool:
+        """Whether one value would be flat on the x axis beside another: of rates, the highest of each line count."""
+        lines = [[y for part in series.parts for _, y in part] for series in self.series]
+        latencies = self.y_kind == "seconds"
+        values = [y for line in lines for y in line if y > 0] if latencies else [max(line) for line in lines]
+        return min(values, default=0.0) > 0 and max(values) / min(values) >= _LOG_FROM
 
     def axes(self) -> tuple[Scale, Scale]:
         """The scales of x and y that show all points."""
         points = [point for series in self.series for part in series.parts for point in part]
         last = max(x for x, _ in points)
         values = [y for _, y in points]
-        x = nines(last) if self.x_kind == "nines" else linear(last, "time", 10, tight=True)
+        x = nines(last) if self.x_label == "percentile" else linear(last, "time", 10, tight=True)
         if self.log_y:
             return x, logarithmic(min(y for y in values if y > 0), max(values), self.y_kind)
         return x, linear(max(values), self.y_kind)
@@ -95,23 +101,26 @@ class Charts:
     """All panels of some results, and a note for each that is left out."""
 
     panels: tuple[Panel, ...]
-    notes: tuple[str, ...] = field(factory=tuple)
+    notes: tuple[str, ...]
 
 
 def charts(results: Sequence[tuple[str, Document]]) -> Charts:
     """The charts of results, each with its name; UsageError if there is nothing to draw."""
     if len(results) > MOST_RESULTS:
         raise UsageError(f"{len(results)} results: at most {MOST_RESULTS} can be told apart in one picture")
-    slices = [(name, _slices(document)) for name, document in results]
+    names = [name for name, _ in results]
+    runs = [_slices(document) for _, document in results]
     panels: list[Panel] = []
     notes: list[str] = []
-    for panel, without, word in (
-        _rate_panel(slices, _counted_in(results)),
-        _latency_panel(slices),
+    for panel, drawn, word in (
+        _rate_panel(names, runs, _counted_in(results)),
+        _latency_panel(names, runs),
         _spectrum_panel(results),
     ):
-        if panel is not None:
-            panels.append(panel)
+        without = [name for name, lines in zip(names, drawn, strict=True) if not any(line.parts for line in lines)]
+        if len(without) < len(names):
+            lines = (line for lines in drawn for line in lines if line.parts)
+            panels.append(evolve(panel, series=(*lines, *panel.series)))
         if without:
             notes.append(f"{', '.join(without)}: {word}" if len(results) > 1 else word)
     if not panels:
@@ -119,7 +128,8 @@ def charts(results: Sequence[tuple[str, Document]]) -> Charts:
     return Charts(tuple(panels), tuple(notes))
 
 
-_Found = tuple[Panel | None, list[str], str]
+#: A panel, its lines for each run (one without parts is left out), and the note for a run that has no line.
+_Drawn = tuple[Panel, list[list[Series]], str]
 
 
 @frozen
@@ -195,110 +205,78 @@ def _counted_in(results: Sequence[tuple[str, Document]]) -> str:
     return "connections" if all(connecting) else "packets and connections" if any(connecting) else "packets"
 
 
-def _rate_panel(runs: Sequence[tuple[str, list[_Slice]]], counted: str) -> _Found:
-    single = len(runs) == 1
-    series: list[Series] = []
-    in_packets = any(one.packets for _, slices in runs for one in slices)
-    scheduled = {
-        name: parts
-        for name, slices in runs
-        if in_packets and (parts := _steps((one.start, one.end, one.target) for one in slices))
-    }
-    for number, (name, slices) in enumerate(runs):
+def _rate_panel(names: Sequence[str], runs: Sequence[Sequence[_Slice]], counted: str) -> _Drawn:
+    in_packets = any(one.packets for slices in runs for one in slices)
+    drawn: list[list[Series]] = []
+    targets: dict[str, Series] = {}
+    for number, (name, slices) in enumerate(zip(names, runs, strict=True)):
         numbers = [(one.start, one.end, one.packets if in_packets else one.bytes * 8) for one in slices]
         parts = _steps((start, end, value / (end - start)) for start, end, value in numbers)
-        if parts:
-            series.append(Series("achieved" if single else name, number, "solid", parts))
-    if scheduled and len(set(scheduled.values())) == 1:
-        series.append(Series("target", None, "dashed", next(iter(scheduled.values()))))
-    else:
-        numbers_of = {name: number for number, (name, _) in enumerate(runs)}
-        series += [Series(f"{name}: target", numbers_of[name], "dotted", parts) for name, parts in scheduled.items()]
-    without = [name for name, slices in runs if not slices]
-    word = "no rate over time: the result has no intervals"
-    if not series:
-        return None, without, word
-    shaded = tuple((one.start, one.end) for one in runs[0][1] if one.warm_up) if single else ()
-    title = "Rate over time" if not scheduled else "Rate over time, and its target"
-    label = f"{counted}/s" if in_packets else "bit/s"
-    kind = "rate" if in_packets else "bits"
-    return Panel(title, "seconds", label, "time", kind, tuple(series), _far_apart(series), shaded), without, word
+        drawn.append([Series("achieved" if len(runs) == 1 else name, number, "solid", parts)])
+        if in_packets and (parts := _steps((one.start, one.end, one.target) for one in slices)):
+            targets[name] = Series(f"{name}: target", number, "dotted", parts)
+    series = tuple(targets.values())
+    if len({target.parts for target in series}) == 1:
+        series = (Series("target", None, "dashed", series[0].parts),)
+    title = "Rate over time, and its target" if targets else "Rate over time"
+    label, kind = (f"{counted}/s", "rate") if in_packets else ("bit/s", "bits")
+    panel = Panel(title, "seconds", label, kind, series, _warm_up(runs))
+    return panel, drawn, "no rate over time: the result has no intervals"
 
 
-def _latency_panel(runs: Sequence[tuple[str, list[_Slice]]]) -> _Found:
-    series: list[Series] = []
-    without: list[str] = []
+def _latency_panel(names: Sequence[str], runs: Sequence[Sequence[_Slice]]) -> _Drawn:
+    title = "Latency over time"
     if len(runs) == 1:
-        ((_, slices),) = runs
-        for kind, colour in (("response", 1), ("service", 0)):
-            for percentile, style in (("p99", "solid"), ("p50", "dotted")):
-                parts = _times(slices, f"{kind}_{percentile}")
-                if parts:
-                    series.append(Series(f"{kind} {percentile}", colour, style, parts))
-        title = "Latency over time"
-        without = [] if series else [runs[0][0]]
+        drawn = [
+            [
+                Series(f"{kind} {percentile}", colour, style, _times(runs[0], f"{kind}_{percentile}"))
+                for kind, colour in (("response", 1), ("service", 0))
+                for percentile, style in (("p99", "solid"), ("p50", "dotted"))
+            ]
+        ]
     else:
-        kinds = set()
-        for number, (name, slices) in enumerate(runs):
-            response, service = _times(slices, "response_p99"), _times(slices, "service_p99")
-            if response or service:
-                kind = "response" if response else "service"
-                kinds.add(kind)
-                series.append(Series(f"{name}: {kind} p99", number, "solid", response or service))
-            else:
-                without.append(name)
-        title = f"Latency over time: {' and '.join(sorted(kinds))} p99"
-    word = "no latency over time: no interval has timed replies"
-    if not series:
-        return None, without, word
-    shaded = tuple((one.start, one.end) for one in runs[0][1] if one.warm_up) if len(runs) == 1 else ()
-    panel = Panel(title, "seconds", "latency", "time", "seconds", tuple(series), _wide(series), shaded)
-    return panel, without, word
+        kinds: set[str] = set()
+        drawn = []
+        for number, (name, slices) in enumerate(zip(names, runs, strict=True)):
+            kind = "response" if _times(slices, "response_p99") else "service"
+            drawn.append([Series(f"{name}: {kind} p99", number, "solid", _times(slices, f"{kind}_p99"))])
+            kinds |= {kind for line in drawn[-1] if line.parts}
+        title += f": {' and '.join(sorted(kinds))} p99"
+    panel = Panel(title, "seconds", "latency", "seconds", (), _warm_up(runs))
+    return panel, drawn, "no latency over time: no interval has timed replies"
+
+
+def _warm_up(runs: Sequence[Sequence[_Slice]]) -> tuple[tuple[float, float], ...]:
+    """The spans to be shaded: those of a single run."""
+    return tuple((one.start, one.end) for one in runs[0] if one.warm_up) if len(runs) == 1 else ()
 
 
 def _times(slices: Sequence[_Slice], name: str) -> tuple[tuple[Point, ...], ...]:
     return _steps((one.start, one.end, one.times[name] or None) for one in slices)
 
 
-def _wide(series: Sequence[Series]) -> bool:
-    values = [y for one in series for part in one.parts for _, y in part if y > 0]
-    return bool(values) and max(values) / min(values) >= _LOG_FROM
-
-
-def _far_apart(series: Sequence[Series]) -> bool:
-    """Whether one line would be flat on the x axis beside another."""
-    highest = [max(y for part in one.parts for _, y in part) for one in series]
-    return min(highest) > 0 and max(highest) / min(highest) >= _LOG_FROM
-
-
-def _spectrum_panel(results: Sequence[tuple[str, Document]]) -> _Found:
-    series: list[Series] = []
-    without: list[str] = []
+def _spectrum_panel(results: Sequence[tuple[str, Document]]) -> _Drawn:
     single = len(results) == 1
+    drawn: list[list[Series]] = []
     for number, (name, document) in enumerate(results):
-        before = len(series)
+        drawn.append([])
         for kind, colour, style in (("response", 1, "solid"), ("service", 0, "solid" if single else "dashed")):
             try:
                 points = spectrum(document, kind)
-            except ValueError as error:
-                raise UsageError(f"{name}: {error}") from None
-            if points:
-                words = f"{kind} time" if single else f"{name}: {kind}"
-                series.append(Series(words, colour if single else number, style, (points,)))
-        if len(series) == before:
-            without.append(name)
-    word = "no percentile spectrum: no replies were timed"
-    if not series:
-        return None, without, word
-    panel = Panel("Percentile spectrum", "percentile", "latency", "nines", "seconds", tuple(series), _wide(series))
-    return panel, without, word
+            except Exception as error:  # hdrh and zlib raise many kinds of errors
+                words = f"latency.{kind}.hdr does not decode: {type(error).__name__}"
+                raise UsageError(f"{name}: {words}") from None
+            words = f"{kind} time" if single else f"{name}: {kind}"
+            drawn[-1].append(Series(words, colour if single else number, style, (points,) if points else ()))
+    panel = Panel("Percentile spectrum", "percentile", "latency", "seconds", ())
+    return panel, drawn, "no percentile spectrum: no replies were timed"
 
 
 def spectrum(document: Document, kind: str) -> tuple[Point, ...]:
     """1/(1-q) and the latency in seconds at quantile q, up to the longest: from 1/(1-q) above the count on.
 
-    ``kind`` is ``response`` or ``service``; empty if the run has not timed it. ValueError in words for a histogram
-    that does not decode.
+    ``kind`` is ``response`` or ``service``; empty if the run has not timed it. A histogram that does not decode
+    raises errors of many kinds.
     """
     from hdrh.histogram import HdrHistogram
 
@@ -308,12 +286,9 @@ def spectrum(document: Document, kind: str) -> tuple[Point, ...]:
     encoded = part.get("hdr") if isinstance(part, Mapping) else None
     if unit is None or not isinstance(encoded, str):
         return ()
-    try:
-        histogram = HdrHistogram.decode(encoded)
-        last = 2 * int(histogram.get_total_count())
-        places = math.ceil(math.log10(last) * _POINTS_A_DECADE) if last > 0 else -1
-        xs = [min(10 ** (place / _POINTS_A_DECADE), last) for place in range(places + 1)]
-        values = [histogram.get_value_at_percentile(100 * (1 - 1 / x)) * unit for x in xs]
-    except Exception as error:  # hdrh and zlib raise many kinds of errors
-        raise ValueError(f"latency.{kind}.hdr does not decode: {type(error).__name__}") from None
+    histogram = HdrHistogram.decode(encoded)
+    last = 2 * int(histogram.get_total_count())
+    places = math.ceil(math.log10(last) * _POINTS_A_DECADE) if last > 0 else -1
+    xs = [min(10 ** (place / _POINTS_A_DECADE), last) for place in range(places + 1)]
+    values = [histogram.get_value_at_percentile(100 * (1 - 1 / x)) * unit for x in xs]
     return tuple((x, value) for x, value in zip(xs, values, strict=True) if value > 0)
