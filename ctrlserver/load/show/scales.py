@@ -12,6 +12,16 @@ from attrs import frozen
 
 _STEPS = (1, 2, 2.5, 5, 10)
 
+_PREFIXES = (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1.0))
+
+#: The units of each kind, and how much each is: the largest that a value reaches is shown, or else the last.
+_UNITS = {
+    "time": (("", 1.0),),
+    "rate": _PREFIXES,
+    "bits": _PREFIXES,
+    "seconds": (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)),
+}
+
 
 @frozen
 class Scale:
@@ -52,11 +62,8 @@ def logarithmic(lowest: float, highest: float, kind: str) -> Scale:
 def nines(highest: float) -> Scale:
     """Of 1/(1-q): the percentiles people name, up to ``highest``."""
     highest = max(highest, 10.0)
-    ticks = [(1.0, "0 %"), (2.0, "50 %"), (10.0, "90 %")]
-    power = 2
-    while 10.0**power <= highest * 1.0001:
-        ticks.append((10.0**power, percentile_label(10.0**power)))
-        power += 1
+    powers = range(1, int(math.log10(highest * 1.0001)) + 1)
+    ticks = [(x, percentile_label(x)) for x in (1.0, 2.0, *(10.0**power for power in powers))]
     return Scale(1.0, highest, True, tuple(ticks))
 
 
@@ -75,13 +82,6 @@ def tick_label(value: float, kind: str) -> str:
     """``value`` as a tick says it; ``kind`` is ``time`` ``rate`` ``bits`` or ``seconds``."""
     if value == 0:
         return "0"
-    if kind == "seconds":
-        for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-            if value >= scale * 0.9999:
-                return f"{value / scale:.6g} {unit}"
-        return f"{value / 1e-9:.6g} ns"
-    if kind in ("rate", "bits"):
-        for prefix, scale in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-            if value >= scale * 0.9999:
-                return f"{value / scale:.6g} {prefix}"
-    return f"{value:.6g}"
+    units = _UNITS[kind]
+    unit, scale = next((one for one in units if value >= one[1] * 0.9999), units[-1])
+    return f"{value / scale:.6g} {unit}".rstrip()
