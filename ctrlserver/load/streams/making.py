@@ -68,12 +68,12 @@ def _over_tcp(line: Line, options: Options, timing: Timing, packets: list[memory
     combine = options.write_combine
     if options.mode == RECEIVE:
         words = None if options.payload is None else options.payload.content
-        return ReceiveStream(line, framing=options.framing, words=words, strict=options.strict)
+        return ReceiveStream(line, spec=options.framing, words=words, strict=options.strict)
     if options.mode == REQUEST:
         assert options.reply_framing is not None
         return RequestStream(
             line,
-            reply_framing=options.reply_framing,
+            reply_spec=options.reply_framing,
             in_flight=options.in_flight,
             timing=timing,
             combine=combine,
@@ -83,7 +83,7 @@ def _over_tcp(line: Line, options: Options, timing: Timing, packets: list[memory
         return PacedSendStream(line, combine=combine, releases=releases)
     if combine:
         return SendStream(line)
-    return TlsPacketStream(line) if options.target.over_tls else PacketStream(line, packets)
+    return TlsPacketStream(line) if options.target.over_tls else PacketStream(line, packets=packets)
 
 
 def _over_udp(line: Line, options: Options, timing: Timing, session: int) -> Sender:
@@ -97,7 +97,7 @@ def _over_udp(line: Line, options: Options, timing: Timing, session: int) -> Sen
     if options.mode == REQUEST:
         return RequestStream(
             line,
-            reply_framing=DATAGRAM,
+            reply_spec=DATAGRAM,
             in_flight=options.in_flight,
             timing=timing,
             combine=batch > 1,
@@ -105,8 +105,8 @@ def _over_udp(line: Line, options: Options, timing: Timing, session: int) -> Sen
             releases=releases,
         )
     if releases is not None:
-        send = None if probes is None else ProbesWhenDue(sock, probes, pattern.stride, releases).send
+        send = sock.send if probes is None else ProbesWhenDue(sock, probes, pattern.stride, releases).send
         return PacedSendStream(line, combine=batch > 1, write_bytes=write_bytes, releases=releases, send=send)
     if batch > 1 or probes is not None:
-        return DatagramStream(line, batch, probes)
-    return PacketStream(line, pattern.packet_views())
+        return DatagramStream(line, batch=batch, probes=probes)
+    return PacketStream(line, packets=pattern.packet_views())

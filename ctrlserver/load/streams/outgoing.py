@@ -41,9 +41,10 @@ import select
 import socket
 import struct
 import termios
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import Any, Protocol, cast
 
-from attrs import frozen
+from attrs import Factory, define, field, frozen
 
 from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.wire import ABORTED, CONNECTION, STALLED, Poller, Transport, Wire
@@ -85,55 +86,44 @@ class Line:
     transport: Transport = CONNECTION
 
 
+def derived(make: Callable[[Any], object]) -> Any:
+    """A field that no caller gives: ``make`` makes it from the stream's fields above it."""
+    return field(init=False, default=Factory(make, takes_self=True))
+
+
+@define(eq=False)
 class Conversation:
-    """What streams of every mode share: the socket on its lane, the observer, and the end."""
+    """What streams of every mode share: the socket on its lane, the observer, and the end.
+
+    ``active``: sending, receiving or awaiting replies. ``over``: failed, cut or finished, so that nothing more is asked
+    of it. ``eof``: the target has closed its side; ``half_closed``: we have closed ours.
+    ``seen`` is the watchdog's: the progress it last found, and since ``seen_at``.
+    """
 
     #: Whether ``replies`` and ``reply_bytes`` mean anything.
     counts_replies = False
 
-    __slots__ = (
-        "_watched",
-        "active",
-        "began",
-        "eof",
-        "half_closed",
-        "lane",
-        "last",
-        "local",
-        "number",
-        "observer",
-        "over",
-        "reason",
-        "replies",
-        "reply_bytes",
-        "seen",
-        "seen_at",
-        "socket",
-        "target",
-        "transport",
-        "writes",
-    )
-
-    def __init__(self, line: Line) -> None:
-        self.number = line.number
-        self.socket = line.socket
-        self.lane = line.lane
-        self.observer = line.observer
-        self.local = line.local
-        self.target = line.target
-        self.transport = line.transport
-        self.writes = 0
-        self.replies = 0
-        self.reply_bytes = 0
-        self.reason = ABORTED
-        self.began = self.last = 0.0
-        self.active = False  # sending or receiving, or awaiting replies
-        self.over = False  # failed, cut or finished: nothing more is asked of it
-        self.eof = False  # the target has closed its side
-        self.half_closed = False  # we have closed ours
-        self.seen = -1  # progress when the watchdog last looked, and when it last moved
-        self.seen_at = 0.0
-        self._watched = False
+    line: Line
+    number: int = derived(lambda self: self.line.number)
+    socket: Wire = derived(lambda self: self.line.socket)
+    lane: Poller = derived(lambda self: self.line.lane)
+    observer: Observer = derived(lambda self: self.line.observer)
+    local: str = derived(lambda self: self.line.local)
+    target: str = derived(lambda self: self.line.target)
+    transport: Transport = derived(lambda self: self.line.transport)
+    writes: int = 0
+    replies: int = 0
+    reply_bytes: int = 0
+    reason: str = ABORTED
+    began: float = 0.0
+    last: float = 0.0
+    active: bool = False
+    over: bool = False
+    eof: bool = False
+    half_closed: bool = False
+    seen: int = -1
+    seen_at: float = 0.0
+    _watched: bool = False
 
     def __str__(self) -> str:
         return f"stream {self.number} ({self.target})"

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import select
 
+from attrs import define, field
+
 from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.streams.sender import Sender
 
 _OUT = select.EPOLLOUT
 
 
+@define(eq=False)
 class PacedSendStream(Sender):
     """What is due together goes in one write, or with ``combine`` off in one write each. It needs ``releases``."""
 
-    __slots__ = ()
-
     metered = True
-    releases: Releases
+    releases: Releases = field(kw_only=True)
 
     @property
     def idle(self) -> bool:

@@ -16,9 +16,11 @@ import select
 import socket
 from typing import cast
 
-from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation, Line
+from attrs import define, field
+
+from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation, derived
 from ctrlserver.load.streams.wire import CLOSED, COMPLETE, CUT, ENDED, REPLY_FAULT, RESET, STALLED
-from ctrlserver.wire.framing import ByLength, FramingSpec
+from ctrlserver.wire.framing import ByLength, Framing, FramingSpec
 from ctrlserver.words import counted
 
 #: Seconds without a byte after which our side is closed; half the time to the stall where that is shorter.
@@ -27,6 +29,7 @@ QUIET_SECONDS = 2.0
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
+@define(eq=False)
 class ReceiveStream(Conversation):
     """Receive mode. ``words``: what it asks with, None for a source's line; ``strict``: an early close is a failure.
 
@@ -34,35 +37,18 @@ class ReceiveStream(Conversation):
     because the run has the server end the stream.
     """
 
-    __slots__ = (
-        "_asks",
-        "_counted",
-        "_flags",
-        "_framing",
-        "_left",
-        "_spec",
-        "_strict",
-        "_view",
-        "_words",
-        "patient",
-        "received",
-        "wanted",
-    )
-
-    def __init__(self, line: Line, *, framing: FramingSpec, words: bytes | None, strict: bool) -> None:
-        super().__init__(line)
-        self.received = 0
-        self.wanted = 0
-        self._spec = framing
-        self._framing = framing.new()
-        self._words = words
-        self._asks = words is None and bool(framing.size)
-        self._strict = strict
-        self._left = b""  # of what it asks with, the bytes that the kernel had no room for
-        self._counted = 0
-        self._flags = socket.MSG_TRUNC if framing.by_length else 0
-        self._view = self.lane.view if framing.by_length else self.lane.copy_view
-        self.patient = False
+    received: int = 0
+    wanted: int = 0
+    patient: bool = False
+    _spec: FramingSpec = field(kw_only=True)
+    _words: bytes | None = field(kw_only=True)
+    _strict: bool = field(kw_only=True)
+    _framing: Framing = derived(lambda self: self._spec.new())
+    _asks: bool = derived(lambda self: self._words is None and bool(self._spec.size))
+    _flags: int = derived(lambda self: socket.MSG_TRUNC if self._spec.by_length else 0)
+    _view: memoryview = derived(lambda self: self.lane.view if self._spec.by_length else self.lane.copy_view)
+    _left: bytes = b""  # of what it asks with, the bytes that the kernel had no room for
+    _counted: int = 0
 
     @property
     def packets(self) -> int:

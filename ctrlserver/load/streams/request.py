@@ -16,84 +16,52 @@ from __future__ import annotations
 
 import select
 import socket
-import time
 from collections.abc import Callable
-from typing import cast
 
-from ctrlserver.load.measure.due import Backlog, Releases
+from attrs import Factory, define, field
+
+from ctrlserver.load.measure.due import Backlog
 from ctrlserver.load.measure.timing import Timing
-from ctrlserver.load.streams.outgoing import Line
-from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
+from ctrlserver.load.streams.outgoing import derived
+from ctrlserver.load.streams.sender import Sender
 from ctrlserver.load.streams.wire import CLOSED, REPLY_FAULT, STALLED, SURPLUS
-from ctrlserver.wire.framing import ByLength, FramingSpec
+from ctrlserver.stats.latency import Histogram
+from ctrlserver.wire.framing import Framing, FramingSpec
 from ctrlserver.words import counted
 
 _OUT = select.EPOLLOUT
 
 
+@define(eq=False)
 class RequestStream(Sender):
     """Request mode, at most ``in_flight`` packets of which await their reply. With ``releases`` by a schedule."""
-
-    __slots__ = (
-        "_advance",
-        "_awaited",
-        "_due_at",
-        "_flags",
-        "_flight",
-        "_in_flight",
-        "_outstanding",
-        "_packet",
-        "_recv",
-        "_reply_framing",
-        "_reply_spec",
-        "_response",
-        "_sent_at",
-        "_service",
-        "_size",
-        "_stride",
-        "_times",
-        "_view",
-    )
 
     counts_replies = True
     metered = True
 
-    def __init__(
-        self,
-        line: Line,
-        *,
-        reply_framing: FramingSpec,
-        in_flight: int,
-        timing: Timing,
-        combine: bool = True,
-        write_bytes: int = WRITE_BYTES,
-        releases: Releases | None = None,
-        clock: Callable[[], int] = time.monotonic_ns,
-    ) -> None:
-        super().__init__(line, combine=combine, write_bytes=write_bytes, releases=releases, clock=clock)
-        self._reply_spec = reply_framing
-        self._reply_framing = reply_framing.new()
-        self._advance: Callable[[int], int] | None = None
-        self._flags = 0
-        self._view = self.lane.copy_view
-        if reply_framing.by_length:  # no byte of a reply is needed: the kernel drops them uncopied
-            self._advance = cast("ByLength", self._reply_framing).advance
-            self._flags = socket.MSG_TRUNC
-            self._view = self.lane.view
-        self._in_flight = in_flight
-        self._outstanding = 0  # packets allowed to go that are not answered
-        self._service = timing.service.now
-        self._response = timing.response.now
-        self._times = timing.service.now.counts
-        self._sent_at = 0  # of the one packet in flight
-        self._due_at = 0  # the same, by the schedule
-        self._flight = Backlog()  # when the packets in flight were sent, if there may be several
-        self._awaited = Backlog()  # the same: when they were due
-        stride, scheduled = self._pattern.stride, releases is not None
-        self._stride = 0 if scheduled else stride  # 0: not the short cut of the closed loop
-        self._size = stride if scheduled and in_flight == 1 else 0  # 0: not the short cut of the schedule
-        self._packet = self._sendable[:stride]
-        self._recv = self.socket.recv_into
+    _reply_spec: FramingSpec = field(kw_only=True)
+    _in_flight: int = field(kw_only=True)
+    _timing: Timing = field(kw_only=True)
+    _reply_framing: Framing = derived(lambda self: self._reply_spec.new())
+    # If no byte of a reply is needed, the kernel drops them uncopied.
+    _advance: Callable[[int], int] | None = derived(
+        lambda self: self._reply_framing.advance if self._reply_spec.by_length else None
+    )
+    _flags: int = derived(lambda self: socket.MSG_TRUNC if self._reply_spec.by_length else 0)
+    _view: memoryview = derived(lambda self: self.lane.view if self._reply_spec.by_length else self.lane.copy_view)
+    _recv: Callable[[memoryview, int, int], int] = derived(lambda self: self.socket.recv_into)
+    _packet: memoryview = derived(lambda self: self._sendable[: self._pattern.stride])
+    # The short cuts of the closed loop and of the schedule: a packet's bytes, 0 if the short cut is closed.
+    _stride: int = derived(lambda self: self._pattern.stride if self.releases is None else 0)
+    _size: int = derived(lambda self: self._pattern.stride if self.releases is not None and self._in_flight == 1 else 0)
+    _outstanding: int = 0  # packets allowed to go that are not answered
+    _service: Histogram = derived(lambda self: self._timing.service.now)
+    _response: Histogram = derived(lambda self: self._timing.response.now)
+    _times: dict[int, int] = derived(lambda self: self._service.counts)
+    _sent_at: int = 0  # of the one packet in flight
+    _due_at: int = 0  # the same, by the schedule
+    _flight: Backlog = Factory(Backlog)  # when the packets in flight were sent, if there may be several
+    _awaited: Backlog = Factory(Backlog)  # the same: when they were due
 
     # What the run asks and orders
 

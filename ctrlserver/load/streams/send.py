@@ -10,17 +10,18 @@ import socket
 from contextlib import suppress
 from os import write
 
-from ctrlserver.load.streams.outgoing import Line
+from attrs import define, field
+
+from ctrlserver.load.streams.outgoing import derived
 from ctrlserver.load.streams.sender import BURST_PACKETS, WRITE_BYTES, Sender
 
 #: Writes for one ``ready`` where packets are combined; stops early when the kernel takes less than was offered.
 BURST_WRITES = 4
 
 
+@define(eq=False)
 class SendStream(Sender):
     """Many packets a write."""
-
-    __slots__ = ()
 
     def _write(self) -> None:
         """A bounded number of large writes; ends by BlockingIOError, or after one the kernel did not take whole."""
@@ -35,6 +36,7 @@ class SendStream(Sender):
                 return
 
 
+@define(eq=False)
 class PacketStream(Sender):
     """One write for each packet (``--no-write-combine``), on the bare descriptor of a plain socket.
 
@@ -42,13 +44,9 @@ class PacketStream(Sender):
     pause: 1.3 to 2.5 times the rate. ``os.write`` of ``bytes`` costs less a call than ``send`` of a view.
     """
 
-    __slots__ = ("_next", "_packets", "_single")
-
-    def __init__(self, line: Line, packets: list[memoryview]) -> None:
-        super().__init__(line)
-        self._packets = packets
-        self._single = bytes(packets[0]) if len(packets) == 1 else b""
-        self._next = 0
+    _packets: list[memoryview] = field(kw_only=True)
+    _single: bytes = derived(lambda self: bytes(self._packets[0]) if len(self._packets) == 1 else b"")
+    _next: int = 0
 
     def start(self, limit: int) -> None:
         """As any stream; from now on several writes may share a segment."""
@@ -119,10 +117,9 @@ class PacketStream(Sender):
         return self.sent < self.limit
 
 
+@define(eq=False)
 class TlsPacketStream(Sender):
     """One write for each packet, over TLS: never on the bare descriptor, which would not encrypt."""
-
-    __slots__ = ()
 
     def _write(self) -> None:
         size = len(self._pattern.block)

@@ -14,8 +14,11 @@ import select
 import time
 from collections.abc import Callable
 
+from attrs import Factory, define, field
+
 from ctrlserver.load.measure.due import Releases
-from ctrlserver.load.streams.outgoing import Conversation, Line
+from ctrlserver.load.plan.pattern import Pattern
+from ctrlserver.load.streams.outgoing import Conversation, derived
 from ctrlserver.words import counted
 
 #: Bytes of one write. On loopback 512 to 768 KiB gave 1.2 to 1.7 times the rate of 64 KiB, 1 MiB less again; neither
@@ -28,6 +31,7 @@ BURST_PACKETS = 256
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
+@define(eq=False)
 class Sender(Conversation):
     """A stream that sends the packets of a pattern.
 
@@ -38,44 +42,20 @@ class Sender(Conversation):
     #: Whether it sends what is allowed, by ``_fill``; else it sends all it can, by ``_write``.
     metered = False
 
-    __slots__ = (
-        "_allowed",
-        "_begun_packets",
-        "_blocked",
-        "_clock",
-        "_combine",
-        "_pattern",
-        "_send",
-        "_sendable",
-        "_write_bytes",
-        "limit",
-        "releases",
-        "sent",
+    sent: int = 0  # bytes that the kernel has taken
+    limit: int = 0  # bytes to send in all
+    releases: Releases | None = field(default=None, kw_only=True)
+    _combine: bool = field(default=True, kw_only=True)
+    _write_bytes: int = field(default=WRITE_BYTES, kw_only=True)
+    _send: Callable[[memoryview], int] = field(
+        default=Factory(lambda self: self.socket.send, takes_self=True), kw_only=True
     )
-
-    def __init__(
-        self,
-        line: Line,
-        *,
-        combine: bool = True,
-        write_bytes: int = WRITE_BYTES,
-        releases: Releases | None = None,
-        send: Callable[[memoryview], int] | None = None,
-        clock: Callable[[], int] = time.monotonic_ns,
-    ) -> None:
-        super().__init__(line)
-        self.sent = 0  # bytes that the kernel has taken
-        self.limit = 0  # bytes to send in all
-        self.releases = releases
-        self._pattern = line.pattern
-        self._sendable = line.sendable
-        self._combine = combine
-        self._write_bytes = write_bytes
-        self._clock = clock
-        self._send = send or line.socket.send
-        self._allowed = 0  # bytes that may have been sent by now
-        self._begun_packets = 0  # reported to _begun
-        self._blocked = False  # the kernel took less than was offered
+    _clock: Callable[[], int] = field(default=time.monotonic_ns, kw_only=True)
+    _pattern: Pattern = derived(lambda self: self.line.pattern)
+    _sendable: memoryview = derived(lambda self: self.line.sendable)
+    _allowed: int = 0  # bytes that may have been sent by now
+    _begun_packets: int = 0  # reported to _begun
+    _blocked: bool = False  # the kernel took less than was offered
 
     # What the run asks
 

@@ -22,10 +22,12 @@ import errno
 import socket
 import time
 
+from attrs import define, field
+
 from ctrlserver.linux.udp import SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, try_option
 from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.plan.pattern import Pattern
-from ctrlserver.load.streams.outgoing import Line
+from ctrlserver.load.streams.outgoing import derived
 from ctrlserver.load.streams.sender import Sender
 from ctrlserver.load.streams.wire import REFUSED, RESET
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
@@ -65,16 +67,13 @@ class OverUdp:
         return RESET, f"a datagram could not be sent ({error.strerror or error}) after {so_far}"
 
 
+@define(eq=False)
 class DatagramStream(Sender):
     """Send mode, packets of one size, ``batch`` a call at most. Probe packets are stamped with the time of the call."""
 
-    __slots__ = ("_batch", "_probes", "_probes_view")
-
-    def __init__(self, line: Line, batch: int, probes: ProbeBlock | None = None) -> None:
-        super().__init__(line)
-        self._batch = batch
-        self._probes = probes
-        self._probes_view = line.sendable if probes is None else memoryview(probes.buffer)
+    _batch: int = field(kw_only=True)
+    _probes: ProbeBlock | None = field(default=None, kw_only=True)
+    _probes_view: memoryview = derived(lambda self: memoryview(self._probes.buffer if self._probes else b""))
 
     def _write(self) -> None:
         """A bounded number of calls; ends by BlockingIOError where the socket has no room."""

@@ -34,7 +34,7 @@ def narrow() -> Iterator[Bench]:
 
 def stream(bench: Bench, pattern: Pattern = CONSTANT, *, combine: bool = True) -> Sender:
     line = bench.line(pattern)
-    made = SendStream(line) if combine else PacketStream(line, pattern.packet_views())
+    made = SendStream(line) if combine else PacketStream(line, packets=pattern.packet_views())
     made.reason = COMPLETE
     return made
 

@@ -23,7 +23,7 @@ def bench() -> Iterator[Bench]:
 def stream(bench: Bench, framing: str = "fixed:100", words: bytes | None = None, strict: bool = False) -> ReceiveStream:
     spec = parse_framing(framing)
     pattern = _counted_pattern(spec)
-    made = ReceiveStream(bench.line(pattern, write_bytes=0), framing=spec, words=words, strict=strict)
+    made = ReceiveStream(bench.line(pattern, write_bytes=0), spec=spec, words=words, strict=strict)
     made.reason = COMPLETE
     return made
 

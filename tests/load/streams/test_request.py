@@ -29,7 +29,7 @@ def stream(
 ) -> RequestStream:
     made = RequestStream(
         bench.line(pattern),
-        reply_framing=parse_framing(reply),
+        reply_spec=parse_framing(reply),
         in_flight=in_flight,
         combine=combine,
         timing=Timing(),
@@ -218,7 +218,7 @@ def test_the_bucket_that_request_ready_computes_in_place_is_that_of_stats_latenc
     timing = Timing()
     framing = parse_framing("fixed:100")
     sent = RequestStream(
-        bench.line(CONSTANT), reply_framing=framing, in_flight=1, timing=timing, clock=lambda: next(moments)
+        bench.line(CONSTANT), reply_spec=framing, in_flight=1, timing=timing, clock=lambda: next(moments)
     )
     sent.start(UNLIMITED)
     bench.answer(b"x" * 100)
