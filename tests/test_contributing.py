@@ -138,7 +138,7 @@ def test_a_field_in_a_record_is_published(house: House) -> None:
 
 def test_a_flag_among_those_asked_is_known(house: House) -> None:
     asked = "ctrlserver/load/plan/asked.py"
-    flag = '    naps: int | None = flag("--naps", "How often to rest.", "N", parse_count)\n'
+    flag = '    naps: int | None = flag("--naps N", "How often to rest.", parse_count)\n'
     house.insert("Add a flag of `ctrlload run`", asked, "    target: Target\n", flag)
     said = house.says(
         "from ctrlserver.load.commands.run import run\n"

@@ -16,14 +16,14 @@ from ctrlserver.load.show.output import check_output, is_stdout
 class Outputs:
     """``document`` and ``events`` go to stdout, one of them at most; ``output`` and ``junit`` are files."""
 
-    document: bool = flag("-J --json", "Print the result document on stdout, the summary on stderr.", default=False)
+    document: bool = flag("-J --json", "Print the result document on stdout, the summary on stderr.", None)
     events: bool = flag(
-        "--json-stream", "Print events on stdout during the run, one JSON object a line.", default=False, shared=False
+        "--json-stream", "Print events on stdout during the run, one JSON object a line.", None, shared=False
     )
     junit: str | None = flag(
-        "--junit", "Write the outcome as JUnit XML, for CI systems, to a file.", "FILE", str, shared=False
+        "--junit FILE", "Write the outcome as JUnit XML, for CI systems, to a file.", str, shared=False
     )
-    output: str | None = flag("-o --output", "Write the result document to a file; -: to stdout.", "FILE", str)
+    output: str | None = flag("-o --output FILE", "Write the result document to a file; -: to stdout.", str)
 
     def checked(self) -> Outputs:
         """The same, ``--output -`` as ``--json``; UsageError if two want stdout, or a file cannot be written."""

@@ -55,16 +55,8 @@ def record_of(record: type[_Record], values: Mapping[str, Any]) -> _Record:
 
 
 def _option(name: str, flag: Flag) -> click.Option:
-    names = [*flag.names.split(), name]
-    if flag.parse is None:
-        on = flag.default is True
-        return click.Option(names, is_flag=True, default=flag.default, show_default=on, help=flag.help)
-    return click.Option(
-        names,
-        type=Parsed(flag.metavar, flag.parse),
-        metavar=flag.metavar,
-        default=flag.default,
-        show_default=flag.default is not None,
-        multiple=flag.repeats,
-        help=flag.help,
-    )
+    kind: dict[str, Any] = {"is_flag": True}
+    if flag.parse is not None:
+        kind = {"type": Parsed(flag.metavar, flag.parse), "metavar": flag.metavar, "multiple": flag.repeats}
+    shown = bool(flag.default)
+    return click.Option([*flag.names, name], help=flag.help, default=flag.default, show_default=shown, **kind)

@@ -1,8 +1,10 @@
-"""What the command line asks of a run: every flag of ``ctrlload run`` but those of its outputs, declared once.
+"""What the command line asks of a run or a search: every flag but those of the outputs, declared once.
 
 A field of ``Asked`` is a flag: its names, help, default, rules and place in the result's ``options`` stand there. To
 add a flag, add a field here and use it, then add it to ``result.schema.json``, to the guide and to the tests. The
 fields stand in the order of the document and of the help. ``options.prepared`` makes a run's ``Options`` of them.
+
+``Sought`` has the flags of ``ctrlload search`` alone.
 
 Rules: ``parse`` reads a value alone; ``needs`` and ``rules`` say what else must have been asked. Every error names its
 flag.
@@ -15,10 +17,11 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ctrlserver.client.target import Target, parse_admin
-from ctrlserver.load.plan.flag import Rule, flag, text_of
+from ctrlserver.load.plan.flag import Rule, flag
 from ctrlserver.load.plan.modes import ARRIVALS, CONNECT, MODES, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.pattern import Sizes, parse_sizes
 from ctrlserver.load.plan.rules import (
+    FITS_A_DATAGRAM,
     NEEDS_PLAIN_TLS,
     NO_DATAGRAMS,
     NOT_CONNECTING,
@@ -43,8 +46,7 @@ from ctrlserver.load.plan.values import (
     read_profile,
     read_seed,
 )
-from ctrlserver.units import parse_count, parse_duration, parse_rate, parse_size
-from ctrlserver.wire.datagram import LONGEST_DATAGRAM
+from ctrlserver.units import parse_count, parse_duration, parse_rate, parse_share, parse_size
 from ctrlserver.wire.framing import FramingSpec
 from ctrlserver.wire.probe import HEADER_SIZE
 
@@ -71,287 +73,217 @@ class Asked:
 
     target: Target
     packets: int | None = flag(
-        "-n --packets",
+        "-n --packets N",
         "Number of packets to send or ask for, or of connections to make. [default: 10000]",
-        "N",
         parse_count,
-        shared=False,
-        rules=(
-            POSITIVE,
-            Rule(
-                lambda asked, _: asked.mode != RECEIVE or asked.framing is None or asked.framing.counts_packets,
-                "framing raw has no packets; use --bytes or --duration",
-            ),
+        POSITIVE,
+        Rule(
+            lambda asked, _: asked.mode != RECEIVE or asked.framing is None or asked.framing.counts_packets,
+            "framing raw has no packets; use --bytes or --duration",
         ),
+        shared=False,
     )
     total_bytes: int | None = flag(
-        "--bytes",
+        "--bytes N",
         "Bytes to send over all streams, rounded up to whole packets.",
-        "N",
         parse_size,
+        POSITIVE,
+        NOT_CONNECTING,
+        Rule(
+            lambda asked, _: asked.mode != RECEIVE or asked.framing is None or _cut_by_size(asked.framing),
+            "in mode receive needs --framing fixed:N or raw, not {asked.framing.text}",
+        ),
         key="bytes",
         shared=False,
-        rules=(
-            POSITIVE,
-            NOT_CONNECTING,
-            Rule(
-                lambda asked, _: asked.mode != RECEIVE or asked.framing is None or _cut_by_size(asked.framing),
-                "in mode receive needs --framing fixed:N or raw, not {asked.framing.text}",
-            ),
-        ),
     )
     duration: float | None = flag(
-        "-t --duration",
+        "-t --duration T",
         "How long to send; the last packet is sent whole.",
-        "T",
         parse_duration,
-        key="duration_seconds",
+        POSITIVE,
         search_help="Time of each run.",
         search_default="5s",
-        rules=(POSITIVE,),
     )
     size: Sizes | None = flag(
-        "-l --size",
+        "-l --size N|N..M",
         "Payload bytes of a packet; a range is random. [default: 1024]",
-        "N|N..M",
         parse_sizes,
-        write=Sizes.as_option,
-        rules=(
-            NOT_CONNECTING,
-            Rule(
-                lambda asked, _: asked.payload is None or asked.mode == RECEIVE,
-                "not with --payload, which has a size of its own",
-            ),
-            Rule(
-                lambda asked, size: asked.mode != RECEIVE or size.least == size.most,
-                "one size in mode receive, that of the source's packets",
-                shows=True,
-            ),
-            Rule(
-                lambda asked, size: not over_udp(asked) or size.most <= LONGEST_DATAGRAM,
-                f"{{value.most}} bytes are too many, a datagram holds at most {LONGEST_DATAGRAM}",
-            ),
+        NOT_CONNECTING,
+        Rule(
+            lambda asked, _: asked.payload is None or asked.mode == RECEIVE,
+            "not with --payload, which has a size of its own",
         ),
+        Rule(
+            lambda asked, size: asked.mode != RECEIVE or size.least == size.most,
+            "one size in mode receive, that of the source's packets",
+            shows=True,
+        ),
+        FITS_A_DATAGRAM,
+        write=Sizes.as_option,
     )
-    seed: int = flag("--seed", "Seed of random sizes and arrivals.", "N", read_seed, default="1")
+    seed: int = flag("--seed N", "Seed of random sizes and arrivals.", read_seed, default="1")
     framing: FramingSpec | None = flag(
-        "-f --framing",
+        "-f --framing SPEC",
         "How packets are framed, as on the server. [default: fixed, of the size]",
-        "SPEC",
         read_framing,
-        write=text_of,
-        rules=(NOT_CONNECTING, ONLY_DATAGRAMS, NO_DATAGRAMS),
+        NOT_CONNECTING,
+        ONLY_DATAGRAMS,
+        NO_DATAGRAMS,
     )
     payload: Payload | None = flag(
-        "--payload",
+        "--payload TEXT|@FILE",
         r"What each packet holds, with the escapes \r \n \t \0 \xHH, or the bytes of a file.",
-        "TEXT|@FILE",
         read_payload,
-        write=text_of,
-        rules=(
-            NOT_CONNECTING,
-            Rule(
-                lambda asked, payload: not over_udp(asked) or payload.size <= LONGEST_DATAGRAM,
-                f"{{value.size}} bytes are too many, a datagram holds at most {LONGEST_DATAGRAM}",
-            ),
-        ),
+        NOT_CONNECTING,
+        FITS_A_DATAGRAM,
     )
     reply_framing: FramingSpec | None = flag(
-        "--reply-framing",
+        "--reply-framing SPEC",
         "How replies are framed, in request mode. [default: as --framing]",
-        "SPEC",
         read_cut,
-        write=text_of,
+        ONLY_DATAGRAMS,
+        NO_DATAGRAMS,
         needs=REQUESTING,
-        rules=(ONLY_DATAGRAMS, NO_DATAGRAMS),
     )
     greeting: FramingSpec | None = flag(
-        "--greeting",
+        "--greeting SPEC",
         "How the target's greeting is framed, such as line: the run waits for it, and does not count it.",
-        "SPEC",
         read_cut,
-        write=text_of,
-        rules=(
-            Rule(lambda asked, _: not over_udp(asked), "not over UDP, where nobody speaks first"),
-            Rule(lambda asked, _: not asked.target.over_tls, "not over TLS"),
-            NO_DATAGRAMS,
-            Rule(
-                lambda _, spec: spec.counts_packets,
-                "framing raw has no end; say how the greeting ends, such as --greeting line",
-            ),
+        Rule(lambda asked, _: not over_udp(asked), "not over UDP, where nobody speaks first"),
+        Rule(lambda asked, _: not asked.target.over_tls, "not over TLS"),
+        NO_DATAGRAMS,
+        Rule(
+            lambda _, spec: spec.counts_packets,
+            "framing raw has no end; say how the greeting ends, such as --greeting line",
         ),
     )
-    streams: int = flag("-P --streams", "Parallel streams.", "N", parse_count, default="1", rules=(POSITIVE,))
+    streams: int = flag("-P --streams N", "Parallel streams.", parse_count, POSITIVE, default="1")
     mode: str = flag(
-        "-m --mode",
+        f"-m --mode {'|'.join(MODES)}",
         "One way; request and reply; download from a source; connect and reset.",
-        "|".join(MODES),
         read_mode,
-        default=SEND,
-        rules=(
-            Rule(
-                lambda asked, mode: mode != CONNECT or not over_plain_tls(asked),
-                "not over TLS; a handshake is not timed yet, HOST:PORT times the connection",
-                shows=True,
-            ),
-            Rule(
-                lambda asked, mode: mode in _EVERYWHERE or not over_udp(asked),
-                "not over UDP; use send or request",
-                True,
-            ),
-            Rule(
-                lambda asked, mode: mode in _EVERYWHERE or not asked.target.over_tls,
-                "not over TLS; use send or request",
-                shows=True,
-            ),
+        Rule(
+            lambda asked, mode: mode != CONNECT or not over_plain_tls(asked),
+            "not over TLS; a handshake is not timed yet, HOST:PORT times the connection",
+            shows=True,
         ),
+        Rule(
+            lambda asked, mode: mode in _EVERYWHERE or not over_udp(asked),
+            "not over UDP; use send or request",
+            shows=True,
+        ),
+        Rule(
+            lambda asked, mode: mode in _EVERYWHERE or not asked.target.over_tls,
+            "not over TLS; use send or request",
+            shows=True,
+        ),
+        default=SEND,
     )
     in_flight: int | None = flag(
-        "-q --in-flight",
+        "-q --in-flight N",
         "Requests in flight on each stream, in request mode. [default: 1]",
-        "N",
         parse_count,
+        Rule(lambda _, value: value >= 1, "must be at least 1"),
         needs=REQUESTING,
-        rules=(Rule(lambda _, value: value >= 1, "must be at least 1"),),
     )
     write_combine: bool = flag(
         "--write-combine/--no-write-combine",
         "Many packets in one write, or one write for each packet.",
+        None,
+        NOT_CONNECTING,
+        Rule(lambda asked, _: asked.mode != RECEIVE, "not with --mode receive, which writes nothing"),
         default=True,
-        rules=(
-            NOT_CONNECTING,
-            Rule(lambda asked, _: asked.mode != RECEIVE, "not with --mode receive, which writes nothing"),
-        ),
     )
     rate: float | None = flag(
-        "-r --rate",
+        "-r --rate R",
         "Packets per second over all streams, such as 5k/s, sent when they are due. [default: as fast as possible]",
-        "R",
         parse_rate,
-        key="rate_packets_per_second",
+        POSITIVE,
+        Rule(lambda asked, _: asked.profile is None, "not with --profile, which has its own rates"),
+        NOT_RECEIVING,
         shared=False,
-        rules=(
-            POSITIVE,
-            Rule(lambda asked, _: asked.profile is None, "not with --profile, which has its own rates"),
-            NOT_RECEIVING,
-        ),
     )
     arrival: str | None = flag(
-        "--arrival",
+        f"--arrival {'|'.join(ARRIVALS)}",
         "Space packets evenly, or at random (see --seed), with --rate or --profile. [default: constant]",
-        "|".join(ARRIVALS),
         read_arrival,
         needs=SCHEDULED,
     )
     profile: Profile | None = flag(
-        "--profile",
+        "--profile P|FILE.csv|@FILE",
         "Rates over time, such as '10s@1k,60s@1k..50k,sine(30s,5k,20k)', or a table of seconds,rate.",
-        "P|FILE.csv|@FILE",
         read_profile,
-        write=text_of,
+        NOT_RECEIVING,
         shared=False,
-        rules=(NOT_RECEIVING,),
     )
     interval: float = flag(
-        "-i --interval",
-        "Time between reports; 0: no reports.",
-        "T",
-        parse_duration,
-        default="1s",
-        key="interval_seconds",
-        shared=False,
+        "-i --interval T", "Time between reports; 0: no reports.", parse_duration, default="1s", shared=False
     )
     warm_up: float = flag(
-        "-O --warm-up",
+        "-O --warm-up T",
         "Extra time at the start, which the summary leaves out.",
-        "T",
         parse_duration,
-        default="0s",
-        key="warm_up_seconds",
-        rules=(
-            Rule(
-                lambda asked, _: asked.mode != RECEIVE or not asked.asks_for_packets,
-                "in mode receive needs --duration, because the source is asked for a number of packets beforehand",
-            ),
+        Rule(
+            lambda asked, _: asked.mode != RECEIVE or not asked.asks_for_packets,
+            "in mode receive needs --duration, because the source is asked for a number of packets beforehand",
         ),
+        default="0s",
     )
     admin: Target | None = flag(
-        "--admin",
+        "--admin HOST:PORT",
         "The server's admin port: compare its counts with ours, stream by stream.",
-        "HOST:PORT",
         parse_admin,
-        write=text_of,
-        rules=(NOT_CONNECTING,),
+        NOT_CONNECTING,
     )
     fail_if: tuple[Threshold, ...] = flag(
-        "--fail-if",
+        "--fail-if EXPR",
         "Exit 4 if this holds, such as 'packets_per_second<500k' or 'received.packets<100'; repeatable.",
-        "EXPR",
         read_condition,
         repeats=True,
         write=lambda conditions: [condition.expression for condition in conditions],
         search_help="A rate at which this holds is not good, such as 'p99>2ms'; repeatable.",
     )
     labels: dict[str, str] = flag(
-        "--label",
-        "Copied into the result document; repeatable.",
-        "K=V",
-        read_label,
-        repeats=True,
-        converter=as_labels,
-        write=dict,
+        "--label K=V", "Copied into the result document; repeatable.", read_label, repeats=True, converter=as_labels
     )
     probe: bool = flag(
         "--probe",
         "Number and time each packet, so that a server that reads probes reports loss, order and jitter; over UDP.",
-        default=False,
-        rules=(
-            Rule(lambda asked, _: over_udp(asked), "needs a target of datagrams, such as udp:127.0.0.1:22222"),
-            Rule(lambda asked, _: asked.mode == SEND, "needs --mode send"),
-            Rule(lambda asked, _: asked.payload is None, "not with --payload; the packets have a header of their own"),
-            Rule(
-                lambda asked, _: asked.size is None or asked.size.least == asked.size.most,
-                f"needs packets of one size, such as --size {HEADER_SIZE}",
-            ),
-            Rule(
-                lambda asked, _: asked.size is None or asked.size.most >= HEADER_SIZE,
-                f"a probe packet has at least {HEADER_SIZE} bytes; --size {{asked.size}} is too small",
-            ),
+        None,
+        Rule(lambda asked, _: over_udp(asked), "needs a target of datagrams, such as udp:127.0.0.1:22222"),
+        Rule(lambda asked, _: asked.mode == SEND, "needs --mode send"),
+        Rule(lambda asked, _: asked.payload is None, "not with --payload; the packets have a header of their own"),
+        Rule(
+            lambda asked, _: asked.size is None or asked.size.least == asked.size.most,
+            f"needs packets of one size, such as --size {HEADER_SIZE}",
+        ),
+        Rule(
+            lambda asked, _: asked.size is None or asked.size.most >= HEADER_SIZE,
+            f"a probe packet has at least {HEADER_SIZE} bytes; --size {{asked.size}} is too small",
         ),
     )
     cafile: str | None = flag(
-        "--cafile",
+        "--cafile FILE",
         "Over TLS (ssl:HOST:PORT): trust the authorities in this PEM file instead of the system's.",
-        "FILE",
         str,
-        rules=(NEEDS_PLAIN_TLS,),
+        NEEDS_PLAIN_TLS,
     )
     insecure: bool = flag(
         "--insecure",
         "Over TLS: do not verify the peer; anybody in between can then read along and answer in its place.",
-        default=False,
-        rules=(
-            NEEDS_PLAIN_TLS,
-            Rule(lambda asked, _: asked.cafile is None, "not with --cafile, which says whom to trust"),
-        ),
+        None,
+        NEEDS_PLAIN_TLS,
+        Rule(lambda asked, _: asked.cafile is None, "not with --cafile, which says whom to trust"),
     )
     connect_timeout: float = flag(
-        "--connect-timeout",
-        "Longest wait for a connection.",
-        "T",
-        parse_duration,
-        default="10s",
-        key="connect_timeout_seconds",
-        rules=(POSITIVE,),
+        "--connect-timeout T", "Longest wait for a connection.", parse_duration, POSITIVE, default="10s"
     )
     stall_timeout: float = flag(
-        "--stall-timeout",
+        "--stall-timeout T",
         "Longest time without progress on any stream; then the run has failed.",
-        "T",
         parse_duration,
+        POSITIVE,
         default="10s",
-        key="stall_timeout_seconds",
-        rules=(POSITIVE,),
     )
 
     @property
@@ -359,3 +291,45 @@ class Asked:
         """Whether a number of packets ends the run: the one asked for, or the default if nothing else ends it."""
         others = (self.total_bytes, self.duration, self.profile)
         return self.packets is not None or all(other is None for other in others)
+
+
+_BELOW_TO = Rule(
+    lambda asked, rate: rate <= asked.to_packets_per_second,
+    '"{value:.12g}/s" is more than --to, {asked.to_packets_per_second:.12g}/s',
+)
+_ABOVE_FROM = Rule(
+    lambda asked, rate: rate >= asked.from_packets_per_second,
+    '"{value:.12g}/s" is less than --from, {asked.from_packets_per_second:.12g}/s',
+)
+
+
+@frozen
+class Sought:
+    """What a search is asked for beside its runs.
+
+    Rates are in packets per second; ``precision`` and ``tolerance`` are parts of a rate.
+    """
+
+    from_packets_per_second: float = flag("--from R", "Lowest rate.", parse_rate, POSITIVE, _BELOW_TO, default="1k/s")
+    to_packets_per_second: float = flag("--to R", "Highest rate.", parse_rate, POSITIVE, _ABOVE_FROM, default="1G/s")
+    precision: float = flag(
+        "--precision 5%",
+        "How close the highest good and the lowest bad rate must come.",
+        parse_share,
+        Rule(lambda _, share: 0.001 <= share <= 1, "must be from 0.1% to 100%"),
+        default="5%",
+    )
+    tolerance: float = flag(
+        "--tolerance 1%",
+        "How far a run may fall below its rate and still pass.",
+        parse_share,
+        Rule(lambda _, share: share < 1, "must be less than 100%"),
+        default="1%",
+    )
+    repeats: int = flag(
+        "--repeats N",
+        "Runs at a rate on which the answer rests; the majority counts.",
+        parse_count,
+        Rule(lambda _, number: 1 <= number <= 99, "must be from 1 to 99"),
+        default="3",
+    )

@@ -7,8 +7,9 @@ The field says the type, its ``Flag`` all else: names, help, default, how a valu
 Rules:
 
 - A value counts as given where it differs from the field's default; only given values are checked.
-- ``needs`` is what a flag must have to mean anything: without it the flag is refused, and null in the document.
-- ``rules`` are walked in their order. The first one that is broken is the ``UsageError``: one line, the flag first.
+- ``needs`` and ``rules`` are walked in this order. The first one broken is the error: one line, the flag first.
+- ``needs`` is what a flag must have to mean anything: without it the flag is null in the document.
+- In the document a duration or a rate has its unit behind the field's name.
 """
 
 from __future__ import annotations
@@ -20,16 +21,14 @@ import attrs
 from attrs import frozen
 
 from ctrlserver.errors import UsageError
+from ctrlserver.units import parse_duration, parse_rate
 
 _FLAG = "flag"
 
+Parse = Callable[[str], object]
 
-@frozen
-class Need:
-    """Something that holds of what was asked, and the ``words`` for what brings it about: ``--mode request``."""
-
-    holds: Callable[[Any], bool]
-    words: str
+#: Behind a field's name in the document, by what reads its value.
+UNITS: dict[object, str] = {parse_duration: "_seconds", parse_rate: "_packets_per_second"}
 
 
 @frozen
@@ -44,55 +43,61 @@ class Rule:
     shows: bool = False
 
 
-def as_it_is(value: object) -> object:
-    """The value of an option that is plain already."""
-    return value
-
-
-def text_of(value: Any) -> object:
-    """The ``text`` of a value that keeps what was typed."""
-    return value.text
+def written(value: Any) -> object:
+    """A value as the document has it: the ``text`` of one that keeps what was typed, else itself."""
+    return getattr(value, "text", value)
 
 
 @frozen
 class Flag:
-    """One flag. ``names`` are the short form and the long one, or ``--on/--off``; without ``parse`` it is a switch.
+    """One flag. ``usage`` is as in the help: ``-n --packets N``; a switch is ``--on`` or ``--on/--off``.
 
-    ``default`` is as people type it, for a switch True or False. ``key`` is the flag's name in the result's ``options``
-    if that is not the field's, and ``write`` makes the value there. ``shared``: ``ctrlload search`` has it too,
-    with ``search_help`` and ``search_default`` where they differ.
+    ``default`` is as people type it, and True for a switch that is on. ``key`` is the flag's name in the result's
+    ``options`` if that is not the field's with its unit, and ``write`` makes the value there. ``shared``: ``ctrlload
+    search`` has it too, with ``search_help`` and ``search_default`` where they differ.
     """
 
-    names: str
+    usage: str
     help: str
-    metavar: str = ""
-    parse: Callable[[str], object] | None = None
+    parse: Parse | None
+    rules: tuple[Rule, ...]
+    needs: Rule | None = None
     default: str | bool | None = None
     repeats: bool = False
     key: str = ""
-    write: Callable[[Any], object] = as_it_is
-    needs: Need | None = None
-    rules: tuple[Rule, ...] = ()
+    write: Callable[[Any], object] = written
     shared: bool = True
     search_help: str = ""
     search_default: str | None = None
 
     @property
+    def names(self) -> list[str]:
+        """The short form and the long one, or ``--on/--off``."""
+        return [word for word in self.usage.split() if word.startswith("-")]
+
+    @property
+    def metavar(self) -> str:
+        """What stands for the value."""
+        return self.usage.split()[-1]
+
+    @property
     def long(self) -> str:
         """The name for messages; of a switch that is on by default the one that turns it off."""
-        return self.names.replace("/", " ").split()[-1]
+        return self.names[-1].split("/")[-1]
 
     def for_search(self) -> Flag:
         """The flag as ``ctrlload search`` has it."""
         return attrs.evolve(self, help=self.search_help or self.help, default=self.search_default or self.default)
 
 
-def flag(names: str, help: str, *rest: Any, converter: Callable[[Any], Any] | None = None, **more: Any) -> Any:
-    """A field with its ``Flag``; its default is what ``parse`` makes of the flag's."""
-    declared = Flag(names, help, *rest, **more)
+def flag(usage: str, help: str, parse: Parse | None, *rules: Rule, converter: Any = None, **more: Any) -> Any:
+    """A field with its ``Flag``; its default is what ``parse`` makes of the flag's. A switch has no ``parse``."""
+    declared = Flag(usage, help, parse, rules, **more)
     value: object = () if declared.repeats else declared.default
-    if declared.parse is not None and isinstance(value, str):
-        value = declared.parse(value)
+    if parse is None:
+        value = bool(value)
+    elif isinstance(value, str):
+        value = parse(value)
     return attrs.field(default=value, converter=converter, metadata={_FLAG: declared})
 
 
@@ -110,9 +115,7 @@ def check(asked: Any) -> None:
         value = getattr(asked, name)
         if value == defaults[name]:
             continue
-        if declared.needs is not None and not declared.needs.holds(asked):
-            raise UsageError(f"{declared.long}: needs {declared.needs.words}")
-        for rule in declared.rules:
-            if not rule.holds(asked, value):
+        for rule in (declared.needs, *declared.rules):
+            if rule is not None and not rule.holds(asked, value):
                 shown = f" {declared.write(value)}" if rule.shows else ""
                 raise UsageError(f"{declared.long}{shown}: {rule.why.format(asked=asked, value=value)}")

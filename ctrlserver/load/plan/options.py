@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from ctrlserver.errors import FramingSpecError, UsageError
 from ctrlserver.load.plan.asked import Asked
-from ctrlserver.load.plan.flag import check, flags_of
+from ctrlserver.load.plan.flag import UNITS, check, flags_of
 from ctrlserver.load.plan.modes import CONSTANT, RECEIVE, REQUEST
 from ctrlserver.load.plan.pattern import Pattern, Sizes, payload_pattern, size_pattern
 from ctrlserver.load.plan.rules import check_conditions, over_udp
@@ -57,8 +57,8 @@ class Options(Asked):
         document: dict[str, object] = {}
         for name, flag in flags_of(Asked):
             value = getattr(self, name)
-            unused = value is None or (flag.needs is not None and not flag.needs.holds(self))
-            document[flag.key or name] = None if unused else flag.write(value)
+            unused = value is None or (flag.needs is not None and not flag.needs.holds(self, value))
+            document[flag.key or name + UNITS.get(flag.parse, "")] = None if unused else flag.write(value)
         return document
 
 
@@ -98,7 +98,7 @@ def _framing(asked: Asked) -> FramingSpec:
         return asked.framing
     size = asked.size
     if asked.payload is not None and asked.mode != RECEIVE:
-        return _fixed("--payload", asked.payload.size)
+        return _fixed("--payload", asked.payload.most)
     if size is None:
         return _fixed("--framing", DEFAULT_SIZE)
     if size.least != size.most:

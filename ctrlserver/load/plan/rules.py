@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ctrlserver.client.target import TLS, UDP
 from ctrlserver.errors import UsageError
-from ctrlserver.load.plan.flag import Need, Rule
+from ctrlserver.load.plan.flag import Rule
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST
-from ctrlserver.wire.datagram import DATAGRAM
+from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
 
 if TYPE_CHECKING:
     from ctrlserver.load.results.thresholds import Threshold
@@ -27,14 +27,16 @@ def over_plain_tls(asked: Any) -> bool:
     return bool(asked.target.transport == TLS)
 
 
-REQUESTING = Need(lambda asked: asked.mode == REQUEST, "--mode request")
-RECEIVING = Need(lambda asked: asked.mode == RECEIVE, "--mode receive")
-CONNECTING = Need(lambda asked: asked.mode == CONNECT, "--mode connect")
-TIMING = Need(lambda asked: asked.mode in (REQUEST, CONNECT), "--mode request or connect")
-SCHEDULED = Need(lambda asked: asked.rate is not None or asked.profile is not None, "--rate or --profile")
-WARMING_UP = Need(lambda asked: asked.warm_up > 0, "--warm-up")
-ASKING = Need(lambda asked: asked.admin is not None, "--admin")
-DELIVERING = Need(lambda asked: over_udp(asked) and asked.admin is not None, "a udp:HOST:PORT target and --admin")
+REQUESTING = Rule(lambda asked, _: asked.mode == REQUEST, "needs --mode request")
+RECEIVING = Rule(lambda asked, _: asked.mode == RECEIVE, "needs --mode receive")
+CONNECTING = Rule(lambda asked, _: asked.mode == CONNECT, "needs --mode connect")
+TIMING = Rule(lambda asked, _: asked.mode in (REQUEST, CONNECT), "needs --mode request or connect")
+SCHEDULED = Rule(lambda asked, _: asked.rate is not None or asked.profile is not None, "needs --rate or --profile")
+WARMING_UP = Rule(lambda asked, _: asked.warm_up > 0, "needs --warm-up")
+ASKING = Rule(lambda asked, _: asked.admin is not None, "needs --admin")
+DELIVERING = Rule(
+    lambda asked, _: over_udp(asked) and asked.admin is not None, "needs a udp:HOST:PORT target and --admin"
+)
 
 POSITIVE = Rule(lambda _, value: value > 0, "must be more than 0")
 NOT_CONNECTING = Rule(lambda asked, _: asked.mode != CONNECT, "not with --mode connect, which sends no packets")
@@ -48,6 +50,10 @@ NO_DATAGRAMS = Rule(
     lambda asked, spec: over_udp(asked) or spec is not DATAGRAM,
     "needs a target of datagrams, such as udp:127.0.0.1:22222",
     shows=True,
+)
+FITS_A_DATAGRAM = Rule(
+    lambda asked, value: not over_udp(asked) or value.most <= LONGEST_DATAGRAM,
+    f"{{value.most}} bytes are too many, a datagram holds at most {LONGEST_DATAGRAM}",
 )
 NEEDS_PLAIN_TLS = Rule(lambda asked, _: over_plain_tls(asked), "needs a plain TLS target, such as ssl:localhost:22222")
 
@@ -68,8 +74,8 @@ def check_conditions(asked: Any, conditions: tuple[Threshold, ...]) -> None:
     """UsageError for a condition on what this run will not measure: a mistake, not a failure."""
     for condition in conditions:
         needs = [_SECTION_NEEDS.get(path[0]) for path in condition.paths]
-        if all(path[:2] == ("latency", "response") for path in condition.paths) and TIMING.holds(asked):
+        if all(path[:2] == ("latency", "response") for path in condition.paths) and TIMING.holds(asked, None):
             needs = [SCHEDULED]
-        unmet = [need for need in needs if need is not None and not need.holds(asked)]
+        unmet = [need for need in needs if need is not None and not need.holds(asked, None)]
         if len(unmet) == len(needs):
-            raise UsageError(f"--fail-if: {condition.expression}: needs {unmet[0].words}")
+            raise UsageError(f"--fail-if: {condition.expression}: {unmet[0].why}")

@@ -40,8 +40,8 @@ class Payload:
     content: bytes
 
     @property
-    def size(self) -> int:
-        """In bytes."""
+    def most(self) -> int:
+        """Bytes of the longest packet, as ``Sizes`` have it."""
         return len(self.content)
 
 

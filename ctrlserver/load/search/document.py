@@ -16,9 +16,9 @@ from __future__ import annotations
 from attrs import frozen
 
 from ctrlserver.load.measure.verdict import Bottleneck
+from ctrlserver.load.plan.asked import Sought
 from ctrlserver.load.plan.modes import CONNECT
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.plan.sought import Sought
 from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED, EXIT_THRESHOLD
 from ctrlserver.load.results.result import Environment, Result, as_document
 from ctrlserver.load.search.strategy import Limit, Outcome, Search
