@@ -21,9 +21,8 @@ from benchmarks.pairs import CountsDifferError, Measure, Outcome, measured
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
 from ctrlserver.net.gate import Gate, Seats
-from ctrlserver.net.terms import Terms
+from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.port import DatagramPort
-from ctrlserver.net.udp.terms import DatagramTerms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.datagram import DATAGRAM

@@ -27,10 +27,9 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.protocol import StreamFactory
 from ctrlserver.net.stream import OpenStreams, Stream
-from ctrlserver.net.terms import Terms
+from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.peers import DatagramStream
 from ctrlserver.net.udp.port import DatagramPort
-from ctrlserver.net.udp.terms import DatagramTerms
 
 log = Logger()
 

@@ -34,9 +34,8 @@ from ctrlserver.net.rejections import RejectionLog
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.source import source_packets
 from ctrlserver.net.stream import Stream
-from ctrlserver.net.terms import Terms
+from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.peers import DatagramStream
-from ctrlserver.net.udp.terms import DatagramTerms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.datagram import DATAGRAM

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from ctrlserver.addresses import peer_name
 from ctrlserver.linux.udp import Address
-from ctrlserver.net.udp.terms import DatagramTerms
+from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.probing import Probing

@@ -3,7 +3,7 @@
 Model: ``DatagramPort`` binds a socket and wires what works on it; it is on no datagram's way.
 
     kernel --> reader (reading.py) --> Peers (peers.py): finds or opens the peer's stream; the reader counts in it
-                                   --> Answers (answers.py) --> kernel
+                                   --> Answers (reading.py) --> kernel
                                    --> DropCount (drops.py): what was read <-- the book, when somebody asks
 
 - A reader is ``ManyReader`` on the lane; ``OneReader`` on the lane where there is no ``recvmmsg``; else Twisted's.
@@ -31,10 +31,10 @@ from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactor
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.recvmmsg import messages
 from ctrlserver.linux.udp import SOL_UDP, UDP_GRO, try_option, widen
+from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import DatagramStream, Peers
 from ctrlserver.net.udp.reading import Intake, ManyReader, OneReader, OrdinaryDatagrams
-from ctrlserver.net.udp.terms import DatagramTerms
 
 #: The longest UDP datagram and one more: what Twisted is to read at once.
 READ_BYTES = 65536

@@ -1,4 +1,4 @@
-"""The three ways in of datagrams: many a call or one on the lane, or one by one from Twisted.
+"""The three ways in of datagrams, many a call or one on the lane, or one by one from Twisted; and what goes back.
 
 Model::
 
@@ -17,7 +17,12 @@ Model::
 
 Rules: a turn is bounded, so that the lane's other sockets have theirs. What a read put into the lane's buffer is used
 before the next read.
+- Answers go out at once and are not queued. An answer that the socket does not accept is lost, as a datagram may be
+  anyway; it counts as unanswered.
+- A batch is answered in one call (``UDP_SEGMENT``). If the kernel lacks that option, or the route cannot carry such a
+  batch, its datagrams go out one by one.
 
+Beware: a port that answers datagrams answers forged addresses too. Echo and reply are for a test network.
 Beware: an error of ``recvmsg`` may belong to an answer sent before (ICMP). Such a turn ends, the next one reads on.
 """
 
@@ -32,14 +37,14 @@ from twisted.internet.protocol import DatagramProtocol
 from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.recvmmsg import ROOM_BYTES, Messages
-from ctrlserver.linux.udp import ANCILLARY_BYTES, GRO_SIZE, Address
+from ctrlserver.linux.udp import ANCILLARY_BYTES, GRO_SIZE, SEGMENT, SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, Address
 from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
-from ctrlserver.net.udp.answers import answer_of
+from ctrlserver.net.replies import CannedReply
+from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import OTHERS, DatagramStream, Peers
-from ctrlserver.net.udp.terms import DatagramTerms
 from ctrlserver.stats.probing import Probing
-from ctrlserver.wire.datagram import cut, packets_in, packets_in_all
+from ctrlserver.wire.datagram import LONGEST_DATAGRAM, cut, packets_in, packets_in_all
 from ctrlserver.wire.probe import HEADER_SIZE, decode
 
 #: Reads before the other sockets of the lane have their turn: some 0.1 ms, so that the poll before costs little each.
@@ -47,6 +52,10 @@ READS_A_TURN = 32
 
 #: Calls of ``recvmmsg`` likewise: up to 64 datagrams each take 0.1 ms as well, as many whole batches 1 ms.
 CALLS_A_TURN = 4
+
+#: Answers a batch: its bytes, the bytes of each datagram but the last, its datagrams, its sender. Returns how many
+#: answers the socket accepted.
+Answer = Callable[[memoryview, int, int, Address], int]
 
 
 class Intake:
@@ -269,3 +278,53 @@ class OrdinaryDatagrams(DatagramProtocol):
         now = self._clock()
         content = memoryview(datagram) if intake.needs_content else None
         intake.received(addr, len(datagram), len(datagram), 1, content, now, now)
+
+
+class Answers:
+    """The answers of one socket."""
+
+    __slots__ = ("_canned", "_socket")
+
+    def __init__(self, sock: socket.socket, canned: CannedReply | None) -> None:
+        self._socket = sock
+        self._canned = canned
+
+    def reply(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
+        """Send the canned reply once for each datagram."""
+        canned = self._canned
+        if canned is None:
+            return 0
+        size = len(canned.reply)
+        most = max(1, min(SEGMENTS_A_CALL, LONGEST_DATAGRAM // size))
+        sent = 0
+        while sent < packets:
+            now = min(most, packets - sent)
+            accepted = self.echo(canned.span(0, now * size), size, now, address)
+            sent += accepted
+            if accepted < now:
+                break
+        return sent
+
+    def echo(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
+        """Send the batch back."""
+        sock = self._socket
+        if packets > 1:
+            try:
+                sock.sendmsg([content], [(SOL_UDP, UDP_SEGMENT, SEGMENT.pack(segment))], 0, address)
+                return packets
+            except BlockingIOError:
+                return 0
+            except OSError:
+                pass  # no such option, or more than this route takes in one call: one by one then
+        for sent in range(packets):
+            try:
+                sock.sendto(content[sent * segment : (sent + 1) * segment] if segment else b"", address)
+            except OSError:
+                return sent
+        return packets
+
+
+def answer_of(terms: Terms, sock: socket.socket) -> Answer | None:
+    """How a listener with these terms answers; None for a sink."""
+    answers = Answers(sock, terms.canned)
+    return {"echo": answers.echo, "reply": answers.reply}.get(terms.origin.mode)

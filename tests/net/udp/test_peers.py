@@ -6,9 +6,8 @@ import time
 
 import pytest
 
-from ctrlserver.net.terms import Terms
+from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.peers import SWEEP_SECONDS, Peers
-from ctrlserver.net.udp.terms import DatagramTerms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.datagram import DATAGRAM

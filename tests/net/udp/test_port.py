@@ -24,10 +24,9 @@ from ctrlserver.linux.arrivals import charged_and_drops
 from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.replies import CannedReply
-from ctrlserver.net.terms import Terms
+from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.port import DatagramPort
 from ctrlserver.net.udp.reading import ManyReader, OneReader
-from ctrlserver.net.udp.terms import DatagramTerms
 from ctrlserver.stats.counters import Origin, Totals
 from ctrlserver.stats.records import StreamRecord
 from ctrlserver.wire.datagram import DATAGRAM

@@ -10,7 +10,7 @@ import pytest
 
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.terms import Terms
-from ctrlserver.net.udp.answers import Answers, answer_of
+from ctrlserver.net.udp.reading import Answers, answer_of
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.datagram import DATAGRAM
