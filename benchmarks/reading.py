@@ -68,7 +68,7 @@ class Port:
         self.number: int = self.port.listen(0, "127.0.0.1").getHost().port  # type: ignore[attr-defined]
 
     def close(self) -> None:
-        for stream in self.port.streams():
+        for stream in list(self.port.peers.by_address.values()):
             stream.abort("drain", self.lane.clock())
         self.port.stop_listening()
         self.lane.stop()

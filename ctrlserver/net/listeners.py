@@ -90,13 +90,13 @@ class Listener:
         """The open streams of this listener."""
         yield from list(self.open_streams.all.values())
         if self.datagrams is not None:
-            yield from self.datagrams.streams()
+            yield from list(self.datagrams.peers.by_address.values())
 
     def sweep(self) -> None:
         """End slow readers, idle streams and idle UDP peers; begin sources that were not asked. Some times a second."""
         now = self._clock()
         if self.datagrams is not None:
-            self.datagrams.sweep(now)
+            self.datagrams.peers.sweep(now)
         self.open_streams.look_after(now)
         if self.terms.idle_timeout and now - self._looked >= IDLE_LOOK_SECONDS:
             self._looked = now

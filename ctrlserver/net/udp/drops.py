@@ -41,11 +41,6 @@ class DropCount:
         self._drops = Drops(charged_and_drops(sock)[1])  # of a socket taken over, earlier drops are not ours
         self._arrivals = arrivals(sock) if counts_arrivals else None
 
-    @property
-    def counts_arrivals(self) -> bool:
-        """Whether arrivals are counted: False where we may not."""
-        return self._arrivals is not None
-
     def dropped(self) -> tuple[int, int]:
         """Datagrams dropped since the start, and how many of the drops may have been whole batches.
 

@@ -56,14 +56,14 @@ class DatagramStream:
 
 
 class Peers:
-    """The open streams of one UDP port."""
+    """The open streams of the UDP port with the terms ``options``."""
 
-    __slots__ = ("_options", "_swept", "_terms", "by_address", "by_name")
+    __slots__ = ("_swept", "_terms", "by_address", "by_name", "options")
 
     def __init__(self, options: DatagramTerms, now: float) -> None:
         self.by_address: dict[Address, DatagramStream] = {}
         self.by_name: dict[bytes, DatagramStream] = {}
-        self._options = options
+        self.options = options
         self._terms = options.terms
         self._swept = now
 
@@ -73,7 +73,7 @@ class Peers:
         ``since`` is when its first datagram was seen, ``now`` when it was read.
         """
         book, terms, peer = self._terms.book, self._terms, peer_name(address)
-        if len(self.by_address) >= self._options.max_streams:
+        if len(self.by_address) >= self.options.max_streams:
             address, peer = OTHERS_ADDRESS, OTHERS
             if (others := self.by_address.get(address)) is not None:
                 return others
@@ -99,6 +99,6 @@ class Peers:
         if now - self._swept < SWEEP_SECONDS:
             return
         self._swept = now
-        before = now - self._options.idle_timeout
+        before = now - self.options.idle_timeout
         for stream in [stream for stream in self.by_address.values() if stream.counters.last <= before]:
             stream.abort("idle", now)

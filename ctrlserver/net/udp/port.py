@@ -3,7 +3,7 @@
 Model: ``DatagramPort`` binds a socket and wires what works on it; it is on no datagram's way.
 
     kernel --> reader (reading.py) --> Peers (peers.py): finds or opens the peer's stream; the reader counts in it
-                                   --> Answers (reading.py) --> kernel
+                                   --> Answer (reading.py) --> kernel
                                    --> DropCount (drops.py): what was read <-- the book, when somebody asks
 
 - A reader is ``ManyReader`` on the lane; ``OneReader`` on the lane where there is no ``recvmmsg``; else Twisted's.
@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorUDP
 
@@ -33,7 +33,7 @@ from ctrlserver.linux.recvmmsg import messages
 from ctrlserver.linux.udp import SOL_UDP, UDP_GRO, try_option, widen
 from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.net.udp.drops import DropCount
-from ctrlserver.net.udp.peers import DatagramStream, Peers
+from ctrlserver.net.udp.peers import Peers
 from ctrlserver.net.udp.reading import Intake, ManyReader, OneReader, OrdinaryDatagrams
 
 #: The longest UDP datagram and one more: what Twisted is to read at once.
@@ -45,11 +45,10 @@ class DatagramPort:
 
     def __init__(self, options: DatagramTerms, lane: Lane | None, reactor: object, clock: Callable[[], float]) -> None:
         self.port: IListeningPort | None = None
-        self._options = options
         self._lane = lane
         self._reactor = reactor
         self._protocol = OrdinaryDatagrams(clock)
-        self._peers = Peers(options, clock())
+        self.peers = Peers(options, clock())
         self.reader: OneReader | None = None
         self.drops: DropCount | None = None
 
@@ -65,7 +64,7 @@ class DatagramPort:
         return self._listening(port)
 
     def _listening(self, port: IListeningPort) -> IListeningPort:
-        options, lane = self._options, self._lane
+        options, lane = self.peers.options, self._lane
         self.port = port
         sock: socket.socket = port.socket  # type: ignore[attr-defined]
         sock.setblocking(False)  # a socket taken over may block, and Twisted leaves it so
@@ -73,7 +72,7 @@ class DatagramPort:
         options.terms.book.counters.drops.append(self.drops.dropped)
         widen(sock, options.receive_buffer)
         if lane is None:
-            self._protocol.intake = Intake(options, self._peers, sock)
+            self._protocol.intake = Intake(self.peers, sock)
         else:
             port.stopReading()  # type: ignore[attr-defined]
             self.reader = self._reader_on(lane, sock, self.drops)
@@ -81,12 +80,12 @@ class DatagramPort:
         return port
 
     def _reader_on(self, lane: Lane, sock: socket.socket, drops: DropCount) -> OneReader:
-        options = self._options
+        options = self.peers.options
         gro = options.gro and try_option(sock, SOL_UDP, UDP_GRO, 1)
         table = messages(sock, lane.view if options.needs_content else None, gro) if options.many else None
         if table is None:
-            return OneReader(options, self._peers, sock, lane, drops)
-        return ManyReader(options, self._peers, sock, lane, drops, table)
+            return OneReader(self.peers, sock, lane, drops)
+        return ManyReader(self.peers, sock, lane, drops, table)
 
     def stop_listening(self) -> object:
         """Close the port; its streams stay until they are ended."""
@@ -98,11 +97,3 @@ class DatagramPort:
         if reader is not None:
             reader.stop()
         return port.stopListening()
-
-    def streams(self) -> Iterable[DatagramStream]:
-        """The open streams."""
-        return list(self._peers.by_address.values())
-
-    def sweep(self, now: float) -> None:
-        """End the idle streams."""
-        self._peers.sweep(now)

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from select import EPOLLIN
 
 from twisted.internet.protocol import DatagramProtocol
@@ -40,7 +41,7 @@ from ctrlserver.linux.recvmmsg import ROOM_BYTES, Messages
 from ctrlserver.linux.udp import ANCILLARY_BYTES, GRO_SIZE, SEGMENT, SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, Address
 from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
 from ctrlserver.net.replies import CannedReply
-from ctrlserver.net.terms import DatagramTerms, Terms
+from ctrlserver.net.terms import Terms
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import OTHERS, DatagramStream, Peers
 from ctrlserver.stats.probing import Probing
@@ -61,9 +62,9 @@ Answer = Callable[[memoryview, int, int, Address], int]
 class Intake:
     """What is done with datagrams, however they are read."""
 
-    def __init__(self, options: DatagramTerms, peers: Peers, sock: socket.socket) -> None:
-        self.needs_content = options.needs_content
-        self._terms = terms = options.terms
+    def __init__(self, peers: Peers, sock: socket.socket) -> None:
+        self.needs_content = peers.options.needs_content
+        self._terms = terms = peers.options.terms
         self._peers = peers
         self._stream_at = peers.by_address.get
         self._socket = sock
@@ -119,8 +120,8 @@ class Intake:
 class OneReader(Intake):
     """Reads a socket on the lane with ``recvmsg``: one message a call. The base of ``ManyReader``."""
 
-    def __init__(self, options: DatagramTerms, peers: Peers, sock: socket.socket, lane: Lane, drops: DropCount) -> None:
-        super().__init__(options, peers, sock)
+    def __init__(self, peers: Peers, sock: socket.socket, lane: Lane, drops: DropCount) -> None:
+        super().__init__(peers, sock)
         self._lane = lane
         self._drops = drops
         self._flags = 0 if self.needs_content else socket.MSG_TRUNC
@@ -168,17 +169,9 @@ class OneReader(Intake):
 class ManyReader(OneReader):
     """Reads a socket on the lane with ``recvmmsg``: up to 64 messages a call."""
 
-    def __init__(
-        self,
-        options: DatagramTerms,
-        peers: Peers,
-        sock: socket.socket,
-        lane: Lane,
-        drops: DropCount,
-        table: Messages,
-    ) -> None:
-        super().__init__(options, peers, sock, lane, drops)
-        terms = options.terms
+    def __init__(self, peers: Peers, sock: socket.socket, lane: Lane, drops: DropCount, table: Messages) -> None:
+        super().__init__(peers, sock, lane, drops)
+        terms = peers.options.terms
         self._table = table
         self._stream_named = peers.by_name.get
         #: Looks into all rows together and returns True; False sends them row by row. None: nobody looks into them.
@@ -280,51 +273,42 @@ class OrdinaryDatagrams(DatagramProtocol):
         intake.received(addr, len(datagram), len(datagram), 1, content, now, now)
 
 
-class Answers:
-    """The answers of one socket."""
-
-    __slots__ = ("_canned", "_socket")
-
-    def __init__(self, sock: socket.socket, canned: CannedReply | None) -> None:
-        self._socket = sock
-        self._canned = canned
-
-    def reply(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
-        """Send the canned reply once for each datagram."""
-        canned = self._canned
-        if canned is None:
+def echo(sock: socket.socket, content: memoryview, segment: int, packets: int, address: Address) -> int:
+    """Send the batch back."""
+    if packets > 1:
+        try:
+            sock.sendmsg([content], [(SOL_UDP, UDP_SEGMENT, SEGMENT.pack(segment))], 0, address)
+            return packets
+        except BlockingIOError:
             return 0
-        size = len(canned.reply)
-        most = max(1, min(SEGMENTS_A_CALL, LONGEST_DATAGRAM // size))
-        sent = 0
-        while sent < packets:
-            now = min(most, packets - sent)
-            accepted = self.echo(canned.span(0, now * size), size, now, address)
-            sent += accepted
-            if accepted < now:
-                break
-        return sent
+        except OSError:
+            pass  # no such option, or more than this route takes in one call: one by one then
+    for sent in range(packets):
+        try:
+            sock.sendto(content[sent * segment : (sent + 1) * segment] if segment else b"", address)
+        except OSError:
+            return sent
+    return packets
 
-    def echo(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
-        """Send the batch back."""
-        sock = self._socket
-        if packets > 1:
-            try:
-                sock.sendmsg([content], [(SOL_UDP, UDP_SEGMENT, SEGMENT.pack(segment))], 0, address)
-                return packets
-            except BlockingIOError:
-                return 0
-            except OSError:
-                pass  # no such option, or more than this route takes in one call: one by one then
-        for sent in range(packets):
-            try:
-                sock.sendto(content[sent * segment : (sent + 1) * segment] if segment else b"", address)
-            except OSError:
-                return sent
-        return packets
+
+def reply(
+    sock: socket.socket, canned: CannedReply, _content: memoryview, _segment: int, packets: int, address: Address
+) -> int:
+    """Send the canned reply once for each datagram."""
+    size = len(canned.reply)
+    most = max(1, min(SEGMENTS_A_CALL, LONGEST_DATAGRAM // size))
+    sent = 0
+    while sent < packets:
+        now = min(most, packets - sent)
+        accepted = echo(sock, canned.span(0, now * size), size, now, address)
+        sent += accepted
+        if accepted < now:
+            break
+    return sent
 
 
 def answer_of(terms: Terms, sock: socket.socket) -> Answer | None:
     """How a listener with these terms answers; None for a sink."""
-    answers = Answers(sock, terms.canned)
-    return {"echo": answers.echo, "reply": answers.reply}.get(terms.origin.mode)
+    if terms.origin.mode == "echo":
+        return partial(echo, sock)
+    return partial(reply, sock, terms.canned) if terms.origin.mode == "reply" and terms.canned is not None else None

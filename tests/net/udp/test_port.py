@@ -85,7 +85,7 @@ class Served:
     def counts_arrivals(self) -> bool:
         """Whether drops of batches are known in datagrams."""
         assert self.port.drops is not None
-        return self.port.drops.counts_arrivals
+        return self.port.drops._arrivals is not None
 
     def records(self) -> list[StreamRecord]:
         """All streams, newest first."""
@@ -147,7 +147,7 @@ def serve(way: str) -> Iterator[Serve]:
         pytest_twisted.blockon(maybeDeferred(served.port.stop_listening))
         for client in served.clients:
             client.close()
-        for stream in served.port.streams():
+        for stream in list(served.port.peers.by_address.values()):
             stream.abort("drain", 0.0)
         if lane is not None:
             lane.stop()
@@ -355,7 +355,7 @@ async def test_a_silent_peer_s_stream_ends_as_idle_and_its_next_datagram_begins_
     other.send(b"two")
     await served.until(lambda totals: totals.packets == 2)
     served.time.ahead = 10.5
-    served.port.sweep(served.time())
+    served.port.peers.sweep(served.time())
     assert ["open", "closed"] == [record.state for record in served.records()]
     assert "idle" == served.records()[1].reason
     client.send(b"three")
@@ -387,7 +387,7 @@ async def test_a_kicked_peer_comes_back_as_a_new_stream(serve: Serve) -> None:
     client = served.connect()
     client.send(b"one")
     await served.until(lambda totals: totals.packets == 1)
-    (stream,) = served.port.streams()
+    (stream,) = served.port.peers.by_address.values()
     stream.abort("kicked", served.time())
     stream.abort("drain", served.time())
     client.send(b"two")
