@@ -33,7 +33,6 @@ from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
 from ctrlserver.net.listeners import CannotBind, announce, bound
 from ctrlserver.net.plane import DataPlane
 from ctrlserver.stats.book import Book
-from ctrlserver.stats.records import RunRecord
 from ctrlserver.stats.runs import summary_line
 
 #: Seconds between two readings of the counters: the resolution of the rates, of a run's end and of the loop lag.
@@ -81,7 +80,7 @@ class ControlService(MultiService):
             run_gap=config.run_gap,
             expected_packets=config.expected_packets,
             renames=config.renames,
-            on_run_end=self._run_ended,
+            on_run_end=lambda record: self.log.info("{line}", line=summary_line(record)),
         )
         self.plane = DataPlane(config.listeners, self.book, reactor, clock)
         self._reserve = Reserve(self.plane.seats)
@@ -160,9 +159,6 @@ class ControlService(MultiService):
         self.plane.sweep()
         self.book.tick(now, lag)
 
-    def _run_ended(self, record: RunRecord) -> None:
-        self.log.info("{line}", line=summary_line(record))
-
     # The end
 
     def stopService(self) -> Deferred[object]:
@@ -185,8 +181,3 @@ def close_now(reactor: object) -> None:
     """
     if isinstance(reactor, ReactorBase) and not reactor.running:
         reactor.runUntilCurrent()
-
-
-def build_service(config: Config, reactor: IReactorTime) -> ControlService:
-    """The server of ``config``, to be started by ``twistd`` or by a test."""
-    return ControlService(config, reactor)

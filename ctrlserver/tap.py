@@ -19,7 +19,7 @@ from twisted.python import usage
 from ctrlserver import __version__
 from ctrlserver.config import Config, default_config, load_config, override
 from ctrlserver.errors import UsageError
-from ctrlserver.service import build_service
+from ctrlserver.service import ControlService
 from ctrlserver.wire.framing import FRAMINGS
 from ctrlserver.words import did_you_mean
 
@@ -94,4 +94,4 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     assert IReactorCore.providedBy(reactor)
-    return build_service(options.configuration, reactor)
+    return ControlService(options.configuration, reactor)

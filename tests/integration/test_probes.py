@@ -66,9 +66,9 @@ def test_numpy_is_imported_only_for_a_probing_listener(probe: bool) -> None:
 import sys
 from twisted.internet.task import Clock
 from ctrlserver.config import Config, ListenerConfig
-from ctrlserver.service import build_service
+from ctrlserver.service import ControlService
 
-build_service(Config(listeners=(ListenerConfig(probe={probe}),)), Clock())
+ControlService(Config(listeners=(ListenerConfig(probe={probe}),)), Clock())
 print("numpy" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=PATIENCE, check=True)
