@@ -192,7 +192,7 @@ class OverUnix(ByAddress):
         return self._compared(ours, theirs)
 
 
-@define(slots=True)
+@define
 class OfDatagrams:
     """Datagrams, by our address; ``dropped_before`` is the server's count before the first of ours, None if unknown."""
 

@@ -60,7 +60,8 @@ class Sending:
         self.cuts = Intervals(self.began, self._gauge)
         try:
             self._watching.start(WATCH_SECONDS, now=False)
-            self._restart_intervals()
+            if self._options.interval > 0:  # 0 means no intervals
+                self._cutting.start(self._options.interval, now=False)
             if self.warming:
                 await self._warm_up()
                 if self.warming and not self.ended_early and self._work.error is None:
@@ -114,7 +115,8 @@ class Sending:
         self.warming = False
         self.marked_at = self._clock()
         self.mark = self._work.counts(whole=True)
-        self._restart_intervals()
+        if self._cutting.running:
+            self._cutting.reset()
         self._limit_time()
 
     def _limit_time(self) -> None:
@@ -166,13 +168,6 @@ class Sending:
         target = None if self.open_loop is None else self.open_loop.target_now()
         gauge = self._work.timing.live(target)
         return Progress(fraction, seconds, news.packets, news.bytes, self._work.in_flight, gauge)
-
-    def _restart_intervals(self) -> None:
-        """Begin a new slice now; an interval of 0 means none."""
-        if self._cutting.running:
-            self._cutting.stop()
-        if self._options.interval > 0:
-            self._cutting.start(self._options.interval, now=False)
 
     def _gauge(self, start: float, end: float, join: bool) -> Gauge:
         """What is measured of an interval besides its counts."""
