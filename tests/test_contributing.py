@@ -29,7 +29,8 @@ def files(recipe: str) -> list[tuple[str, bool]]:
 def test_the_files_of_a_recipe_are_there_and_at_most_five(recipe: str) -> None:
     listed = files(recipe)
     assert 1 <= len(listed) <= 5
-    assert [] == [name for name, new in listed if (ROOT / name).exists() == new]
+    assert [] == [name for name, new in listed if not new and not (ROOT / name).exists()], "named, but not there"
+    assert [] == [name for name, new in listed if new and (ROOT / name).exists()], "said to be new, but already there"
 
 
 class House:
@@ -67,18 +68,18 @@ def house(tmp_path: Path) -> House:
 
 def test_a_framing_in_the_table_is_known(house: House) -> None:
     recipe = "Add a framing"
-    made = "from ctrlserver.wire.delimited import Lines\n\n\nclass Cobs(Lines):\n    pass\n"
-    house.write(recipe, "ctrlserver/wire/cobs.py", made)
+    made = "from ctrlserver.wire.delimited import Lines\n\n\nclass Yours(Lines):\n    pass\n"
+    house.write(recipe, "ctrlserver/wire/yours.py", made)
     framing = "ctrlserver/wire/framing.py"
-    house.insert(recipe, framing, "from typing import Protocol\n", "from ctrlserver.wire.cobs import Cobs\n")
-    house.insert(recipe, framing, "KINDS: dict[str, Kind] = {\n", '    "cobs": _plain("cobs", Cobs.of),\n')
+    house.insert(recipe, framing, "from typing import Protocol\n", "from ctrlserver.wire.yours import Yours\n")
+    house.insert(recipe, framing, "KINDS: dict[str, Kind] = {\n", '    "yours": _plain("yours", Yours.of),\n')
     said = house.says(
         "import click\n"
         "from ctrlserver.load.commands.run import run\n"
         "from ctrlserver.tap import Options\n"
         "from ctrlserver.wire.framing import parse_framing\n"
-        "print(parse_framing('cobs').new().feed(b'a\\n'))\n"
-        "print('cobs' in str(Options()), 'cobs' in run.get_help(click.Context(run)))\n"
+        "print(parse_framing('yours').new().feed(b'a\\n'))\n"
+        "print('yours' in str(Options()), 'yours' in run.get_help(click.Context(run)))\n"
     )
     assert "[b'a']\nTrue True\n" == said
 

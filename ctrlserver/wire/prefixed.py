@@ -1,4 +1,4 @@
-"""What the framings share whose packets say their length first; integers.py, varint.py and netstring.py are they.
+"""What the framings whose packets say their length share: integers.py, varint.py and netstring.py build on it.
 
 Rules: a length over the limit is a fault as soon as it is read, the body is not waited for. A packet not yet whole is
 the only thing held, at most one header, one payload of the limit and one trailer. Where the network cuts the stream

@@ -29,9 +29,9 @@ class Case:
     allowed: Callable[[bytes], bool] = lambda _: True
     limit: int = LIMIT
     size: int | None = None  # the only payload length there is
-    overhead: int = 0  # bytes that a packet not yet whole may be longer than the limit
+    overhead: int = 0  # bytes of header and begun trailer that a packet not yet whole may hold beside its payload
     faults: Sequence[bytes] = ()  # what breaks the framing at once, wherever a packet should begin
-    too_long: Callable[[int], bytes] | None = None  # the least that shows a payload of so many bytes is coming
+    too_long: Callable[[int], bytes] | None = None  # the shortest bytes that announce a payload of limit + 1 bytes
 
     @property
     def longest(self) -> int:

@@ -39,8 +39,10 @@ class Reference:
             packet = self._varint()
         elif self._name == "netstring":
             packet = self._netstring()
-        else:
+        elif self._delimiter:
             packet = self._delimited()
+        else:
+            raise LookupError(f"no definition of {self._name} here yet: add how to cut it byte by byte")
         if self.fault:
             self.begun = b""
         elif packet is not None:
