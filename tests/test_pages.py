@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
-from ctrlserver.config.keys import MODES
+from ctrlserver.config.tree import MODES
 from ctrlserver.load.commands.group import ctrlload
 from ctrlserver.wire.framing import FRAMINGS
 from tests.pages import ARCHITECTURE, CONTRIBUTING, DAEMON, README, ROOT, blocks, commands, every_page

@@ -2,11 +2,11 @@
 
 Rules: an error names the file, the key (``listener[0].framing``) or the flag, what was given, what was expected and,
 where there is one, the nearest good value. Every key has a default, so an empty file is a whole config; a key nobody
-knows is an error, never ignored. A value is checked by itself first (``keys``), then together with the others
-(``conflicts``): by ``load_config`` and ``override``, never by the classes of ``tree``, which trust who makes them.
+knows is an error, never ignored. A value is checked by itself first (``tree``), then together with the others
+(``conflicts``): by ``load_config`` and ``override``, never by the classes themselves, which trust who makes them.
 
 Beware: ``etc/ctrlserver.toml`` teaches every key with its default, and a test holds it to the tree. A new key needs its
-attribute in ``tree``, its reader in ``keys`` and its lines there.
+attribute and its reader in ``tree``, and its lines there.
 """
 
 from __future__ import annotations

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ctrlserver.config.endpoints import is_any_port, takes_udp_beside
-from ctrlserver.config.keys import step
-from ctrlserver.config.tree import Config, ListenerConfig
+from ctrlserver.config.tree import Config, ListenerConfig, step
 from ctrlserver.errors import RenameError, UsageError
 from ctrlserver.stats.rename import Renames
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM

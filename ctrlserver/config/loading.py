@@ -19,9 +19,19 @@ from cattrs.gen import make_dict_structure_fn
 from cattrs.gen import override as attribute
 
 from ctrlserver.config.conflicts import conflicts
-from ctrlserver.config.keys import ADMIN_KEYS, LISTENER_KEYS, TOP_KEYS, InnerKeyError, Reader, shown, step
 from ctrlserver.config.toml_file import file_name, read_toml
-from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig
+from ctrlserver.config.tree import (
+    ADMIN_KEYS,
+    LISTENER_KEYS,
+    TOP_KEYS,
+    AdminConfig,
+    Config,
+    InnerKeyError,
+    ListenerConfig,
+    Reader,
+    shown,
+    step,
+)
 from ctrlserver.errors import ConfigError, UsageError
 from ctrlserver.words import did_you_mean
 

@@ -1,28 +1,256 @@
-"""The frozen tree of the config, with every default.
+r"""The frozen tree of the config, with every default; its keys, and what each of them accepts by itself.
 
-Rules: sizes are bytes, times are seconds, texts are as the operator wrote them. The classes check nothing; what
-``load_config``, ``override`` and ``default_config`` give has been checked.
+Rules:
+
+- Sizes are bytes, times are seconds, texts are as the operator wrote them. The classes check nothing; what
+  ``load_config``, ``override`` and ``default_config`` give has been checked.
+- A reader takes what TOML or the command line gave and returns the attribute's value, or raises ``UsageError``
+  with what was given, what was expected and the nearest good value; the caller puts the file and the key, or the
+  flag, before it. ``LISTENER_KEYS``, ``ADMIN_KEYS`` and ``TOP_KEYS`` name every key once. Every size and number has a
+  bound, its reason beside it.
 
 Beware: an attribute here is a key of the TOML file by the same name, but for ``listeners``, whose tables are
-``[[listener]]``.
+``[[listener]]``. Whether values go together (a framing with its ``max_packet``, say) is for ``conflicts``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from socket import AddressFamily
+from typing import Any, NoReturn
 
 from attrs import field, frozen
 
-from ctrlserver.config.endpoints import datagram_address, inherited_datagrams
+from ctrlserver.config.endpoints import check_endpoint, datagram_address, inherited_datagrams
+from ctrlserver.errors import ConfigError
 from ctrlserver.stats.counters import Label
-from ctrlserver.stats.records import field_names
+from ctrlserver.stats.records import describe, field_names
 from ctrlserver.stats.rename import Renames
-from ctrlserver.units import parse_escapes
+from ctrlserver.units import parse_count, parse_duration, parse_escapes, parse_size
 from ctrlserver.wire.framing import FramingSpec, parse_framing
+from ctrlserver.words import did_you_mean, quoted
 
+Reader = Callable[[Any], object]
 Network = IPv4Network | IPv6Network
+
+MODES = ("sink", "echo", "reply", "source")
+"""What the server does: count a packet and discard it, send it back, answer it with ``reply``; or send packets."""
+_LARGEST_BUFFER = 1 << 30
+"""Bytes one stream may be allowed to hold for one packet or for its replies: a few of them fill a machine."""
+_LARGEST_KEPT = 64 << 20
+"""Bytes of kept packets a stream may hold: what all the closed streams together may."""
+_MOST_KEPT = 100_000
+"""Packets a stream may keep: small packets cost more in objects than in bytes."""
+_MOST_NETWORKS = 100
+"""Networks a listener may allow: each is looked at for every connection."""
+_MOST_STREAMS = 10**9
+"""More than any machine has descriptors for."""
+_MOST_UDP_STREAMS = 100_000
+"""Peers a UDP port may tell apart: each tick walks over all of them, 30 ms for this many."""
+_LONGEST_WORD = 64
+"""Characters of a name or a label: it stands in every stream record."""
+
+
+class InnerKeyError(ConfigError):
+    """An error at a key below the one being read; ``key`` is that step of the path, such as ``.site``."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def step(key: str) -> str:
+    """``key`` as one more step of a path, in quotes where TOML needs them."""
+    return f".{key}" if re.fullmatch(r"[A-Za-z0-9_-]+", key) else f".{quoted(key)}"
+
+
+def shown(value: object) -> str:
+    """``value`` as an error shows it; tables and arrays by their kind."""
+    if isinstance(value, dict):
+        return "a table"
+    return "an array" if isinstance(value, list) else quoted(value)
+
+
+def _refuse(value: object, expected: str, nearest: str = "") -> NoReturn:
+    hint = f"; did you mean {quoted(nearest)}?" if nearest else ""
+    raise ConfigError(f"{shown(value)}: expected {expected}{hint}")
+
+
+def _text(value: object, expected: str, nearest: str = "") -> str:
+    """``value``, which must be a text; ``nearest`` with a whole number in place of ``{}`` is the good one near it."""
+    if isinstance(value, str):
+        return value
+    _refuse(value, expected, nearest.format(value) if isinstance(value, int) and not isinstance(value, bool) else "")
+
+
+def _name(value: object) -> str:
+    expected = 'a name that starts with a letter or "_", then letters, digits, "_" and "-", such as "data"'
+    text = _text(value, expected, "_{}")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", text) or len(text) > _LONGEST_WORD:
+        _refuse(text, expected, _nearest_name(text, "-"))
+    return text
+
+
+def _nearest_name(text: str, also: str) -> str:
+    """``text`` with what is neither a letter, a digit nor one of ``also`` made "_"; empty where nothing is left."""
+    name = re.sub(rf"[^A-Za-z0-9_{also}]+", "_", text)
+    return (name if re.match("[A-Za-z_]", name) else f"_{name}")[:_LONGEST_WORD] if name.strip("_") else ""
+
+
+def _endpoint(value: object) -> str:
+    text = _text(value, 'an endpoint such as "tcp:22222"', "tcp:{}")
+    check_endpoint(text)
+    return text
+
+
+def _admin_endpoint(value: object) -> str:
+    text = _endpoint(value)
+    if datagram_address(text) is not None:
+        raise ConfigError(f'endpoint {quoted(text)}: questions come in by a stream: expected "tcp{text[3:]}"')
+    if inherited_datagrams(text) is not None:
+        message = "a datagram socket, and questions come in by a stream: expected ListenStream= in the unit"
+        raise ConfigError(f"endpoint {quoted(text)}: {message}")
+    return text
+
+
+def _framing(value: object) -> str:
+    return _text(value, 'a framing such as "fixed:1024"', "fixed:{}")
+
+
+def _mode(value: object) -> str:
+    expected = "sink, echo, reply or source"
+    text = _text(value, expected)
+    if text not in MODES:
+        raise ConfigError(f"unknown mode {quoted(text)}: expected {expected}{did_you_mean(text, MODES)}")
+    return text
+
+
+def _reply(value: object) -> str:
+    text = _text(value, r"text such as '\x06' or 'OK\r\n'", "{}")
+    parse_escapes(text)
+    return text
+
+
+def _protocol(value: object) -> str:
+    expected = f'a label of 1 to {_LONGEST_WORD} printable characters, such as "HTTP"'
+    text = _text(value, expected, "{}")
+    if not text.strip() or len(text) > _LONGEST_WORD or not text.isprintable():
+        _refuse(text, expected, "".join(c for c in text if c.isprintable()).strip()[:_LONGEST_WORD])
+    return text
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    _refuse(value, "true or false, without quotes")
+
+
+def _labels(value: object) -> Mapping[str, Label]:
+    if not isinstance(value, dict):
+        _refuse(value, 'a table of names and values, such as { site = "lab-2" }')
+    taken = {known.name for known in describe(None) if known.record == "stream"}
+    for name, content in value.items():
+        if not re.fullmatch(r"(?!OK|ERR)[A-Za-z_][A-Za-z0-9_.-]*", name) or len(name) > _LONGEST_WORD:
+            expected = 'a letter or "_", then letters, digits, "_", "." and "-", and not OK or ERR in front'
+            nearest = _nearest_name(f"_{name}" if name.startswith(("OK", "ERR")) else name, ".-")
+            hint = f'; did you mean "{nearest}"?' if nearest else ""
+            raise InnerKeyError(step(name), f"no name for a label: expected {expected}{hint}")
+        if name in taken:
+            message = f'every stream record has a field of this name; did you mean "my_{name}"?'
+            raise InnerKeyError(step(name), message)
+        if not isinstance(content, str | int | float | bool) or (
+            isinstance(content, float) and not math.isfinite(content)
+        ):
+            raise InnerKeyError(step(name), f"{shown(content)}: expected text, a finite number, true or false")
+    return value
+
+
+def _allow(value: object) -> tuple[str, ...]:
+    expected = 'an array of networks, such as ["10.0.0.0/8", "fd00::/8"]'
+    if isinstance(value, str):
+        raise ConfigError(f"{shown(value)}: expected {expected}; did you mean [{quoted(value)}]?")
+    if not isinstance(value, list | tuple) or len(value) > _MOST_NETWORKS:
+        _refuse(value, f"{expected}, at most {_MOST_NETWORKS}")
+    for at, network in enumerate(value):
+        try:
+            ip_network(_text(network, 'a network such as "10.0.0.0/8"'))
+        except ConfigError as error:
+            raise InnerKeyError(f"[{at}]", str(error)) from None
+        except ValueError:
+            near = f"; did you mean {quoted(nearest)}?" if (nearest := _nearest_network(network)) else ""
+            message = f'{quoted(network)}: expected a network such as "10.0.0.0/8" or "fd00::/8"{near}'
+            raise InnerKeyError(f"[{at}]", message) from None
+    return tuple(value)
+
+
+def _nearest_network(text: str) -> str:
+    """The network that an address with a prefix lies in; empty where it is no such address."""
+    try:
+        return str(ip_network(text.strip(), strict=False))
+    except ValueError:
+        return ""
+
+
+def _rename(value: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, dict):
+        _refuse(value, 'a table of old and new names, such as { protocol = "inet_protocol" }')
+    for old, new in value.items():
+        if not isinstance(new, str):
+            raise InnerKeyError(step(old), f'{shown(new)}: expected the new name, such as "inet_protocol"')
+    return tuple(value.items())
+
+
+def _size(low: int, high: int, words: str) -> Reader:
+    return lambda value: _within(value, parse_size(value), low, high, words)
+
+
+def _count(low: int, high: int, words: str) -> Reader:
+    return lambda value: _within(value, parse_count(value), low, high, words)
+
+
+def _duration(low: float, words: str) -> Reader:
+    return lambda value: _within(value, parse_duration(value), low, math.inf, words)
+
+
+def _within(value: object, number: float, low: float, high: float, words: str) -> float:
+    if not low <= number <= high:
+        _refuse(value, words)
+    return number
+
+
+LISTENER_KEYS: Mapping[str, Reader] = {
+    "name": _name,
+    "endpoint": _endpoint,
+    "framing": _framing,
+    "mode": _mode,
+    "reply": _reply,
+    "protocol": _protocol,
+    "labels": _labels,
+    "max_packet": _size(1, _LARGEST_BUFFER, 'a size from 1 byte to "1GiB"'),
+    "reply_buffer": _size(1, _LARGEST_BUFFER, 'a size from 1 byte to "1GiB"'),
+    "keep": _count(0, _MOST_KEPT, f"a number of packets from 0 to {_MOST_KEPT}"),
+    "keep_bytes": _size(1, _LARGEST_KEPT, 'a size from 1 byte to "64MiB"'),
+    "stall_timeout": _duration(0.001, 'a duration of at least "1ms"'),
+    "idle_timeout": _duration(0, "a duration, or 0 for none"),
+    "max_streams_per_peer": _count(0, _MOST_STREAMS, f"a number of streams up to {_MOST_STREAMS}, or 0 for any"),
+    "allow": _allow,
+    "udp": _flag,
+    "udp_idle_timeout": _duration(0.001, 'a duration of at least "1ms"'),
+    "max_udp_streams": _count(1, _MOST_UDP_STREAMS, f"a number of streams from 1 to {_MOST_UDP_STREAMS}"),
+    "udp_gro": _flag,
+    "receive_buffer": _size(0, _LARGEST_BUFFER, 'a size up to "1GiB", 0 for the system\'s own'),
+    "probe": _flag,
+}
+ADMIN_KEYS: Mapping[str, Reader] = {"endpoint": _admin_endpoint}
+TOP_KEYS: Mapping[str, Reader] = {
+    "run_gap": _duration(0, "a duration"),
+    "expected_packets": _count(1, 10**18, "at least 1 packet, or no such key where any number is good"),
+    "max_streams": _count(1, _MOST_STREAMS, "at least 1 stream, or no such key for as many as there is room for"),
+    "rename": _rename,
+}
 
 
 @frozen

@@ -6,8 +6,16 @@ import math
 import attrs
 import pytest
 
-from ctrlserver.config.keys import ADMIN_KEYS, LISTENER_KEYS, TOP_KEYS, InnerKeyError, Reader
-from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig
+from ctrlserver.config.tree import (
+    ADMIN_KEYS,
+    LISTENER_KEYS,
+    TOP_KEYS,
+    AdminConfig,
+    Config,
+    InnerKeyError,
+    ListenerConfig,
+    Reader,
+)
 from ctrlserver.errors import UsageError
 
 ALL_KEYS = {**LISTENER_KEYS, **ADMIN_KEYS, **TOP_KEYS}
