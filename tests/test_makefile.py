@@ -118,4 +118,4 @@ def test_constraints_are_plain_versions_and_leave_the_project_out() -> None:
     assert [] == [line for line in lines if line.count("==") != 1 or set(line) & set(" @/:;")]
     names = {line.partition("==")[0].lower() for line in lines}
     assert "ctrlserver" not in names
-    assert names >= {"twisted", "attrs", "cattrs", "click", "rich", "pytest", "setuptools"}
+    assert names >= {"twisted", "attrs", "click", "rich", "pytest", "setuptools"}

@@ -1,52 +1,48 @@
-"""TOML file -> config, by cattrs; and the command line's flags over it.
+"""TOML file -> config; and the command line's flags over it.
 
-Rules: cattrs is strict here. Every key has its reader, cattrs coerces none by its type, and a key without a reader is
-an error. The error reported is the first leaf of cattrs' tree, with the path that leads to it.
+The keys of a table are read in the order of ``tree``. The first error ends the reading; each table on its way up puts
+its step before the path. A key without a reader is an error.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Any, cast
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 from attrs import evolve
-from cattrs import BaseValidationError, Converter, ForbiddenExtraKeysError
-from cattrs.errors import AttributeValidationNote, IterableValidationNote
-from cattrs.gen import make_dict_structure_fn
-from cattrs.gen import override as attribute
 
 from ctrlserver.config.conflicts import conflicts
 from ctrlserver.config.toml_file import file_name, read_toml
 from ctrlserver.config.tree import (
-    ADMIN_KEYS,
-    LISTENER_KEYS,
-    TOP_KEYS,
     AdminConfig,
     Config,
     InnerKeyError,
     ListenerConfig,
     Reader,
+    below,
+    readers,
     shown,
     step,
 )
 from ctrlserver.errors import ConfigError, UsageError
 from ctrlserver.words import did_you_mean
 
-_TABLES = {"listener": "listeners", "admin": "admin"}
-"""The arrays of tables by their name in TOML, and the attributes that hold them."""
+_KINDS: Mapping[str, type] = {"": Config, "listener": ListenerConfig, "admin": AdminConfig}
+"""What is made from a table, by the name of its array; the whole file has none."""
+_ATTRIBUTES = {"listener": "listeners"}
+"""The attributes that are not called as their keys are."""
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
     """The config of the TOML file at ``path``; ``ConfigError`` with one line where it is not good."""
     document = read_toml(path)
     try:
-        config = _converter().structure(document, Config)
-    except BaseValidationError as error:
-        key, message = _first_error(error, document)
-        raise ConfigError(f"{file_name(path)}: {key}: {message}") from None
+        config: Config = _table("", document)
+    except InnerKeyError as error:
+        raise ConfigError(f"{file_name(path)}: {error.key.removeprefix('.')}: {error}") from None
     for keys, message in conflicts(config):
         written = next((key for key in keys if _is_written(key, document)), keys[0])
         raise ConfigError(f"{file_name(path)}: {written}: {message}")
@@ -71,12 +67,12 @@ def override(
     given: dict[str, Any] = {key: text for key, text in texts.items() if text is not None}
     flags = {key: "--data" if key == "endpoint" else f"--{key}" for key in given}
     for key, text in given.items():
-        _check_flag(flags[key], LISTENER_KEYS[key], text)
+        _check_flag(flags[key], ListenerConfig, key, text)
     first, *others = config.listeners
     config = evolve(config, listeners=(evolve(first, **given), *others))
     flag_of = {f"listener[0].{key}": flag for key, flag in flags.items()}
     if admin is not None:
-        _check_flag("--admin", ADMIN_KEYS["endpoint"], admin)
+        _check_flag("--admin", AdminConfig, "endpoint", admin)
         config = evolve(config, admin=(AdminConfig(endpoint=admin), *config.admin[1:]))
         flag_of["admin[0].endpoint"] = "--admin"
     for keys, message in conflicts(config):
@@ -84,9 +80,9 @@ def override(
     return config
 
 
-def _check_flag(flag: str, read: Reader, text: object) -> None:
+def _check_flag(flag: str, kind: type, key: str, text: object) -> None:
     try:
-        read(text)
+        readers(kind)[key](text)
     except UsageError as error:
         raise ConfigError(f"{flag}: {error}") from None
 
@@ -97,71 +93,46 @@ def _is_written(key: str, document: Mapping[str, Any]) -> bool:
     return match is None or (match[1] in document and match[3] in document[match[1]][int(match[2])])
 
 
-@lru_cache(maxsize=1)
-def _converter() -> Converter:
-    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
-
-    def register(kind: type, keys: Mapping[str, Reader], **tables: Any) -> None:
-        hooks: dict[str, Any] = {key: attribute(struct_hook=_hook(read)) for key, read in keys.items()}
-        converter.register_structure_hook(kind, make_dict_structure_fn(kind, converter, **hooks, **tables))
-
-    register(ListenerConfig, LISTENER_KEYS)
-    register(AdminConfig, ADMIN_KEYS)
-    register(
-        Config,
-        TOP_KEYS,
-        listeners=attribute(rename="listener", struct_hook=_tables(converter, "listener", ListenerConfig)),
-        admin=attribute(struct_hook=_tables(converter, "admin", AdminConfig)),
-    )
-    return converter
+def _table(home: str, table: Mapping[str, Any]) -> Any:
+    """What the keys of a table make; ``InnerKeyError`` for the first bad value, then for the first unknown key."""
+    keys = _keys(home)
+    values = {}
+    for key, read in keys.items():
+        if key in table:
+            with below(step(key)):
+                values[_ATTRIBUTES.get(key, key)] = read(table[key])
+    for key, value in table.items():
+        if key not in keys:
+            raise InnerKeyError(step(key), _unknown_key(key, value, home))
+    return _KINDS[home](**values)
 
 
-def _hook(read: Reader) -> Callable[[Any, Any], object]:
-    return lambda value, _kind: read(value)
+def _keys(home: str) -> dict[str, Reader]:
+    """The keys of a table with their readers, in the order of reading: arrays of tables first."""
+    arrays: dict[str, Reader] = {} if home else {key: partial(_tables, key) for key in _KINDS if key}
+    return arrays | readers(_KINDS[home])
 
 
-def _tables(converter: Converter, key: str, kind: type) -> Callable[[Any, Any], object]:
-    """What reads an array of tables: an array it must be, with a table in each place."""
-
-    def read(value: object, _kind: object) -> object:
-        if not isinstance(value, list):
-            raise ConfigError(f"{shown(value)}: expected an array of tables, each below a line [[{key}]]")
-        for at, each in enumerate(value):
-            if not isinstance(each, dict):
-                raise InnerKeyError(f"[{at}]", f"{shown(each)}: expected a table, below a line [[{key}]]")
-        if key == "listener" and not value:
-            raise ConfigError("an empty array: expected at least one [[listener]] table, or no such key")
-        return converter.structure(value, cast(Any, tuple[kind, ...]))  # type: ignore[valid-type]
-
-    return read
-
-
-def _first_error(error: BaseException, document: Mapping[str, Any]) -> tuple[str, str]:
-    """Key and message of the first leaf of cattrs' tree of errors."""
-    path = ""
-    table: Any = document
-    while isinstance(error, BaseValidationError):
-        error = error.exceptions[0]
-        for note in getattr(error, "__notes__", ()):
-            if isinstance(note, AttributeValidationNote):
-                key = next((key for key, name in _TABLES.items() if name == note.name), note.name)
-                path, table = path + step(key), table[key]
-            elif isinstance(note, IterableValidationNote):
-                path, table = f"{path}[{note.index}]", table[note.index]
-    if isinstance(error, ForbiddenExtraKeysError):
-        key = next(key for key in table if key in error.extra_fields)
-        path, message = path + step(key), _unknown_key(key, table[key], path)
-    else:
-        path, message = path + (error.key if isinstance(error, InnerKeyError) else ""), str(error)
-    return path.removeprefix("."), message
+def _tables(key: str, value: object) -> tuple[object, ...]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{shown(value)}: expected an array of tables, each below a line [[{key}]]")
+    for at, each in enumerate(value):
+        if not isinstance(each, dict):
+            raise InnerKeyError(f"[{at}]", f"{shown(each)}: expected a table, below a line [[{key}]]")
+    if key == "listener" and not value:
+        raise ConfigError("an empty array: expected at least one [[listener]] table, or no such key")
+    made = []
+    for at, each in enumerate(value):
+        with below(f"[{at}]"):
+            made.append(_table(key, each))
+    return tuple(made)
 
 
-def _unknown_key(key: str, value: object, path: str) -> str:
-    """Why ``key`` is not one of the table at ``path``, and where it or its like belongs."""
+def _unknown_key(key: str, value: object, here: str) -> str:
+    """Why ``key`` is not one of the table ``here``, and where it or its like belongs."""
     is_table = isinstance(value, dict) or (isinstance(value, list) and any(isinstance(each, dict) for each in value))
     word = "unknown table" if is_table else "unknown key"
-    homes = {"": (*TOP_KEYS, *_TABLES), "listener": tuple(LISTENER_KEYS), "admin": tuple(ADMIN_KEYS)}
-    here = path.removeprefix(".").partition("[")[0]
+    homes = {home: sorted(_keys(home), key=_KINDS.__contains__) for home in _KINDS}
     if key in homes[""]:
         return f"{word} here; did you mean it before the first [[{here}]]?"
     if elsewhere := [home for home in homes if key in homes[home]]:

@@ -1,28 +1,28 @@
-r"""The frozen tree of the config, with every default; its keys, and what each of them accepts by itself.
+r"""The frozen tree of the config: each key with its type, its default and what reads it.
 
-Rules:
+A key is an attribute of the same name, but for ``listeners``, whose tables are ``[[listener]]``. ``_key`` declares it,
+once. Its reader takes what TOML or the command line gave and returns the attribute's value, or raises
+``UsageError`` with what was given, what was expected and the nearest good value. The caller puts the file and the key,
+or the flag, before that.
 
-- Sizes are bytes, times are seconds, texts are as the operator wrote them. The classes check nothing; what
-  ``load_config``, ``override`` and ``default_config`` give has been checked.
-- A reader takes what TOML or the command line gave and returns the attribute's value, or raises ``UsageError``
-  with what was given, what was expected and the nearest good value; the caller puts the file and the key, or the
-  flag, before it. ``LISTENER_KEYS``, ``ADMIN_KEYS`` and ``TOP_KEYS`` name every key once. Every size and number has a
-  bound, its reason beside it.
+Rules: sizes are bytes, times are seconds, texts are as the operator wrote them. Every size and number has a bound, its
+reason beside it.
 
-Beware: an attribute here is a key of the TOML file by the same name, but for ``listeners``, whose tables are
-``[[listener]]``. Whether values go together (a framing with its ``max_packet``, say) is for ``conflicts``.
+Beware: the classes check nothing; ``load_config``, ``override`` and ``default_config`` return a checked config. Whether
+values go together (a framing with its ``max_packet``, say) is for ``conflicts``.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from socket import AddressFamily
 from typing import Any, NoReturn
 
-from attrs import field, frozen
+from attrs import Factory, field, fields, frozen
 
 from ctrlserver.config.endpoints import check_endpoint, datagram_address, inherited_datagrams
 from ctrlserver.errors import ConfigError
@@ -34,6 +34,7 @@ from ctrlserver.wire.framing import FramingSpec, parse_framing
 from ctrlserver.words import did_you_mean, quoted
 
 Reader = Callable[[Any], object]
+_READ = "read"
 Network = IPv4Network | IPv6Network
 
 MODES = ("sink", "echo", "reply", "source")
@@ -44,22 +45,41 @@ _LARGEST_KEPT = 64 << 20
 """Bytes of kept packets a stream may hold: what all the closed streams together may."""
 _MOST_KEPT = 100_000
 """Packets a stream may keep: small packets cost more in objects than in bytes."""
-_MOST_NETWORKS = 100
-"""Networks a listener may allow: each is looked at for every connection."""
 _MOST_STREAMS = 10**9
 """More than any machine has descriptors for."""
 _MOST_UDP_STREAMS = 100_000
 """Peers a UDP port may tell apart: each tick walks over all of them, 30 ms for this many."""
+_MOST_NETWORKS = 100
+"""Networks a listener may allow: each is looked at for every connection."""
 _LONGEST_WORD = 64
 """Characters of a name or a label: it stands in every stream record."""
 
 
+def _key(default: object, read: Reader) -> Any:
+    """An attribute that is a key of its name; ``default`` is the value without it, as ``read`` would return it."""
+    return field(default=default, metadata={_READ: read})
+
+
+def readers(kind: type) -> dict[str, Reader]:
+    """The keys of a class of the tree, in its order, with their readers."""
+    return {each.name: each.metadata[_READ] for each in fields(kind) if _READ in each.metadata}
+
+
 class InnerKeyError(ConfigError):
-    """An error at a key below the one being read; ``key`` is that step of the path, such as ``.site``."""
+    """An error at a key below the one being read; ``key`` is the path from there, such as ``.site``."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
         self.key = key
+
+
+@contextmanager
+def below(step: str) -> Iterator[None]:
+    """Put ``step`` before the path of the error that is raised inside."""
+    try:
+        yield
+    except ValueError as error:
+        raise InnerKeyError(step + (error.key if isinstance(error, InnerKeyError) else ""), str(error)) from None
 
 
 def step(key: str) -> str:
@@ -75,8 +95,11 @@ def shown(value: object) -> str:
 
 
 def _refuse(value: object, expected: str, nearest: str = "") -> NoReturn:
-    hint = f"; did you mean {quoted(nearest)}?" if nearest else ""
-    raise ConfigError(f"{shown(value)}: expected {expected}{hint}")
+    raise ConfigError(f"{shown(value)}: expected {expected}{_hint(nearest)}")
+
+
+def _hint(nearest: str) -> str:
+    return f"; did you mean {quoted(nearest)}?" if nearest else ""
 
 
 def _text(value: object, expected: str, nearest: str = "") -> str:
@@ -151,39 +174,41 @@ def _flag(value: object) -> bool:
 def _labels(value: object) -> Mapping[str, Label]:
     if not isinstance(value, dict):
         _refuse(value, 'a table of names and values, such as { site = "lab-2" }')
-    taken = {known.name for known in describe(None) if known.record == "stream"}
-    for name, content in value.items():
-        if not re.fullmatch(r"(?!OK|ERR)[A-Za-z_][A-Za-z0-9_.-]*", name) or len(name) > _LONGEST_WORD:
-            expected = 'a letter or "_", then letters, digits, "_", "." and "-", and not OK or ERR in front'
-            nearest = _nearest_name(f"_{name}" if name.startswith(("OK", "ERR")) else name, ".-")
-            hint = f'; did you mean "{nearest}"?' if nearest else ""
-            raise InnerKeyError(step(name), f"no name for a label: expected {expected}{hint}")
-        if name in taken:
-            message = f'every stream record has a field of this name; did you mean "my_{name}"?'
-            raise InnerKeyError(step(name), message)
-        if not isinstance(content, str | int | float | bool) or (
-            isinstance(content, float) and not math.isfinite(content)
-        ):
-            raise InnerKeyError(step(name), f"{shown(content)}: expected text, a finite number, true or false")
+    for label, content in value.items():
+        with below(step(label)):
+            _check_label(label, content)
     return value
+
+
+def _check_label(name: str, content: object) -> None:
+    if not re.fullmatch(r"(?!OK|ERR)[A-Za-z_][A-Za-z0-9_.-]*", name) or len(name) > _LONGEST_WORD:
+        nearest = _nearest_name(f"_{name}" if name.startswith(("OK", "ERR")) else name, ".-")
+        expected = 'a letter or "_", then letters, digits, "_", "." and "-", and not OK or ERR in front'
+        raise ConfigError(f"no name for a label: expected {expected}{_hint(nearest)}")
+    if any(known.name == name for known in describe(None) if known.record == "stream"):
+        raise ConfigError(f"every stream record has a field of this name{_hint(f'my_{name}')}")
+    if not isinstance(content, str | int) and not (isinstance(content, float) and math.isfinite(content)):
+        _refuse(content, "text, a finite number, true or false")
 
 
 def _allow(value: object) -> tuple[str, ...]:
     expected = 'an array of networks, such as ["10.0.0.0/8", "fd00::/8"]'
     if isinstance(value, str):
-        raise ConfigError(f"{shown(value)}: expected {expected}; did you mean [{quoted(value)}]?")
+        raise ConfigError(f"{quoted(value)}: expected {expected}; did you mean [{quoted(value)}]?")
     if not isinstance(value, list | tuple) or len(value) > _MOST_NETWORKS:
         _refuse(value, f"{expected}, at most {_MOST_NETWORKS}")
     for at, network in enumerate(value):
-        try:
-            ip_network(_text(network, 'a network such as "10.0.0.0/8"'))
-        except ConfigError as error:
-            raise InnerKeyError(f"[{at}]", str(error)) from None
-        except ValueError:
-            near = f"; did you mean {quoted(nearest)}?" if (nearest := _nearest_network(network)) else ""
-            message = f'{quoted(network)}: expected a network such as "10.0.0.0/8" or "fd00::/8"{near}'
-            raise InnerKeyError(f"[{at}]", message) from None
+        with below(f"[{at}]"):
+            _check_network(network)
     return tuple(value)
+
+
+def _check_network(value: object) -> None:
+    text = _text(value, 'a network such as "10.0.0.0/8"')
+    try:
+        ip_network(text)
+    except ValueError:
+        _refuse(text, 'a network such as "10.0.0.0/8" or "fd00::/8"', _nearest_network(text))
 
 
 def _nearest_network(text: str) -> str:
@@ -198,8 +223,8 @@ def _rename(value: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, dict):
         _refuse(value, 'a table of old and new names, such as { protocol = "inet_protocol" }')
     for old, new in value.items():
-        if not isinstance(new, str):
-            raise InnerKeyError(step(old), f'{shown(new)}: expected the new name, such as "inet_protocol"')
+        with below(step(old)):
+            _text(new, 'the new name, such as "inet_protocol"')
     return tuple(value.items())
 
 
@@ -221,63 +246,35 @@ def _within(value: object, number: float, low: float, high: float, words: str) -
     return number
 
 
-LISTENER_KEYS: Mapping[str, Reader] = {
-    "name": _name,
-    "endpoint": _endpoint,
-    "framing": _framing,
-    "mode": _mode,
-    "reply": _reply,
-    "protocol": _protocol,
-    "labels": _labels,
-    "max_packet": _size(1, _LARGEST_BUFFER, 'a size from 1 byte to "1GiB"'),
-    "reply_buffer": _size(1, _LARGEST_BUFFER, 'a size from 1 byte to "1GiB"'),
-    "keep": _count(0, _MOST_KEPT, f"a number of packets from 0 to {_MOST_KEPT}"),
-    "keep_bytes": _size(1, _LARGEST_KEPT, 'a size from 1 byte to "64MiB"'),
-    "stall_timeout": _duration(0.001, 'a duration of at least "1ms"'),
-    "idle_timeout": _duration(0, "a duration, or 0 for none"),
-    "max_streams_per_peer": _count(0, _MOST_STREAMS, f"a number of streams up to {_MOST_STREAMS}, or 0 for any"),
-    "allow": _allow,
-    "udp": _flag,
-    "udp_idle_timeout": _duration(0.001, 'a duration of at least "1ms"'),
-    "max_udp_streams": _count(1, _MOST_UDP_STREAMS, f"a number of streams from 1 to {_MOST_UDP_STREAMS}"),
-    "udp_gro": _flag,
-    "receive_buffer": _size(0, _LARGEST_BUFFER, 'a size up to "1GiB", 0 for the system\'s own'),
-    "probe": _flag,
-}
-ADMIN_KEYS: Mapping[str, Reader] = {"endpoint": _admin_endpoint}
-TOP_KEYS: Mapping[str, Reader] = {
-    "run_gap": _duration(0, "a duration"),
-    "expected_packets": _count(1, 10**18, "at least 1 packet, or no such key where any number is good"),
-    "max_streams": _count(1, _MOST_STREAMS, "at least 1 stream, or no such key for as many as there is room for"),
-    "rename": _rename,
-}
-
-
 @frozen
 class ListenerConfig:
     """One data listener."""
 
-    name: str = "data"
-    endpoint: str = "tcp:22222"
-    framing: str = "fixed:1024"
-    mode: str = "sink"
-    reply: str = r"\x06"
-    protocol: str | None = None
-    labels: Mapping[str, Label] = field(factory=dict)
-    max_packet: int = 1 << 20
-    reply_buffer: int = 256 << 10
-    keep: int = 0
-    keep_bytes: int = 1 << 20
-    stall_timeout: float = 30.0
-    idle_timeout: float = 0.0
-    max_streams_per_peer: int = 0
-    allow: tuple[str, ...] = ()
-    udp: bool = False
-    udp_idle_timeout: float = 10.0
-    max_udp_streams: int = 10_000
-    udp_gro: bool = True
-    receive_buffer: int = 4 << 20
-    probe: bool = False
+    name: str = _key("data", _name)
+    endpoint: str = _key("tcp:22222", _endpoint)
+    framing: str = _key("fixed:1024", _framing)
+    mode: str = _key("sink", _mode)
+    reply: str = _key(r"\x06", _reply)
+    protocol: str | None = _key(None, _protocol)
+    labels: Mapping[str, Label] = _key(Factory(dict), _labels)
+    max_packet: int = _key(1 << 20, _size(1, _LARGEST_BUFFER, 'a size from 1 byte to "1GiB"'))
+    reply_buffer: int = _key(256 << 10, _size(1, _LARGEST_BUFFER, 'a size from 1 byte to "1GiB"'))
+    keep: int = _key(0, _count(0, _MOST_KEPT, f"a number of packets from 0 to {_MOST_KEPT}"))
+    keep_bytes: int = _key(1 << 20, _size(1, _LARGEST_KEPT, 'a size from 1 byte to "64MiB"'))
+    stall_timeout: float = _key(30.0, _duration(0.001, 'a duration of at least "1ms"'))
+    idle_timeout: float = _key(0.0, _duration(0, "a duration, or 0 for none"))
+    max_streams_per_peer: int = _key(
+        0, _count(0, _MOST_STREAMS, f"a number of streams up to {_MOST_STREAMS}, or 0 for any")
+    )
+    allow: tuple[str, ...] = _key((), _allow)
+    udp: bool = _key(False, _flag)
+    udp_idle_timeout: float = _key(10.0, _duration(0.001, 'a duration of at least "1ms"'))
+    max_udp_streams: int = _key(
+        10_000, _count(1, _MOST_UDP_STREAMS, f"a number of streams from 1 to {_MOST_UDP_STREAMS}")
+    )
+    udp_gro: bool = _key(True, _flag)
+    receive_buffer: int = _key(4 << 20, _size(0, _LARGEST_BUFFER, 'a size up to "1GiB", 0 for the system\'s own'))
+    probe: bool = _key(False, _flag)
 
     @property
     def takes_datagrams(self) -> bool:
@@ -314,7 +311,7 @@ class ListenerConfig:
 class AdminConfig:
     """One admin listener."""
 
-    endpoint: str = "tcp:22223:interface=127.0.0.1"
+    endpoint: str = _key("tcp:22223:interface=127.0.0.1", _admin_endpoint)
 
 
 @frozen
@@ -323,10 +320,14 @@ class Config:
 
     listeners: tuple[ListenerConfig, ...] = (ListenerConfig(),)
     admin: tuple[AdminConfig, ...] = (AdminConfig(),)
-    run_gap: float = 1.0
-    expected_packets: int | None = None
-    max_streams: int | None = None
-    rename: tuple[tuple[str, str], ...] = ()
+    run_gap: float = _key(1.0, _duration(0, "a duration"))
+    expected_packets: int | None = _key(
+        None, _count(1, 10**18, "at least 1 packet, or no such key where any number is good")
+    )
+    max_streams: int | None = _key(
+        None, _count(1, _MOST_STREAMS, "at least 1 stream, or no such key for as many as there is room for")
+    )
+    rename: tuple[tuple[str, str], ...] = _key((), _rename)
 
     @property
     def published_names(self) -> frozenset[str]:

@@ -6,19 +6,10 @@ import math
 import attrs
 import pytest
 
-from ctrlserver.config.tree import (
-    ADMIN_KEYS,
-    LISTENER_KEYS,
-    TOP_KEYS,
-    AdminConfig,
-    Config,
-    InnerKeyError,
-    ListenerConfig,
-    Reader,
-)
+from ctrlserver.config.tree import AdminConfig, Config, InnerKeyError, ListenerConfig, readers
 from ctrlserver.errors import UsageError
 
-ALL_KEYS = {**LISTENER_KEYS, **ADMIN_KEYS, **TOP_KEYS}
+ALL_KEYS = {**readers(ListenerConfig), **readers(AdminConfig), **readers(Config)}
 
 
 def message_of(key: str, value: object) -> str:
@@ -30,17 +21,15 @@ def message_of(key: str, value: object) -> str:
 def test_every_attribute_of_the_tree_has_its_key() -> None:
     tables = {"listeners", "admin"}
 
-    assert [field.name for field in attrs.fields(ListenerConfig)] == list(LISTENER_KEYS)
-    assert [field.name for field in attrs.fields(AdminConfig)] == list(ADMIN_KEYS)
-    assert [field.name for field in attrs.fields(Config) if field.name not in tables] == list(TOP_KEYS)
+    assert [field.name for field in attrs.fields(ListenerConfig)] == list(readers(ListenerConfig))
+    assert [field.name for field in attrs.fields(AdminConfig)] == list(readers(AdminConfig))
+    assert [field.name for field in attrs.fields(Config) if field.name not in tables] == list(readers(Config))
 
 
-@pytest.mark.parametrize(
-    ("kind", "keys"), [(ListenerConfig, LISTENER_KEYS), (AdminConfig, ADMIN_KEYS), (Config, TOP_KEYS)]
-)
-def test_every_default_is_a_value_its_key_accepts(kind: type[Config], keys: dict[str, Reader]) -> None:
+@pytest.mark.parametrize("kind", [ListenerConfig, AdminConfig, Config])
+def test_every_default_is_a_value_its_key_accepts(kind: type[Config]) -> None:
     default = kind()
-    for key, read in keys.items():
+    for key, read in readers(kind).items():
         value = getattr(default, key)
         if value is not None:
             assert value == read(dict(value) if key == "rename" else value)
