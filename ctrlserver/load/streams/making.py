@@ -18,10 +18,9 @@ from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.modes import RECEIVE, REQUEST
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.streams.outgoing import Conversation, Line, Observer
-from ctrlserver.load.streams.paced import PacedSendStream
 from ctrlserver.load.streams.receive import ReceiveStream
 from ctrlserver.load.streams.request import RequestStream
-from ctrlserver.load.streams.send import PacketStream, SendStream, TlsPacketStream
+from ctrlserver.load.streams.send import PacedSendStream, PacketStream, SendStream, TlsPacketStream
 from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
 from ctrlserver.load.streams.udp import DatagramStream, OverUdp, ProbesWhenDue, batch_of
 from ctrlserver.load.streams.wire import Poller, Wire

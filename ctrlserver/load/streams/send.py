@@ -1,19 +1,29 @@
-"""Streams in send mode: one way, as fast as the target reads.
+"""Streams in send mode: one way, as fast as the target reads, or by a schedule.
 
-Rules: writes are large slices of the pattern's block, or one packet each (``--no-write-combine``), a bounded number for
-each ``ready``, so timers keep their turn. The stream reads what the target says and drops it.
+Rules: a write is a large slice of the pattern's block, or one packet (``--no-write-combine``). The writes for one
+``ready`` are bounded, so timers keep their turn. The stream reads what the target says and drops it.
+
+By a schedule (``PacedSendStream``) the stream sends a packet once the pacer has released it and the kernel has room.
+Until then the packet waits, and its slip counts from the moment at which it was due. That makes an open loop honest:
+a target that stalls delays packets, and the delay is measured. (Request mode by a schedule: streams/request.py.)
+
+Beware: packets are counted from the stream's first, the warm-up's included. Nothing is released past the stream's limit.
 """
 
 from __future__ import annotations
 
+import select
 import socket
 from contextlib import suppress
 from os import write
 
 from attrs import define, field
 
+from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.streams.outgoing import derived
 from ctrlserver.load.streams.sender import BURST_PACKETS, WRITE_BYTES, Sender
+
+_OUT = select.EPOLLOUT
 
 #: Writes for one ``ready`` where packets are combined; stops early when the kernel takes less than was offered.
 BURST_WRITES = 4
@@ -130,3 +140,46 @@ class TlsPacketStream(Sender):
             taken = self.socket.send(self._sendable[offset : offset + end - self.sent])
             self.sent += taken
             self.writes += 1
+
+
+@define(eq=False)
+class PacedSendStream(Sender):
+    """What is due together goes in one write, or with ``combine`` off in one write each. It needs ``releases``."""
+
+    metered = True
+    releases: Releases = field(kw_only=True)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is due."""
+        return self.sent >= self._allowed
+
+    def release(self, count: int, first: int, last: int) -> None:
+        """Send ``count`` packets more."""
+        if self.active:
+            self.releases.add(count, first, last, self._pattern.packets_in(self.limit))
+            self._allowed = self._pattern.bytes_of(self.releases.packets)
+            if not self._blocked:
+                self._send_on()
+
+    def end_at_packet(self, reason: str) -> None:
+        """Begin no further packet."""
+        if self.active:
+            self._allowed = self.limit = min(self.limit, self._pattern.whole(self.sent))
+            self.releases.end(self._pattern.packets_in(self.limit))
+        super().end_at_packet(reason)
+
+    def ready(self, events: int) -> None:
+        """Drop what the target says, then send on."""
+        if events & ~_OUT and not self._drop():
+            return
+        if self.active and events & _OUT:
+            self._send_on()
+
+    def _send_on(self) -> None:
+        self._fill()
+        self._check_done()
+
+    def _begun(self, packets: int, now: int) -> None:
+        self.releases.begun(packets, now)
+        self.last = self.lane.clock()

@@ -19,8 +19,7 @@ from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import parse_sizes
 from ctrlserver.load.streams.making import make_streams
 from ctrlserver.load.streams.outgoing import UNLIMITED, Line
-from ctrlserver.load.streams.paced import PacedSendStream
-from ctrlserver.load.streams.send import PacketStream
+from ctrlserver.load.streams.send import PacedSendStream, PacketStream
 from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
 from ctrlserver.load.streams.udp import (
     DatagramStream,
