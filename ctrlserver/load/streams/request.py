@@ -88,14 +88,9 @@ class RequestStream(Sender):
     def end_at_packet(self, reason: str) -> None:
         """Begin no further packet, and await the replies to the others."""
         if self.active:
-            self.reason = reason
-            self.limit = min(self.limit, self._pattern.whole(self.sent))
-            if self.releases is not None:
-                self.releases.end(self._pattern.packets_in(self._pattern.whole(self.sent)))
-            if self._allowed > self.limit:
-                self._outstanding -= self._pattern.packets_in(self._allowed) - self._pattern.packets_in(self.limit)
-                self._allowed = self.limit
-            self._check_done()
+            pattern = self._pattern
+            self._outstanding -= pattern.packets_in(self._allowed) - pattern.packets_in(pattern.whole(self.sent))
+        super().end_at_packet(reason)
 
     def stall(self, seconds: float) -> None:
         """The watchdog saw no progress for so long: fail."""

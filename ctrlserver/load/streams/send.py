@@ -7,12 +7,11 @@ By a schedule (``PacedSendStream``) the stream sends a packet once the pacer has
 Until then the packet waits, and its slip counts from the moment at which it was due. That makes an open loop honest:
 a target that stalls delays packets, and the delay is measured. (Request mode by a schedule: streams/request.py.)
 
-Beware: packets are counted from the stream's first, the warm-up's included. Nothing is released past the stream's limit.
+Beware: packets are counted from the stream's first, the warm-up's included. Nothing is released past its limit.
 """
 
 from __future__ import annotations
 
-import select
 import socket
 from contextlib import suppress
 from os import write
@@ -22,8 +21,6 @@ from attrs import define, field
 from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.streams.outgoing import derived
 from ctrlserver.load.streams.sender import BURST_PACKETS, WRITE_BYTES, Sender
-
-_OUT = select.EPOLLOUT
 
 #: Writes for one ``ready`` where packets are combined; stops early when the kernel takes less than was offered.
 BURST_WRITES = 4
@@ -160,25 +157,11 @@ class PacedSendStream(Sender):
             self.releases.add(count, first, last, self._pattern.packets_in(self.limit))
             self._allowed = self._pattern.bytes_of(self.releases.packets)
             if not self._blocked:
-                self._send_on()
+                self._fill()
+                self._check_done()
 
-    def end_at_packet(self, reason: str) -> None:
-        """Begin no further packet."""
-        if self.active:
-            self._allowed = self.limit = min(self.limit, self._pattern.whole(self.sent))
-            self.releases.end(self._pattern.packets_in(self.limit))
-        super().end_at_packet(reason)
-
-    def ready(self, events: int) -> None:
-        """Drop what the target says, then send on."""
-        if events & ~_OUT and not self._drop():
-            return
-        if self.active and events & _OUT:
-            self._send_on()
-
-    def _send_on(self) -> None:
+    def _write(self) -> None:
         self._fill()
-        self._check_done()
 
     def _begun(self, packets: int, now: int) -> None:
         self.releases.begun(packets, now)

@@ -96,6 +96,9 @@ class Sender(Conversation):
         if self.active:
             self.reason = reason
             self.limit = min(self.limit, self._pattern.whole(self.sent))
+            self._allowed = min(self._allowed, self.limit)
+            if self.releases is not None:
+                self.releases.end(self._pattern.packets_in(self.limit))
             self._check_done()
 
     def release(self, count: int, first: int, last: int) -> None:
