@@ -109,7 +109,7 @@ class Ending:
             unsent = stream.unsent_bytes()
             if unsent != stream.seen:
                 stream.seen, stream.seen_at = unsent, now
-            patience = self._patience if unsent else CLOSE_SECONDS if stream.transport.closes else LINGER_SECONDS
+            patience = self._patience if unsent else CLOSE_SECONDS if stream.kind.closes else LINGER_SECONDS
             if stream.eof:
                 if not stream.check_broken() and not unsent:
                     self.stream_ended(stream)

@@ -22,7 +22,7 @@ from ctrlserver.load.streams.receive import ReceiveStream
 from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.load.streams.send import PacedSendStream, PacketStream, SendStream, TlsPacketStream
 from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
-from ctrlserver.load.streams.udp import DatagramStream, OverUdp, ProbesWhenDue, batch_of
+from ctrlserver.load.streams.udp import DatagramStream, ProbesWhenDue, UdpKind, batch_of
 from ctrlserver.load.streams.wire import Poller, Wire
 from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
 from ctrlserver.wire.probe import ProbeBlock
@@ -90,7 +90,7 @@ def _over_udp(line: Line, options: Options, timing: Timing, session: int) -> Sen
     assert isinstance(sock, socket.socket)
     releases = None if options.curve is None else Releases(timing)
     batch = batch_of(sock, pattern, combine=options.write_combine)
-    line = evolve(line, transport=OverUdp(sock, batch))
+    line = evolve(line, kind=UdpKind(sock, batch))
     write_bytes = batch * pattern.stride or LONGEST_DATAGRAM
     probes = ProbeBlock(pattern.block[: pattern.stride] * batch, pattern.stride, session) if options.probe else None
     if options.mode == REQUEST:

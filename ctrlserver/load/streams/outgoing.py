@@ -47,7 +47,7 @@ from typing import Any, Protocol, cast
 from attrs import Factory, define, field, frozen
 
 from ctrlserver.load.plan.pattern import Pattern
-from ctrlserver.load.streams.wire import ABORTED, CONNECTION, STALLED, Poller, Transport, Wire
+from ctrlserver.load.streams.wire import ABORTED, STALLED, Poller, SocketKind, Wire
 
 #: A limit that is none: more bytes than any run sends.
 UNLIMITED = 1 << 62
@@ -83,7 +83,7 @@ class Line:
     sendable: memoryview
     local: str
     target: str
-    transport: Transport = CONNECTION
+    kind: SocketKind = field(factory=SocketKind)
 
 
 def derived(make: Callable[[Any], object]) -> Any:
@@ -110,7 +110,7 @@ class Conversation:
     observer: Observer = derived(lambda self: self.line.observer)
     local: str = derived(lambda self: self.line.local)
     target: str = derived(lambda self: self.line.target)
-    transport: Transport = derived(lambda self: self.line.transport)
+    kind: SocketKind = derived(lambda self: self.line.kind)
     writes: int = 0
     replies: int = 0
     reply_bytes: int = 0
@@ -200,7 +200,7 @@ class Conversation:
         self.half_closed = True
         if self.eof:
             self.leave()  # closed on both sides the socket would be ready for ever
-        if self.transport.closes:
+        if self.kind.closes:
             try:
                 self.socket.shutdown(socket.SHUT_WR)
             except OSError as error:
@@ -277,7 +277,7 @@ class Conversation:
 
     def _read_nothing(self) -> None:
         """A read gave no bytes: the target has closed its side. Over UDP it is an empty datagram."""
-        if self.transport.closes:
+        if self.kind.closes:
             self.eof = True
             self._ended()
 
@@ -293,7 +293,7 @@ class Conversation:
 
     def _lost(self, error: OSError) -> None:
         """A socket call failed."""
-        failure = self.transport.failure(error, self.eof, self.so_far())
+        failure = self.kind.failure(error, self.eof, self.so_far())
         if failure is None:
             self._try_later()
         else:

@@ -94,7 +94,7 @@ class RequestStream(Sender):
 
     def stall(self, seconds: float) -> None:
         """The watchdog saw no progress for so long: fail."""
-        if not self.transport.closes:
+        if not self.kind.closes:
             missing = counted(self.packets - self.replies, "request has", "requests have")
             words = f"{missing} no reply: lost on the way, or not answered; a lost datagram is not sent again"
         elif self.sent < self._allowed:
@@ -290,7 +290,7 @@ class RequestStream(Sender):
 
     def _read_nothing(self) -> None:
         """The target has closed its side. Over UDP it is an empty datagram, which is a reply."""
-        if self.transport.closes:
+        if self.kind.closes:
             super()._read_nothing()
         elif self.active:
             self.last = self.lane.round_began

@@ -179,8 +179,8 @@ class Sender(Conversation):
         """The kernel has taken the first byte of ``packets`` packets more, offered to it at ``now``."""
 
     def _try_later(self) -> None:
-        """Wait until the socket has room; one packet a call, if the transport has found that it cannot combine."""
-        self._combine = self._combine and self.transport.combines
+        """Wait until the socket has room; one packet a call, if the socket has turned out not to combine."""
+        self._combine = self._combine and self.kind.combines
         self._blocked = True
         self._watch(self._events())
 

@@ -29,7 +29,7 @@ from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.plan.pattern import Pattern
 from ctrlserver.load.streams.outgoing import derived
 from ctrlserver.load.streams.sender import Sender
-from ctrlserver.load.streams.wire import REFUSED, RESET
+from ctrlserver.load.streams.wire import REFUSED, RESET, SocketKind
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
 from ctrlserver.wire.probe import ProbeBlock
 
@@ -43,8 +43,8 @@ _LATER = (errno.ENOBUFS, errno.EAGAIN)
 _NO_BATCHES = (errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 
 
-class OverUdp:
-    """The transport of one connected UDP socket; ``batch`` datagrams at most go in one call."""
+class UdpKind(SocketKind):
+    """The kind of one connected UDP socket; ``batch`` datagrams at most go in one call."""
 
     closes = False
 

@@ -64,33 +64,23 @@ class Poller(Protocol):
         """Call nobody any more."""
 
 
-class Transport(Protocol):
-    """What differs between a connection and a socket of datagrams: errors and the end."""
+class SocketKind:
+    """What differs by the kind of socket: errors and the end. This kind is that of TCP, TLS and unix sockets.
 
-    @property
-    def closes(self) -> bool:
-        """Whether each side closes, and an empty read is the end; else an empty read is a datagram."""
+    ``closes``: each side closes, and an empty read is the end; else an empty read is a datagram. ``combines``: one call
+    may send several packets.
+    """
 
-    @property
-    def combines(self) -> bool:
-        """Whether one call may send several packets."""
+    closes = True
+    combines = True
 
     def failure(self, error: OSError, eof: bool, so_far: str) -> tuple[str, str] | None:
-        """The reason and the words for an error of a socket call; None if the call is to be tried again later."""
+        """The reason and the words for an error of a socket call; None if the call is to be tried again later.
 
-
-class _Connection:
-    """TCP, TLS and unix sockets."""
-
-    closes = combines = True
-
-    def failure(self, error: OSError, eof: bool, so_far: str) -> tuple[str, str]:
-        """``eof``: the target had closed its side before."""
+        ``eof``: the target had closed its side before.
+        """
         if error.errno not in _BROKEN:
             return RESET, f"the connection broke ({error.strerror or error}) after {so_far}"
         if eof:
             return CLOSED, f"the target closed the connection early, after {so_far}"
         return RESET, f"the target reset the connection after {so_far}"
-
-
-CONNECTION = _Connection()

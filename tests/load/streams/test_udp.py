@@ -23,7 +23,7 @@ from ctrlserver.load.streams.send import PacedSendStream, PacketStream
 from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
 from ctrlserver.load.streams.udp import (
     DatagramStream,
-    OverUdp,
+    UdpKind,
     batch_of,
 )
 from ctrlserver.load.streams.wire import COMPLETE, ENDED, REFUSED, RESET, STALLED
@@ -128,7 +128,7 @@ def test_without_combining_each_packet_is_a_call(bench: UdpBench) -> None:
 def test_a_route_that_takes_no_batches_gets_the_packets_one_by_one(bench: UdpBench) -> None:
     """A second datagram of 40 000 bytes does not fit behind the first; the kernel says so to such a batch."""
     options = bench.options(payload=b"x" * 40_000, packets=5)
-    sendable, over = options.pattern.sendable(WRITE_BYTES), OverUdp(bench.ours, 2)
+    sendable, over = options.pattern.sendable(WRITE_BYTES), UdpKind(bench.ours, 2)
     line = Line(1, bench.ours, bench.lane, bench.told, options.pattern, sendable, "a", "b", over)
     stream = DatagramStream(line, batch=2)
     stream.start(5 * 40_000)
@@ -231,7 +231,7 @@ def test_a_full_queue_of_the_device_is_waited_for(bench: UdpBench, mode: str) ->
 def test_nobody_waits_for_the_close_of_a_target_that_has_none(bench: UdpBench) -> None:
     stream = bench.stream(payload=b"x" * 100)
     stream.half_close()
-    assert not stream.transport.closes
+    assert not stream.kind.closes
     assert [] == bench.told.failures
 
 
