@@ -3,7 +3,7 @@
 Model: ``DatagramPort`` binds a socket and wires what works on it; it is on no datagram's way.
 
     kernel --> reader (reading.py) --> Peers (peers.py): finds or opens the peer's stream; the reader counts in it
-                                   --> Answer (reading.py) --> kernel
+                                   --> its answers --> kernel
                                    --> DropCount (drops.py): what was read <-- the book, when somebody asks
 
 - A reader is ``ManyReader`` on the lane; ``OneReader`` on the lane where there is no ``recvmmsg``; else Twisted's.

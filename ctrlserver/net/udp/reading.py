@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from functools import partial
 from select import EPOLLIN
 
 from twisted.internet.protocol import DatagramProtocol
@@ -40,8 +39,6 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.recvmmsg import ROOM_BYTES, Messages
 from ctrlserver.linux.udp import ANCILLARY_BYTES, GRO_SIZE, SEGMENT, SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, Address
 from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
-from ctrlserver.net.replies import CannedReply
-from ctrlserver.net.terms import Terms
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import OTHERS, DatagramStream, Peers
 from ctrlserver.stats.probing import Probing
@@ -54,13 +51,12 @@ READS_A_TURN = 32
 #: Calls of ``recvmmsg`` likewise: up to 64 datagrams each take 0.1 ms as well, as many whole batches 1 ms.
 CALLS_A_TURN = 4
 
-#: Answers a batch: its bytes, the bytes of each datagram but the last, its datagrams, its sender. Returns how many
-#: answers the socket accepted.
-Answer = Callable[[memoryview, int, int, Address], int]
-
 
 class Intake:
-    """What is done with datagrams, however they are read."""
+    """What is done with datagrams, however they are read.
+
+    A batch is answered with its bytes, the bytes of each datagram but the last, its datagrams and its sender.
+    """
 
     def __init__(self, peers: Peers, sock: socket.socket) -> None:
         self.needs_content = peers.options.needs_content
@@ -68,7 +64,7 @@ class Intake:
         self._peers = peers
         self._stream_at = peers.by_address.get
         self._socket = sock
-        self._answer = answer_of(terms, sock)
+        self._answer = {"echo": self.echo, "reply": self.reply}.get(terms.origin.mode)
 
     def received(
         self,
@@ -103,6 +99,39 @@ class Intake:
                 self._probe(content, segment, counters.probing)
             if self._answer is not None:
                 counters.unanswered += packets - self._answer(content, segment, packets, address)
+
+    def echo(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
+        """Send the batch back; return how many answers the socket accepted."""
+        sock = self._socket
+        if packets > 1:
+            try:
+                sock.sendmsg([content], [(SOL_UDP, UDP_SEGMENT, SEGMENT.pack(segment))], 0, address)
+                return packets
+            except BlockingIOError:
+                return 0
+            except OSError:
+                pass  # no such option, or more than this route takes in one call: one by one then
+        for sent in range(packets):
+            try:
+                sock.sendto(content[sent * segment : (sent + 1) * segment] if segment else b"", address)
+            except OSError:
+                return sent
+        return packets
+
+    def reply(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
+        """Send the canned reply once for each datagram; return how many the socket accepted."""
+        canned = self._terms.canned
+        assert canned is not None, "a listener that replies has a reply"
+        size = len(canned.reply)
+        most = max(1, min(SEGMENTS_A_CALL, LONGEST_DATAGRAM // size))
+        sent = 0
+        while sent < packets:
+            now = min(most, packets - sent)
+            accepted = self.echo(canned.span(0, now * size), size, now, address)
+            sent += accepted
+            if accepted < now:
+                break
+        return sent
 
     def _reject(self, reason: str, packets: int, address: Address) -> None:
         self._terms.book.counters.rejected(reason, packets)
@@ -271,44 +300,3 @@ class OrdinaryDatagrams(DatagramProtocol):
         now = self._clock()
         content = memoryview(datagram) if intake.needs_content else None
         intake.received(addr, len(datagram), len(datagram), 1, content, now, now)
-
-
-def echo(sock: socket.socket, content: memoryview, segment: int, packets: int, address: Address) -> int:
-    """Send the batch back."""
-    if packets > 1:
-        try:
-            sock.sendmsg([content], [(SOL_UDP, UDP_SEGMENT, SEGMENT.pack(segment))], 0, address)
-            return packets
-        except BlockingIOError:
-            return 0
-        except OSError:
-            pass  # no such option, or more than this route takes in one call: one by one then
-    for sent in range(packets):
-        try:
-            sock.sendto(content[sent * segment : (sent + 1) * segment] if segment else b"", address)
-        except OSError:
-            return sent
-    return packets
-
-
-def reply(
-    sock: socket.socket, canned: CannedReply, _content: memoryview, _segment: int, packets: int, address: Address
-) -> int:
-    """Send the canned reply once for each datagram."""
-    size = len(canned.reply)
-    most = max(1, min(SEGMENTS_A_CALL, LONGEST_DATAGRAM // size))
-    sent = 0
-    while sent < packets:
-        now = min(most, packets - sent)
-        accepted = echo(sock, canned.span(0, now * size), size, now, address)
-        sent += accepted
-        if accepted < now:
-            break
-    return sent
-
-
-def answer_of(terms: Terms, sock: socket.socket) -> Answer | None:
-    """How a listener with these terms answers; None for a sink."""
-    if terms.origin.mode == "echo":
-        return partial(echo, sock)
-    return partial(reply, sock, terms.canned) if terms.origin.mode == "reply" and terms.canned is not None else None

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from ctrlserver.net.replies import CannedReply
-from ctrlserver.net.terms import Terms
-from ctrlserver.net.udp.reading import answer_of, echo, reply
+from ctrlserver.net.terms import DatagramTerms, Terms
+from ctrlserver.net.udp.peers import Peers
+from ctrlserver.net.udp.reading import Intake
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.datagram import DATAGRAM
@@ -30,33 +31,34 @@ def peer() -> Iterator[socket.socket]:
         yield sock
 
 
-def terms(mode: str) -> Terms:
+def intake(sock: socket.socket, mode: str = "echo", canned: CannedReply | None = None) -> Intake:
     book = Book(version="test", now=0.0, wall=time.time())
-    return Terms(book, Origin("data", "udp", "datagram", mode), DATAGRAM)
+    terms = Terms(book, Origin("data", "udp", "datagram", mode), DATAGRAM, canned=canned)
+    return Intake(Peers(DatagramTerms(terms), now=0.0), sock)
 
 
 def test_a_sink_answers_nothing(ours: socket.socket) -> None:
-    assert answer_of(terms("sink"), ours) is None
-    assert answer_of(terms("echo"), ours) is not None
+    assert intake(ours, "sink")._answer is None
+    assert intake(ours, "echo")._answer is not None
 
 
 def test_a_batch_is_echoed_as_its_datagrams_the_last_of_which_is_shorter(
     ours: socket.socket, peer: socket.socket
 ) -> None:
-    assert 3 == echo(ours, memoryview(b"aabbc"), 2, 3, peer.getsockname())
+    assert 3 == intake(ours).echo(memoryview(b"aabbc"), 2, 3, peer.getsockname())
     assert [b"aa", b"bb", b"c"] == [peer.recv(100) for _ in range(3)]
 
 
 def test_an_empty_datagram_is_echoed(ours: socket.socket, peer: socket.socket) -> None:
-    assert 1 == echo(ours, memoryview(b""), 0, 1, peer.getsockname())
+    assert 1 == intake(ours).echo(memoryview(b""), 0, 1, peer.getsockname())
     assert b"" == peer.recv(100)
 
 
 def test_a_batch_gets_a_reply_for_each_datagram_also_beyond_one_call(ours: socket.socket, peer: socket.socket) -> None:
-    assert 150 == reply(ours, CannedReply(b"OK"), memoryview(bytes(150)), 1, 150, peer.getsockname())
+    assert 150 == intake(ours, "reply", CannedReply(b"OK")).reply(memoryview(bytes(150)), 1, 150, peer.getsockname())
     assert [b"OK"] * 150 == [peer.recv(100) for _ in range(150)]
 
 
 def test_a_reply_that_no_datagram_can_hold_is_not_accepted(ours: socket.socket, peer: socket.socket) -> None:
     canned = CannedReply(bytes(65_508))
-    assert 0 == reply(ours, canned, memoryview(b"ab"), 1, 2, peer.getsockname())
+    assert 0 == intake(ours, "reply", canned).reply(memoryview(b"ab"), 1, 2, peer.getsockname())
