@@ -12,6 +12,8 @@ Rules:
 - ``bind`` stops at the first port that it cannot have; ``stop_listening`` then gives back the others.
 - A UDP port beside a TCP port has the same number. If the kernel chose the number and UDP cannot have it, the plane
   gives both back and tries others.
+- Of rejected connections and datagrams there is at most one log line a second, with the number for each reason since
+  the line before. So a rejection costs two additions and never a line of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +32,6 @@ from ctrlserver.config.endpoints import is_any_port
 from ctrlserver.lane.lane import Lane
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, transport_word
-from ctrlserver.net.rejections import RejectionLog
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.source import source_packets
 from ctrlserver.net.stream import Stream
@@ -45,6 +46,10 @@ from ctrlserver.wire.probe import has_numpy
 PORT_TRIES = 8
 
 
+#: Seconds between two log lines on rejections.
+LINE_SECONDS = 1.0
+
+
 class DataPlane:
     """``listeners`` as they are configured; ``clock`` gives monotonic seconds."""
 
@@ -57,7 +62,9 @@ class DataPlane:
         self._configs = listeners
         self._reactor = reactor
         self._clock = clock
-        self._rejections = RejectionLog(book, self.seats)
+        self._counters = book.counters
+        self._logged: dict[str, int] = {}
+        self._logged_at = float("-inf")
         self._lane = Lane(reactor, clock) if Lane.supported(reactor) else None
         if any(each.probe for each in listeners) and not has_numpy():  # where it is installed, it is imported now
             self.log.warn("probe: numpy is not installed, so probe packets are decoded one by one, which is slower")
@@ -99,7 +106,21 @@ class DataPlane:
         """Sweep the listeners, and log rejected peers. To be called some times a second."""
         for listener in self.listeners:
             listener.sweep()
-        self._rejections.look(self._clock())
+        self._log_rejections(self._clock())
+
+    def _log_rejections(self, now: float) -> None:
+        rejected = self._counters.rejected_by_reason
+        if rejected != self._logged and now - self._logged_at >= LINE_SECONDS:
+            news = {reason: more for reason, n in rejected.items() if (more := n - self._logged.get(reason, 0))}
+            self._logged = dict(rejected)
+            self._logged_at = now
+            self.log.warn(
+                "peers rejected: {number} ({reasons}), the last {peer}; {open} streams are open",
+                number=sum(news.values()),
+                reasons=", ".join(f"{reason} {more}" for reason, more in news.items()),
+                peer=self.seats.last_refused,
+                open=len(self._counters.open),
+            )
 
     def streams(self) -> Iterator[Stream | DatagramStream]:
         """The open streams."""
@@ -108,11 +129,10 @@ class DataPlane:
 
     def kick(self, number: int) -> bool:
         """End stream ``number``; False if no such stream is open."""
-        for stream in self.streams():
-            if stream.counters.stream == number:
-                stream.abort("kicked", self._clock())
-                return True
-        return False
+        stream = next((each for each in self.streams() if each.counters.stream == number), None)
+        if stream is not None:
+            stream.abort("kicked", self._clock())
+        return stream is not None
 
     def drain(self) -> None:
         """End all streams."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 import pytest_twisted
-from twisted.logger import capturedLogs
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, capturedLogs, formatEvent, globalLogPublisher
 
 from ctrlserver.config import ListenerConfig
 from ctrlserver.net import plane as module
 from ctrlserver.net.listeners import CannotBind
 from ctrlserver.net.plane import DataPlane
 from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin
 from tests.runs import reached
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -82,3 +85,37 @@ def test_that_numpy_is_missing_is_logged_once_and_only_where_something_probes(mo
         assert () == tuple(lines)
         plane_of(*[ListenerConfig(name=name, endpoint=LOOPBACK, probe=True, udp=True) for name in ("one", "two")])
     assert [True] == ["numpy is not installed" in line["log_format"] for line in lines]
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    got: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        if event["log_namespace"].startswith("ctrlserver"):  # not what Twisted says of ports that other tests had
+            got.append(formatEvent(event))
+
+    observer = cast(ILogObserver, observe)
+    globalLogPublisher.addObserver(observer)
+    yield got
+    globalLogPublisher.removeObserver(observer)
+
+
+def test_however_many_are_turned_away_there_is_one_line_a_second_and_none_is_left_out(lines: list[str]) -> None:
+    book, clock = Book(version="test", now=0.0, wall=0.0), Clock()
+    plane = DataPlane([], book, clock, clock.seconds)
+    book.stream_opened(Origin("data", "udp", "datagram", "sink", None), "10.0.0.9:1", 0.0)
+    for tick in range(9):
+        for _ in range(100):
+            plane.seats.last_refused = f"10.0.0.1:{tick}"
+            book.counters.rejected("max-streams")
+        book.counters.rejected("not-allowed")
+        plane.sweep()
+        clock.advance(0.25)
+    clock.advance(100.0)
+    plane.sweep()
+    assert [
+        "peers rejected: 101 (max-streams 100, not-allowed 1), the last 10.0.0.1:0; 1 streams are open",
+        "peers rejected: 404 (max-streams 400, not-allowed 4), the last 10.0.0.1:4; 1 streams are open",
+        "peers rejected: 404 (max-streams 400, not-allowed 4), the last 10.0.0.1:8; 1 streams are open",
+    ] == lines
