@@ -131,17 +131,13 @@ def _delimited(text: str, argument: str | None, max_packet: int) -> FramingSpec:
     return FramingSpec(canonical, max_packet, lambda: Delimited(canonical, max_packet, delimiter))
 
 
-def _raw(text: str, argument: str | None, max_packet: int) -> FramingSpec:
-    _no_argument("raw", text, argument)
-    return FramingSpec("raw", max_packet, Raw, by_length=True, counts_packets=False)
-
-
-def _plain(name: str, make: Callable[[int], Framing]) -> Kind:
+def _plain(name: str, make: Callable[[int], Framing], *, by_length: bool = False, counts_packets: bool = True) -> Kind:
     """A framing without an argument; ``make`` starts it for one stream, given ``max_packet``."""
 
     def parse(text: str, argument: str | None, max_packet: int) -> FramingSpec:
-        _no_argument(name, text, argument)
-        return FramingSpec(name, max_packet, lambda: make(max_packet))
+        if argument is not None:
+            raise FramingSpecError(f'framing {quoted(text)}: "{name}" takes no argument; write "{name}"')
+        return FramingSpec(name, max_packet, lambda: make(max_packet), None, by_length, counts_packets)
 
     return Kind((name,), name, parse)
 
@@ -163,11 +159,6 @@ def _integer(name: str, layout: str) -> Kind:
     return Kind((name,) if name == "int8" else (name, f"{name}:little"), name, parse)
 
 
-def _no_argument(name: str, text: str, argument: str | None) -> None:
-    if argument is not None:
-        raise FramingSpecError(f'framing {quoted(text)}: "{name}" takes no argument; write "{name}"')
-
-
 KINDS: dict[str, Kind] = {
     "fixed": Kind(("fixed:N",), "fixed:1024", _fixed),
     "int8": _integer("int8", "B"),
@@ -178,7 +169,7 @@ KINDS: dict[str, Kind] = {
     "line": _plain("line", Lines.of),
     "delimited": Kind(("delimited:HEX",), "delimited:0d0a", _delimited),
     "netstring": _plain("netstring", Netstring.of),
-    "raw": Kind(("raw",), "raw", _raw),
+    "raw": _plain("raw", lambda _: Raw(), by_length=True, counts_packets=False),
 }
 """All framings, by the first word of their specs."""
 

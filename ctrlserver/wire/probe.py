@@ -185,7 +185,8 @@ def _heads(session: int, heads: NDArray[Any]) -> Heads:
 def _layout(size: int) -> Any:
     import numpy as np
 
-    # Eight bytes from the magic to the session are one word, compared as they lie.
+    # Eight bytes from the magic to the session are one word, compared as they lie. The fill has no name: choosing
+    # among packets copies all that has one.
     return np.dtype(
         {
             "names": ["word", "sequence", "sent"],
