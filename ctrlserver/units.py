@@ -39,18 +39,8 @@ _DURATIONS = {
 }
 _SIZES = {
     **_THOUSANDS,
-    "B": 1,
-    "kB": 10**3,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-    "TiB": 2**40,
-    "PiB": 2**50,
-    "EiB": 2**60,
+    **{f"{prefix}B": scale for prefix, scale in _THOUSANDS.items()},
+    **{f"{prefix}iB": 2 ** (10 * power) for power, prefix in enumerate("KMGTPE", 1)},
 }
 _OTHER_WORDS = {
     **dict.fromkeys(("sec", "secs", "second", "seconds"), "s"),
