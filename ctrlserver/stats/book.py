@@ -35,16 +35,11 @@ _LAGS_KEPT = 256
 _NO_RENAMES = Renames()
 
 
-def _ignore(_: RunRecord) -> None:
-    pass
-
-
 class Book:
     """All numbers of one server.
 
-    ``fields`` are the names of the listeners' labels; ``renames`` is checked against them (``RenameError``) and may be
-    replaced at any time. ``on_run_end`` takes the record of each run as it ends. ``closed_kept`` closed streams stay on
-    view, and of their kept packets ``kept_closed_bytes`` in all.
+    ``renames``, which knows the listeners' labels, may be replaced at any time. ``on_run_end`` takes the record of each
+    run as it ends. ``closed_kept`` closed streams stay on view, and of their kept packets ``kept_closed_bytes`` in all.
     """
 
     def __init__(
@@ -57,12 +52,11 @@ class Book:
         expected_packets: int | None = None,
         closed_kept: int = CLOSED_KEPT,
         kept_closed_bytes: int = KEPT_CLOSED_BYTES,
-        fields: Iterable[str] = (),
         renames: Renames = _NO_RENAMES,
-        on_run_end: Callable[[RunRecord], object] = _ignore,
+        on_run_end: Callable[[RunRecord], object] = lambda _: None,
     ) -> None:
         self.version = version
-        self.renames = Renames(renames.pairs, fields=renames.fields | frozenset(fields))
+        self.renames = renames
         self.counters = Counters(closed_kept)
         self.runs = Runs(
             self.counters,

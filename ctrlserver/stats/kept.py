@@ -42,6 +42,5 @@ class KeptPackets:
 
     def last(self, n: int) -> list[tuple[int, bytes]]:
         """The newest ``n`` held packets with their numbers, oldest first."""
-        skipped = max(0, len(self._packets) - max(0, n))
-        first = self.total - len(self._packets) + 1
-        return [(first + i, packet) for i, packet in enumerate(self._packets) if i >= skipped]
+        numbered = enumerate(self._packets, self.total - len(self._packets) + 1)
+        return list(numbered)[max(0, len(self._packets) - max(0, n)) :]

@@ -33,6 +33,9 @@ _HALF_BITS = 10
 _WHOLE_BITS = _HALF_BITS + 1
 LAST_BUCKET = ((HIGHEST.bit_length() - _WHOLE_BITS) << _HALF_BITS) + (HIGHEST >> (HIGHEST.bit_length() - _WHOLE_BITS))
 
+#: The fields of a Latency that are percentiles.
+PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "p99_9": 99.9, "p99_99": 99.99}
+
 #: A run of times between two others is recorded in at most so many groups.
 GROUPS = 16
 
@@ -119,18 +122,13 @@ class Histogram:
             return None
         total = sum(count for _, count in buckets)
         middles = sum(count * (lowest_in(bucket) + (width_of(bucket) >> 1)) for bucket, count in buckets)
-        p50, p90, p99, p99_9, p99_99 = self.at((50, 90, 99, 99.9, 99.99))
         return Latency(
             count=total,
             mean=seconds(middles / total),
             min=seconds(lowest_in(buckets[0][0])),
             max=seconds(highest_in(buckets[-1][0])),
-            p50=p50,
-            p90=p90,
-            p99=p99,
-            p99_9=p99_9,
-            p99_99=p99_99,
             hdr=self.encoded(),
+            **dict(zip(PERCENTILES, self.at(tuple(PERCENTILES.values())), strict=True)),
         )
 
     def encoded(self) -> str:

@@ -150,7 +150,8 @@ class Probing:
         ahead = sequence - session.highest
         if ahead > 0:
             if ahead >= WINDOW:
-                if before is not None and before.number == number and _belongs(before, session, sequence, sent):
+                # Far ahead it may be a late one of the session before.
+                if before and before.number == number and sequence <= before.highest and sent < session.newest:
                     self._late(before, sequence)
                     return None
                 if ahead > FARTHEST:
@@ -192,8 +193,3 @@ class Probing:
         self._session = session = _Session(number, sequence, sent)
         self.sessions += 1
         return session
-
-
-def _belongs(before: _Session, session: _Session, sequence: int, sent: int) -> bool:
-    """Whether a packet far ahead is a late one of the session before."""
-    return sequence <= before.highest and sent < session.newest

@@ -59,14 +59,8 @@ class Rates:
         return Figures(p1, p10, p60, b1, b10, b60)
 
     def _over(self, window: float, now: float, totals: Totals) -> tuple[float, float]:
-        for sample in reversed(self._samples):
-            if now - sample[0] >= window:
-                break
-        else:
-            if not self._samples:
-                return 0.0, 0.0
-            sample = self._samples[0]
-        then, packets, octets = sample
+        old_enough = (sample for sample in reversed(self._samples) if now - sample[0] >= window)
+        then, packets, octets = next(old_enough, self._samples[0] if self._samples else (now, 0, 0))
         seconds = now - then
         if seconds <= 0:
             return 0.0, 0.0

@@ -73,14 +73,17 @@ class Renames:
             new_of[old] = new
             old_of[new] = old
         pairs = tuple((old, new) for old, new in self.pairs if old != new)
-        moved = {old for old, _ in pairs}
         known = field_names() | self.fields
         for old, new in pairs:
-            _check_name(old, new)
-            if new in known and new not in moved:
-                raise RenameError(
-                    f"cannot rename {quoted(old)} to {quoted(new)}: {quoted(new)} is another field's name"
-                )
+            if not _NAME.fullmatch(new):
+                reason = "a name is a letter or _, then letters, digits, _ . or -"
+            elif new.startswith(_STATUS_WORDS):
+                reason = "a name must not start with OK or ERR"
+            elif new in known and new not in new_of:
+                reason = f"{quoted(new)} is another field's name"
+            else:
+                continue
+            raise RenameError(f"cannot rename {quoted(old)} to {quoted(new)}: {reason}")
         object.__setattr__(self, "pairs", pairs)
         object.__setattr__(self, "_new", dict(pairs))
         object.__setattr__(self, "_old", {new: old for old, new in pairs})
@@ -117,13 +120,3 @@ class Renames:
         if new not in self._old:
             raise RenameError(f"no field is renamed to {quoted(new)}{did_you_mean(new, self._old)}")
         return Renames(tuple(pair for pair in self.pairs if pair[1] != new), fields=self.fields)
-
-
-def _check_name(old: str, new: str) -> None:
-    if not _NAME.fullmatch(new):
-        reason = "a name is a letter or _, then letters, digits, _ . or -"
-    elif new.startswith(_STATUS_WORDS):
-        reason = "a name must not start with OK or ERR"
-    else:
-        return
-    raise RenameError(f"cannot rename {quoted(old)} to {quoted(new)}: {reason}")

@@ -124,10 +124,7 @@ class Runs:
 
     def record(self, number: int, now: float) -> RunRecord | None:
         """One run of those on view."""
-        self._end_if_idle(now)
-        if self._active is not None and self._active.number == number:
-            return self._read(self._active)
-        return next((record for record in self.ended if record.run == number), None)
+        return next((record for record in self.records(now) if record.run == number), None)
 
     def _begin(self, name: str | None, expected_packets: int | None, now: float, *, automatic: bool) -> _Active:
         self.total += 1

@@ -26,7 +26,6 @@ def a_book(
     run_gap: float = 1.0,
     closed_kept: int = 1000,
     kept_closed_bytes: int = 10_000,
-    fields: tuple[str, ...] = (),
     renames: Renames | None = None,
     on_run_end: Callable[[RunRecord], object] = id,
 ) -> Book:
@@ -37,7 +36,6 @@ def a_book(
         run_gap=run_gap,
         closed_kept=closed_kept,
         kept_closed_bytes=kept_closed_bytes,
-        fields=fields,
         renames=Renames() if renames is None else renames,
         on_run_end=on_run_end,
     )
@@ -310,13 +308,13 @@ def test_the_end_of_the_server_ends_the_run() -> None:
 
 
 def test_the_renames_of_a_book_know_its_labels() -> None:
-    book = a_book(fields=("site",))
+    book = a_book(renames=Renames(fields=("site",)))
     assert (("site", "place"),) == book.renames.with_rename("site", "place").pairs
 
 
-def test_a_rename_onto_a_label_is_refused_when_the_book_is_made() -> None:
+def test_a_rename_onto_a_label_is_refused_before_a_book_is_made() -> None:
     with pytest.raises(RenameError, match='"site"'):
-        a_book(fields=("site",), renames=Renames([("protocol", "site")]))
+        a_book(renames=Renames([("protocol", "site")], fields=("site",)))
 
 
 def test_renames_can_be_replaced() -> None:
