@@ -94,7 +94,7 @@ class Book:
         if stream.state == "closed":
             return
         recent = self.counters.recent
-        if recent and len(recent) == recent.maxlen and self._kept_closed and self._kept_closed[0] is recent[0]:
+        if self._kept_closed and len(recent) == recent.maxlen and self._kept_closed[0] is recent[0]:
             self._drop_oldest_kept()
         self.counters.closed(stream, reason, incomplete_bytes)
         self._keep_closed(stream)
@@ -104,10 +104,7 @@ class Book:
         """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how much later than that it was."""
         totals = self.counters.totals()
         self.rates.sample(now, totals)
-        lags = self._lags
-        while lags and lags[-1][1] <= lag_seconds:
-            lags.pop()
-        lags.append((now, lag_seconds))
+        self._lags.append((now, lag_seconds))
         self.runs.tick(now, totals)
 
     # What the admin port reads, and its few orders
@@ -219,19 +216,12 @@ class Book:
             **{name: round(rate, 1) for name, rate in asdict(self.rates.figures(now, totals)).items()},
             runs_total=self.runs.total,
             resets_total=self._resets,
-            loop_lag_seconds=seconds_figure(self._worst_lag(now)),
+            loop_lag_seconds=seconds_figure(max([0.0, *(lag for at, lag in self._lags if now - at <= _LAG_SECONDS)])),
             **_by_reason("closed", REASONS, self.counters.closed_by_reason),
             **_by_reason("rejected", REJECTIONS, self.counters.rejected_by_reason),
             dropped_total=totals.dropped,
             dropped_in_batches_total=totals.dropped_in_batches,
         )
-
-    def _worst_lag(self, now: float) -> float:
-        """The lags stand in falling order, so the oldest that is not too old is the largest."""
-        lags = self._lags
-        while lags and now - lags[0][0] > _LAG_SECONDS:
-            lags.popleft()
-        return max(0.0, lags[0][1]) if lags else 0.0
 
 
 def _by_reason(what: str, reasons: Iterable[str], counted: Mapping[str, int]) -> dict[str, int]:

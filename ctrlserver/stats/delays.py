@@ -19,6 +19,7 @@ are published so, for 0 would hide it. Packets that one read brought have one ti
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
@@ -110,20 +111,14 @@ class Delays:
         if not self._counts:
             return [None for _ in quantiles]
         ordered = sorted((_middle(key, self._grain), count) for key, count in self._counts.items())
-        total = sum(self._counts.values())
-        return [_at(ordered, ceil(quantile * total)) for quantile in quantiles]
+        upto = list(accumulate(count for _, count in ordered))
+        return [ordered[bisect_left(upto, ceil(quantile * upto[-1]))][0] / 1e9 for quantile in quantiles]
 
 
 def _middle(key: int, grain: int) -> float:
     """The middle of a bucket, in nanoseconds; of the one of nothing, 0."""
     bits = (key << grain) + (1 << grain - 1) if key else 0
     return float(_DOUBLE.unpack(_BITS.pack(bits))[0])
-
-
-def _at(ordered: list[tuple[float, int]], rank: int) -> float:
-    places = accumulate(count for _, count in ordered)
-    reached = next((at for at, place in enumerate(places) if place >= rank), len(ordered) - 1)
-    return ordered[reached][0] / 1e9
 
 
 @cache

@@ -30,11 +30,7 @@ class KeptPackets:
         """Take the next packets of the stream, in order."""
         held = self._packets
         self.total += len(packets)
-        if len(packets) >= self.limit:
-            held.clear()
-            self.bytes = 0
-            packets = packets[-self.limit :] if self.limit else []
-        for packet in packets:
+        for packet in packets[-self.limit :] if self.limit else ():
             held.append(packet)
             self.bytes += len(packet)
         while len(held) > self.limit or self.bytes > self.max_bytes:

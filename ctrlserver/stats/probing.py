@@ -99,9 +99,6 @@ class Probing:
                 self.take(session, sequence, time, arrived)
             return
         self.delays.take_all(sent, arrived)
-        self._place_all(session, sequences, sent)
-
-    def _place_all(self, session: int, sequences: NDArray[Any], sent: NDArray[Any]) -> None:
         import numpy as np
 
         # Cut where the sequence does not rise, or by a window and more.
