@@ -21,7 +21,7 @@ from ctrlserver.load.show.events import EventStream
 from ctrlserver.load.show.junit import junit_xml
 from ctrlserver.load.show.live import LiveView
 from ctrlserver.load.show.output import deliver
-from ctrlserver.load.show.summary import Lines, Together, error_lines, summary_lines
+from ctrlserver.load.show.summary import Lines, error_lines, summary_lines
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -36,8 +36,8 @@ def execute(options: Options, interrupts: Interrupts, outputs: Outputs) -> int:
     what = "connections" if options.mode == CONNECT else "packets"
     title = TITLES.get(options.mode, "sending")
     people = LiveView(sys.stderr, title, what) if on_terminal() else Lines(sys.stderr, what)
-    events = EventStream(sys.stdout, utc_now) if outputs.events else None
-    run = LoadRun(reactor, options, people if events is None else Together([people, events]))
+    events = EventStream(sys.stdout, utc_now, people) if outputs.events else None
+    run = LoadRun(reactor, options, events or people)
 
     def ended(result: Result) -> int:
         people.close()

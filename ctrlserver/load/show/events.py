@@ -18,7 +18,7 @@ from typing import TextIO
 
 import attrs
 
-from ctrlserver.load.measure.intervals import Interval, Progress
+from ctrlserver.load.measure.intervals import Interval, Watcher
 from ctrlserver.load.show.output import put, raise_unwritten
 
 SCHEMA = "ctrlload-events/1"
@@ -28,11 +28,14 @@ KEPT = 10_000
 
 
 class EventStream:
-    """Writes events to ``out``; ``wall`` gives the time of each. A watcher of the run."""
+    """Writes events to ``out``; ``wall`` gives the time of each. A watcher that passes on to ``people``."""
 
-    def __init__(self, out: TextIO | None, wall: Callable[[], str]) -> None:
+    def __init__(self, out: TextIO | None, wall: Callable[[], str], people: Watcher) -> None:
         self._out = out
         self._wall = wall
+        self._people = people
+        self.progress = people.progress
+        self.note = people.note
         self._waiting: deque[str] = deque(maxlen=KEPT)
         self.problem: OSError | None = None
 
@@ -42,16 +45,8 @@ class EventStream:
 
     def interval(self, interval: Interval) -> None:
         """A slice has ended."""
+        self._people.interval(interval)
         self._tell("interval", {"interval": attrs.asdict(interval)})
-
-    def progress(self, progress: Progress) -> None:
-        """Nothing: events are for intervals."""
-
-    def note(self, text: str) -> None:
-        """Nothing: notes are for people."""
-
-    def close(self) -> None:
-        """Nothing is left open."""
 
     def end(self, document: Mapping[str, object], errors: Sequence[str], exit_code: int) -> None:
         """The run is over; wait until the reader has all. LoadError if stdout could not be written."""

@@ -6,12 +6,11 @@ view of ``live.py`` takes the place of the lines. Programs read the result docum
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import TextIO
 
 from ctrlserver.load.measure.counts import Connected, Received, Volume
-from ctrlserver.load.measure.intervals import Interval, Progress, Watcher
+from ctrlserver.load.measure.intervals import Interval, Progress
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Bottleneck, Scheduled
@@ -170,28 +169,6 @@ def _reconciled(result: Result) -> str:
         return f"NO: {result.difference}"
     streams = len(result.streams)
     return f"yes, packet by packet on {counted(streams, 'stream')}: sent = received"
-
-
-class Together:
-    """Passes each report on to several watchers."""
-
-    def __init__(self, watchers: Sequence[Watcher]) -> None:
-        self._watchers = watchers
-
-    def interval(self, interval: Interval) -> None:
-        """A slice has ended."""
-        for watcher in self._watchers:
-            watcher.interval(interval)
-
-    def progress(self, progress: Progress) -> None:
-        """Several times a second."""
-        for watcher in self._watchers:
-            watcher.progress(progress)
-
-    def note(self, text: str) -> None:
-        """A line for people."""
-        for watcher in self._watchers:
-            watcher.note(text)
 
 
 class Lines:

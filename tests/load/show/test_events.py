@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import pytest
 import pytest_twisted
@@ -15,6 +15,7 @@ from ctrlserver.errors import LoadError
 from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.results.result import as_document
 from ctrlserver.load.show.events import EventStream
+from ctrlserver.load.show.summary import Lines
 from tests.load.commands.test_cli import finished, start
 from tests.load.documents import check_schema, validated_events
 from tests.load.results.test_result import FULL
@@ -34,7 +35,7 @@ def pipe() -> Iterator[tuple[int, TextIO]]:
 
 
 def stream(out: TextIO | None) -> EventStream:
-    return EventStream(out, lambda: "2024-02-03T04:05:06.789Z")
+    return EventStream(out, lambda: "2024-02-03T04:05:06.789Z", Lines(None))
 
 
 def names(text: str) -> list[str]:
@@ -162,9 +163,8 @@ async def test_events_that_cannot_be_written_are_one_line_and_exit_1(servers: Se
     assert f"ctrlload: cannot write to stdout: {why}" == process.err.decode().splitlines()[-1]
 
 
-def test_a_listener_of_events_has_nothing_to_say_of_notes() -> None:
-    out = io.StringIO()
-    events: Any = stream(out)
+def test_a_note_is_for_people_and_no_event() -> None:
+    out, people = io.StringIO(), io.StringIO()
+    events = EventStream(out, lambda: "2024-02-03T04:05:06.789Z", Lines(people))
     events.note("a word")
-    events.close()
-    assert "" == out.getvalue()
+    assert ("", "ctrlload: a word\n") == (out.getvalue(), people.getvalue())
