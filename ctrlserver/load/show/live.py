@@ -22,9 +22,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TextIO
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 
 from ctrlserver.load.measure.intervals import Gauge, Interval, Progress
+from ctrlserver.load.show.summary import time_words
 from ctrlserver.units import format_bits, format_count, format_duration, format_rate
 
 #: The view shows the rate of so many seconds.
@@ -74,15 +75,9 @@ class Meter:
         past.append(progress)
         while len(past) > 2 and progress.seconds - past[1].seconds >= WINDOW_SECONDS:
             past.popleft()
-        known = self._gauge
-        self._gauge = gauge = evolve(
-            progress.gauge,
-            **{
-                name: getattr(known, name)
-                for name in ("response_p50", "response_p99", "service_p50", "service_p99")
-                if getattr(progress.gauge, name) is None
-            },
-        )
+        gauge = progress.gauge
+        kept = {name: time for name, time in asdict(self._gauge).items() if getattr(gauge, name) is None}
+        self._gauge = gauge = evolve(gauge, **{**kept, "target_packets_per_second": gauge.target_packets_per_second})
         seconds = progress.seconds - past[0].seconds
         if seconds <= 0:
             return Figures(progress, None, None, gauge)
@@ -104,15 +99,7 @@ def view(title: str, figures: Figures, width: int, what: str = "packets", signs:
     if progress.in_flight or gauge.service_p50 is not None:
         words.append(f"{format_count(progress.in_flight)} in flight")
     lines.append(_labelled("rate", words))
-    times = [
-        f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}"
-        for name, p50, p99 in (
-            ("response", gauge.response_p50, gauge.response_p99),
-            ("service", gauge.service_p50, gauge.service_p99),
-        )
-        if p50 is not None and p99 is not None
-    ]
-    if times:
+    if times := time_words(gauge):
         lines.append(_labelled("latency", times))
     return [line[:width] for line in lines]
 

@@ -6,11 +6,12 @@ view of ``live.py`` takes the place of the lines. Programs read the result docum
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TextIO
 
-from ctrlserver.load.measure.counts import Connected, Received, Volume
-from ctrlserver.load.measure.intervals import Interval, Progress
+from ctrlserver.load.measure.counts import Received, Volume
+from ctrlserver.load.measure.intervals import Gauge, Interval, Progress
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Bottleneck, Scheduled
@@ -24,40 +25,11 @@ def summary_lines(result: Result) -> list[str]:
     """The summary, the most important first; empty if nothing was connected."""
     connected = result.connections
     tried = connected is not None and (connected.opened or connected.failed or result.warm_up is not None)
-    if not result.streams and not tried:
-        begun = result.error is not None or not result.interrupted
-        return [] if begun else [_labelled("interrupted", "before anything was sent")]
-    if result.connections is not None:
-        lines = _connected(result.connections)
-    elif result.downloaded is not None:
-        lines = [_headline(result.downloaded), _labelled("downloaded", _moved(result.downloaded, result))]
-    else:
-        lines = [_headline(result.sent), _labelled("sent", _sent(result))]
-    if result.warm_up is not None:
-        before = _volume(result.warm_up)
-        if result.connections is not None:
-            before = f"{counted(result.warm_up.packets, 'connection')} in {format_duration(result.warm_up.seconds)}"
-        lines.append(_labelled("warm-up", f"{before} (left out above)"))
-    if result.replies is not None:
-        size = format_bytes(result.replies.bytes)
-        lines.append(_labelled("replies", f"{counted(result.replies.packets, 'packet')}, {size}"))
-    lines += _latency(result.latency) + _schedule(
-        result.schedule, "packet" if result.connections is None else "connection"
-    )
-    if result.received is not None:
-        label = "received" if result.downloaded is None else "server sent"
-        lines.append(_labelled(label, f"{_volume(result.received)}{_rates(result.received)}"))
-    if result.reconciled is not None:
-        lines.append(_labelled("reconciled", _reconciled(result)))
-    if result.delivery is not None:
-        lines.append(_labelled("delivery", _delivered(result.delivery)))
-    for judgement in result.thresholds:
-        value = "unknown" if judgement.value is None else f"{judgement.value:g}"
-        held = "FAILED" if judgement.failed else "ok"
-        lines.append(_labelled("fail-if", f"{judgement.expression}: {held}, the value is {value}"))
-    if result.interrupted:
-        lines.append(_labelled("interrupted", "the counts are those up to then"))
-    return lines
+    if result.streams or tried:
+        return [_headline(result), *(f"{label:<12}{text}" for label, text in _rows(result))]
+    if result.interrupted and result.error is None:
+        return [f"{'interrupted':<12}before anything was sent"]
+    return []
 
 
 def error_lines(result: Result) -> list[str]:
@@ -69,24 +41,57 @@ def error_lines(result: Result) -> list[str]:
     return lines
 
 
-def _headline(sent: Volume) -> str:
-    line = f"total time {sent.seconds:.6f} s, number of packets {sent.packets}"
-    if sent.packets_per_second is None or sent.bits_per_second is None:
-        return f"{line}, rate unknown"
-    return f"{line}, rate {sent.packets_per_second:.1f} packets/s ({format_bits(sent.bits_per_second)})"
+def _headline(result: Result) -> str:
+    connected = result.connections
+    if connected is not None:
+        what, number, seconds, rate = (
+            "connections",
+            connected.opened,
+            connected.seconds,
+            connected.connections_per_second,
+        )
+        bits = ""
+    else:
+        volume = result.downloaded or result.sent
+        what, number, seconds, rate = "packets", volume.packets, volume.seconds, volume.packets_per_second
+        bits = f" ({format_bits(volume.bits_per_second or 0.0)})"
+    words = "unknown" if rate is None else f"{rate:.1f} {what}/s{bits}"
+    return f"total time {seconds:.6f} s, number of {what} {number}, rate {words}"
 
 
-def _connected(connections: Connected) -> list[str]:
-    line = f"total time {connections.seconds:.6f} s, number of connections {connections.opened}"
-    rate = connections.connections_per_second
-    lines = [f"{line}, rate unknown" if rate is None else f"{line}, rate {rate:.1f} connections/s"]
-    for reason, number in sorted(connections.failures.items(), key=lambda failure: -failure[1]):
-        lines.append(_labelled("failed", f"{number}: {reason}"))
-    return lines
-
-
-def _labelled(label: str, text: str) -> str:
-    return f"{label:<12}{text}"
+def _rows(result: Result) -> Iterator[tuple[str, str]]:
+    """The lines after the first: a label, and what it is the label of."""
+    what = "packet" if result.connections is None else "connection"
+    if result.connections is not None:
+        for reason, number in sorted(result.connections.failures.items(), key=lambda failure: -failure[1]):
+            yield "failed", f"{number}: {reason}"
+    elif result.downloaded is not None:
+        yield "downloaded", _moved(result.downloaded, result)
+    else:
+        yield "sent", _moved(result.sent, result, f", {counted(result.sent.writes, 'write')}")
+    if (warm_up := result.warm_up) is not None:
+        size = f", {format_bytes(warm_up.bytes)}" if result.connections is None else ""
+        before = f"{counted(warm_up.packets, what)}{size} in {format_duration(warm_up.seconds)}"
+        yield "warm-up", f"{before} (left out above)"
+    if result.replies is not None:
+        yield "replies", f"{counted(result.replies.packets, 'packet')}, {format_bytes(result.replies.bytes)}"
+    if result.latency is not None:
+        yield from _latency(result.latency)
+    if result.schedule is not None:
+        yield from _schedule(result.schedule, what)
+    if result.received is not None:
+        label = "received" if result.downloaded is None else "server sent"
+        yield label, f"{_volume(result.received)}{_rates(result.received)}"
+    if result.reconciled is not None:
+        yield "reconciled", _reconciled(result)
+    if result.delivery is not None:
+        yield "delivery", _delivered(result.delivery)
+    for judgement in result.thresholds:
+        value = "unknown" if judgement.value is None else f"{judgement.value:g}"
+        held = "FAILED" if judgement.failed else "ok"
+        yield "fail-if", f"{judgement.expression}: {held}, the value is {value}"
+    if result.interrupted:
+        yield "interrupted", "the counts are those up to then"
 
 
 def _volume(volume: Volume | Received) -> str:
@@ -99,45 +104,32 @@ def _rates(received: Received) -> str:
     return f" ({received.packets_per_second:.1f} packets/s, {format_bits(received.bits_per_second)})"
 
 
-def _sent(result: Result) -> str:
-    return _moved(result.sent, result, f", {counted(result.sent.writes, 'write')}")
-
-
 def _moved(volume: Volume, result: Result, writes: str = "") -> str:
     text = f"{_volume(volume)} over {counted(len(result.streams), 'stream')}{writes}"
     rest = sum(stream.incomplete_bytes for stream in result.streams)
     return f"{text}, {rest} bytes of incomplete packets" if rest else text
 
 
-def _latency(latency: Latencies | None) -> list[str]:
+def _latency(latency: Latencies) -> Iterator[tuple[str, str]]:
     """Response and service time side by side, one column for each number."""
-    kinds = [] if latency is None else [("response", latency.response), ("service", latency.service)]
-    rows = [(name, [format_duration(getattr(kind, column)) for column in _COLUMNS]) for name, kind in kinds if kind]
-    if not rows:
-        return []
-    heads = [column.replace("_", ".") for column in _COLUMNS]
-    lines = [_labelled("latency", "".join(f"{head:>11}" for head in heads))]
-    return lines + [_labelled(name, "".join(f"{cell:>11}" for cell in cells)) for name, cells in rows]
+    yield "latency", "".join(f"{column.replace('_', '.'):>11}" for column in _COLUMNS)
+    for name, kind in (("response", latency.response), ("service", latency.service)):
+        if kind is not None:
+            yield name, "".join(f"{format_duration(getattr(kind, column)):>11}" for column in _COLUMNS)
 
 
-def _schedule(schedule: Scheduled | None, what: str) -> list[str]:
+def _schedule(schedule: Scheduled, what: str) -> Iterator[tuple[str, str]]:
     """How well the run kept its schedule, and the verdict; ``what`` names one of what was due."""
-    if schedule is None:
-        return []
     achieved = schedule.achieved_packets_per_second
     rate = "" if achieved is None else f", achieved {achieved:.1f}"
     unsent = schedule.planned_packets - schedule.sent_packets
     rest = f", {unsent} due and not sent" if unsent > 0 else ""
-    slip, late, dropped = schedule.slip, schedule.late_packets, schedule.dropped_ticks
-    return [
-        _labelled("schedule", f"target {schedule.target_packets_per_second:.1f} {what}s/s{rate}{rest}"),
-        _labelled(
-            "slip",
-            f"p50 {format_duration(slip.p50)}, p99 {format_duration(slip.p99)}, max {format_duration(slip.max)}",
-        ),
-        _labelled("late", f"{counted(late, what)} by more than 1 ms; {counted(dropped, 'dropped tick')}"),
-        _labelled("bottleneck", _VERDICTS[schedule.bottleneck].format(what)),
-    ]
+    yield "schedule", f"target {schedule.target_packets_per_second:.1f} {what}s/s{rate}{rest}"
+    slip = schedule.slip
+    yield "slip", ", ".join(f"{name} {format_duration(getattr(slip, name))}" for name in ("p50", "p99", "max"))
+    dropped = counted(schedule.dropped_ticks, "dropped tick")
+    yield "late", f"{counted(schedule.late_packets, what)} by more than 1 ms; {dropped}"
+    yield "bottleneck", _VERDICTS[schedule.bottleneck].format(what)
 
 
 #: What is shown of a latency.
@@ -162,13 +154,22 @@ def _delivered(delivery: Delivery) -> str:
 
 
 def _reconciled(result: Result) -> str:
-    if not result.reconciled and result.difference is None and result.delivery is not None:
+    if result.reconciled:
+        return f"yes, packet by packet on {counted(len(result.streams), 'stream')}: sent = received"
+    if result.difference is None and result.delivery is not None:
         sent = sum(stream.packets for stream in result.streams)
         return f"no: {result.delivery.lost} of {counted(sent, 'datagram')} were lost"
-    if not result.reconciled:
-        return f"NO: {result.difference}"
-    streams = len(result.streams)
-    return f"yes, packet by packet on {counted(streams, 'stream')}: sent = received"
+    return f"NO: {result.difference}"
+
+
+def time_words(times: Gauge | Interval) -> list[str]:
+    """Response and service time of a slice, each if it is known."""
+    pairs = {"response": (times.response_p50, times.response_p99), "service": (times.service_p50, times.service_p99)}
+    return [
+        f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}"
+        for name, (p50, p99) in pairs.items()
+        if p50 is not None and p99 is not None
+    ]
 
 
 class Lines:
@@ -180,21 +181,20 @@ class Lines:
 
     def interval(self, interval: Interval) -> None:
         """A slice has ended."""
-        packets = format_rate(interval.packets_per_second or 0.0)
-        bits = format_bits(interval.bits_per_second or 0.0)
         end = interval.start_seconds + interval.seconds
-        text = f"{interval.start_seconds:8.2f} - {end:8.2f} s  {interval.packets:>12} {self._what}  {packets:>12}"
+        words = [
+            f"{interval.start_seconds:8.2f} - {end:8.2f} s",
+            f"{interval.packets:>12} {self._what}",
+            f"{format_rate(interval.packets_per_second or 0.0):>12}",
+        ]
         if interval.bytes or self._what == "packets":
-            text += f"  {bits:>13}"
+            words.append(f"{format_bits(interval.bits_per_second or 0.0):>13}")
         if interval.target_packets_per_second is not None:
-            text += f"  target {format_rate(interval.target_packets_per_second)}"
-        for name, p50, p99 in (
-            ("response", interval.response_p50, interval.response_p99),
-            ("service", interval.service_p50, interval.service_p99),
-        ):
-            if p50 is not None and p99 is not None:
-                text += f"  {name} p50 {format_duration(p50)} p99 {format_duration(p99)}"
-        self.say(f"{text}  warm-up" if interval.warm_up else text)
+            words.append(f"target {format_rate(interval.target_packets_per_second)}")
+        words += time_words(interval)
+        if interval.warm_up:
+            words.append("warm-up")
+        self.say("  ".join(words))
 
     def progress(self, progress: Progress) -> None:
         """Nothing: lines are for intervals."""
