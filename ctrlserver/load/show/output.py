@@ -31,21 +31,17 @@ def deliver(
     Gives the exit code: what cannot be written is one more error, and makes a ``code`` of 0 ``EXIT_FAILED``.
     """
     errors = list(errors)
-
-    def attempt(write: Callable[[], None]) -> None:
-        nonlocal code
+    writes: list[Callable[[], None]] = [partial(write_output, path, content) for path, content in files]
+    if not isinstance(stdout, str):
+        writes.append(lambda: stdout(errors, code))
+    elif stdout:
+        writes.append(partial(print_output, stdout))
+    for write in writes:
         try:
             write()
         except LoadError as error:
             errors.append(str(error))
             code = code or EXIT_FAILED
-
-    for path, content in files:
-        attempt(partial(write_output, path, content))
-    if not isinstance(stdout, str):
-        attempt(lambda: stdout(errors, code))
-    elif stdout:
-        attempt(lambda: print_output(stdout))
     print_words(words + "".join(f"ctrlload: {line}\n" for line in errors))
     return code
 
