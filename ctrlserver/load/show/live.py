@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import select
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO
 
@@ -89,12 +89,13 @@ def view(title: str, figures: Figures, width: int, what: str = "packets", signs:
     """The lines, the bar first; ``what`` is counted, ``signs`` are the bar's."""
     progress, gauge = figures.progress, figures.gauge
     lines = [_bar("warm-up" if progress.fraction is None else title, progress, min(width, WIDEST), signs)]
-    words = [_or_dash(figures.packets_per_second, format_rate)]
+    rate, bits = figures.packets_per_second, figures.bits_per_second
+    words = ["-" if rate is None else format_rate(rate)]
     target = gauge.target_packets_per_second
     if target is not None and (target or (progress.fraction or 0.0) < 1):  # after its end the schedule asks for nothing
         words[0] += f" of {format_rate(target)}"
     if progress.bytes:
-        words.append(_or_dash(figures.bits_per_second, format_bits))
+        words.append("-" if bits is None else format_bits(bits))
     words.append(f"{format_count(progress.packets)} {what}")
     if progress.in_flight or gauge.service_p50 is not None:
         words.append(f"{format_count(progress.in_flight)} in flight")
@@ -122,10 +123,6 @@ def _labelled(label: str, words: list[str]) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 59.95 else format_duration(seconds)
-
-
-def _or_dash(number: float | None, form: Callable[[float], str]) -> str:
-    return "-" if number is None else form(number)
 
 
 class LiveView:
