@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
 
 from ctrlserver.load.results.comparison import FIGURES
-from ctrlserver.load.show.charts import Charts, Panel, Point, Series
+from ctrlserver.load.show.charts import Charts, Document, Panel, Series, part_of
 from ctrlserver.load.show.scales import Scale, percentile_label
 from ctrlserver.units import format_bits, format_duration, format_rate
-
-Document = Mapping[str, object]
 
 _WIDTH, _HEIGHT = 960, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 18, 12, 44
@@ -44,17 +42,15 @@ def page(results: Sequence[tuple[str, Document]], charts: Charts) -> str:
 
 def _table(results: Sequence[tuple[str, Document]]) -> str:
     """What was asked for and what came out, a column for each result."""
-    rows = [
-        (words, [show(document) for _, document in results])
-        for words, show in (
-            ("target", lambda document: str(document.get("target"))),
-            ("started", lambda document: str(document.get("started"))[:19].replace("T", " ")),
-            ("asked for", _asked),
-            ("labels", lambda document: _pairs(document.get("labels"))),
-            (_OUTCOME, _outcome),
-            (_BOTTLENECK, _bottleneck),
-        )
-    ]
+    shown: tuple[tuple[str, Callable[[Document], str]], ...] = (
+        ("target", lambda document: str(document.get("target"))),
+        ("started", lambda document: str(document.get("started"))[:19].replace("T", " ")),
+        ("asked for", _asked),
+        ("labels", lambda document: ", ".join(f"{key}={value}" for key, value in part_of(document, "labels").items())),
+        ("outcome", _outcome),
+        ("bottleneck", lambda document: str(part_of(document, "schedule").get("bottleneck", ""))),
+    )
+    rows = [(words, [show(document) for _, document in results]) for words, show in shown]
     for figure in FIGURES:
         values = [figure.value(document) for _, document in results]
         if any(values):
@@ -71,36 +67,24 @@ def _table(results: Sequence[tuple[str, Document]]) -> str:
     )
 
 
-_OUTCOME, _BOTTLENECK = "outcome", "bottleneck"
-
-
 def _cell(words: str, value: str) -> str:
-    bad = (words == _OUTCOME and value != "good") or (words == _BOTTLENECK and value == "generator")
+    bad = (words == "outcome" and value != "good") or (words == "bottleneck" and value == "generator")
     mark = ' class="bad"' if bad else ""
     return f"<td{mark}>{escape(value)}</td>"
 
 
 def _asked(document: Document) -> str:
-    options = document.get("options")
-    if not isinstance(options, Mapping):
+    options = part_of(document, "options")
+    if not options:
         return ""
     streams = options.get("streams")
-    words = [f"mode {options.get('mode')}", f"{streams} stream{'' if streams == 1 else 's'}"]
-    words.append(f"framing {options.get('framing')}")
+    plural = "" if streams == 1 else "s"
+    words = [f"mode {options.get('mode')}", f"{streams} stream{plural}", f"framing {options.get('framing')}"]
     for key, text in (("in_flight", "{} in flight"), ("rate_packets_per_second", "{:g} packets/s"), ("profile", "{}")):
         value = options.get(key)
         if isinstance(value, int | float | str) and not isinstance(value, bool):
             words.append(text.format(value))
     return ", ".join(words)
-
-
-def _pairs(labels: object) -> str:
-    return ", ".join(f"{key}={value}" for key, value in labels.items()) if isinstance(labels, Mapping) else ""
-
-
-def _bottleneck(document: Document) -> str:
-    schedule = document.get("schedule")
-    return str(schedule.get("bottleneck")) if isinstance(schedule, Mapping) else ""
 
 
 def _outcome(document: Document) -> str:
@@ -185,10 +169,11 @@ def _told(series: Series, x_label: str) -> list[tuple[float, float, str]]:
     """The points of the spectrum as they are; of steps the middle of each."""
     if x_label == "percentile":
         return [(x, y, percentile_label(x, 1)) for part in series.parts for x, y in part]
-    steps: list[tuple[Point, Point]] = []
-    for part in series.parts:
-        steps += zip(part[::2], part[1::2], strict=True)
-    return [((start + end) / 2, y, _span(start, end)) for (start, y), (end, _) in steps]
+    return [
+        ((start + end) / 2, y, _span(start, end))
+        for part in series.parts
+        for (start, y), (end, _) in zip(part[::2], part[1::2], strict=True)
+    ]
 
 
 def _span(start: float, end: float) -> str:

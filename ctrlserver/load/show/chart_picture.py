@@ -65,15 +65,9 @@ def _draw(place: Any, panel: Panel) -> None:
         place.axvspan(start, end, color="#f1f3f5", linewidth=0)
     for series in panel.series:
         for number, part in enumerate(series.parts):
+            xs, ys = zip(*part, strict=True)
             label = series.name if number == 0 else None
-            place.plot(
-                [x for x, _ in part],
-                [y for _, y in part],
-                color=_colour(series),
-                linestyle=_STYLES[series.style],
-                linewidth=1.5,
-                label=label,
-            )
+            place.plot(xs, ys, color=_colour(series), linestyle=_STYLES[series.style], linewidth=1.5, label=label)
     for series, (x, y) in panel.specks():
         place.plot([x], [y], color=_colour(series), marker="o", markersize=4, clip_on=False)
     columns = 4 if max(len(series.name) for series in panel.series) <= 24 else 2

@@ -151,8 +151,6 @@ def _slices(document: Document) -> list[_Slice]:
     given = document.get("intervals")
     found: list[_Slice] = []
     for interval in given if isinstance(given, list) else []:
-        if not isinstance(interval, Mapping):
-            continue
         start, seconds = number_at(interval, ("start_seconds",)), number_at(interval, ("seconds",))
         if start is None or seconds is None or not 0 < seconds < math.inf:
             continue
@@ -176,12 +174,11 @@ def _together(slices: Sequence[_Slice]) -> _Slice:
     seconds = sum(one.end - one.start for one in slices)
     targets = [(one.target, one.end - one.start) for one in slices if one.target is not None]
     worst = {name: max((t for one in slices if (t := one.times[name]) is not None), default=None) for name in _TIMES}
-    return _Slice(
-        start=slices[0].start,
+    return evolve(
+        slices[0],
         end=slices[0].start + seconds,
         packets=sum(one.packets for one in slices),
         bytes=sum(one.bytes for one in slices),
-        warm_up=slices[0].warm_up,
         target=sum(target * time for target, time in targets) / sum(time for _, time in targets) if targets else None,
         times=worst,
     )
@@ -280,10 +277,8 @@ def spectrum(document: Document, kind: str) -> tuple[Point, ...]:
     """
     from hdrh.histogram import HdrHistogram
 
-    latency = document.get("latency")
-    part = latency.get(kind) if isinstance(latency, Mapping) else None
     unit = number_at(document, ("latency", "unit_seconds"))
-    encoded = part.get("hdr") if isinstance(part, Mapping) else None
+    encoded = part_of(part_of(document, "latency"), kind).get("hdr")
     if unit is None or not isinstance(encoded, str):
         return ()
     histogram = HdrHistogram.decode(encoded)
@@ -292,3 +287,9 @@ def spectrum(document: Document, kind: str) -> tuple[Point, ...]:
     xs = [min(10 ** (place / _POINTS_A_DECADE), last) for place in range(places + 1)]
     values = [histogram.get_value_at_percentile(100 * (1 - 1 / x)) * unit for x in xs]
     return tuple((x, value) for x, value in zip(xs, values, strict=True) if value > 0)
+
+
+def part_of(document: Document, key: str) -> Document:
+    """The object at ``key``, an empty one if there is none."""
+    part = document.get(key)
+    return part if isinstance(part, Mapping) else {}
