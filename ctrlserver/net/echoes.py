@@ -119,11 +119,9 @@ class Echoes:
         sent = self._table.send(len(sizes))
         if sent != sizes:
             self._settle(sockets, streams, sizes, sent, now)
-        return self._in_full(sockets, sizes, sent) if max(sizes) == ROW_BYTES else []
-
-    def _in_full(self, sockets: list[int], sizes: list[int], sent: list[int]) -> list[Event]:
-        """Events of the sockets that filled their rows: their owners read on, with longer reads."""
-        rows = zip(sockets, sizes, sent, strict=True)
+        if max(sizes) < ROW_BYTES:
+            return []
+        rows = zip(sockets, sizes, sent, strict=True)  # the owner of a row that was filled reads on, with longer reads
         return [(fd, EPOLLIN) for fd, size, taken in rows if size == taken == ROW_BYTES]
 
     def _one_by_one(self, sockets: list[int], streams: list[EchoStream], sizes: list[int], now: float) -> list[Event]:

@@ -183,8 +183,7 @@ class LaneAcceptor:
         self._socket = sock
         self._streams = streams
         self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
-        self._link: Callable[[Lane, socket.socket, OpenStreams, str], LaneLink]
-        self._link = SkippingLink if terms.skips and self._tcp else LaneLink
+        self._link: type[LaneLink] = SkippingLink if terms.skips and self._tcp else LaneLink
         self._paused: IDelayedCall | None = None
         self._warned = -1.0
         sock.setblocking(False)

@@ -17,7 +17,6 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -42,11 +41,9 @@ from ctrlserver.net.modes import open_stream
 from ctrlserver.net.stream import OpenStreams, Stream
 from ctrlserver.stats.counters import TcpFigures
 
-HANDSHAKE_SECONDS: Final = 10.0
-"""For a TLS handshake: many times what the worst link and the slowest device need for two round trips.
-
-Without this limit a silent peer would hold a descriptor for ever, since ``idle_timeout`` is off by default.
-"""
+#: For a TLS handshake: many times what the worst link and the slowest device need for two round trips. Without this
+#: limit a silent peer would hold a descriptor for ever, since ``idle_timeout`` is off by default.
+HANDSHAKE_SECONDS = 10.0
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)

@@ -52,8 +52,6 @@ class DatagramStream:
         if self.counters.state == "open":
             self._peers.close(self, reason, now)
 
-    finish = abort
-
 
 class Peers:
     """The open streams of the UDP port with the terms ``options``."""
