@@ -32,8 +32,9 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from os import close, strerror
+from os import close
 
+from ctrlserver.linux.library import library_function
 from ctrlserver.linux.udp import SOL_UDP, UDP_GRO
 from ctrlserver.stats.drops import Look
 
@@ -177,11 +178,8 @@ def _is_plain(sock: socket.socket) -> bool:
 def _system_call() -> Callable[[int, bytes], int] | None:
     """The system call ``bpf``, which the C library lacks: it takes a command and attributes."""
     number = _BPF_CALL.get(platform.machine())
-    if sys.platform != "linux" or number is None or sys.maxsize < 2**32 or sys.byteorder != "little":
-        return None
-    try:
-        system_call = ctypes.CDLL(None, use_errno=True).syscall
-    except (AttributeError, OSError):
+    system_call = library_function("syscall")
+    if system_call is None or number is None or sys.maxsize < 2**32 or sys.byteorder != "little":
         return None
     system_call.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_long)
     system_call.restype = ctypes.c_long
@@ -190,8 +188,7 @@ def _system_call() -> Callable[[int, bytes], int] | None:
         room = ctypes.create_string_buffer(attributes, len(attributes))
         got = int(system_call(number, command, ctypes.addressof(room), len(attributes)))
         if got < 0:
-            error = ctypes.get_errno()
-            raise OSError(error, strerror(error))
+            raise OSError(f"the kernel refuses command {command} of bpf")
         return got
 
     return call

@@ -24,11 +24,12 @@ from __future__ import annotations
 
 import ctypes
 import socket
-import sys
 from collections.abc import Callable
 from functools import cache
 from struct import Struct, calcsize
+from typing import Any
 
+from ctrlserver.linux.library import library_function
 from ctrlserver.linux.udp import Address
 
 #: Rows of a table without room for content. Larger tables gained nothing: a call for 64 costs 20 us and more.
@@ -150,16 +151,11 @@ def _address(buffer: bytearray | memoryview) -> int:
 
 
 @cache
-def _system_call() -> Callable[..., int] | None:
+def _system_call() -> Any:
     """``recvmmsg`` of the C library; None without it."""
-    if sys.platform != "linux":
-        return None
-    try:
-        call = ctypes.CDLL(None).recvmmsg
-    except (AttributeError, OSError):
-        return None
-    call.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
-    call.restype = ctypes.c_int
+    call = library_function("recvmmsg")
+    if call is not None:
+        call.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
     return call
 
 

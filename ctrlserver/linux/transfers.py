@@ -33,6 +33,8 @@ from array import array
 from collections.abc import Callable
 from struct import Struct
 
+from ctrlserver.linux.library import library_function
+
 #: Bytes of one read into a row, and the distance between rows, chosen so that they do not share the same cache lines.
 ROW_BYTES = 1 << 14
 STRIDE_BYTES = ROW_BYTES + 1088
@@ -145,12 +147,8 @@ class Transfers:
 
 def transfers(content: memoryview, rows: int) -> Transfers | None:
     """A table of at most ``rows`` rows in ``content``, or None without AIO."""
-    calls = _CALLS.get(platform.machine())
-    if sys.platform != "linux" or calls is None or sys.byteorder != "little" or ctypes.sizeof(ctypes.c_long) != 8:
-        return None
-    try:
-        call = ctypes.CDLL(None).syscall
-    except (AttributeError, OSError):
+    calls, call = _CALLS.get(platform.machine()), library_function("syscall")
+    if call is None or calls is None or sys.byteorder != "little" or ctypes.sizeof(ctypes.c_long) != 8:
         return None
     call.restype = ctypes.c_long
     context = ctypes.c_ulong(0)
