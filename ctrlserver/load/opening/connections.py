@@ -24,7 +24,9 @@ from ctrlserver.client.connect import connect, endpoint_of
 from ctrlserver.client.target import TLS, Target
 from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.opening.tls import ClientCreator, TlsLink, Verification
+from ctrlserver.load.opening.tls import TlsConnection, Verification
+from ctrlserver.load.plan.options import Options
+from ctrlserver.load.streams.wire import Opened
 
 #: Connects under way at once: kind to a target with a short backlog, where a SYN too many costs a second.
 CONNECTS_AT_ONCE = 64
@@ -34,28 +36,32 @@ CLOSE_SECONDS = 2.0
 
 
 class Held(Protocol):
-    """One connection whose socket someone else reads and writes; ``gone`` fires when it is closed."""
+    """One connection whose socket a stream reads and writes.
+
+    ``ready`` fires when it is connected, or fails with a LoadError; ``gone`` fires when it is closed.
+    """
 
     transport: ITCPTransport
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, name: str) -> None:
+        self.ready: Deferred[Opened] = Deferred()
         self.gone: Deferred[None] = Deferred()
-        self.lane = lane
-        self.socket: socket.socket | None = None
-        self.local = ""
-        self.peer = ""
+        self._lane = lane
+        self._name = name
 
     def connectionMade(self) -> None:
         """Stop Twisted's reading before it begins, and find the socket."""
         transport = self.transport
         transport.stopReading()  # type: ignore[attr-defined]
         handle = transport.getHandle()  # type: ignore[attr-defined]
-        if isinstance(handle, socket.socket):
-            self.socket = handle
-            if handle.family in (socket.AF_INET, socket.AF_INET6):
-                handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self.local = text_of(transport.getHost())
-            self.peer = text_of(transport.getPeer())
+        if not isinstance(handle, socket.socket):
+            self.ready.errback(LoadError(f"cannot send to {self._name}: it is no plain socket (TCP or unix)"))
+            return
+        local = ""
+        if handle.family in (socket.AF_INET, socket.AF_INET6):
+            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            local = text_of(transport.getHost())
+        self.ready.callback(Opened(handle, self._lane, local, text_of(transport.getPeer())))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Closed."""
@@ -63,49 +69,40 @@ class Held(Protocol):
 
     def close(self) -> None:
         """Close it; our side of the socket first, so that Twisted does not wait for room in its send buffer."""
-        if self.socket is not None:
-            with suppress(OSError):  # the other side was first
-                self.socket.shutdown(socket.SHUT_WR)
+        with suppress(AttributeError, OSError):  # no plain socket, or the other side was first
+            self.transport.getHandle().shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
         self.transport.loseConnection()
 
 
 class Connections:
     """The connections of one run; ``made`` has those that are open, in no order."""
 
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        lane: Lane,
-        target: Target,
-        timeout: float,
-        cafile: str | None = None,
-        insecure: bool = False,
-    ) -> None:
+    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options) -> None:
         self._reactor = reactor
-        self._target = target
-        self._timeout = timeout
+        self._target = target = options.target
+        self._timeout = options.connect_timeout
         self._verification: Verification | None = None
         if target.transport == TLS:
-            self._verification = Verification(target.host, cafile, insecure)
-        verification = self._verification
+            self._verification = Verification(target.host, options.cafile, options.insecure)
 
-        def make() -> Held | TlsLink:
-            return TlsLink(reactor, lane, target.text, verification) if target.over_tls else Held(lane)
+        def make() -> Held | TlsConnection:
+            if target.over_tls:
+                return TlsConnection(reactor, lane, target.text, self._verification)
+            return Held(lane, target.text)
 
-        self._factory: Factory[Held | TlsLink] = Factory.forProtocol(cast("Any", make))
+        self._factory: Factory[Held | TlsConnection] = Factory.forProtocol(cast("Any", make))
         self._factory.noisy = False
-        self.made: list[Held | TlsLink] = []
+        self.made: list[Held | TlsConnection] = []
 
-    async def open(self, number: int) -> list[Held | TlsLink]:
+    async def open(self, number: int) -> list[Opened]:
         """Connect ``number`` times; LoadError in one line, and nothing under way, if one fails."""
-        first = await self._connected(self._endpoint(self._target), 1, number)
-        held = [first] * number
-        endpoint = self._same_address(first)
+        opened = [await self._connected(self._endpoint(self._target), 1, number)] * number
+        endpoint = self._same_address(self.made[0])
         remaining = iter(range(1, number))
 
         async def connect_some() -> None:
             for index in remaining:
-                held[index] = await self._connected(endpoint, index + 1, number)
+                opened[index] = await self._connected(endpoint, index + 1, number)
 
         crew = [Deferred.fromCoroutine(connect_some()) for _ in range(min(CONNECTS_AT_ONCE, number - 1))]
         try:
@@ -115,32 +112,23 @@ class Connections:
         finally:
             for member in crew:
                 member.cancel()
-        return held
+        return opened
 
-    async def _connected(self, endpoint: IStreamClientEndpoint, stream: int, number: int) -> Held | TlsLink:
+    async def _connected(self, endpoint: IStreamClientEndpoint, stream: int, number: int) -> Opened:
         name = self._target.text if number == 1 else f"{self._target.text} (stream {stream} of {number})"
-        protocol = await connect(self._reactor, endpoint, self._factory, name, self._timeout)
-        held = cast("Held | TlsLink", protocol)
+        held = cast("Held | TlsConnection", await connect(self._reactor, endpoint, self._factory, name, self._timeout))
         self.made.append(held)
-        if isinstance(held, TlsLink):
-            held.ready.addTimeout(self._timeout, self._reactor)
-            try:
-                await held.ready
-            except defer.TimeoutError:
-                late = f"no TLS handshake within {self._timeout:g} s"
-                raise LoadError(f"cannot connect to {name}: {late}") from None
-            return held
-        if held.socket is None:
-            raise LoadError(f"cannot send to {self._target.text}: it is no plain socket (TCP or unix)")
-        return held
+        held.ready.addTimeout(self._timeout, self._reactor)
+        try:
+            return await held.ready
+        except defer.TimeoutError:
+            raise LoadError(f"cannot connect to {name}: no TLS handshake within {self._timeout:g} s") from None
 
     def _endpoint(self, target: Target) -> IStreamClientEndpoint:
         endpoint = endpoint_of(target, self._reactor, self._timeout)
-        if self._verification is None:
-            return endpoint
-        return wrapClientTLS(ClientCreator(self._verification), endpoint)
+        return endpoint if self._verification is None else wrapClientTLS(self._verification, endpoint)
 
-    def _same_address(self, first: Held | TlsLink) -> IStreamClientEndpoint:
+    def _same_address(self, first: Held | TlsConnection) -> IStreamClientEndpoint:
         """Where the other streams go: to the address the first one found, without another look-up of the name."""
         peer = first.transport.getPeer()
         host, port = getattr(peer, "host", None), getattr(peer, "port", None)

@@ -1,11 +1,15 @@
-"""Streams over TLS: the very same ones, on an ordinary Twisted transport in the place of a socket on the lane.
+"""Streams over TLS: the same classes as over TCP, on a Twisted transport in place of a socket on the lane.
 
-Rules: ``TlsLink`` is both a ``Wire`` and a ``Poller`` to its stream: it passes the stream's writes to the transport
-until that asks for a pause, hands over what arrives, and calls ``ready``. So the streams do all the counting. A link
-is connected when the handshake is over. It verifies the peer and its name, unless ``--insecure`` forbids it; a refusal
-is one line with the reason and the flags.
+Two objects a connection. ``TlsConnection`` is Twisted's protocol: it has the handshake, the verification and the close.
+``TlsWire`` is both the ``Wire`` and the ``Poller`` of its stream::
 
-Beware: TLS has no half-close: the link announces the close once all is written, and awaits the target's. What the
+    stream  -- send -->       TlsWire  -- write -->          transport       until the transport asks for a pause
+    stream  <-- ready --      TlsWire  <-- received, end --  TlsConnection   what the stream does not read, waits
+
+Rules: the streams do all the counting. A connection is ready when the handshake is over. It verifies the peer and its
+name, unless ``--insecure`` forbids it; a refusal is one line with the reason and the flags.
+
+Beware: TLS has no half-close: the wire announces the close once all is written, and awaits the target's. What the
 transport has taken counts as sent, some 100 KiB more than with a plain socket.
 """
 
@@ -36,7 +40,7 @@ from zope.interface import implementer
 from ctrlserver.addresses import text_of
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.lane.lane import Lane, Owner
-from ctrlserver.load.streams.wire import Poller, Wire
+from ctrlserver.load.streams.wire import Opened
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -59,6 +63,7 @@ _REFUSALS = {
 _FLAGS = "--cafile FILE names an authority to trust, --insecure goes without verification"
 
 
+@implementer(IOpenSSLClientConnectionCreator)
 class Verification:
     """What is asked of the peer at ``host``; UsageError where ``cafile`` cannot be read or TLS is not installed."""
 
@@ -95,7 +100,7 @@ class Verification:
             self.refusal = self.refusal or _REFUSALS.get(number, f"OpenSSL says error {number}")
         return bool(good)
 
-    def connection(self) -> SSL.Connection:
+    def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:  # noqa: N803  (Twisted's name)
         """A fresh connection that says whom it is for."""
         from OpenSSL import SSL
 
@@ -117,35 +122,76 @@ class Verification:
         return ""
 
 
-@implementer(IOpenSSLClientConnectionCreator)
-class ClientCreator:
-    """What Twisted asks for connections."""
+@implementer(IHandshakeListener)
+class TlsConnection(Protocol):
+    """One TLS connection, from the handshake to the close.
 
-    def __init__(self, verification: Verification) -> None:
-        self._verification = verification
+    ``ready`` fires after the handshake, or fails with a LoadError; ``gone`` fires when the connection is closed.
+    """
 
-    def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:  # noqa: N803  (Twisted's name)
-        """A fresh one."""
-        return self._verification.connection()
-
-
-@implementer(IHandshakeListener, IPushProducer)
-class TlsLink(Protocol):
-    """One TLS connection; ``ready`` fires after the handshake or fails with a LoadError, ``gone`` when it is closed."""
-
-    log = Logger()
     transport: Any
+    wire: TlsWire
 
     def __init__(self, reactor: IReactorTime, lane: Lane, name: str, verification: Verification | None) -> None:
-        self.ready: Deferred[None] = Deferred()
+        self.ready: Deferred[Opened] = Deferred()
         self.gone: Deferred[None] = Deferred()
-        self.local = self.peer = ""
+        self._reactor = reactor
+        self._lane = lane
+        self._name = name
+        self._verification = verification
+
+    def connectionMade(self) -> None:
+        """Connected; the handshake begins."""
+        self.wire = TlsWire(self._reactor, self._lane, self.transport)
+        with suppress(AttributeError, NotImplementedError):
+            self.transport.setTcpNoDelay(True)
+
+    def handshakeCompleted(self) -> None:
+        """The peer is verified but for its name."""
+        refusal = "" if self._verification is None else self._verification.check_name(self.transport.getHandle())
+        if refusal:
+            self._fail(refusal)
+            self.transport.abortConnection()
+            return
+        self.transport.registerProducer(self.wire, True)
+        if not self.ready.called:
+            local, peer = text_of(self.transport.getHost()), text_of(self.transport.getPeer())
+            self.ready.callback(Opened(self.wire, self.wire, local, peer))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass it to the stream."""
+        self.wire.received(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Closed, in order or not."""
+        words = _said(reason.value)
+        self._fail("" if self._verification is None else self._verification.refusal, words)
+        self.wire.end(None if reason.check(error.ConnectionDone) else OSError(errno.ECONNRESET, words))
+        self.gone.callback(None)
+
+    def close(self) -> None:
+        """Announce the close, and close."""
+        self.wire.shutdown(socket.SHUT_WR)
+
+    def _fail(self, refusal: str, words: str = "") -> None:
+        """There is no connection: the certificate is refused, or TLS failed by what ``words`` say."""
+        if not self.ready.called:
+            why = f"its certificate is refused: {refusal}; {_FLAGS}" if refusal else f"no TLS came about: {words}"
+            self.ready.errback(LoadError(f"cannot connect to {self._name}: {why}"))
+
+
+@implementer(IPushProducer)
+class TlsWire:
+    """A stream's socket and lane over TLS, and its transport's producer."""
+
+    log = Logger()
+
+    def __init__(self, reactor: IReactorTime, lane: Lane, transport: Any) -> None:
+        self.transport = transport
         self.clock = lane.clock
         self.view = lane.view
         self.copy_view = lane.copy_view
         self._reactor = reactor
-        self._name = name
-        self._verification = verification
         self._owner: Owner | None = None
         self._events = 0
         self._paused = False
@@ -155,50 +201,25 @@ class TlsLink(Protocol):
         self._ended = False
         self._soon: IDelayedCall | None = None
 
-    # Twisted's
+    # What the connection reports
 
-    def connectionMade(self) -> None:
-        """Connected; the handshake begins."""
-        self.local = text_of(self.transport.getHost())
-        self.peer = text_of(self.transport.getPeer())
-        with suppress(AttributeError, NotImplementedError):
-            self.transport.setTcpNoDelay(True)
-
-    def handshakeCompleted(self) -> None:
-        """The peer is verified but for its name."""
-        refusal = "" if self._verification is None else self._verification.check_name(self.transport.getHandle())
-        if refusal:
-            self._refused(f"its certificate is refused: {refusal}; {_FLAGS}")
-            self.transport.abortConnection()
-            return
-        self.transport.registerProducer(self, True)
-        if not self.ready.called:
-            self.ready.callback(None)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Offer it to the stream; if the stream takes none, pause the transport."""
-        self._chunks.append(memoryview(data))
+    def received(self, octets: bytes) -> None:
+        """Offer them to the stream; if the stream does not take them, pause the transport."""
+        self._chunks.append(memoryview(octets))
         self._offer()
         if self._chunks:
             self.transport.pauseProducing()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Closed, in order or not."""
+    def end(self, broken: OSError | None) -> None:
+        """The connection is closed: in order, or by an error that the next read raises."""
         self._ended = True
+        self._end = broken
         if self._soon is not None:
             self._soon.cancel()
             self._soon = None
-        problem = reason.value
-        if not isinstance(problem, error.ConnectionDone):
-            self._end = OSError(errno.ECONNRESET, _said(problem))
-        if not self.ready.called:
-            refusal = "" if self._verification is None else self._verification.refusal
-            if refusal:
-                self._refused(f"its certificate is refused: {refusal}; {_FLAGS}")
-            else:
-                self._refused(f"no TLS came about: {_said(problem)}")
         self._offer()
-        self.gone.callback(None)
+
+    # What the transport asks of its producer
 
     def pauseProducing(self) -> None:
         """The transport has enough for now."""
@@ -210,28 +231,10 @@ class TlsLink(Protocol):
         self._turn_soon()
 
     def stopProducing(self) -> None:
-        """The connection is lost; ``connectionLost`` follows."""
+        """The connection is lost; ``end`` follows."""
         self._paused = True
 
-    def close(self) -> None:
-        """Announce the close, and close."""
-        self.shutdown(socket.SHUT_WR)
-
-    def _refused(self, words: str) -> None:
-        if not self.ready.called:
-            self.ready.errback(LoadError(f"cannot connect to {self._name}: {words}"))
-
     # A socket to its stream
-
-    @property
-    def socket(self) -> Wire:
-        """The link itself."""
-        return self
-
-    @property
-    def lane(self) -> Poller:
-        """The link itself."""
-        return self
 
     def fileno(self) -> int:
         """Of the TCP socket below: what the kernel still holds is asked there."""

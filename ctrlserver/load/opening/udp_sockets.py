@@ -12,107 +12,74 @@ from __future__ import annotations
 import errno
 import socket
 from contextlib import suppress
+from operator import itemgetter
+from typing import Any, cast
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHostnameResolver, IHostResolution, IReactorTime, IResolutionReceiver
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThreadPool
 
-from ctrlserver.addresses import host_port, ip_version
-from ctrlserver.client.target import Target
+from ctrlserver.addresses import host_port
 from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
+from ctrlserver.load.plan.options import Options
+from ctrlserver.load.streams.wire import Opened
 
 #: Bytes the kernel may queue for us: of a burst of replies. It gives less if its limit is lower.
 RECEIVE_BYTES = 4 << 20
-
-_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
-
-
-class HeldDatagrams:
-    """One connected UDP socket; ``local`` and ``peer`` are ``host:port``."""
-
-    def __init__(self, sock: socket.socket, lane: Lane, peer: str) -> None:
-        self.socket = sock
-        self.lane = lane
-        self.local = host_port(*sock.getsockname()[:2])
-        self.peer = peer
 
 
 class DatagramSockets:
     """The sockets of one run; ``made`` has those that are open."""
 
-    def __init__(self, reactor: IReactorTime, lane: Lane, target: Target, timeout: float) -> None:
+    def __init__(self, reactor: IReactorTime, lane: Lane, options: Options) -> None:
         self._reactor = reactor
         self._lane = lane
-        self._target = target
-        self._timeout = timeout
-        self.made: list[HeldDatagrams] = []
+        self._target = options.target
+        self._timeout = options.connect_timeout
+        self.made: list[socket.socket] = []
 
-    async def open(self, number: int) -> list[HeldDatagrams]:
+    async def open(self, number: int) -> list[Opened]:
         """``number`` sockets; LoadError in one line if one cannot be opened."""
-        family, host = await self._address()
+        family, address = await self._address()
+        opened = []
         for _ in range(number):
             sock = socket.socket(family, socket.SOCK_DGRAM)
+            self.made.append(sock)
             try:
                 sock.setblocking(False)
                 with suppress(OSError):
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
-                sock.connect((host, self._target.port))
-                self.made.append(HeldDatagrams(sock, self._lane, host_port(host, self._target.port)))
+                sock.connect(address)
             except OSError as error:
-                sock.close()
                 raise LoadError(f"cannot send to {self._target.text}: {_reason(error)}") from None
-        return self.made
+            opened.append(Opened(sock, self._lane, host_port(*sock.getsockname()[:2]), host_port(*address[:2])))
+        return opened
 
     def close(self) -> None:
         """Close them all."""
-        for held in self.made:
-            held.socket.close()
+        for sock in self.made:
+            sock.close()
 
     async def gone(self) -> None:
         """At once: nobody has to agree."""
 
-    async def _address(self) -> tuple[socket.AddressFamily, str]:
-        host = self._target.host
-        if version := ip_version(host):
-            return _FAMILIES[version], host
-        found = _Found()
-        resolver: IHostnameResolver = self._reactor.nameResolver  # type: ignore[attr-defined]
-        resolver.resolveHostName(found, host, self._target.port, transportSemantics="UDP")
-        found.whole.addTimeout(self._timeout, self._reactor)
+    async def _address(self) -> tuple[int, Any]:
+        """The family and the address of the target; IPv4 if it has both."""
+        host, port, reactor = self._target.host, self._target.port, cast("Any", self._reactor)
+        found = deferToThreadPool(
+            reactor, reactor.getThreadPool(), socket.getaddrinfo, host, port, type=socket.SOCK_DGRAM
+        )
+        found.addTimeout(self._timeout, self._reactor)
         try:
-            addresses = await found.whole
+            family, _, _, _, address = min(await found, key=itemgetter(0))
         except defer.TimeoutError:
-            late = f"the host name was not resolved within {self._timeout:g} s"
-            raise LoadError(f"cannot send to {self._target.text}: {late}") from None
-        hosts = [str(getattr(address, "host", "")) for address in addresses]
-        for version, family in _FAMILIES.items():
-            for known in hosts:
-                if ip_version(known) == version:
-                    return family, known
-        raise LoadError(f"cannot send to {self._target.text}: the host name does not resolve")
-
-
-@implementer(IResolutionReceiver)
-class _Found:
-    """Gathers the addresses of one name."""
-
-    def __init__(self) -> None:
-        self.whole: Deferred[list[IAddress]] = Deferred()
-        self._addresses: list[IAddress] = []
-
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:  # noqa: N803  (Twisted's name)
-        """Nothing to do yet."""
-
-    def addressResolved(self, address: IAddress) -> None:
-        """One of them."""
-        self._addresses.append(address)
-
-    def resolutionComplete(self) -> None:
-        """All of them."""
-        if not self.whole.called:
-            self.whole.callback(self._addresses)
+            words = f"the host name was not resolved within {self._timeout:g} s"
+        except (OSError, UnicodeError):
+            words = "the host name does not resolve"
+        else:
+            return family, address
+        raise LoadError(f"cannot send to {self._target.text}: {words}")
 
 
 def _reason(error: OSError) -> str:

@@ -33,7 +33,6 @@ from ctrlserver.addresses import ip_version
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Connected, Counts
 from ctrlserver.load.measure.due import Releases
-from ctrlserver.load.opening.connections import Held
 from ctrlserver.load.opening.greeting import Greeting
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.running.pacing import Paced
@@ -173,11 +172,10 @@ class Slots(Work):
             self.family = socket.AF_INET if version == 4 else socket.AF_INET6
             self.address = target.host, target.port
             return
-        (held,) = await self._transport.connections.open(1)
-        assert isinstance(held, Held)
-        assert held.socket is not None
-        self.family, self.address = held.socket.family, held.socket.getpeername()
-        held.close()
+        (opened,) = await self._transport.connections.open(1)
+        assert isinstance(opened.socket, socket.socket)
+        self.family, self.address = opened.socket.family, opened.socket.getpeername()
+        self._transport.connections.close()
 
     # While connections are made
 

@@ -63,7 +63,6 @@ class OverUdp(Transport):
 
 def transport_of(reactor: IReactorTime, lane: Lane, options: Options) -> Transport:
     """The transport of the target that ``options`` name."""
-    target, seconds = options.target, options.connect_timeout
-    if target.transport == UDP:
-        return OverUdp(DatagramSockets(reactor, lane, target, seconds), options)
-    return Transport(Connections(reactor, lane, target, seconds, options.cafile, options.insecure), options)
+    if options.target.transport == UDP:
+        return OverUdp(DatagramSockets(reactor, lane, options), options)
+    return Transport(Connections(reactor, lane, options), options)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
+from collections.abc import Callable
 
 from attrs import define, field
 
@@ -95,24 +96,27 @@ class DatagramStream(Sender):
                 return
 
 
+@define
 class ProbesWhenDue:
-    """Sends probe packets in place of the pattern's; each is stamped with the moment at which it was due."""
+    """Sends probe packets in place of the pattern's; each is stamped with the moment at which it was due.
 
-    def __init__(self, sock: socket.socket, probes: ProbeBlock, stride: int, releases: Releases) -> None:
-        self._socket = sock
-        self._probes = probes
-        self._view = memoryview(probes.buffer)
-        self._stride = stride
-        self._releases = releases
-        self._sent = 0
-        self._since_1970 = time.time_ns() - time.monotonic_ns()
+    ``send_block`` is the socket's ``send``; ``stride`` is the bytes of a packet.
+    """
+
+    _send_block: Callable[[memoryview], int]
+    _probes: ProbeBlock
+    _stride: int
+    _releases: Releases
+    _sent: int = 0
+    _view: memoryview = derived(lambda self: memoryview(self._probes.buffer))
+    _since_1970: int = derived(lambda _: time.time_ns() - time.monotonic_ns())
 
     def send(self, packets: memoryview) -> int:
         """As many probe packets as there are ``packets``."""
         number = len(packets) // self._stride
         due = [self._since_1970 + moment for moment in self._releases.moments(number)]
         self._probes.stamp(number, self._sent, due)
-        taken = self._socket.send(self._view[: len(packets)])
+        taken = self._send_block(self._view[: len(packets)])
         self._sent += number
         return taken
 

@@ -6,6 +6,8 @@ import errno
 from collections.abc import Callable
 from typing import Protocol
 
+from attrs import frozen
+
 from ctrlserver.lane.lane import Owner
 
 #: How a stream ended (``streams[].reason``).
@@ -62,6 +64,16 @@ class Poller(Protocol):
 
     def forget(self, fd: int) -> None:
         """Call nobody any more."""
+
+
+@frozen
+class Opened:
+    """A connection or a connected UDP socket. ``local`` and ``peer`` are ``host:port``, empty for a unix socket."""
+
+    socket: Wire
+    lane: Poller
+    local: str
+    peer: str
 
 
 class SocketKind:

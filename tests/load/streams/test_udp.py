@@ -14,7 +14,6 @@ from twisted.internet.testing import MemoryReactorClock
 from ctrlserver.client.target import parse_target
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.timing import Timing
-from ctrlserver.load.opening.udp_sockets import HeldDatagrams
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import parse_sizes
 from ctrlserver.load.streams.making import make_streams
@@ -26,7 +25,7 @@ from ctrlserver.load.streams.udp import (
     UdpKind,
     batch_of,
 )
-from ctrlserver.load.streams.wire import COMPLETE, ENDED, REFUSED, RESET, STALLED
+from ctrlserver.load.streams.wire import COMPLETE, ENDED, REFUSED, RESET, STALLED, Opened
 from ctrlserver.stats.probing import Probing
 from ctrlserver.wire.probe import decode_each
 from tests.lanes import TURNS, Told
@@ -51,8 +50,8 @@ class UdpBench:
 
     def stream(self, **flags: Any) -> Sender:
         options = self.options(**flags)
-        held = HeldDatagrams(self.ours, self.lane, "b")
-        (made,) = make_streams(options, [held], self.told, Timing(), session=7)
+        opened = Opened(self.ours, self.lane, "a", "b")
+        (made,) = make_streams(options, [opened], self.told, Timing(), session=7)
         assert isinstance(made, Sender)
         made.reason = COMPLETE
         return made
