@@ -49,7 +49,10 @@ class TableText:
         for name, value in row.items():
             place = self._places.get(name)
             if place is None:
-                place = self._add_column(name)
+                place = self._places[name] = len(self._heads)
+                self._heads.append(_word(name) if place else f"# {_word(name)}")
+                self._widths.append(len(self._heads[place]))
+                self._numbers.append(None)
                 cells.append(_NOT_KNOWN)
             if value is None:
                 continue
@@ -73,13 +76,6 @@ class TableText:
             cells += [_NOT_KNOWN] * (len(columns) - len(cells))
             padded = [pad(cell, width) for cell, (pad, width) in zip(cells, columns, strict=True)]
             yield _GAP.join(padded).rstrip()
-
-    def _add_column(self, name: str) -> int:
-        place = self._places[name] = len(self._heads)
-        self._heads.append(_word(name) if place else f"# {_word(name)}")
-        self._widths.append(len(self._heads[place]))
-        self._numbers.append(None)
-        return place
 
 
 def _is_number(value: Value) -> bool:
