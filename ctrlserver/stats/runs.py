@@ -119,8 +119,9 @@ class Runs:
     def records(self, now: float) -> list[RunRecord]:
         """The active run and those ended last, newest first."""
         self._end_if_idle(now)
-        ended = list(self.ended)
-        return ended if self._active is None else [self._read(self._active), *ended]
+        if self._active is None:
+            return list(self.ended)
+        return [self._record(self._active, self._counters.totals(), "active"), *self.ended]
 
     def record(self, number: int, now: float) -> RunRecord | None:
         """One run of those on view."""
@@ -142,18 +143,11 @@ class Runs:
         active = self._active
         if active is None:
             return None
-        totals = self._counters.totals()
-        self._find_first(active, totals)
-        record = self._record(active, totals, "ended")
+        record = self._record(active, self._counters.totals(), "ended")
         self._active = None
         self.ended.appendleft(record)
         self._on_end(record)
         return record
-
-    def _read(self, active: _Active) -> RunRecord:
-        totals = self._counters.totals()
-        self._find_first(active, totals)
-        return self._record(active, totals, "active")
 
     def _find_first(self, active: _Active, totals: Totals) -> None:
         """Notice data of inherited streams: it came after the tick before."""
@@ -161,6 +155,7 @@ class Runs:
             active.first = max(active.began, self._last_tick)
 
     def _record(self, active: _Active, totals: Totals, state: str) -> RunRecord:
+        self._find_first(active, totals)
         base = active.base
         seconds = max(0.0, totals.last - active.first) if active.first >= 0 else 0.0
         packets = totals.packets - base.packets
