@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from typing import Any
 
-from attrs import asdict
-
 from ctrlserver.addresses import is_from
 from ctrlserver.stats.counters import CLOSED_KEPT, REASONS, REJECTIONS, Counters, Origin, StreamCounters, Totals
 from ctrlserver.stats.probing import Probing
@@ -58,17 +56,10 @@ class Book:
         self.version = version
         self.renames = renames
         self.counters = Counters(closed_kept)
-        self.runs = Runs(
-            self.counters,
-            timestamp=self._timestamp,
-            on_end=on_run_end,
-            run_gap=run_gap,
-            expected_packets=expected_packets,
-        )
+        self.runs = Runs(self.counters, run_gap, expected_packets, timestamp=self._timestamp, on_end=on_run_end)
         self.rates = Rates()
         self._start = now
         self._wall = wall
-        self._started = timestamp(wall)
         self._base = self.counters.totals()
         self._resets = 0
         self._lags: deque[tuple[float, float]] = deque(maxlen=_LAGS_KEPT)
@@ -201,7 +192,7 @@ class Book:
     def _stats(self, now: float, totals: Totals) -> StatsRecord:
         return StatsRecord(
             version=self.version,
-            started=self._started,
+            started=self._timestamp(self._start),
             uptime_seconds=seconds_figure(now - self._start),
             streams_open=totals.streams_open,
             streams_total=totals.streams_total,
@@ -213,7 +204,7 @@ class Book:
             faults_total=totals.faults,
             rejected_total=totals.rejected,
             replies_total=totals.replies,
-            **{name: round(rate, 1) for name, rate in asdict(self.rates.figures(now, totals)).items()},
+            **{name: round(rate, 1) for name, rate in self.rates.figures(now, totals).items()},
             runs_total=self.runs.total,
             resets_total=self._resets,
             loop_lag_seconds=seconds_figure(max([0.0, *(lag for at, lag in self._lags if now - at <= _LAG_SECONDS)])),

@@ -10,30 +10,19 @@ Beware: without a sample there is nothing to grow from; take one when the counti
 from __future__ import annotations
 
 from collections import deque
-
-from attrs import frozen
+from typing import Any
 
 from ctrlserver.stats.counters import Totals
 
 SAMPLE_SECONDS = 0.25
-WINDOWS = (1.0, 10.0, 60.0)
+WINDOWS = {"": 1.0, "_10s": 10.0, "_60s": 60.0}
+"""Seconds of each window, by what ends the names of its rates."""
 
 _SOONEST = SAMPLE_SECONDS / 2
 """A sample sooner than this after the last one is left out, so that the bound below never cuts the longest window."""
 
-_MOST = int(WINDOWS[-1] / _SOONEST) + 2
-
-
-@frozen
-class Figures:
-    """Rates at one instant; bits are bytes times 8, without the headers of the network below."""
-
-    packets_per_second: float
-    packets_per_second_10s: float
-    packets_per_second_60s: float
-    bits_per_second: float
-    bits_per_second_10s: float
-    bits_per_second_60s: float
+_LONGEST = max(WINDOWS.values())
+_MOST = int(_LONGEST / _SOONEST) + 2
 
 
 class Rates:
@@ -50,13 +39,19 @@ class Rates:
         if samples and now - samples[-1][0] < _SOONEST:
             return
         samples.append((now, totals.packets, totals.bytes))
-        while len(samples) > 1 and now - samples[1][0] >= WINDOWS[-1]:
+        while len(samples) > 1 and now - samples[1][0] >= _LONGEST:
             samples.popleft()
 
-    def figures(self, now: float, totals: Totals) -> Figures:
-        """The rates now, where ``totals`` are those of now."""
-        (p1, b1), (p10, b10), (p60, b60) = (self._over(window, now, totals) for window in WINDOWS)
-        return Figures(p1, p10, p60, b1, b10, b60)
+    def figures(self, now: float, totals: Totals) -> dict[str, Any]:
+        """The rates now, where ``totals`` are those of now, by their published names.
+
+        Bits are bytes times 8, without the headers of the network below.
+        """
+        rates = {ending: self._over(window, now, totals) for ending, window in WINDOWS.items()}
+        return {
+            **{f"packets_per_second{ending}": packets for ending, (packets, _) in rates.items()},
+            **{f"bits_per_second{ending}": bits for ending, (_, bits) in rates.items()},
+        }
 
     def _over(self, window: float, now: float, totals: Totals) -> tuple[float, float]:
         old_enough = (sample for sample in reversed(self._samples) if now - sample[0] >= window)
