@@ -16,6 +16,7 @@ from typing import cast
 from attrs import frozen
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -51,15 +52,14 @@ class AdminClient(Protocol):
     def __init__(self, reactor: IReactorTime, name: str) -> None:
         self._reactor = reactor
         self._name = name
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._received = bytearray()
         self._waiting: Deferred[bytes] | None = None
         self._lost = False
         self._originals: Mapping[str, str] = {}
 
     async def version(self) -> str:
         """The server's version; LoadError where no ctrlserver answers."""
-        reply = await self._asked("version json", HELLO_SECONDS, first=True)
+        reply = await self._asked("version json", first=True)
         found = reply.get("version") if isinstance(reply, Mapping) else reply
         if not isinstance(found, str):
             raise LoadError(f'{self._name} is not a ctrlserver admin port: it answered "version json" with no version')
@@ -68,56 +68,53 @@ class AdminClient(Protocol):
 
     async def streams(self, limit: int) -> Streams:
         """The newest ``limit`` stream records, open and closed."""
-        line = await self._line(f"streams limit={limit} json", ANSWER_SECONDS)
+        line = await self._line(f"streams limit={limit} json")
         envelope = self._envelope("streams json", line)
         rows = envelope.get("data")
         if not isinstance(rows, list):
             raise LoadError(f'the admin port {self._name} answered "streams json" without a list')
-        records = [self._original(row) for row in rows if isinstance(row, Mapping)]
+        records = [self._original(row) for row in _objects(rows)]
         total = envelope.get("total")
         return Streams(records, total if isinstance(total, int) else len(records))
 
     async def newest_stream(self) -> int:
         """The number of the newest stream on view, 0 where there is none."""
         records = (await self.streams(1)).records
-        return max((_as_number(record.get("stream")) for record in records), default=0)
+        return max((_number(record.get("stream")) or 0 for record in records), default=0)
 
     async def kick(self, number: int) -> None:
         """Have the server end a stream; LoadError where it does not."""
-        await self._asked(f"kick {number} json", ANSWER_SECONDS)
+        await self._asked(f"kick {number} json")
 
     async def open_counts(self, limit: int) -> dict[int, tuple[int, int]]:
         """Packets and bytes of the open ones of the newest ``limit`` streams, by their number."""
-        records = [record for record in (await self.streams(limit)).records if record.get("state") == "open"]
         return {
-            _as_number(record.get("stream")): (_as_number(record.get("packets")), _as_number(record.get("bytes")))
-            for record in records
+            _number(record.get("stream")) or 0: (_number(record.get("packets")) or 0, _number(record.get("bytes")) or 0)
+            for record in (await self.streams(limit)).records
+            if record.get("state") == "open"
         }
 
     async def dropped(self) -> int | None:
         """Datagrams that the server's kernel dropped since it started, all senders'; None where it does not tell."""
-        stats = await self._asked("stats json", ANSWER_SECONDS)
-        total = self._original(stats).get("dropped_total") if isinstance(stats, Mapping) else None
-        return total if isinstance(total, int) and not isinstance(total, bool) else None
+        stats = await self._asked("stats json")
+        return _number(self._original(stats).get("dropped_total")) if isinstance(stats, Mapping) else None
 
     def close(self) -> None:
         """Hang up."""
         self.transport.loseConnection()
 
     async def _learn_renames(self) -> None:
-        rows = await self._asked("rename json", ANSWER_SECONDS)
-        pairs: list[tuple[object, object]] = []
-        if isinstance(rows, Mapping):
-            pairs = list(rows.items())
-        elif isinstance(rows, list):
-            pairs = [(row.get("old"), row.get("new")) for row in rows if isinstance(row, Mapping)]
+        rows = await self._asked("rename json")
+        pairs = (
+            rows.items() if isinstance(rows, Mapping) else [(row.get("old"), row.get("new")) for row in _objects(rows)]
+        )
         self._originals = {str(new): str(old) for old, new in pairs}
 
     def _original(self, row: Mapping[str, object]) -> dict[str, object]:
         return {self._originals.get(key, key): value for key, value in row.items()}
 
-    async def _asked(self, command: str, seconds: float, *, first: bool = False) -> object:
-        line = await self._line(command, seconds, first=first)
+    async def _asked(self, command: str, *, first: bool = False) -> object:
+        line = await self._line(command, first=first)
         return self._envelope(command, line, first=first).get("data")
 
     def _envelope(self, command: str, line: bytes, *, first: bool = False) -> dict[str, object]:
@@ -138,8 +135,9 @@ class AdminClient(Protocol):
             raise LoadError(f'the admin port {self._name} refused "{command}": {_one_line(str(said))}')
         return cast("dict[str, object]", envelope)
 
-    async def _line(self, command: str, seconds: float, *, first: bool = False) -> bytes:
+    async def _line(self, command: str, *, first: bool = False) -> bytes:
         """The line that answers ``command``."""
+        seconds = HELLO_SECONDS if first else ANSWER_SECONDS
         subject = f"{self._name} is not a ctrlserver admin port" if first else f"the admin port {self._name} failed"
         if self._lost:
             raise LoadError(f"{subject}: it has closed the connection")
@@ -151,11 +149,10 @@ class AdminClient(Protocol):
         try:
             return await waiting
         except defer.TimeoutError:
-            said = b"".join(self._parts)
-            words = f"; it said {quoted(said[:80].decode('utf-8', 'replace'))}" if said else ""
+            words = f"; it said {self._half()}" if self._received else ""
             raise LoadError(f'{subject}: no answer to "{command}" within {seconds:g} s{words}') from None
-        except _HangupError as hangup:
-            words = f"it answered {quoted(hangup.said)} and" if hangup.said else "it"
+        except ConnectionLost:
+            words = f"it answered {self._half()} and" if self._received else "it"
             raise LoadError(f'{subject}: asked "{command}", {words} closed the connection') from None
         finally:
             self._waiting = None
@@ -164,9 +161,8 @@ class AdminClient(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Gather up to the end of a line."""
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size > MAX_REPLY:
+        self._received += data
+        if len(self._received) > MAX_REPLY:
             self.transport.loseConnection()
         elif b"\n" in data:
             self._look()
@@ -175,25 +171,20 @@ class AdminClient(Protocol):
         """Fail the command that waits for its answer."""
         self._lost = True
         if self._waiting is not None:
-            said = b"".join(self._parts)[:80].decode("utf-8", "replace")
-            self._waiting.errback(_HangupError(said))
+            self._waiting.errback(ConnectionLost())
 
     def _look(self) -> None:
         """Hand over a line, if one is whole and someone waits for it."""
         if self._waiting is None or self._waiting.called:
             return
-        line, end, rest = b"".join(self._parts).partition(b"\n")
+        line, end, rest = self._received.partition(b"\n")
         if end:
-            self._parts, self._size = ([rest], len(rest)) if rest else ([], 0)
-            self._waiting.callback(line)
+            self._received = rest
+            self._waiting.callback(bytes(line))
 
-
-class _HangupError(Exception):
-    """The other side closed the connection before its line was whole."""
-
-    def __init__(self, said: str) -> None:
-        super().__init__(said)
-        self.said = said
+    def _half(self) -> str:
+        """The beginning of a line whose end has not come, for a person."""
+        return quoted(self._received[:80].decode("utf-8", "replace"))
 
 
 async def open_admin(reactor: IReactorTime, target: Target, timeout: float) -> AdminClient:
@@ -204,8 +195,12 @@ async def open_admin(reactor: IReactorTime, target: Target, timeout: float) -> A
     return cast("AdminClient", await connect(reactor, endpoint, factory, f"the admin port {target.text}", timeout))
 
 
-def _as_number(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _objects(rows: object) -> list[Mapping[str, object]]:
+    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
 
 
 def _one_line(text: str) -> str:

@@ -20,11 +20,13 @@ from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.words import quoted
 
-_REASONS: tuple[tuple[type[Exception], str], ...] = (
+#: Kinds of failures and their words, which may name the timeout.
+_REASONS = (
     (error.ConnectionRefusedError, "connection refused: nothing listens there"),
     (error.DNSLookupError, "the host name does not resolve"),
     (error.NoRouteError, "no route to the host"),
     (error.ConnectBindError, "no local port is free"),
+    ((error.TimeoutError, error.ConnectingCancelledError, defer.TimeoutError), "no answer within {:g} s"),
 )
 
 
@@ -40,13 +42,9 @@ def endpoint_of(target: Target, reactor: object, timeout: float) -> IStreamClien
     try:
         return cast("IStreamClientEndpoint", clientFromString(reactor, target.text))
     except Exception as problem:  # plugins parse the string: what they raise is not ours to know
-        raise UsageError(_misunderstood(target.text, problem)) from None
-
-
-def _misunderstood(text: str, problem: Exception) -> str:
-    words = f"{quoted(text)} is neither HOST:PORT nor a Twisted client endpoint"
-    said = " ".join(str(problem).split())
-    return f"{words}: {said}" if said else words
+        said = " ".join(str(problem).split())
+        words = f"{quoted(target.text)} is neither HOST:PORT nor a Twisted client endpoint"
+        raise UsageError(f"{words}: {said}" if said else words) from None
 
 
 def connect(
@@ -73,11 +71,10 @@ def connect_reason(problem: BaseException, timeout: float) -> str:
     """Why a connect failed, for a person."""
     for kind, words in _REASONS:
         if isinstance(problem, kind):
-            return words
-    if isinstance(problem, error.TimeoutError | error.ConnectingCancelledError | defer.TimeoutError):
-        return f"no answer within {timeout:g} s"
-    if isinstance(problem, error.ConnectError) and isinstance(problem.osError, OSError):
-        return problem.osError.strerror or str(problem.osError)
-    if isinstance(problem, error.ConnectError) and isinstance(problem.osError, int):
-        return os.strerror(problem.osError)
+            return words.format(timeout)
+    cause = problem.osError if isinstance(problem, error.ConnectError) else None
+    if isinstance(cause, OSError):
+        return cause.strerror or str(cause)
+    if isinstance(cause, int):
+        return os.strerror(cause)
     return " ".join(str(problem).split()) or type(problem).__name__
