@@ -11,15 +11,14 @@ import jsonschema  # type: ignore[import-untyped]
 from hdrh.histogram import HdrHistogram
 from referencing import Registry, Resource
 
-from ctrlserver.load.results.result import schema
 from ctrlserver.load.results.schemas import shipped_schema
 
 
 @cache
 def validator(name: str) -> Any:
     """Validates by a shipped schema, which may refer to that of a result; made once, for a schema is slow to read."""
-    result: Resource[Any] = Resource.from_contents(schema())
-    registry: Registry[Any] = Registry().with_resource(str(schema()["$id"]), result)
+    result: Resource[Any] = Resource.from_contents(shipped_schema("result"))
+    registry: Registry[Any] = Registry().with_resource(str(shipped_schema("result")["$id"]), result)
     return jsonschema.Draft202012Validator(shipped_schema(name), registry=registry)
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+import attrs
 import click
 
 from ctrlserver.errors import UsageError
-from ctrlserver.load.commands.parameters import Parsed
+from ctrlserver.load.commands.parameters import reading
 from ctrlserver.load.results.comparison import CONFIDENCE, FIGURES, Compared, Figure, compare, differing_options
 from ctrlserver.load.results.exit_codes import EXIT_THRESHOLD
 from ctrlserver.units import parse_share
@@ -76,12 +77,16 @@ def _figure(text: str) -> Figure:
     "--to", "others", metavar="B.json...", multiple=True, help="The files of side B; those before are side A."
 )
 @click.option(
-    "--tolerance", type=Parsed("5%", parse_share), help="Exit 4 if B is worse by more, in any figure that is shown."
+    "--tolerance",
+    metavar="5%",
+    type=reading(parse_share),
+    help="Exit 4 if B is worse by more, in any figure that is shown.",
 )
 @click.option(
     "--figure",
     "figures",
-    type=Parsed("NAME", _figure),
+    metavar="NAME",
+    type=reading(_figure),
     multiple=True,
     help="Only this one, such as latency.service.p99; repeatable.",
 )
@@ -107,7 +112,16 @@ def compare_command(
         worse += [f"{name}: a run of B that failed is beyond any tolerance" for name in failed]
     code = EXIT_THRESHOLD if worse else 0
     if as_document:
-        document = comparison_document(compared, (names_a, a), (names_b, b), tolerance, notes, code)
+        document = {
+            "schema": SCHEMA,
+            "a": _runs(names_a, a),
+            "b": _runs(names_b, b),
+            "confidence": CONFIDENCE,
+            "tolerance": tolerance,
+            "figures": [_as_document(one) for one in compared],
+            "notes": notes,
+            "exit_code": code,
+        }
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
     else:
         text = "".join(f"{line}\n" for line in table(compared, names_a, names_b))
@@ -155,15 +169,14 @@ def table(compared: Sequence[Compared], names_a: Sequence[str], names_b: Sequenc
     lines = [f"A  {' '.join(names_a)}", f"B  {' '.join(names_b)}", ""]
     if not compared:
         return [*lines, "no figure that either side knows"]
-    with_interval = any(one.low is not None for one in compared)
+    with_interval = any(one.ratio_low is not None for one in compared)
     interval = f"{'95 % interval':<16}" if with_interval else ""
     lines.append(f"{'':<21}{'A':>13}{'B':>13}{'B/A':>8}  {interval}better")
     for one in compared:
         a, b = one.figure.shown(one.mean_a), one.figure.shown(one.mean_b)
         ratio = "-" if one.ratio is None else _ratio(one.ratio)
-        if with_interval:
-            interval = "" if one.low is None or one.high is None else f"{_ratio(one.low)} to {_ratio(one.high)}"
-            interval = f"{interval:<16}"
+        ends = " to ".join(_ratio(end) for end in (one.ratio_low, one.ratio_high) if end is not None)
+        interval = f"{ends:<16}" if with_interval else ""
         better = "-" if one.better is None else one.better.upper() if one.better in "ab" else one.better
         mark = " !" if one.worse_beyond_tolerance else ""
         lines.append(f"{one.figure.words:<21}{a:>13}{b:>13}{ratio:>8}  {interval}{better}{mark}")
@@ -174,40 +187,12 @@ def _ratio(ratio: float) -> str:
     return f"{ratio:.3f}" if 0.1 <= ratio < 100 else f"{ratio:.3g}"
 
 
-def comparison_document(
-    compared: Sequence[Compared],
-    a: tuple[Sequence[str], Sequence[Mapping[str, object]]],
-    b: tuple[Sequence[str], Sequence[Mapping[str, object]]],
-    tolerance: float | None,
-    notes: Sequence[str],
-    exit_code: int,
-) -> dict[str, object]:
-    """The comparison for programs; each side is the names of its files and their documents."""
+def _as_document(one: Compared) -> dict[str, object]:
     return {
-        "schema": SCHEMA,
-        "a": _runs(*a),
-        "b": _runs(*b),
-        "confidence": CONFIDENCE,
-        "tolerance": tolerance,
-        "figures": [
-            {
-                "name": one.figure.name,
-                "unit": {"rate": "1/s", "bits": "bit/s", "seconds": "s", "share": "1"}[one.figure.unit],
-                "more_is_better": one.figure.more_is_better,
-                "a": list(one.a),
-                "b": list(one.b),
-                "mean_a": one.mean_a,
-                "mean_b": one.mean_b,
-                "ratio": one.ratio,
-                "ratio_low": one.low,
-                "ratio_high": one.high,
-                "better": one.better,
-                "worse_beyond_tolerance": one.worse_beyond_tolerance,
-            }
-            for one in compared
-        ],
-        "notes": list(notes),
-        "exit_code": exit_code,
+        "name": one.figure.name,
+        "unit": {"rate": "1/s", "bits": "bit/s", "seconds": "s", "share": "1"}[one.figure.unit],
+        "more_is_better": one.figure.more_is_better,
+        **attrs.asdict(one, filter=attrs.filters.exclude(attrs.fields(Compared).figure)),
     }
 
 

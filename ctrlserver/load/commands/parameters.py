@@ -5,38 +5,28 @@ Rules: a flag that is not given is left out, so that the record's own default ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import attrs
 import click
 
 from ctrlserver.errors import UsageError
-from ctrlserver.load.plan.flag import Flag, flags_of
-
-if TYPE_CHECKING:
-    _ParamType = click.ParamType[object]
-else:
-    _ParamType = click.ParamType  # generic only in newer ones
+from ctrlserver.load.plan.flag import Flag, Parse, flags_of
 
 _Record = TypeVar("_Record", bound=attrs.AttrsInstance)
 
 
-class Parsed(_ParamType):
-    """A value that one of our own parsers reads; its UsageError is the message."""
+def reading(parse: Parse) -> Parse:
+    """The same as click calls it: a UsageError becomes click's, which knows the flag."""
 
-    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The parsed value; click hands a default over as it is."""
-        if not isinstance(value, str):
-            return value
+    def read(text: str) -> object:
         try:
-            return self._parse(value)
+            return parse(text)
         except UsageError as error:
-            self.fail(str(error), param, ctx)
+            raise click.BadParameter(str(error)) from None
+
+    return read
 
 
 def options_of(record: type, *, of_search: bool = False) -> list[click.Option]:
@@ -57,6 +47,6 @@ def record_of(record: type[_Record], values: Mapping[str, Any]) -> _Record:
 def _option(name: str, flag: Flag) -> click.Option:
     kind: dict[str, Any] = {"is_flag": True}
     if flag.parse is not None:
-        kind = {"type": Parsed(flag.metavar, flag.parse), "metavar": flag.metavar, "multiple": flag.repeats}
+        kind = {"type": reading(flag.parse), "metavar": flag.metavar, "multiple": flag.repeats}
     shown = bool(flag.default)
     return click.Option([*flag.names, name], help=flag.help, default=flag.default, show_default=shown, **kind)

@@ -15,7 +15,7 @@ import click
 from ctrlserver.client.target import parse_target
 from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.commands.outputs import Outputs
-from ctrlserver.load.commands.parameters import Parsed, options_of, record_of
+from ctrlserver.load.commands.parameters import options_of, reading, record_of
 from ctrlserver.load.plan.asked import Asked
 from ctrlserver.wire.framing import FRAMINGS
 
@@ -41,12 +41,12 @@ Exit codes: 0 good; 1 the run failed; 2 usage; 3 the counts do not reconcile;
 """
 
 
-def parameters(*, of_search: bool = False) -> list[click.Parameter]:
-    """The target and all flags, those of the outputs before the labels; ``of_search``: those that a search shares."""
+def parameters(*own: click.Parameter, of_search: bool = False) -> list[click.Parameter]:
+    """The target, then ``own`` and all flags, those of the outputs before the labels; or those a search shares."""
     flags = options_of(Asked, of_search=of_search)
     place = [flag.name for flag in flags].index("labels")
-    target = click.Argument(["target"], type=Parsed("TARGET", parse_target))
-    return [target, *flags[:place], *options_of(Outputs, of_search=of_search), *flags[place:]]
+    target = click.Argument(["target"], type=reading(parse_target))
+    return [target, *own, *flags[:place], *options_of(Outputs, of_search=of_search), *flags[place:]]
 
 
 @click.command(epilog=_EXAMPLES, params=parameters())

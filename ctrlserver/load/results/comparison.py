@@ -28,15 +28,7 @@ Path = tuple[str, ...]
 #: Above the rounding of a division.
 _EXACT = 1e-9
 
-_PERCENTILES = (
-    ("mean", "mean"),
-    ("p50", "p50"),
-    ("p90", "p90"),
-    ("p99", "p99"),
-    ("p99_9", "p99.9"),
-    ("p99_99", "p99.99"),
-)
-
+_PERCENTILES = ("mean", "p50", "p90", "p99", "p99_9", "p99_99")
 
 _SHOWN: dict[str, Callable[[float], str]] = {
     "rate": format_rate,
@@ -79,14 +71,15 @@ class Figure:
 
 def _figures() -> tuple[Figure, ...]:
     made: list[Figure] = []
-    for section, words in (("sent", "sent"), ("received", "received"), ("downloaded", "downloaded")):
-        made.append(Figure((section, "packets_per_second"), f"{words} packets/s", "rate", True))
-        made.append(Figure((section, "bits_per_second"), f"{words} bits/s", "bits", True))
+    for section in ("sent", "received", "downloaded"):
+        made.append(Figure((section, "packets_per_second"), f"{section} packets/s", "rate", True))
+        made.append(Figure((section, "bits_per_second"), f"{section} bits/s", "bits", True))
     made.append(Figure(("connections", "connections_per_second"), "connections/s", "rate", True))
     opened = ("connections", "opened")
     made.append(Figure(("connections", "failed"), "failed connections", "share", False, opened))
     for kind in ("response", "service"):
-        made += [Figure(("latency", kind, key), f"{kind} {name}", "seconds", False) for key, name in _PERCENTILES]
+        for key in _PERCENTILES:
+            made.append(Figure(("latency", kind, key), f"{kind} {key.replace('_', '.')}", "seconds", False))
     planned = ("schedule", "planned_packets")
     made.append(Figure(("schedule", "achieved_packets_per_second"), "achieved packets/s", "rate", True))
     made.append(Figure(("schedule", "late_packets"), "late packets", "share", False, planned))
@@ -116,8 +109,8 @@ class Compared:
     mean_a: float | None
     mean_b: float | None
     ratio: float | None
-    low: float | None
-    high: float | None
+    ratio_low: float | None
+    ratio_high: float | None
     better: str | None
     worse_beyond_tolerance: bool
 

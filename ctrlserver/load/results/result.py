@@ -1,4 +1,4 @@
-"""The result document: one record for all outputs, and the JSON Schema it keeps to.
+"""The result document: one record for all outputs.
 
 Rules: the document is whole and valid even if the run was refused, failed or interrupted. Its fields and their order
 are a contract: ``schema`` names its version, ``load/result.schema.json`` defines it for programs. It has no NaN and no
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from functools import partial
 from importlib.metadata import version
 
 import attrs
@@ -30,7 +31,6 @@ from ctrlserver.load.results.exit_codes import (
     EXIT_THRESHOLD,
     EXIT_UNRECONCILED,
 )
-from ctrlserver.load.results.schemas import shipped_schema
 from ctrlserver.load.results.thresholds import Judgement
 
 SCHEMA = "ctrlload/1"
@@ -40,24 +40,12 @@ SCHEMA = "ctrlload/1"
 class Environment:
     """Where the load came from; ``server`` is the version that the admin port reported, None if none was asked."""
 
-    python: str
-    twisted: str
-    ctrlserver: str
-    platform: str
-    cpus: int
+    python: str = field(init=False, factory=platform.python_version)
+    twisted: str = field(init=False, factory=partial(version, "twisted"))
+    ctrlserver: str = field(init=False, default=ctrlserver.__version__)
+    platform: str = field(init=False, factory=platform.platform)
+    cpus: int = field(init=False, factory=lambda: os.cpu_count() or 1)
     server: str | None = None
-
-    @classmethod
-    def here(cls, server: str | None = None) -> Environment:
-        """The environment of this process."""
-        return cls(
-            python=platform.python_version(),
-            twisted=version("twisted"),
-            ctrlserver=ctrlserver.__version__,
-            platform=platform.platform(),
-            cpus=os.cpu_count() or 1,
-            server=server,
-        )
 
 
 @frozen(kw_only=True)
@@ -121,8 +109,3 @@ def as_document(result: attrs.AttrsInstance) -> dict[str, object]:
 def as_json(result: attrs.AttrsInstance) -> str:
     """The document as JSON text that ends with a newline."""
     return json.dumps(as_document(result), indent=2, allow_nan=False) + "\n"
-
-
-def schema() -> dict[str, object]:
-    """The JSON Schema of the document."""
-    return shipped_schema("result")

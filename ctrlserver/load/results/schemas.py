@@ -33,11 +33,17 @@ def number_paths() -> tuple[tuple[str, ...], ...]:
     return tuple(_numbers({"properties": measured}, schema, ()))
 
 
+def part_at(document: Mapping[str, object], path: tuple[str, ...]) -> object:
+    """Whatever is at ``path``; None if the document has nothing there."""
+    part: object = document
+    for key in path:
+        part = part.get(key) if isinstance(part, Mapping) else None
+    return part
+
+
 def number_at(document: Mapping[str, object], path: tuple[str, ...]) -> float | None:
     """The number at ``path``; None if the document has none there."""
-    value: object = document
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
+    value = part_at(document, path)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -49,26 +50,19 @@ def read_result(path: str) -> dict[str, object]:
 
 
 def _parsed(text: str) -> object:
-    """One document, or that of the last event; ValueError in words."""
+    """One document, or the last event of several; ValueError in words."""
     if not text.strip():
         raise ValueError("the file is empty")
     try:
         return _loaded(text)
     except json.JSONDecodeError as error:
-        last = text.strip().rpartition("\n")[2]
-        if text.lstrip().startswith('{"event"'):
-            return _of_event(last)
-        raise ValueError(f"not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
-
-
-def _of_event(line: str) -> object:
-    try:
-        event = _loaded(line)
-    except json.JSONDecodeError:
-        event = None
-    if not isinstance(event, Mapping) or event.get("event") != "end":
-        raise ValueError("events of a run that has not ended")
-    return event.get("result")
+        if not text.lstrip().startswith('{"event"'):
+            raise ValueError(f"not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    with suppress(json.JSONDecodeError):
+        event = _loaded(text.strip().rpartition("\n")[2])
+        if isinstance(event, Mapping) and event.get("event") == "end":
+            return event
+    raise ValueError("events of a run that has not ended")
 
 
 def _loaded(text: str) -> object:
@@ -85,7 +79,7 @@ def _refused(constant: str) -> object:
 def _checked(document: object) -> dict[str, object]:
     if not isinstance(document, dict):
         raise ValueError("not a JSON object")
-    if document.get("event") == "end":  # the only event of a file
+    if document.get("event") == "end":
         return _checked(document.get("result"))
     given = document.get("schema")
     if given != SCHEMA:

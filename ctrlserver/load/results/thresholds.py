@@ -19,8 +19,10 @@ from collections.abc import Callable, Mapping, Sequence
 from attrs import frozen
 
 from ctrlserver.errors import UsageError
-from ctrlserver.load.results.schemas import number_at, number_paths
+from ctrlserver.load.results.schemas import number_at, number_paths, part_at
 from ctrlserver.words import did_you_mean, quoted
+
+Path = tuple[str, ...]
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -38,18 +40,20 @@ _EXPRESSION = re.compile(
     re.ASCII,
 )
 
-#: The sections in which a bare name is looked up, in this order.
-_BARE = ("sent", "received", "latency", "schedule", "delivery", "connections", "downloaded")
-
 #: Of the kinds of latency, the one a bare percentile means: the first that was timed.
-_KINDS = ("response", "service")
+_KINDS: tuple[Path, ...] = (("latency", "response"), ("latency", "service"))
+
+#: Where a bare name is looked up, in this order.
+_BARE: tuple[Path, ...] = (
+    *(("sent",), ("received",)),
+    *(*_KINDS, ("latency",)),
+    *(("schedule",), ("delivery",), ("connections",), ("downloaded",)),
+)
 
 #: If one of these was measured, nothing was sent: a bare name then means it rather than ``sent``.
 _INSTEAD_OF_SENT = ("downloaded", "connections")
 
 _SAMPLE = "received.packets"
-
-Path = tuple[str, ...]
 
 
 @frozen
@@ -93,25 +97,17 @@ def judge(thresholds: Sequence[Threshold], document: Mapping[str, object]) -> li
 
 def _judged(threshold: Threshold, document: Mapping[str, object]) -> Judgement:
     value = number_at(document, _meant(threshold.paths, document))
-    if value is None:
-        return Judgement(threshold.expression, None, True)
-    return Judgement(threshold.expression, value, _OPERATORS[threshold.operator](value, threshold.bound))
+    failed = value is None or _OPERATORS[threshold.operator](value, threshold.bound)
+    return Judgement(threshold.expression, value, failed)
 
 
 def _meant(paths: Sequence[Path], document: Mapping[str, object]) -> Path:
     """The first of ``paths`` whose section this run has measured."""
-    measured = [path for path in paths if _part(document, path[:-1]) is not None]
+    measured = [path for path in paths if part_at(document, path[:-1]) is not None]
     for path in measured:
         if path[0] in _INSTEAD_OF_SENT and measured[0][0] == "sent":
             return path
     return measured[0] if measured else paths[0]
-
-
-def _part(document: Mapping[str, object], path: Path) -> object:
-    part: object = document
-    for key in path:
-        part = part.get(key) if isinstance(part, Mapping) else None
-    return part
 
 
 def _paths(expression: str, name: str) -> tuple[Path, ...]:
@@ -120,18 +116,13 @@ def _paths(expression: str, name: str) -> tuple[Path, ...]:
     given = tuple(name.split("."))
     if given in known:
         return (given,)
-    kinds = tuple(("latency", kind, *given[1:]) for kind in _KINDS)
+    kinds = tuple((*kind, *given[1:]) for kind in _KINDS)
     if given[0] == "latency" and kinds[0] in known:
         return kinds
-    candidates: list[Path] = []
-    begins: list[Path]
-    for section in _BARE:
-        begins = [("latency", kind) for kind in _KINDS] if section == "latency" else []
-        begins.append((section,))
-        candidates += [path for begin in begins if (path := (*begin, *given)) in known]
+    candidates = tuple(path for begin in _BARE if (path := (*begin, *given)) in known)
     if candidates:
-        return tuple(candidates)
-    ends = [path[2:] if path[:1] == ("latency",) and len(path) > 2 else path[1:] for path in known if path[0] in _BARE]
+        return candidates
+    ends = [path[2:] if path[:2] in _KINDS else path[1:] for path in known if path[:1] in _BARE]
     bare = list(dict.fromkeys(".".join(end) for end in ends))
     paths = [".".join(path) for path in known]
     near = did_you_mean(name, paths + bare if len(given) > 1 else bare) or did_you_mean(name, paths)

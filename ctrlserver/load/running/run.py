@@ -211,7 +211,7 @@ class LoadRun:
             target=options.target.text,
             options=options.as_options(),
             labels=dict(options.labels),
-            environment=Environment.here(self._server),
+            environment=Environment(self._server),
             intervals=list(sending.cuts.kept),
             warm_up=Volume.of(*sending.warmed_up) if options.warm_up > 0 else None,
             received=outcome.received,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from attrs import evolve
+from attrs import Factory, define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -33,25 +33,18 @@ class SearchWatcher(Watcher, Protocol):
         """A step has ended."""
 
 
+@define(eq=False)
 class SearchRun:
     """One search with ``options``, whose rate is set for each run."""
 
-    def __init__(
-        self,
-        reactor: IReactorTime,
-        options: Options,
-        sought: Sought,
-        watcher: SearchWatcher,
-        wall: Callable[[], str] = utc_now,
-    ) -> None:
-        self._reactor = reactor
-        self._options = options
-        self._sought = sought
-        self._watcher = watcher
-        self._wall = wall
-        self._search = Search(sought)
-        self._current: LoadRun | None = None
-        self._interrupted = False
+    _reactor: IReactorTime
+    _options: Options
+    _sought: Sought
+    _watcher: SearchWatcher
+    _wall: Callable[[], str] = utc_now
+    _search: Search = field(init=False, default=Factory(lambda self: Search(self._sought), takes_self=True))
+    _current: LoadRun | None = field(init=False, default=None)
+    _interrupted: bool = field(init=False, default=False)
 
     def run(self) -> Deferred[SearchResult]:
         """Run all steps; a failure is part of the result."""
@@ -91,7 +84,7 @@ class SearchRun:
             target=self._options.target.text,
             options={**self._options.as_options(), "rate_packets_per_second": None},
             labels=dict(self._options.labels),
-            environment=environment or Environment.here(),
+            environment=environment or Environment(),
             search=self._sought,
             steps=steps,
             highest_packets_per_second=highest,

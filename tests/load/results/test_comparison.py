@@ -39,7 +39,7 @@ def test_a_ratio_is_b_over_a_and_the_better_side_is_told() -> None:
     compared = compare([BASE], [slower], None)
     speed, tail = of(compared, "sent.packets_per_second"), of(compared, "latency.service.p99")
     assert (0.5, "a", False) == (speed.ratio, speed.better, speed.worse_beyond_tolerance)
-    assert ("a", None) == (tail.better, tail.low)
+    assert ("a", None) == (tail.better, tail.ratio_low)
     assert pytest.approx(2.0, rel=0.01) == tail.ratio
     back = compare([slower], [BASE], None)
     assert ("b", "b") == (of(back, "sent.packets_per_second").better, of(back, "latency.service.p99").better)
@@ -87,9 +87,9 @@ def test_several_runs_give_an_interval_and_what_may_be_chance_is_no_loss() -> No
         compare([rate(v) for v in (99, 100, 101)], [rate(v) for v in (89, 90, 91)], 0.05), "sent.packets_per_second"
     )
     assert ("a", True) == (sure.better, sure.worse_beyond_tolerance)
-    assert sure.low is not None
-    assert sure.high is not None
-    assert sure.low < 0.9 < sure.high < 1
+    assert sure.ratio_low is not None
+    assert sure.ratio_high is not None
+    assert sure.ratio_low < 0.9 < sure.ratio_high < 1
 
 
 def test_an_interval_needs_two_runs_on_both_sides_and_values_above_0() -> None:

@@ -9,7 +9,8 @@ from attrs import evolve
 from ctrlserver.client.target import Target
 from ctrlserver.load.measure.counts import Received, Replies, StreamCount, Volume
 from ctrlserver.load.measure.intervals import Interval
-from ctrlserver.load.results.result import Environment, Result, as_document, as_json, schema
+from ctrlserver.load.results.result import Environment, Result, as_document, as_json
+from ctrlserver.load.results.schemas import shipped_schema
 from ctrlserver.load.results.thresholds import Judgement
 from ctrlserver.load.streams.wire import REASONS
 from tests.load.asking import options_for
@@ -23,7 +24,7 @@ FULL = Result(
     target="127.0.0.1:5",
     options=options_for(Target("127.0.0.1:5")).as_options(),
     labels={"site": "lab"},
-    environment=Environment.here("0.1.0"),
+    environment=Environment("0.1.0"),
     intervals=[Interval(0.0, 0.5, 10, 10240, 20.0, 163840.0, False)],
     sent=VOLUME,
     warm_up=VOLUME,
@@ -39,7 +40,7 @@ FULL = Result(
 EMPTY = evolve(
     FULL,
     labels={},
-    environment=Environment.here(),
+    environment=Environment(),
     intervals=[],
     sent=Volume(0, 0, 0, 0.0, None, None),
     warm_up=None,
@@ -65,13 +66,13 @@ def test_a_result_keeps_to_the_schema(result: Result) -> None:
 
 
 def test_the_schema_itself_is_one() -> None:
-    check_schema()
+    check_schema("result")
 
 
 def test_the_schema_knows_every_field_and_no_other() -> None:
-    properties: Any = schema()["properties"]
-    definitions: Any = schema()["$defs"]
-    assert defined(schema()) == {field.name for field in attrs.fields(Result)}
+    properties: Any = shipped_schema("result")["properties"]
+    definitions: Any = shipped_schema("result")["$defs"]
+    assert defined(shipped_schema("result")) == {field.name for field in attrs.fields(Result)}
     assert defined(properties["options"]) == set(FULL.options)
     assert defined(properties["environment"]) == {field.name for field in attrs.fields(Environment)}
     assert defined(properties["intervals"]["items"]) == {field.name for field in attrs.fields(Interval)}
