@@ -8,7 +8,6 @@ from __future__ import annotations
 import platform
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
 
 from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.commands.outputs import Outputs
@@ -22,9 +21,6 @@ from ctrlserver.load.show.junit import junit_xml
 from ctrlserver.load.show.live import LiveView
 from ctrlserver.load.show.output import deliver
 from ctrlserver.load.show.summary import Lines, error_lines, summary_lines
-
-if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
 
 #: What the view on a terminal says of a mode; all other modes are sending.
 TITLES = {RECEIVE: "receiving", CONNECT: "connecting"}
@@ -43,12 +39,9 @@ def execute(options: Options, interrupts: Interrupts, outputs: Outputs) -> int:
         people.close()
         return report(result, outputs, events)
 
-    def begin() -> Deferred[int]:
-        if events is not None:
-            events.start(options.target.text, options.as_options(), options.labels)
-        return run.run().addCallback(ended)
-
-    return carried_out(reactor, interrupts, begin, run.interrupt)
+    if events is not None:
+        events.start(options.target.text, options.as_options(), options.labels)
+    return carried_out(reactor, interrupts, run, ended)
 
 
 def report(result: Result, outputs: Outputs, events: EventStream | None = None) -> int:

@@ -7,7 +7,6 @@ are written before the reactor stops.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, TextIO
 
 from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.commands.outputs import Outputs
@@ -24,64 +23,45 @@ from ctrlserver.load.show.live import LiveView
 from ctrlserver.load.show.output import deliver
 from ctrlserver.load.show.summary import Lines
 
-if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
 
-
-class SearchLines:
+class SearchLines(Lines):
     """Plain lines: one for each step, none for the intervals within it."""
-
-    def __init__(self, out: TextIO | None) -> None:
-        self._lines = Lines(out)
-        self.note = self._lines.note
-        self.progress = self._lines.progress
-        self.close = self._lines.close
 
     def begin(self, number: int, rate: float) -> None:
         """Nothing: ``step`` prints the line, once the figures are known."""
 
     def step(self, step: Step) -> None:
         """One line."""
-        self._lines.say(step_line(step))
+        self.say(step_line(step))
 
     def interval(self, interval: Interval) -> None:
         """Nothing."""
 
 
-class SearchView:
+class SearchView(LiveView):
     """The view of the current run, with the finished steps above it."""
-
-    def __init__(self, out: TextIO, what: str) -> None:
-        self._view = LiveView(out, "search", what)
-        self.note = self._view.note
-        self.progress = self._view.progress
-        self.interval = self._view.interval
-        self.close = self._view.close
 
     def begin(self, number: int, rate: float) -> None:
         """Name the step; the view shows the rate itself."""
-        self._view.title = f"step {number}"
+        self.title = f"step {number}"
 
     def step(self, step: Step) -> None:
         """One line."""
-        self._view.say(step_line(step))
+        self.say(step_line(step))
 
 
 def execute_search(options: Options, sought: Sought, interrupts: Interrupts, outputs: Outputs) -> int:
     """Search and give the exit code; UsageError before anything is opened."""
     reactor = prepared_reactor(options)
     what = "connections" if options.mode == CONNECT else "packets"
-    people = SearchView(sys.stderr, what) if on_terminal() else SearchLines(sys.stderr)
+    people = SearchView(sys.stderr, "search", what) if on_terminal() else SearchLines(sys.stderr)
     search = SearchRun(reactor, options, sought, people)
 
     def ended(result: SearchResult) -> int:
         people.close()
         return report_search(result, outputs)
 
-    def begin() -> Deferred[int]:
-        return search.run().addCallback(ended)
-
-    return carried_out(reactor, interrupts, begin, search.interrupt)
+    return carried_out(reactor, interrupts, search, ended)
 
 
 def report_search(result: SearchResult, outputs: Outputs) -> int:
@@ -90,6 +70,5 @@ def report_search(result: SearchResult, outputs: Outputs) -> int:
     words = "".join(f"{line}\n" for line in answer_lines(result))
     document = as_json(result)
     files = [] if outputs.output is None else [(outputs.output, document)]
-    if outputs.document:
-        return deliver(files, document, words, errors, result.exit_code)
-    return deliver(files, words, "", errors, result.exit_code)
+    out, words = (document, words) if outputs.document else (words, "")
+    return deliver(files, out, words, errors, result.exit_code)

@@ -42,8 +42,7 @@ class Commands(click.Group):
         if cmd_name not in _SUBCOMMANDS:
             return None
         module, name = _SUBCOMMANDS[cmd_name]
-        command = getattr(import_module(module), name)
-        assert isinstance(command, click.Command)
+        command: click.Command = getattr(import_module(module), name)
         return command
 
     def resolve_command(
@@ -69,10 +68,10 @@ def exit_code(arguments: Sequence[str], interrupts: Interrupts) -> int:
     """Carry out the command line and give the exit code."""
     try:
         code = ctrlload.main(args=list(arguments), prog_name="ctrlload", standalone_mode=False, obj=interrupts)
-    except click.ClickException as error:
-        return _refused(_words(error))
-    except UsageError as error:
-        return _refused(str(error))
+    except (click.ClickException, UsageError) as error:
+        message = str(error) if isinstance(error, UsageError) else _words(error)
+        click.echo(f"ctrlload: {' '.join(message.split())}", err=True)
+        return EXIT_USAGE
     except OSError as error:  # click printed the help or the version; all other writes have their own errors
         mute(sys.stdout)
         print_words(f"ctrlload: cannot write to stdout: {error.strerror or error}\n")
@@ -80,19 +79,11 @@ def exit_code(arguments: Sequence[str], interrupts: Interrupts) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _refused(message: str) -> int:
-    click.echo(f"ctrlload: {' '.join(message.split())}", err=True)
-    return EXIT_USAGE
-
-
 def _words(error: click.ClickException) -> str:
     """A click error in our words: the flag, then what is wrong."""
     if isinstance(error, click.NoSuchOption):
-        known = (
-            []
-            if error.ctx is None
-            else [name for p in error.ctx.command.params for name in (*p.opts, *p.secondary_opts)]
-        )
+        params = [] if error.ctx is None else error.ctx.command.params
+        known = [name for param in params for name in (*param.opts, *param.secondary_opts)]
         return f"unknown option {quoted(error.option_name)}{did_you_mean(error.option_name, known)}"
     if isinstance(error, click.MissingParameter):
         return f"{_flag(error)} is missing: {_usage(error)}"

@@ -35,9 +35,8 @@ class Interrupts:
 
     def attach(self, tell: Callable[[], None]) -> None:
         """Call ``tell`` for each signal, at once for earlier ones. Python may call it between any two byte codes."""
-        before = signal.pthread_sigmask(
-            signal.SIG_BLOCK, SIGNALS
-        )  # a signal between the next two steps would be passed on twice
+        # A signal between the next two steps would be passed on twice.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             self._tell = tell
             for _ in range(self._count):

@@ -2,8 +2,8 @@
 
 ::
 
-    prepared_reactor(options)  ->  carried_out(reactor, interrupts, begin, interrupt)  ->  exit code
-      endpoints, open files          begin() when the reactor runs; interrupt() on each signal
+    prepared_reactor(options)  ->  carried_out(reactor, interrupts, work, ended)  ->  exit code
+      endpoints, open files          work.run() when the reactor runs; work.interrupt() on each signal
 
 Rules: the first SIGINT or SIGTERM ends the sending, and the report is still whole; the second one leaves at once, and
 the documents are written all the same. All outputs are written before the reactor stops, so that a hanging thread
@@ -20,7 +20,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ctrlserver.client.connect import endpoint_of
 from ctrlserver.errors import UsageError
@@ -31,9 +31,11 @@ from ctrlserver.load.show.live import drawable
 from ctrlserver.load.show.output import print_words
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
     from twisted.internet.epollreactor import EPollReactor
     from twisted.python.failure import Failure
+
+    from ctrlserver.load.running.run import LoadRun
+    from ctrlserver.load.search.run import SearchRun
 
 #: Open files beside the streams' own: the reactor's, the lane's, the admin connection, the standard ones.
 OTHER_FILES = 64
@@ -60,9 +62,9 @@ def prepared_reactor(options: Options) -> EPollReactor:
 
 
 def carried_out(
-    reactor: EPollReactor, interrupts: Interrupts, begin: Callable[[], Deferred[int]], interrupt: Callable[[], None]
+    reactor: EPollReactor, interrupts: Interrupts, work: LoadRun | SearchRun, ended: Callable[[Any], int]
 ) -> int:
-    """Run the reactor until the Deferred of ``begin`` gives the exit code; each signal calls ``interrupt``."""
+    """Run the reactor for ``work``, until ``ended`` makes the exit code of its result; each signal interrupts it."""
     codes: list[int] = []
 
     def leave(problem: Failure | None) -> None:
@@ -75,8 +77,8 @@ def carried_out(
         reactor.stop()
 
     def started() -> None:
-        begin().addCallback(codes.append).addBoth(leave)
-        interrupts.attach(lambda: reactor.callFromThread(interrupt))
+        work.run().addCallback(ended).addCallback(codes.append).addBoth(leave)
+        interrupts.attach(lambda: reactor.callFromThread(work.interrupt))
 
     gc.freeze()  # a collection that walks through all modules would stop the sending for about 20 ms
     reactor.callWhenRunning(started)

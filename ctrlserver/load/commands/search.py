@@ -41,13 +41,7 @@ good; 130 interrupted.
 """
 
 
-def _parameters() -> list[click.Parameter]:
-    """The target, the search's own flags, and those shared with ``run``."""
-    target, *shared = parameters(of_search=True)
-    return [target, *options_of(Sought), *shared]
-
-
-@click.command(epilog=_EXAMPLES, params=_parameters())
+@click.command(epilog=_EXAMPLES, params=parameters(*options_of(Sought), of_search=True))
 @click.pass_obj
 def search(interrupts: Interrupts, /, **values: Any) -> int:
     """Find the highest good rate.
