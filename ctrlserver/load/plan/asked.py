@@ -17,35 +17,11 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ctrlserver.client.target import Target, parse_admin
+from ctrlserver.load.plan import rules, values
 from ctrlserver.load.plan.flag import Rule, flag
 from ctrlserver.load.plan.modes import ARRIVALS, CONNECT, MODES, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.pattern import Sizes, parse_sizes
-from ctrlserver.load.plan.rules import (
-    FITS_A_DATAGRAM,
-    NEEDS_PLAIN_TLS,
-    NO_DATAGRAMS,
-    NOT_CONNECTING,
-    NOT_RECEIVING,
-    ONLY_DATAGRAMS,
-    POSITIVE,
-    REQUESTING,
-    SCHEDULED,
-    over_plain_tls,
-    over_udp,
-)
-from ctrlserver.load.plan.values import (
-    Payload,
-    as_labels,
-    read_arrival,
-    read_condition,
-    read_cut,
-    read_framing,
-    read_label,
-    read_mode,
-    read_payload,
-    read_profile,
-    read_seed,
-)
+from ctrlserver.load.plan.values import Payload
 from ctrlserver.units import parse_count, parse_duration, parse_rate, parse_share, parse_size
 from ctrlserver.wire.framing import FramingSpec
 from ctrlserver.wire.probe import HEADER_SIZE
@@ -76,7 +52,7 @@ class Asked:
         "-n --packets N",
         "Number of packets to send or ask for, or of connections to make. [default: 10000]",
         parse_count,
-        POSITIVE,
+        rules.POSITIVE,
         Rule(
             lambda asked, _: asked.mode != RECEIVE or asked.framing is None or asked.framing.counts_packets,
             "framing raw has no packets; use --bytes or --duration",
@@ -87,8 +63,8 @@ class Asked:
         "--bytes N",
         "Bytes to send over all streams, rounded up to whole packets.",
         parse_size,
-        POSITIVE,
-        NOT_CONNECTING,
+        rules.POSITIVE,
+        rules.NOT_CONNECTING,
         Rule(
             lambda asked, _: asked.mode != RECEIVE or asked.framing is None or _cut_by_size(asked.framing),
             "in mode receive needs --framing fixed:N or raw, not {asked.framing.text}",
@@ -100,7 +76,7 @@ class Asked:
         "-t --duration T",
         "How long to send; the last packet is sent whole.",
         parse_duration,
-        POSITIVE,
+        rules.POSITIVE,
         search_help="Time of each run.",
         search_default="5s",
     )
@@ -108,7 +84,7 @@ class Asked:
         "-l --size N|N..M",
         "Payload bytes of a packet; a range is random. [default: 1024]",
         parse_sizes,
-        NOT_CONNECTING,
+        rules.NOT_CONNECTING,
         Rule(
             lambda asked, _: asked.payload is None or asked.mode == RECEIVE,
             "not with --payload, which has a size of its own",
@@ -118,57 +94,57 @@ class Asked:
             "one size in mode receive, that of the source's packets",
             shows=True,
         ),
-        FITS_A_DATAGRAM,
+        rules.FITS_A_DATAGRAM,
         write=Sizes.as_option,
     )
-    seed: int = flag("--seed N", "Seed of random sizes and arrivals.", read_seed, default="1")
+    seed: int = flag("--seed N", "Seed of random sizes and arrivals.", values.read_seed, default="1")
     framing: FramingSpec | None = flag(
         "-f --framing SPEC",
         "How packets are framed, as on the server. [default: fixed, of the size]",
-        read_framing,
-        NOT_CONNECTING,
-        ONLY_DATAGRAMS,
-        NO_DATAGRAMS,
+        values.read_framing,
+        rules.NOT_CONNECTING,
+        rules.ONLY_DATAGRAMS,
+        rules.NO_DATAGRAMS,
     )
     payload: Payload | None = flag(
         "--payload TEXT|@FILE",
         r"What each packet holds, with the escapes \r \n \t \0 \xHH, or the bytes of a file.",
-        read_payload,
-        NOT_CONNECTING,
-        FITS_A_DATAGRAM,
+        values.read_payload,
+        rules.NOT_CONNECTING,
+        rules.FITS_A_DATAGRAM,
     )
     reply_framing: FramingSpec | None = flag(
         "--reply-framing SPEC",
         "How replies are framed, in request mode. [default: as --framing]",
-        read_cut,
-        ONLY_DATAGRAMS,
-        NO_DATAGRAMS,
-        needs=REQUESTING,
+        values.read_cut,
+        rules.ONLY_DATAGRAMS,
+        rules.NO_DATAGRAMS,
+        needs=rules.REQUESTING,
     )
     greeting: FramingSpec | None = flag(
         "--greeting SPEC",
         "How the target's greeting is framed, such as line: the run waits for it, and does not count it.",
-        read_cut,
-        Rule(lambda asked, _: not over_udp(asked), "not over UDP, where nobody speaks first"),
+        values.read_cut,
+        Rule(lambda asked, _: not rules.over_udp(asked), "not over UDP, where nobody speaks first"),
         Rule(lambda asked, _: not asked.target.over_tls, "not over TLS"),
-        NO_DATAGRAMS,
+        rules.NO_DATAGRAMS,
         Rule(
             lambda _, spec: spec.counts_packets,
             "framing raw has no end; say how the greeting ends, such as --greeting line",
         ),
     )
-    streams: int = flag("-P --streams N", "Parallel streams.", parse_count, POSITIVE, default="1")
+    streams: int = flag("-P --streams N", "Parallel streams.", parse_count, rules.POSITIVE, default="1")
     mode: str = flag(
         f"-m --mode {'|'.join(MODES)}",
         "One way; request and reply; download from a source; connect and reset.",
-        read_mode,
+        values.read_mode,
         Rule(
-            lambda asked, mode: mode != CONNECT or not over_plain_tls(asked),
+            lambda asked, mode: mode != CONNECT or not rules.over_plain_tls(asked),
             "not over TLS; a handshake is not timed yet, HOST:PORT times the connection",
             shows=True,
         ),
         Rule(
-            lambda asked, mode: mode in _EVERYWHERE or not over_udp(asked),
+            lambda asked, mode: mode in _EVERYWHERE or not rules.over_udp(asked),
             "not over UDP; use send or request",
             shows=True,
         ),
@@ -184,13 +160,13 @@ class Asked:
         "Requests in flight on each stream, in request mode. [default: 1]",
         parse_count,
         Rule(lambda _, value: value >= 1, "must be at least 1"),
-        needs=REQUESTING,
+        needs=rules.REQUESTING,
     )
     write_combine: bool = flag(
         "--write-combine/--no-write-combine",
         "Many packets in one write, or one write for each packet.",
         None,
-        NOT_CONNECTING,
+        rules.NOT_CONNECTING,
         Rule(lambda asked, _: asked.mode != RECEIVE, "not with --mode receive, which writes nothing"),
         default=True,
     )
@@ -198,22 +174,22 @@ class Asked:
         "-r --rate R",
         "Packets per second over all streams, such as 5k/s, sent when they are due. [default: as fast as possible]",
         parse_rate,
-        POSITIVE,
+        rules.POSITIVE,
         Rule(lambda asked, _: asked.profile is None, "not with --profile, which has its own rates"),
-        NOT_RECEIVING,
+        rules.NOT_RECEIVING,
         shared=False,
     )
     arrival: str | None = flag(
         f"--arrival {'|'.join(ARRIVALS)}",
         "Space packets evenly, or at random (see --seed), with --rate or --profile. [default: constant]",
-        read_arrival,
-        needs=SCHEDULED,
+        values.read_arrival,
+        needs=rules.SCHEDULED,
     )
     profile: Profile | None = flag(
         "--profile P|FILE.csv|@FILE",
         "Rates over time, such as '10s@1k,60s@1k..50k,sine(30s,5k,20k)', or a table of seconds,rate.",
-        read_profile,
-        NOT_RECEIVING,
+        values.read_profile,
+        rules.NOT_RECEIVING,
         shared=False,
     )
     interval: float = flag(
@@ -233,24 +209,28 @@ class Asked:
         "--admin HOST:PORT",
         "The server's admin port: compare its counts with ours, stream by stream.",
         parse_admin,
-        NOT_CONNECTING,
+        rules.NOT_CONNECTING,
     )
     fail_if: tuple[Threshold, ...] = flag(
         "--fail-if EXPR",
         "Exit 4 if this holds, such as 'packets_per_second<500k' or 'received.packets<100'; repeatable.",
-        read_condition,
+        values.read_condition,
         repeats=True,
         write=lambda conditions: [condition.expression for condition in conditions],
         search_help="A rate at which this holds is not good, such as 'p99>2ms'; repeatable.",
     )
     labels: dict[str, str] = flag(
-        "--label K=V", "Copied into the result document; repeatable.", read_label, repeats=True, converter=as_labels
+        "--label K=V",
+        "Copied into the result document; repeatable.",
+        values.read_label,
+        repeats=True,
+        converter=values.as_labels,
     )
     probe: bool = flag(
         "--probe",
         "Number and time each packet, so that a server that reads probes reports loss, order and jitter; over UDP.",
         None,
-        Rule(lambda asked, _: over_udp(asked), "needs a target of datagrams, such as udp:127.0.0.1:22222"),
+        Rule(lambda asked, _: rules.over_udp(asked), "needs a target of datagrams, such as udp:127.0.0.1:22222"),
         Rule(lambda asked, _: asked.mode == SEND, "needs --mode send"),
         Rule(lambda asked, _: asked.payload is None, "not with --payload; the packets have a header of their own"),
         Rule(
@@ -266,23 +246,23 @@ class Asked:
         "--cafile FILE",
         "Over TLS (ssl:HOST:PORT): trust the authorities in this PEM file instead of the system's.",
         str,
-        NEEDS_PLAIN_TLS,
+        rules.NEEDS_PLAIN_TLS,
     )
     insecure: bool = flag(
         "--insecure",
         "Over TLS: do not verify the peer; anybody in between can then read along and answer in its place.",
         None,
-        NEEDS_PLAIN_TLS,
+        rules.NEEDS_PLAIN_TLS,
         Rule(lambda asked, _: asked.cafile is None, "not with --cafile, which says whom to trust"),
     )
     connect_timeout: float = flag(
-        "--connect-timeout T", "Longest wait for a connection.", parse_duration, POSITIVE, default="10s"
+        "--connect-timeout T", "Longest wait for a connection.", parse_duration, rules.POSITIVE, default="10s"
     )
     stall_timeout: float = flag(
         "--stall-timeout T",
         "Longest time without progress on any stream; then the run has failed.",
         parse_duration,
-        POSITIVE,
+        rules.POSITIVE,
         default="10s",
     )
 
@@ -310,8 +290,12 @@ class Sought:
     Rates are in packets per second; ``precision`` and ``tolerance`` are parts of a rate.
     """
 
-    from_packets_per_second: float = flag("--from R", "Lowest rate.", parse_rate, POSITIVE, _BELOW_TO, default="1k/s")
-    to_packets_per_second: float = flag("--to R", "Highest rate.", parse_rate, POSITIVE, _ABOVE_FROM, default="1G/s")
+    from_packets_per_second: float = flag(
+        "--from R", "Lowest rate.", parse_rate, rules.POSITIVE, _BELOW_TO, default="1k/s"
+    )
+    to_packets_per_second: float = flag(
+        "--to R", "Highest rate.", parse_rate, rules.POSITIVE, _ABOVE_FROM, default="1G/s"
+    )
     precision: float = flag(
         "--precision 5%",
         "How close the highest good and the lowest bad rate must come.",

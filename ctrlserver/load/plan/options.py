@@ -79,7 +79,6 @@ def prepared(asked: Asked) -> Options:
     else:
         size = size or Sizes(framing.size or DEFAULT_SIZE, framing.size or DEFAULT_SIZE)
         pattern = size_pattern(size, framing, asked.seed)
-    given = {name: getattr(asked, name) for name in attrs.fields_dict(Asked)}
     filled = {
         "packets": packets,
         "size": size,
@@ -89,7 +88,7 @@ def prepared(asked: Asked) -> Options:
         "arrival": asked.arrival or CONSTANT,
     }
     strict = asked.packets is not None or asked.total_bytes is not None
-    return Options(**{**given, **filled}, strict=strict, pattern=pattern)
+    return Options(**{**attrs.asdict(asked, recurse=False), **filled}, strict=strict, pattern=pattern)
 
 
 def _framing(asked: Asked) -> FramingSpec:

@@ -62,10 +62,6 @@ def parse_sizes(text: str) -> Sizes:
     return sizes
 
 
-def _as_ends(ends: array[int] | None) -> array[int] | None:
-    return None if ends is None else array("q", ends)
-
-
 @frozen(eq=False)
 class Pattern:
     """A block of whole packets, repeated without end.
@@ -76,7 +72,7 @@ class Pattern:
     block: bytes = field(repr=False)
     packets_a_block: int
     stride: int
-    ends: array[int] | None = field(default=None, repr=False, converter=_as_ends)
+    ends: array[int] | None = field(default=None, repr=False)
 
     def bytes_of(self, packets: int) -> int:
         """Bytes of the first ``packets`` packets."""

@@ -55,8 +55,8 @@ def parse_profile(text: str) -> Curve:
 def parse_table(text: str) -> Curve:
     """The rate over time of a CSV table."""
     points: list[tuple[float, float]] = []
-    lines = [(number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), start=1)]
-    lines = [(number, line) for number, line in lines if line]
+    numbered = enumerate((line.partition("#")[0].strip() for line in text.splitlines()), start=1)
+    lines = [(number, line) for number, line in numbered if line]
     if lines and not re.search(r"\d", lines[0][1]):
         del lines[0]
     for number, line in lines:

@@ -41,7 +41,6 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from math import isqrt
 from random import Random
-from typing import Protocol
 
 from attrs import field, frozen
 
@@ -184,37 +183,22 @@ class Curve:
         return (self._parts[index] + piece.parts_at(at - self._starts[index])) // _PARTS + 1
 
 
-class Schedule(Protocol):
-    """When packets are due. Moments are nanoseconds since the plan began."""
-
-    curve: Curve
-
-    def due(self, at: int) -> int:
-        """Packets due by ``at``, which never falls from one call to the next."""
-
-    def time_of(self, packet: int) -> int:
-        """Time at which ``packet`` is due, ``NEVER`` if it is not; it must not be forgotten."""
-
-    def forget(self, packets: int) -> None:
-        """Nobody will ask for the first ``packets`` packets again."""
-
-
 class Evenly:
-    """Packets one packet of area apart."""
+    """Packets one packet of area apart. Moments are nanoseconds since the plan began."""
 
     def __init__(self, curve: Curve) -> None:
         self.curve = curve
 
     def due(self, at: int) -> int:
-        """Packets due by ``at``."""
+        """Packets due by ``at``, which never falls from one call to the next."""
         return self.curve.reached(at)
 
     def time_of(self, packet: int) -> int:
-        """Time at which ``packet`` is due."""
+        """Time at which ``packet`` is due, ``NEVER`` if it is not; it must not be forgotten."""
         return self.curve.when(packet * _PARTS)
 
     def forget(self, packets: int) -> None:
-        """Nothing is kept of them."""
+        """Nobody will ask for the first ``packets`` packets again. Nothing is kept of them."""
 
 
 class EvenlyAtOneRate(Evenly):
@@ -271,6 +255,9 @@ class Poisson:
             self._first = packets
 
 
+Schedule = Evenly | Poisson
+
+
 def schedule(curve: Curve, arrival: str, seed: int) -> Schedule:
     """The plan of ``curve`` with ``arrival``, one of ``ARRIVALS``."""
     if arrival == POISSON:
@@ -282,7 +269,6 @@ def schedule(curve: Curve, arrival: str, seed: int) -> Schedule:
 
 def joined(points: Iterable[tuple[float, float]]) -> tuple[Piece, ...]:
     """The straight lines between points of (seconds, packets per second); two points at one second are a step."""
-    listed = list(points)
     return tuple(
-        Piece.of(until - since, first, last) for (since, first), (until, last) in pairwise(listed) if until > since
+        Piece.of(until - since, first, last) for (since, first), (until, last) in pairwise(points) if until > since
     )

@@ -81,10 +81,7 @@ def read_payload(text: str) -> Payload:
     """``text`` with its escapes, or the bytes of ``@FILE``."""
     if not text.startswith("@"):
         return Payload(text, parse_escapes(text))
-    try:
-        return Payload(text, Path(text[1:]).read_bytes())
-    except OSError as error:
-        raise UsageError(f"cannot read {text[1:]}: {error.strerror or error}") from None
+    return Payload(text, _content(text[1:]))
 
 
 def read_profile(text: str) -> Profile:
@@ -95,15 +92,20 @@ def read_profile(text: str) -> Profile:
         return Profile(text, parse_profile(text))
     name = text.removeprefix("@")
     try:
-        table = Path(name).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"cannot read {name}: {error.strerror or error}") from None
-    except ValueError:
+        table = _content(name).decode("utf-8-sig")
+    except UnicodeDecodeError:
         raise UsageError(f"cannot read {name}: it is no text in UTF-8") from None
     try:
         return Profile(text, parse_table(table))
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from None
+
+
+def _content(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {name}: {error.strerror or error}") from None
 
 
 def read_condition(text: str) -> Threshold:
