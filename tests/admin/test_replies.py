@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from ctrlserver.admin.replies import Body, Record, Reply, Table, Word, encode_error, encode_in_steps
+from ctrlserver.admin.replies import Listing, Record, Reply, Table, Word, encode_error, encode_in_steps
 from ctrlserver.errors import CommandError
 
 
@@ -33,7 +33,7 @@ def test_an_empty_table_is_a_status_line() -> None:
 
 
 def test_no_body_line_starts_as_a_status_line_does() -> None:
-    assert b" OK 1\r\n ERR 2\r\nok\r\nOK 3\r\n" == text_of(Body(["OK 1", "ERR 2", "ok"], []))
+    assert b" OK 1\r\n ERR 2\r\nok\r\nOK 3\r\n" == text_of(Listing(["OK 1", "ERR 2", "ok"], [], 3))
 
 
 def test_json_is_one_line_with_the_total_of_a_list() -> None:
@@ -51,4 +51,4 @@ def test_an_error_is_one_line_in_either_form() -> None:
 
 
 def test_text_that_utf8_cannot_hold_breaks_nothing() -> None:
-    assert b"\\udcff\r\nOK 1\r\n" == text_of(Body(["\udcff"], []))
+    assert b"\\udcff\r\nOK 1\r\n" == text_of(Listing(["\udcff"], [], 1))

@@ -27,7 +27,7 @@ from ctrlserver.admin.commands.renames import Rename, Unrename
 from ctrlserver.admin.commands.runs import Run, RunsList, RunStart, RunStop
 from ctrlserver.admin.commands.streams import Kick, Packets, Streams
 from ctrlserver.admin.dialogue import Request
-from ctrlserver.admin.replies import Body, Reply
+from ctrlserver.admin.replies import Listing, Reply
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.words import did_you_mean, quoted
@@ -53,7 +53,7 @@ class Help(Command):
         if not self.topic:
             width = max(len(usage_of(each)) for each in COMMANDS)
             lines = [f"{usage_of(each):<{width}}  {each.level!s:<8}  {help_of(each)[0]}" for each in COMMANDS]
-            return Body(lines, [_about(each) for each in COMMANDS])
+            return Listing(lines, [_about(each) for each in COMMANDS], len(lines))
         asked = " ".join(self.topic.casefold().split())
         chosen = [each for each in COMMANDS if each.command == asked or each.command.startswith(f"{asked} ")]
         if not chosen:
@@ -63,7 +63,7 @@ class Help(Command):
             lines += ["", usage_of(each)] if lines else [usage_of(each)]
             lines += [f"  {line}" for line in help_of(each)]
             lines.append(f"  Level: {each.level}.")
-        return Body(lines, [_about(each) for each in chosen])
+        return Listing(lines, [_about(each) for each in chosen], len(lines))
 
 
 COMMANDS: Final[tuple[type[Command], ...]] = (
