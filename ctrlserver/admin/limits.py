@@ -36,21 +36,10 @@ class Limits:
 
 
 class Reserve(Protocol):
-    """The file descriptors that connections may take."""
+    """The file descriptors that admin connections may take; ``net/gate.py`` has it."""
 
     def enter(self, spare: int = 0) -> bool:
         """Take one; ``spare`` more than usual are allowed. False where none is left."""
 
     def leave(self) -> None:
         """Give one back."""
-
-
-class Boundless:
-    """A reserve that never runs out."""
-
-    def enter(self, spare: int = 0) -> bool:
-        """Always possible."""
-        return True
-
-    def leave(self) -> None:
-        """Nothing to do."""

@@ -63,7 +63,7 @@ from zope.interface import implementer
 
 from ctrlserver.admin.commands.table import carry_out
 from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Request
-from ctrlserver.admin.limits import Boundless, Limits, Reserve
+from ctrlserver.admin.limits import Limits, Reserve
 from ctrlserver.admin.replies import Long, encode_error, encode_in_steps
 from ctrlserver.admin.transports import can_half_close, is_reset, take_urgent_data_in_line
 from ctrlserver.admin.turns import Turns
@@ -359,7 +359,7 @@ class AdminFactory(Factory):
         self.reactor = reactor
         self.limits = limits or Limits()
         self.turns = Turns(reactor, self.limits)
-        self._reserve = reserve or Boundless()
+        self._reserve = reserve
         self._open: set[AdminConnection] = set()
         self._refused: set[AdminConnection] = set()
 
@@ -373,7 +373,7 @@ class AdminFactory(Factory):
         wrong = None
         if len(self._open) >= most:
             wrong = f"{most} connections are open, which is the most; try again later"
-        elif not self._reserve.enter(spare):
+        elif self._reserve is not None and not self._reserve.enter(spare):
             wrong = f"{len(self._open)} connections are open, and no descriptor is left for another; try again later"
         (self._open if wrong is None else self._refused).add(connection)
         return wrong
@@ -386,7 +386,8 @@ class AdminFactory(Factory):
         """A connection is gone."""
         if connection in self._open:
             self._open.remove(connection)
-            self._reserve.leave()
+            if self._reserve is not None:
+                self._reserve.leave()
         self._refused.discard(connection)
         self.turns.forget(connection)
 
