@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Final, Protocol
+from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ctrlserver.errors import CommandError, UnitError
 from ctrlserver.units import parse_count
@@ -27,60 +27,50 @@ _DIGITS = re.compile(r"[0-9]+")
 _MEANT = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,2})?")
 
 
-class Parameter(Protocol):
-    """One argument that a command takes."""
-
-    @property
-    def name(self) -> str:
-        """As in ``name=value``."""
-
-    @property
-    def shown(self) -> str:
-        """As in the usage line."""
-
-    @property
-    def required(self) -> bool:
-        """It is an error to leave it out."""
-
-    @property
-    def positional(self) -> bool:
-        """It may come without its name."""
-
-    @property
-    def expected(self) -> str:
-        """What it accepts, in words."""
-
-    def read(self, text: str) -> object:
-        """The value of ``text``; ``CommandError`` where it is none."""
-
-
 @frozen
-class Number:
-    """A whole number, ``least`` or more. ``instead``: words of other commands that may have been meant."""
+class Parameter:
+    """One argument of a command. ``shown`` is its form in the usage line; ``positional``: its name may be left out.
+
+    A class of parameters says what it accepts, in words, and reads a text: the value, or ``CommandError``.
+    """
 
     name: str
     shown: str
-    least: int = 0
-    required: bool = True
-    positional: bool = True
-    instead: tuple[str, ...] = ()
+    required: bool = field(default=False, kw_only=True)
+    positional: bool = field(default=True, kw_only=True)
 
     @property
     def expected(self) -> str:
-        """For errors and for the page."""
-        return "a whole number in plain digits"
+        """For errors and for docs/admin-protocol.md."""
+        raise NotImplementedError
+
+    def read(self, text: str) -> object:
+        """The value of ``text``."""
+        raise NotImplementedError
+
+    def wrong(self, text: str, hint: str = "") -> CommandError:
+        """``text`` is not what was expected."""
+        return CommandError(400, "bad-argument", f"{self.name} {quoted(text)}: expected {self.expected}{hint}")
+
+
+@frozen
+class Number(Parameter):
+    """A whole number, ``least`` or more. ``instead``: words of other commands that may have been meant."""
+
+    expected = "a whole number in plain digits"
+    least: int = 0
+    instead: tuple[str, ...] = ()
 
     def read(self, text: str) -> int:
         """Strict: no sign, no fraction, no exponent, no separator."""
-        number = int(text) if _DIGITS.fullmatch(text) and len(text) <= 4000 else None
-        if number is not None and self.least <= number <= MOST:
-            return number
-        expected = f"{self.name} {quoted(text)}: expected {self.expected}"
-        if number is None:
-            nearest = did_you_mean(text, self.instead) or self._nearest(text)
-            raise CommandError(400, "bad-argument", f"{expected}{nearest}")
-        bound = f"at least {self.least}" if number < self.least else f"at most {MOST}"
-        raise CommandError(400, "bad-argument", f"{expected}, {bound}")
+        if not _DIGITS.fullmatch(text) or len(text) > 4000:
+            raise self.wrong(text, did_you_mean(text, self.instead) or self._nearest(text))
+        number = int(text)
+        if number < self.least:
+            raise self.wrong(text, f", at least {self.least}")
+        if number > MOST:
+            raise self.wrong(text, f", at most {MOST}")
+        return number
 
     def _nearest(self, text: str) -> str:
         meant: float = self.least
@@ -97,50 +87,41 @@ class Number:
 
 
 @frozen
-class Choice:
+class Choice(Parameter):
     """One of a few words, without regard to case."""
 
-    name: str
-    shown: str
     choices: tuple[str, ...]
-    required: bool = False
-    positional: bool = True
 
     @property
     def expected(self) -> str:
-        """The words, in words."""
+        """The words."""
         return " or ".join(self.choices)
 
     def read(self, text: str) -> str:
-        """The word as it is spelled here."""
+        """The word as ``choices`` spells it."""
         word = text.casefold()
         if word in self.choices:
             return word
-        expected = f"{self.name} {quoted(text)}: expected {self.expected}"
-        raise CommandError(400, "bad-argument", f"{expected}{did_you_mean(text, self.choices)}")
+        raise self.wrong(text, did_you_mean(text, self.choices))
 
 
 @frozen
-class Text:
-    """Any word of at most ``longest`` characters, none of them invisible; ``rest``: all words that follow as well."""
+class Text(Parameter):
+    """Any word of at most ``longest`` characters, all of them printable; ``rest``: all words that follow as well."""
 
-    name: str
-    shown: str
-    required: bool = False
-    positional: bool = True
     rest: bool = False
     longest: int = 100
 
     @property
     def expected(self) -> str:
-        """For errors and for the page."""
+        """Length and characters."""
         return f"1 to {self.longest} printable characters"
 
     def read(self, text: str) -> str:
         """The word."""
         if text and text.isprintable() and len(text) <= self.longest:
             return text
-        raise CommandError(400, "bad-argument", f"{self.name} {quoted(text)}: expected {self.expected}")
+        raise self.wrong(text)
 
 
 def usage(command: str, parameters: Sequence[Parameter]) -> str:

@@ -8,7 +8,7 @@ from ctrlserver.errors import CommandError
 PARAMETERS = (
     Choice("state", "open|closed", ("open", "closed")),
     Text("peer", "peer=TEXT", positional=False),
-    Number("limit", "limit=N", least=1, required=False, positional=False),
+    Number("limit", "limit=N", least=1, positional=False),
 )
 
 
@@ -77,7 +77,7 @@ def test_a_bad_choice_names_the_good_ones() -> None:
 
 def test_a_missing_argument_is_named_with_the_usage() -> None:
     with pytest.raises(CommandError) as caught:
-        bind("kick", (Number("stream", "STREAM"),), [])
+        bind("kick", (Number("stream", "STREAM", required=True),), [])
     assert 'missing-argument "kick" needs STREAM; usage: kick STREAM' == f"{caught.value.id} {caught.value.message}"
 
 
@@ -94,4 +94,4 @@ def test_a_rest_takes_all_words() -> None:
 
 
 def test_the_usage_shows_what_may_be_left_out() -> None:
-    assert "packets STREAM [limit=N]" == usage("packets", (Number("stream", "STREAM"), PARAMETERS[2]))
+    assert "packets STREAM [limit=N]" == usage("packets", (Number("stream", "STREAM", required=True), PARAMETERS[2]))

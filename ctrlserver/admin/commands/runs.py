@@ -22,7 +22,7 @@ class RunsList(Command):
     command = "runs"
     answers = "A row for each run, below a line of column names that starts with #."
     example = "runs limit=5"
-    parameters = (Number("limit", "limit=N", least=1, required=False),)
+    parameters = (Number("limit", "limit=N", least=1),)
     limit: int = LIMIT
 
     def reply(self, desk: Desk) -> Reply:
@@ -41,7 +41,7 @@ class Run(Command):
     command = "run"
     answers = "The run record: a line for each field."
     example = "run 1"
-    parameters = (Number("run", "N", instead=("start", "stop")),)
+    parameters = (Number("run", "N", required=True, instead=("start", "stop")),)
     run: int
 
     def reply(self, desk: Desk) -> Reply:
@@ -70,7 +70,7 @@ class RunStart(Command):
     example = "run start soak expect=1000"
     parameters = (
         Text("name", "NAME", required=True),
-        Number("expect", "expect=N", least=1, required=False, positional=False),
+        Number("expect", "expect=N", least=1, positional=False),
     )
     name: str
     expect: int | None = None

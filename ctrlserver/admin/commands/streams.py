@@ -35,7 +35,7 @@ class Streams(Command):
     parameters = (
         Choice("state", "open|closed", ("open", "closed")),
         Text("peer", "peer=HOST[:PORT]", positional=False, longest=300),
-        Number("limit", "limit=N", least=1, required=False, positional=False),
+        Number("limit", "limit=N", least=1, positional=False),
     )
     state: str | None = None
     peer: str | None = None
@@ -65,8 +65,8 @@ class Packets(Command):
     answers = "For each packet a line that starts with #, then its hex dump, 16 bytes a line."
     example = "packets 2 limit=1"
     parameters = (
-        Number("stream", "STREAM"),
-        Number("limit", "limit=N", least=1, required=False, positional=False),
+        Number("stream", "STREAM", required=True),
+        Number("limit", "limit=N", least=1, positional=False),
     )
     stream: int
     limit: int = PACKETS_LIMIT
@@ -100,7 +100,7 @@ class Kick(Command):
     reads = False
     answers = "The word kicked."
     example = "kick 2"
-    parameters = (Number("stream", "STREAM"),)
+    parameters = (Number("stream", "STREAM", required=True),)
     stream: int
 
     def reply(self, desk: Desk) -> Reply:
