@@ -100,9 +100,9 @@ def encode_into(
 class ProbeBlock:
     """Packets of ``size`` bytes one after the other, stamped again and again before each send of them.
 
-    As ``encode_into``, with what does not change from stamp to stamp done once: the session and, where there is numpy,
-    the views. ``ValueError`` where ``content`` is not whole packets that can hold a header. Seen in pairs, 46 packets
-    of 1 400 bytes: 1.6 us a stamp, 4.3 us with ``encode_into``.
+    What does not change from stamp to stamp is done once: the session and, where numpy is installed, the views. A stamp
+    of 46 packets of 1 400 bytes takes 1.6 us then. ``ValueError`` if ``content`` is not whole packets that can hold a
+    header.
     """
 
     def __init__(self, content: bytes | memoryview, size: int, session: int) -> None:
