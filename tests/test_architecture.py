@@ -71,7 +71,7 @@ PURE_FILES = {
     "load/search/strategy.py",
 }
 PURE_FILES |= {"load/results/thresholds.py", "load/results/comparison.py"}
-PURE_FILES |= {"load/show/charts.py", "load/show/scales.py", "load/show/chart_page.py"}
+PURE_FILES |= {"load/show/charts.py", "load/show/chart_page.py"}
 IMPURE_IMPORTS = {"time", "socket", "select", "os", "twisted", "subprocess", "threading"}
 
 

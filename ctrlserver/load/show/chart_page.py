@@ -19,8 +19,7 @@ from importlib.resources import files
 from string import Template
 
 from ctrlserver.load.results.comparison import FIGURES
-from ctrlserver.load.show.charts import Charts, Document, Panel, Series, part_of
-from ctrlserver.load.show.scales import Scale, percentile_label
+from ctrlserver.load.show.charts import Charts, Document, Panel, Scale, Series, part_of, percentile_label
 from ctrlserver.units import format_bits, format_duration, format_rate
 
 _WIDTH, _HEIGHT = 960, 300

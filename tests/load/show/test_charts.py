@@ -9,8 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctrlserver.errors import UsageError
-from ctrlserver.load.show.charts import MOST_COLUMNS, MOST_RESULTS, Charts, Panel, charts, spectrum
-from ctrlserver.load.show.scales import linear, logarithmic, nines, percentile_label, tick_label
+from ctrlserver.load.show.charts import (
+    MOST_COLUMNS,
+    MOST_RESULTS,
+    Charts,
+    Panel,
+    charts,
+    linear,
+    logarithmic,
+    nines,
+    percentile_label,
+    spectrum,
+    tick_label,
+)
 from tests.load.documents import changed, latency
 from tests.load.results.test_comparison import BASE
 
