@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.load.plan.pattern import Pattern
+from ctrlserver.load.plan.pattern import SENDS_NOTHING, Pattern
 from ctrlserver.load.streams.outgoing import Conversation, Line
 from ctrlserver.load.streams.sender import WRITE_BYTES
 
@@ -59,9 +59,9 @@ class Bench:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.got = bytearray()
 
-    def line(self, pattern: Pattern, *, write_bytes: int = WRITE_BYTES) -> Line:
+    def line(self, pattern: Pattern = SENDS_NOTHING) -> Line:
         """What a stream of ``pattern`` over the connection is made of."""
-        return Line(1, self.ours, self.lane, self.told, pattern, pattern.sendable(write_bytes), "here:1", "there:2")
+        return Line(1, self.ours, self.lane, self.told, pattern, pattern.sendable(WRITE_BYTES), "here:1", "there:2")
 
     def turn(self, until: Callable[[], object]) -> None:
         """Turn the lane, and play a target that reads, until something is so."""

@@ -15,7 +15,7 @@ from ctrlserver.errors import FramingSpecError, UsageError
 from ctrlserver.load.plan.asked import Asked
 from ctrlserver.load.plan.flag import UNITS, check, flags_of
 from ctrlserver.load.plan.modes import CONSTANT, RECEIVE, REQUEST
-from ctrlserver.load.plan.pattern import Pattern, Sizes, payload_pattern, size_pattern
+from ctrlserver.load.plan.pattern import SENDS_NOTHING, Pattern, Sizes, payload_pattern, size_pattern
 from ctrlserver.load.plan.rules import check_conditions, over_udp
 from ctrlserver.load.plan.schedule import SECOND, Curve
 from ctrlserver.load.plan.values import DEFAULT_SIZE, FIXED
@@ -73,7 +73,7 @@ def prepared(asked: Asked) -> Options:
     if asked.mode == RECEIVE:
         packets = packets if framing.counts_packets else None
         size = Sizes(framing.size, framing.size) if framing.size else None
-        pattern = _counted_pattern(framing)
+        pattern = SENDS_NOTHING
     elif payload is not None:
         pattern = payload_pattern(payload.content, framing)
     else:
@@ -118,9 +118,3 @@ def _reply_framing(spec: FramingSpec) -> FramingSpec:
         words = "replies of framing raw cannot be counted; say how they end, such as --reply-framing line"
         raise UsageError(f"--reply-framing: {words}")
     return spec
-
-
-def _counted_pattern(spec: FramingSpec) -> Pattern:
-    """How a download is counted: packets of a fixed size in bytes, all else by one."""
-    stride = spec.size or 1
-    return Pattern(block=bytes(stride), packets_a_block=1, stride=stride)

@@ -104,7 +104,7 @@ class Pattern:
 
     def sendable(self, write_bytes: int) -> memoryview:
         """The block, repeated so that one slice of ``write_bytes`` can begin anywhere in the first block."""
-        return memoryview(self.block * (1 + -(-write_bytes // len(self.block))))
+        return memoryview(self.block * (1 + -(-write_bytes // max(1, len(self.block)))))
 
     def packet_views(self) -> list[memoryview]:
         """Each packet of the block, not copied; a single one if all have the same length."""
@@ -112,6 +112,10 @@ class Pattern:
         if self.ends is None:
             return [view[: self.stride]]
         return [view[start:end] for start, end in zip([0, *self.ends], self.ends, strict=False)]
+
+
+#: The pattern of a download.
+SENDS_NOTHING = Pattern(block=b"", packets_a_block=0, stride=0)
 
 
 def shares(total: int, streams: int) -> list[int]:

@@ -21,9 +21,11 @@ from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError
 from ctrlserver.load.measure.counts import Counts, StreamCount
 from ctrlserver.load.measure.reconciling import Comparison
+from ctrlserver.load.plan.pattern import shares
 from ctrlserver.load.running.ending import OTHERS_ON_VIEW
 from ctrlserver.load.running.send_mode import Streams
 from ctrlserver.load.running.work import Figures
+from ctrlserver.load.streams.outgoing import UNLIMITED
 from ctrlserver.load.streams.receive import ReceiveStream
 from ctrlserver.load.streams.wire import CLOSED, COMPLETE, ENDED
 
@@ -45,6 +47,16 @@ class Downloads(Streams):
             self._ending = Deferred.fromCoroutine(self._have_ended(admin, streams))
             self._ending.addErrback(lambda failure: failure.trap(CancelledError) and None)
         super().stop_new(at_once=at_once)
+
+    def _limits_now(self) -> list[int]:
+        """How much each stream is to receive in all: bytes of packets of one size, or of no packets, else packets."""
+        options, number = self._options, len(self.streams)
+        size = options.framing.size or 1
+        wanted = [options.packets, options.total_bytes and -(-options.total_bytes // size)]
+        most = [shares(packets, number) for packets in wanted if packets is not None]
+        if not most:
+            return [UNLIMITED] * number
+        return [(stream.packets + min(each)) * size for stream, *each in zip(self.streams, *most, strict=True)]
 
     async def _have_ended(self, admin: Target, streams: Sequence[ReceiveStream]) -> None:
         try:

@@ -32,7 +32,7 @@ def make_streams(
 ) -> list[Conversation]:
     """A stream for each of ``opened``, numbered from 1; ``session`` goes into probe packets."""
     pattern = options.pattern
-    sendable = pattern.sendable(0 if options.mode == RECEIVE else WRITE_BYTES)
+    sendable = pattern.sendable(WRITE_BYTES)
     packets = pattern.packet_views() if options.target.transport == UDP or not options.write_combine else []
     lines = [
         Line(number, one.socket, one.lane, observer, pattern, sendable, one.local, one.peer or options.target.text)

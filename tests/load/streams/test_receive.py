@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from ctrlserver.load.plan.options import _counted_pattern
 from ctrlserver.load.streams.outgoing import UNLIMITED
 from ctrlserver.load.streams.receive import ReceiveStream
 from ctrlserver.load.streams.wire import CLOSED, COMPLETE, CUT, ENDED, REPLY_FAULT, RESET, STALLED
@@ -22,8 +21,7 @@ def bench() -> Iterator[Bench]:
 
 def stream(bench: Bench, framing: str = "fixed:100", words: bytes | None = None, strict: bool = False) -> ReceiveStream:
     spec = parse_framing(framing)
-    pattern = _counted_pattern(spec)
-    made = ReceiveStream(bench.line(pattern, write_bytes=0), spec=spec, words=words, strict=strict)
+    made = ReceiveStream(bench.line(), spec=spec, words=words, strict=strict)
     made.reason = COMPLETE
     return made
 
