@@ -8,7 +8,7 @@ import twisted
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Text
-from ctrlserver.admin.commands.command import Command, Level, published, unknown_field
+from ctrlserver.admin.commands.command import Command, Level, argument, published, unknown_field
 from ctrlserver.admin.replies import Record, Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.stats.records import as_mapping, describe, field_names
@@ -64,8 +64,7 @@ class Stats(Command):
     command = "stats"
     answers = "The stats record, or a part of it: a line for each field."
     example = "stats packets"
-    parameters = (Text("prefix", "PREFIX"),)
-    prefix: str = ""
+    prefix: str = argument(Text("prefix", "PREFIX"), "")
 
     def reply(self, desk: Desk) -> Reply:
         """The stats record, or a part of it."""
@@ -87,8 +86,7 @@ class Describe(Command):
     command = "describe"
     answers = "A row for each field, below a line of column names that starts with #."
     example = "describe packets"
-    parameters = (Text("field", "FIELD"),)
-    field: str = ""
+    field: str = argument(Text("field", "FIELD"), "")
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of fields."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, ClassVar, Final, Self
 
+from attrs import NOTHING, evolve, field, fields
+
 from ctrlserver.admin.arguments import Parameter, bind
 from ctrlserver.admin.replies import Reply
 from ctrlserver.desk import Desk
@@ -15,6 +17,8 @@ from ctrlserver.words import did_you_mean, quoted
 
 LIMIT: Final = 100
 """Rows of a list without ``limit=N``: a screen or two, and far below what makes a reader wait."""
+
+_PARAMETER: Final = "parameter"
 
 
 class Level(IntEnum):
@@ -28,11 +32,22 @@ class Level(IntEnum):
         return self.name.lower()
 
 
+def argument(parameter: Parameter, default: object = NOTHING) -> Any:
+    """A field of a command that ``parameter`` reads; it must be given if it has no default."""
+    return field(default=default, metadata={_PARAMETER: evolve(parameter, required=default is NOTHING)})
+
+
+def parameters_of(command: type[Any]) -> Sequence[Parameter]:
+    """What a command takes, in the order of its fields."""
+    return [each.metadata[_PARAMETER] for each in fields(command)]
+
+
 class Command:
     """What all commands share. A class is one row of the table: ``help`` and docs/admin-protocol.md are made from it.
 
-    The docstring of a class is its usage line, then its help, whose first line stands alone in lists. ``answers`` says
-    what a good reply holds. ``example`` is a line that the page shows with its reply.
+    The docstring of a class is its usage line, then its help, whose first line stands alone in lists. Its fields are
+    the arguments, each declared by ``argument``. ``answers`` says what a good reply holds. ``example`` is a line that
+    the page shows with its reply.
     """
 
     command: ClassVar[str]
@@ -40,12 +55,11 @@ class Command:
     example: ClassVar[str]
     level: ClassVar[Level] = Level.VIEWER
     reads: ClassVar[bool] = True
-    parameters: ClassVar[tuple[Parameter, ...]] = ()
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> Self:
         """A call with these words after the name; ``CommandError`` where they do not fit."""
-        arguments: Mapping[str, Any] = bind(cls.command, cls.parameters, words)
+        arguments: Mapping[str, Any] = bind(cls.command, parameters_of(cls), words)
         return cls(**arguments)
 
     def only_reads(self) -> bool:

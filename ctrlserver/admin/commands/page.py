@@ -16,7 +16,7 @@ from typing import Final
 from attrs import evolve
 
 from ctrlserver.admin.arguments import Parameter
-from ctrlserver.admin.commands.command import Command
+from ctrlserver.admin.commands.command import Command, parameters_of
 from ctrlserver.admin.commands.table import COMMANDS, carry_out, help_of, usage_of
 from ctrlserver.admin.dialogue import Dialogue, Request
 from ctrlserver.admin.replies import Record, encode_in_steps
@@ -53,7 +53,7 @@ def _section(command: type[Command], desk: Desk) -> Iterator[str]:
     yield ""
     yield from help_of(command)
     yield ""
-    for parameter in command.parameters:
+    for parameter in parameters_of(command):
         yield _argument(parameter)
     yield f"- Level: {command.level}."
     yield f"- Reply: {command.answers}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Text
-from ctrlserver.admin.commands.command import Command, Level
+from ctrlserver.admin.commands.command import Command, Level, argument
 from ctrlserver.admin.replies import Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError, RenameError
@@ -27,9 +27,8 @@ class Rename(Command):
     reads = False
     answers = "The word renamed. Without arguments, a row for each rename, below a line of column names."
     example = "rename protocol inet_protocol"
-    parameters = (Text("old", "OLD"), Text("new", "NEW"))
-    old: str = ""
-    new: str = ""
+    old: str = argument(Text("old", "OLD"), "")
+    new: str = argument(Text("new", "NEW"), "")
 
     def only_reads(self) -> bool:
         """Without arguments it lists."""
@@ -75,8 +74,7 @@ class Unrename(Command):
     reads = False
     answers = "The word unrenamed."
     example = "unrename inet_protocol"
-    parameters = (Text("new", "NEW", required=True),)
-    new: str
+    new: str = argument(Text("new", "NEW"))
 
     def reply(self, desk: Desk) -> Reply:
         """The rename taken back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Number, Text
-from ctrlserver.admin.commands.command import LIMIT, Command, Level, published, rows
+from ctrlserver.admin.commands.command import LIMIT, Command, Level, argument, published, rows
 from ctrlserver.admin.replies import Record, Reply, Table
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
@@ -22,8 +22,7 @@ class RunsList(Command):
     command = "runs"
     answers = "A row for each run, below a line of column names that starts with #."
     example = "runs limit=5"
-    parameters = (Number("limit", "limit=N", least=1),)
-    limit: int = LIMIT
+    limit: int = argument(Number("limit", "limit=N", least=1), LIMIT)
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of runs."""
@@ -41,8 +40,7 @@ class Run(Command):
     command = "run"
     answers = "The run record: a line for each field."
     example = "run 1"
-    parameters = (Number("run", "N", required=True, instead=("start", "stop")),)
-    run: int
+    run: int = argument(Number("run", "N", instead=("start", "stop")))
 
     def reply(self, desk: Desk) -> Reply:
         """A record."""
@@ -68,12 +66,8 @@ class RunStart(Command):
     reads = False
     answers = "The record of the new run."
     example = "run start soak expect=1000"
-    parameters = (
-        Text("name", "NAME", required=True),
-        Number("expect", "expect=N", least=1, positional=False),
-    )
-    name: str
-    expect: int | None = None
+    name: str = argument(Text("name", "NAME"))
+    expect: int | None = argument(Number("expect", "expect=N", least=1, positional=False), None)
 
     def reply(self, desk: Desk) -> Reply:
         """The record of the new run."""

@@ -8,7 +8,7 @@ from typing import Final
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Choice, Number, Text
-from ctrlserver.admin.commands.command import LIMIT, Command, Level, rows
+from ctrlserver.admin.commands.command import LIMIT, Command, Level, argument, rows
 from ctrlserver.admin.hexdump import dump, printable
 from ctrlserver.admin.replies import Listing, Reply, Table, Word
 from ctrlserver.desk import Desk
@@ -32,14 +32,9 @@ class Streams(Command):
     command = "streams"
     answers = "A row for each stream, below a line of column names that starts with #."
     example = "streams open limit=1"
-    parameters = (
-        Choice("state", "open|closed", ("open", "closed")),
-        Text("peer", "peer=HOST[:PORT]", positional=False, longest=300),
-        Number("limit", "limit=N", least=1, positional=False),
-    )
-    state: str | None = None
-    peer: str | None = None
-    limit: int = LIMIT
+    state: str | None = argument(Choice("state", "open|closed", ("open", "closed")), None)
+    peer: str | None = argument(Text("peer", "peer=HOST[:PORT]", positional=False, longest=300), None)
+    limit: int = argument(Number("limit", "limit=N", least=1, positional=False), LIMIT)
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of streams."""
@@ -64,12 +59,8 @@ class Packets(Command):
     command = "packets"
     answers = "For each packet a line that starts with #, then its hex dump, 16 bytes a line."
     example = "packets 2 limit=1"
-    parameters = (
-        Number("stream", "STREAM", required=True),
-        Number("limit", "limit=N", least=1, positional=False),
-    )
-    stream: int
-    limit: int = PACKETS_LIMIT
+    stream: int = argument(Number("stream", "STREAM"))
+    limit: int = argument(Number("limit", "limit=N", least=1, positional=False), PACKETS_LIMIT)
 
     def reply(self, desk: Desk) -> Reply:
         """A header line and a hex dump for each packet."""
@@ -100,8 +91,7 @@ class Kick(Command):
     reads = False
     answers = "The word kicked."
     example = "kick 2"
-    parameters = (Number("stream", "STREAM", required=True),)
-    stream: int
+    stream: int = argument(Number("stream", "STREAM"))
 
     def reply(self, desk: Desk) -> Reply:
         """A word."""

@@ -1,8 +1,8 @@
 """The table of the admin port's commands: ``help``, the dispatch and docs/admin-protocol.md are made from it.
 
 A command is a class: its docstring is its help, and it states its name (one or two words), its level, whether it only
-reads, its parameters, what it answers and an example. An instance is one call, checked; ``reply`` carries it out on a
-desk.
+reads, what it answers and an example; its fields are its arguments. An instance is one call, checked; ``reply`` carries
+it out on a desk.
 
 Rules: what cannot be done is a ``CommandError`` with a code and an id that scripts may rely on. Records go out under
 their published names; ``version``, ``packets`` and the lists of commands and renames are not records, and no rename
@@ -22,7 +22,7 @@ from attrs import frozen
 
 from ctrlserver.admin.arguments import Text
 from ctrlserver.admin.commands.asking import Describe, Ping, Quit, Reset, Stats, Version
-from ctrlserver.admin.commands.command import Command
+from ctrlserver.admin.commands.command import Command, argument
 from ctrlserver.admin.commands.renames import Rename, Unrename
 from ctrlserver.admin.commands.runs import Run, RunsList, RunStart, RunStop
 from ctrlserver.admin.commands.streams import Kick, Packets, Streams
@@ -45,8 +45,7 @@ class Help(Command):
     command = "help"
     answers = "A line for each command: its usage, level and first line of help. With COMMAND, its whole help text."
     example = "help kick"
-    parameters = (Text("topic", "COMMAND", rest=True),)
-    topic: str = ""
+    topic: str = argument(Text("topic", "COMMAND", rest=True), "")
 
     def reply(self, desk: Desk) -> Reply:
         """All commands in a line each, or the whole help text of one, or of those that begin with its word."""

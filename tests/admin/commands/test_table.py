@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctrlserver.admin.arguments import usage
-from ctrlserver.admin.commands.command import Level
+from ctrlserver.admin.commands.command import Level, parameters_of
 from ctrlserver.admin.commands.table import COMMANDS
 from ctrlserver.stats.kept import KeptPackets
 from tests.admin.conftest import Asks, Peer, Server, refusal
@@ -35,7 +35,7 @@ def test_the_commands_are_those_of_the_issue() -> None:
 def test_a_docstring_opens_with_the_usage_of_the_parameters(command: type) -> None:
     (kind,) = (each for each in COMMANDS if each is command)
     first, blank, *rest = inspect.cleandoc(kind.__doc__ or "").splitlines()
-    shown = usage(kind.command, kind.parameters).replace("[OLD] [NEW]", "[OLD NEW]")
+    shown = usage(kind.command, parameters_of(kind)).replace("[OLD] [NEW]", "[OLD NEW]")
     assert shown == first
     assert "" == blank
     assert rest
@@ -153,7 +153,7 @@ def test_a_cut_line_that_only_reads_is_carried_out(server: Server, line: str) ->
 
 
 WORDS = [word for command in COMMANDS for word in command.command.split()]
-WORDS += [parameter.name for command in COMMANDS for parameter in command.parameters]
+WORDS += [parameter.name for command in COMMANDS for parameter in parameters_of(command)]
 WORDS += ["open", "1", "2", "0", "-1", "1e3", "limit=2", "limit=x", "=", "a=b"]
 WORDS += ["packets", "OK", "ERR", "x\u2028y", '"', "json"]
 TEXTS = st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters=" "), min_size=1, max_size=8)
