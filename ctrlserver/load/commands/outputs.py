@@ -18,10 +18,10 @@ class Outputs:
 
     document: bool = flag("-J --json", "Print the result document on stdout, the summary on stderr.", None)
     events: bool = flag(
-        "--json-stream", "Print events on stdout during the run, one JSON object a line.", None, shared=False
+        "--json-stream", "Print events on stdout during the run, one JSON object a line.", None, search=None
     )
     junit: str | None = flag(
-        "--junit FILE", "Write the outcome as JUnit XML, for CI systems, to a file.", str, shared=False
+        "--junit FILE", "Write the outcome as JUnit XML, for CI systems, to a file.", str, search=None
     )
     output: str | None = flag("-o --output FILE", "Write the result document to a file; -: to stdout.", str)
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import attrs
 import click
+from attrs import evolve
 
 from ctrlserver.errors import UsageError
 from ctrlserver.load.plan.flag import Flag, Parse, flags_of
@@ -31,11 +32,10 @@ def reading(parse: Parse) -> Parse:
 
 def options_of(record: type, *, of_search: bool = False) -> list[click.Option]:
     """An option for each flag of ``record``; ``of_search``: for those that ``ctrlload search`` shares."""
-    return [
-        _option(name, flag.for_search() if of_search else flag)
-        for name, flag in flags_of(record)
-        if flag.shared or not of_search
-    ]
+    flags = flags_of(record)
+    if of_search:
+        flags = ((name, evolve(flag, **flag.search)) for name, flag in flags if flag.search is not None)
+    return [_option(name, flag) for name, flag in flags]
 
 
 def record_of(record: type[_Record], values: Mapping[str, Any]) -> _Record:
@@ -47,6 +47,6 @@ def record_of(record: type[_Record], values: Mapping[str, Any]) -> _Record:
 def _option(name: str, flag: Flag) -> click.Option:
     kind: dict[str, Any] = {"is_flag": True}
     if flag.parse is not None:
-        kind = {"type": reading(flag.parse), "metavar": flag.metavar, "multiple": flag.repeats}
+        kind = {"type": reading(flag.parse), "metavar": flag.usage.split()[-1], "multiple": flag.repeats}
     shown = bool(flag.default)
     return click.Option([*flag.names, name], help=flag.help, default=flag.default, show_default=shown, **kind)

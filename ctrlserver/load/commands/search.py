@@ -1,6 +1,6 @@
 """``ctrlload search``: its own flags, and those it shares with ``run``.
 
-Rules: a flag of ``run`` is a flag here too, unless it is declared with ``shared=False``. Those say how much is sent,
+Rules: a flag of ``run`` is a flag here too, unless it is declared with ``search=None``. Those say how much is sent,
 how fast, or what becomes of a single run.
 """
 

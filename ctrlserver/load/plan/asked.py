@@ -21,7 +21,6 @@ from ctrlserver.load.plan import rules, values
 from ctrlserver.load.plan.flag import Rule, flag
 from ctrlserver.load.plan.modes import ARRIVALS, CONNECT, MODES, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.pattern import Sizes, parse_sizes
-from ctrlserver.load.plan.values import Payload
 from ctrlserver.units import parse_count, parse_duration, parse_rate, parse_share, parse_size
 from ctrlserver.wire.framing import FramingSpec
 from ctrlserver.wire.probe import HEADER_SIZE
@@ -57,7 +56,7 @@ class Asked:
             lambda asked, _: asked.mode != RECEIVE or asked.framing is None or asked.framing.counts_packets,
             "framing raw has no packets; use --bytes or --duration",
         ),
-        shared=False,
+        search=None,
     )
     total_bytes: int | None = flag(
         "--bytes N",
@@ -70,15 +69,14 @@ class Asked:
             "in mode receive needs --framing fixed:N or raw, not {asked.framing.text}",
         ),
         key="bytes",
-        shared=False,
+        search=None,
     )
     duration: float | None = flag(
         "-t --duration T",
         "How long to send; the last packet is sent whole.",
         parse_duration,
         rules.POSITIVE,
-        search_help="Time of each run.",
-        search_default="5s",
+        search={"help": "Time of each run.", "default": "5s"},
     )
     size: Sizes | None = flag(
         "-l --size N|N..M",
@@ -106,7 +104,7 @@ class Asked:
         rules.ONLY_DATAGRAMS,
         rules.NO_DATAGRAMS,
     )
-    payload: Payload | None = flag(
+    payload: values.Payload | None = flag(
         "--payload TEXT|@FILE",
         r"What each packet holds, with the escapes \r \n \t \0 \xHH, or the bytes of a file.",
         values.read_payload,
@@ -177,7 +175,7 @@ class Asked:
         rules.POSITIVE,
         Rule(lambda asked, _: asked.profile is None, "not with --profile, which has its own rates"),
         rules.NOT_RECEIVING,
-        shared=False,
+        search=None,
     )
     arrival: str | None = flag(
         f"--arrival {'|'.join(ARRIVALS)}",
@@ -190,10 +188,10 @@ class Asked:
         "Rates over time, such as '10s@1k,60s@1k..50k,sine(30s,5k,20k)', or a table of seconds,rate.",
         values.read_profile,
         rules.NOT_RECEIVING,
-        shared=False,
+        search=None,
     )
     interval: float = flag(
-        "-i --interval T", "Time between reports; 0: no reports.", parse_duration, default="1s", shared=False
+        "-i --interval T", "Time between reports; 0: no reports.", parse_duration, default="1s", search=None
     )
     warm_up: float = flag(
         "-O --warm-up T",
@@ -217,7 +215,7 @@ class Asked:
         values.read_condition,
         repeats=True,
         write=lambda conditions: [condition.expression for condition in conditions],
-        search_help="A rate at which this holds is not good, such as 'p99>2ms'; repeatable.",
+        search={"help": "A rate at which this holds is not good, such as 'p99>2ms'; repeatable."},
     )
     labels: dict[str, str] = flag(
         "--label K=V",

@@ -14,7 +14,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -53,8 +53,8 @@ class Flag:
     """One flag. ``usage`` is as in the help: ``-n --packets N``; a switch is ``--on`` or ``--on/--off``.
 
     ``default`` is as people type it, and True for a switch that is on. ``key`` is the flag's name in the result's
-    ``options`` if that is not the field's with its unit, and ``write`` makes the value there. ``shared``: ``ctrlload
-    search`` has it too, with ``search_help`` and ``search_default`` where they differ.
+    ``options`` if that is not the field's with its unit, and ``write`` makes the value there. ``search`` is what
+    differs in ``ctrlload search``; None: it has no such flag.
     """
 
     usage: str
@@ -66,9 +66,7 @@ class Flag:
     repeats: bool = False
     key: str = ""
     write: Callable[[Any], object] = written
-    shared: bool = True
-    search_help: str = ""
-    search_default: str | None = None
+    search: Mapping[str, Any] | None = attrs.field(factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -76,18 +74,9 @@ class Flag:
         return [word for word in self.usage.split() if word.startswith("-")]
 
     @property
-    def metavar(self) -> str:
-        """What stands for the value."""
-        return self.usage.split()[-1]
-
-    @property
     def long(self) -> str:
         """The name for messages; of a switch that is on by default the one that turns it off."""
         return self.names[-1].split("/")[-1]
-
-    def for_search(self) -> Flag:
-        """The flag as ``ctrlload search`` has it."""
-        return attrs.evolve(self, help=self.search_help or self.help, default=self.search_default or self.default)
 
 
 def flag(usage: str, help: str, parse: Parse | None, *rules: Rule, converter: Any = None, **more: Any) -> Any:
@@ -110,10 +99,9 @@ def flags_of(record: type) -> Iterator[tuple[str, Flag]]:
 
 def check(asked: Any) -> None:
     """``UsageError`` for the first given value of a record that its flag's ``needs`` or ``rules`` do not allow."""
-    defaults = {field.name: field.default for field in attrs.fields(type(asked))}
-    for name, declared in flags_of(type(asked)):
-        value = getattr(asked, name)
-        if value == defaults[name]:
+    for field in attrs.fields(type(asked)):
+        value, declared = getattr(asked, field.name), field.metadata.get(_FLAG)
+        if declared is None or value == field.default:
             continue
         for rule in (declared.needs, *declared.rules):
             if rule is not None and not rule.holds(asked, value):

@@ -271,10 +271,10 @@ def test_the_schema_is_one_and_keeps_to_the_summary() -> None:
 
 def test_a_flag_of_run_is_a_flag_of_search_and_written_once() -> None:
     declared = [*flags_of(Asked), *flags_of(Outputs)]
-    shared = {name for name, flag in declared if flag.shared}
+    shared = {name for name, flag in declared if flag.search is not None}
     ours = {param.name for param in search.params}
     assert {"packets", "total_bytes", "rate", "profile", "interval", "events", "junit"} == {
-        name for name, flag in declared if not flag.shared
+        name for name, flag in declared if flag.search is None
     }
     assert {"target", *shared, *(name for name, _ in flags_of(Sought))} == ours
 
