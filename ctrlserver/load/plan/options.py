@@ -79,11 +79,15 @@ def prepared(asked: Asked) -> Options:
     else:
         size = size or Sizes(framing.size or DEFAULT_SIZE, framing.size or DEFAULT_SIZE)
         pattern = size_pattern(size, framing, asked.seed)
+    reply_framing = asked.reply_framing or framing if asked.mode == REQUEST else None
+    if reply_framing is not None and not reply_framing.counts_packets:
+        words = "replies of framing raw cannot be counted; say how they end, such as --reply-framing line"
+        raise UsageError(f"--reply-framing: {words}")
     filled = {
         "packets": packets,
         "size": size,
         "framing": framing,
-        "reply_framing": _reply_framing(asked.reply_framing or framing) if asked.mode == REQUEST else None,
+        "reply_framing": reply_framing,
         "in_flight": asked.in_flight or 1,
         "arrival": asked.arrival or CONSTANT,
     }
@@ -111,10 +115,3 @@ def _fixed(flag: str, size: int) -> FramingSpec:
         return parse_framing(f"fixed:{size}")
     except FramingSpecError as error:
         raise UsageError(f"{flag}: {error}") from None
-
-
-def _reply_framing(spec: FramingSpec) -> FramingSpec:
-    if not spec.counts_packets:
-        words = "replies of framing raw cannot be counted; say how they end, such as --reply-framing line"
-        raise UsageError(f"--reply-framing: {words}")
-    return spec

@@ -124,13 +124,13 @@ def shares(total: int, streams: int) -> list[int]:
     return [each + (number < rest) for number in range(streams)]
 
 
-def payload_pattern(payload: bytes, spec: FramingSpec, block_bytes: int = BLOCK_BYTES) -> Pattern:
+def payload_pattern(payload: bytes, spec: FramingSpec) -> Pattern:
     """One payload, repeated; ``UsageError`` if the framing cannot carry it."""
     try:
         packet = spec.new().encode(payload)
     except FramingError as error:
         raise UsageError(f"--payload: framing {spec.text} cannot carry it: {error}") from None
-    return _constant(packet, block_bytes)
+    return _constant(packet, BLOCK_BYTES)
 
 
 def size_pattern(sizes: Sizes, spec: FramingSpec, seed: int, block_bytes: int | None = None) -> Pattern:

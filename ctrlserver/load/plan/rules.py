@@ -28,15 +28,8 @@ def over_plain_tls(asked: Any) -> bool:
 
 
 REQUESTING = Rule(lambda asked, _: asked.mode == REQUEST, "needs --mode request")
-RECEIVING = Rule(lambda asked, _: asked.mode == RECEIVE, "needs --mode receive")
-CONNECTING = Rule(lambda asked, _: asked.mode == CONNECT, "needs --mode connect")
 TIMING = Rule(lambda asked, _: asked.mode in (REQUEST, CONNECT), "needs --mode request or connect")
 SCHEDULED = Rule(lambda asked, _: asked.rate is not None or asked.profile is not None, "needs --rate or --profile")
-WARMING_UP = Rule(lambda asked, _: asked.warm_up > 0, "needs --warm-up")
-ASKING = Rule(lambda asked, _: asked.admin is not None, "needs --admin")
-DELIVERING = Rule(
-    lambda asked, _: over_udp(asked) and asked.admin is not None, "needs a udp:HOST:PORT target and --admin"
-)
 
 POSITIVE = Rule(lambda _, value: value > 0, "must be more than 0")
 NOT_CONNECTING = Rule(lambda asked, _: asked.mode != CONNECT, "not with --mode connect, which sends no packets")
@@ -59,14 +52,16 @@ NEEDS_PLAIN_TLS = Rule(lambda asked, _: over_plain_tls(asked), "needs a plain TL
 
 #: What a condition on a section of the result document needs; the other sections are always known.
 _SECTION_NEEDS = {
-    "received": ASKING,
+    "received": Rule(lambda asked, _: asked.admin is not None, "needs --admin"),
     "replies": REQUESTING,
-    "warm_up": WARMING_UP,
-    "downloaded": RECEIVING,
+    "warm_up": Rule(lambda asked, _: asked.warm_up > 0, "needs --warm-up"),
+    "downloaded": Rule(lambda asked, _: asked.mode == RECEIVE, "needs --mode receive"),
     "latency": TIMING,
-    "connections": CONNECTING,
+    "connections": Rule(lambda asked, _: asked.mode == CONNECT, "needs --mode connect"),
     "schedule": SCHEDULED,
-    "delivery": DELIVERING,
+    "delivery": Rule(
+        lambda asked, _: over_udp(asked) and asked.admin is not None, "needs a udp:HOST:PORT target and --admin"
+    ),
 }
 
 

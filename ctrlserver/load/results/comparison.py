@@ -204,13 +204,13 @@ _NOT_COMPARED = (
 
 def differing_options(documents: Sequence[Document]) -> list[str]:
     """What the runs were asked for differently, such as ``"streams 1 | 4"``; how they were judged is left out."""
-    asked = [options if isinstance(options := one.get("options"), Mapping) else {} for one in documents]
-    columns: dict[str, list[object]] = {"target": [one.get("target") for one in documents]}
-    for key in dict.fromkeys(key for options in asked for key in options):
-        if key not in _NOT_COMPARED:
-            columns[key] = [options.get(key) for options in asked]
+    asked: list[dict[str, object]] = []
+    for one in documents:
+        options = one.get("options")
+        asked.append({"target": one.get("target"), **(options if isinstance(options, Mapping) else {})})
     words = []
-    for key, values in columns.items():
+    for key in dict.fromkeys(key for options in asked for key in options if key not in _NOT_COMPARED):
+        values = [options.get(key) for options in asked]
         distinct = list(dict.fromkeys("none" if value is None else str(value) for value in values))
         if len(distinct) > 1:
             words.append(f"{key} {' | '.join(distinct)}")

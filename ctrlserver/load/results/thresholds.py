@@ -104,10 +104,9 @@ def _judged(threshold: Threshold, document: Mapping[str, object]) -> Judgement:
 def _meant(paths: Sequence[Path], document: Mapping[str, object]) -> Path:
     """The first of ``paths`` whose section this run has measured."""
     measured = [path for path in paths if part_at(document, path[:-1]) is not None]
-    for path in measured:
-        if path[0] in _INSTEAD_OF_SENT and measured[0][0] == "sent":
-            return path
-    return measured[0] if measured else paths[0]
+    if measured and measured[0][0] == "sent":
+        measured = [path for path in measured if path[0] in _INSTEAD_OF_SENT] + measured
+    return (measured or paths)[0]
 
 
 def _paths(expression: str, name: str) -> tuple[Path, ...]:

@@ -48,9 +48,8 @@ def answer_lines(result: SearchResult) -> list[str]:
         what = "unknown" if result.interrupted or result.error is not None else "none"
         words = f"{what}, after {runs}"
     else:
-        words = (
-            f"{'at least ' if result.lower_bound else ''}{in_words(highest, result.options['mode'])}, found in {runs}"
-        )
+        least = "at least " if result.lower_bound else ""
+        words = f"{least}{in_words(highest, result.options['mode'])}, found in {runs}"
     return [f"{'highest':<12}{words}", f"{'because':<12}{result.why}"]
 
 
