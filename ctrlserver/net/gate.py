@@ -11,6 +11,7 @@ Beware: all gates of a server share ``seats``; ``networks`` and ``per_peer`` bel
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -78,7 +79,7 @@ class Gate:
     seats: Seats
     per_peer: int = 0
     networks: Sequence[Network] = ()
-    _streams_of: dict[str, int] = field(init=False, factory=dict)
+    _streams_of: Counter[str] = field(init=False, factory=Counter)
 
     def refuses(self, peer: str) -> str | None:
         """Why ``peer`` (``host:port``, ``[v6]:port`` or ``unix``) is to be rejected; None if it is accepted."""
@@ -88,7 +89,7 @@ class Gate:
             reason = NOT_ALLOWED
         elif 0 < seats.limit <= seats.taken:
             reason = MAX_STREAMS
-        elif self.per_peer and self._streams_of.get(host_of(peer), 0) >= self.per_peer:
+        elif self.per_peer and self._streams_of[host_of(peer)] >= self.per_peer:
             reason = MAX_STREAMS_PER_PEER
         if reason is not None:
             seats.last_refused = peer
@@ -107,16 +108,14 @@ class Gate:
         """Count a new stream from ``peer``."""
         self.seats.taken += 1
         if self.per_peer and (host := host_of(peer)):
-            self._streams_of[host] = self._streams_of.get(host, 0) + 1
+            self._streams_of[host] += 1
 
     def leave(self, peer: str) -> None:
         """Count a stream from ``peer`` that is over."""
         self.seats.taken -= 1
         if self.per_peer and (host := host_of(peer)):
-            left = self._streams_of[host] - 1
-            if left:
-                self._streams_of[host] = left
-            else:
+            self._streams_of[host] -= 1
+            if not self._streams_of[host]:
                 del self._streams_of[host]
 
 
