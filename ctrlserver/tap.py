@@ -60,7 +60,7 @@ class Options(usage.Options):
     def _explain(self, message: str) -> str:
         words = message.split()
         if message.startswith("option --") and message.endswith("not recognized"):
-            known = [f"--{name}" for name in (*FLAGS, "udp", "config", "check", "version", "help")]
+            known = [f"--{name.removesuffix('=')}" for name in self.longOpt]
             return message + did_you_mean(words[1], known)
         if message.startswith("Wrong number"):
             return "takes options only, no arguments; see twistd ctrlserver --help"
