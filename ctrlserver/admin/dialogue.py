@@ -2,20 +2,19 @@
 
 Rules:
 
-- Lines are cut from bytes, never from reads: however the network cuts the input, the same events come out, in order.
-- Nothing a peer sends raises. What is wrong with a line becomes a ``Fault`` in that line's place.
-- The caller pulls: ``receive`` stores a chunk, ``next_event`` works off one event at a time. So whoever cannot send
-  now stops pulling, and what is held is one chunk and one line.
-- Every bound has its reason: ``MAX_LINE`` keeps a peer that never ends its line at one kilobyte, and the same number
-  bounds a telnet subnegotiation that never ends.
+- The events depend on the bytes alone: however the network splits the input, the same events follow in the same order.
+- No input raises an exception. A bad line becomes a ``Fault`` in that line's place.
+- The caller pulls: ``receive`` stores a chunk, ``next_event`` parses one event at a time. A caller that cannot send now
+  stops pulling, and the dialogue holds one chunk and one line.
+- ``MAX_LINE`` bounds a line that never ends, and a telnet subnegotiation that never ends.
 
-Telnet (RFC 854) is spoken only as far as refusing it: DO is answered WONT, WILL is answered DONT, everything else is
-dropped. Interrupt Process, which a real telnet sends for Ctrl-C together with DO TIMING-MARK, discards the line begun;
-without the WONT in answer such a client shows nothing more.
+Telnet (RFC 854) is refused: the answer to DO is WONT, the answer to WILL is DONT, and we drop everything else. For
+Ctrl-C a telnet client sends Interrupt Process and DO TIMING-MARK. Interrupt Process discards the line begun; without
+the WONT in answer such a client shows no further output.
 
-Beware: 0xFF opens a telnet sequence, so invalid UTF-8 may look like one. An IAC that no telnet client sends (one not
-followed by a telnet command, or DONT and WONT for the options 10 and 13, which would be the end of a line that begins
-with a UTF-16 byte order mark) is taken as the data byte it is, and its line is refused as invalid UTF-8.
+Beware: 0xFF opens a telnet sequence, so invalid UTF-8 may look like one. No telnet client sends an IAC without a telnet
+command after it, nor DONT or WONT for option 10 or 13; the latter end a line that begins with a UTF-16 byte order mark.
+There IAC counts as a byte of the line, and the line is refused as invalid UTF-8.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from attrs import frozen
 from ctrlserver.errors import CommandError
 
 MAX_LINE: Final = 1024
-"""Bytes of a line without its end: the longest useful command is a tenth of it."""
+"""Bytes of a line without its end: ten times the longest useful command."""
 
 HTTP_VERBS: Final = frozenset(b"GET HEAD POST PUT DELETE OPTIONS TRACE CONNECT PATCH PRI".split())
 """In upper case only, as HTTP sends them; PRI opens HTTP/2."""
@@ -54,9 +53,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 @frozen
 class Request:
-    """One line: its words without ``json``; whether that word was there; whether the line had its end.
+    """One line: its words without ``json``; whether that word was there; whether a newline ended the line.
 
-    ``json`` is the form of the reply where it stands last, or last but for words such as ``limit=5``.
+    The word ``json`` asks for a reply in JSON if it is the last one, or if only words such as ``limit=5`` follow it.
     """
 
     words: tuple[str, ...]
@@ -66,7 +65,7 @@ class Request:
 
 @frozen
 class Fault:
-    """A line that is no request. ``json``: its last word asked for that form; ``closes``: no further line follows."""
+    """A line that is no request. ``json``: its last word was ``json``; ``closes``: no further line follows."""
 
     error: CommandError
     json: bool = False
@@ -84,33 +83,33 @@ Event = Request | Fault | Answer
 
 
 class Dialogue:
-    """What one peer says. ``receive`` chunks, ``finish`` at the end of input, and pull ``next_event`` until it is None.
+    """The input of one peer: ``receive`` chunks, ``finish`` at the end of input, pull ``next_event`` until it is None.
 
-    After a fault that closes, everything else is dropped.
+    After a fault that closes, the dialogue drops all further input.
     """
 
     __slots__ = ("_at", "_closed", "_ended", "_held", "_line", "_skipped", "_swallows")
 
     def __init__(self) -> None:
-        self._held = b""  # received and not yet looked at, from _at on
+        self._held = b""  # received; parsed up to _at
         self._at = 0
-        self._line = bytearray()  # the line begun, telnet sequences taken out
-        self._swallows = False  # the rest of an over-long line is on its way
-        self._skipped = -1  # bytes of the subnegotiation under way, -1 without one
+        self._line = bytearray()  # the line begun, without telnet sequences
+        self._swallows = False  # the rest of a line that was too long is dropped
+        self._skipped = -1  # bytes of the subnegotiation so far, -1 without one
         self._ended = False
         self._closed = False
 
     def receive(self, chunk: bytes) -> None:
-        """Store what one read brought."""
+        """Store the bytes of one read."""
         self._held = self._held[self._at :] + chunk
         self._at = 0
 
     def finish(self) -> None:
-        """Nothing more will come: a line begun counts as a line without its end."""
+        """The input has ended: a line begun counts, as a line without its newline."""
         self._ended = True
 
     def next_event(self) -> Event | None:
-        """The next event in order, or None until more is received."""
+        """The next event in order; None if it needs more input."""
         while not self._closed and self._at < len(self._held):
             octet = self._held[self._at]
             before = self._at
@@ -126,18 +125,18 @@ class Dialogue:
             if event is not None:
                 return event
             if self._at == before:
-                break  # a telnet sequence, not yet whole
+                break  # an incomplete telnet sequence
         return self._last_line() if self._ended and not self._closed else None
 
     def _extend(self, end: int) -> Fault | None:
-        """Take the bytes up to ``end`` into the line."""
+        """Append the bytes up to ``end`` to the line."""
         start, self._at = self._at, end
         if self._swallows:
             return None
         line = self._line
         line += self._held[start : min(end, start + MAX_LINE + 3)]
         if len(line) <= MAX_LINE or (len(line) <= MAX_LINE + 2 and len(line.rstrip(b"\r\0")) <= MAX_LINE):
-            return None  # a CR, and a NUL after it, may still turn out to be the end
+            return None  # a CR, and a NUL after it, may belong to the end of the line
         verb = _http_verb(line)
         line.clear()
         if verb:
@@ -153,7 +152,7 @@ class Dialogue:
         return self._read_line(ended=True)
 
     def _last_line(self) -> Request | Fault | None:
-        """The line that ended with the input; whatever is still held is half a telnet sequence, so not one at all."""
+        """The line that the end of input ends. What is still held is half a telnet sequence, part of the line."""
         if self._skipped < 0 and not self._swallows:
             self._line += self._held[self._at :]
         self._held, self._at = b"", 0
@@ -195,13 +194,13 @@ class Dialogue:
     # Telnet
 
     def _negotiate(self) -> Answer | Fault | None:
-        """Take the sequence that IAC opens; leave it where it is not yet whole."""
+        """Parse the sequence that IAC opens; leave an incomplete one."""
         held, at = self._held, self._at
         if at + 1 == len(held):
             return None
         command = held[at + 1]
         if command < FIRST_COMMAND or command == IAC:
-            # No telnet command: the byte itself. IAC IAC is how telnet writes it.
+            # No telnet command: a byte of the line. Telnet writes it as IAC IAC.
             self._at = at + 1 if command == IAC else at
             return self._extend(self._at + 1)
         if command in (DO, DONT, WILL, WONT):
@@ -227,7 +226,7 @@ class Dialogue:
         return Answer(bytes((IAC, DONT, option))) if command == WILL else None
 
     def _skip(self) -> Fault | None:
-        """Drop a subnegotiation up to its IAC SE, or give up on it as on a line that is too long."""
+        """Drop a subnegotiation up to its IAC SE; one longer than a line may be is a fault."""
         held, at = self._held, self._at
         iac = held.find(IAC, at)
         end = len(held) if iac < 0 else iac

@@ -1,11 +1,11 @@
 r"""Endpoint strings, checked before anything listens.
 
-Rules: Twisted cuts the string and has the last word on it. What it takes without a look and refuses late (a port of
-70000), or refuses in a programmer's words, is checked here first, in an operator's.
+Rules: Twisted parses the string and has the last word on it. Some mistakes Twisted accepts until it listens (a port of
+70000), others it reports in a programmer's words. This module finds both first and reports them in an operator's words.
 
-Beware: a string can be good and the listening still fail: a port in use, no such interface, no permission. Types with
-files of their own (``ssl``, ``tls``) have them read by this check. Twisted's endpoints are imported inside the
-functions, so this module may be imported before a reactor is chosen.
+Beware: listening may fail although the string is good: a port in use, no such interface, no permission. The check reads
+the files that a type names (``ssl``, ``tls``). The functions import Twisted's endpoints, so this module may be imported
+before a reactor is chosen.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from ipaddress import ip_address
 from socket import AddressFamily
 from typing import Any, NoReturn
@@ -31,7 +32,7 @@ _FORMS = {
     "systemd": "systemd:domain=INET:index=0",
     "haproxy": "haproxy:tcp:PORT",
 }
-"""The endpoint types an operator may want, as their errors show them; installed plugins may add others."""
+"""The usual endpoint types, in the form that errors show; installed plugins may add others."""
 _ANY_FORM = "an endpoint such as tcp:PORT or unix:PATH"
 
 _ARGUMENTS = {
@@ -40,9 +41,9 @@ _ARGUMENTS = {
     "udp": ("port", "interface"),
     "unix": ("address", "mode", "backlog", "lockfile"),
 }
-"""The arguments of the types that are checked here, in Twisted's order."""
+"""The arguments of the types whose arguments this module checks, in Twisted's order."""
 _LONGEST_UNIX_PATH = 107
-"""Bytes Linux has room for in the address of a unix socket."""
+"""Bytes that fit into the address of a unix socket on Linux."""
 
 
 def _is_number(text: str, low: int, high: int) -> bool:
@@ -50,7 +51,7 @@ def _is_number(text: str, low: int, high: int) -> bool:
 
 
 def _is_address(text: str) -> bool:
-    """Whether it is an IP address, or nothing: all of this machine."""
+    """Whether it is an IP address, or empty, which means all addresses of this machine."""
     try:
         ip_address(text.partition("%")[0])
     except ValueError:
@@ -72,7 +73,7 @@ _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
 
 
 def check_endpoint(text: str) -> None:
-    """``ConfigError`` where ``text`` is no server endpoint string of Twisted's and no ``udp:...``; nothing is bound."""
+    """``ConfigError`` if ``text`` is neither a server endpoint string of Twisted nor ``udp:...``. Binds nothing."""
     from twisted.internet.endpoints import serverFromString
     from twisted.internet.testing import MemoryReactorClock
 
@@ -80,7 +81,7 @@ def check_endpoint(text: str) -> None:
     if kind in _ARGUMENTS:
         _check_arguments(text, kind, arguments, keywords)
     if kind == "udp":
-        return  # ours alone: Twisted has no endpoints for datagrams
+        return  # Twisted has no endpoints for datagrams
     expected = f"expected {_FORMS.get(kind, _ANY_FORM)}"
     try:
         serverFromString(MemoryReactorClock(), text)
@@ -88,10 +89,10 @@ def check_endpoint(text: str) -> None:
             _check_inherited(text)
     except ConfigError:
         raise
-    except Exception as error:  # a type's own parser may raise anything, and all of it is the operator's to hear
+    except Exception as error:  # the parser of a type may raise anything, and the operator is to see all of it
         if str(error) == f"Unknown endpoint type: '{kind.lower()}'":
             _refuse_kind(text, kind)
-        if kind in ("ssl", "tls") and not _has_tls():
+        if kind in ("ssl", "tls") and find_spec("OpenSSL") is None:
             _refuse(text, f"{expected}, and pyOpenSSL to be installed: pip install 'ctrlserver[tls]'")
         if kind == "systemd" and isinstance(error, LookupError):
             _refuse(text, f"systemd has handed over no such socket: {expected}")
@@ -99,7 +100,7 @@ def check_endpoint(text: str) -> None:
 
 
 def _check_inherited(text: str) -> None:
-    """``ConfigError`` for a socket of systemd's that is of another domain than is said, or of none that is served."""
+    """``ConfigError`` if the socket from systemd has another domain than ``text`` says, or one that we do not serve."""
     _, family, kind, said = _inherited(text)
     if kind == socket.SOCK_STREAM and family != said:
         domain = family.name.removeprefix("AF_")
@@ -108,22 +109,14 @@ def _check_inherited(text: str) -> None:
         _refuse(text, "a datagram socket of the unix domain: expected ListenStream= or ListenDatagram=PORT in the unit")
 
 
-def _has_tls() -> bool:
-    try:
-        import OpenSSL  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
 def is_any_port(text: str) -> bool:
-    """Whether the kernel chooses the port of this good endpoint, so that two of the same do not collide."""
+    """Whether the kernel chooses the port of this good endpoint. Two such endpoints do not collide."""
     _, arguments, keywords = _parts(text)
     return keywords.get("port", arguments[0] if arguments else "") == "0"
 
 
 def datagram_address(text: str) -> tuple[int, str] | None:
-    """Port and interface of this good endpoint where it is ``udp:...``, else None."""
+    """Port and interface of this good endpoint if it is ``udp:...``, else None."""
     kind, arguments, keywords = _parts(text)
     if kind != "udp":
         return None
@@ -132,9 +125,9 @@ def datagram_address(text: str) -> tuple[int, str] | None:
 
 
 def inherited_datagrams(text: str) -> tuple[int, AddressFamily] | None:
-    """Descriptor and address family of the datagram socket that systemd handed over for this good endpoint, else None.
+    """Descriptor and address family of the datagram socket that systemd passed for this good endpoint, else None.
 
-    What ``domain`` says of the family is not looked at: the socket itself knows.
+    The family is the socket's own, whatever ``domain`` says.
     """
     if _parts(text)[0] != "systemd":
         return None
@@ -143,7 +136,7 @@ def inherited_datagrams(text: str) -> tuple[int, AddressFamily] | None:
 
 
 def _inherited(text: str) -> tuple[int, AddressFamily, int, AddressFamily]:
-    """Descriptor, family and type of the socket that a ``systemd`` endpoint names; and the family it says."""
+    """Descriptor, family and type of the socket that a ``systemd`` endpoint names, and the family in the text."""
     from twisted.internet.endpoints import serverFromString
     from twisted.internet.testing import MemoryReactorClock
 
@@ -158,7 +151,7 @@ def takes_udp_beside(text: str) -> bool:
 
 
 def _parts(text: str) -> tuple[str, list[str], dict[str, str]]:
-    """Type, positional and named arguments, as Twisted cuts them: at colons, a backslash making any character plain."""
+    """Type, positional and named arguments, as Twisted splits them: at colons; a backslash escapes any character."""
     arguments: list[str] = []
     keywords: dict[str, str] = {}
     if re.fullmatch(r"(?:[^\\]|\\.)*", text, re.DOTALL):  # no backslash at the end
@@ -209,7 +202,7 @@ def _refuse_kind(text: str, kind: str) -> NoReturn:
 
 
 def _hint(guess: str) -> str:
-    """``guess`` as the nearest good value, where it is a good one and fits into a line."""
+    """``guess`` as the nearest good value, if it is good and printable."""
     if not guess or not guess.isprintable():
         return ""
     try:
@@ -220,7 +213,7 @@ def _hint(guess: str) -> str:
 
 
 def _nearest(text: str) -> str:
-    """A guess at the usual slips: a bare port, a host before it, a port too large, an IPv6 address, a bare path."""
+    """What may have been meant: a bare port, a host before it, a port too large, an IPv6 address, a bare path."""
     from twisted.internet.endpoints import quoteStringArgument
 
     host_and_port = r"\s*(?:(?:tcp:)?(localhost|[\d.]*\.[\d.]*|\*|):)?(\d{1,9})\s*"

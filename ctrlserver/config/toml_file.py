@@ -1,8 +1,8 @@
 """A TOML file -> its document, or one line that says where it is broken.
 
-Rules: every way in which a file can be bad is a ``ConfigError`` that starts with the file's name: not there, not
-readable, too large, not UTF-8, not TOML; the last two with line and column. Where only quotes are missing round a
-value, the error shows the line with them.
+Rules: a bad file is a ``ConfigError`` that starts with the file's name. The file may be missing, unreadable, too large,
+not UTF-8 or not TOML; the last two errors give line and column. If a value only lacks its quotes, the error shows the
+line with them.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from ctrlserver.errors import ConfigError
 from ctrlserver.words import nearest, quoted
 
 _LARGEST = 1 << 20
-"""Bytes of a config file: far more than a real one has, and a device read by mistake comes to an end."""
+"""Bytes of a config file: far more than a real one has, and the end of a device that is read by mistake."""
 
 
 def file_name(path: str | os.PathLike[str]) -> str:
-    """``path`` as the errors show it: in one line."""
+    """``path`` in the form that errors show: one printable line."""
     return quoted(os.fspath(path), limit=1000)[1:-1]
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The document of the file at ``path``; ``ConfigError`` where there is none."""
+    """The document of the file at ``path``, or ``ConfigError``."""
     text = _decoded(path, _content(path))
     try:
         return tomllib.loads(text)
     except RecursionError:
         _refuse(path, "not TOML: nested too deeply")
-    except ValueError as error:  # TOMLDecodeError, and int()'s own for thousands of digits
+    except ValueError as error:  # TOMLDecodeError, or int()'s own error for thousands of digits
         _refuse(path, _broken(error, text))
 
 
@@ -90,7 +90,7 @@ def _broken(error: ValueError, text: str) -> str:
 
 
 def _quotes_missing(line: str) -> str:
-    """A hint where the line is ``key = value`` and would be good with quotes round the value."""
+    """A hint if the line is ``key = value`` and would be good with quotes around the value."""
     match = re.fullmatch(r"\s*([A-Za-z0-9_-]+)\s*=\s*([^\s\"'\[\]{}#][^\"'\[\]{}#]*?)\s*(#.*)?", line)
     if match is None:
         return ""
