@@ -24,13 +24,7 @@ from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Scheduled
-from ctrlserver.load.results.exit_codes import (
-    EXIT_FAILED,
-    EXIT_GOOD,
-    EXIT_INTERRUPTED,
-    EXIT_THRESHOLD,
-    EXIT_UNRECONCILED,
-)
+from ctrlserver.load.results.exit_codes import gravest
 from ctrlserver.load.results.thresholds import Judgement
 
 SCHEMA = "ctrlload/1"
@@ -90,15 +84,12 @@ class Result:
     @property
     def exit_code(self) -> int:
         """0 good, 1 failed, 3 not reconciled, 4 a threshold held, 130 interrupted; the gravest one that applies."""
-        if self.interrupted:
-            return EXIT_INTERRUPTED
-        if self.error is not None:
-            return EXIT_FAILED
-        if self.mismatch is not None:
-            return EXIT_UNRECONCILED
-        if any(judgement.failed for judgement in self.thresholds):
-            return EXIT_THRESHOLD
-        return EXIT_GOOD
+        return gravest(
+            interrupted=self.interrupted,
+            failed=self.error is not None,
+            unreconciled=self.mismatch is not None,
+            held=any(judgement.failed for judgement in self.thresholds),
+        )
 
 
 def as_document(result: attrs.AttrsInstance) -> dict[str, object]:

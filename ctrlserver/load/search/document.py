@@ -19,7 +19,7 @@ from ctrlserver.load.measure.verdict import Bottleneck
 from ctrlserver.load.plan.asked import Sought
 from ctrlserver.load.plan.modes import CONNECT
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED, EXIT_THRESHOLD
+from ctrlserver.load.results.exit_codes import gravest
 from ctrlserver.load.results.result import Environment, Result, as_document
 from ctrlserver.load.search.strategy import Limit, Outcome, Search
 
@@ -98,11 +98,8 @@ class SearchResult:
     @property
     def exit_code(self) -> int:
         """0 found, 1 a run failed, 4 nothing was good, 130 interrupted."""
-        if self.interrupted:
-            return EXIT_INTERRUPTED
-        if self.error is not None:
-            return EXIT_FAILED
-        return EXIT_THRESHOLD if self.highest_packets_per_second is None else EXIT_GOOD
+        nothing = self.highest_packets_per_second is None
+        return gravest(interrupted=self.interrupted, failed=self.error is not None, held=nothing)
 
 
 def finding(
