@@ -13,9 +13,10 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Callable, Sequence
+from typing import cast
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 
 from ctrlserver.errors import LoadError
@@ -95,36 +96,30 @@ async def await_greetings(
     reactor: IReactorTime, lane: Lane, streams: Sequence[Conversation], spec: FramingSpec, timeout: float
 ) -> None:
     """Until every stream has been greeted; LoadError in one line for the first that is not."""
-    awaited = len(streams)
-    whole: Deferred[None] = Deferred()
+    waiting: list[IDelayedCall] = []
 
-    def report(stream: Conversation, problem: str | None) -> None:
-        nonlocal awaited
-        awaited -= 1
-        if whole.called:
-            return
-        if problem is not None:
-            whole.errback(LoadError(f"{stream}: {problem}"))
-        elif not awaited:
-            whole.callback(None)
+    def listen(stream: Conversation) -> Deferred[None]:
+        heard: Deferred[None] = Deferred()
 
-    greetings = [
-        Greeting(stream.socket, lane, spec, lambda problem, stream=stream: report(stream, problem))  # type: ignore[misc]
-        for stream in streams
-    ]
-    for greeting in greetings:
+        def report(problem: str | None) -> None:
+            if problem is None:
+                heard.callback(None)
+            else:
+                heard.errback(LoadError(f"{stream}: {problem}"))
+
+        greeting = Greeting(stream.socket, lane, spec, report)
         greeting.begin()
+        waiting.append(reactor.callLater(timeout, greeting.too_late, timeout))
+        return heard
 
-    def too_late() -> None:
-        for greeting in greetings:
-            greeting.too_late(timeout)
-
-    waiting = reactor.callLater(timeout, too_late)
     try:
-        await whole
+        await gatherResults([listen(stream) for stream in streams], consumeErrors=True)
+    except FirstError as first:
+        raise cast("Exception", first.subFailure.value) from None
     finally:
-        if waiting.active():
-            waiting.cancel()
+        for late in waiting:
+            if late.active():
+                late.cancel()
 
 
 async def expect_silence(reactor: IReactorTime, streams: Sequence[Conversation]) -> None:

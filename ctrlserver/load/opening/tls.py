@@ -23,7 +23,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import error
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -37,7 +36,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ctrlserver.addresses import text_of
+from ctrlserver.addresses import ip_version, text_of
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.lane.lane import Lane, Owner
 from ctrlserver.load.streams.wire import Opened
@@ -105,7 +104,7 @@ class Verification:
         from OpenSSL import SSL
 
         connection = SSL.Connection(self._context, None)
-        if not isIPAddress(self._host) and not isIPv6Address(self._host):
+        if not ip_version(self._host):
             connection.set_tlsext_host_name(self._host.encode("idna"))
         return connection
 
@@ -113,8 +112,7 @@ class Verification:
         """Why the certificate is not one of the host; empty where it is."""
         if self._insecure:
             return ""
-        number = isIPAddress(self._host) or isIPv6Address(self._host)
-        verify = self._names.verify_ip_address if number else self._names.verify_hostname
+        verify = self._names.verify_ip_address if ip_version(self._host) else self._names.verify_hostname
         try:
             verify(connection, self._host)
         except Exception:  # of several kinds, by the library's version

@@ -37,6 +37,7 @@ class ReceiveStream(Conversation):
     because the run has the server end the stream.
     """
 
+    packets: int = 0
     received: int = 0
     wanted: int = 0
     patient: bool = False
@@ -48,12 +49,6 @@ class ReceiveStream(Conversation):
     _flags: int = derived(lambda self: socket.MSG_TRUNC if self._spec.by_length else 0)
     _view: memoryview = derived(lambda self: self.lane.view if self._spec.by_length else self.lane.copy_view)
     _left: bytes = b""  # of what it asks with, the bytes that the kernel had no room for
-    _counted: int = 0
-
-    @property
-    def packets(self) -> int:
-        """Whole packets received."""
-        return self._counted
 
     @property
     def moved(self) -> int:
@@ -85,17 +80,17 @@ class ReceiveStream(Conversation):
             return
         self.received += size
         if by_length:
-            self._counted += cast("ByLength", self._framing).advance(size)
+            self.packets += cast("ByLength", self._framing).advance(size)
             self.last = self.lane.clock()
             if self.received >= self.wanted:
                 self._finish(self.reason)
             return
-        self._counted += self._framing.count(view[:size])
+        self.packets += self._framing.count(view[:size])
         self.last = self.lane.clock()
         if self._framing.fault is not None:
-            words = f"what came breaks framing {self._spec.text}: {self._framing.fault}"
+            words = f"a packet breaks framing {self._spec.text}: {self._framing.fault}"
             self.fail(REPLY_FAULT, f"{self}: {words}, after {self.so_far()}")
-        elif self._counted >= self.wanted:
+        elif self.packets >= self.wanted:
             self._finish(self.reason)
 
     def end_at_packet(self, reason: str) -> None:
@@ -123,7 +118,7 @@ class ReceiveStream(Conversation):
         begun = f" and {self.incomplete_bytes} bytes of another" if self.incomplete_bytes else ""
         if not self._spec.counts_packets:
             return f"{counted(self.received, 'byte')} had come"
-        return f"{counted(self._counted, 'packet')}{begun} had come"
+        return f"{counted(self.packets, 'packet')}{begun} had come"
 
     def _wanted(self) -> str:
         if not self._spec.counts_packets:
@@ -150,17 +145,16 @@ class ReceiveStream(Conversation):
 
     def _say(self) -> None:
         """Ask, as far as the kernel has room."""
-        before = bool(self._left)
-        if self._left:
-            try:
-                self._left = self._left[self.socket.send(self._left) :]
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                self._lost(error)
-                return
-        if before and not self.over:
-            self._watch(_IN | _OUT if self._left else _IN)
+        if not self._left:
+            return
+        try:
+            self._left = self._left[self.socket.send(self._left) :]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._lost(error)
+            return
+        self._watch(_IN | _OUT if self._left else _IN)
 
     def _finish(self, reason: str) -> None:
         """The stream is done; it does not read what is still on its way."""

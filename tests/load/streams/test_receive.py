@@ -78,7 +78,7 @@ def test_what_breaks_the_framing_ends_the_stream_and_the_packets_before_it_count
     came.start(UNLIMITED)
     bench.answer(b"3:abc,HTTP/1.1 400")
     assert (REPLY_FAULT, 1) == (came.reason, came.packets)
-    assert bench.told.failures[0].startswith("stream 1 (there:2): what came breaks framing netstring: ")
+    assert bench.told.failures[0].startswith("stream 1 (there:2): a packet breaks framing netstring: ")
 
 
 def test_a_close_ends_the_download_where_no_number_was_asked_for(bench: Bench) -> None:
