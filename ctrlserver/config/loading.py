@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,17 +16,7 @@ from attrs import evolve
 
 from ctrlserver.config.conflicts import conflicts
 from ctrlserver.config.toml_file import file_name, read_toml
-from ctrlserver.config.tree import (
-    AdminConfig,
-    Config,
-    InnerKeyError,
-    ListenerConfig,
-    Reader,
-    below,
-    readers,
-    shown,
-    step,
-)
+from ctrlserver.config.tree import AdminConfig, Config, InnerKeyError, ListenerConfig, below, readers, shown, step
 from ctrlserver.errors import ConfigError, UsageError
 from ctrlserver.words import did_you_mean
 
@@ -107,10 +97,10 @@ def _table(home: str, table: Mapping[str, Any]) -> Any:
     return _KINDS[home](**values)
 
 
-def _keys(home: str) -> dict[str, Reader]:
+def _keys(home: str) -> dict[str, Callable[[Any], object]]:
     """The keys of a table with their readers, in the order of reading: arrays of tables first."""
-    arrays: dict[str, Reader] = {} if home else {key: partial(_tables, key) for key in _KINDS if key}
-    return arrays | readers(_KINDS[home])
+    arrays = {} if home else {key: partial(_tables, key) for key in _KINDS if key}
+    return {**arrays, **readers(_KINDS[home])}
 
 
 def _tables(key: str, value: object) -> tuple[object, ...]:

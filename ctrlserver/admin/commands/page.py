@@ -18,7 +18,7 @@ from attrs import evolve
 from ctrlserver.admin.arguments import Parameter
 from ctrlserver.admin.commands.command import Command, parameters_of
 from ctrlserver.admin.commands.table import COMMANDS, carry_out, help_of, usage_of
-from ctrlserver.admin.dialogue import Dialogue, Request
+from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.replies import Record, encode_in_steps
 from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
@@ -72,14 +72,10 @@ def _argument(parameter: Parameter) -> str:
 
 def _replied(line: str, desk: Desk) -> Iterator[str]:
     """The lines of the reply; of a long one those in the middle are left out, and the ends of wide ones."""
-    dialogue = Dialogue()
-    dialogue.receive(f"{line}\n".encode())
-    request = dialogue.next_event()
-    assert isinstance(request, Request)
-    name, reply = carry_out(request, desk)
+    name, reply = carry_out(Request(tuple(line.split())), desk)
     if name == "version" and isinstance(reply, Record):
         reply = evolve(reply, value=_VERSIONS)
-    *body, status = b"".join(encode_in_steps(name, reply, json=request.json)).decode().splitlines()
+    *body, status = b"".join(encode_in_steps(name, reply, json=False)).decode().splitlines()
     for shown in body[:_MOST_LINES]:
         yield shown if len(shown) <= _WIDEST else f"{shown[:_WIDEST].rstrip()} ..."
     if len(body) > _MOST_LINES:
