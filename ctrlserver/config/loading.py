@@ -24,6 +24,8 @@ _KINDS: Mapping[str, type] = {"": Config, "listener": ListenerConfig, "admin": A
 """What is made from a table, by the name of its array; the whole file has none."""
 _ATTRIBUTES = {"listener": "listeners"}
 """The attributes that are not called as their keys are."""
+_KEY_OF = {"data": ("listener", "endpoint"), "admin": ("admin", "endpoint")}
+"""Table and key of the flags that are not called as a listener's key."""
 
 
 def load_config(path: str | os.PathLike[str]) -> Config:
@@ -53,28 +55,23 @@ def override(
 
     ``ConfigError`` names the flag: ``--mode: unknown mode "snik": ...``.
     """
-    texts = {"endpoint": data, "framing": framing, "mode": mode, "reply": reply, "udp": udp}
-    given: dict[str, Any] = {key: text for key, text in texts.items() if text is not None}
-    flags = {key: "--data" if key == "endpoint" else f"--{key}" for key in given}
-    for key, text in given.items():
-        _check_flag(flags[key], ListenerConfig, key, text)
-    first, *others = config.listeners
-    config = evolve(config, listeners=(evolve(first, **given), *others))
-    flag_of = {f"listener[0].{key}": flag for key, flag in flags.items()}
+    texts = {"data": data, "framing": framing, "mode": mode, "reply": reply, "udp": udp, "admin": admin}
+    values: dict[str, dict[str, Any]] = {"listener": {}, "admin": {}}
+    flag_of = {}
+    for flag, text in texts.items():
+        if text is not None:
+            home, key = _KEY_OF.get(flag, ("listener", flag))
+            flag_of[f"{home}[0].{key}"] = f"--{flag}"
+            try:
+                values[home][key] = readers(_KINDS[home])[key](text)
+            except UsageError as error:
+                raise ConfigError(f"--{flag}: {error}") from None
+    config = evolve(config, listeners=(evolve(config.listeners[0], **values["listener"]), *config.listeners[1:]))
     if admin is not None:
-        _check_flag("--admin", AdminConfig, "endpoint", admin)
-        config = evolve(config, admin=(AdminConfig(endpoint=admin), *config.admin[1:]))
-        flag_of["admin[0].endpoint"] = "--admin"
+        config = evolve(config, admin=(AdminConfig(**values["admin"]), *config.admin[1:]))
     for keys, message in conflicts(config):
         raise ConfigError(f"{next((flag_of[key] for key in keys if key in flag_of), keys[0])}: {message}")
     return config
-
-
-def _check_flag(flag: str, kind: type, key: str, text: object) -> None:
-    try:
-        readers(kind)[key](text)
-    except UsageError as error:
-        raise ConfigError(f"{flag}: {error}") from None
 
 
 def _is_written(key: str, document: Mapping[str, Any]) -> bool:
