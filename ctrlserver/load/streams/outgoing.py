@@ -72,6 +72,8 @@ class Observer(Protocol):
 class Line:
     """What every stream is made of. ``number`` counts from 1; ``local`` and ``target`` are addresses in words.
 
+    ``kind`` is the kind of ``socket``: what its errors mean, and whether it closes.
+
     ``sendable`` is the pattern's block, repeated so that one write can be a slice of it from any place in the block.
     """
 

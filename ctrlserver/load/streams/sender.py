@@ -101,10 +101,6 @@ class Sender(Conversation):
                 self.releases.end(self._pattern.packets_in(self.limit))
             self._check_done()
 
-    def release(self, count: int, first: int, last: int) -> None:
-        """``count`` packets more are due: the first at ``first``, the last at ``last``, the others evenly between."""
-        raise NotImplementedError
-
     def end_released(self, reason: str) -> None:
         """The schedule is over: end after what it has released."""
         if self.active and self.releases is not None:

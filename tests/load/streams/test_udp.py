@@ -18,6 +18,7 @@ from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import parse_sizes
 from ctrlserver.load.streams.making import make_streams
 from ctrlserver.load.streams.outgoing import UNLIMITED, Line
+from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.load.streams.send import PacedSendStream, PacketStream
 from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
 from ctrlserver.load.streams.udp import (
@@ -254,6 +255,7 @@ def test_by_a_schedule_what_is_released_goes_and_probes_say_when_it_was_due(benc
 
 def test_by_a_schedule_each_datagram_back_is_a_reply(bench: UdpBench) -> None:
     stream = bench.stream(rate=1000.0, mode="request", in_flight=2, payload=b"x" * 100)
+    assert isinstance(stream, RequestStream)
     stream.start(100 * 20)
     stream.release(20, 0, 0)
     bench.turn_until_done(echo=True)
