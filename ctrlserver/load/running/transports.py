@@ -1,8 +1,8 @@
 """What differs between TCP, TLS and UDP over a whole run: how it connects, and how a server's counts are compared.
 
-Rules: nothing else in this room asks for the transport. Over TCP a target may greet first, over TLS and UDP it may not.
-Over UDP the server is also asked, before the first packet, for the streams that it has open and the datagrams that its
-kernel has dropped: both are subtracted from what it reports afterwards.
+Rules: nothing else in load/running asks which protocol the target has. Over TCP a target may greet first, over TLS and
+UDP it may not. Over UDP the server is also asked, before the first packet, for the streams that it has open and the
+datagrams that its kernel has dropped: both are subtracted from what it reports afterwards.
 """
 
 from __future__ import annotations
