@@ -87,19 +87,19 @@ def test_a_framing_in_the_table_is_known(house: House) -> None:
 COMMAND = '''
 
 @frozen
-class Uptime(Command):
-    """uptime
+class Yours(Command):
+    """yours
 
     Seconds since the start.
     """
 
-    command = "uptime"
+    command = "yours"
     answers = "The word soon."
-    example = "uptime"
+    example = "yours"
 
     def reply(self, desk: Desk) -> Reply:
         """A word."""
-        return Word("soon", {"uptime": "soon"})
+        return Word("soon", {"yours": "soon"})
 '''
 
 
@@ -108,19 +108,19 @@ def test_a_command_in_the_table_is_known(house: House) -> None:
     asking = "ctrlserver/admin/commands/asking.py"
     house.insert(recipe, asking, "from ctrlserver.stats.records import as_mapping, describe, field_names\n", COMMAND)
     table = "ctrlserver/admin/commands/table.py"
-    house.insert(recipe, table, "from ctrlserver.admin.commands.asking import ", "Uptime, ")
-    house.insert(recipe, table, "COMMANDS: Final[tuple[type[Command], ...]] = (\n", "    Uptime,\n")
+    house.insert(recipe, table, "from ctrlserver.admin.commands.asking import ", "Yours, ")
+    house.insert(recipe, table, "COMMANDS: Final[tuple[type[Command], ...]] = (\n", "    Yours,\n")
     said = house.says(
         "from ctrlserver.admin.commands.table import Help, carry_out\n"
         "from ctrlserver.admin.dialogue import Request\n"
-        "print(carry_out(Request(('uptime',)), None)[1])\n"
-        "print(Help('uptime').reply(None).lines)\n"
+        "print(carry_out(Request(('yours',)), None)[1])\n"
+        "print(Help('yours').reply(None).lines)\n"
         "from ctrlserver.admin.commands.page import page\n"
         "print(page(''))\n"
     )
     assert "soon" in said
     assert "Seconds since the start." in said
-    assert "> uptime\nOK soon\n" in said
+    assert "> yours\nOK soon\n" in said
 
 
 def test_a_field_in_a_record_is_published(house: House) -> None:

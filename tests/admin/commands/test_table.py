@@ -25,10 +25,10 @@ def test_help_lists_every_command_in_a_line_with_its_level(asks: Asks) -> None:
     assert any(re.fullmatch(r"stats \[PREFIX\] +viewer +What the server.*", line) for line in lines)
 
 
-def test_the_commands_are_those_of_the_issue() -> None:
+def test_no_command_that_scripts_rely_on_goes() -> None:
     expected = {"help", "version", "ping", "stats", "describe", "streams", "packets", "runs", "run"}
     expected |= {"reset", "rename", "unrename", "kick", "quit"}
-    assert expected == {command.command.split()[0] for command in COMMANDS}
+    assert expected <= {command.command.split()[0] for command in COMMANDS}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.command)
