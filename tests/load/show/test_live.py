@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from select import select
 
 import pytest
 import pytest_twisted
@@ -16,6 +17,9 @@ from tests.load.screen import Screen, opened
 from tests.peers import Echo, Silent, Sink
 from tests.runs import reached
 from tests.servers import Servers, reactor
+
+#: Seconds after which a wait fails: only ever reached by a failure.
+PATIENCE = 30.0
 
 TIMED = Gauge(20_000.0, 0.0012344, 0.009876, 0.0011, 0.0042)
 
@@ -95,11 +99,12 @@ def test_the_view_of_a_search_counts_what_is_searched(monkeypatch: pytest.Monkey
     monkeypatch.setenv("TERM", "xterm")
     ours, theirs, _ = opened(80)
     with open(theirs, "w") as terminal, open(ours, "rb", buffering=0) as reader:
-        shown = SearchView(terminal, "connections")
+        shown = SearchView(terminal, "search", "connections")
         shown.begin(3, 1_000.0)
         shown.progress(Progress(0.1, 1.0, 10, 0))
         drawn = b""
         while not drawn.endswith(b"10 connections"):
+            assert select([reader], [], [], PATIENCE)[0], drawn
             drawn += reader.read(1 << 16)
         assert b"step 3" in drawn
         shown.close()
