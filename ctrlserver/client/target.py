@@ -61,8 +61,7 @@ def parse_target(text: str) -> Target:
     transport = _TRANSPORTS.get(scheme.casefold(), "") if colon else ""
     match = _HOST_PORT.fullmatch(rest) if transport else None
     if match is not None and (transport == UDP or not _is_scheme_alone(text)):
-        host, port = _host_and_port(text, match)
-        return Target(text, host, port, transport)
+        return _plain(text, match, transport)
     if transport == UDP:
         raise UsageError(f"{quoted(text)}: expected udp:HOST:PORT{_nearest(rest, DATA_PORT, 'udp:')}")
     return _parsed(text, DATA_PORT)
@@ -89,8 +88,7 @@ def _parsed(text: str, usual: int) -> Target:
         raise UsageError(f"{quoted(text)} has no host{_nearest(rest, usual, before)}")
     match = _HOST_PORT.fullmatch(text)
     if match is not None and match["host"] != "unix":
-        host, port = _host_and_port(text, match)
-        return Target(text, host, port)
+        return _plain(text, match)
     expected = "expected HOST:PORT or a Twisted client endpoint"
     host, _, port_text = text.rpartition(":")
     if ip_version(host) == 6:
@@ -110,13 +108,13 @@ def _is_scheme_alone(text: str) -> bool:
     return bool(colon) and scheme.casefold() in _SCHEMES and rest.isdecimal() and rest.isascii()
 
 
-def _host_and_port(text: str, match: re.Match[str]) -> tuple[str, int]:
+def _plain(text: str, match: re.Match[str], transport: str = "") -> Target:
     number = int(match["port"])
     if not 1 <= number <= 65535:
         raise UsageError(f"{quoted(text)}: the port must be 1 to 65535")
     if match["v6"] is not None and ip_version(match["v6"]) != 6:
         raise UsageError(f"{quoted(text)}: {quoted(match['v6'])} is not an IPv6 address")
-    return match["v6"] or match["host"], number
+    return Target(text, match["v6"] or match["host"], number, transport)
 
 
 def _nearest(text: str, usual: int, before: str = "") -> str:
