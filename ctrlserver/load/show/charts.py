@@ -328,7 +328,9 @@ def part_of(document: Document, key: str) -> Document:
 def linear(highest: float, kind: str, most_ticks: int = 6, *, tight: bool = False) -> Scale:
     """From 0 to a round number at or above ``highest``; ``tight``: to just that."""
     highest = highest if highest > 0 else 1.0
-    step = _round_step(highest / most_ticks)
+    least = highest / most_ticks * (1 - 1e-9)
+    power = 10.0 ** math.floor(math.log10(highest / most_ticks))
+    step = next(factor * power for factor in _STEPS if factor * power >= least)
     number = math.floor(highest / step + 1e-9) if tight else math.ceil(highest / step - 1e-9)
     ticks = tuple((step * tick, tick_label(step * tick, kind)) for tick in range(number + 1))
     return Scale(0.0, highest if tight else step * number, False, ticks)
@@ -356,11 +358,6 @@ def percentile_label(x: float, more_digits: int = 0) -> str:
     """``99.9 %`` for 1 000: as many digits as the nines need, and some more."""
     digits = max(0, math.ceil(math.log10(x) - 1e-9) - 2) + more_digits
     return f"{100 * (1 - 1 / x):.{digits}f} %"
-
-
-def _round_step(step: float) -> float:
-    power: float = 10.0 ** math.floor(math.log10(step))
-    return next(factor * power for factor in _STEPS if factor * power >= step * (1 - 1e-9))
 
 
 def tick_label(value: float, kind: str) -> str:

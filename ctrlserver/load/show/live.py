@@ -99,9 +99,9 @@ def view(title: str, figures: Figures, width: int, what: str = "packets", signs:
     words.append(f"{format_count(progress.packets)} {what}")
     if progress.in_flight or gauge.service_p50 is not None:
         words.append(f"{format_count(progress.in_flight)} in flight")
-    lines.append(_labelled("rate", words))
+    lines.append(f"rate      {'   '.join(words)}")
     if times := time_words(gauge):
-        lines.append(_labelled("latency", times))
+        lines.append(f"latency   {'   '.join(times)}")
     return [line[:width] for line in lines]
 
 
@@ -115,10 +115,6 @@ def _bar(title: str, progress: Progress, width: int, signs: str) -> str:
     room = max(0, width - len(before) - max(len(after), min(_BESIDE, width // 2)))
     full = int(room * (done or 0.0))
     return f"{before}{signs[0] * full}{signs[1] * (room - full)}{after}"
-
-
-def _labelled(label: str, words: list[str]) -> str:
-    return f"{label:<10}{'   '.join(words)}"
 
 
 def _seconds(seconds: float) -> str:
