@@ -55,21 +55,22 @@ class AdminClient(Protocol):
         self._received = bytearray()
         self._waiting: Deferred[bytes] | None = None
         self._lost = False
+        self._known = False  # whether it has shown that it is a ctrlserver
         self._originals: Mapping[str, str] = {}
 
     async def version(self) -> str:
         """The server's version; LoadError where no ctrlserver answers."""
-        reply = await self._asked("version json", first=True)
+        reply = await self._data("version json")
         found = reply.get("version") if isinstance(reply, Mapping) else reply
         if not isinstance(found, str):
             raise LoadError(f'{self._name} is not a ctrlserver admin port: it answered "version json" with no version')
+        self._known = True
         await self._learn_renames()
         return found
 
     async def streams(self, limit: int) -> Streams:
         """The newest ``limit`` stream records, open and closed."""
-        line = await self._line(f"streams limit={limit} json")
-        envelope = self._envelope("streams json", line)
+        envelope = await self._asked(f"streams limit={limit} json")
         rows = envelope.get("data")
         if not isinstance(rows, list):
             raise LoadError(f'the admin port {self._name} answered "streams json" without a list')
@@ -96,7 +97,7 @@ class AdminClient(Protocol):
 
     async def dropped(self) -> int | None:
         """Datagrams that the server's kernel dropped since it started, all senders'; None where it does not tell."""
-        stats = await self._asked("stats json")
+        stats = await self._data("stats json")
         return _number(self._original(stats).get("dropped_total")) if isinstance(stats, Mapping) else None
 
     def close(self) -> None:
@@ -104,7 +105,7 @@ class AdminClient(Protocol):
         self.transport.loseConnection()
 
     async def _learn_renames(self) -> None:
-        rows = await self._asked("rename json")
+        rows = await self._data("rename json")
         pairs = (
             rows.items() if isinstance(rows, Mapping) else [(row.get("old"), row.get("new")) for row in _objects(rows)]
         )
@@ -113,12 +114,12 @@ class AdminClient(Protocol):
     def _original(self, row: Mapping[str, object]) -> dict[str, object]:
         return {self._originals.get(key, key): value for key, value in row.items()}
 
-    async def _asked(self, command: str, *, first: bool = False) -> object:
-        line = await self._line(command, first=first)
-        return self._envelope(command, line, first=first).get("data")
+    async def _data(self, command: str) -> object:
+        return (await self._asked(command)).get("data")
 
-    def _envelope(self, command: str, line: bytes, *, first: bool = False) -> dict[str, object]:
+    async def _asked(self, command: str) -> dict[str, object]:
         """The reply of a ctrlserver, which says ``ok``; LoadError for anything else."""
+        line = await self._line(command)
         try:
             envelope = json.loads(line)
         except (ValueError, RecursionError):
@@ -127,7 +128,7 @@ class AdminClient(Protocol):
             text = line.decode("utf-8", "replace").strip()
             if text.startswith("ERR "):
                 raise LoadError(f'the admin port {self._name} refused "{command}": {_one_line(text)}')
-            what = "is not a ctrlserver admin port" if first else f'gave no reply to "{command}"'
+            what = f'gave no reply to "{command}"' if self._known else "is not a ctrlserver admin port"
             raise LoadError(f"{self._name} {what}: it answered {quoted(text)}")
         if not envelope["ok"]:
             error = envelope.get("error")
@@ -135,10 +136,12 @@ class AdminClient(Protocol):
             raise LoadError(f'the admin port {self._name} refused "{command}": {_one_line(str(said))}')
         return cast("dict[str, object]", envelope)
 
-    async def _line(self, command: str, *, first: bool = False) -> bytes:
+    async def _line(self, command: str) -> bytes:
         """The line that answers ``command``."""
-        seconds = HELLO_SECONDS if first else ANSWER_SECONDS
-        subject = f"{self._name} is not a ctrlserver admin port" if first else f"the admin port {self._name} failed"
+        if self._known:
+            seconds, subject = ANSWER_SECONDS, f"the admin port {self._name} failed"
+        else:
+            seconds, subject = HELLO_SECONDS, f"{self._name} is not a ctrlserver admin port"
         if self._lost:
             raise LoadError(f"{subject}: it has closed the connection")
         waiting: Deferred[bytes] = Deferred()
