@@ -17,13 +17,11 @@ from ctrlserver.stats.records import Value
 Content: TypeAlias = Value | Mapping[str, "Content"] | Sequence["Content"]
 
 
-def success(command: str, value: Content, total: int | None = None) -> bytes:
-    """The reply of a command; a list carries ``total``, the number there is, by default the number given."""
+def success(command: str, value: Content) -> bytes:
+    """The reply of a command; a list carries ``total``, its length."""
     frame: dict[str, Content] = {"ok": True, "command": command, "data": value}
-    if total is None and isinstance(value, Sequence) and not isinstance(value, str):
-        total = len(value)
-    if total is not None:
-        frame["total"] = total
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        frame["total"] = len(value)
     return _line(frame)
 
 
