@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.python import usage
 
 from ctrlserver import __version__
-from ctrlserver.config import Config, default_config, load_config, override
+from ctrlserver.config import Config, load_config, override
 from ctrlserver.errors import UsageError
 from ctrlserver.service import ControlService
 from ctrlserver.wire.framing import FRAMINGS
@@ -74,7 +74,7 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Apply the flags to the file."""
         try:
-            base = load_config(self["config"]) if self["config"] else default_config()
+            base = load_config(self["config"]) if self["config"] else Config()
             self.configuration = override(base, **{flag: self[flag] for flag in FLAGS}, udp=bool(self["udp"]) or None)
         except UsageError as error:
             stop(str(error))

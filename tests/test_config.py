@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from ctrlserver.config import AdminConfig, Config, ListenerConfig, default_config, load_config, override
+from ctrlserver.config import AdminConfig, Config, ListenerConfig, load_config, override
 from ctrlserver.errors import ConfigError, FramingSpecError
 from ctrlserver.wire.framing import parse_framing
 
@@ -35,7 +35,7 @@ def message_of(folder: Path, text: str) -> str:
 
 
 def test_the_shipped_file_is_the_default_in_every_value() -> None:
-    assert default_config() == load_config(TEACHER)
+    assert Config() == load_config(TEACHER)
 
 
 def test_the_shipped_file_loads_with_its_optional_keys_in_use(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_every_endpoint_and_framing_the_shipped_file_shows_is_good() -> None:
 
     assert 5 == len(shown)
     for endpoint in shown:
-        assert override(default_config(), data=endpoint).listeners[0].endpoint == endpoint
+        assert override(Config(), data=endpoint).listeners[0].endpoint == endpoint
     assert framings is not None
     named = re.findall(r'"([^" ]+)"', framings[1])
     assert named
@@ -85,7 +85,7 @@ def test_every_endpoint_and_framing_the_shipped_file_shows_is_good() -> None:
 
 
 def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
-    assert default_config() == load_config(written(tmp_path, ""))
+    assert Config() == load_config(written(tmp_path, ""))
 
 
 def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_broken_file_is_told_by_its_name(tmp_path: Path) -> None:
 
 
 def test_no_flag_changes_nothing() -> None:
-    assert default_config() == override(default_config())
+    assert Config() == override(Config())
 
 
 def test_flags_beat_the_file_in_the_first_listener_and_the_first_admin_listener() -> None:
@@ -286,7 +286,7 @@ def test_the_admin_flag_opens_a_port_where_the_file_has_none() -> None:
 )
 def test_a_bad_flag_is_told_by_its_name(expected: str, flags: dict[str, Any]) -> None:
     with pytest.raises(ConfigError) as caught:
-        override(default_config(), **flags)
+        override(Config(), **flags)
 
     assert str(caught.value).startswith(expected)
     assert 1 == len(str(caught.value).splitlines())

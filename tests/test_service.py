@@ -11,7 +11,7 @@ from attrs import evolve
 from twisted.internet.error import CannotListenError
 from zope.interface import directlyProvides, providedBy
 
-from ctrlserver.config import AdminConfig, ListenerConfig, default_config
+from ctrlserver.config import AdminConfig, Config, ListenerConfig
 from ctrlserver.service import CannotStart, ControlService
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -40,7 +40,7 @@ class Crowded:
 
 def service(reactor: Crowded) -> ControlService:
     config = evolve(
-        default_config(),
+        Config(),
         listeners=(ListenerConfig(endpoint=LOOPBACK, udp=True),),
         admin=(AdminConfig(endpoint=LOOPBACK),),
     )

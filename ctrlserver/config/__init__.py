@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from ctrlserver.config.endpoints import check_endpoint
 from ctrlserver.config.loading import load_config, override
-from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig, default_config
+from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig
 
 __all__ = [
     "AdminConfig",
     "Config",
     "ListenerConfig",
     "check_endpoint",
-    "default_config",
     "load_config",
     "override",
 ]

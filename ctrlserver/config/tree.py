@@ -8,8 +8,8 @@ or the flag, before that.
 Rules: sizes are bytes, times are seconds, texts are as the operator wrote them. Every size and number has a bound, its
 reason beside it.
 
-Beware: the classes check nothing; ``load_config``, ``override`` and ``default_config`` return a checked config. Whether
-values go together (a framing with its ``max_packet``, say) is for ``conflicts``.
+Beware: the classes check nothing; ``load_config`` and ``override`` return a checked config. Whether values go together
+(a framing with its ``max_packet``, say) is for ``conflicts``.
 """
 
 from __future__ import annotations
@@ -338,8 +338,3 @@ class Config:
     def renames(self) -> Renames:
         """``rename`` against the published names; ``RenameError`` where it would lose or hide one."""
         return Renames(self.rename, fields=self.published_names)
-
-
-def default_config() -> Config:
-    """What an empty file gives."""
-    return Config()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ctrlserver.config.conflicts import conflicts
-from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig, default_config
+from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig
 
 
 def first(config: Config) -> tuple[tuple[str, ...], str]:
@@ -13,7 +13,7 @@ def first(config: Config) -> tuple[tuple[str, ...], str]:
 
 
 def test_the_default_config_has_no_conflict() -> None:
-    assert [] == list(conflicts(default_config()))
+    assert [] == list(conflicts(Config()))
 
 
 @pytest.mark.parametrize(
