@@ -7,7 +7,7 @@ flag that the operator wrote. The first conflict is the one to report.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ctrlserver.config.endpoints import is_any_port, takes_udp_beside
 from ctrlserver.config.tree import Config, ListenerConfig, step
@@ -30,27 +30,30 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _in_renames(config)
 
 
+def _repeated(values: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+    """Of pairs of a place and its value: the value, the place that had it first, and each later one."""
+    first: dict[str, str] = {}
+    for place, value in values:
+        earlier = first.setdefault(value, place)
+        if earlier != place:
+            yield value, earlier, place
+
+
 def _shared_endpoints(config: Config) -> Iterator[Conflict]:
     places = [(f"listener[{at}]", listener.endpoint) for at, listener in enumerate(config.listeners)]
     places += [(f"admin[{at}]", admin.endpoint) for at, admin in enumerate(config.admin)]
-    first: dict[str, str] = {}
-    for place, endpoint in places:
-        earlier = first.setdefault(endpoint, place)
-        if earlier != place and not is_any_port(endpoint):
+    for endpoint, earlier, place in _repeated(places):
+        if not is_any_port(endpoint):
             message = f"{quoted(endpoint)} is the endpoint of both {earlier} and {place}: expected one for each"
             yield (f"{place}.endpoint", f"{earlier}.endpoint"), message
 
 
 def _shared_names(config: Config) -> Iterator[Conflict]:
-    first: dict[str, str] = {}
     taken = {listener.name for listener in config.listeners}
-    for at, listener in enumerate(config.listeners):
-        earlier = first.setdefault(listener.name, f"listener[{at}]")
-        if earlier != f"listener[{at}]":
-            free = next(name for n in range(2, len(taken) + 3) if (name := f"{listener.name}{n}") not in taken)
-            both = f"{quoted(listener.name)} is the name of both {earlier} and listener[{at}]"
-            message = f"{both}: expected one for each; did you mean {quoted(free)} for the second?"
-            yield (f"listener[{at}].name", f"{earlier}.name"), message
+    for name, earlier, place in _repeated((f"listener[{at}]", each.name) for at, each in enumerate(config.listeners)):
+        free = next(free for n in range(2, len(taken) + 3) if (free := f"{name}{n}") not in taken)
+        message = f"{quoted(name)} is the name of both {earlier} and {place}: expected one for each"
+        yield (f"{place}.name", f"{earlier}.name"), f"{message}; did you mean {quoted(free)} for the second?"
 
 
 def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
@@ -62,10 +65,8 @@ def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
     if listener.mode == "reply":
         reply = listener.reply_bytes
         if not spec.counts_packets:
-            message = (
-                f'mode "reply" answers packets and framing "{spec.text}" has none: expected mode "sink" or "echo",'
-            )
-            yield ("mode", "framing"), f'{message} or a framing such as "fixed:1024" or "line"'
+            message = f'mode "reply" answers packets and framing "{spec.text}" has none: expected mode "sink"'
+            yield ("mode", "framing"), f'{message} or "echo", or a framing such as "fixed:1024" or "line"'
         if not reply:
             yield ("reply", "mode"), r"""mode "reply" with an empty reply: expected a reply such as '\x06'"""
         if len(reply) > listener.reply_buffer:
