@@ -26,7 +26,7 @@ REASONS = ("eof", "reset", "fault", "idle", "limit", "slow-reader", "kicked", "d
 """Why a stream was closed; the words are published."""
 
 REJECTIONS = ("max-streams", "max-streams-per-peer", "not-allowed", "udp-streams")
-"""Why a connection, or a datagram, was turned away before it became a stream; the words are published.
+"""Why a connection, or a datagram, was rejected before it became a stream; the words are published.
 
 ``udp-streams`` are not lost: they are counted in the one stream of all further peers."""
 
@@ -127,7 +127,7 @@ class Counters:
     """All streams since the start.
 
     ``open`` maps numbers to streams, oldest first. ``recent`` holds the streams closed last, the latest at its right.
-    ``drops`` are asked for what the system dropped before we could read it: each for its sum since the start, and for
+    ``drops`` are asked for what the kernel dropped before we could read it: each for its sum since the start, and for
     how much of that may have been whole batches, of which each counts as one.
     """
 
@@ -174,7 +174,7 @@ class Counters:
         self.recent.append(stream)
 
     def rejected(self, reason: str, number: int = 1) -> None:
-        """Connections that were turned away before they became streams; ``reason`` is one of the shell's few words."""
+        """Connections that were rejected before they became streams; ``reason`` is one of the shell's few words."""
         self.rejected_by_reason[reason] += number
 
     def find(self, number: int) -> StreamCounters | None:

@@ -36,11 +36,9 @@ class StatsRecord:
     bytes_total: Annotated[int, "counter", "bytes", "bytes received, or sent as a source"]
     packets: Annotated[int, "gauge", "packets", "whole packets received since the last reset"]
     bytes: Annotated[int, "gauge", "bytes", "bytes received since the last reset"]
-    incomplete_bytes_total: Annotated[
-        int, "counter", "bytes", "bytes of packets that were not whole when their stream closed"
-    ]
+    incomplete_bytes_total: Annotated[int, "counter", "bytes", "bytes of packets that were incomplete at the close"]
     faults_total: Annotated[int, "counter", "streams", "streams that broke their framing"]
-    rejected_total: Annotated[int, "counter", "streams", "connections and datagrams turned away at a limit"]
+    rejected_total: Annotated[int, "counter", "streams", "connections and datagrams rejected at a limit"]
     replies_total: Annotated[int, "counter", "packets", "replies given since the start"]
     packets_per_second: Annotated[float, "gauge", "packets/s", "packet rate over the last second"]
     packets_per_second_10s: Annotated[float, "gauge", "packets/s", "packet rate over the last 10 s"]
@@ -50,32 +48,22 @@ class StatsRecord:
     bits_per_second_60s: Annotated[float, "gauge", "bits/s", "bit rate over the last 60 s"]
     runs_total: Annotated[int, "counter", "runs", "runs begun since the start, the active one included"]
     resets_total: Annotated[int, "counter", "resets", "resets since the start"]
-    loop_lag_seconds: Annotated[
-        float, "gauge", "seconds", "the latest the server's loop came to its work in the last 10 s"
-    ]
+    loop_lag_seconds: Annotated[float, "gauge", "seconds", "longest delay of the server's loop in the last 10 s"]
     closed_eof_total: Annotated[int, "counter", "streams", "streams ended by their peer"]
     closed_reset_total: Annotated[int, "counter", "streams", "streams cut off by their peer"]
     closed_fault_total: Annotated[int, "counter", "streams", "streams closed for breaking their framing"]
     closed_idle_total: Annotated[int, "counter", "streams", "streams closed for silence"]
     closed_limit_total: Annotated[int, "counter", "streams", "streams closed at a limit"]
-    closed_slow_reader_total: Annotated[
-        int, "counter", "streams", "streams closed because their peer did not read the replies"
-    ]
+    closed_slow_reader_total: Annotated[int, "counter", "streams", "streams closed because their peer read no replies"]
     closed_kicked_total: Annotated[int, "counter", "streams", "streams closed by an operator"]
     closed_drain_total: Annotated[int, "counter", "streams", "streams closed as the server stopped"]
-    rejected_max_streams_total: Annotated[
-        int, "counter", "streams", "connections turned away because max_streams were open"
-    ]
+    rejected_max_streams_total: Annotated[int, "counter", "streams", "connections rejected: max_streams were open"]
     rejected_max_streams_per_peer_total: Annotated[
-        int, "counter", "streams", "connections turned away because their host had max_streams_per_peer"
+        int, "counter", "streams", "connections rejected: their host had its most streams"
     ]
-    rejected_not_allowed_total: Annotated[
-        int, "counter", "streams", "connections turned away because allow names no network of theirs"
-    ]
-    rejected_udp_streams_total: Annotated[
-        int, "counter", "packets", "datagrams counted in the stream * because max_udp_streams were open"
-    ]
-    dropped_total: Annotated[int, "counter", "packets", "datagrams the system dropped before they were read"]
+    rejected_not_allowed_total: Annotated[int, "counter", "streams", "connections rejected: not in a network of allow"]
+    rejected_udp_streams_total: Annotated[int, "counter", "packets", "datagrams counted in *, past max_udp_streams"]
+    dropped_total: Annotated[int, "counter", "packets", "datagrams the kernel dropped before they were read"]
     dropped_in_batches_total: Annotated[
         int, "counter", "packets", "of dropped_total, what may be batches counted as one; 0: received + dropped = sent"
     ]
@@ -96,32 +84,22 @@ class StreamRecord:
     reason: Annotated[str | None, "text", None, "why the stream was closed"]
     packets: Annotated[int, "counter", "packets", "whole packets received, or sent as a source"]
     bytes: Annotated[int, "counter", "bytes", "bytes received, or sent as a source"]
-    incomplete_bytes: Annotated[int, "gauge", "bytes", "bytes of the packet that was not whole at the close"]
+    incomplete_bytes: Annotated[int, "gauge", "bytes", "bytes of the packet that was incomplete at the close"]
     seconds: Annotated[float, "gauge", "seconds", "time from first data to last data"]
     packets_per_second: Annotated[float | None, "gauge", "packets/s", "packets / seconds"]
     bits_per_second: Annotated[float | None, "gauge", "bits/s", "bytes * 8 / seconds"]
     opened: Annotated[str, "timestamp", None, "when the stream was opened"]
-    run: Annotated[int | None, "text", None, "number of the run in which its first data came"]
+    run: Annotated[int | None, "text", None, "number of the run in which its first data arrived"]
     lost: Annotated[int | None, "gauge", "packets", "probe packets missing by their sequence, as of now"] = None
-    duplicate: Annotated[int | None, "counter", "packets", "probe packets that came again"] = None
-    out_of_order: Annotated[
-        int | None, "counter", "packets", "probe packets that came after one of a higher sequence"
-    ] = None
-    jitter_seconds: Annotated[
-        float | None, "gauge", "seconds", "jitter of the probe packets, as RFC 3550 reckons it"
-    ] = None
-    delay_p50_seconds: Annotated[
-        float | None, "gauge", "seconds", "median of the delay from the intended send time to the read"
-    ] = None
-    delay_p99_seconds: Annotated[
-        float | None, "gauge", "seconds", "the delay that 99 % of the probe packets had at most"
-    ] = None
+    duplicate: Annotated[int | None, "counter", "packets", "probe packets that arrived again"] = None
+    out_of_order: Annotated[int | None, "counter", "packets", "probe packets that arrived after a later one"] = None
+    jitter_seconds: Annotated[float | None, "gauge", "seconds", "jitter of the probe packets, by RFC 3550"] = None
+    delay_p50_seconds: Annotated[float | None, "gauge", "seconds", "median delay from intended send to read"] = None
+    delay_p99_seconds: Annotated[float | None, "gauge", "seconds", "delay not exceeded by 99 % of the packets"] = None
     rtt_seconds: Annotated[
         float | None, "gauge", "seconds", "the kernel's round trip time of what the server sends; TCP on Linux only"
     ] = None
-    retransmits: Annotated[
-        int | None, "counter", "segments", "segments that the server had to send again; TCP on Linux only"
-    ] = None
+    retransmits: Annotated[int | None, "counter", "segments", "segments sent again; TCP on Linux only"] = None
     labels: Mapping[str, Label] = field(factory=dict)
 
 
@@ -130,7 +108,7 @@ class RunRecord:
     """One measured run, active or ended."""
 
     run: Annotated[int, "text", None, "number of the run, from 1"]
-    name: Annotated[str | None, "text", None, "the operator's name for it; none where it began by itself"]
+    name: Annotated[str | None, "text", None, "the operator's name for it; none if it began by itself"]
     state: Annotated[str, "text", None, "active or ended"]
     started: Annotated[str, "timestamp", None, "when the run began"]
     seconds: Annotated[float, "gauge", "seconds", "time from first data to last data of the run"]
@@ -139,9 +117,7 @@ class RunRecord:
     bytes: Annotated[int, "counter", "bytes", "bytes received in the run"]
     packets_per_second: Annotated[float | None, "gauge", "packets/s", "packets / seconds"]
     bits_per_second: Annotated[float | None, "gauge", "bits/s", "bytes * 8 / seconds"]
-    incomplete_bytes: Annotated[
-        int, "counter", "bytes", "bytes of packets not whole when their stream closed in the run"
-    ]
+    incomplete_bytes: Annotated[int, "counter", "bytes", "bytes of packets incomplete at a close in the run"]
     faults: Annotated[int, "counter", "streams", "streams that broke their framing in the run"]
     expected_packets: Annotated[int | None, "gauge", "packets", "packets the run was to bring"]
     complete: Annotated[bool | None, "flag", None, "packets equals expected_packets"]
