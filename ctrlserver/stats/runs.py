@@ -1,22 +1,24 @@
 """When a run begins, when it ends, and what it reports.
 
 Rules: a run is the difference of two totals, so a stream may span runs and nothing is counted twice. Without an
-operator a run begins with the first data after idleness and ends when no stream has been open for ``run_gap``. An
-operator's run begins at its start and ends only by a stop, another start or the server's end; after a stop with
-streams still sending, no run begins by itself until no stream is open. A run's time goes from its first data to its
-last, so neither the gap nor an operator's typing is in it.
+operator a run begins with data and ends when for ``run_gap`` no stream has been open that began to send in it, and no
+data has come. Connections that send nothing neither begin a run nor keep one open. A stream that fell silent keeps its
+run open, until data comes on a connection made ``run_gap`` after the last data: that is another test, and begins the
+next run. An operator's run begins at its start and ends only by a stop, another start or the server's end; after a stop
+with streams still sending, no run begins by itself until those are closed, or another test begins. A run's time goes
+from its first data to its last, so neither the gap nor an operator's typing is in it.
 
 Beware: ``first_data`` is called once a stream, often; it must not walk the streams once a run's first data is known.
-Where an operator's run takes over streams that were sending before, nobody is told of their next data: its first data
-is then known to the tick before (a quarter of a second), not exactly.
+Where streams that were sending before go on in a run, nobody is told of their next data: its first data is then known
+to the tick before (a quarter of a second), not exactly.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from ctrlserver.stats.counters import Counters, StreamCounters, Totals
 from ctrlserver.stats.records import RunRecord, rate_figure, seconds_figure
@@ -40,7 +42,7 @@ class _Active:
     expected_packets: int | None
     began: float
     base: Totals
-    inherited: Mapping[int, int]
+    inherited: dict[int, int]
     first: float = -1.0
     streams: int = 0
 
@@ -61,23 +63,31 @@ class Runs:
     ended: deque[RunRecord] = field(factory=lambda: deque(maxlen=ENDED_KEPT), init=False)
     _active: _Active | None = field(default=None, init=False)
     _held: bool = field(default=False, init=False)
-    _idle_since: float | None = field(default=None, init=False)
+    _senders: set[int] = field(factory=set, init=False)
+    """The open streams that keep the active run open or, after a stop, keep the next from beginning."""
+    _idle_since: float = field(default=0.0, init=False)
+    _quiet: bool = field(default=False, init=False)
     _last_tick: float = field(default=0.0, init=False)
+    _seen: Totals = field(default=Factory(lambda self: self._counters.totals(), takes_self=True), init=False)
+    """The totals of the last tick, or of the last run's end if that was later."""
 
     def opened(self, now: float) -> None:
         """A stream is about to open."""
         self._end_if_idle(now)
-        self._idle_since = None
 
     def first_data(self, stream: StreamCounters, now: float) -> None:
         """A stream's first chunk has come and is not yet counted; sets ``stream.run``."""
+        self._end_if_idle(now)
+        if self._quiet:
+            self._end_if_another(stream)
         active = self._active
-        if active is None:
-            if self._held:
-                return
+        if active is None and not self._held:
             active = self._begin(None, self.expected_packets, now, automatic=True)
             active.first = now
-        elif active.first < 0:
+        self._senders.add(stream.stream)
+        if active is None:
+            return
+        if active.first < 0:
             self._find_first(active, self._counters.totals())
             if active.first < 0:
                 active.first = max(active.began, now)
@@ -89,15 +99,21 @@ class Runs:
         active = self._active
         if active is not None and _has_gone_on(stream, active):
             active.streams += 1
-        if not self._counters.open:
-            self._idle_since = now
-            self._held = False
+        if stream.stream in self._senders:
+            self._senders.remove(stream.stream)
+            if not self._senders:
+                self._idle_since = now
+                self._held = False
 
     def tick(self, now: float, totals: Totals) -> None:
         """Some time has passed; ``totals`` are those of now."""
         if self._active is not None:
             self._find_first(self._active, totals)
+        elif not self._held and totals.bytes > self._seen.bytes:
+            self._begin_with_silent(now)
+        self._quiet = now - totals.last >= self.run_gap
         self._last_tick = now
+        self._seen = totals
         self._end_if_idle(now)
 
     def start(self, name: str, expect: int | None, now: float) -> RunRecord:
@@ -113,7 +129,8 @@ class Runs:
         self._end_if_idle(now)
         record = self._end()
         if record is not None:
-            self._held = any(stream.bytes for stream in self._counters.open.values())
+            self._senders = {stream.stream for stream in self._counters.open.values() if stream.bytes}
+            self._held = bool(self._senders)
         return record
 
     def records(self, now: float) -> list[RunRecord]:
@@ -132,18 +149,42 @@ class Runs:
         inherited = {stream.stream: stream.bytes for stream in self._counters.open.values() if stream.bytes}
         base = self._counters.totals()
         self._active = active = _Active(self.total, name, automatic, expected_packets, now, base, inherited)
+        self._senders.clear()
+        self._idle_since = now
         return active
 
+    def _begin_with_silent(self, now: float) -> None:
+        """Begin a run with data that came since the last tick, on streams that had sent in an ended run."""
+        active = self._begin(None, self.expected_packets, now, automatic=True)
+        active.began = active.first = self._last_tick
+        active.base = self._seen
+        for stream in self._counters.open.values():
+            if stream.last > self._last_tick:
+                active.inherited[stream.stream] = 0
+
     def _end_if_idle(self, now: float) -> None:
-        active, idle_since = self._active, self._idle_since
-        if active is not None and active.automatic and idle_since is not None and now - idle_since >= self.run_gap:
+        active = self._active
+        if active is None or not active.automatic or self._senders or now - self._idle_since < self.run_gap:
+            return
+        self._idle_since = max(self._idle_since, self._counters.totals().last)
+        if now - self._idle_since >= self.run_gap:
+            self._end()
+
+    def _end_if_another(self, stream: StreamCounters) -> None:
+        """End the active run, or a hold, if ``stream`` was opened ``run_gap`` after the last data."""
+        self._quiet = False
+        if stream.opened - self._counters.totals().last < self.run_gap:
+            return
+        self._held = False
+        if self._active is not None and self._active.automatic:
             self._end()
 
     def _end(self) -> RunRecord | None:
         active = self._active
         if active is None:
             return None
-        record = self._record(active, self._counters.totals(), "ended")
+        self._seen = totals = self._counters.totals()
+        record = self._record(active, totals, "ended")
         self._active = None
         self.ended.appendleft(record)
         self._on_end(record)

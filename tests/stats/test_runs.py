@@ -143,8 +143,8 @@ def test_a_stream_opened_within_the_gap_goes_on_with_the_run(scene: Scene) -> No
     scene.close(first)
     scene.wait(0.75)
     second = scene.open()
-    scene.wait(3)
     scene.data(second)
+    scene.wait(3)
     scene.close(second)
     scene.wait(1)
     assert [(1, 2, 2)] == [(record.run, record.streams, record.packets) for record in scene.reported]
@@ -159,6 +159,79 @@ def test_a_stream_opened_after_the_gap_belongs_to_a_new_run_even_before_a_tick(s
     assert [1] == [record.run for record in scene.reported]
     scene.data(second)
     assert (1, 2) == (first.run, second.run)
+
+
+def test_connections_without_data_do_not_keep_a_run_open(scene: Scene) -> None:
+    scene.open()
+    first = scene.open()
+    scene.data(first)
+    scene.close(first)
+    for _ in range(4):
+        scene.close(scene.open())
+        scene.wait(0.5)
+    assert [1] == [record.run for record in scene.reported]
+    scene.data(scene.open())
+    assert 2 == scene.runs.total
+
+
+def test_a_test_after_the_gap_is_another_run_while_an_older_stream_is_silent(scene: Scene) -> None:
+    idle = scene.open()
+    scene.data(idle)
+    for _ in range(2):
+        scene.wait(4)
+        stream = scene.open()
+        scene.data(stream, 10)
+        scene.close(stream)
+    scene.wait(1)
+    assert [(1, 1), (2, 10), (3, 10)] == [(record.run, record.packets) for record in scene.reported]
+
+
+def test_streams_of_one_test_that_begin_to_send_late_are_in_one_run(scene: Scene) -> None:
+    for stream in [scene.open() for _ in range(3)]:
+        scene.data(stream)
+        scene.wait(2)
+    assert 1 == scene.runs.total
+
+
+def test_a_stream_that_falls_silent_and_goes_on_is_in_one_run(scene: Scene) -> None:
+    stream = scene.open()
+    for _ in range(3):
+        scene.data(stream)
+        scene.wait(5)
+    assert [(1, 3)] == [(record.run, record.packets) for record in scene.runs.records(scene.now)]
+
+
+def test_data_of_an_older_stream_keeps_a_run_open(scene: Scene) -> None:
+    older = scene.open()
+    scene.data(older)
+    scene.wait(2)
+    stream = scene.open()
+    scene.data(stream)
+    scene.close(stream)
+    for _ in range(4):
+        scene.wait(0.5)
+        scene.data(older)
+    assert [1] == [record.run for record in scene.reported]
+    scene.wait(1)
+    assert [(2, 2, 5), (1, 1, 1)] == [(record.run, record.streams, record.packets) for record in scene.runs.ended]
+
+
+def test_data_of_a_stream_that_was_silent_during_the_last_run_begins_a_run(scene: Scene) -> None:
+    idle = scene.open()
+    scene.data(idle)
+    scene.wait(2)
+    stream = scene.open()
+    scene.data(stream)
+    scene.close(stream)
+    scene.wait(3)
+    scene.data(idle, 5)
+    scene.wait(0.25)
+    scene.data(idle, 5)
+    active = scene.active()
+    assert active is not None
+    assert (3, 1, 10, "105.0", 0.25) == (active.run, active.streams, active.packets, active.started, active.seconds)
+    scene.wait(1)
+    assert scene.active() is None
 
 
 def test_a_reader_sees_a_run_ended_as_soon_as_the_gap_is_over(scene: Scene) -> None:
@@ -338,6 +411,24 @@ def test_after_a_stop_no_run_begins_by_itself_until_no_stream_is_open(scene: Sce
     next_one = scene.open()
     scene.data(next_one)
     assert 2 == next_one.run
+
+
+def test_after_a_stop_connections_without_data_do_not_keep_the_next_run_from_beginning(scene: Scene) -> None:
+    sending = scene.open()
+    scene.open()
+    scene.data(sending)
+    scene.runs.stop(scene.now)
+    scene.close(sending)
+    scene.data(scene.open())
+    assert 2 == scene.runs.total
+
+
+def test_after_a_stop_another_test_begins_a_run_while_an_older_stream_is_silent(scene: Scene) -> None:
+    scene.data(scene.open())
+    scene.runs.stop(scene.now)
+    scene.wait(1)
+    scene.data(scene.open())
+    assert 2 == scene.runs.total
 
 
 def test_after_a_stop_with_no_stream_sending_the_next_data_begins_a_run(scene: Scene) -> None:
