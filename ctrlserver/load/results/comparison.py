@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 Document = Mapping[str, object]
 Path = tuple[str, ...]
 
-#: Above the rounding of a division.
+#: Above the rounding of a division and of a geometric mean.
 _EXACT = 1e-9
 
 _PERCENTILES = ("mean", "p50", "p90", "p99", "p99_9", "p99_99")
@@ -132,9 +132,10 @@ def _compared(figure: Figure, a: tuple[float, ...], b: tuple[float, ...], tolera
     mean_a, mean_b = _mean(a), _mean(b)
     if mean_a is None or mean_b is None:
         return Compared(figure, a, b, mean_a, mean_b, None, None, None, None, False)
-    ratio = mean_b / mean_a if mean_a else 1.0 if mean_a == mean_b else None
+    same = math.isclose(mean_a, mean_b, rel_tol=_EXACT)
+    ratio = 1.0 if same else mean_b / mean_a if mean_a else None
     low, high = ratio_interval(a, b) or (None, None)
-    if mean_a == mean_b:
+    if same:
         better = "same"
     elif low is not None and high is not None and low <= 1 <= high:
         better = "unclear"

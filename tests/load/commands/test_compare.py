@@ -135,11 +135,20 @@ def test_what_makes_figures_doubtful_is_told(capsys: pytest.CaptureFixture[str],
 
 
 @pytest.mark.parametrize(("words", "code"), [("a2.json c.json", 4), ("c.json a2.json", 0)])
-def test_a_run_of_b_that_failed_is_beyond_any_tolerance(
+def test_a_run_of_b_that_failed_is_exit_4_whatever_the_tolerance(
     capsys: pytest.CaptureFixture[str], files: Path, words: str, code: int
 ) -> None:
     (files / "c.json").write_text(json.dumps(changed(BASE, error="no progress", sent__packets_per_second=None)))
-    line = "ctrlload: c.json: a run of B that failed is beyond any tolerance"
-    given, _, err = told(capsys, f"{words} --tolerance 50% --figure sent.packets_per_second")
-    assert (code, bool(code)) == (given, line in err.splitlines())
-    assert 0 == told(capsys, words)[0]
+    line = "ctrlload: c.json: a run of B failed"
+    for tolerance in (" --tolerance 50%", ""):
+        given, _, err = told(capsys, f"{words}{tolerance} --figure sent.packets_per_second")
+        assert (code, bool(code)) == (given, line in err.splitlines())
+
+
+def test_columns_do_not_touch_however_small_a_ratio_is(capsys: pytest.CaptureFixture[str], files: Path) -> None:
+    sides = ((0.352, "fast.json"), (0.0001888, "slow.json"))
+    for value, name in sides:
+        (files / name).write_text(json.dumps(changed(BASE, latency__response__mean=value)))
+    _, out, _ = told(capsys, "fast.json slow.json --figure latency.response.mean")
+    assert ["352.0", "ms", "188.8", "us", "0.000536", "B"] == row(out, "response mean")
+    assert 1 == len({len(line) - len(line.split("  ")[-1]) for line in out.splitlines()[3:]})

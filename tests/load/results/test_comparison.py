@@ -46,6 +46,12 @@ def test_a_ratio_is_b_over_a_and_the_better_side_is_told() -> None:
     assert {"same"} == {one.better for one in compare([BASE], [BASE], 0.0)}
 
 
+@given(st.floats(1e-9, 1e12), st.integers(1, 5), st.integers(1, 5))
+def test_a_result_is_the_same_as_itself_however_often_it_is_given(value: float, times_a: int, times_b: int) -> None:
+    speed = of(compare([rate(value)] * times_a, [rate(value)] * times_b, 0.0), "sent.packets_per_second")
+    assert ("same", 1.0, False) == (speed.better, speed.ratio, speed.worse_beyond_tolerance)
+
+
 @pytest.mark.parametrize(
     ("a", "b", "worse"),
     [
