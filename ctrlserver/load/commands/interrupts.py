@@ -1,7 +1,8 @@
-"""SIGINT and SIGTERM: counted from the start of the program, passed on once there is a run.
+"""SIGINT, SIGTERM and SIGHUP: counted from the start of the program, passed on once there is a run.
 
 Rules: the first signal ends the sending; the second leaves at once, with documents of the counts so far; the third ends
-the process at once, without documents. A signal that arrives while the program starts is passed on later.
+the process at once, without documents. A signal that arrives while the program starts is passed on later. SIGHUP
+counts once, as a shell and the kernel both send it when a terminal goes; under ``nohup`` it stays ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from types import FrameType
 
 from ctrlserver.load.results.exit_codes import EXIT_INTERRUPTED
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
@@ -26,7 +27,8 @@ class Interrupts:
     def install(self) -> None:
         """Take the signals over."""
         for number in SIGNALS:
-            signal.signal(number, self.caught)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self.caught)
 
     def ignore(self) -> None:
         """Ignore further signals: all is reported, and the exit code must not change."""
@@ -46,6 +48,8 @@ class Interrupts:
 
     def caught(self, number: int, frame: FrameType | None) -> None:
         """Count a signal and pass it on."""
+        if number == signal.SIGHUP:
+            signal.signal(number, signal.SIG_IGN)
         self._count += 1
         if self._count > 2:
             os._exit(EXIT_INTERRUPTED)

@@ -5,9 +5,9 @@
     prepared_reactor(options)  ->  carried_out(reactor, interrupts, work, ended)  ->  exit code
       endpoints, open files          work.run() when the reactor runs; work.interrupt() on each signal
 
-Rules: the first SIGINT or SIGTERM ends the sending, and the report is still whole; the second one leaves at once, and
-the documents are written all the same. All outputs are written before the reactor stops, so that a hanging thread
-cannot lose them.
+Rules: the first SIGINT, SIGTERM or SIGHUP ends the sending, and the report is still whole; the second one leaves at
+once, and the documents are written all the same. All outputs are written before the reactor stops, so that a hanging
+thread cannot lose them.
 
 Beware: the reactor is imported inside the function, and runs without signal handlers of its own: ours are installed
 before it starts.

@@ -205,7 +205,7 @@ async def test_a_difference_is_exit_3_and_a_condition_that_held_exit_4(servers: 
     assert "7 packets fewer" in err.splitlines()[-1]
 
 
-@pytest.mark.parametrize("number", ["INT", "TERM"])
+@pytest.mark.parametrize("number", ["INT", "TERM", "HUP"])
 @pytest_twisted.ensureDeferred
 async def test_a_signal_ends_the_sending_and_the_report_is_whole(servers: Servers, number: str) -> None:
     process = start("run", servers.listen(Sink).text, "-t", "60", "-i", "0.1", "-J")

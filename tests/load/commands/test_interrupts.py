@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
+
+import pytest
 
 from ctrlserver.load.commands.interrupts import Interrupts
 
@@ -39,3 +43,20 @@ def test_each_signal_is_passed_on() -> None:
     interrupts.caught(signal.SIGTERM, None)
     interrupts.caught(signal.SIGINT, None)
     assert ["told", "told"] == told
+
+
+@pytest.mark.parametrize(("prefix", "outcome"), [("", "taken"), ("trap '' HUP; ", "ignored")])
+def test_hangups_count_once_and_under_nohup_not_at_all(prefix: str, outcome: str) -> None:
+    code = """
+import os, signal
+from ctrlserver.load.commands.interrupts import Interrupts
+told = []
+interrupts = Interrupts()
+interrupts.attach(lambda: told.append(1))
+interrupts.install()
+for _ in range(4):
+    os.kill(os.getpid(), signal.SIGHUP)
+print({0: "ignored", 1: "taken"}[len(told)])
+"""
+    command = ["/bin/sh", "-c", f'{prefix}exec "$0" "$@"', sys.executable, "-c", code]
+    assert f"{outcome}\n" == subprocess.check_output(command, text=True)
