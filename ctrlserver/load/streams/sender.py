@@ -177,8 +177,9 @@ class Sender(Conversation):
     def _try_later(self) -> None:
         """Wait until the socket has room; one packet a call, if the socket has turned out not to combine."""
         self._combine = self._combine and self.kind.combines
-        self._blocked = True
-        self._watch(self._events())
+        if self.active:  # else a datagram sent before has failed, and a socket with room would keep the lane busy
+            self._blocked = True
+            self._watch(self._events())
 
     def _check_done(self) -> None:
         if self.active and self.sent >= self.limit:

@@ -228,6 +228,15 @@ def test_a_full_queue_of_the_device_is_waited_for(bench: UdpBench, mode: str) ->
     assert 10 == stream.packets
 
 
+def test_a_stream_that_is_done_waits_for_no_room_whatever_becomes_of_its_datagrams(bench: UdpBench) -> None:
+    stream = bench.stream(payload=b"x" * 100)
+    stream.start(100 * 10)
+    bench.turn_until_done()
+    stream._lost(OSError(errno.EMSGSIZE, "Message too long"))  # of one on its way: the route takes no batches
+    assert [] == bench.told.failures
+    assert ([], [], []) == select.select([bench.lane], [], [], 0), "the lane has nothing to do"
+
+
 def test_nobody_waits_for_the_close_of_a_target_that_has_none(bench: UdpBench) -> None:
     stream = bench.stream(payload=b"x" * 100)
     stream.half_close()
