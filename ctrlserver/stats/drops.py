@@ -1,37 +1,38 @@
-"""PURE: what was dropped of a UDP port, in datagrams, from the kernel's count of drops, what came and what was read.
+"""PURE: how many datagrams of a UDP port the kernel dropped, from its count of drops, the arrivals and the reads.
 
-Rules:
+Model:
 
-- A *message* is what the kernel queues, drops and gives as one: a datagram, or a batch of them. Of a message of n
-  datagrams, n - 1 are *beyond* the first. Messages are counted in one place and what is beyond in another, so that a
-  datagram on its own costs one addition.
-- The kernel counts dropped messages. Where what comes is counted too (``linux/arrivals.py``), then with nothing waiting
+- A *message* is what the kernel queues, drops and returns as one: a datagram, or a batch of them. The datagrams of a
+  batch after its first are *beyond*. Messages and datagrams beyond are counted apart, so a single datagram costs one
+  addition.
+- The kernel counts dropped messages. If arrivals are counted too (``linux/arrivals.py``), then with an empty queue
 
-      dropped datagrams = dropped messages + beyond that came - beyond that was read
+      dropped datagrams = dropped messages + beyond that arrived - beyond that was read
 
-  exactly, whatever the sizes. That is a *settled* sum.
-- While something waits the sum would be too high by what is beyond in the queue. Then ``total`` is the most that is
-  certain: the last settled sum and the kernel's drops since, or today's sum less the most that the queue may hold. It
-  lags by a queue at most, and is exact at the first look after the port has been read empty.
-- Neither number ever goes down. ``in_batches`` is what cannot be told: drops that may have been whole batches.
+  exactly, whatever the sizes. Such a sum is *settled*.
+- While messages wait, that sum is too high by the datagrams beyond in the queue. ``total`` is then the larger of two
+  lower bounds: the last settled sum plus the kernel's drops since, or the present sum less the most that the queue may
+  hold. It is short by one queue at most, and exact at the first look after the port has been read empty.
 
-Beware: the kernel counts some drops before it asks the filter that counts for us: a wrong checksum, or what a firewall
-of the control group refuses. They count as one each, and in ``in_batches`` where batches have come, for a firewall
-drops whole batches. They are seen as *unseen*: dropped + read - came, which only they can make grow. What came between
-``bind`` and the filter makes it grow as well, once, until the first settled look: that much is taken for such.
-Beware: a message is counted as it comes, and queued or dropped up to some microseconds later. A look between the two
-finds ``unseen`` too small, so it settles nothing. Where ``unseen`` grows, two equal looks in a row are needed: only
-such a drop and such an instant in one look could hide each other.
+Rules: neither number ever falls. ``in_batches`` are the drops that may have been whole batches; nobody knows.
+
+Beware: the kernel drops some messages before the filter counts them: those with a wrong checksum, and those that a
+firewall of the control group rejects. Each counts as one drop, and in ``in_batches`` once batches have arrived, because
+a firewall drops whole batches. We detect them: dropped + read - arrived (called *unseen*) grows only by such drops.
+What arrived between ``bind`` and the filter makes it grow too, once: the first settled look takes that as the start.
+Beware: the filter counts a message some microseconds before the kernel queues or drops it. A look between the two finds
+``unseen`` too small, and settles nothing. If ``unseen`` has grown, two equal looks in a row are needed: only one such
+drop and one such instant in the same look could hide each other.
 """
 
 from __future__ import annotations
 
 from attrs import frozen
 
-#: The least that the kernel charges a queued message with, in bytes; rather too small than too large. 768 was seen.
+#: The least bytes that the kernel charges for a queued message; rather too small than too large. 768 were seen.
 LEAST_CHARGE_BYTES = 512
 
-#: Messages that may be between being counted and being queued: one on each of so many cores.
+#: Messages that may be counted and not yet queued: one on each of so many cores.
 ON_THE_WAY = 256
 
 
@@ -39,10 +40,9 @@ ON_THE_WAY = 256
 class Look:
     """A socket at one instant.
 
-    ``messages`` and ``beyond`` came since the filter was there, ``most_beyond`` is that of the largest message. Of the
-    queue, ``charged_bytes`` are what the kernel charges for it, and ``quiet`` says that nothing waits and nothing came
-    during the look. ``drops`` is the kernel's count modulo 2**32. What came must be taken first, then the queue and the
-    drops together.
+    ``messages`` and ``beyond`` have arrived since the filter was set; ``most_beyond`` is that of the largest message.
+    ``charged_bytes``: what the kernel charges for the queue. ``quiet``: nothing waits, and nothing arrived during the
+    look. ``drops``: the kernel's count modulo 2**32. Read the arrivals first, then the queue and the drops together.
     """
 
     messages: int
@@ -54,7 +54,7 @@ class Look:
 
 
 class Drops:
-    """The drops of one port. ``drops`` is the kernel's count at its start: those are not ours."""
+    """The drops of one port. ``drops``: the kernel's count at the start, which is not part of ours."""
 
     __slots__ = ("_kernel", "_last", "_seen", "_settled", "_settled_at", "_unseen", "in_batches", "total")
 
@@ -69,14 +69,14 @@ class Drops:
         self._last: tuple[int, int, int] | None = None  # of a quiet look that settled nothing
 
     def told(self, drops: int, batches_came: bool) -> None:
-        """Take the kernel's word: all there is where what comes is not counted."""
+        """Take the kernel's count, where nobody counts arrivals."""
         new = self._count(drops)
         self.total += new
         if batches_came:
             self.in_batches += new
 
     def weighed(self, look: Look, messages_read: int, beyond_read: int) -> None:
-        """Take a look at the socket, with what was read of it so far."""
+        """Take a look at the socket, and what was read from it so far."""
         self._count(look.drops)
         total = self._kernel + look.beyond - beyond_read
         if self._is_settled(look, messages_read):
@@ -93,7 +93,7 @@ class Drops:
         return new
 
     def _is_settled(self, look: Look, messages_read: int) -> bool:
-        """Whether each message that came has been read or is among the drops."""
+        """Whether each message that arrived has been read or is among the drops."""
         known = self._unseen or 0
         unseen = self._kernel + messages_read - look.messages
         if not look.quiet or unseen < known:
