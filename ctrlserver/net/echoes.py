@@ -51,6 +51,9 @@ from ctrlserver.net.modes import EchoStream
 #: From this many sockets on, two calls for all cost less than two calls for each.
 FEWEST = 4
 
+#: More sockets than a round has.
+_NEVER = ROUND_SOCKETS + 1
+
 _NOTHING = (-errno.EAGAIN, -errno.EINTR)
 
 log = Logger()
@@ -69,19 +72,24 @@ def serve_together(lane: Lane) -> None:
 def join(lane: Lane, fd: int, stream: EchoStream) -> None:
     """Serve ``stream``, whose socket ``fd`` is on ``lane``, together with the lane's other echoes if possible."""
     if isinstance(lane.together, Echoes):
-        lane.together.streams[fd] = stream
+        lane.together.add(fd, stream)
 
 
 class Echoes:
-    """The echo streams of a lane by their sockets."""
-
-    fewest = FEWEST
+    """The echo streams of a lane by their sockets. Until there are ``FEWEST`` of them, no round is large enough."""
 
     def __init__(self, table: Transfers, lane: Lane) -> None:
+        self.fewest = _NEVER
         self._table = table
         self._clock = lane.clock
         self._failed = lane.drop
         self.streams: dict[int, EchoStream] = {}
+
+    def add(self, fd: int, stream: EchoStream) -> None:
+        """``stream``, whose socket is ``fd``, may be served together with others from now on."""
+        self.streams[fd] = stream
+        if len(self.streams) >= FEWEST:
+            self.fewest = FEWEST
 
     def serve(self, events: list[Event]) -> list[Event]:
         """Echo for all plain streams that are ready to read; return the events that are left to their owners."""
@@ -161,6 +169,8 @@ class Echoes:
     def forget(self, fd: int) -> None:
         """Socket ``fd`` leaves the lane."""
         self.streams.pop(fd, None)
+        if len(self.streams) < FEWEST:
+            self.fewest = _NEVER
 
     def close(self) -> None:
         """Give the table back to the kernel."""

@@ -19,7 +19,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 
-from ctrlserver.lane.lane import Lane
+from ctrlserver.lane.lane import ROUND_SOCKETS, Lane
 from ctrlserver.linux.transfers import ROW_BYTES, Transfers, transfers
 from ctrlserver.net import echoes
 from ctrlserver.net.echoes import FEWEST, Echoes, serve_together
@@ -134,6 +134,16 @@ def exactly(sock: socket.socket, size: int) -> bytes:
     while len(got) < size and (more := sock.recv(size - len(got))):
         got += more
     return got
+
+
+def test_rounds_are_left_to_the_owners_until_there_are_echoes_enough(lab: Lab) -> None:
+    echoes = lab.lane.together
+    assert echoes is not None
+    assert echoes.fewest > ROUND_SOCKETS
+    lab.connect(FEWEST)
+    assert FEWEST == echoes.fewest
+    lab.stream(0).abort("kicked", 0.0)
+    assert echoes.fewest > ROUND_SOCKETS
 
 
 def test_many_are_read_in_one_call_and_each_gets_its_own_back(lab: Lab) -> None:
