@@ -31,12 +31,12 @@ from ctrlserver.desk import Desk
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
 from ctrlserver.net.listeners import CannotBind, announce, bound
-from ctrlserver.net.plane import DataPlane
+from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.runs import summary_line
 
 #: Seconds between two readings of the counters: the resolution of the rates, of a run's end and of the loop lag.
-TICK_SECONDS = 0.25
+TICK_SECONDS = SWEEP_SECONDS
 
 
 class CannotStart(SystemExit, Exception):

@@ -30,6 +30,7 @@ from twisted.logger import Logger
 from ctrlserver.config import ListenerConfig
 from ctrlserver.config.endpoints import is_any_port
 from ctrlserver.lane.lane import Lane
+from ctrlserver.lane.looks import Looks
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, transport_word
 from ctrlserver.net.replies import CannedReply
@@ -45,6 +46,9 @@ from ctrlserver.wire.probe import has_numpy
 #: Numbers the kernel may choose for TCP until one is free for UDP too: one in a thousand is taken on a busy machine.
 PORT_TRIES = 8
 
+
+#: Seconds between two sweeps.
+SWEEP_SECONDS = 0.25
 
 #: Seconds between two log lines on rejections.
 LINE_SECONDS = 1.0
@@ -63,6 +67,7 @@ class DataPlane:
         self._reactor = reactor
         self._clock = clock
         self._counters = book.counters
+        self._looks = Looks(SWEEP_SECONDS)
         self._logged: dict[str, int] = {}
         self._logged_at = float("-inf")
         self._lane = Lane(reactor, clock) if Lane.supported(reactor) else None
@@ -103,10 +108,15 @@ class DataPlane:
                     raise
 
     def sweep(self) -> None:
-        """Sweep the listeners, and log rejected peers. To be called some times a second."""
-        for listener in self.listeners:
-            listener.sweep()
-        self._log_rejections(self._clock())
+        """Sweep the listeners, and log rejected peers. To be called every ``SWEEP_SECONDS``.
+
+        After a pause of the process no stream is judged before its socket was read.
+        """
+        now = self._clock()
+        if self._looks.may_judge(now):
+            for listener in self.listeners:
+                listener.sweep()
+        self._log_rejections(now)
 
     def _log_rejections(self, now: float) -> None:
         rejected = self._counters.rejected_by_reason

@@ -96,7 +96,7 @@ class Book:
         totals = self.counters.totals()
         self.rates.sample(now, totals)
         self._lags.append((now, lag_seconds))
-        self.runs.tick(now, totals)
+        self.runs.tick(now, totals, lag_seconds)
 
     # What the admin port reads, and its few orders
 

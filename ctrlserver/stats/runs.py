@@ -28,6 +28,9 @@ from ctrlserver.words import quoted
 ENDED_KEPT = 1000
 """Ended runs that stay on view: about half a MiB; older ones are the history's."""
 
+LATE_SECONDS = 0.1
+"""A tick that comes later than this comes after a pause of the process."""
+
 
 @define(eq=False)
 class _Active:
@@ -105,13 +108,19 @@ class Runs:
                 self._idle_since = now
                 self._held = False
 
-    def tick(self, now: float, totals: Totals) -> None:
-        """Some time has passed; ``totals`` are those of now."""
+    def tick(self, now: float, totals: Totals, lag_seconds: float = 0.0) -> None:
+        """Some time has passed; ``totals`` are those of now.
+
+        ``lag_seconds``: how late the tick is. After a pause of the process the gap begins anew, since data may wait.
+        """
         if self._active is not None:
             self._find_first(self._active, totals)
         elif not self._held and totals.bytes > self._seen.bytes:
             self._begin_with_silent(now)
-        self._quiet = now - totals.last >= self.run_gap
+        paused = lag_seconds > LATE_SECONDS
+        self._quiet = not paused and now - totals.last >= self.run_gap
+        if paused:
+            self._idle_since = now
         self._last_tick = now
         self._seen = totals
         self._end_if_idle(now)

@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, capturedLogs, formatEvent, gl
 from ctrlserver.config import ListenerConfig
 from ctrlserver.net import plane as module
 from ctrlserver.net.listeners import CannotBind
-from ctrlserver.net.plane import DataPlane
+from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from tests.runs import reached
@@ -99,6 +99,39 @@ def lines() -> Iterator[list[str]]:
     globalLogPublisher.addObserver(observer)
     yield got
     globalLogPublisher.removeObserver(observer)
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_a_pause_of_the_process_no_stream_is_idle_before_its_socket_was_read() -> None:
+    from twisted.internet import reactor
+
+    ahead = 0.0
+
+    def clock() -> float:
+        return time.monotonic() + ahead
+
+    book = Book(version="test", now=clock(), wall=0.0)
+    listener = ListenerConfig(name="one", endpoint=LOOPBACK, idle_timeout=1000.0)
+    plane = DataPlane([listener], book, reactor, clock)
+    plane.bind()
+    with connected(plane, 0) as client:
+        await reached(lambda: len(list(plane.streams())) == 1)
+        plane.sweep()
+        client.sendall(bytes(1024))
+        ahead = 2000.0
+        plane.sweep()
+        assert ["open"] == [record.state for record in book.streams()]
+        await reached(lambda: book.streams()[0].packets == 1)
+        ahead += SWEEP_SECONDS
+        plane.sweep()
+        assert ["open"] == [record.state for record in book.streams()]
+        ahead += 1000.0
+        plane.sweep()
+        ahead += SWEEP_SECONDS
+        plane.sweep()
+        assert ["idle"] == [record.reason for record in book.streams()]
+    await plane.stop_listening()
+    plane.stop()
 
 
 def test_however_many_are_turned_away_there_is_one_line_a_second_and_none_is_left_out(lines: list[str]) -> None:

@@ -201,6 +201,17 @@ def test_a_stream_that_falls_silent_and_goes_on_is_in_one_run(scene: Scene) -> N
     assert [(1, 3)] == [(record.run, record.packets) for record in scene.runs.records(scene.now)]
 
 
+def test_a_pause_of_the_process_is_no_gap(scene: Scene) -> None:
+    first = scene.open()
+    scene.data(first)
+    scene.close(first)
+    scene.now += 3.0
+    scene.runs.tick(scene.now, scene.counters.totals(), 2.75)
+    second = scene.open()
+    scene.data(second)
+    assert (1, 1) == (first.run, second.run)
+
+
 def test_data_of_an_older_stream_keeps_a_run_open(scene: Scene) -> None:
     older = scene.open()
     scene.data(older)
