@@ -16,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 from twisted.internet.error import ConnectionDone
@@ -70,6 +71,8 @@ class StreamProtocol(Protocol):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
             self.transport.setTcpKeepAlive(True)
+        if (sock := socket_of(self.transport)) is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # an urgent byte is a byte of the stream
         IConsumer(self.transport).registerProducer(self, True)
         self.stream = open_stream(self._streams, self, peer_name(self.transport.getPeer()), self._streams.clock())
         self.stream.counters.path = self

@@ -341,3 +341,21 @@ async def test_a_hundred_streams_at_once_are_each_counted_on_their_own(serve: Se
     assert expected == {record.peer: record.packets for record in served.records()}
     totals = served.book.counters.totals()
     assert (totals.streams_total, totals.streams_open, totals.packets) == (100, 0, sum(range(100)))
+
+
+@pytest.mark.parametrize("mode", ["sink", "echo"])
+@pytest_twisted.ensureDeferred
+async def test_an_urgent_byte_is_a_byte_of_the_stream(serve: Serve, mode: str) -> None:
+    served = await serve("fixed:8", mode)
+
+    def script() -> bytes:
+        client = served.connect()
+        client.sendall(b"abc")
+        client.send(b"!", socket.MSG_OOB)
+        client.sendall(b"defg")
+        client.shutdown(socket.SHUT_WR)
+        return read_to_end(client)
+
+    assert (b"abc!defg" if mode == "echo" else b"") == await in_thread(script)
+    (record,) = served.records()
+    assert (1, 8, 0) == (record.packets, record.bytes, record.incomplete_bytes)

@@ -57,6 +57,7 @@ class Held(Protocol):
         if not isinstance(handle, socket.socket):
             self.ready.errback(LoadError(f"cannot send to {self._name}: it is no plain socket (TCP or unix)"))
             return
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # an urgent byte is a byte of the stream
         local = ""
         if handle.family in (socket.AF_INET, socket.AF_INET6):
             handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
