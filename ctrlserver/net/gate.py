@@ -33,11 +33,15 @@ Network = IPv4Network | IPv6Network
 
 @define(eq=False)
 class Seats:
-    """The streams that a server has room for; ``limit`` 0 is no limit. ``last_refused``: the peer rejected last."""
+    """The streams that a server has room for; ``limit`` 0 is no limit.
+
+    ``last_refused``: the peer rejected last; ``last_handshake``: the peer whose TLS handshake failed last, and why.
+    """
 
     limit: int = 0
     taken: int = 0
     last_refused: str = ""
+    last_handshake: str = ""
 
 
 @define(eq=False)

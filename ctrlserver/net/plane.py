@@ -13,7 +13,7 @@ Rules:
 - A UDP port beside a TCP port has the same number. If the kernel chose the number and UDP cannot have it, the plane
   gives both back and tries others.
 - Of rejected connections and datagrams there is at most one log line a second, with the number for each reason since
-  the line before. So a rejection costs two additions and never a line of its own.
+  the line before; of failed TLS handshakes likewise. So a rejection costs two additions and never a line of its own.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class DataPlane:
         self._counters = book.counters
         self._looks = Looks(SWEEP_SECONDS)
         self._logged: dict[str, int] = {}
-        self._logged_at = float("-inf")
+        self._logged_at = self._handshakes_logged_at = float("-inf")
+        self._handshakes_logged = 0
         self._lane = Lane(reactor, clock) if Lane.supported(reactor) else None
         if any(each.probe for each in listeners) and not has_numpy():  # where it is installed, it is imported now
             self.log.warn("probe: numpy is not installed, so probe packets are decoded one by one, which is slower")
@@ -108,7 +109,7 @@ class DataPlane:
                     raise
 
     def sweep(self) -> None:
-        """Sweep the listeners, and log rejected peers. To be called every ``SWEEP_SECONDS``.
+        """Sweep the listeners, log rejected peers and failed handshakes. To be called every ``SWEEP_SECONDS``.
 
         After a pause of the process no stream is judged before its socket was read.
         """
@@ -117,6 +118,7 @@ class DataPlane:
             for listener in self.listeners:
                 listener.sweep()
         self._log_rejections(now)
+        self._log_handshakes(now)
 
     def _log_rejections(self, now: float) -> None:
         rejected = self._counters.rejected_by_reason
@@ -131,6 +133,16 @@ class DataPlane:
                 peer=self.seats.last_refused,
                 open=len(self._counters.open),
             )
+
+    def _log_handshakes(self, now: float) -> None:
+        failed = self._counters.closed_by_reason["handshake"]
+        if failed != self._handshakes_logged and now - self._handshakes_logged_at >= LINE_SECONDS:
+            self.log.warn(
+                "TLS handshakes failed: {number}, the last of {last}",
+                number=failed - self._handshakes_logged,
+                last=self.seats.last_handshake,
+            )
+            self._handshakes_logged, self._handshakes_logged_at = failed, now
 
     def streams(self) -> Iterator[Stream | DatagramStream]:
         """The open streams."""

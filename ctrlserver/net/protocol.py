@@ -9,7 +9,8 @@ Rules:
   producer). From then on it gets nothing, the stream keeps its one chunk of replies, and reading is paused until the
   buffer is empty.
 - Data that arrives while reading is paused is kept here: TLS delivers all records of one read, paused or not.
-- A peer that has not completed its TLS handshake after ``HANDSHAKE_SECONDS`` is closed, for the reason ``limit``.
+- A connection that ends before its TLS handshake is complete ends for the reason ``handshake``; after
+  ``HANDSHAKE_SECONDS`` we end it.
 - Twisted closes the socket before it reports the loss of the connection. So the TCP figures are read one step earlier,
   when the transport stops its producer.
 """
@@ -60,6 +61,7 @@ class StreamProtocol(Protocol):
         self._full = False
         self._held = False
         self._lost = False
+        self._shaking = False  # hands, for TLS
         self._rest = b""
         self._deadline: IDelayedCall | None = None  # of the TLS handshake, then of the close
         self._last_figures: TcpFigures | None = None
@@ -77,10 +79,12 @@ class StreamProtocol(Protocol):
         self.stream = open_stream(self._streams, self, peer_name(self.transport.getPeer()), self._streams.clock())
         self.stream.counters.path = self
         if ISSLTransport.providedBy(self.transport):
-            self._end_within(HANDSHAKE_SECONDS, lambda: self.stream.abort("limit", self._streams.clock()))
+            self._shaking = True
+            self._end_within(HANDSHAKE_SECONDS, lambda: self._handshake_failed(f"not over in {HANDSHAKE_SECONDS:g} s"))
 
     def handshakeCompleted(self) -> None:
         """The TLS handshake is complete."""
+        self._shaking = False
         if self.stream.counters.state == "open":
             self._cancel_deadline()
 
@@ -95,6 +99,12 @@ class StreamProtocol(Protocol):
                 return
             self.stream.received(view[start : start + step], self._streams.clock())
 
+    def _handshake_failed(self, why: str) -> None:
+        counters = self.stream.counters
+        if counters.state == "open":
+            self._streams.terms.gate.seats.last_handshake = f"{counters.peer}: {why}"
+            self.stream.abort("handshake", self._streams.clock())
+
     def readConnectionLost(self) -> None:
         """The peer half-closed."""
         self.stream.ended(self._streams.clock())
@@ -106,6 +116,8 @@ class StreamProtocol(Protocol):
         """The connection is lost."""
         self._cancel_deadline()
         self._lost = True
+        if self._shaking:
+            self._handshake_failed(tls_fault(reason.value))
         self.stream.gone()
         if isinstance(reason.value, ConnectionDone):
             self.stream.abort("eof", self._streams.clock())
@@ -184,6 +196,12 @@ class StreamProtocol(Protocol):
     def _cancel_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
+
+
+def tls_fault(error: BaseException | None) -> str:
+    """Why OpenSSL gave up, in its own words; that the peer closed where it has none."""
+    queue = error.args[0] if error is not None and error.args else None
+    return str(queue[-1][-1]) if isinstance(queue, list) and queue else "the peer closed the connection"
 
 
 class StreamFactory(Factory):

@@ -22,7 +22,7 @@ from ctrlserver.stats.probing import Probing
 
 Label: TypeAlias = str | int | float | bool
 
-REASONS = ("eof", "reset", "fault", "idle", "limit", "slow-reader", "kicked", "drain")
+REASONS = ("eof", "reset", "fault", "idle", "limit", "slow-reader", "kicked", "drain", "handshake")
 """Why a stream was closed; the words are published."""
 
 REJECTIONS = ("max-streams", "max-streams-per-peer", "not-allowed", "udp-streams")

@@ -152,3 +152,19 @@ def test_however_many_are_turned_away_there_is_one_line_a_second_and_none_is_lef
         "peers rejected: 404 (max-streams 400, not-allowed 4), the last 10.0.0.1:4; 1 streams are open",
         "peers rejected: 404 (max-streams 400, not-allowed 4), the last 10.0.0.1:8; 1 streams are open",
     ] == lines
+
+
+def test_however_many_handshakes_fail_there_is_one_line_a_second_that_says_why(lines: list[str]) -> None:
+    book, clock = Book(version="test", now=0.0, wall=0.0), Clock()
+    plane = DataPlane([], book, clock, clock.seconds)
+    for tick in range(9):
+        stream = book.stream_opened(Origin("data", "tls", "raw", "sink", None), "10.0.0.1:1", clock.seconds())
+        book.stream_closed(stream, "handshake", 0, clock.seconds())
+        plane.seats.last_handshake = f"10.0.0.1:{tick}: http request"
+        plane.sweep()
+        clock.advance(0.25)
+    assert [
+        "TLS handshakes failed: 1, the last of 10.0.0.1:0: http request",
+        "TLS handshakes failed: 4, the last of 10.0.0.1:4: http request",
+        "TLS handshakes failed: 4, the last of 10.0.0.1:8: http request",
+    ] == lines

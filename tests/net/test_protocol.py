@@ -1,4 +1,4 @@
-"""How long a TLS handshake may last, on real sockets; the time is the test's own."""
+"""TLS handshakes that fail, or last too long, on real sockets; the time is the test's own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from attrs import define
 from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.task import Clock, deferLater
 
-from ctrlserver.net.protocol import HANDSHAKE_SECONDS, StreamFactory
+from ctrlserver.net.gate import Seats
+from ctrlserver.net.protocol import HANDSHAKE_SECONDS, StreamFactory, tls_fault
 from ctrlserver.net.stream import OpenStreams
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import Origin
@@ -33,6 +34,7 @@ class Served:
 
     book: WatchedBook
     clock: Clock
+    seats: Seats
     port: int
 
     def connect(self) -> socket.socket:
@@ -64,7 +66,7 @@ def serve() -> Iterator[Callable[[], Awaitable[Served]]]:
         options = PrivateCertificate.loadPEM(certificate()).options()
         port = await SSL4ServerEndpoint(reactor, 0, options, interface="127.0.0.1").listen(factory)
         ports.append(port)
-        return Served(book, clock, port.getHost().port)
+        return Served(book, clock, terms.gate.seats, port.getHost().port)
 
     yield start
     for port in ports:
@@ -73,7 +75,7 @@ def serve() -> Iterator[Callable[[], Awaitable[Served]]]:
 
 @pytest.mark.parametrize("said", [b"", b"\x16\x03\x01\x02\x00\x01"])
 @pytest_twisted.ensureDeferred
-async def test_a_peer_that_never_ends_its_handshake_is_closed_at_the_limit(
+async def test_a_peer_that_never_ends_its_handshake_fails_at_the_limit(
     serve: Callable[[], Awaitable[Served]], said: bytes
 ) -> None:
     served = await serve()
@@ -81,11 +83,11 @@ async def test_a_peer_that_never_ends_its_handshake_is_closed_at_the_limit(
         client.sendall(said)
         await served.accepted()
         served.clock.advance(HANDSHAKE_SECONDS - 0.01)
-        assert (1, 0) == (served.stats().streams_open, served.stats().closed_limit_total)
+        assert (1, 0) == (served.stats().streams_open, served.stats().closed_handshake_total)
         served.clock.advance(0.01)
         await served.book.closed.get()
         assert b"" == await in_thread(read_to_end, client)
-    assert (0, 1) == (served.stats().streams_open, served.stats().closed_limit_total)
+    assert (0, 1) == (served.stats().streams_open, served.stats().closed_handshake_total)
     assert [] == served.clock.getDelayedCalls()
 
 
@@ -118,4 +120,23 @@ async def test_a_peer_that_hangs_up_in_its_handshake_leaves_no_timer(serve: Call
     served.connect().close()
     await served.book.closed.get()
     assert [] == served.clock.getDelayedCalls()
-    assert 0 == served.stats().closed_limit_total
+    assert 1 == served.stats().closed_handshake_total
+
+
+@pytest_twisted.ensureDeferred
+async def test_plain_text_to_a_tls_port_is_a_failed_handshake_that_says_why(
+    serve: Callable[[], Awaitable[Served]],
+) -> None:
+    served = await serve()
+    with served.connect() as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        await served.book.closed.get()
+    assert (1, 0) == (served.stats().closed_handshake_total, served.stats().closed_reset_total)
+    assert served.seats.last_handshake.startswith("127.0.0.1:")
+    assert served.seats.last_handshake.endswith(": http request")
+
+
+def test_a_fault_of_tls_is_told_in_the_words_of_openssl_or_as_a_close() -> None:
+    assert "no shared cipher" == tls_fault(Exception([("SSL routines", "", "no shared cipher")]))
+    for other in (None, Exception(), Exception([]), Exception("x")):
+        assert "the peer closed the connection" == tls_fault(other)
