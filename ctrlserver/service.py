@@ -3,7 +3,7 @@
 Rules:
 
 - The start is all or nothing: if one port cannot be bound, the service closes the others and the program exits with one
-  line that names the port.
+  line that names the port, on standard error and in the log.
 - ``privilegedStartService`` binds the ports, before ``twistd`` gives up its privileges. ``twist`` has no such step, so
   ``startService`` binds them if they are not bound yet.
 - The end: first the ports are closed, then the streams, then the run is ended and logged, then the admin connections.
@@ -24,7 +24,7 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from ctrlserver import __version__
+from ctrlserver import __version__, terminal
 from ctrlserver.admin.protocol import AdminFactory
 from ctrlserver.config import Config
 from ctrlserver.desk import Desk
@@ -43,7 +43,7 @@ class CannotStart(SystemExit, Exception):
     """The daemon cannot start; the text is the one line for the operator.
 
     It is an ``Exception`` too, for only then does ``twistd`` remove its pid file and report to a waiting parent. The
-    line goes to the real standard error, because ``twistd`` has redirected ``sys.stderr`` to the log by then.
+    line goes to the real standard error (``terminal``), for ``twistd`` has redirected ``sys.stderr`` to the log.
     """
 
     def __init__(self, message: str) -> None:
@@ -124,7 +124,9 @@ class ControlService(MultiService):
         except CannotBind as error:
             self._unbind()
             close_now(self._reactor)
+            self.log.error("{error}", error=error)
             raise CannotStart(f"ctrlserver: {error}") from None
+        terminal.release()
         self._reserve.room = room_for_admin(descriptors, self.plane.seats.limit, descriptors_in_use())
 
     def _count_seats(self) -> int:

@@ -1,4 +1,4 @@
-"""The command line of ``twistd ctrlserver``.
+"""The command line of ``ctrlserver`` and ``twistd ctrlserver``.
 
 Rules:
 
@@ -8,15 +8,18 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorCore
 from twisted.python import usage
 
-from ctrlserver import __version__
+from ctrlserver import __version__, terminal
 from ctrlserver.config import Config, load_config, override
 from ctrlserver.errors import UsageError
 from ctrlserver.service import ControlService
@@ -35,7 +38,7 @@ class Options(usage.Options):
         " echo stats | nc -N 127.0.0.1 22223"
     )
     optParameters = [  # noqa: RUF012 - usage.Options reads plain class attributes
-        ["config", "c", None, "TOML file; etc/ctrlserver.toml explains every key."],
+        ["config", "c", None, "TOML file; --example-config prints one that explains every key."],
         ["data", "d", None, "Where the server accepts streams, an endpoint string (tcp:22222)."],
         ["framing", "f", None, f"How streams are cut into packets (fixed:1024): {' '.join(FRAMINGS)}."],
         ["mode", "m", None, "What the server does with a packet (sink): sink, echo, reply or source."],
@@ -63,12 +66,21 @@ class Options(usage.Options):
             known = [f"--{name.removesuffix('=')}" for name in self.longOpt]
             return message + did_you_mean(words[1], known)
         if message.startswith("Wrong number"):
-            return "takes options only, no arguments; see twistd ctrlserver --help"
+            return "takes options only, no arguments; see ctrlserver --help"
         return message
+
+    def getSynopsis(self) -> str:
+        """How it is typed."""
+        return f"Usage: ctrlserver {self.synopsis}\n       twistd [TWISTD'S OPTIONS] ctrlserver ...\n"
 
     def opt_version(self) -> NoReturn:
         """Print the version and exit."""
         print(f"ctrlserver {__version__}")  # noqa: T201
+        sys.exit(0)
+
+    def opt_example_config(self) -> NoReturn:
+        """Print a config file that explains every key, and exit."""
+        sys.stdout.write(files("ctrlserver.config").joinpath("example.toml").read_text("utf-8"))
         sys.exit(0)
 
     def postOptions(self) -> None:
@@ -81,6 +93,44 @@ class Options(usage.Options):
         if self["check"]:
             print("ctrlserver: the configuration is good")  # noqa: T201
             sys.exit(0)
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Stop if ``twistd`` cannot write its own two files: it would say so by a traceback."""
+        pid_file, log_file = files_of(self.parent or {})
+        if pid_file and (reason := refusal(pid_file)):
+            stop(f"cannot write the pid file {pid_file}: {reason}; twistd --pidfile= needs none")
+        if log_file and (reason := refusal(log_file)):
+            stop(f"cannot write the log file {log_file}: {reason}; twistd --logfile=FILE takes another")
+
+
+def files_of(twistd: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """The pid file and the log file that ``twistd`` will write, by its options; ``twist`` has none."""
+    pid_file, log_file = twistd.get("pidfile"), twistd.get("logfile")
+    if twistd.get("chroot"):
+        pid_file = None  # a path that means something else by then
+    if twistd.get("syslog") or twistd.get("logger") or log_file == "-":
+        log_file = None
+    elif goes_to_background(twistd):
+        log_file = log_file or "twistd.log"
+    return pid_file and os.path.abspath(pid_file), log_file and os.path.abspath(log_file)
+
+
+def goes_to_background(twistd: Mapping[str, Any]) -> bool:
+    """Whether ``twistd`` makes itself a daemon; ``twist`` cannot."""
+    return not (twistd.get("nodaemon", True) or twistd.get("debug"))
+
+
+def refusal(path: str) -> str | None:
+    """Why the file cannot be written; nothing is left behind."""
+    try:
+        if os.path.isfile(path) or os.path.isdir(path):
+            open(path, "ab").close()
+        elif not os.path.exists(path):
+            tempfile.TemporaryFile(dir=os.path.dirname(path)).close()
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return None
 
 
 def stop(message: str) -> NoReturn:
@@ -94,4 +144,6 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     assert IReactorCore.providedBy(reactor)
+    if goes_to_background(options.parent or {}):
+        terminal.keep()
     return ControlService(options.configuration, reactor)

@@ -21,6 +21,7 @@ FLOOR = {
     "errors": 0,
     "words": 0,
     "addresses": 0,
+    "terminal": 0,
     "units": 1,
     "wire": 2,
     "stats": 2,
@@ -42,8 +43,10 @@ FLOOR = {
     "load/search": 10,
     "load/commands": 11,
     "load/cli": 12,
+    "load/__main__": 13,
     "service": 6,
     "tap": 7,
+    "__main__": 8,
 }
 
 # Said aloud, not by number. What load and server share stands to the left of both; what shows a run is given it.

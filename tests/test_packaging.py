@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,9 @@ import pytest
 from ctrlserver import __version__
 
 PROJECT = Path(__file__).parent.parent
-PARTS = ("pyproject.toml", "README.md", "LICENSE", "ctrlserver", "twisted")
+TOP = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile")
+PARTS = (*TOP, "constraints.txt", "ctrlserver", "twisted", "tests", "docs", "etc", "benchmarks")
+UNPACKAGED = ("__pycache__", "dropin.cache", "build", ".hypothesis")
 pytestmark = pytest.mark.integration
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 
@@ -52,17 +55,26 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for part in PARTS:
         path = PROJECT / part
         if path.is_dir():
-            shutil.copytree(path, copy / part, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
+            shutil.copytree(path, copy / part, symlinks=True, ignore=shutil.ignore_patterns(*UNPACKAGED))
         else:
             shutil.copy(path, copy / part)
     return copy
 
 
 @pytest.fixture(scope="module")
-def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the copy."""
+def sdist(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, built from the copy."""
+    folder = tmp_path_factory.mktemp("sdist")
+    output_of(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", folder, source, cwd=folder)
+    (built,) = folder.glob("*.tar.gz")
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution, as ``python -m build`` does."""
     folder = tmp_path_factory.mktemp("wheel")
-    output_of(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source, cwd=folder)
+    output_of(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, sdist, cwd=folder)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -96,6 +108,20 @@ def test_the_wheel_holds_the_plugin_the_schema_the_template_and_the_type_marker(
     assert [name for name in names if name.startswith("ctrlserver/load/") and name.endswith(".json")]
 
 
+def test_the_sdist_holds_the_tests_the_pages_the_config_and_what_make_needs(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = [PROJECT / name for name in (*TOP, "constraints.txt")]
+    for folder in ("tests", "docs", "etc", "benchmarks"):
+        wanted += [path for path in (PROJECT / folder).rglob("*.*") if not {*path.parts} & {*UNPACKAGED}]
+    assert set() == {path.relative_to(PROJECT).as_posix() for path in wanted} - names
+
+
+def test_the_wheel_holds_the_config_that_explains_every_key(wheel: Path) -> None:
+    packed = zipfile.ZipFile(wheel).read("ctrlserver/config/example.toml")
+    assert (PROJECT / "etc" / "ctrlserver.toml").read_bytes() == packed
+
+
 def test_the_wheel_has_no_init_file_in_twisteds_folders(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert [] == [name for name in names if name in ("twisted/__init__.py", "twisted/plugins/__init__.py")]
@@ -120,6 +146,15 @@ def test_an_installed_daemon_checks_its_configuration(programs: Path, tmp_path: 
 
 def test_ctrlload_says_its_version_once_installed(programs: Path, tmp_path: Path) -> None:
     assert __version__ in output_of(programs / "ctrlload", "--version", cwd=tmp_path)
+    assert __version__ in output_of(programs / "python", "-m", "ctrlserver.load", "--version", cwd=tmp_path)
+
+
+def test_the_daemon_is_a_program_of_its_own_once_installed(programs: Path, tmp_path: Path) -> None:
+    for words in ([programs / "ctrlserver"], [programs / "python", "-m", "ctrlserver"]):
+        assert f"ctrlserver {__version__}\n" == output_of(*words, "--version", cwd=tmp_path)
+        assert "good" in output_of(*words, "--check", cwd=tmp_path)
+    text = (PROJECT / "etc" / "ctrlserver.toml").read_text()
+    assert text == output_of(programs / "ctrlserver", "--example-config", cwd=tmp_path)
 
 
 def test_the_code_that_runs_is_the_installed_one(programs: Path, source: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ class Log:
 
 
 class Daemon:
-    """A running ``twistd -n ctrlserver``; ``ports`` by listener name, read from its log."""
+    """A running ``twistd -n ctrlserver``, or ``program``; ``ports`` by listener name, read from its log."""
 
     def __init__(
         self,
@@ -86,9 +86,10 @@ class Daemon:
         listeners: int = 1,
         admins: int = 1,
         launcher: Sequence[str] = (),
+        program: Sequence[str | Path] = (BIN / "twistd", "-n", "--pidfile=", "ctrlserver"),
         **options: Any,
     ) -> None:
-        command = [*launcher, str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", *arguments]
+        command = [*launcher, *program, *arguments]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, **options
         )

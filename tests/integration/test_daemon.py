@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -91,6 +92,38 @@ def test_a_daemon_that_cannot_start_leaves_no_pid_file(start: Start, tmp_path: P
         while pid_file.exists() and time.monotonic() < end:
             time.sleep(0.01)
         assert not pid_file.exists()
+
+
+def test_a_daemon_in_the_background_that_cannot_start_says_why_on_standard_error_and_in_its_log(
+    start: Start, tmp_path: Path
+) -> None:
+    endpoint = f"tcp:{start().ports['data']}:interface=127.0.0.1"
+    done = run(TWISTD, "--pidfile=", "--logfile=x.log", "ctrlserver", "--data", endpoint, cwd=tmp_path)
+    line = f"cannot listen for data on {endpoint}: address already in use"
+    assert (1, b"", f"ctrlserver: {line}\n") == (done.returncode, done.stdout, done.stderr.decode())
+    assert f"#error] {line}\n" in (tmp_path / "x.log").read_text()
+
+
+@pytest.mark.parametrize("flags", [["--pidfile=none/x.pid", "-n"], ["--pidfile=", "--logfile=none/x.log"]])
+def test_a_file_that_twistd_cannot_write_is_one_line_that_names_it(tmp_path: Path, flags: list[str]) -> None:
+    done = run(TWISTD, *flags, "ctrlserver", "--data", LOOPBACK, "--admin", LOOPBACK, cwd=tmp_path)
+    name, _, path = next(flag for flag in flags if "none" in flag).removeprefix("--").partition("=")
+    message = (
+        f"ctrlserver: cannot write the {name[:3]} file {tmp_path}/{path}: no such file or directory; twistd --{name}="
+    )
+    assert 1 == done.returncode
+    assert done.stderr.decode().startswith(message), done
+    assert 1 == len(done.stderr.splitlines())
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_to_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or run("unshare", "-m", "true").returncode:
+        pytest.skip("a mount of its own needs root and the right to unshare")
+    command = 'mount -t tmpfs -o ro none "$0" && cd "$0" && exec "$@"'
+    done = run("unshare", "-m", "sh", "-c", command, tmp_path, TWISTD, "-n", "ctrlserver", "--data", LOOPBACK)
+    message = f"ctrlserver: cannot write the pid file {tmp_path}/twistd.pid: read-only file system; "
+    assert (1, b"", f"{message}twistd --pidfile= needs none\n") == (done.returncode, done.stdout, done.stderr.decode())
 
 
 def test_it_becomes_a_daemon_and_ends_by_its_pid_file(tmp_path: Path) -> None:
@@ -190,6 +223,24 @@ def test_check_binds_nothing_and_exits_by_its_finding(start: Start, tmp_path: Pa
     endpoint = f"tcp:{daemon.ports['data']}:interface=127.0.0.1"
     assert 0 == run(TWISTD, "-n", "--pidfile=", "ctrlserver", "--check", "--data", endpoint, cwd=tmp_path).returncode
     assert 1 == run(TWISTD, "-n", "--pidfile=", "ctrlserver", "--check", "--mode", "x", cwd=tmp_path).returncode
+
+
+@pytest.mark.parametrize(
+    "words", [[BIN / "ctrlserver"], [sys.executable, "-m", "ctrlserver"]], ids=["script", "module"]
+)
+def test_ctrlserver_is_a_program_that_runs_in_the_foreground_and_leaves_no_file(
+    start: Start, tmp_path: Path, words: list[str | Path]
+) -> None:
+    daemon = start(program=words)
+    assert "OK pong\r\n" == daemon.ask("ping")
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_the_example_config_is_printed_and_is_a_good_one(tmp_path: Path) -> None:
+    done = run(BIN / "ctrlserver", "--example-config")
+    assert 0 == done.returncode
+    (tmp_path / "x.toml").write_bytes(done.stdout)
+    assert 0 == run(BIN / "ctrlserver", "--config", "x.toml", "--check", cwd=tmp_path).returncode
 
 
 def test_the_version_is_ours(tmp_path: Path) -> None:
