@@ -325,8 +325,8 @@ class AdminConnection(Protocol):
         if self._timer is not None and self._timer.active() and self._timer.getTime() > soonest:
             self._timer.reset(soonest - now)
 
-    def _look(self) -> None:
-        """The timer: end the connection where there was no progress for too long."""
+    def _look(self, has_read: bool = False) -> None:
+        """The timer: end the connection where there was no progress for too long, once its socket was read."""
         has_ended = self._stage is Stage.ENDED
         owes = self._stage is not Stage.OPEN or self._is_unread()
         patience = self._limits.stall_seconds if owes else self._limits.idle_seconds
@@ -335,6 +335,8 @@ class AdminConnection(Protocol):
         left = self._progress + patience - self._reactor.seconds()
         if left > _EARLY:
             self._timer = self._reactor.callLater(left, self._look)
+        elif not has_read:
+            self._timer = self._reactor.callLater(0, self._look, True)
         elif has_ended:
             self._transport().loseConnection()  # the kernel still sends what it has
         elif owes:

@@ -191,7 +191,11 @@ class StreamProtocol(Protocol):
 
     def _end_within(self, seconds: float, end: Callable[[], object]) -> None:
         self._cancel_deadline()
-        self._deadline = self._reactor.callLater(seconds, end)
+        self._deadline = self._reactor.callLater(seconds, self._end_unless_read, end)
+
+    def _end_unless_read(self, end: Callable[[], object]) -> None:
+        """The time is over; after a pause of the process what waits in the socket is read first."""
+        self._deadline = self._reactor.callLater(0, end)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():

@@ -98,6 +98,10 @@ async def await_greetings(
     """Until every stream has been greeted; LoadError in one line for the first that is not."""
     waiting: list[IDelayedCall] = []
 
+    def judge(greeting: Greeting) -> None:
+        """The time is over; after a pause of the process what waits in the socket is read first."""
+        waiting.append(reactor.callLater(0, greeting.too_late, timeout))
+
     def listen(stream: Conversation) -> Deferred[None]:
         heard: Deferred[None] = Deferred()
 
@@ -109,7 +113,7 @@ async def await_greetings(
 
         greeting = Greeting(stream.socket, lane, spec, report)
         greeting.begin()
-        waiting.append(reactor.callLater(timeout, greeting.too_late, timeout))
+        waiting.append(reactor.callLater(timeout, judge, greeting))
         return heard
 
     try:

@@ -17,6 +17,7 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
+from ctrlserver.lane.looks import Looks
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Comparison, Reconciliation
 from ctrlserver.load.streams.outgoing import Conversation
 from ctrlserver.load.streams.wire import CLOSED, REFUSED, RESET
@@ -57,6 +58,7 @@ class Ending:
     failure: str | None = None
     reconciliation: Reconciliation = NOT_COMPARED
     _reconcile_seconds: float = RECONCILE_SECONDS
+    _looks: Looks = Factory(lambda: Looks(WATCH_SECONDS))
     _awaited: set[Conversation] = Factory(set)
     _all_ended: Deferred[None] | None = None
 
@@ -105,6 +107,8 @@ class Ending:
 
     def _watch(self) -> None:
         now = self._clock()
+        if not self._looks.may_judge(now):
+            return
         for stream in list(self._awaited):
             unsent = stream.unsent_bytes()
             if unsent != stream.seen:

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 
 from ctrlserver.lane.lane import Lane
+from ctrlserver.lane.looks import Looks
 from ctrlserver.load.measure.counts import Counts
 from ctrlserver.load.measure.intervals import Gauge, Intervals, Progress, Watcher
 from ctrlserver.load.plan.options import Options
@@ -49,6 +50,7 @@ class Sending:
         if options.curve is not None:
             pacer = Pacer(lane, reactor, work.timing, work.tick, self._plan_ended, self._pacer_broken)
             self.open_loop = OpenLoop(pacer, options.curve, options, work.timing)
+        self._looks = Looks(WATCH_SECONDS)
         self._watching = self._looping(self._watch)
         self._cutting = self._looping(self._cut_interval)
 
@@ -155,7 +157,8 @@ class Sending:
     def _watch(self) -> None:
         """Called every ``WATCH_SECONDS``."""
         now = self._clock()
-        self._work.watch(now)
+        if self._looks.may_judge(now):
+            self._work.watch(now)
         self._watcher.progress(self._progress(now))
 
     def _progress(self, now: float) -> Progress:

@@ -191,3 +191,19 @@ async def test_a_greeting_that_never_comes_is_given_up(servers: Servers) -> None
     result = good(await load(servers.listen(Silent), greeting="line", stall_timeout=0.1), 1)
     assert result.error is not None
     assert result.error.endswith("no greeting within 0.1 s (--greeting line)")
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_a_pause_of_the_process_no_target_is_given_up_before_its_socket_was_read(servers: Servers) -> None:
+    run = LoadRun(reactor, options(servers.listen(Silent), mode="request", packets=1, stall_timeout=500.0), Heard())
+    running = run.run()
+    await reached(lambda: run._sending._watching.running)
+    sending, clock = run._sending, run._sending._clock
+    sending._watch()
+    sending._clock = lambda: clock() + 1000.0
+    sending._watch()
+    assert run._work.error is None
+    sending._clock = lambda: clock() + 1000.25
+    sending._watch()
+    assert "no progress" in (run._work.error or "")
+    good(await running, 1)
