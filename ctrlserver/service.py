@@ -73,6 +73,7 @@ class ControlService(MultiService):
         self.config = config
         self._reactor = reactor
         self._clock = clock
+        self._wall = wall
         self.book = Book(
             version=__version__,
             now=clock(),
@@ -159,7 +160,7 @@ class ControlService(MultiService):
         lag = max(0.0, now - self._due)
         self._due = now + TICK_SECONDS
         self.plane.sweep()
-        self.book.tick(now, lag)
+        self.book.tick(now, lag, self._wall())
 
     # The end
 

@@ -1,8 +1,9 @@
 """The book: the one object that the shell writes to and the admin port reads from.
 
 Rules: time comes in as an argument, monotonic seconds on the clock of ``now`` in the constructor; ``wall`` is the time
-of day at that instant, and every published timestamp is reckoned from the two, so that no step of the system's clock
-reaches a record. One reading is made from one set of totals: nothing falls between reading and resetting.
+of day at that instant, and every published timestamp is reckoned from the two. When the system's clock is set, later
+timestamps follow it; earlier ones stay, and no duration ever changes. One reading is made from one set of totals:
+nothing falls between reading and resetting.
 
 Beware: the shell calls ``first_data`` before it counts a stream's first chunk, and counts nothing after
 ``stream_closed``.
@@ -10,9 +11,10 @@ Beware: the shell calls ``first_data`` before it counts a stream's first chunk, 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from ctrlserver.addresses import is_from
@@ -25,6 +27,11 @@ from ctrlserver.stats.runs import Runs
 
 KEPT_CLOSED_BYTES = 64 * 1024 * 1024
 """Bound of the packets kept of closed streams: 64 streams that filled their megabyte."""
+
+_CLOCK_SET_SECONDS = 0.1
+"""The time of day differs from the one reckoned by more than this: the system's clock was set."""
+
+_CLOCKS_KEPT = 1000
 
 _LAG_SECONDS = 10.0
 _LAGS_KEPT = 256
@@ -59,7 +66,7 @@ class Book:
         self.runs = Runs(self.counters, run_gap, expected_packets, timestamp=self._timestamp, on_end=on_run_end)
         self.rates = Rates()
         self._start = now
-        self._wall = wall
+        self._clocks = deque([(now, wall - now)], maxlen=_CLOCKS_KEPT)  # since when, and the time of day at zero
         self._base = self.counters.totals()
         self._resets = 0
         self._lags: deque[tuple[float, float]] = deque(maxlen=_LAGS_KEPT)
@@ -91,8 +98,10 @@ class Book:
         self._keep_closed(stream)
         self.runs.closed(stream, now)
 
-    def tick(self, now: float, lag_seconds: float) -> None:
+    def tick(self, now: float, lag_seconds: float, wall: float) -> None:
         """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how much later than that it was."""
+        if abs(wall - now - self._clocks[-1][1]) > _CLOCK_SET_SECONDS:
+            self._clocks.append((now, wall - now))
         totals = self.counters.totals()
         self.rates.sample(now, totals)
         self._lags.append((now, lag_seconds))
@@ -136,7 +145,8 @@ class Book:
         return chosen[:limit], len(chosen)
 
     def _timestamp(self, monotonic: float) -> str:
-        return timestamp(self._wall + (monotonic - self._start))
+        at = bisect_right(self._clocks, monotonic, key=itemgetter(0)) - 1
+        return timestamp(monotonic + self._clocks[max(0, at)][1])
 
     def _keep_closed(self, stream: StreamCounters) -> None:
         if stream.kept is None:

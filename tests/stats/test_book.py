@@ -112,14 +112,37 @@ def test_a_reset_gives_the_reading_it_closes_and_begins_a_new_one() -> None:
 def test_the_loop_lag_is_the_largest_of_the_last_ten_seconds() -> None:
     book = a_book()
     for now, lag in ((501.0, 0.001), (502.0, 0.5), (505.0, 0.02), (508.0, 0.01)):
-        book.tick(now, lag)
+        book.tick(now, lag, WALL + now - 500)
     seen = [book.stats(now).loop_lag_seconds for now in (508.0, 512.0, 512.5, 516.0, 530.0)]
     assert [0.5, 0.5, 0.02, 0.01, 0.0] == seen
 
 
+def test_what_begins_after_the_clock_was_set_has_the_new_time_of_day_and_no_duration_changes() -> None:
+    book = a_book()
+    early = book.stream_opened(ORIGIN, "a:1", 501.0)
+    send(book, early, 1, 501.0)
+    send(book, early, 1, 503.0)
+    book.stream_closed(early, "eof", 0, 503.0)
+    book.tick(505.0, 0.0, WALL + 5 + 7 * 86400)
+    late = book.stream_opened(ORIGIN, "a:2", 506.0)
+    send(book, late, 1, 506.0)
+    send(book, late, 1, 508.0)
+    book.stream_closed(late, "eof", 0, 508.0)
+    assert ["2013-05-08T12:00:06.000Z", "2013-05-01T12:00:01.000Z"] == [r.opened for r in book.streams()]
+    assert ["2013-05-08T12:00:06.000Z", "2013-05-01T12:00:01.000Z"] == [r.started for r in book.runs.records(509.0)]
+    assert [2.0, 2.0] == [record.seconds for record in book.runs.records(509.0)]
+    assert ("2013-05-01T12:00:00.000Z", 9.0) == (book.stats(509.0).started, book.stats(509.0).uptime_seconds)
+
+
+def test_timestamps_do_not_tremble_with_a_clock_that_is_only_slewed() -> None:
+    book = a_book()
+    book.tick(501.0, 0.0, WALL + 1.02)
+    assert "2013-05-01T12:00:02.000Z" == book.record(book.stream_opened(ORIGIN, "a:1", 502.0)).opened
+
+
 def test_a_clock_ahead_of_its_time_is_no_lag() -> None:
     book = a_book()
-    book.tick(501.0, -0.001)
+    book.tick(501.0, -0.001, WALL + 1)
     assert 0.0 == book.stats(501.0).loop_lag_seconds
 
 
@@ -275,8 +298,8 @@ def test_the_end_of_a_run_is_told_once_with_its_record() -> None:
     send(book, stream, 1, 500.5)
     send(book, stream, 3, 502.5)
     book.stream_closed(stream, "eof", 0, 502.5)
-    book.tick(503.5, 0.0)
-    book.tick(503.75, 0.0)
+    book.tick(503.5, 0.0, WALL + 3.5)
+    book.tick(503.75, 0.0, WALL + 3.75)
     assert [(1, "2013-05-01T12:00:00.500Z", 2.0, 4)] == [(r.run, r.started, r.seconds, r.packets) for r in told]
     assert book.runs.records(504.0) == told
     assert book.runs.record(1, 504.0) == told[0]
@@ -350,7 +373,7 @@ class AnyDay(RuleBasedStateMachine):
 
     @rule()
     def tick(self) -> None:
-        self.book.tick(self.now, 0.001)
+        self.book.tick(self.now, 0.001, WALL + self.now - 500)
 
     @rule()
     def open(self) -> None:
