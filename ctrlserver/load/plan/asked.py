@@ -173,6 +173,7 @@ class Asked:
         "Packets per second over all streams, such as 5k/s, sent when they are due. [default: as fast as possible]",
         parse_rate,
         rules.POSITIVE,
+        rules.NOT_TOO_SLOW,
         Rule(lambda asked, _: asked.profile is None, "not with --profile, which has its own rates"),
         rules.NOT_RECEIVING,
         search=None,
@@ -289,7 +290,7 @@ class Sought:
     """
 
     from_packets_per_second: float = flag(
-        "--from R", "Lowest rate.", parse_rate, rules.POSITIVE, _BELOW_TO, default="1k/s"
+        "--from R", "Lowest rate.", parse_rate, rules.POSITIVE, rules.NOT_TOO_SLOW, _BELOW_TO, default="1k/s"
     )
     to_packets_per_second: float = flag(
         "--to R", "Highest rate.", parse_rate, rules.POSITIVE, _ABOVE_FROM, default="1G/s"

@@ -11,6 +11,7 @@ from ctrlserver.client.target import TLS, UDP
 from ctrlserver.errors import UsageError
 from ctrlserver.load.plan.flag import Rule
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST
+from ctrlserver.load.plan.schedule import LEAST_RATE
 from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ TIMING = Rule(lambda asked, _: asked.mode in (REQUEST, CONNECT), "needs --mode r
 SCHEDULED = Rule(lambda asked, _: asked.rate is not None or asked.profile is not None, "needs --rate or --profile")
 
 POSITIVE = Rule(lambda _, value: value > 0, "must be more than 0")
+NOT_TOO_SLOW = Rule(lambda _, value: not 0 < value < LEAST_RATE, f"must be at least {LEAST_RATE:f}/s, one in 11 days")
 NOT_CONNECTING = Rule(lambda asked, _: asked.mode != CONNECT, "not with --mode connect, which sends no packets")
 NOT_RECEIVING = Rule(lambda asked, _: asked.mode != RECEIVE, "not with --mode receive, where the target says how fast")
 ONLY_DATAGRAMS = Rule(

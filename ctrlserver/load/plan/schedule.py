@@ -55,6 +55,9 @@ NEVER = 1 << 62
 #: Rates are in millionths of a packet per second.
 _MICRO = 10**6
 
+#: The lowest rate above 0, in packets per second.
+LEAST_RATE = 1 / _MICRO
+
 #: Areas are in these parts of a packet: half of a nanosecond times a millionth of a packet per second.
 _PARTS = 2 * SECOND * _MICRO
 
@@ -139,7 +142,7 @@ class Curve:
     def opening(self) -> Curve:
         """For a warm-up: the rate it begins with, without end; where that is 0, its mean rate."""
         first = self.pieces[0].first / _MICRO
-        return Curve.constant(first or self.mean(0, self.end))
+        return Curve.constant(first or max(LEAST_RATE, self.mean(0, self.end)))
 
     def parts(self, at: int) -> int:
         """The area up to a moment, which is not past its end."""

@@ -119,6 +119,8 @@ def test_replies_are_cut_as_packets_are_unless_said_otherwise() -> None:
         ({"duration": 0.0}, "--duration: must be more than 0"),
         ({"streams": 0}, "--streams: must be more than 0"),
         ({"connect_timeout": 0.0}, "must be more than 0"),
+        ({"rate": 0.0}, "--rate: must be more than 0"),
+        ({"rate": 4e-7}, "--rate: must be at least 0.000001/s"),
         ({"mode": "request", "in_flight": 0}, "--in-flight: must be at least 1"),
         ({"in_flight": 2}, "--in-flight: needs --mode request"),
         ({"reply_framing": "line"}, "--reply-framing: needs --mode request"),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctrlserver.load.plan.schedule import (
+    LEAST_RATE,
     NEVER,
     SECOND,
     Curve,
@@ -140,6 +141,12 @@ def test_poisson_arrivals_that_are_over_are_forgotten() -> None:
 def test_the_opening_rate_goes_on() -> None:
     assert 1000.0 == Curve((Piece.of(1, 1000, 5000),)).opening.rate(SECOND * 3600)
     assert 2500.0 == Curve((Piece.of(1, 0, 5000),)).opening.rate(0)
+
+
+def test_the_opening_of_a_curve_with_hardly_a_packet_is_the_lowest_rate() -> None:
+    opening = Curve((Piece.of(10, 0, 0.0000001), Piece.of(10, 0, 0.000001))).opening
+    assert LEAST_RATE == opening.rate(0)
+    assert 1 == schedule(opening, "constant", 1).due(SECOND)
 
 
 def test_points_are_joined_and_two_at_one_second_are_a_step() -> None:
