@@ -75,9 +75,10 @@ class DataPlane:
         if any(each.probe for each in listeners) and not has_numpy():  # where it is installed, it is imported now
             self.log.warn("probe: numpy is not installed, so probe packets are decoded one by one, which is slower")
         self.listeners: list[Listener] = []
+        answering: set[int] = set()
         for each in listeners:
             terms = terms_of(each, book, self.seats)
-            datagrams = datagram_terms_of(each, terms) if each.takes_datagrams else None
+            datagrams = datagram_terms_of(each, terms, answering) if each.takes_datagrams else None
             self.listeners.append(Listener(terms, self._lane, reactor, clock, datagrams))
 
     def bind(self) -> None:
@@ -199,8 +200,11 @@ def terms_of(config: ListenerConfig, book: Book, seats: Seats) -> Terms:
     )
 
 
-def datagram_terms_of(config: ListenerConfig, terms: Terms) -> DatagramTerms:
-    """The terms of the same listener's UDP port; ``terms`` are those of its connections."""
+def datagram_terms_of(config: ListenerConfig, terms: Terms, answering: set[int]) -> DatagramTerms:
+    """The terms of the same listener's UDP port; ``terms`` are those of its connections.
+
+    ``answering``: the set that all UDP ports of the server share.
+    """
     word = config.protocol or "udp"
     origin = evolve(terms.origin, protocol=word, framing=DATAGRAM.text, size=None, by_size=False)
     return DatagramTerms(
@@ -209,6 +213,7 @@ def datagram_terms_of(config: ListenerConfig, terms: Terms) -> DatagramTerms:
         max_streams=config.max_udp_streams,
         receive_buffer=config.receive_buffer,
         gro=config.udp_gro,
+        answering=answering,
     )
 
 

@@ -60,7 +60,8 @@ class DatagramTerms:
     once; a stream costs about 600 bytes, and a sender may forge any number of addresses. ``receive_buffer``: bytes that
     the kernel may queue for the port, 0 for its default. ``gro``: the kernel may hand over batches. ``many``: read with
     ``recvmmsg`` where the system has it. ``count_arrivals``: count arrivals where we may, so that dropped
-    batches are reported in datagrams. ``needs_content``: somebody looks into the datagrams.
+    batches are reported in datagrams. ``answering``: the UDP ports of this server that answer; they share the set.
+    ``needs_content``: somebody looks into the datagrams.
     """
 
     terms: Terms
@@ -70,6 +71,7 @@ class DatagramTerms:
     gro: bool = True
     many: bool = True
     count_arrivals: bool = True
+    answering: set[int] = field(factory=set)
     needs_content: bool = field(init=False)
 
     @needs_content.default

@@ -222,6 +222,7 @@ class Book:
             **_by_reason("rejected", REJECTIONS, self.counters.rejected_by_reason),
             dropped_total=totals.dropped,
             dropped_in_batches_total=totals.dropped_in_batches,
+            unanswered_loops_total=self.counters.loops,
         )
 
 

@@ -128,7 +128,8 @@ class Counters:
 
     ``open`` maps numbers to streams, oldest first. ``recent`` holds the streams closed last, the latest at its right.
     ``drops`` are asked for what the kernel dropped before we could read it: each for its sum since the start, and for
-    how much of that may have been whole batches, of which each counts as one.
+    how much of that may have been whole batches, of which each counts as one. ``loops``: datagrams that were not
+    answered because their sender would have answered the answer.
     """
 
     closed_kept: int = CLOSED_KEPT
@@ -138,6 +139,7 @@ class Counters:
     )
     closed_by_reason: dict[str, int] = field(factory=lambda: dict.fromkeys(REASONS, 0), init=False)
     rejected_by_reason: Counter[str] = field(factory=Counter, init=False)
+    loops: int = field(default=0, init=False)
     drops: list[Callable[[], tuple[int, int]]] = field(factory=list, init=False)
     _streams: int = field(default=0, init=False)
     _packets: int = field(default=0, init=False)

@@ -68,6 +68,9 @@ class StatsRecord:
     dropped_in_batches_total: Annotated[
         int, "counter", "packets", "of dropped_total, what may be batches counted as one; 0: received + dropped = sent"
     ]
+    unanswered_loops_total: Annotated[
+        int, "counter", "packets", "datagrams not answered: their sender would answer the answer"
+    ]
 
 
 @frozen

@@ -78,6 +78,7 @@ def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
                 *names_of("rejected", REJECTIONS),
                 "dropped_total",
                 "dropped_in_batches_total",
+                "unanswered_loops_total",
             ],
         ),
         ("stream", [*STREAM.split(), *PROBE.split(), *TCP.split()]),

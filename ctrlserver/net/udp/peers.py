@@ -17,6 +17,8 @@ only. A closed stream is in no table, so the next datagram of its peer opens ano
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ctrlserver.addresses import peer_name
 from ctrlserver.linux.udp import Address
 from ctrlserver.net.terms import DatagramTerms
@@ -36,15 +38,17 @@ class DatagramStream:
     """One peer of a UDP port.
 
     ``address`` and ``name`` are its keys in ``by_address`` and ``by_name``; ``name`` is None until
-    ``recvmmsg`` gives it.
+    ``recvmmsg`` gives it. ``answer`` is how its datagrams are answered, None where they are not: it takes a batch, and
+    returns how many answers the socket accepted.
     """
 
-    __slots__ = ("_peers", "address", "counters", "name")
+    __slots__ = ("_peers", "address", "answer", "counters", "name")
 
     def __init__(self, peers: Peers, address: Address, counters: StreamCounters) -> None:
         self.counters = counters
         self.address = address
         self.name: bytes | None = None
+        self.answer: Callable[[memoryview, int, int, Address], int] | None = None
         self._peers = peers
 
     def abort(self, reason: str, now: float) -> None:

@@ -71,6 +71,8 @@ class DatagramPort:
         self.drops = DropCount(sock, lane is not None and options.gro and options.count_arrivals)
         options.terms.book.counters.drops.append(self.drops.dropped)
         widen(sock, options.receive_buffer)
+        if options.terms.origin.answers:
+            options.answering.add(port.getHost().port)  # type: ignore[attr-defined]
         if lane is None:
             self._protocol.intake = Intake(self.peers, sock)
         else:

@@ -15,6 +15,9 @@ Model::
 - Where nobody needs the content, ``MSG_TRUNC`` leaves the bytes uncopied in the kernel: 40 M datagrams of 64 bytes a
   second were seen that way, 15 M with the copy.
 
+- A peer is not answered if its port is that of a service which answers whatever it gets, of this server or another: one
+  forged datagram would travel between the two for ever. Which peers these are is found out when their streams open.
+
 Rules: a turn is bounded, so that the lane's other sockets have theirs. What a read put into the lane's buffer is used
 before the next read.
 - Answers go out at once and are not queued. An answer that the socket does not accept is lost, as a datagram may be
@@ -52,6 +55,10 @@ READS_A_TURN = 32
 CALLS_A_TURN = 4
 
 
+#: Ports of services that answer whatever they get: echo, daytime, quote of the day, chargen, time (RFC 862 to 868).
+ANSWERING_PORTS = frozenset({7, 13, 17, 19, 37})
+
+
 class Intake:
     """What is done with datagrams, however they are read.
 
@@ -86,6 +93,9 @@ class Intake:
                 self._reject(NOT_ALLOWED, packets, address)
                 return
             stream = self._peers.open(address, now, since)
+            if self._answer is not None:
+                others = stream.counters.peer == OTHERS
+                stream.answer = self._answer_unless_looping if others or self._loops(address) else self._answer
         counters = stream.counters
         counters.packets += packets
         counters.bytes += size
@@ -97,8 +107,19 @@ class Intake:
                 counters.kept.add(cut(content, segment) if packets > 1 else [bytes(content)])
             if counters.probing is not None:
                 self._probe(content, segment, counters.probing)
-            if self._answer is not None:
-                counters.unanswered += packets - self._answer(content, segment, packets, address)
+            if stream.answer is not None:
+                counters.unanswered += packets - stream.answer(content, segment, packets, address)
+
+    def _loops(self, address: Address) -> bool:
+        """Whether an answer to ``address`` may be answered, and so on for ever."""
+        return address[1] in ANSWERING_PORTS or address[1] in self._peers.options.answering
+
+    def _answer_unless_looping(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
+        """Answer, or count what is not answered because it would loop; return how many answers were accepted."""
+        if self._answer is None or self._loops(address):
+            self._terms.book.counters.loops += packets
+            return 0
+        return self._answer(content, segment, packets, address)
 
     def echo(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
         """Send the batch back; return how many answers the socket accepted."""
@@ -245,10 +266,10 @@ class ManyReader(OneReader):
     def _answered(self, stream: DatagramStream, table: Messages, sizes: list[int]) -> bool:
         """Answer many datagrams of one size and peer as the batch that they make; False where they do not."""
         size, rows, address = sizes[0], len(sizes), stream.address
-        if self._answer is None or not size or min(sizes) != max(sizes):
+        if stream.answer is None or not size or min(sizes) != max(sizes):
             return False
         contents = [content for row in range(rows) if (content := table.content(row, size)) is not None]
-        stream.counters.unanswered += rows - self._answer(memoryview(b"".join(contents)), size, rows, address)
+        stream.counters.unanswered += rows - stream.answer(memoryview(b"".join(contents)), size, rows, address)
         return True
 
     def _probed(self, stream: DatagramStream, table: Messages, sizes: list[int]) -> bool:

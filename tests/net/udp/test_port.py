@@ -499,3 +499,33 @@ async def test_a_socket_taken_over_gives_what_waits_in_it_and_its_earlier_drops_
     totals = await served.until(lambda totals: totals.packets + totals.dropped == sent)
     assert totals.dropped > 0
     assert 0 == served.book.counters.totals().dropped_in_batches
+
+
+@linux
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("mode", ["echo", "reply"])
+@pytest.mark.parametrize("max_streams", [100, 0], ids=["a stream of its own", "one of the others"])
+async def test_a_peer_that_would_answer_the_answer_is_counted_and_not_answered(
+    serve: Serve, mode: str, max_streams: int
+) -> None:
+    served = serve(mode, max_streams=max_streams)
+    looping, client = served.connect(), served.connect()
+    served.port.peers.options.answering.add(looping.getsockname()[1])
+    for sent in (1, 41):
+        for _ in range(1 if sent == 1 else 40):
+            looping.send(b"loop")
+        await served.until(lambda totals, sent=sent: totals.packets == sent)  # type: ignore[misc]
+    assert (0, 41) == (served.book.counters.totals().replies, served.book.stats(0.0).unanswered_loops_total)
+    client.send(b"asked")
+    await served.until(lambda totals: totals.replies == 1)
+    assert (b"asked" if mode == "echo" else b"\x06") == client.recv(100)
+    looping.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        looping.recv(100)
+
+
+@linux
+def test_a_port_that_answers_is_one_that_no_other_port_of_the_server_answers(serve: Serve) -> None:
+    shared: set[int] = set()
+    ports = [serve(mode, answering=shared).number for mode in ("echo", "reply", "sink")]
+    assert set(ports[:2]) == shared

@@ -62,3 +62,13 @@ def test_a_batch_gets_a_reply_for_each_datagram_also_beyond_one_call(ours: socke
 def test_a_reply_that_no_datagram_can_hold_is_not_accepted(ours: socket.socket, peer: socket.socket) -> None:
     canned = CannedReply(bytes(65_508))
     assert 0 == intake(ours, "reply", canned).reply(memoryview(b"ab"), 1, 2, peer.getsockname())
+
+
+@pytest.mark.parametrize("service", [7, 13, 17, 19, 37])
+def test_a_service_that_answers_whatever_it_gets_is_not_answered(ours: socket.socket, service: int) -> None:
+    answering = intake(ours)
+    for port, unanswered in ((service, 2), (service + 40_000, 0)):
+        address = ("127.0.0.1", port)
+        answering.received(address, 4, 2, 2, memoryview(b"aabb"), 0.0, 0.0)
+        assert unanswered == answering._peers.by_address[address].counters.unanswered
+    assert 2 == answering._terms.book.counters.loops
