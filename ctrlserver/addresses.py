@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+#: Bytes that fit into the address of a unix socket on Linux.
+LONGEST_UNIX_PATH = 107
+
 
 def ip_version(host: str) -> int | None:
     """4 or 6 where ``host`` is an IP address, without brackets; None where it is a name."""

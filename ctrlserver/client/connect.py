@@ -1,12 +1,14 @@
 """A connect to a ``Target``, bounded in time.
 
-Rules: name resolution counts as part of the connect. A failure is a ``LoadError`` in one line that names the target and
-the reason.
+Rules: name resolution counts as part of the connect. What the system resolves is a name, ``my_web_1`` too. A failure is
+a ``LoadError`` in one line that names the target and the reason.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from typing import cast
 
 from twisted.internet import defer, error
@@ -20,14 +22,28 @@ from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.words import quoted
 
+NO_SUCH_HOST = "the host name does not resolve"
+
+#: Why the kernel gives no local address and port; for an IPv6 target both may be the reason.
+NO_LOCAL_PORT = "no local port is free, or this machine has no address that reaches it"
+
 #: Kinds of failures and their words, which may name the timeout.
 _REASONS = (
     (error.ConnectionRefusedError, "connection refused: nothing listens there"),
-    (error.DNSLookupError, "the host name does not resolve"),
+    ((error.DNSLookupError, socket.gaierror), NO_SUCH_HOST),
     (error.NoRouteError, "no route to the host"),
-    (error.ConnectBindError, "no local port is free"),
+    (error.ConnectBindError, NO_LOCAL_PORT),
     ((error.TimeoutError, error.ConnectingCancelledError, defer.TimeoutError), "no answer within {:g} s"),
 )
+
+
+class _Named(HostnameEndpoint):
+    """A host name as ``getaddrinfo`` takes it. Twisted refuses names that no domain may have, such as ``my_web_1``."""
+
+    @staticmethod
+    def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
+        encoded = host.encode("idna") if isinstance(host, str) else host
+        return False, encoded, encoded.decode("ascii")
 
 
 def endpoint_of(target: Target, reactor: object, timeout: float) -> IStreamClientEndpoint:
@@ -38,7 +54,7 @@ def endpoint_of(target: Target, reactor: object, timeout: float) -> IStreamClien
     if version == 6:
         return TCP6ClientEndpoint(reactor, target.host, target.port, timeout=timeout)
     if target.host:
-        return HostnameEndpoint(reactor, target.host, target.port, timeout=timeout)
+        return _Named(reactor, target.host, target.port, timeout=timeout)
     try:
         return cast("IStreamClientEndpoint", clientFromString(reactor, target.text))
     except Exception as problem:  # plugins parse the string: what they raise is not ours to know
@@ -74,7 +90,7 @@ def connect_reason(problem: BaseException, timeout: float) -> str:
             return words.format(timeout)
     cause = problem.osError if isinstance(problem, error.ConnectError) else None
     if isinstance(cause, OSError):
-        return cause.strerror or str(cause)
+        return NO_LOCAL_PORT if cause.errno == errno.EADDRNOTAVAIL else cause.strerror or str(cause)
     if isinstance(cause, int):
-        return os.strerror(cause)
+        return NO_LOCAL_PORT if cause == errno.EADDRNOTAVAIL else os.strerror(cause)
     return " ".join(str(problem).split()) or type(problem).__name__

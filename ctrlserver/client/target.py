@@ -10,16 +10,21 @@ the name of a transport is written ``tcp:tcp:22222``.
 
 from __future__ import annotations
 
+import os
 import re
 
 from attrs import frozen
 
-from ctrlserver.addresses import ip_version
+from ctrlserver.addresses import LONGEST_UNIX_PATH, ip_version
 from ctrlserver.errors import UsageError
 from ctrlserver.words import quoted
 
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]/=]+)):(?P<port>\d{1,5})", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+_URL = re.compile(
+    r"(?!unix:)(?P<scheme>[a-z][a-z0-9+.-]*)://(?:[^/?#]*@)?(?P<address>[^/?#]*).*", re.ASCII | re.IGNORECASE
+)
+_UNIX = re.compile(r"unix:(?:path=)?(?P<path>(?:[^:\\]|\\.)*).*")
 
 #: The ports of a ctrlserver that is told nothing else: what is suggested where one is missing.
 DATA_PORT = 22222
@@ -30,6 +35,17 @@ TLS = "tls"
 
 #: Words before the first colon that make a target one of datagrams, or of TLS with our own verification.
 _TRANSPORTS = {"udp": UDP, "ssl": TLS, "tls": TLS}
+
+#: What stands before HOST:PORT for the scheme of a URL, and the port that the scheme means.
+_URLS = {
+    "udp": ("udp:", None),
+    "ssl": ("ssl:", None),
+    "tls": ("ssl:", None),
+    "http": ("", 80),
+    "ws": ("", 80),
+    "https": ("ssl:", 443),
+    "wss": ("ssl:", 443),
+}
 
 #: Words that name a transport and no host.
 _SCHEMES = ("tcp", "tcp4", "tcp6", *_TRANSPORTS)
@@ -56,7 +72,7 @@ class Target:
 
 def parse_target(text: str) -> Target:
     """Where to send a load. An endpoint string is checked to its end by ``endpoint_of`` alone."""
-    _check_characters(text)
+    _check(text, DATA_PORT)
     scheme, colon, rest = text.partition(":")
     transport = _TRANSPORTS.get(scheme.casefold(), "") if colon else ""
     match = _HOST_PORT.fullmatch(rest) if transport else None
@@ -69,15 +85,28 @@ def parse_target(text: str) -> Target:
 
 def parse_admin(text: str) -> Target:
     """The address of an admin port, which is never one of datagrams."""
-    _check_characters(text)
+    _check(text, ADMIN_PORT)
     if text.casefold().startswith("udp:"):
         raise UsageError(f"{quoted(text)}: an admin port is asked over TCP or a unix socket, such as 127.0.0.1:22223")
     return _parsed(text, ADMIN_PORT)
 
 
-def _check_characters(text: str) -> None:
+def _check(text: str, usual: int) -> None:
+    """What is wrong with an address of any form; ``usual`` is the port to suggest."""
     if not text.isprintable():
         raise UsageError(f"{quoted(text)}: an address has no such characters")
+    if (url := _URL.fullmatch(text)) is not None:
+        before, port = _URLS.get(url["scheme"].casefold(), ("", None))
+        plain = _HOST_PORT.fullmatch(url["address"]) is not None
+        near = (
+            f'; did you mean "{before}{url["address"]}"?' if plain else _nearest(url["address"], port or usual, before)
+        )
+        raise UsageError(f"{quoted(text)} is a URL: expected {before}HOST:PORT{near}")
+    if (unix := _UNIX.fullmatch(text)) is not None:
+        length = len(os.fsencode(re.sub(r"\\(.)", r"\1", unix["path"])))
+        if length > LONGEST_UNIX_PATH:
+            words = f"the path of a unix socket has at most {LONGEST_UNIX_PATH} bytes, not {length}"
+            raise UsageError(f"{quoted(text)}: {words}")
 
 
 def _parsed(text: str, usual: int) -> Target:
@@ -114,7 +143,14 @@ def _plain(text: str, match: re.Match[str], transport: str = "") -> Target:
         raise UsageError(f"{quoted(text)}: the port must be 1 to 65535")
     if match["v6"] is not None and ip_version(match["v6"]) != 6:
         raise UsageError(f"{quoted(text)}: {quoted(match['v6'])} is not an IPv6 address")
-    return Target(text, match["v6"] or match["host"], number, transport)
+    host = match["v6"] or match["host"]
+    if match["v6"] is None:
+        try:
+            host.encode("idna")  # as getaddrinfo does
+        except UnicodeError:
+            words = "a part of a host name has 1 to 63 characters"
+            raise UsageError(f"{quoted(text)}: {quoted(host)} is not a host name; {words}") from None
+    return Target(text, host, number, transport)
 
 
 def _nearest(text: str, usual: int, before: str = "") -> str:

@@ -19,6 +19,7 @@ from ipaddress import ip_address
 from socket import AddressFamily
 from typing import Any, NoReturn
 
+from ctrlserver.addresses import LONGEST_UNIX_PATH
 from ctrlserver.errors import ConfigError
 from ctrlserver.words import did_you_mean, nearest, quoted
 
@@ -28,7 +29,7 @@ _FORMS = {
     "udp": "udp:PORT[:interface=ADDRESS]",
     "unix": "unix:PATH[:mode=660]",
     "ssl": "ssl:PORT:privateKey=FILE",
-    "tls": "tls:FOLDER:tcp:PORT",
+    "tls": "tls:FOLDER:PORT",
     "systemd": "systemd:domain=INET:index=0",
     "haproxy": "haproxy:tcp:PORT",
 }
@@ -42,8 +43,6 @@ _ARGUMENTS = {
     "unix": ("address", "mode", "backlog", "lockfile"),
 }
 """The arguments of the types whose arguments this module checks, in Twisted's order."""
-_LONGEST_UNIX_PATH = 107
-"""Bytes that fit into the address of a unix socket on Linux."""
 
 
 def _is_number(text: str, low: int, high: int) -> bool:
@@ -64,8 +63,8 @@ _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
     "backlog": (lambda text: _is_number(text, 1, 65535), "a number from 1 to 65535"),
     "interface": (lambda text: "\0" not in text, "an address"),
     "address": (
-        lambda text: 0 < len(os.fsencode(text)) <= _LONGEST_UNIX_PATH and "\0" not in text,
-        f"a path of 1 to {_LONGEST_UNIX_PATH} bytes",
+        lambda text: 0 < len(os.fsencode(text)) <= LONGEST_UNIX_PATH and "\0" not in text,
+        f"a path of 1 to {LONGEST_UNIX_PATH} bytes",
     ),
     "mode": (lambda text: re.fullmatch("0?[0-7]{3}", text) is not None, "octal permissions such as 660"),
     "lockfile": (lambda text: text in ("0", "1"), "0 or 1"),
@@ -83,6 +82,9 @@ def check_endpoint(text: str) -> None:
     if kind == "udp":
         return  # Twisted has no endpoints for datagrams
     expected = f"expected {_FORMS.get(kind, _ANY_FORM)}"
+    if kind == "tls" and not os.path.isdir(folder := keywords.get("path", arguments[0] if arguments else "")):
+        hint = f'; did you mean "ssl:{folder}:privateKey=..."?' if _is_number(folder, 0, 65535) else ""
+        _refuse(text, f"no folder {quoted(folder)} of certificates and keys: {expected}{hint}")
     try:
         serverFromString(MemoryReactorClock(), text)
         if kind == "systemd":
@@ -218,9 +220,12 @@ def _nearest(text: str) -> str:
 
     host_and_port = r"\s*(?:(?:tcp:)?(localhost|[\d.]*\.[\d.]*|\*|):)?(\d{1,9})\s*"
     guess = ""
+    text = re.sub(r"^(tcp|udp)://(.*?)/?$", r"\1:\2", text)  # a URL
     if text.startswith("udp:"):
         if match := re.fullmatch(r"udp:(\d+):(?:interface=)?localhost", text, re.ASCII | re.IGNORECASE):
             guess = f"udp:{match[1]}:interface=127.0.0.1"
+        elif match := re.fullmatch(r"udp:([\d.]+):(\d+)", text, re.ASCII):
+            guess = f"udp:{match[2]}:interface={match[1]}"
     elif match := re.fullmatch(host_and_port, text, re.ASCII | re.IGNORECASE):
         host, port = match[1] or "", min(int(match[2]), 65535)
         interface = {"localhost": "127.0.0.1", "*": "", "0.0.0.0": ""}.get(host.lower(), host)

@@ -1,21 +1,24 @@
 from __future__ import annotations
 
 import errno
+import socket
+from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import defer, error
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ctrlserver.client.connect import connect, connect_reason, endpoint_of
+from ctrlserver.client.connect import NO_LOCAL_PORT, connect, connect_reason, endpoint_of
 from ctrlserver.client.target import parse_target
 from ctrlserver.errors import LoadError, UsageError
 from tests.peers import Sink
-from tests.servers import quiet, reactor, refusing
+from tests.servers import Servers, quiet, reactor, refusing
 
 
 @pytest.mark.parametrize("text", ["udb:127.0.0.1:22222", "tpc:127.0.0.1:22222", "127.0.0.1:x", "tcp:a"])
@@ -30,6 +33,22 @@ async def test_a_failed_connect_is_one_line_that_names_the_target() -> None:
     target = refusing()
     with pytest.raises(LoadError, match="cannot connect to there: connection refused"):
         await connect(reactor, endpoint_of(target, reactor, 1.0), quiet(Sink), "there", 1.0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_that_no_domain_may_have_is_asked_of_the_system(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(host: str, port: int, *_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        assert "my_web_1" == host
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    target = servers.listen(Sink)
+    monkeypatch.setattr(reactor.nameResolver, "_getaddrinfo", resolve)
+    named = parse_target(f"my_web_1:{target.port}")
+    connected: Any = await connect(reactor, endpoint_of(named, reactor, 1.0), quiet(Protocol), "there", 1.0)
+    assert target.port == connected.transport.getPeer().port
+    connected.transport.loseConnection()
 
 
 @implementer(IStreamClientEndpoint)
@@ -58,6 +77,10 @@ def test_a_connect_is_bounded_in_time() -> None:
         (error.NoRouteError(), "no route to the host"),
         (error.TimeoutError(), "no answer within 3 s"),
         (defer.TimeoutError(), "no answer within 3 s"),
+        (socket.gaierror(socket.EAI_NONAME, "x"), "the host name does not resolve"),
+        (error.ConnectError(errno.EADDRNOTAVAIL), NO_LOCAL_PORT),
+        (error.ConnectError(OSError(errno.EADDRNOTAVAIL, "x")), NO_LOCAL_PORT),
+        (error.ConnectBindError(errno.EADDRINUSE), NO_LOCAL_PORT),
         (error.ConnectError(OSError(2, "No such file or directory")), "No such file or directory"),
         (ValueError("a\nb"), "a b"),
         (ValueError(), "ValueError"),

@@ -58,6 +58,10 @@ def test_a_good_endpoint_is_taken(text: str) -> None:
         (r"tcp:22222:interface=\:\:1", "tcp:22222:interface=::1"),
         ("unix:/run/data.sock", "/run/data.sock"),
         ("unix:./data.sock", "./data.sock"),
+        ("tcp:22222", "tcp://0.0.0.0:22222"),
+        ("tcp:22222:interface=127.0.0.1", "tcp://127.0.0.1:22222/"),
+        ("udp:22222:interface=127.0.0.1", "udp://127.0.0.1:22222"),
+        ("udp:22222:interface=127.0.0.1", "udp:127.0.0.1:22222"),
     ],
 )
 def test_a_slip_is_told_with_the_nearest_good_endpoint(nearest: str, text: str) -> None:
@@ -91,6 +95,13 @@ def test_a_slip_is_told_with_the_nearest_good_endpoint(nearest: str, text: str) 
         ("expected a path of 1 to 107 bytes", "unix:/" + "x" * 107),
         ("systemd has handed over no such socket", "systemd:domain=INET:index=0"),
         ("expected ssl:PORT:privateKey=FILE", "ssl:443:privateKey=/nowhere/key.pem"),
+        (
+            'no folder "22222" of certificates and keys: expected tls:FOLDER:PORT; '
+            'did you mean "ssl:22222:privateKey=..."?',
+            "tls:22222",
+        ),
+        ('no folder "/nowhere" of certificates and keys: expected tls:FOLDER:PORT', "tls:/nowhere:22222"),
+        ('no folder ""', "tls"),
         ("expected an endpoint such as", "tcp:5\\"),
         ("expected an endpoint such as", "port=5"),
     ],

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThreadPool
 
 from ctrlserver.addresses import host_port
+from ctrlserver.client.connect import NO_LOCAL_PORT, NO_SUCH_HOST
 from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.plan.options import Options
@@ -76,13 +77,15 @@ class DatagramSockets:
         except defer.TimeoutError:
             words = f"the host name was not resolved within {self._timeout:g} s"
         except (OSError, UnicodeError):
-            words = "the host name does not resolve"
+            words = NO_SUCH_HOST
         else:
             return family, address
         raise LoadError(f"cannot send to {self._target.text}: {words}")
 
 
 def _reason(error: OSError) -> str:
-    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL):
+    if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return "no route to the host"
+    if error.errno in (errno.EAGAIN, errno.EADDRNOTAVAIL):
+        return NO_LOCAL_PORT
     return error.strerror or str(error)

@@ -30,6 +30,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ctrlserver.addresses import ip_version
+from ctrlserver.client.connect import NO_LOCAL_PORT, NO_SUCH_HOST
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Connected, Counts
 from ctrlserver.load.measure.due import Releases
@@ -49,7 +50,8 @@ _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 _REASONS = {
     errno.ECONNREFUSED: "connection refused: nothing listens there",
     errno.ECONNRESET: "the target reset the connection",
-    errno.EADDRNOTAVAIL: "no local port is free",
+    errno.EADDRNOTAVAIL: NO_LOCAL_PORT,
+    socket.EAI_NONAME: NO_SUCH_HOST,
     errno.EMFILE: "too many open files",
     errno.ETIMEDOUT: "no answer in time",
     errno.EAGAIN: "the backlog of the target is full",

@@ -264,5 +264,5 @@ def test_a_handshake_is_not_timed_and_that_is_said() -> None:
 def test_every_reason_is_words() -> None:
     from ctrlserver.load.running.connect_mode import _reason
 
-    assert "no local port is free" == _reason(errno.EADDRNOTAVAIL)
+    assert "no local port is free, or this machine has no address that reaches it" == _reason(errno.EADDRNOTAVAIL)
     assert "Network is unreachable" == _reason(errno.ENETUNREACH)
