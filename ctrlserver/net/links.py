@@ -190,7 +190,7 @@ class LaneAcceptor:
         sock.setblocking(False)
         sock.listen(BACKLOG)
         lane.watch(sock.fileno(), self, EPOLLIN, patient=True)
-        if terms.origin.mode == "echo":
+        if terms.origin.mode == "echo" and terms.reply_buffer >= ROW_BYTES:
             serve_together(lane)
 
     def ready(self, events: int) -> None:
