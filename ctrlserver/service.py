@@ -114,7 +114,7 @@ class ControlService(MultiService):
         if self._bound:
             return
         self._bound = True
-        descriptors = self._count_seats()
+        descriptors = raise_descriptor_limit()
         try:
             self.plane.bind()
             for number, admin in enumerate(self.config.admin, 1):
@@ -128,13 +128,13 @@ class ControlService(MultiService):
             self.log.error("{error}", error=error)
             raise CannotStart(f"ctrlserver: {error}") from None
         terminal.release()
-        self._reserve.room = room_for_admin(descriptors, self.plane.seats.limit, descriptors_in_use())
+        self._count_seats(descriptors, descriptors_in_use())
 
-    def _count_seats(self) -> int:
-        """Set the limit of streams; return how many descriptors this process may open."""
-        descriptors = raise_descriptor_limit()
+    def _count_seats(self, descriptors: int, in_use: int) -> None:
+        """Set the limits of streams and admin connections: of ``descriptors``, the ports and files hold ``in_use``."""
         asked, seats = self.config.max_streams, self.plane.seats
-        seats.limit = seats_for(asked, descriptors)
+        seats.limit = seats_for(asked, descriptors, in_use)
+        self._reserve.room = room_for_admin(descriptors, seats.limit, in_use)
         if asked is not None and asked > seats.limit:
             self.log.warn(
                 "max_streams is {limit}, not {asked}: this process may have {descriptors} descriptors open",
@@ -142,7 +142,6 @@ class ControlService(MultiService):
                 asked=asked,
                 descriptors=descriptors,
             )
-        return descriptors
 
     def _listen_admin(self, endpoint: str) -> Deferred[IListeningPort]:
         return maybeDeferred(serverFromString(self._reactor, endpoint).listen, self._admin)

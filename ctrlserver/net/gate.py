@@ -123,12 +123,14 @@ class Gate:
                 del self._streams_of[host]
 
 
-def seats_for(asked: int | None, descriptors: int) -> int:
+def seats_for(asked: int | None, descriptors: int, in_use: int) -> int:
     """Streams to accept: as many as ``asked``, but none of the withheld descriptors; of few descriptors, half of them.
 
-    ``asked`` None: as many as possible.
+    ``asked`` None: as many as possible. If the server itself has so many ``in_use`` (listeners) that the withheld ones
+    would not do for one admin connection, more are withheld.
     """
-    most = max(1, descriptors - min(RESERVED_DESCRIPTORS, descriptors // 2))
+    withheld = max(min(RESERVED_DESCRIPTORS, descriptors // 2), in_use + KEPT_FREE + 1)
+    most = max(1, descriptors - withheld)
     return most if asked is None else min(asked, most)
 
 
