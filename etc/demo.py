@@ -264,6 +264,8 @@ def demo(folder: Path) -> None:
     if ledger.wrong:
         raise DemoFailedError(f"counts differ: {'; '.join(ledger.wrong)}")
     say("all counts are equal")
+    say("\nNext, in two terminals: . .venv/bin/activate")
+    say("then in one: ctrlserver    and in the other: ctrlload run 127.0.0.1:22222")
 
 
 def interrupted(_number: int, _frame: object) -> NoReturn:

@@ -95,7 +95,7 @@ def check_endpoint(text: str) -> None:
         if str(error) == f"Unknown endpoint type: '{kind.lower()}'":
             _refuse_kind(text, kind)
         if kind in ("ssl", "tls") and find_spec("OpenSSL") is None:
-            _refuse(text, f"{expected}, and pyOpenSSL to be installed: pip install 'ctrlserver[tls]'")
+            _refuse(text, f"{expected}, and pyOpenSSL to be installed: pip install pyopenssl service-identity")
         if kind == "systemd" and isinstance(error, LookupError):
             _refuse(text, f"systemd has handed over no such socket: {expected}")
         _refuse(text, f"{expected}: {quoted(f'{type(error).__name__}: {error}')[1:-1]}")

@@ -112,7 +112,7 @@ def test_a_bad_endpoint_is_told_with_what_was_expected(expected: str, text: str)
 
 def test_tls_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "OpenSSL", None)
-    assert "pip install 'ctrlserver[tls]'" in message_of("ssl:0:privateKey=/nowhere/key.pem")
+    assert "pip install pyopenssl service-identity" in message_of("ssl:0:privateKey=/nowhere/key.pem")
 
 
 @settings(deadline=None, max_examples=50)

@@ -2,8 +2,10 @@
 
 How a block is read: in ``console`` blocks a line with ``$ `` is a command, the lines up to the next one are what it
 must print; figures may differ, ``...`` stands for anything. A command that starts the daemon runs until the end of the
-test, on free ports that take the place of the page's in all later commands. ``make`` commands are run by CI itself;
-here their targets must exist. A ``telnet`` block is a dialogue: ``> `` is typed; a ``toml`` block is a good config.
+test, on free ports that take the place of the page's in all later commands. The README is read in a plain shell, where
+our programs are found once it has activated the environment that ``make demo`` made (here: the running one). ``make``
+commands are run by CI itself; here their targets must exist. A ``telnet`` block is a dialogue: ``> `` is typed; a
+``toml`` block is a good config.
 ``tests/test_pages.py`` checks what needs no process.
 """
 
@@ -13,14 +15,17 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.integration.conftest import BIN, Daemon, Start, needs, needs_openbsd_netcat, run
-from tests.pages import PAGES, ROOT, blocks, commands
+from tests.pages import PAGES, README, ROOT, blocks, commands
 
 FIGURE = re.compile(r"\d+(\.\d+)?")
 """What may differ between the page and a run."""
+PLAIN = "/usr/local/bin:/usr/bin:/bin"
+"""The programs of a shell in which no environment is active."""
 PORT = re.compile(r"\b\d{5}\b")
 
 
@@ -49,6 +54,7 @@ def same(expected: list[str], actual: list[str]) -> bool:
 def test_every_command_runs_and_answers_as_written(page: Path, start: Start, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "etc", tmp_path / "etc")
     ports: dict[str, int] = {}
+    environment = {"PATH": PLAIN if page == README else f"{BIN}:{PLAIN}"}
 
     def real(command: str) -> str:
         return PORT.sub(lambda match: str(ports.get(match[0], match[0])), command)
@@ -57,10 +63,12 @@ def test_every_command_runs_and_answers_as_written(page: Path, start: Start, tmp
         words = shlex.split(command, comments=True)
         if words[0] == "make":
             check_make(words)
-        elif words[:3] == ["twistd", "-n", "ctrlserver"] and "--check" not in words:
-            ports.update(begin(start, words[3:]))
+        elif words == [".", ".venv/bin/activate"]:
+            environment["PATH"] = f"{BIN}:{PLAIN}"
+        elif words[0] == "ctrlserver" and "--check" not in words:
+            ports.update(begin(start, words[1:], program=words[:1], env=environment))
         else:
-            done = run("bash", "-c", real(command), cwd=tmp_path, env={"PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin"})
+            done = run("bash", "-c", real(command), cwd=tmp_path, env=environment)
             assert 0 == done.returncode, (command, done)
             if expected:
                 assert same(expected, done.stdout.decode().splitlines()), (command, done.stdout.decode())
@@ -74,7 +82,7 @@ def check_make(words: list[str]) -> None:
         assert (ROOT / path).exists(), (words, path)
 
 
-def begin(start: Start, flags: list[str]) -> dict[str, int]:
+def begin(start: Start, flags: list[str], **options: Any) -> dict[str, int]:
     """Run a daemon of a page on free ports; the page's numbers and the real ones."""
     given = [flag for flag in flags if flag == "--udp"]
     others = [flag for flag in flags if flag != "--udp"]
@@ -82,7 +90,7 @@ def begin(start: Start, flags: list[str]) -> dict[str, int]:
     wanted = {"data": pairs["--data"].split(":")[1], "admin": pairs["--admin"].split(":")[1]}
     pairs["--data"] = f"{PORT.sub('0', pairs['--data'])}:interface=127.0.0.1"
     pairs["--admin"] = "tcp:0:interface=127.0.0.1"
-    daemon: Daemon = start(*given, *(word for pair in pairs.items() for word in pair))
+    daemon: Daemon = start(*given, *(word for pair in pairs.items() for word in pair), **options)
     return {number: daemon.ports[name] for name, number in wanted.items()}
 
 

@@ -24,7 +24,7 @@ Examples:
 
 \b
 HTML is one file that needs no network and shows the values under the pointer.
-PNG and SVG need matplotlib: pip install 'ctrlserver[report]'.
+PNG and SVG need matplotlib: pip install matplotlib.
 """
 
 

@@ -71,7 +71,7 @@ class Verification:
             import service_identity.pyopenssl
             from OpenSSL import SSL
         except ImportError:
-            raise UsageError("TLS needs pyOpenSSL and service-identity: pip install 'ctrlserver[tls]'") from None
+            raise UsageError("TLS needs two packages: pip install pyopenssl service-identity") from None
         self.refusal = ""
         self._host = host
         self._insecure = insecure

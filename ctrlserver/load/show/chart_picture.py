@@ -25,7 +25,7 @@ def check_drawing() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        words = "PNG and SVG need matplotlib: pip install 'ctrlserver[report]'; -o FILE.html needs nothing"
+        words = "PNG and SVG need matplotlib: pip install matplotlib; -o FILE.html needs nothing"
         raise UsageError(f"--output: {words}") from None
 
 

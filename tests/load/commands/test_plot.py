@@ -159,6 +159,6 @@ def test_without_matplotlib_a_picture_is_one_line_and_a_page_is_made(files: Path
             [sys.executable, "-c", without, "plot", "open.json", "-o", name], capture_output=True, text=True, timeout=60
         )
         assert code == done.returncode, done.stderr
-        words = "PNG and SVG need matplotlib: pip install 'ctrlserver[report]'; -o FILE.html needs nothing"
+        words = "PNG and SVG need matplotlib: pip install matplotlib; -o FILE.html needs nothing"
         assert (f"ctrlload: --output: {words}\n" if code else "") == done.stderr
     assert (files / "out.html").exists()
