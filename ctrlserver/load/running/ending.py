@@ -19,7 +19,7 @@ from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
 from ctrlserver.lane.looks import Looks
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Comparison, Reconciliation
-from ctrlserver.load.streams.outgoing import Conversation
+from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation
 from ctrlserver.load.streams.wire import CLOSED, REFUSED, RESET
 
 #: Seconds for the target to close its side after ours, once its kernel has taken everything.
@@ -28,7 +28,7 @@ CLOSE_SECONDS = 5.0
 #: Seconds for the network to report that nothing listens, where no target closes (UDP).
 LINGER_SECONDS = 0.1
 
-#: Seconds for a server to count what it was sent.
+#: Seconds without progress after which a server is not asked again for the counts of what it was sent.
 RECONCILE_SECONDS = 10.0
 
 #: First and longest pause between two questions to the admin port.
@@ -57,7 +57,8 @@ class Ending:
     _gentle: bool
     failure: str | None = None
     reconciliation: Reconciliation = NOT_COMPARED
-    _reconcile_seconds: float = RECONCILE_SECONDS
+    _reconcile_seconds: float = Factory(lambda: RECONCILE_SECONDS)
+    _hurried: bool = False
     _looks: Looks = Factory(lambda: Looks(WATCH_SECONDS))
     _awaited: set[Conversation] = Factory(set)
     _all_ended: Deferred[None] | None = None
@@ -67,17 +68,26 @@ class Ending:
             stream.observer = self
 
     async def reconcile(self, admin: Target, timeout: float, comparison: Comparison) -> None:
-        """Ask until the counts agree, cannot change any more, or time is up; LoadError if the port cannot be asked."""
+        """Ask until the counts agree or cannot change any more; LoadError if the port cannot be asked.
+
+        Also until for a while neither the counts have grown nor the target has taken what our kernel holds for it.
+        """
         with closing(await open_admin(self._reactor, admin, timeout)) as client:
             await client.version()
-            began = self._clock()
+            least, most, since = UNLIMITED, 0, self._clock()
             pause, limit = ASK_FIRST_SECONDS, len(comparison.streams) + OTHERS_ON_VIEW
             while True:
                 dropped = await client.dropped() if comparison.needs_drops else None
                 seen = await client.streams(limit)
                 self.reconciliation = comparison.compare(seen.records, dropped, self._clock())
-                done = self.reconciliation.reconciled or self.reconciliation.settled
-                if done or self._clock() - began >= self._reconcile_seconds:
+                if self.reconciliation.reconciled or self.reconciliation.settled:
+                    return
+                unsent = sum(stream.unsent_bytes() for stream in self._streams)
+                counted = sum(nbytes for _, nbytes in self.reconciliation.counted.values())
+                now, seconds = self._clock(), self._reconcile_seconds
+                if (unsent < least or counted > most) and not self._hurried:
+                    least, most, since = min(least, unsent), max(most, counted), now
+                elif now - since >= (max(seconds, self._patience) if unsent else seconds):
                     return
                 limit = max(limit, seen.total)
                 await deferLater(self._reactor, pause)
@@ -86,7 +96,7 @@ class Ending:
     def hurry(self, patience: float) -> None:
         """After an interrupt: wait for nothing longer than ``patience``."""
         self._patience = self._reconcile_seconds = patience
-        self._gentle = True
+        self._gentle = self._hurried = True
 
     async def drain(self) -> None:
         """Close our side of every stream and await the target's close."""

@@ -7,7 +7,7 @@
     warm up      Sending, Work           its time is up; skipped without ``--warm-up``
     measure      Sending, Work           all is sent, the time or the schedule is over, or a stream has failed
     ----------------------------------------------------------- the last byte
-    reconcile    Ending.reconcile        the server's counts equal ours, or cannot change any more; or after 10 s
+    reconcile    Ending.reconcile        the server's counts equal ours, or cannot change any more, or rest for 10 s
     drain        Ending.drain            the target has closed its side after ours, or takes too long
     close        Work, connections       every socket is closed
     result       LoadRun._result

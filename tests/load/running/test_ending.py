@@ -88,6 +88,26 @@ async def test_streams_the_server_does_not_know_are_waited_for_and_then_named(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_server_whose_counts_still_grow_is_waited_for(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked often enough to be over long before all has arrived, if the wait were counted from the first question."""
+    monkeypatch.setattr(ending, "RECONCILE_SECONDS", 0.0)
+    asked = 0
+
+    def grow(record: dict[str, Any]) -> None:
+        nonlocal asked
+        asked += 1
+        record["packets"] = min(asked, record["packets"])
+        record["bytes"] = record["packets"] * 1024
+        record["state"] = "open"
+
+    servers.tamper = grow
+    result = good(await load(servers.listen(Counting), packets=10, admin=servers.listen(Admin)))
+    assert (True, 10) == (result.reconciled, asked)
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_is_no_admin_port_is_told_before_anything_is_sent(servers: Servers) -> None:
     admin = servers.saying(b"SSH-2.0-x\r\n")
     result = good(await load(servers.listen(Sink), admin=admin), 1)
