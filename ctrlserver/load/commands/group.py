@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -21,12 +22,30 @@ from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_USAGE
 from ctrlserver.load.show.output import mute, print_words
 from ctrlserver.words import did_you_mean, quoted
 
+#: How like a flag must be to one of ours to be taken for a slip: --packet for --packets, not --parallel for --profile.
+_NEAR = 0.8
+
 #: Where each subcommand is: the module, and its name there.
 _SUBCOMMANDS = {
     "run": ("ctrlserver.load.commands.run", "run"),
     "search": ("ctrlserver.load.commands.search", "search"),
     "compare": ("ctrlserver.load.commands.compare", "compare_command"),
     "plot": ("ctrlserver.load.commands.plot", "plot_command"),
+}
+
+
+#: Flags of iperf3, wrk, vegeta, hey, k6 and oha that have an equal here, and the equal.
+_FOREIGN = {
+    **dict.fromkeys(("-c", "--connections", "--concurrency", "--parallel", "--vus"), "streams are -P"),
+    **dict.fromkeys(("-d", "-z", "--time"), "the duration is -t"),
+    **dict.fromkeys(("-b", "--bitrate", "--bandwidth", "--rps", "--qps"), "the rate is -r, such as 5k/s"),
+    **dict.fromkeys(("-R", "--reverse"), "a download is -m receive"),
+    **dict.fromkeys(("-u", "--udp"), "UDP is the target udp:HOST:PORT"),
+    **dict.fromkeys(("--length", "--len"), "the size is -l"),
+    **dict.fromkeys(("--requests", "--iterations"), "the number of packets is -n"),
+    "--omit": "the warm-up is -O",
+    "--json": "the result in JSON is -J",
+    **dict.fromkeys(("-s", "--server"), "the server is twistd -n ctrlserver"),
 }
 
 
@@ -52,9 +71,11 @@ class Commands(click.Group):
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             near = did_you_mean(name, self.list_commands(ctx))
+            if not near and len(args) > 1 and args[1].isdecimal():
+                near = f'; did you mean "ctrlload run {name}:{args[1]}"?'
             if not near and ":" in name:
                 near = f'; did you mean "ctrlload run {name}"?'
-            ctx.fail(f"unknown command {quoted(name)}{near}")
+            ctx.fail(f"unknown command {quoted(name)}{near or f': {_known_commands()}'}")
         return super().resolve_command(ctx, args)
 
 
@@ -84,13 +105,22 @@ def _words(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption):
         params = [] if error.ctx is None else error.ctx.command.params
         known = [name for param in params for name in (*param.opts, *param.secondary_opts)]
-        return f"unknown option {quoted(error.option_name)}{did_you_mean(error.option_name, known)}"
+        given = error.option_name
+        near = next(iter(get_close_matches(given, known, n=1, cutoff=_NEAR)), None)
+        hint = f'; did you mean "{near}"?' if near is not None and given.startswith("--") else ""
+        return f"unknown option {quoted(given)}{f': {_FOREIGN[given]}' if given in _FOREIGN else hint}"
     if isinstance(error, click.MissingParameter):
         return f"{_flag(error)} is missing: {_usage(error)}"
     if isinstance(error, click.BadParameter):
         return f"{_flag(error)}: {error.message}"
+    if isinstance(error, click.UsageError) and error.message == "Missing command.":
+        return f"missing command: {_known_commands()}"
     message = error.format_message().rstrip(".")
     return message[:1].lower() + message[1:]
+
+
+def _known_commands() -> str:
+    return f"it is one of {', '.join(_SUBCOMMANDS)}; ctrlload --help says more"
 
 
 def _usage(error: click.UsageError) -> str:

@@ -47,10 +47,10 @@ class Payload:
 
 def _one_of(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if text not in known:
-            near = did_you_mean(text, known) or f"; known are {', '.join(known)}"
-            raise UsageError(f"unknown {kind} {quoted(text)}{near}")
-        return text
+        if text.casefold() in known:
+            return text.casefold()
+        near = did_you_mean(text, known) or f"; known are {', '.join(known)}"
+        raise UsageError(f"unknown {kind} {quoted(text)}{near}")
 
     return read
 

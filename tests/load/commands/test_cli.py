@@ -80,12 +80,20 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return captured.err.removeprefix("ctrlload: ").rstrip("\n")
 
 
+@pytest.mark.parametrize("flag", ["--cport", "--nodelay", "--quiet", "--verbose", "--latency", "--bind", "-x"])
+def test_a_flag_that_is_like_none_of_ours_gets_no_hint(capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    assert f'unknown option "{flag}"' == refused(capsys, "run", "localhost:1", flag)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ("run", "TARGET is missing: ctrlload run TARGET [OPTIONS]"),
         ("rnu localhost:1", 'unknown command "rnu"; did you mean "run"?'),
         ("127.0.0.1:22222", 'unknown command "127.0.0.1:22222"; did you mean "ctrlload run 127.0.0.1:22222"?'),
+        ("", "missing command: it is one of run, search, compare, plot; ctrlload --help says more"),
+        ("help", 'unknown command "help": it is one of run, search, compare, plot'),
+        ("127.0.0.1 22222", 'did you mean "ctrlload run 127.0.0.1:22222"?'),
         ("run localhost:1 --packet 5", 'unknown option "--packet"; did you mean "--packets"?'),
         ("run localhost:1 --no-write-combin", 'did you mean "--no-write-combine"?'),
         ("run localhost:1 extra", "got unexpected extra argument"),
@@ -94,6 +102,12 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ("run localhost:1 -n -1", '--packets: count "-1"'),
         ("run localhost:1 -n 1e99", '--packets: count "1e99"'),
         ("run localhost:1 -n 1.5", '--packets: count "1.5"'),
+        ("run localhost:1 -c 10", 'unknown option "-c": streams are -P'),
+        ("run localhost:1 -z 10s", 'unknown option "-z": the duration is -t'),
+        ("run localhost:1 -b 10M", 'unknown option "-b": the rate is -r'),
+        ("run localhost:1 -R", 'unknown option "-R": a download is -m receive'),
+        ("search localhost:1 --parallel 5", 'unknown option "--parallel": streams are -P'),
+        ("run localhost:1 -u", 'unknown option "-u": UDP is the target udp:HOST:PORT'),
         ("run localhost:1 -l 0", "--size"),
         ("run localhost:1 -l -1", "--size: "),
         ("run localhost:1 -l 1e99", "--size: "),

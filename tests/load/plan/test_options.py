@@ -8,6 +8,7 @@ from ctrlserver.client.target import TLS, UDP, Target, parse_target
 from ctrlserver.errors import UsageError
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.pattern import Sizes
+from ctrlserver.load.plan.values import read_mode
 from ctrlserver.load.results.schemas import shipped_schema
 from ctrlserver.load.results.thresholds import parse_threshold
 from tests.load.asking import options_for
@@ -20,6 +21,11 @@ OVER_UDP = Target("udp:127.0.0.1:22222", "127.0.0.1", 22222, UDP)
 
 def made(**flags: Any) -> Options:
     return options_for(TARGET, **flags)
+
+
+@pytest.mark.parametrize("text", ["request", "REQUEST", "Request"])
+def test_a_mode_is_read_in_any_case(text: str) -> None:
+    assert "request" == read_mode(text)
 
 
 def test_over_udp_each_packet_is_a_datagram() -> None:
