@@ -9,8 +9,12 @@ Rules:
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -139,15 +143,44 @@ def transport_word(endpoint: str) -> str:
 
 
 def bound(name: str, where: str, listen: Callable[[], Any]) -> IListeningPort:
-    """The port that ``listen`` returns, or its Deferred has by now; else ``CannotBind`` with ``name`` and ``where``."""
+    """The port that ``listen`` returns, or its Deferred has by now; else ``CannotBind`` with ``name`` and ``where``.
+
+    A unix socket at which nobody listens any more is removed first.
+    """
     outcome: list[IListeningPort | Failure] = []
     maybeDeferred(listen).addBoth(outcome.append)
+    if outcome and isinstance(outcome[0], Failure) and removed_leftover(outcome[0].value):
+        outcome.clear()
+        maybeDeferred(listen).addBoth(outcome.append)
     if not outcome:
         raise CannotBind(f"cannot listen for {name} on {where}: the endpoint does not bind at once")
     (port,) = outcome
     if isinstance(port, Failure):
         raise CannotBind(f"cannot listen for {name} on {where}: {why(port)}")
     return port
+
+
+def removed_leftover(error: BaseException | None) -> bool:
+    """Whether ``error`` was about a unix socket at which nobody listens; it and its lock are then removed.
+
+    Twisted removes those of a process that is gone. It cannot tell for a container: there each server has the number 1.
+    """
+    path = error.port if isinstance(error, CannotListenError) else None
+    if not isinstance(path, bytes):
+        return False
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.setblocking(False)
+            if peer.connect_ex(path) != errno.ECONNREFUSED:
+                return False
+        os.remove(path)
+        with suppress(FileNotFoundError):
+            os.remove(path + b".lock")
+    except (OSError, ValueError):  # gone, not ours to remove, or no name of a file
+        return False
+    return True
 
 
 def announce(name: str, port: IListeningPort) -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from pathlib import Path
 
+import pytest
 import pytest_twisted
 from twisted.internet import task
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
 
 from ctrlserver.net.gate import Gate, Seats
+from ctrlserver.net.listeners import CannotBind, bound, removed_leftover
 from tests.net.conftest import Serve, in_thread, read_to_end
 
 
@@ -63,3 +70,40 @@ async def test_a_stream_that_is_owed_replies_is_not_idle(serve: Serve) -> None:
     sweeping.stop()
     (record,) = served.records()
     assert "slow-reader" == record.reason
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_at_which_nobody_listens_is_taken_over(tmp_path: Path) -> None:
+    from twisted.internet import reactor
+
+    path = tmp_path / "data.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    path.with_name("data.sock.lock").symlink_to(str(os.getpid()))  # of a server in a container that had our number
+    port = bound("data", "unix", lambda: serverFromString(reactor, f"unix:{path}").listen(Factory()))
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    await port.stopListening()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("listening", [True, False], ids=["somebody listens", "no socket"])
+@pytest_twisted.ensureDeferred
+async def test_what_is_not_left_over_is_not_taken(tmp_path: Path, listening: bool) -> None:
+    from twisted.internet import reactor
+
+    path = tmp_path / "data.sock"
+    with socket.socket(socket.AF_UNIX) as other:
+        if listening:
+            other.bind(str(path))
+            other.listen()
+        else:
+            path.write_text("mine")
+        path.with_name("data.sock.lock").symlink_to(str(os.getpid()))
+        with pytest.raises(CannotBind, match="another server listens there"):
+            bound("data", "unix", lambda: serverFromString(reactor, f"unix:{path}").listen(Factory()))
+    assert path.exists()
+
+
+@pytest.mark.parametrize("where", [b"", b"\0name", 22222])
+def test_what_is_no_file_is_never_left_over(where: bytes | int) -> None:
+    assert not removed_leftover(CannotListenError(None, where, "in use"))
