@@ -34,6 +34,9 @@ RANDOM_PACKETS = 16
 #: the others does not: each is a single repeated byte.
 _FILLS = (b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_", b"x", b"-", b"\x01")
 
+#: An empty datagram is a packet to a server; here it would be none.
+_NO_EMPTY_PACKETS = "ctrlload sends no packet of no bytes: it counts what it sends by the bytes"
+
 
 @frozen
 class Sizes:
@@ -140,7 +143,7 @@ def size_pattern(sizes: Sizes, spec: FramingSpec, seed: int, block_bytes: int | 
     if sizes.least == sizes.most:
         return _constant(framing.encode(_filled(fill, sizes.most)), block_bytes or BLOCK_BYTES)
     if not framing.encode(_filled(fill, sizes.least)):
-        raise UsageError(f"--size {sizes}: with framing {spec.text} a packet of no bytes cannot be sent")
+        raise UsageError(f"--size {sizes}: with framing {spec.text}, {_NO_EMPTY_PACKETS}")
     count = max(RANDOM_PACKETS, 2 * (block_bytes or RANDOM_BLOCK_BYTES) // (sizes.least + sizes.most + 1))
     draw = random.Random(seed)
     text = _filled(fill, sizes.most)
@@ -153,7 +156,7 @@ def size_pattern(sizes: Sizes, spec: FramingSpec, seed: int, block_bytes: int | 
 
 def _constant(packet: bytes, block_bytes: int) -> Pattern:
     if not packet:
-        raise UsageError("--size, --payload: a packet of no bytes cannot be sent")
+        raise UsageError(f"--size, --payload: {_NO_EMPTY_PACKETS}")
     count = max(1, block_bytes // len(packet))
     return Pattern(block=packet * count, packets_a_block=count, stride=len(packet))
 

@@ -13,6 +13,7 @@ from ctrlserver.load.plan.pattern import (
     shares,
     size_pattern,
 )
+from ctrlserver.wire.datagram import DATAGRAM
 from ctrlserver.wire.framing import parse_framing
 
 SMALL = 200
@@ -167,3 +168,9 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 def test_a_range_the_wrong_way_round_says_which_way() -> None:
     with pytest.raises(UnitError, match=r'did you mean "64\.\.1024"'):
         parse_sizes("1024..64")
+
+
+@pytest.mark.parametrize("sizes", [Sizes(0, 0), Sizes(0, 10)])
+def test_of_empty_datagrams_only_what_is_true_is_said(sizes: Sizes) -> None:
+    with pytest.raises(UsageError, match="ctrlload sends no packet of no bytes: it counts what it sends by the bytes"):
+        size_pattern(sizes, DATAGRAM, seed=1)
