@@ -1,7 +1,8 @@
 """What was sent and received, in exact integers.
 
 Rules: a rate without a duration is None, never a division by zero. A stream's count is of the whole run. The total
-leaves the warm-up out, and the warm-up has a total of its own: the two add up to the streams.
+leaves the warm-up out, and the warm-up has a total of its own: the two add up to the streams. The packets of a schedule
+take as long as the schedule gives them, up to when the next one would be due. One packet has no rate.
 """
 
 from __future__ import annotations
@@ -43,16 +44,18 @@ class Volume:
     bits_per_second: float | None
 
     @classmethod
-    def of(cls, counts: Counts, seconds: float) -> Volume:
-        """The volume of ``counts``, sent in ``seconds``."""
+    def of(cls, counts: Counts, seconds: float, plan_seconds: float = 0.0) -> Volume:
+        """The volume of ``counts``, sent in ``seconds``; the schedule gave them ``plan_seconds``."""
         seconds = round(max(0.0, seconds), 6)
+        span = max(seconds, plan_seconds)
+        single = counts.packets == 1
         return cls(
             packets=counts.packets,
             bytes=counts.bytes,
             writes=counts.writes,
             seconds=seconds,
-            packets_per_second=per_second(counts.packets, seconds),
-            bits_per_second=per_second(counts.bytes * 8, seconds),
+            packets_per_second=None if single else per_second(counts.packets, span),
+            bits_per_second=None if single and counts.writes <= 1 else per_second(counts.bytes * 8, span),
         )
 
 
@@ -82,10 +85,11 @@ class Connected:
     failures: dict[str, int]
 
     @classmethod
-    def of(cls, opened: int, failures: Mapping[str, int], seconds: float) -> Connected:
-        """With the rate of ``opened``."""
+    def of(cls, opened: int, failures: Mapping[str, int], seconds: float, plan_seconds: float = 0.0) -> Connected:
+        """With the rate of ``opened``, for which the schedule gave ``plan_seconds``."""
         seconds = round(max(0.0, seconds), 6)
-        return cls(opened, sum(failures.values()), seconds, per_second(opened, seconds), dict(failures))
+        rate = None if opened == 1 else per_second(opened, max(seconds, plan_seconds))
+        return cls(opened, sum(failures.values()), seconds, rate, dict(failures))
 
 
 @frozen

@@ -307,10 +307,10 @@ class Slots(Work):
         """Failed connections beside others that succeeded are no failure of the run."""
         return [f"{failure_words(self.failures)}; the first: {next(iter(self.failures))}"] if self.failures else []
 
-    def figures(self, news: Counts, seconds: float) -> Figures:
+    def figures(self, news: Counts, seconds: float, plan_seconds: float) -> Figures:
         """The connections, without those of a warm-up."""
         failures = self.failures if self._measuring else {}
-        return Figures(connections=Connected.of(news.packets, failures, seconds))
+        return Figures(connections=Connected.of(news.packets, failures, seconds, plan_seconds))
 
     def close(self) -> None:
         """Drop what is under way."""

@@ -95,9 +95,9 @@ class Downloads(Streams):
         """None where a stream was cut off."""
         return None if self._cut_off else super().comparison(counts, began)
 
-    def figures(self, news: Counts, seconds: float) -> Figures:
+    def figures(self, news: Counts, seconds: float, plan_seconds: float) -> Figures:
         """What was downloaded."""
-        return Figures(downloaded=self.moved(news, seconds))
+        return Figures(downloaded=self.moved(news, seconds, plan_seconds))
 
     def close(self) -> None:
         """The server is not asked any more."""

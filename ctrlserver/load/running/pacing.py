@@ -242,13 +242,17 @@ class OpenLoop:
         """The plan's rate at this moment, in packets per second."""
         return self._pacer.target_now()
 
+    def plan_seconds(self) -> float:
+        """The time that the plan under way gives the packets released so far."""
+        return self._pacer.plan_seconds()
+
     def scheduled(self, sent: int, seconds: float) -> Scheduled:
         """The result's record of the measured part, in which ``sent`` packets were sent in ``seconds``."""
         return scheduled(
             target=self._pacer.mean_target(),
             planned=sum(stream.releases.due for stream in self._streams) - self._before,
             sent=sent,
-            plan_seconds=self._pacer.plan_seconds(),
+            plan_seconds=self.plan_seconds(),
             seconds=seconds,
             busy=self._busy,
             slip=self._timing.slip,

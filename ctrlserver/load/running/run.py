@@ -206,6 +206,7 @@ class LoadRun:
         news, seconds = sending.measured
         measuring = not sending.warming
         open_loop = sending.open_loop if self._connected and measuring else None
+        plan_seconds = 0.0 if open_loop is None else open_loop.plan_seconds()
         result = Result(
             started=self._started,
             target=options.target.text,
@@ -223,7 +224,7 @@ class LoadRun:
             latency=self._work.timing.latencies() if measuring else None,
             schedule=None if open_loop is None else open_loop.scheduled(news.packets, seconds),
             delivery=outcome.delivery,
-            **asdict(self._work.figures(news, seconds), recurse=False),
+            **asdict(self._work.figures(news, seconds, plan_seconds), recurse=False),
         )
         return evolve(result, thresholds=judge(options.fail_if, as_document(result)))
 

@@ -181,13 +181,13 @@ class Streams(Work):
         seconds = max(stream.last for stream in self.streams) - began
         return self._transport.comparison(counts, seconds, self.verb)
 
-    def figures(self, news: Counts, seconds: float) -> Figures:
+    def figures(self, news: Counts, seconds: float, plan_seconds: float) -> Figures:
         """What was sent."""
-        return Figures(sent=self.moved(news, seconds))
+        return Figures(sent=self.moved(news, seconds, plan_seconds))
 
-    def moved(self, news: Counts, seconds: float) -> Volume:
+    def moved(self, news: Counts, seconds: float, plan_seconds: float) -> Volume:
         """The volume of ``news``; no time passed where there are none."""
-        return Volume.of(news, seconds if news.packets or news.bytes else 0.0)
+        return Volume.of(news, seconds, plan_seconds) if news.packets or news.bytes else Volume.of(news, 0.0)
 
     def close(self) -> None:
         """The sockets stay open: the transport closes them."""
@@ -214,6 +214,6 @@ class Requests(Streams):
             stream.end_at_packet(COMPLETE)
         return False
 
-    def figures(self, news: Counts, seconds: float) -> Figures:
+    def figures(self, news: Counts, seconds: float, plan_seconds: float) -> Figures:
         """What was sent, and the replies."""
-        return Figures(sent=self.moved(news, seconds), replies=Replies(news.replies, news.reply_bytes))
+        return Figures(sent=self.moved(news, seconds, plan_seconds), replies=Replies(news.replies, news.reply_bytes))

@@ -138,8 +138,11 @@ class Work:
         """How the server's counts are to be compared with ours; None where nothing can be compared."""
         return None
 
-    def figures(self, news: Counts, seconds: float) -> Figures:
-        """What the result says of ``news``, which the measured part did in ``seconds``."""
+    def figures(self, news: Counts, seconds: float, plan_seconds: float) -> Figures:
+        """What the result says of ``news``, which the measured part did in ``seconds``.
+
+        ``plan_seconds``: the time that the schedule gave them, 0 where there is none.
+        """
         raise NotImplementedError
 
     def close(self) -> None:

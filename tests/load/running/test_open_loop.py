@@ -40,6 +40,16 @@ async def test_exactly_the_packets_planned_are_sent(
         assert 500 == result.sent.writes
 
 
+@pytest.mark.parametrize("flags", [{}, {"mode": "request"}, {"mode": "connect"}])
+@pytest_twisted.ensureDeferred
+async def test_two_packets_at_20_a_second_are_never_told_as_faster(servers: Servers, flags: dict[str, Any]) -> None:
+    result = good(await load(servers.listen(Echo), packets=2, rate=20.0, **flags))
+    of_packets, of_connections = result.sent.packets_per_second, result.connections
+    rate = of_packets if of_connections is None else of_connections.connections_per_second
+    assert rate is not None
+    assert 0 < rate <= 20.0
+
+
 @pytest_twisted.ensureDeferred
 async def test_the_clock_ends_a_plan_at_its_last_packet(servers: Servers) -> None:
     result = good(await load(servers.listen(Sink), duration=0.2, rate=1000.0, streams=3))
