@@ -49,13 +49,13 @@ def report(result: Result, outputs: Outputs, events: EventStream | None = None) 
     errors = error_lines(result)
     summary = summary_lines(result)
     words = "".join(f"{line}\n" for line in summary)
-    files: list[tuple[str, str | bytes]] = []
-    if outputs.output is not None:
-        files.append((outputs.output, as_json(result)))
-    if outputs.junit is not None:
-        files.append((outputs.junit, junit_xml(result, platform.node(), summary, errors)))
+    document = as_json(result)
+    junit = "" if outputs.junit is None else junit_xml(result, platform.node(), summary, errors)
+    named = ((outputs.output, document), (outputs.junit, junit))
+    files = [(path, content) for path, content in named if path is not None and path != "-"]
     if events is not None:
-        return deliver(files, partial(events.end, as_document(result)), words, errors, result.exit_code)
-    if outputs.document:
-        return deliver(files, as_json(result), words, errors, result.exit_code)
+        ending = partial(events.end, as_document(result))
+        return deliver(files, ending, words, errors, result.exit_code, document)
+    if outputs.document or outputs.junit == "-":
+        return deliver(files, document if outputs.document else junit, words, errors, result.exit_code)
     return deliver(files, words, "", errors, result.exit_code)

@@ -5,6 +5,8 @@ Rules: at most one document goes to stdout. A file that cannot be written is ref
 
 from __future__ import annotations
 
+import os
+
 from attrs import evolve, frozen
 
 from ctrlserver.errors import UsageError
@@ -14,14 +16,17 @@ from ctrlserver.load.show.output import check_output, is_stdout
 
 @frozen(kw_only=True)
 class Outputs:
-    """``document`` and ``events`` go to stdout, one of them at most; ``output`` and ``junit`` are files."""
+    """``document`` and ``events`` go to stdout, one of them at most; ``output`` and ``junit`` are files.
+
+    A ``junit`` of ``-`` goes to stdout too.
+    """
 
     document: bool = flag("-J --json", "Print the result document on stdout, the summary on stderr.", None)
     events: bool = flag(
         "--json-stream", "Print events on stdout during the run, one JSON object a line.", None, search=None
     )
     junit: str | None = flag(
-        "--junit FILE", "Write the outcome as JUnit XML, for CI systems, to a file.", str, search=None
+        "--junit FILE", "Write the outcome as JUnit XML, for CI systems, to a file; -: to stdout.", str, search=None
     )
     output: str | None = flag("-o --output FILE", "Write the result document to a file; -: to stdout.", str)
 
@@ -33,9 +38,17 @@ class Outputs:
             raise UsageError(f"--json-stream: not with {taken}: the end event holds the whole document")
         if self.events:
             taken = "--json-stream"
-        for name, path in (("--output", output), ("--junit", self.junit)):
-            if path is not None:
-                check_output(path, name)
-                if (document or self.events) and is_stdout(path):
-                    raise UsageError(f"{name}: {path} is stdout, and so is {taken}; name another file")
+        if self.junit == "-":
+            if document or self.events:
+                raise UsageError(f"--junit: - is stdout, and so is {taken}; name another file")
+            taken = "--junit -"
+        named = (("--output", output), ("--junit", None if self.junit == "-" else self.junit))
+        files = [(name, path) for name, path in named if path is not None]
+        for name, path in files:
+            check_output(path, name)
+            if (document or self.events or self.junit == "-") and is_stdout(path):
+                raise UsageError(f"{name}: {path} is stdout, and so is {taken}; name another file")
+        places = {os.path.realpath(path) for _, path in files}
+        if len(places) < len(files) and places != {os.devnull}:
+            raise UsageError(f"--junit: {self.junit} is the file of --output too; name another file")
         return evolve(self, document=document, output=output)

@@ -1,18 +1,23 @@
 """Writes what a command ends with: files, stdout, and words on stderr.
 
-Rules: a file is written beside its place and renamed into it, so a reader never sees half a document. Anything else (a
-pipe, ``/dev/stdout``) is written directly. ``check_output`` looks before the run whether that will work. A stdout or
-stderr that is closed, full or without a reader never ends the program in a traceback.
+Rules: a file is written beside its place and renamed into it, so a reader never sees half a document; it keeps its mode
+and owner, and a symbolic link stays one. Where no rename is possible (a file mounted alone, a folder that we may not
+write, a file with two names) it is written in place, as a shell's ``>`` would. Anything else (a pipe, ``/dev/stdout``)
+is written directly. ``check_output`` looks before the run whether that will work. What cannot be written after all
+goes to a new file in ``$TMPDIR``, or to stderr. A stdout or stderr that is closed, full or without a reader never ends
+the program in a traceback.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import secrets
+import stat
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -23,44 +28,80 @@ from ctrlserver.load.results.exit_codes import EXIT_FAILED
 Ending = Callable[[Sequence[str], int], None]
 
 
+#: A second write, in place, would not fit either, and would destroy what is there.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
 def deliver(
-    files: Sequence[tuple[str, str | bytes]], stdout: str | Ending, words: str, errors: Sequence[str], code: int
+    files: Sequence[tuple[str, str | bytes]],
+    stdout: str | Ending,
+    words: str,
+    errors: Sequence[str],
+    code: int,
+    document: str = "",
 ) -> int:
     """Write all that a command ends with: the files, stdout, then ``words`` and a line for each error on stderr.
 
-    Gives the exit code: what cannot be written is one more error, and makes a ``code`` of 0 ``EXIT_FAILED``.
+    Gives the exit code: what cannot be written is one more error, and makes a ``code`` of 0 ``EXIT_FAILED``. It is
+    kept: a file in ``$TMPDIR``, what was for stdout on stderr; ``document`` stands there for an ``Ending``.
     """
     errors = list(errors)
-    writes: list[Callable[[], None]] = [partial(write_output, path, content) for path, content in files]
-    if not isinstance(stdout, str):
-        writes.append(lambda: stdout(errors, code))
-    elif stdout:
-        writes.append(partial(print_output, stdout))
-    for write in writes:
+    for path, content in files:
         try:
-            write()
+            write_output(path, content)
         except LoadError as error:
-            errors.append(str(error))
+            kept, more = _kept(path, content)
+            errors.append(f"{error}{kept}")
+            words += more
             code = code or EXIT_FAILED
+    try:
+        if not isinstance(stdout, str):
+            stdout(errors, code)
+        elif stdout:
+            print_output(stdout)
+    except LoadError as error:
+        words = (stdout if isinstance(stdout, str) else document) + words
+        errors.append(str(error))
+        code = code or EXIT_FAILED
     print_words(words + "".join(f"ctrlload: {line}\n" for line in errors))
     return code
+
+
+def _kept(path: str, content: str | bytes) -> tuple[str, str]:
+    """Keep what could not be written to ``path``: the end of the error line, and what goes to stderr."""
+    try:
+        number, name = tempfile.mkstemp(Path(path).suffix, "ctrlload.")
+    except OSError:
+        return _on_stderr(content)
+    try:
+        with open(number, "wb") as file:
+            file.write(_encoded(content))
+    except OSError:
+        with suppress(OSError):
+            os.unlink(name)
+        return _on_stderr(content)
+    return f"; it is in {name}", ""
+
+
+def _on_stderr(content: str | bytes) -> tuple[str, str]:
+    return ("; it is on stderr", content) if isinstance(content, str) else ("", "")
 
 
 def check_output(path: str, flag: str = "--output") -> None:
     """UsageError of ``flag`` if ``path`` cannot be written, as far as that shows beforehand."""
     if not path:
         raise UsageError(f"{flag}: the name is empty")
-    place = Path(path)
+    place = Path(os.path.realpath(path) if os.path.islink(path) and _is_file(path) else path)
     folder = place.parent
     try:
         if place.is_dir():
             raise UsageError(f"{flag}: {path} is a directory")
         if not folder.is_dir():
             raise UsageError(f"{flag}: there is no directory {folder}")
-        written = [place, folder] if place.is_file() else [place] if place.exists() else [folder]
+        written, access = (place, os.W_OK) if place.exists() else (folder, os.W_OK | os.X_OK)
     except OSError as error:  # such as a name that is too long
         raise UsageError(f"{flag}: cannot write {path}: {error.strerror or error}") from None
-    if not all(os.access(one, os.W_OK) for one in written):
+    if not os.access(written, access):
         raise UsageError(f"{flag}: no permission to write {path}")
 
 
@@ -74,21 +115,88 @@ def is_stdout(path: str) -> bool:
 
 
 def write_output(path: str, content: str | bytes) -> None:
-    """Write ``content``, whole or not at all; LoadError if that fails."""
-    place = Path(path)
-    content = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    """Write ``content``, whole or not at all where a rename is possible; LoadError if that fails."""
+    encoded = _encoded(content)
     try:
-        if place.exists() and not place.is_file():
-            place.write_bytes(content)
-            return
-        beside = place.with_name(f".ctrlload.{os.getpid()}")
-        try:
-            beside.write_bytes(content)
-            beside.replace(place)
-        finally:
-            beside.unlink(missing_ok=True)
+        opened = _opened_as(path)
+        if opened is not None:
+            _write(os.dup(opened), encoded)
+        elif not _is_file(path):
+            _write_in_place(path, encoded)
+        else:
+            _write_file(Path(os.path.realpath(path)), encoded)
     except OSError as error:
         raise LoadError(f"cannot write the result to {path}: {error.strerror or error}") from None
+
+
+def _opened_as(path: str) -> int | None:
+    """The descriptor, 1 or 2, if ``path`` is stdout or stderr by any name: another opening would overwrite it."""
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(os.stat(path), os.fstat(number)):
+                return number
+    return None
+
+
+def _is_file(path: str) -> bool:
+    """Whether ``path``, its links followed, names a regular file or nothing yet.
+
+    False for a name in ``/dev/fd`` of a pipe or of a deleted file: only the name itself leads there.
+    """
+    if not os.path.exists(path):
+        return True
+    real = os.path.realpath(path)
+    return os.path.isfile(path) and os.path.exists(real) and os.path.samefile(path, real)
+
+
+def _write_file(place: Path, content: bytes) -> None:
+    """Write beside ``place`` and rename, or in place where that is impossible."""
+    there = place.stat() if place.exists() else None
+    if there is None or there.st_nlink == 1:
+        try:
+            _replace(place, there, content)
+            return
+        except OSError as error:
+            if error.errno in _FULL:
+                raise
+    _write_in_place(place, content)
+
+
+def _replace(place: Path, there: os.stat_result | None, content: bytes) -> None:
+    """A new file for ``place``, with the mode and the owner that are ``there``."""
+    beside = place.with_name(f".ctrlload.{secrets.token_hex(8)}")  # another process cannot know it
+    number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            if there is not None:
+                new = os.fstat(number)
+                if (new.st_uid, new.st_gid) != (there.st_uid, there.st_gid):
+                    os.fchown(number, there.st_uid, there.st_gid)
+                os.fchmod(number, stat.S_IMODE(there.st_mode))
+        except OSError:
+            os.close(number)
+            raise
+        _write(number, content)
+        beside.replace(place)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def _write_in_place(place: str | Path, content: bytes) -> None:
+    create = 0 if os.path.exists(place) else os.O_CREAT  # O_CREAT is refused for another's file in /tmp
+    _write(os.open(place, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY | create, 0o666), content)
+
+
+def _write(number: int, content: bytes) -> None:
+    """Write to a descriptor and close it."""
+    with open(number, "wb") as file:
+        file.write(content)
+
+
+def _encoded(content: str | bytes) -> bytes:
+    return content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
 
 
 def print_output(text: str) -> None:

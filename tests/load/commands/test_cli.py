@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -133,6 +134,8 @@ def test_a_flag_that_is_like_none_of_ours_gets_no_hint(capsys: pytest.CaptureFix
         ("run localhost:1 --json-stream -o /dev/stdout", "--output: /dev/stdout is stdout, and so is --json-stream"),
         ("run localhost:1 -J -o /dev/stdout", "--output: /dev/stdout is stdout, and so is --json;"),
         ("run localhost:1 -o - --junit /dev/stdout", "--junit: /dev/stdout is stdout, and so is --output -;"),
+        ("run localhost:1 -J --junit -", "--junit: - is stdout, and so is --json;"),
+        ("run localhost:1 -o /tmp/x --junit /tmp/../tmp/x", "is the file of --output too"),
         ("run localhost:1 --junit /no/such/folder/x", "--junit: there is no directory /no/such/folder"),
         ("run localhost:1 -o /no/such/folder/x", "--output: there is no directory /no/such/folder"),
         ("run localhost", 'TARGET: "localhost" has no port'),
@@ -264,12 +267,15 @@ async def test_a_reader_of_stdout_that_has_gone_is_no_error(servers: Servers) ->
     ("redirect", "why"), [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")]
 )
 @pytest_twisted.ensureDeferred
-async def test_a_stdout_that_cannot_be_written_is_one_line_and_exit_1(
+async def test_a_stdout_that_cannot_be_written_is_one_line_exit_1_and_on_stderr(
     servers: Servers, redirect: str, why: str
 ) -> None:
-    process = start("run", servers.listen(Sink).text, "-n", "10", "-i", "0", "-J", redirect=redirect)
-    assert 1 == await process.ended
-    assert f"ctrlload: cannot write to stdout: {why}" == process.err.decode().splitlines()[-1]
+    for flag in ("-J", "--json-stream"):
+        process = start("run", servers.listen(Sink).text, "-n", "10", "-i", "0", flag, redirect=redirect)
+        assert 1 == await process.ended
+        err = process.err.decode()
+        assert f"ctrlload: cannot write to stdout: {why}" == err.splitlines()[-1]
+        assert 10 == json.JSONDecoder().raw_decode(err)[0]["sent"]["packets"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])

@@ -107,6 +107,14 @@ def test_whatever_is_in_labels_targets_and_errors_can_be_read_again() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_dash_is_stdout_and_the_summary_goes_to_stderr(servers: Servers, tmp_path: Path) -> None:
+    process = start("run", servers.listen(Sink).text, "-n", "10", "--junit", "-", folder=tmp_path)
+    assert 0 == await process.ended
+    assert process.err.decode().endswith(suite(process.out.decode()).findtext("system-out") or "-")
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_run_writes_it_beside_the_other_outputs(servers: Servers, tmp_path: Path) -> None:
     place = tmp_path / "junit.xml"
     arguments = ("-n", "10", "--fail-if", "packets<1k", "--junit", str(place), "--label", "a=<&>")
@@ -132,8 +140,14 @@ async def test_a_run_that_fails_or_is_interrupted_writes_it_too(servers: Servers
     assert "interrupted" in (outcomes(suite(place.read_text()))["run"] or ("", ""))[1]
 
 
-@pytest.mark.parametrize("place", ["/dev/full"])
 @pytest_twisted.ensureDeferred
-async def test_a_file_that_cannot_be_written_is_one_line_and_exit_1(servers: Servers, place: str) -> None:
-    code, _, err = await finished("run", servers.listen(Sink).text, "-n", "10", "-i", "0", "--junit", place)
-    assert (1, "ctrlload: cannot write the result to /dev/full: No space left on device\n") == (code, err)
+async def test_a_file_that_cannot_be_written_is_one_line_exit_1_and_kept_elsewhere(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    arguments = ("-n", "10", "-i", "0", "--junit", "/dev/full")
+    code, out, err = await finished("run", servers.listen(Sink).text, *arguments)
+    (kept,) = tmp_path.iterdir()
+    line = f"ctrlload: cannot write the result to /dev/full: No space left on device; it is in {kept}\n"
+    assert (1, line) == (code, err)
+    assert out == suite(kept.read_text()).findtext("system-out")
