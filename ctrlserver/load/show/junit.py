@@ -22,7 +22,8 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def junit_xml(result: Result, hostname: str, summary: Sequence[str], errors: Sequence[str]) -> str:
     """The document; ``summary`` and ``errors`` are the lines that people see."""
     cases = [_run_case(result), _reconciliation_case(result), *(_threshold_case(one) for one in result.thresholds)]
-    seconds = f"{result.sent.seconds + (result.warm_up.seconds if result.warm_up is not None else 0.0):.3f}"
+    measured = result.connections or result.downloaded or result.sent
+    seconds = f"{measured.seconds + (result.warm_up.seconds if result.warm_up is not None else 0.0):.3f}"
     suites = ElementTree.Element("testsuites")
     suite = _element(
         suites,
@@ -88,13 +89,21 @@ def _properties(result: Result) -> list[tuple[str, str]]:
         ("target", result.target),
         ("mode", str(result.options.get("mode"))),
         ("streams", str(result.options.get("streams"))),
-        ("packets", str(result.sent.packets)),
-        ("bytes", str(result.sent.bytes)),
         ("ctrlserver", result.environment.ctrlserver),
     ]
-    if result.sent.packets_per_second is not None:
-        named.append(("packets_per_second", str(result.sent.packets_per_second)))
-    return named
+    connected, volume = result.connections, result.downloaded or result.sent
+    figures = {
+        "packets": volume.packets,
+        "bytes": volume.bytes,
+        "packets_per_second": volume.packets_per_second,
+    }
+    if connected is not None:
+        figures = {
+            "connections": connected.opened,
+            "failed_connections": connected.failed,
+            "connections_per_second": connected.connections_per_second,
+        }
+    return named + [(name, str(value)) for name, value in figures.items() if value is not None]
 
 
 def _element(parent: ElementTree.Element, tag: str, **attributes: str) -> ElementTree.Element:

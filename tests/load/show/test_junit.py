@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 from attrs import evolve
 
+from ctrlserver.load.measure.counts import Connected, Counts, Volume
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.results.thresholds import Judgement
 from ctrlserver.load.show.junit import junit_xml
@@ -104,6 +105,26 @@ def test_whatever_is_in_labels_targets_and_errors_can_be_read_again() -> None:
     assert {"name": f"label.{shown}", "value": shown} == found.findall("properties/property")[0].attrib
     assert ("error", shown) == outcomes(found)["run"]
     assert f"{shown}\n" == found.findtext("system-out")
+
+
+def figures(result: Result) -> dict[str, str]:
+    """The properties that hold figures, and the time."""
+    found = suite(junit_xml(result, "host", [], []))
+    named = {one.attrib["name"]: one.attrib["value"] for one in found.findall("properties/property")}
+    others = ("label.site", "target", "mode", "streams", "ctrlserver")
+    return {name: value for name, value in named.items() if name not in others} | {"time": found.attrib["time"]}
+
+
+def test_the_figures_are_those_of_what_the_mode_measures() -> None:
+    nothing = evolve(FULL, sent=EMPTY.sent, warm_up=None)
+    volume = {"packets": "20", "bytes": "640", "packets_per_second": "8.0", "time": "2.500"}
+    moved = Volume.of(Counts(packets=20, bytes=640), 2.5)
+    assert volume == figures(evolve(nothing, sent=moved))
+    assert volume == figures(evolve(nothing, downloaded=moved))
+    assert {"connections": "5", "failed_connections": "2", "connections_per_second": "2.0", "time": "2.500"} == figures(
+        evolve(nothing, connections=Connected.of(5, {"refused": 2}, 2.5))
+    )
+    assert {"packets": "0", "bytes": "0", "time": "0.000"} == figures(nothing)
 
 
 @pytest_twisted.ensureDeferred
