@@ -106,7 +106,8 @@ def _words(error: click.ClickException) -> str:
         params = [] if error.ctx is None else error.ctx.command.params
         known = [name for param in params for name in (*param.opts, *param.secondary_opts)]
         given = error.option_name
-        near = next(iter(get_close_matches(given, known, n=1, cutoff=_NEAR)), None)
+        longer = [name for name in known if name.startswith(given)]  # --out for --output
+        near = next(iter(longer or get_close_matches(given, known, n=1, cutoff=_NEAR)), None)
         hint = f'; did you mean "{near}"?' if near is not None and given.startswith("--") else ""
         return f"unknown option {quoted(given)}{f': {_FOREIGN[given]}' if given in _FOREIGN else hint}"
     if isinstance(error, click.MissingParameter):
