@@ -1,11 +1,11 @@
-"""The book: the one object that the shell writes to and the admin port reads from.
+"""The book: the one object that the service writes to and the admin port reads from.
 
 Rules: time comes in as an argument, monotonic seconds on the clock of ``now`` in the constructor; ``wall`` is the time
-of day at that instant, and every published timestamp is reckoned from the two. When the system's clock is set, later
-timestamps follow it; earlier ones stay, and no duration ever changes. One reading is made from one set of totals:
-nothing falls between reading and resetting.
+of day at that instant, and the book computes every published timestamp from the two. When somebody sets the machine's
+clock, later timestamps follow it; earlier ones stay, and no duration changes. ``reset`` takes its record and its new
+base from the same totals, so no packet is lost between the two.
 
-Beware: the shell calls ``first_data`` before it counts a stream's first chunk, and counts nothing after
+Beware: the caller must call ``first_data`` before it counts a stream's first chunk, and must count nothing after
 ``stream_closed``.
 """
 
@@ -26,16 +26,16 @@ from ctrlserver.stats.rename import Renames
 from ctrlserver.stats.runs import Runs
 
 KEPT_CLOSED_BYTES = 64 * 1024 * 1024
-"""Bound of the packets kept of closed streams: 64 streams that filled their megabyte."""
+"""Most bytes of kept packets of all closed streams together: 64 streams with a full megabyte each."""
 
 _CLOCK_SET_SECONDS = 0.1
-"""The time of day differs from the one reckoned by more than this: the system's clock was set."""
+"""If the time of day differs from the computed one by more than this, somebody has set the clock."""
 
 _CLOCKS_KEPT = 1000
 
 _LAG_SECONDS = 10.0
 _LAGS_KEPT = 256
-"""Six times the ticks of ten seconds."""
+"""Six times the number of ticks in ten seconds."""
 
 _NO_RENAMES = Renames()
 
@@ -44,7 +44,8 @@ class Book:
     """All numbers of one server.
 
     ``renames``, which knows the listeners' labels, may be replaced at any time. ``on_run_end`` takes the record of each
-    run as it ends. ``closed_kept`` closed streams stay on view, and of their kept packets ``kept_closed_bytes`` in all.
+    run as it ends. The book keeps the last ``closed_kept`` closed streams, and at most ``kept_closed_bytes`` of their
+    packets.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Book:
         self.runs = Runs(self.counters, run_gap, expected_packets, timestamp=self._timestamp, on_end=on_run_end)
         self.rates = Rates()
         self._start = now
-        self._clocks = deque([(now, wall - now)], maxlen=_CLOCKS_KEPT)  # since when, and the time of day at zero
+        self._clocks = deque([(now, wall - now)], maxlen=_CLOCKS_KEPT)  # monotonic time, time of day minus monotonic
         self._base = self.counters.totals()
         self._resets = 0
         self._lags: deque[tuple[float, float]] = deque(maxlen=_LAGS_KEPT)
@@ -75,15 +76,15 @@ class Book:
         self._kept_bytes = 0
         self.rates.sample(now, self._base)
 
-    # What the shell tells
+    # Written by the service
 
     def stream_opened(self, origin: Origin, peer: str, now: float) -> StreamCounters:
-        """A stream begins; its counters are the shell's to write."""
+        """A stream begins; the caller writes the counters returned."""
         self.runs.opened(now)
         return self.counters.opened(origin, peer, now)
 
     def first_data(self, stream: StreamCounters, now: float) -> None:
-        """A stream's first chunk has come: called once a stream, before the chunk is counted."""
+        """A stream's first chunk has arrived; call it once a stream, before you count the chunk."""
         stream.first = now
         self.runs.first_data(stream, now)
 
@@ -99,7 +100,7 @@ class Book:
         self.runs.closed(stream, now)
 
     def tick(self, now: float, lag_seconds: float, wall: float) -> None:
-        """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how much later than that it was."""
+        """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how late the call is."""
         if abs(wall - now - self._clocks[-1][1]) > _CLOCK_SET_SECONDS:
             self._clocks.append((now, wall - now))
         totals = self.counters.totals()
@@ -107,14 +108,14 @@ class Book:
         self._lags.append((now, lag_seconds))
         self.runs.tick(now, totals, lag_seconds)
 
-    # What the admin port reads, and its few orders
+    # Read by the admin port
 
     def stats(self, now: float) -> StatsRecord:
         """The whole server now."""
         return self._stats(now, self.counters.totals())
 
     def reset(self, now: float) -> StatsRecord:
-        """Begin a new reading, and give the one that is closed by it."""
+        """Set the counts since the last reset to 0; return the record from before."""
         totals = self.counters.totals()
         record = self._stats(now, totals)
         self._base = totals
@@ -124,16 +125,16 @@ class Book:
     def streams(
         self, state: str | None = None, peer: str | None = None, limit: int | None = None
     ) -> list[StreamRecord]:
-        """Streams on view, highest number first; ``state`` is ``open`` or ``closed``, ``peer`` host:port or host.
+        """Open and kept closed streams, newest first; ``state`` is ``open`` or ``closed``, ``peer`` host:port or host.
 
-        A record costs about 10 microseconds: for thousands, ``choose`` them and make the records bit by bit.
+        A record costs about 10 microseconds: for thousands, call ``choose`` and make the records in portions.
         """
         return [self.record(stream) for stream in self.choose(state, peer, limit)[0]]
 
     def choose(
         self, state: str | None = None, peer: str | None = None, limit: int | None = None
     ) -> tuple[list[StreamCounters], int]:
-        """The streams that ``streams`` would give, for ``record`` of each, and how many it would without a limit."""
+        """The counters that ``streams`` makes records of, and their number without ``limit``."""
         chosen: list[StreamCounters] = []
         if state != "closed":
             chosen.extend(self.counters.open.values())
@@ -166,7 +167,7 @@ class Book:
             stream.kept = None
 
     def record(self, stream: StreamCounters) -> StreamRecord:
-        """What is published of a stream."""
+        """The published form of a stream."""
         origin = stream.origin
         seconds = max(0.0, stream.last - stream.first)
         packets = stream.whole()
@@ -227,7 +228,7 @@ class Book:
 
 
 def _by_reason(what: str, reasons: Iterable[str], counted: Mapping[str, int]) -> dict[str, int]:
-    """The fields that count what was closed or rejected, a field for each reason."""
+    """One counter field for each reason of a close or a rejection."""
     return {f"{what}_{reason.replace('-', '_')}_total": counted[reason] for reason in reasons}
 
 

@@ -1,12 +1,12 @@
-"""What is counted, per stream and in all.
+"""The counters of each stream and of the server.
 
 Rules: the hot path adds to the slots of its own :class:`StreamCounters` with a plain ``+=`` and touches nothing else.
-What follows from other numbers is not counted: packets of a fixed size follow from the bytes, replies from the packets.
-Totals are made when somebody asks, from the sums of the closed streams and a walk over the open ones. Every close has
-one of :data:`REASONS`, and only the first close of a stream counts. All that the streams of a listener share is in one
-:class:`Origin`, so that a stream costs a few hundred bytes.
+Derived numbers have no counter: packets of a fixed size follow from the bytes, replies from the packets. ``totals``
+adds the sums of the closed streams and a walk over the open ones. Every close has one of :data:`REASONS`, and only the
+first close of a stream counts. The streams of a listener share one :class:`Origin`, so that a stream costs a few
+hundred bytes.
 
-Beware: a stream must not be counted on after ``Counters.closed``; its numbers are in the sums by then.
+Beware: add nothing to a stream after ``Counters.closed``; the sums already contain its numbers.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ REASONS = ("eof", "reset", "fault", "idle", "limit", "slow-reader", "kicked", "d
 REJECTIONS = ("max-streams", "max-streams-per-peer", "not-allowed", "udp-streams")
 """Why a connection, or a datagram, was rejected before it became a stream; the words are published.
 
-``udp-streams`` are not lost: they are counted in the one stream of all further peers."""
+Datagrams of ``udp-streams`` are not lost: one stream counts those of all further peers."""
 
 CLOSED_KEPT = 1000
-"""Closed streams that stay on view: some hundred KiB, and more lines than a person reads."""
+"""Closed streams that the server keeps for queries: some hundred KiB."""
 
 TcpFigures: TypeAlias = tuple[float, int]
-"""Seconds of a round trip, and segments sent again."""
+"""Round-trip time in seconds, and retransmitted segments."""
 
 
 class TcpPath(Protocol):
-    """Whoever can ask the kernel about a stream's connection."""
+    """A connection whose TCP figures the kernel can report."""
 
     def tcp_figures(self) -> TcpFigures | None:
-        """The figures now; None where there are none."""
+        """The figures now; None if the kernel gives none."""
 
 
 @frozen
@@ -49,7 +49,7 @@ class Origin:
     """Where streams come from: what all streams of one listener share.
 
     ``size`` is the fixed packet size in bytes, ``None`` where packets vary; ``labels`` are the listener's own fields.
-    ``by_size``: the packets are the bytes divided by ``size``, and nobody counts them. ``answers``: each gets a reply.
+    ``by_size``: the packets are the bytes divided by ``size``, without a counter. ``answers``: each gets a reply.
     """
 
     listener: str
@@ -64,13 +64,13 @@ class Origin:
 
 @define(eq=False)
 class StreamCounters:
-    """The numbers of one stream, written by the one who reads it.
+    """The numbers of one stream, written by the code that reads its socket.
 
     ``opened``, ``first`` and ``last`` are monotonic seconds; ``first`` and ``last`` (of data) are -1.0 before any
-    data. ``packets`` is written where the content cuts them, else see ``whole``. ``unanswered`` are the packets that
-    got no reply, in a mode that replies, since the peer was gone. ``incomplete_bytes`` and ``reason`` are set at the
-    close. ``run`` is the run its first data fell into. ``probing`` is there where probe packets are looked for.
-    ``path`` is asked for the connection's figures on demand and at the close; from then on it is those figures.
+    data. ``packets`` stays 0 if ``origin.by_size``; see ``whole``. ``unanswered`` are the packets that got no reply, in
+    a mode that replies, because the peer was gone. ``incomplete_bytes`` and ``reason`` are set at the
+    close. ``run`` is the run its first data fell into. ``probing`` is None unless the listener looks for probe
+    packets. ``path`` gives the connection's figures on demand; after the close it is the last figures themselves.
     """
 
     stream: int
@@ -91,17 +91,17 @@ class StreamCounters:
     path: TcpPath | TcpFigures | None = None
 
     def tcp_figures(self) -> TcpFigures | None:
-        """Of an open stream now, of a closed one at its close."""
+        """The figures now, or those at the close of a closed stream."""
         path = self.path
         return path if path is None or isinstance(path, tuple) else path.tcp_figures()
 
     def whole(self) -> int:
-        """Packets so far."""
+        """Whole packets so far."""
         origin = self.origin
         return self.bytes // origin.size if origin.by_size and origin.size else self.packets
 
     def replies(self) -> int:
-        """Replies so far, those on their way included."""
+        """Replies so far, those not yet delivered included."""
         return self.whole() - self.unanswered if self.origin.answers else 0
 
 
@@ -127,9 +127,9 @@ class Counters:
     """All streams since the start.
 
     ``open`` maps numbers to streams, oldest first. ``recent`` holds the streams closed last, the latest at its right.
-    ``drops`` are asked for what the kernel dropped before we could read it: each for its sum since the start, and for
-    how much of that may have been whole batches, of which each counts as one. ``loops``: datagrams that were not
-    answered because their sender would have answered the answer.
+    Each of ``drops`` returns the datagrams that the kernel dropped at one port since the start, and how many of these
+    may have been whole batches, each counted as one. ``loops``: datagrams that we did not answer because their sender
+    would have answered the answer.
     """
 
     closed_kept: int = CLOSED_KEPT
@@ -155,7 +155,7 @@ class Counters:
         return stream
 
     def closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int = 0) -> None:
-        """Take the stream's numbers into the sums. A second close is ignored: a kick and an end may meet.
+        """Add the stream's numbers to the sums. Ignore a second close: a kick and an end of file may coincide.
 
         ``KeyError`` for a reason that is not one of :data:`REASONS`; nothing has changed then.
         """
@@ -176,15 +176,15 @@ class Counters:
         self.recent.append(stream)
 
     def rejected(self, reason: str, number: int = 1) -> None:
-        """Connections that were rejected before they became streams; ``reason`` is one of the shell's few words."""
+        """Connections that were rejected before they became streams; ``reason`` is one of :data:`REJECTIONS`."""
         self.rejected_by_reason[reason] += number
 
     def find(self, number: int) -> StreamCounters | None:
-        """The stream on view that has this number."""
+        """The open or kept closed stream of this number."""
         return self.open.get(number) or next((stream for stream in self.recent if stream.stream == number), None)
 
     def totals(self) -> Totals:
-        """The sums now. Costs a walk over the open streams, about 0.15 microseconds each."""
+        """The sums now. The walk costs about 0.15 microseconds for each open stream."""
         packets, octets, replies, last = self._packets, self._bytes, self._replies, self._last
         for stream in self.open.values():
             whole = stream.whole()

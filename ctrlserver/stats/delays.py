@@ -1,20 +1,20 @@
-"""How long packets were on their way, one stream's: jitter, and percentiles of the delay.
+"""The one-way delay of one stream's packets: jitter and percentiles.
 
 Rules: times are whole nanoseconds since 1970, and a delay is the time of arrival less the intended send time, so it
-holds what the sender was late by. Jitter is that of RFC 3550 (6.4.1 and A.8): for each packet in order of arrival,
+includes the lateness of the sender. Jitter is that of RFC 3550 (6.4.1 and A.8): for each packet in order of arrival,
 duplicates included, J += (|D| - J) / 16, D being the difference of its delay and the one before.
 
 In bulk the same recurrence is one sum: after n packets J is J*q^n + the sum of |D(k)| * q^(n-k) / 16, q being 15/16.
-q^1024 is 2e-29, so only the last 1024 differences have a share that a double can hold.
+q^1024 is 2e-29, so only the last 1024 differences change a double.
 
 Delays are kept as counts in buckets of a logarithmic scale, 64 to each doubling, so a percentile is within 0.8 % of the
-delay it stands for. The scale is that of a double's own bits: sign, exponent and the first six bits of the mantissa.
-Only buckets that were hit take memory, some ten to some hundred of them. Beyond MOST_BUCKETS, which takes nonsense for
-send times or sixteen full doublings, neighbours are put together: half as many to each doubling, and twice the error.
+true delay. A bucket is the top bits of a double: sign, exponent and the first six bits of the mantissa.
+Only buckets in use take memory, typically ten to some hundred. Beyond MOST_BUCKETS (random send times, or sixteen full
+doublings) neighbours are merged: half as many to each doubling, and twice the error.
 HdrHistogram records one value in 0.8 us in Python and its counts at two digits take 36 KiB for each stream.
 
-Beware: the two clocks are as good as they are set to each other; where the sender's is ahead, delays are negative, and
-are published so, for 0 would hide it. Packets that one read brought have one time of arrival.
+Beware: a delay includes the offset between the two clocks. If the sender's clock is ahead, delays are negative, and we
+publish them so, because 0 would hide it. All packets of one read have the same time of arrival.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TAIL = 1024
-"""Differences that still have a share in the jitter."""
+"""Number of latest differences that still affect the jitter."""
 
 _GRAIN = 46
-"""Bits of a double's mantissa that make no difference to its bucket: of 52, six are left."""
+"""Low bits of a double's mantissa that its bucket ignores: six of the 52 remain."""
 
 MOST_BUCKETS = 1024
-"""Buckets of one stream: some 80 KiB. All that 64-bit times can hit are 8 000, and a port may have 10 000 streams."""
+"""Most buckets of one stream, some 80 KiB. 64-bit times span 8 000 buckets, and a port may have 10 000 streams."""
 
 _DENSE = 1024
-"""Buckets, next to each other, up to which counting into all of them is faster than sorting: 16 doublings."""
+"""Up to this span of buckets, a dense count is faster than sorting: 16 doublings."""
 
 _BITS = Struct(">q")
 _DOUBLE = Struct(">d")
@@ -60,7 +60,7 @@ class Delays:
 
     def take(self, sent: int, arrived: int) -> None:
         """One packet."""
-        # As 64-bit integers wrap, so that a nonsense time gives the same nonsense either way.
+        # Wraps like a 64-bit integer, so that ``take_all`` gives the same result even for a nonsense time.
         delay = float((arrived - sent + _HALF) % (2 * _HALF) - _HALF)
         if self._last is not None:
             self.jitter += (abs(delay - self._last) - self.jitter) / 16
@@ -107,7 +107,7 @@ class Delays:
             self._counts = fewer
 
     def seconds(self, quantiles: Sequence[float]) -> list[float | None]:
-        """The delay that this share of the packets had at most, for each of ``quantiles``; ``None`` before any."""
+        """The delay at each of ``quantiles``, in seconds; ``None`` before the first packet."""
         if not self._counts:
             return [None for _ in quantiles]
         ordered = sorted((_middle(key, self._grain), count) for key, count in self._counts.items())
@@ -116,7 +116,7 @@ class Delays:
 
 
 def _middle(key: int, grain: int) -> float:
-    """The middle of a bucket, in nanoseconds; of the one of nothing, 0."""
+    """The middle of a bucket, in nanoseconds; 0 for the bucket of delay 0."""
     bits = (key << grain) + (1 << grain - 1) if key else 0
     return float(_DOUBLE.unpack(_BITS.pack(bits))[0])
 

@@ -1,4 +1,4 @@
-"""PURE: how many datagrams of a UDP port the kernel dropped, from its count of drops, the arrivals and the reads.
+"""How many datagrams of a UDP port the kernel dropped, from its count of drops, the arrivals and the reads.
 
 Model:
 
@@ -12,14 +12,16 @@ Model:
   exactly, whatever the sizes. Such a sum is *settled*.
 - While messages wait, that sum is too high by the datagrams beyond in the queue. ``total`` is then the larger of two
   lower bounds: the last settled sum plus the kernel's drops since, or the present sum less the most that the queue may
-  hold. It is short by one queue at most, and exact at the first look after the port has been read empty.
+  hold. It is short by one queue at most, and exact at the first look after a read has emptied the queue.
 
-Rules: neither number ever falls. ``in_batches`` are the drops that may have been whole batches; nobody knows.
+Rules: neither number ever falls. ``in_batches`` are the dropped messages that may have been whole batches; the
+kernel does not say.
 
 Beware: the kernel drops some messages before the filter counts them: those with a wrong checksum, and those that a
 firewall of the control group rejects. Each counts as one drop, and in ``in_batches`` once batches have arrived, because
 a firewall drops whole batches. We detect them: dropped + read - arrived (called *unseen*) grows only by such drops.
-What arrived between ``bind`` and the filter makes it grow too, once: the first settled look takes that as the start.
+Messages that arrive between ``bind`` and the filter also make it grow, once: the first settled look takes that as the
+start.
 Beware: the filter counts a message some microseconds before the kernel queues or drops it. A look between the two finds
 ``unseen`` too small, and settles nothing. If ``unseen`` has grown, two equal looks in a row are needed: only one such
 drop and one such instant in the same look could hide each other.
@@ -29,10 +31,10 @@ from __future__ import annotations
 
 from attrs import frozen
 
-#: The least bytes that the kernel charges for a queued message; rather too small than too large. 768 were seen.
+#: A lower bound of the bytes that the kernel charges for a queued message. The least we have seen are 768.
 LEAST_CHARGE_BYTES = 512
 
-#: Messages that may be counted and not yet queued: one on each of so many cores.
+#: Most messages that the filter has counted and the kernel has not yet queued: one on each of 256 cores.
 ON_THE_WAY = 256
 
 
@@ -40,7 +42,7 @@ ON_THE_WAY = 256
 class Look:
     """A socket at one instant.
 
-    ``messages`` and ``beyond`` have arrived since the filter was set; ``most_beyond`` is that of the largest message.
+    ``messages`` and ``beyond`` arrived since the filter was set; ``most_beyond``: ``beyond`` of the largest message.
     ``charged_bytes``: what the kernel charges for the queue. ``quiet``: nothing waits, and nothing arrived during the
     look. ``drops``: the kernel's count modulo 2**32. Read the arrivals first, then the queue and the drops together.
     """
@@ -54,7 +56,7 @@ class Look:
 
 
 class Drops:
-    """The drops of one port. ``drops``: the kernel's count at the start, which is not part of ours."""
+    """The drops of one port. ``drops``: the kernel's count at the start, which ``total`` leaves out."""
 
     __slots__ = ("_kernel", "_last", "_seen", "_settled", "_settled_at", "_unseen", "in_batches", "total")
 
@@ -63,20 +65,20 @@ class Drops:
         self.in_batches = 0
         self._seen = drops
         self._kernel = 0  # messages dropped since the start
-        self._settled = 0  # the last settled sum, and the kernel's at that look
+        self._settled = 0  # the last settled sum, and ``_kernel`` at that look
         self._settled_at = 0
         self._unseen: int | None = None  # at the last settled look
-        self._last: tuple[int, int, int] | None = None  # of a quiet look that settled nothing
+        self._last: tuple[int, int, int] | None = None  # the last look, if it was quiet and settled nothing
 
-    def told(self, drops: int, batches_came: bool) -> None:
-        """Take the kernel's count, where nobody counts arrivals."""
+    def take_count(self, drops: int, batches_arrived: bool) -> None:
+        """Add the kernel's new drops, on a port without a filter that counts arrivals."""
         new = self._count(drops)
         self.total += new
-        if batches_came:
+        if batches_arrived:
             self.in_batches += new
 
-    def weighed(self, look: Look, messages_read: int, beyond_read: int) -> None:
-        """Take a look at the socket, and what was read from it so far."""
+    def take_look(self, look: Look, messages_read: int, beyond_read: int) -> None:
+        """Update the sums from a look at the socket and the messages and datagrams beyond that were read so far."""
         self._count(look.drops)
         total = self._kernel + look.beyond - beyond_read
         if self._is_settled(look, messages_read):

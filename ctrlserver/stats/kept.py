@@ -1,9 +1,9 @@
 """The last packets of a stream, as received.
 
-Rules: bounded by a number of packets and by their bytes, whichever comes first; what is held is always the newest part
-of the stream without a gap. Packets are numbered from 1 in their stream.
+Rules: a number of packets and a number of bytes bound the memory. The packets held are always the newest of the stream,
+without a gap. Packets are numbered from 1 in their stream.
 
-Beware: a packet longer than the whole byte bound is not held, nor is anything before it.
+Beware: a packet longer than the whole byte bound is not held, nor is any packet before it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
-"""Times in an HDR histogram: recorded for next to nothing, in bounded memory, three digits exact from 1 ns to an hour.
+"""An HDR histogram of times: cheap to record, bounded memory, three significant digits from 1 ns to an hour.
 
-Rules: a time is a whole number of nanoseconds. It is counted in the bucket that holds it, laid out exactly as the
-hdrhistogram library does for (lowest 1, highest 1 hour, 3 significant digits), so that what ``encoded`` gives decodes,
-merges and shows the same percentiles in any program that knows HDR histograms. All numbers are made from the buckets
-alone: minimum and maximum too are those of a bucket, at most a thousandth off. What is longer than an hour counts as an
-hour, what is negative as 0.
+Rules: a time is a whole number of nanoseconds. The buckets are exactly those of the hdrhistogram library with lowest 1,
+highest 1 hour and 3 significant digits, so that the result of ``encoded`` decodes, merges and shows the same
+percentiles in any program that reads HDR histograms. All figures come from the buckets alone: minimum and maximum too
+are those of a bucket, at most a thousandth off. A time longer than an hour counts as an hour, a negative one as 0.
 
 Beware: ``counts`` is a plain table from bucket to count, so that a hot loop may count in place: bucket
 ``(magnitude << 10) + (time >> magnitude)`` with ``magnitude = max(0, time.bit_length() - 11)``. A loop that does so may
-go past ``LAST_BUCKET``; what reads the table puts such times there. It is the same object for the histogram's life.
+go past ``LAST_BUCKET``; the readers of the table count such times there. It stays the same object.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from itertools import accumulate
 
 from attrs import frozen
 
-#: One nanosecond, the unit of what is recorded, in seconds.
+#: One nanosecond, the unit of recorded times, in seconds.
 UNIT_SECONDS = 1e-9
 
-#: What the library is told: the shortest and the longest time it can tell, in nanoseconds, and the significant digits.
+#: The library's parameters: the shortest and the longest time it tells apart, in nanoseconds, and significant digits.
 LOWEST = 1
 HIGHEST = 3600 * 10**9
 DIGITS = 3
@@ -36,13 +35,13 @@ LAST_BUCKET = ((HIGHEST.bit_length() - _WHOLE_BITS) << _HALF_BITS) + (HIGHEST >>
 #: The fields of a Latency that are percentiles.
 PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "p99_9": 99.9, "p99_99": 99.99}
 
-#: A run of times between two others is recorded in at most so many groups.
+#: ``record_run`` records its times in at most this many groups.
 GROUPS = 16
 
 
 @frozen
 class Latency:
-    """What many times come to, in seconds; ``hdr`` is the encoded histogram (base64), its unit ``UNIT_SECONDS``."""
+    """The summary of many times, in seconds; ``hdr`` is the encoded histogram (base64), its unit ``UNIT_SECONDS``."""
 
     count: int
     mean: float
@@ -69,7 +68,7 @@ class Histogram:
         return sum(self.counts.values())
 
     def record(self, time: int, count: int = 1) -> None:
-        """Count ``time`` so many times."""
+        """Count ``time``, in nanoseconds, ``count`` times."""
         if time < 0:
             time = 0
         magnitude = time.bit_length() - _WHOLE_BITS
@@ -101,7 +100,7 @@ class Histogram:
         self.counts.clear()
 
     def count_above(self, time: int) -> int:
-        """How many were longer than ``time``, its bucket left out."""
+        """How many times lie in buckets above that of ``time``."""
         bucket = bucket_of(time)
         return sum(count for key, count in self.counts.items() if key > bucket)
 
@@ -116,7 +115,7 @@ class Histogram:
         return [seconds(highest_in(buckets[bisect_left(upto, count)])) for count in wanted]
 
     def latency(self) -> Latency | None:
-        """All there is to tell; None where nothing was recorded."""
+        """The summary; None if no time was recorded."""
         buckets = sorted(self.counts.items())
         if not buckets:
             return None
@@ -132,7 +131,7 @@ class Histogram:
         )
 
     def encoded(self) -> str:
-        """The histogram as HDR histograms are exchanged: V2, compressed, base64."""
+        """The histogram in the exchange format of HDR histograms: V2, compressed, base64."""
         from hdrh.histogram import HdrHistogram
 
         library = HdrHistogram(LOWEST, HIGHEST, DIGITS)
@@ -142,7 +141,7 @@ class Histogram:
 
 
 def decoded(text: str) -> Histogram:
-    """The histogram that ``encoded`` made ``text`` of, here or on another machine; ValueError where it is not of ours.
+    """The histogram from the text that ``encoded`` made, here or on another machine; ValueError for any other text.
 
     The program does not call it yet: results of several generators will be merged with it. Until then it proves
     ``encoded``.
@@ -187,7 +186,7 @@ def width_of(bucket: int) -> int:
 
 
 def seconds(nanoseconds: float) -> float:
-    """To the nanosecond."""
+    """Nanoseconds as seconds, rounded to the nanosecond."""
     return round(nanoseconds * UNIT_SECONDS, 9)
 
 

@@ -1,22 +1,21 @@
-"""What the probe packets of one stream tell: how many were lost, came twice or out of order, and how late.
+"""Loss, duplicates, reordering and delay of one stream, from its probe packets.
 
 Rules, for a packet by its sequence number:
 
-- Ahead of the highest so far: new, and those between are lost until they come.
-- Behind it and not seen before: ``out_of_order``, and no longer lost. The span grows downwards where it was before the
-  first one seen.
-- Seen before: ``duplicate``. Which were seen is known of the last WINDOW sequences, in a bitmap. Of those further
-  behind it is only known how many are missing: while some are, a packet so late is taken for one of them, else for a
-  duplicate.
+- Ahead of the highest so far: new, and those between are lost until they arrive.
+- Behind it and not seen before: ``out_of_order``, and no longer lost. If it is below the first one seen, it becomes the
+  first.
+- Seen before: ``duplicate``. A bitmap holds which of the last WINDOW sequences were seen. Of those further behind we
+  know only how many are missing: while some are, a packet that late counts as one of them, otherwise as a duplicate.
 
-So lost + received once = highest - first + 1, always. Packets lost before the first one seen, or after the last, are
-not known of.
+So lost + received once = highest - first + 1, always. Packets lost before the first one seen, or after the last, do
+not count.
 
-A sender that starts its sequence again begins a new session, and what it lost before stays counted. It is known by its
+A sender that starts its sequence again begins a new session, and earlier losses stay counted. We recognise it by its
 session number; by a sequence near 0, further behind than the window, with a send time after that of the highest; and by
-a step of more than FARTHEST either way. Late packets of the session before the present one are still told apart.
+a step of more than FARTHEST either way. Late packets of the session before the present one are still recognised.
 
-Beware: ``lost`` may fall. A sender that starts again within the window and keeps its session number is taken for one
+Beware: ``lost`` may fall. A sender that starts again within the window and keeps its session number looks like one
 that sends duplicates.
 """
 
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WINDOW = 4096
-"""Sequences behind the highest of which each is known to be seen or not: 512 bytes a session, two sessions a stream.
+"""Sequences up to the highest that the bitmap covers: 512 bytes a session, two sessions a stream.
 At a million packets/s they are the last 4 ms."""
 
 FARTHEST = 1 << 32
-"""A longer step is no loss: at a million packets/s it would be an outage of more than an hour."""
+"""A longer step is a restart, not loss: at a million packets/s it would be an outage of more than an hour."""
 
 _SEEN = (1 << WINDOW) - 1
 
@@ -77,7 +76,7 @@ class Probing:
 
     @property
     def lost(self) -> int:
-        """Sent and not received, as far as it is known."""
+        """Sequences missing between the first and the highest of each session."""
         return self._lost + sum(session.lost for session in (self._session, self._before) if session is not None)
 
     def take(self, session: int, sequence: int, sent: int, arrived: int) -> None:
@@ -90,7 +89,7 @@ class Probing:
     ) -> None:
         """Packets of one session that arrived together, in order: numbers in lists, or in arrays of uint64 and int64.
 
-        Arrays cost for each rise of the sequence, not for each packet.
+        The cost of arrays grows with the number of rising stretches of the sequence, not with the packets.
         """
         if not len(sequences):
             return
@@ -135,7 +134,7 @@ class Probing:
         into.unique += count
 
     def _place(self, number: int, sequence: int, sent: int) -> _Session | None:
-        """Enter one sequence, and give the session whose highest it is now."""
+        """Enter one sequence; return its session if it is now the highest there."""
         session = self._session
         if session is None:
             return self._begin(number, sequence, sent)
@@ -147,7 +146,7 @@ class Probing:
         ahead = sequence - session.highest
         if ahead > 0:
             if ahead >= WINDOW:
-                # Far ahead it may be a late one of the session before.
+                # A sequence far ahead may be a late one of the session before.
                 if before and before.number == number and sequence <= before.highest and sent < session.newest:
                     self._late(before, sequence)
                     return None
@@ -173,7 +172,7 @@ class Probing:
             known = session.seen & bit
             session.seen |= bit
         else:
-            # Below the window: received of them are all but those in the window.
+            # Below the window the bitmap ends: compare how many were received with how many there are.
             below = session.highest - WINDOW + 1 - session.first
             known = sequence >= session.first and below <= session.unique - session.seen.bit_count()
         if known:

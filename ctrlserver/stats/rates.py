@@ -1,10 +1,10 @@
 """Packets and bits per second over the last 1, 10 and 60 seconds.
 
-Rules: the shell gives a sample of the totals every :data:`SAMPLE_SECONDS`; a figure is the growth since the youngest
-sample that is at least as old as its window, divided by the true time since then. So a late sample makes a window
-longer, never a figure wrong. At the start of life, while no sample is old enough, a figure covers the time there is.
+Rules: the book takes a sample of the totals every :data:`SAMPLE_SECONDS`; a figure is the growth since the youngest
+sample that is at least as old as its window, divided by the actual time since then. So a late sample makes a window
+longer, but no figure wrong. While no sample is old enough, a figure covers the time since the first one.
 
-Beware: without a sample there is nothing to grow from; take one when the counting begins.
+Beware: without a sample all rates are 0; take one when the counting begins.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from ctrlserver.stats.counters import Totals
 
 SAMPLE_SECONDS = 0.25
 WINDOWS = {"": 1.0, "_10s": 10.0, "_60s": 60.0}
-"""Seconds of each window, by what ends the names of its rates."""
+"""Seconds of each window, by the suffix of its rates' names."""
 
 _SOONEST = SAMPLE_SECONDS / 2
-"""A sample sooner than this after the last one is left out, so that the bound below never cuts the longest window."""
+"""``sample`` ignores a call sooner than this after the last one, so that ``_MOST`` samples span the longest window."""
 
 _LONGEST = max(WINDOWS.values())
 _MOST = int(_LONGEST / _SOONEST) + 2
@@ -34,7 +34,7 @@ class Rates:
         self._samples: deque[tuple[float, int, int]] = deque(maxlen=_MOST)
 
     def sample(self, now: float, totals: Totals) -> None:
-        """Keep the totals of this instant, and drop what no window reaches any more."""
+        """Keep the totals of this instant, and drop samples older than every window needs."""
         samples = self._samples
         if samples and now - samples[-1][0] < _SOONEST:
             return
@@ -43,9 +43,9 @@ class Rates:
             samples.popleft()
 
     def figures(self, now: float, totals: Totals) -> dict[str, Any]:
-        """The rates now, where ``totals`` are those of now, by their published names.
+        """The rates at ``now`` by their published names; ``totals`` are those of ``now``.
 
-        Bits are bytes times 8, without the headers of the network below.
+        Bits are bytes times 8, without the headers of TCP, UDP and IP.
         """
         rates = {ending: self._over(window, now, totals) for ending, window in WINDOWS.items()}
         return {

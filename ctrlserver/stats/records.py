@@ -1,4 +1,4 @@
-"""THE schema of all that is published.
+"""The schema of all published records.
 
 Rules: a record is a frozen reading; its fields stand in the order in which they are published, and each one says in
 its annotation its kind, its unit and what it means. Counters only grow; gauges move; a text names something, and
@@ -128,10 +128,10 @@ class RunRecord:
 
 
 PROBE_FIELDS = ("lost", "duplicate", "out_of_order", "jitter_seconds", "delay_p50_seconds", "delay_p99_seconds")
-"""Fields that the record of a stream has only where probe packets are looked for; else ``lost`` is ``None``."""
+"""Fields of a stream's record if its listener looks for probe packets; otherwise ``lost`` is ``None``."""
 
 TCP_FIELDS = ("rtt_seconds", "retransmits")
-"""Fields of TCP streams where the system tells them; else ``rtt_seconds`` is ``None``."""
+"""Fields of TCP streams if the kernel reports them; otherwise ``rtt_seconds`` is ``None``."""
 
 
 @frozen

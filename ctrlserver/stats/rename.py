@@ -1,8 +1,8 @@
-"""Renames fields of a record; their contents and places are kept.
+"""Renames fields of a record; values and order stay.
 
 Rules: a set of renames is checked when it is made and applied all at once, so a swap works. No rename may lose a field
-(two fields of one name) or break a reply (a line of text that starts like a status line). What a reader sees is the
-published name: that is what a later rename or unrename speaks of first.
+(two fields of one name) or break a reply (a line of text that starts like a status line). A reader sees the published
+name, so a later rename or unrename looks for that name first.
 
 Beware: the check knows the published fields and the names it is given; a mapping with other keys is checked only when
 the renames are applied to it.
@@ -28,7 +28,7 @@ _STATUS_WORDS = ("OK", "ERR")
 def rename_key(mapping: MutableMapping[str, _V], old: str, new: str) -> None:
     """Give one key another name, in place; every value and the order stay.
 
-    ``KeyError`` where ``old`` is missing, ``RenameError`` where ``new`` is there already; nothing has changed then.
+    ``KeyError`` where ``old`` is missing, ``RenameError`` where ``new`` exists already; nothing has changed then.
     """
     if old not in mapping:
         raise KeyError(old)
@@ -51,7 +51,7 @@ def _as_names(names: Iterable[str]) -> frozenset[str]:
 
 @frozen
 class Renames:
-    """A set of renames, ``(old, new)`` each; ``RenameError`` when made, where it would lose or hide a field.
+    """A set of ``(old, new)`` pairs; the constructor raises ``RenameError`` if a pair would lose or hide a field.
 
     ``fields`` are names known beside the published ones: the labels of the listeners. A source need not be known:
     a mapping without it is left as it is. A field renamed to its own name is no rename and is left out.
@@ -89,7 +89,7 @@ class Renames:
         object.__setattr__(self, "_old", {new: old for old, new in pairs})
 
     def apply(self, mapping: Mapping[str, _V]) -> dict[str, _V]:
-        """A renamed copy, every value in its place; ``RenameError`` where a new name is there already."""
+        """A renamed copy, every value in its place; ``RenameError`` where a new name exists already."""
         new_of = self._new
         renamed = {new_of.get(key, key): value for key, value in mapping.items()}
         if len(renamed) != len(mapping):
@@ -104,8 +104,8 @@ class Renames:
     def with_rename(self, old: str, new: str) -> Renames:
         """A set in which the field that is published as ``old``, or else the field ``old``, is published as ``new``.
 
-        A rule of that field is replaced; renamed to its own name, the rule is gone. ``RenameError`` for a field that
-        is not known, and where the new set does not pass the check.
+        It replaces the rule of that field; a rename to the field's own name removes the rule. ``RenameError`` for an
+        unknown field, and if the new set does not pass the check.
         """
         source = self._old.get(old, old)
         known = field_names() | self.fields
@@ -116,7 +116,7 @@ class Renames:
         return Renames(tuple(rules.items()), fields=self.fields)
 
     def without(self, new: str) -> Renames:
-        """A set in which nothing is published as ``new``; ``RenameError`` where nothing is now."""
+        """A set in which nothing is published as ``new``; ``RenameError`` if no field is."""
         if new not in self._old:
             raise RenameError(f"no field is renamed to {quoted(new)}{did_you_mean(new, self._old)}")
         return Renames(tuple(pair for pair in self.pairs if pair[1] != new), fields=self.fields)

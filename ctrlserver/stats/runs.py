@@ -1,16 +1,16 @@
 """When a run begins, when it ends, and what it reports.
 
-Rules: a run is the difference of two totals, so a stream may span runs and nothing is counted twice. Without an
-operator a run begins with data and ends when for ``run_gap`` no stream has been open that began to send in it, and no
-data has come. Connections that send nothing neither begin a run nor keep one open. A stream that fell silent keeps its
-run open, until data comes on a connection made ``run_gap`` after the last data: that is another test, and begins the
-next run. An operator's run begins at its start and ends only by a stop, another start or the server's end; after a stop
-with streams still sending, no run begins by itself until those are closed, or another test begins. A run's time goes
-from its first data to its last, so neither the gap nor an operator's typing is in it.
+Rules: a run is the difference of two totals, so a stream may span runs and no packet counts twice. An automatic run
+begins with data. It ends when for ``run_gap`` no data has arrived and no stream that began to send in it has been open.
+Connections that send nothing neither begin a run nor keep one open. A silent stream keeps its run open, until data
+arrives on a connection made ``run_gap`` after the last data: that is another test, and begins the next run. An
+operator's run begins at its start and ends only by a stop, another start or the server's end; after a stop with streams
+still sending, no run begins by itself until those are closed, or another test begins. A run's time goes from its first
+data to its last, so it includes neither the gap nor an operator's typing.
 
 Beware: ``first_data`` is called once a stream, often; it must not walk the streams once a run's first data is known.
-Where streams that were sending before go on in a run, nobody is told of their next data: its first data is then known
-to the tick before (a quarter of a second), not exactly.
+If streams from before the run send its first data, no call reports it: the run then starts at the tick before that data
+(a quarter of a second), not at the exact time.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from ctrlserver.units import format_bits
 from ctrlserver.words import quoted
 
 ENDED_KEPT = 1000
-"""Ended runs that stay on view: about half a MiB; older ones are the history's."""
+"""Ended runs kept for queries: about half a MiB; the history file has the older ones."""
 
 LATE_SECONDS = 0.1
-"""A tick that comes later than this comes after a pause of the process."""
+"""A tick later than this means that the process was paused."""
 
 
 @define(eq=False)
 class _Active:
     """A run under way; ``first`` is -1.0 before any data.
 
-    ``inherited`` holds the streams that were sending before the run, and the bytes each had brought by then.
+    ``inherited`` holds the streams that were sending before the run, and the bytes of each by then.
     """
 
     number: int
@@ -52,9 +52,9 @@ class _Active:
 
 @define(eq=False)
 class Runs:
-    """The runs of one server. ``timestamp`` gives a monotonic time as published; ``on_end`` takes each ended record.
+    """The runs of one server. ``timestamp`` formats a monotonic time; ``on_end`` takes each ended record.
 
-    ``expected_packets`` holds for every run for which the operator gives no other number.
+    ``expected_packets`` applies to every run for which the operator gives no other number.
     """
 
     _counters: Counters
@@ -79,7 +79,7 @@ class Runs:
         self._end_if_idle(now)
 
     def first_data(self, stream: StreamCounters, now: float) -> None:
-        """A stream's first chunk has come and is not yet counted; sets ``stream.run``."""
+        """A stream's first chunk has arrived and is not yet counted; sets ``stream.run``."""
         self._end_if_idle(now)
         if self._quiet:
             self._end_if_another(stream)
@@ -109,7 +109,7 @@ class Runs:
                 self._held = False
 
     def tick(self, now: float, totals: Totals, lag_seconds: float = 0.0) -> None:
-        """Some time has passed; ``totals`` are those of now.
+        """Follow the data since the last tick, and end an idle run; ``totals`` are those of ``now``.
 
         ``lag_seconds``: how late the tick is. After a pause of the process the gap begins anew, since data may wait.
         """
@@ -126,7 +126,7 @@ class Runs:
         self._end_if_idle(now)
 
     def start(self, name: str, expect: int | None, now: float) -> RunRecord:
-        """Begin an operator's run; the active one ends. Gives the record of the new one."""
+        """Begin an operator's run; the active one ends. Return the record of the new one."""
         self._end_if_idle(now)
         self._end()
         self._held = False
@@ -134,7 +134,7 @@ class Runs:
         return self._record(active, active.base, "active")
 
     def stop(self, now: float) -> RunRecord | None:
-        """End the active run, whoever began it; ``None`` where there is none."""
+        """End the active run, automatic or not; ``None`` without one."""
         self._end_if_idle(now)
         record = self._end()
         if record is not None:
@@ -150,7 +150,7 @@ class Runs:
         return [self._record(self._active, self._counters.totals(), "active"), *self.ended]
 
     def record(self, number: int, now: float) -> RunRecord | None:
-        """One run of those on view."""
+        """The active or a kept ended run of this number."""
         return next((record for record in self.records(now) if record.run == number), None)
 
     def _begin(self, name: str | None, expected_packets: int | None, now: float, *, automatic: bool) -> _Active:
@@ -163,7 +163,7 @@ class Runs:
         return active
 
     def _begin_with_silent(self, now: float) -> None:
-        """Begin a run with data that came since the last tick, on streams that had sent in an ended run."""
+        """Begin a run with data that arrived since the last tick, on streams that had sent in an ended run."""
         active = self._begin(None, self.expected_packets, now, automatic=True)
         active.began = active.first = self._last_tick
         active.base = self._seen
@@ -200,7 +200,7 @@ class Runs:
         return record
 
     def _find_first(self, active: _Active, totals: Totals) -> None:
-        """Notice data of inherited streams: it came after the tick before."""
+        """Notice data of inherited streams: it arrived after the tick before."""
         if active.first < 0 and totals.bytes > active.base.bytes:
             active.first = max(active.began, self._last_tick)
 
@@ -232,12 +232,12 @@ class Runs:
 
 
 def _has_gone_on(stream: StreamCounters, active: _Active) -> bool:
-    """The stream's first data came before the run, and more in it."""
+    """Whether the stream sent before the run, and again in it."""
     return stream.bytes > active.inherited.get(stream.stream, stream.bytes)
 
 
 def summary_line(record: RunRecord) -> str:
-    """What a person wants first of an ended run, on one line: total time, number of packets, rate."""
+    """An ended run on one line for a person: total time, number of packets, rate."""
     name = "" if record.name is None else f" {quoted(record.name)}"
     if record.packets_per_second is None or record.bits_per_second is None:
         rate = "rate unknown"

@@ -59,7 +59,7 @@ class Socket:
         """A look; gives the total."""
         charged, counted = len(self.queue) * LEAST_CHARGE_BYTES, (start + self.drops) & 0xFFFFFFFF
         look = Look(self.messages, self.beyond, self.most_beyond, charged, counted, not self.queue)
-        drops.weighed(look, self.messages_read, self.beyond_read)
+        drops.take_look(look, self.messages_read, self.beyond_read)
         return drops.total
 
 
@@ -136,15 +136,15 @@ def test_the_kernel_counts_in_32_bits_and_what_it_had_counted_before_is_not_ours
     socket.come(1, 1, 1, 5, 5, 5, 5)
     socket.read()
     assert 20 == socket.show(drops, start)
-    plain.told(2, False)
+    plain.take_count(2, False)
     assert (4, 0) == (plain.total, plain.in_batches)
 
 
 def test_the_kernels_word_alone_is_told_to_be_batches_perhaps_once_one_has_come() -> None:
     drops = Drops()
-    drops.told(3, False)
-    drops.told(5, True)
-    drops.told(5, True)
+    drops.take_count(3, False)
+    drops.take_count(5, True)
+    drops.take_count(5, True)
     assert (5, 2) == (drops.total, drops.in_batches)
 
 

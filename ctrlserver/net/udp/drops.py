@@ -47,9 +47,9 @@ class DropCount:
         The queue was full, or a checksum was wrong.
         """
         if self._arrivals is not None:
-            self._drops.weighed(self._arrivals.look(), self.messages_read, self.beyond_read)
+            self._drops.take_look(self._arrivals.look(), self.messages_read, self.beyond_read)
         elif self._socket is not None:
-            self._drops.told(charged_and_drops(self._socket)[1], self.beyond_read > 0)
+            self._drops.take_count(charged_and_drops(self._socket)[1], self.beyond_read > 0)
         return self._drops.total, self._drops.in_batches
 
     def close(self) -> None:
