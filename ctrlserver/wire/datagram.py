@@ -1,7 +1,7 @@
 """Datagrams: the network keeps the packets apart, so each datagram is one packet, empty ones included.
 
-Beware: a chunk must be one whole datagram; of all framings this is the only one for which the cut of the chunks
-matters. So no byte stream has it: it stands behind UDP alone, and ``parse_framing`` does not know it.
+Beware: a chunk must be one whole datagram; this is the only framing whose packets depend on the chunk
+boundaries. So only UDP uses it, and ``parse_framing`` does not know it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LONGEST_DATAGRAM = 65507
 
 
 class Datagrams:
-    """Counts and builds datagrams; nothing is ever pending and nothing is a fault."""
+    """Counts and builds datagrams; it never has pending bytes or a fault."""
 
     __slots__ = ()
 
@@ -24,7 +24,7 @@ class Datagrams:
     pending_bytes = 0
 
     def count(self, chunk: bytes | memoryview) -> int:
-        """One packet, whatever is in it."""
+        """Always 1: a chunk is one packet of any content."""
         return 1
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
@@ -42,7 +42,7 @@ DATAGRAM = FramingSpec("datagram", LONGEST_DATAGRAM, Datagrams)
 
 
 def packets_in(nbytes: int, segment: int) -> int:
-    """Datagrams in a batch of ``nbytes`` of which each but the last has ``segment`` bytes; at least the last."""
+    """Datagrams in a batch of ``nbytes`` of which each but the last has ``segment`` bytes; at least 1."""
     return -(-nbytes // segment) or 1
 
 

@@ -1,12 +1,12 @@
-"""Framings whose packets end with a delimiter: lines, and any bytes an operator gives.
+"""Framings whose packets end with a delimiter: lines, and any bytes that an operator configures.
 
-Rules: the leftmost delimiter ends a packet and belongs to none. A packet is a fault once no delimiter can end it within
-the limit; so what is held is at most the limit and one delimiter. Where the network cuts the stream, even inside a
-delimiter, changes neither the packets nor the fault.
+Rules: the leftmost delimiter ends a packet and is not part of it. A packet is a fault once no delimiter can end it
+within the limit, so the buffer holds at most the limit and one delimiter. The chunk boundaries, even inside a
+delimiter, affect neither the packets nor the fault.
 
-Beware: a delimiter that can overlap itself (``0a0a``) is not found by ``rfind`` where a scan from the left finds it;
-such streams, and chunks longer than the limit, are scanned packet by packet, as are long packets, because it is faster
-for them. All others cost one ``bytes.count``.
+Beware: a delimiter that can overlap itself (``0a0a``) may be at another place for ``rfind`` than for a scan from
+the left. We scan such streams, and chunks longer than the limit, packet by packet; long packets too, because the scan
+is faster for them. All others cost one ``bytes.count``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from attrs import define, field
 from ctrlserver.errors import FramingError
 
 LONG = 384
-"""Bytes of a packet from which finding each delimiter is faster than ``bytes.count``: that looks at 3 bytes a
-nanosecond (CPython 3.11), finding at ten times as many, but with some 100 ns for each one found."""
+"""Bytes of a packet from which ``bytes.find`` of each delimiter beats ``bytes.count``: ``count`` reads 3 bytes a
+nanosecond (CPython 3.11), ``find`` ten times as many, but it costs some 100 ns for each delimiter."""
 
 
 @define(eq=False)
@@ -36,11 +36,11 @@ class Delimited:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of the packet not yet whole, the begun delimiter included; 0 after a fault."""
+        """Bytes of the incomplete packet, a partial delimiter included; 0 after a fault."""
         return len(self._held)
 
     def count(self, chunk: bytes | memoryview) -> int:
-        """Packets completed by ``chunk``, none of them built."""
+        """Number of packets completed by ``chunk``, without building them."""
         if self.fault is not None:
             return 0
         octets = bytes(chunk)
@@ -92,7 +92,7 @@ class Delimited:
         return packets
 
     def encode(self, payload: bytes) -> bytes:
-        """Payload and delimiter; FramingError where the payload is over the limit or would not come back whole."""
+        """Payload and delimiter; FramingError where the payload is over the limit or would be cut elsewhere."""
         if len(payload) > self.limit:
             raise FramingError(f"{self.name}: a payload of {len(payload)} bytes; at most {self.limit} are allowed")
         frame = payload + self.delimiter
@@ -105,7 +105,7 @@ class Delimited:
         return packet
 
     def _begun(self, packet: bytearray) -> int:
-        """How many bytes at the end of an unfinished packet may turn out not to be payload."""
+        """How many bytes at the end of an incomplete packet may belong to the delimiter."""
         delimiter = self.delimiter
         return next((k for k in range(len(delimiter) - 1, 0, -1) if packet.endswith(delimiter[:k])), 0)
 
@@ -114,14 +114,14 @@ class Delimited:
         self._held.clear()
 
     def _hold(self, octets: bytes) -> None:
-        """Keep the begin of a packet, or more of it; a fault where it is too long already."""
+        """Add to the incomplete packet; set the fault if it is too long already."""
         held = self._held
         held += octets
         if len(held) > self.limit and len(held) - self._begun(held) > self.limit:
             self._fail()
 
     def _scan(self, octets: bytes, at: int) -> tuple[int, int]:
-        """Cut packet by packet from ``at`` on: how many, and where the next one starts."""
+        """Cut packet by packet from ``at`` on; return their number and the start of the next."""
         delimiter = self.delimiter
         width = len(delimiter)
         limit = self.limit
@@ -136,11 +136,11 @@ class Delimited:
         return packets, at
 
     def _complete(self, octets: bytes) -> int:
-        """End the held packet, its delimiter taken off: bytes used of ``octets``, or 0 without an end or at a fault."""
+        """End the held packet, without its delimiter; return the ``octets`` used, 0 if incomplete or faulty."""
         held = self._held
         width = len(self.delimiter)
-        # A delimiter cut in two lies across the border. It is looked for there first: it is further left than any
-        # that lies in octets whole, and begins `before` bytes or less before the border.
+        # A delimiter cut in two lies across the border. We search there first: it is further left than any
+        # whole one in octets, and begins `before` bytes or less before the border.
         before = min(width - 1, len(held))
         border = held[len(held) - before :] + octets[: width - 1] if before else b""
         end = border.find(self.delimiter) - before if self.delimiter in border else octets.find(self.delimiter)
@@ -159,7 +159,7 @@ class Delimited:
 
 @define(eq=False)
 class Lines(Delimited):
-    """Lines that end with LF; one CR before it is not payload, so LF and CRLF senders are read alike. Sent with LF."""
+    """Lines that end with LF or CRLF; neither is payload. ``encode`` writes LF."""
 
     @classmethod
     def of(cls, max_packet: int) -> Lines:
@@ -167,7 +167,7 @@ class Lines(Delimited):
         return cls("line", max_packet, b"\n")
 
     def encode(self, payload: bytes) -> bytes:
-        """Payload and LF; FramingError as above, and for a CR at the end, which would be taken off."""
+        """Payload and LF; FramingError as above, and for a CR at the end, which a reader would remove."""
         frame = super().encode(payload)
         if payload.endswith(b"\r"):
             raise FramingError("line: the payload ends with CR, which a reader takes for the line's end")

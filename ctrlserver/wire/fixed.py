@@ -1,11 +1,10 @@
-"""Framings that the number of bytes alone decides: fixed-size packets, and none at all.
+"""Framings that need only the number of bytes: fixed-size packets (``fixed``), and no packets (``raw``).
 
-Rules: ``advance`` takes a number of bytes and touches no content, so a stream can be read with the kernel dropping the
-bytes uncopied. ``count`` and ``feed`` agree with it and with each other, and may be mixed in stream order. The only
-buffer is the packet not yet whole, shorter than one packet.
+Rules: ``advance`` takes a number of bytes and reads no content, so the kernel can drop the bytes of a stream uncopied.
+``count`` and ``feed`` agree with it and with each other, and may alternate. The only buffer is the incomplete packet.
 
-Beware: what ``advance`` passes over was never seen. A packet begun under ``advance`` and ended under ``feed`` is one
-packet, but its bytes start where ``feed`` (or ``count``) came in.
+Beware: ``advance`` never sees the bytes. A packet begun under ``advance`` and ended under ``feed`` counts as one, but
+its bytes start at the first ``feed`` or ``count``.
 """
 
 from __future__ import annotations
@@ -65,8 +64,8 @@ class FixedSize:
         return payload
 
     def _hold(self, chunk: bytes | memoryview) -> None:
-        # A bytearray only once a packet needs several chunks: growing it is amortised, so a packet of n bytes that
-        # comes byte by byte costs n and not n squared.
+        # A bytearray only once a packet needs several chunks: its growth is amortised, so a packet of n bytes that
+        # arrives byte by byte costs n and not n squared.
         if self._held:
             if not isinstance(self._held, bytearray):
                 self._held = bytearray(self._held)
@@ -77,7 +76,7 @@ class FixedSize:
 
 @define(eq=False)
 class Raw:
-    """No packets: the bytes of such a stream are counted by whoever reads it, and every payload is sent as it is."""
+    """No packets: the reader of the stream counts its bytes, and ``encode`` leaves every payload unchanged."""
 
     fault: FramingError | None = field(default=None, init=False)
     pending_bytes: int = field(default=0, init=False)

@@ -1,8 +1,8 @@
 """Framings: how a byte stream is cut into packets, chosen by a spec such as ``fixed:1024`` or ``int32:little``.
 
-Rules: a framing never raises on what a peer sent; it stores the fault, once, and gives nothing more, while the packets
-before it stay good. ``count`` and ``feed`` may be mixed on one stream, in its order, and agree. Nothing here knows
-time, sockets or Twisted: bytes in, packets out. Every buffer is bounded by one packet.
+Rules: a framing never raises on received bytes. It stores the first fault and returns no packet after it; the packets
+before it stay valid. ``count`` and ``feed`` may alternate on one stream and agree. This room knows no time, no sockets
+and no Twisted: bytes in, packets out. Every buffer is bounded by one packet.
 
 ========================= ============================ ==========================================================
 spec                      packet                       note
@@ -16,7 +16,7 @@ spec                      packet                       note
 ``raw``                   none                         bytes are counted, packets are not
 ========================= ============================ ==========================================================
 
-Beware: a chunk may be a memoryview over a buffer that is used again after the call: what is kept must be copied.
+Beware: a chunk may be a memoryview over a buffer that the caller reuses: a framing must copy the bytes it keeps.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ from ctrlserver.wire.varint import Varint
 from ctrlserver.words import nearest, quoted
 
 MAX_PACKET = 1024 * 1024
-"""Longest payload in bytes unless a listener says otherwise: bounds what one stream can make the server hold."""
+"""Longest payload in bytes unless a listener sets another; it bounds the memory of one stream."""
 
 MAX_DELIMITER = 64
-"""Longest delimiter in bytes: real ones have one to four; a longer one is a paste gone wrong."""
+"""Longest delimiter in bytes: real ones have one to four, so a longer one is a mistake."""
 
 
 class Framing(Protocol):
-    """Cuts one byte stream into packets. Where the network cuts the stream never matters."""
+    """Cuts one byte stream into packets, independently of how the network cuts it into chunks."""
 
     @property
     def fault(self) -> FramingError | None:
-        """Why the stream cannot be cut any further; set once, the packets before it stay good."""
+        """Why the stream cannot be cut any further; set once; the packets before it stay valid."""
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of the packet not yet whole, header and begun trailer included; 0 after a fault."""
 
     def count(self, chunk: bytes | memoryview) -> int:
-        """Packets completed by ``chunk``, none of them built; 0 after a fault."""
+        """Number of packets completed by ``chunk``, without building them; 0 after a fault."""
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
         """The payloads of the same packets; empty after a fault."""
@@ -66,17 +66,17 @@ class Framing(Protocol):
 
 
 class ByLength(Framing, Protocol):
-    """A framing for which the number of bytes alone decides: what ``new`` of a ``by_length`` spec gives."""
+    """A framing that needs only the number of bytes: ``new`` of a ``by_length`` spec returns one."""
 
     def advance(self, nbytes: int) -> int:
-        """Packets completed by the next ``nbytes`` bytes, whatever they are."""
+        """Packets completed by the next ``nbytes`` bytes of any content."""
 
 
 @frozen
 class FramingSpec:
-    """A framing that has been chosen; ``new`` starts it for one stream.
+    """A chosen framing; ``new`` starts it for one stream.
 
-    ``size`` is the packet size of ``fixed`` in bytes, otherwise None. ``by_length``: ``new`` gives a ByLength.
+    ``size`` is the packet size of ``fixed`` in bytes, otherwise None. ``by_length``: ``new`` returns a ByLength.
     ``counts_packets`` is False for ``raw``.
     """
 
@@ -90,9 +90,9 @@ class FramingSpec:
 
 @frozen
 class Kind:
-    """One kind of framing: the ``forms`` of its spec, an ``example`` that parses, and what makes a spec of it.
+    """One kind of framing: the ``forms`` of its spec, an ``example`` that parses, and the parser.
 
-    ``parse(text, argument, max_packet)``: ``argument`` is what stands behind the colon, None without one.
+    ``parse(text, argument, max_packet)``: ``argument`` is the text after the colon, None without one.
     """
 
     forms: tuple[str, ...]
@@ -101,7 +101,7 @@ class Kind:
 
 
 def parse_framing(text: str, *, max_packet: int = MAX_PACKET) -> FramingSpec:
-    """The framing that ``text`` names, its payloads bounded by ``max_packet`` bytes; FramingSpecError in one line."""
+    """The framing that ``text`` names, its payloads at most ``max_packet`` bytes; FramingSpecError for a bad spec."""
     if max_packet < 1:
         raise FramingSpecError(f"max_packet {max_packet}: must be at least 1 byte")
     name, colon, rest = text.casefold().partition(":")

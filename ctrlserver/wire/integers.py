@@ -2,7 +2,7 @@
 
 Rules: those of prefixed.py. The wire format is that of Twisted's IntNStringReceiver, whose prefix is big-endian.
 
-Beware: the length an ``int64`` can say is beyond any buffer; the limit is checked before it is added to anything.
+Beware: an ``int64`` length may exceed any buffer; check the limit before any arithmetic with it.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from ctrlserver.wire.prefixed import Octets, Prefixed
 
 @define(eq=False)
 class LengthPrefixed(Prefixed):
-    """An unsigned integer of 1, 2, 4 or 8 bytes, then that many bytes; as Twisted's IntNStringReceiver has it."""
+    """An unsigned integer of 1, 2, 4 or 8 bytes, then that many bytes, as in Twisted's IntNStringReceiver."""
 
     layout: struct.Struct
 
     @classmethod
     def of(cls, name: str, layout: struct.Struct, max_packet: int) -> LengthPrefixed:
-        """``layout`` holds the one integer; the limit is what it can say, and not over ``max_packet``."""
+        """``layout`` holds the one integer; the limit is its largest value, or ``max_packet`` if that is less."""
         return cls(name, min(max_packet, (1 << 8 * layout.size) - 1), layout.size, layout)
 
     def count(self, chunk: bytes | memoryview) -> int:
-        """Packets completed by ``chunk``, none of them built."""
-        # One whole packet is what a peer sends that waits for each answer: known at once, for a third of the cost.
+        """Number of packets completed by ``chunk``, without building them."""
+        # A peer that waits for each answer sends one whole packet: this test counts it at a third of the cost.
         size = len(chunk)
         if size >= self.longest_head and not self._held and self.fault is None:
             (length,) = self.layout.unpack_from(chunk)

@@ -1,9 +1,9 @@
 """Packets as D. J. Bernstein's netstrings: ``5:hello,``.
 
 Rules: those of prefixed.py. A length is decimal digits without sign, space or leading zero, then a colon; a comma ends
-the packet. Anything else is a fault at its first wrong byte, and so is the digit that takes a length over the limit.
+the packet. Anything else is a fault at its first wrong byte, and so is the digit that puts a length over the limit.
 
-Beware: digits are read one by one because a memoryview has no ``find`` and a copy of each header costs more.
+Beware: the code reads digits one by one because a memoryview has no ``find`` and a copy of each header costs more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Netstring(Prefixed):
 
     @classmethod
     def of(cls, max_packet: int) -> Netstring:
-        """The limit is ``max_packet``; a length has no more digits than it."""
+        """The limit is ``max_packet``; a length has no more digits than that number."""
         return cls("netstring", max_packet, len(str(max_packet)) + 1)
 
     def encode(self, payload: bytes) -> bytes:
@@ -68,7 +68,7 @@ class Netstring(Prefixed):
                 if digit == 10 and end < size and length <= limit and octets[end] == 44:  # 10: the colon
                     at = end + 1
                     continue
-            # Empty, not whole or faulty: looked at byte by byte.
+            # Empty, incomplete or faulty: ``_frame`` reads it byte by byte.
             frame = self._frame(octets, at, size)
             if frame is None or at + frame[1] > size:
                 return packets, at

@@ -1,16 +1,16 @@
-"""What the framings whose packets say their length share: integers.py, varint.py and netstring.py build on it.
+"""The base of the framings with a length prefix: integers.py, varint.py and netstring.py build on it.
 
-Rules: a length over the limit is a fault as soon as it is read, the body is not waited for. A packet not yet whole is
-the only thing held, at most one header, one payload of the limit and one trailer. Where the network cuts the stream
-changes neither the packets nor the fault.
+Rules: a length over the limit is a fault as soon as it is read, before the payload arrives. The only buffer is the
+incomplete packet: at most one header, one payload of the limit and one trailer. The chunk boundaries affect neither the
+packets nor the fault.
 
 Two ways to count, taken in turn: ``_walk`` cuts frame by frame in one tight loop; after some frames ``equal_frames``
 tries to prove the rest of the chunk equal (see stride.py). A try that gains little doubles the number of frames walked
-before the next one, up to PATIENCE, so that mixed sizes cost what the walk costs.
+before the next one, up to PATIENCE, so that mixed sizes cost no more than the walk.
 
 Beware: ``_walk`` is the hot loop of each class: locals only, no slices, no calls but ``unpack_from``; measure with
-benchmarks/decode.py before and after any change. The chunk may be a memoryview over a buffer that is used again: what
-is held is copied.
+benchmarks/decode.py before and after any change. The chunk may be a memoryview over a buffer that the caller
+reuses, so we copy the bytes we hold.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from ctrlserver.errors import FramingError
 from ctrlserver.wire.stride import WINDOW, WORTH, equal_frames
 
 EAGER = 1
-"""Frames walked before equal ones are looked for, while that succeeds."""
+"""Frames walked before each try for equal ones, while the tries succeed."""
 
 GAIN = 128
-"""Equal frames that pay for a try where others follow: it costs up to 6 us then, and the walk 12 us for as many."""
+"""Equal frames that pay for a try that stops early: the try costs up to 6 us, the walk 12 us for as many frames."""
 
 PATIENCE = 1024
 """The most frames walked before the next try: a try that fails costs 0.3 to 6 us, this many frames 90 us."""
@@ -36,10 +36,10 @@ Octets = bytes | bytearray | memoryview
 
 @define(eq=False)
 class Prefixed:
-    """What the framings with a length in front share; each gives ``_frame``, ``_walk`` and ``encode``.
+    """The base of framings with a length prefix; each defines ``_frame``, ``_walk`` and ``encode``.
 
-    ``limit`` is the longest payload in bytes; ``trailer`` what follows each payload; ``longest_head`` the most bytes a
-    header can have.
+    ``limit`` is the longest payload in bytes; ``trailer`` the bytes after each payload; ``longest_head`` the most bytes
+    of a header.
     """
 
     trailer: ClassVar[bytes] = b""
@@ -49,17 +49,17 @@ class Prefixed:
     fault: FramingError | None = field(default=None, init=False)
     _held: bytearray = field(factory=bytearray, init=False)
     _head: int = field(default=0, init=False)  # length of the held frame's header
-    _need: int = field(default=0, init=False)  # length of the held frame, 0 while its header is not read
+    _need: int = field(default=0, init=False)  # length of the held frame, 0 until its header is read
     _wait: int = field(default=EAGER, init=False)  # frames to walk before the next try for equal ones
     _patience: int = field(default=EAGER, init=False)  # what _wait was when it was last set
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of the packet not yet whole, its header included; 0 after a fault."""
+        """Bytes of the incomplete packet, its header included; 0 after a fault."""
         return len(self._held)
 
     def count(self, chunk: bytes | memoryview) -> int:
-        """Packets completed by ``chunk``, none of them built."""
+        """Number of packets completed by ``chunk``, without building them."""
         if self.fault is not None:
             return 0
         packets = at = 0
@@ -109,13 +109,13 @@ class Prefixed:
         return packets
 
     def _frame(self, octets: Octets, at: int, size: int) -> tuple[int, int] | None:
-        """Length of the header at ``at`` and of its whole frame; None where the header is not whole, or at a fault."""
+        """Length of the header at ``at`` and of its whole frame; None if the header is incomplete or faulty."""
         raise NotImplementedError
 
     def _walk(self, octets: Octets, at: int, size: int, most: int) -> tuple[int, int]:
-        """Cut up to ``most`` frames from ``at`` on: how many were whole, and where the next one starts.
+        """Cut up to ``most`` frames from ``at`` on; return the number of whole ones and the start of the next.
 
-        Fewer than ``most`` means: what starts there is not whole, or the fault is set.
+        Fewer than ``most`` means: the next frame is incomplete, or the fault is set.
         """
         raise NotImplementedError
 
@@ -128,11 +128,11 @@ class Prefixed:
             raise FramingError(f"{self.name}: a payload of {len(payload)} bytes; at most {self.limit} are allowed")
 
     def _run(self, chunk: bytes | memoryview, at: int, size: int) -> tuple[int, int]:
-        """Cut the equal frames from ``at`` on, as ``_walk`` does; and say in ``_wait`` how many to walk after them."""
+        """Cut the equal frames from ``at`` on, as ``_walk`` does; set ``_wait`` to the frames to walk after them."""
         frame = self._frame(chunk, at, size)
         frames = min(size - at, WINDOW) // frame[1] if frame else 0
         if frame is None or frames < WORTH:
-            self._wait = max(self._patience, WORTH)  # no room for so many: nothing is learnt about their lengths
+            self._wait = max(self._patience, WORTH)  # too few frames for a try, so ``_patience`` stays
             return 0, at
         head, stride = frame
         run = 0
@@ -143,7 +143,7 @@ class Prefixed:
         return run, at + run * stride
 
     def _complete(self, chunk: bytes | memoryview) -> int:
-        """Add what the held frame still needs from ``chunk``: how many bytes, or 0 where it is not whole or faulty."""
+        """Complete the held frame from ``chunk``; return the bytes used, 0 if it is still incomplete or faulty."""
         held = self._held
         if not self._need:
             missing = self.longest_head - len(held)

@@ -1,4 +1,4 @@
-r"""Probe packets: a header of 24 bytes in front of a test packet, which says its number and when it was to be sent.
+r"""Probe packets: a header of 24 bytes in front of a test packet, with its number and intended send time.
 
 All numbers are big-endian.
 
@@ -14,13 +14,13 @@ byte   bytes content
 24           whatever the packet is filled with
 ====== ===== ==========================================================================================================
 
-Rules: nothing raises on content; a packet that is too short, or without magic and version in front, is left out.
-Packets are decoded in bulk with numpy where that is installed and there are enough of them, else one by one with
-struct: the results are the same. Seen in pairs on 64-byte packets in chunks of 64 KiB, medians of nine: numpy decodes
+Rules: no content raises; ``decode`` skips a packet that is too short or does not begin with magic and version. It
+decodes in bulk with numpy if that is installed and there are enough packets, otherwise one by one with struct: the
+results are the same. Seen in pairs on 64-byte packets in chunks of 64 KiB, medians of nine: numpy decodes
 30 times as many in the same time, and 32 times with the figures of ``stats/probing.py`` made of them.
 
-Beware: numpy is imported by the first call of ``has_numpy``, which takes 0.1 to 0.2 s. Nothing that is given out
-is a view of the chunk: that is used again.
+Beware: numpy is imported by the first call of ``has_numpy``, which takes 0.1 to 0.2 s. No result is a view
+of the chunk, because the caller reuses it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MAGIC = b"\xc7PRB"
 VERSION = 1
 
 BULK = 32
-"""Packets from which numpy is faster than struct, what their figures cost included; measured."""
+"""Packets from which numpy is faster than struct, the cost of their figures included; measured."""
 
 _HEADER = Struct(">4sBBHQq")
 _FIELDS = Struct(">IBxHQq")
@@ -58,7 +58,7 @@ Numbers: TypeAlias = "list[int] | NDArray[np.uint64] | NDArray[np.int64]"
 
 
 class Heads(NamedTuple):
-    """The headers of probes that came one after the other in one session; arrays where numpy decoded them.
+    """The headers of successive probes of one session; arrays if numpy decoded them.
 
     ``sent`` are the intended send times, nanoseconds since 1970.
     """
@@ -86,9 +86,9 @@ def encode(sequence: int, sent: int, session: int = 0) -> bytes:
 def encode_into(
     buffer: bytearray | memoryview, size: int, sequence: int, sent: Sequence[int], session: int = 0
 ) -> None:
-    """Write headers to the packets of ``size`` bytes that ``buffer`` starts with; the rest of each is left as it is.
+    """Write headers to the packets of ``size`` bytes that ``buffer`` starts with; the rest of each stays.
 
-    As many as there are send times, with sequences from ``sequence`` on. ``ValueError`` where they do not fit.
+    As many as there are send times, with sequences from ``sequence`` on. ``ValueError`` if they do not fit.
     """
     packets = len(sent)
     if size < HEADER_SIZE or packets * size > len(buffer):
@@ -98,11 +98,11 @@ def encode_into(
 
 
 class ProbeBlock:
-    """Packets of ``size`` bytes one after the other, stamped again and again before each send of them.
+    """Successive packets of ``size`` bytes; the sender stamps them anew before each send.
 
-    What does not change from stamp to stamp is done once: the session and, where numpy is installed, the views. A stamp
-    of 46 packets of 1 400 bytes takes 1.6 us then. ``ValueError`` if ``content`` is not whole packets that can hold a
-    header.
+    The constructor writes the session and, if numpy is installed, makes the views, because no stamp changes them. A
+    stamp of 46 packets of 1 400 bytes takes 1.6 us then. ``ValueError`` if ``content`` is not whole packets that can
+    hold a header.
     """
 
     def __init__(self, content: bytes | memoryview, size: int, session: int) -> None:
@@ -185,8 +185,8 @@ def _heads(session: int, heads: NDArray[Any]) -> Heads:
 def _layout(size: int) -> Any:
     import numpy as np
 
-    # Eight bytes from the magic to the session are one word, compared as they lie. The fill has no name: choosing
-    # among packets copies all that has one.
+    # The eight bytes from the magic to the session are one word, compared in native order. The fill has no name,
+    # because a selection of packets copies every named field.
     return np.dtype(
         {
             "names": ["word", "sequence", "sent"],

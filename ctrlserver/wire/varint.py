@@ -1,9 +1,10 @@
 """Packets behind a base-128 varint: protobuf's delimited messages.
 
-Rules: those of prefixed.py. Seven bits a byte, low ones first, the high bit set where another byte follows. A length
-padded with zero groups is read as protobuf reads it, up to ten bytes; ``encode`` gives the shortest.
+Rules: those of prefixed.py. Seven bits a byte, low ones first, the high bit set if another byte follows. As in
+protobuf, a length may be padded with zero groups, up to ten bytes; ``encode`` writes the shortest.
 
-Beware: a length is a fault as soon as the groups read so far are over the limit, so a fault names a least length.
+Beware: a length is a fault as soon as the groups read so far are over the limit, so a fault names a lower bound
+of the length.
 """
 
 from __future__ import annotations
