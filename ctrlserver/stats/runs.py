@@ -10,15 +10,16 @@ data to its last, so it includes neither the gap nor an operator's typing.
 
 Beware: ``first_data`` is called once a stream, often; it must not walk the streams once a run's first data is known.
 If streams from before the run send its first data, no call reports it: the run then starts at the tick before that data
-(a quarter of a second), not at the exact time.
+(a quarter of a second), not at the exact time. Where no run is active,
+such data begins none.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from attrs import Factory, define, field
+from attrs import define, field
 
 from ctrlserver.stats.counters import Counters, StreamCounters, Totals
 from ctrlserver.stats.records import RunRecord, rate_figure, seconds_figure
@@ -45,7 +46,7 @@ class _Active:
     expected_packets: int | None
     began: float
     base: Totals
-    inherited: dict[int, int]
+    inherited: Mapping[int, int]
     first: float = -1.0
     streams: int = 0
 
@@ -71,8 +72,6 @@ class Runs:
     _idle_since: float = field(default=0.0, init=False)
     _quiet: bool = field(default=False, init=False)
     _last_tick: float = field(default=0.0, init=False)
-    _seen: Totals = field(default=Factory(lambda self: self._counters.totals(), takes_self=True), init=False)
-    """The totals of the last tick, or of the last run's end if that was later."""
 
     def opened(self, now: float) -> None:
         """A stream is about to open."""
@@ -115,14 +114,11 @@ class Runs:
         """
         if self._active is not None:
             self._find_first(self._active, totals)
-        elif not self._held and totals.bytes > self._seen.bytes:
-            self._begin_with_silent(now)
         paused = lag_seconds > LATE_SECONDS
         self._quiet = not paused and now - totals.last >= self.run_gap
         if paused:
             self._idle_since = now
         self._last_tick = now
-        self._seen = totals
         self._end_if_idle(now)
 
     def start(self, name: str, expect: int | None, now: float) -> RunRecord:
@@ -162,15 +158,6 @@ class Runs:
         self._idle_since = now
         return active
 
-    def _begin_with_silent(self, now: float) -> None:
-        """Begin a run with data that arrived since the last tick, on streams that had sent in an ended run."""
-        active = self._begin(None, self.expected_packets, now, automatic=True)
-        active.began = active.first = self._last_tick
-        active.base = self._seen
-        for stream in self._counters.open.values():
-            if stream.last > self._last_tick:
-                active.inherited[stream.stream] = 0
-
     def _end_if_idle(self, now: float) -> None:
         active = self._active
         if active is None or not active.automatic or self._senders or now - self._idle_since < self.run_gap:
@@ -192,8 +179,7 @@ class Runs:
         active = self._active
         if active is None:
             return None
-        self._seen = totals = self._counters.totals()
-        record = self._record(active, totals, "ended")
+        record = self._record(active, self._counters.totals(), "ended")
         self._active = None
         self.ended.appendleft(record)
         self._on_end(record)

@@ -227,24 +227,6 @@ def test_data_of_an_older_stream_keeps_a_run_open(scene: Scene) -> None:
     assert [(2, 2, 5), (1, 1, 1)] == [(record.run, record.streams, record.packets) for record in scene.runs.ended]
 
 
-def test_data_of_a_stream_that_was_silent_during_the_last_run_begins_a_run(scene: Scene) -> None:
-    idle = scene.open()
-    scene.data(idle)
-    scene.wait(2)
-    stream = scene.open()
-    scene.data(stream)
-    scene.close(stream)
-    scene.wait(3)
-    scene.data(idle, 5)
-    scene.wait(0.25)
-    scene.data(idle, 5)
-    active = scene.active()
-    assert active is not None
-    assert (3, 1, 10, "105.0", 0.25) == (active.run, active.streams, active.packets, active.started, active.seconds)
-    scene.wait(1)
-    assert scene.active() is None
-
-
 def test_a_reader_sees_a_run_ended_as_soon_as_the_gap_is_over(scene: Scene) -> None:
     stream = scene.open()
     scene.data(stream)
