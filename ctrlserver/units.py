@@ -25,7 +25,7 @@ from ctrlserver.words import nearest, quoted
 _NUMBER = r"(?:\d+(?:_\d+)*(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _TERM = re.compile(rf"({_NUMBER}) *([A-Za-z]*) *", re.ASCII)
 _LONGEST = 64
-"""Characters a number may have: past that it is no number a person meant, and it would be slow to read exactly."""
+"""Most characters of a number: no person means a longer one, and exact arithmetic on it would be slow."""
 
 _THOUSANDS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _DURATIONS = {

@@ -1,9 +1,8 @@
 """A reply as exactly one line of JSON.
 
-Rules: success and error have the same frame; the line is compact ASCII and ends with CR LF, which nothing inside can
-hold; no NaN.
+Rules: success and error have the same frame. The line is compact ASCII and ends with CR LF; no value can contain these.
 
-Beware: a value that JSON has no word for (NaN, an infinity) raises ``ValueError``: records publish ``None`` instead.
+Beware: NaN and the infinities have no form in JSON and raise ``ValueError``. Records publish ``None`` instead.
 """
 
 from __future__ import annotations

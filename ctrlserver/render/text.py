@@ -1,12 +1,12 @@
 """Records as lines of text for people and shell scripts.
 
-Rules: one record is ``name value`` lines; a list is a header line that starts with ``# `` and aligned columns under
-it. What is not known is ``-``; a flag is ``true`` or ``false``; a text is written as it is where that is one plain
-word, and else as a JSON string. So a cell never breaks a line, and no line starts with ``OK`` or ``ERR``: a reader may
-stop at the status line without knowing the command.
+Rules: a record is a line ``name value`` for each field. A list is a header line that starts with ``# ``, and aligned
+columns under it. An unknown value is ``-``, a flag ``true`` or ``false``. A text of one plain word stands as it is, any
+other text is a JSON string. So no cell breaks a line, and no line starts with ``OK`` or ``ERR``: a reader can find the
+status line without knowing the command.
 
-Beware: a quoted cell may hold spaces, and the text ``12`` looks like the number; who needs every value exactly asks
-for JSON.
+Beware: a quoted cell may hold spaces, and the text ``12`` looks like the number. A program that needs every value
+exactly should ask for JSON.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def record_lines(mapping: Mapping[str, Value]) -> list[str]:
 class TableText:
     """A header line and a line for each record, made row by row: ``add`` each record, then take the ``lines``.
 
-    So whoever makes a long table may do something else between two rows. Without records there is no line at all. The
-    columns are the union of the names, in the order in which they come. Numbers stand to the right, except in the
-    first column, so that a line starts with its first cell.
+    So the maker of a long table may do something else between two rows. Without records there is no line. The columns
+    are the union of all names, in the order of their first use. Numbers are aligned to the right, except in the first
+    column, so that a line starts with its first cell.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class TableText:
         self._rows.append(cells)
 
     def lines(self) -> Iterator[str]:
-        """The header and a line for each row; nothing where there is no column."""
+        """The header and a line for each row; nothing if there is no column."""
         if not self._heads:
             return
         columns = [
@@ -95,7 +95,7 @@ def _cell(value: Value) -> str:
 
 
 def _decimal(value: float) -> str:
-    """Without an exponent; ``-`` where it is not a number."""
+    """Without an exponent; ``-`` for NaN and the infinities."""
     if not isfinite(value):
         return _NOT_KNOWN
     text = repr(value)
@@ -103,11 +103,11 @@ def _decimal(value: float) -> str:
 
 
 def _word(text: str) -> str:
-    """As it is where that cannot be mistaken for anything else."""
+    """As it is, unless that could be mistaken for something else; then in quotes."""
     plain = text.isprintable() and not _NOT_PLAIN.intersection(text) and not text.startswith("#")
     return text if text and plain and text != _NOT_KNOWN else json.dumps(text)
 
 
 def _opening(cell: str) -> str:
-    """The start of a line, in quotes where it would look like a status line."""
+    """The first cell of a line, in quotes if the line would look like a status line."""
     return json.dumps(cell) if cell.startswith(_STATUS_WORDS) else cell
