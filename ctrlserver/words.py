@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TypeVar, cast
+
+Document = TypeVar("Document")
+
+#: No number that anything counts here is larger.
+_MOST = 1 << 64
 
 
 def quoted(value: object, *, limit: int = 80) -> str:
@@ -17,8 +23,32 @@ def quoted(value: object, *, limit: int = 80) -> str:
     if len(text) > limit:
         text = text[: limit - 3] + "..."
     text = text.replace("\\", "\\\\").replace('"', '\\"')
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    shown = printable(text)
     return f'"{shown}"' if isinstance(value, str) else shown
+
+
+def printable(text: str) -> str:
+    """``text`` in one line: each control character, and all else that no terminal shows, as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def harmless(document: Document) -> Document:
+    """A document of JSON that others wrote, with ``printable`` keys and texts; ValueError for a number that is none.
+
+    RecursionError for one that is nested too deeply.
+    """
+    found: object = document
+    if isinstance(document, str):
+        found = printable(document)
+    elif isinstance(document, dict):
+        found = {printable(key): harmless(value) for key, value in document.items()}
+    elif isinstance(document, list):
+        found = [harmless(value) for value in document]
+    elif isinstance(document, int | float) and not -_MOST <= document <= _MOST:  # infinite, too: 1e999 is read so
+        raise ValueError("a number in it is too large")
+    return cast("Document", found)
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:

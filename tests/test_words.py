@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ctrlserver.words import did_you_mean, nearest, quoted
+from ctrlserver.words import did_you_mean, harmless, nearest, quoted
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,32 @@ from ctrlserver.words import did_you_mean, nearest, quoted
 )
 def test_a_value_is_quoted_in_one_line(expected: str, value: object) -> None:
     assert expected == quoted(value)
+
+
+def test_a_document_of_others_has_no_control_character_in_texts_and_keys() -> None:
+    given = {
+        "a\x1b[31m": ["\x07", {"b": "line\nline", "c": "\x9b"}],
+        "n": 5,
+        "f": 0.5,
+        "t": True,
+        "none": None,
+        "u": "ä",
+    }
+    expected = {
+        r"a\x1b[31m": [r"\x07", {"b": r"line\nline", "c": r"\x9b"}],
+        "n": 5,
+        "f": 0.5,
+        "t": True,
+        "none": None,
+        "u": "ä",
+    }
+    assert expected == harmless(given)
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan"), 1e300, 1 << 65, -(1 << 65)])
+def test_a_document_of_others_has_no_number_that_nothing_counts(number: float) -> None:
+    with pytest.raises(ValueError, match="too large"):
+        harmless({"a": [number]})
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from ctrlserver.client.connect import connect, endpoint_of
 from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError
-from ctrlserver.words import quoted
+from ctrlserver.words import harmless, printable, quoted
 
 #: Longest reply read, in bytes: the records of 100 000 streams.
 MAX_REPLY = 64 << 20
@@ -121,7 +121,7 @@ class AdminClient(Protocol):
         """The reply of a ctrlserver, which says ``ok``; LoadError for anything else."""
         line = await self._line(command)
         try:
-            envelope = json.loads(line)
+            envelope = harmless(json.loads(line))
         except (ValueError, RecursionError):
             envelope = None
         if not isinstance(envelope, dict) or not isinstance(envelope.get("ok"), bool):
@@ -207,4 +207,4 @@ def _objects(rows: object) -> list[Mapping[str, object]]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]
+    return printable(" ".join(text.split()))[:200]

@@ -73,6 +73,9 @@ async def test_a_mapping_of_renames_is_understood_as_well(servers: Servers) -> N
         (b"ERR 503 too-many\r\n", 'refused "version json": ERR 503 too-many'),
         (b'{"ok":false,"error":{"code":503,"message":"64 connections"}}\n', 'refused "version json": 64 connections'),
         (b"x" * 300 + b"\n", '..."'),
+        (b"ERR 500 \x1b]0;title\x07\n", r"ERR 500 \x1b]0;title\x07"),
+        (b'{"ok":false,"error":{"message":"\\u001b[31m\\u0007\\n"}}\n', r'refused "version json": \x1b[31m\x07\n'),
+        (b'{"ok":true,"data":1e999}\n', "is not a ctrlserver admin port"),
     ],
 )
 @pytest_twisted.ensureDeferred

@@ -2,7 +2,7 @@
 
 Rules: a file that is no result is a UsageError in one line that names the file and the reason. The events of
 ``--json-stream`` are read too: their end holds the whole document. Only what readers rely on is checked, so a document
-of another version of ctrlload is read if its schema has the same name.
+of another version of ctrlload is read if its schema has the same name. No text of it has control characters after that.
 
 Beware: do not trust a file: a figure may be missing or of another type, and then counts as unknown.
 """
@@ -17,10 +17,10 @@ from typing import cast
 
 from ctrlserver.errors import UsageError
 from ctrlserver.load.results.result import SCHEMA
-from ctrlserver.words import quoted
+from ctrlserver.words import harmless, printable, quoted
 
-#: More than a day of intervals takes about 30 MB.
-MOST_BYTES = 256 << 20
+#: A day of intervals of a second takes about 30 MB.
+MOST_BYTES = 48 << 20
 
 _SHAPES: dict[str, tuple[type, ...]] = {
     "target": (str,),
@@ -34,23 +34,26 @@ _SHAPES: dict[str, tuple[type, ...]] = {
 
 def read_result(path: str) -> dict[str, object]:
     """The document in the file ``path``."""
+    named = printable(path)
     try:
-        place = Path(path)
-        if place.is_file() and place.stat().st_size > MOST_BYTES:
-            raise UsageError(f"{path}: no result of ctrlload: larger than {MOST_BYTES >> 20} MiB")
-        text = place.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: no result of ctrlload: not UTF-8 text") from None
+        with Path(path).open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise UsageError(f"{named}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
-        return _checked(_parsed(text))
+        return _checked(_parsed(content))
     except ValueError as error:
-        raise UsageError(f"{path}: no result of ctrlload: {error}") from None
+        raise UsageError(f"{named}: no result of ctrlload: {error}") from None
 
 
-def _parsed(text: str) -> object:
+def _parsed(content: bytes) -> object:
     """One document, or the last event of several; ValueError in words."""
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"larger than {MOST_BYTES >> 20} MiB")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
     if not text.strip():
         raise ValueError("the file is empty")
     try:
@@ -67,7 +70,7 @@ def _parsed(text: str) -> object:
 
 def _loaded(text: str) -> object:
     try:
-        return cast("object", json.loads(text, parse_constant=_refused))
+        return harmless(cast("object", json.loads(text, parse_constant=_refused)))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

@@ -41,6 +41,11 @@ def test_the_events_of_a_run_are_taken_for_its_result(tmp_path: Path) -> None:
         (b'{"schema": "ctrlload/1", "target": "x", "options": {}, "sent": 5}', '"sent" is missing or of another type'),
         (b'{"schema": NaN}', "NaN is no number of JSON"),
         (b"[" * 200_000, "nested too deeply"),
+        (b"[" * 900 + b"1" + b"]" * 900, "nested too deeply"),
+        (b'{"schema": 1e999}', "a number in it is too large"),
+        (b'{"schema": %s}' % (b"1" * 5000), "5000 digits"),
+        (b'{"schema": "\\u001b[31m"}', r'its schema is "\\x1b[31m"'),
+        (b'{"schema":["' + b"x" * (48 << 20), "larger than 48 MiB"),
         (b'{"event": "start"}\n{"event": "interval"}\n', "events of a run that has not ended"),
         (b'{"event": "start"}\n{"event": "end", "resu', "events of a run that has not ended"),
         (b'{"event": "start"}', "without a schema"),
@@ -54,6 +59,19 @@ def test_a_file_that_is_no_result_is_one_line_that_names_it(tmp_path: Path, cont
     assert str(caught.value).startswith(f"{place}: no result of ctrlload: ")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_texts_and_keys_of_a_document_are_shown_without_control_characters(tmp_path: Path) -> None:
+    place = tmp_path / "x.json"
+    place.write_text(json.dumps(as_document(FULL) | {"target": "a\x1b[31m\nctrlload: all is well", "\x07": 1}))
+    document = read_result(str(place))
+    assert r"a\x1b[31m\nctrlload: all is well" == document["target"]
+    assert r"\x07" in document
+
+
+def test_a_file_without_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(UsageError, match="larger than 48 MiB"):
+        read_result("/dev/zero")
 
 
 @pytest.mark.parametrize(
