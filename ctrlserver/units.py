@@ -6,7 +6,8 @@ nearest good value. Negative, infinite, undefined and absurdly large numbers (th
 is accepted; the caller decides what it means. Arithmetic is exact up to the last step, so "0.1M" is exactly 100000. A
 formatter gives three or four significant digits for a person, never for a program, and accepts any finite number.
 
-Beware: letters have their case. ``M`` is a million, ``m`` a minute; ``KiB`` is 1024 bytes, ``kB`` (``k``, ``K``) 1000.
+Beware: letters have their case. ``M`` is a million, ``m`` a minute; a size of ``1KiB`` or ``1K`` is 1024 bytes, as
+iperf3 has it, of ``1kB`` 1000; a count or a rate of ``1K`` is 1000.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _DURATIONS = {
     "ns": Fraction(1, 10**9),
 }
 _SIZES = {
-    **_THOUSANDS,
+    **{prefix: 1024**power for prefix, power in {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}.items()},
     **{f"{prefix}B": scale for prefix, scale in _THOUSANDS.items()},
     **{f"{prefix}iB": 2 ** (10 * power) for power, prefix in enumerate("KMGTPE", 1)},
 }

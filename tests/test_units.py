@@ -70,17 +70,17 @@ def test_a_duration_is_given_in_seconds(expected: float, given: object) -> None:
         (1536, "1.5KiB"),
         (10 * 2**20, "10 MiB"),
         (1_000_000, "1MB"),
-        (10_000_000, "10M"),
+        (10 * 2**20, "10M"),
         (1000, "1kB"),
-        (1000, "1k"),
-        (1000, "1K"),
+        (1024, "1k"),
+        (65536, "64K"),
         (7, "7B"),
         (1024, 1024),
         (1024, "1024"),
         (2**60, "1EiB"),
     ],
 )
-def test_a_size_counts_kib_by_1024_and_kb_by_1000(expected: int, given: object) -> None:
+def test_a_size_counts_kib_and_k_by_1024_and_kb_by_1000(expected: int, given: object) -> None:
     size = parse_size(given)
 
     assert expected == size

@@ -29,7 +29,8 @@ from typing import Protocol
 
 from attrs import field, frozen
 
-from ctrlserver.errors import FramingError, FramingSpecError
+from ctrlserver.errors import FramingError, FramingSpecError, UnitError
+from ctrlserver.units import parse_size
 from ctrlserver.wire.delimited import Delimited, Lines
 from ctrlserver.wire.fixed import FixedSize, Raw
 from ctrlserver.wire.integers import LengthPrefixed
@@ -117,8 +118,18 @@ def _fixed(text: str, argument: str | None, max_packet: int) -> FramingSpec:
         raise FramingSpecError(f'framing {quoted(text)}: the size is missing; write fixed:N, such as "fixed:1024"')
     size = int(argument) if re.fullmatch(r"[0-9]{1,18}", argument) else 0
     if not 1 <= size <= max_packet:
-        raise FramingSpecError(f"framing {quoted(text)}: the size must be 1 to {max_packet} bytes")
+        near = _in_bytes(text.partition(":")[2], max_packet)
+        raise FramingSpecError(f"framing {quoted(text)}: the size must be 1 to {max_packet} bytes{near}")
     return FramingSpec(f"fixed:{size}", max_packet, lambda: FixedSize(size), size, by_length=True)
+
+
+def _in_bytes(text: str, most: int) -> str:
+    """``'; did you mean "fixed:1024"?'`` for a size with a unit."""
+    try:
+        size = parse_size(text)
+    except UnitError:
+        return ""
+    return f'; did you mean "fixed:{size}"?' if 1 <= size <= most else ""
 
 
 def _delimited(text: str, argument: str | None, max_packet: int) -> FramingSpec:

@@ -32,7 +32,8 @@ Examples:
   ctrlload run 127.0.0.1:22222 -m receive -t 10s
 
 \b
-Numbers: 10_000, 5M, 1e6; sizes 1024, 64KiB, 1MB; durations 10s, 500ms, 2m.
+Numbers: 10_000, 5M, 1e6; durations 10s, 500ms, 2m.
+Sizes: 1024; 64K and 64KiB are 65536 bytes, as in iperf3; 64kB is 64000.
 Framings: {", ".join(FRAMINGS)}.
 
 \b

@@ -60,7 +60,7 @@ class Asked:
     )
     total_bytes: int | None = flag(
         "--bytes N",
-        "Bytes to send over all streams, rounded up to whole packets.",
+        "Bytes to send over all streams, such as 10M (by 1024), rounded up to whole packets.",
         parse_size,
         rules.POSITIVE,
         rules.NOT_CONNECTING,
@@ -80,7 +80,7 @@ class Asked:
     )
     size: Sizes | None = flag(
         "-l --size N|N..M",
-        "Payload bytes of a packet; a range is random. [default: 1024]",
+        "Payload bytes of a packet, such as 64K (65536); a range is random. [default: 1024]",
         parse_sizes,
         rules.NOT_CONNECTING,
         Rule(

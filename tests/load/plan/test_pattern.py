@@ -147,7 +147,7 @@ def test_shares_add_up_and_differ_by_one_at_most(total: int, streams: int) -> No
         ("1024", Sizes(1024, 1024)),
         ("64KiB", Sizes(65536, 65536)),
         ("64..1024", Sizes(64, 1024)),
-        ("1k..2k", Sizes(1000, 2000)),
+        ("1k..2k", Sizes(1024, 2048)),
     ],
 )
 def test_sizes_are_read(text: str, expected: Sizes) -> None:
