@@ -32,6 +32,15 @@ class Counts:
         return Counts(*(now - then for now, then in zip(astuple(self), astuple(earlier), strict=True)))
 
 
+def part_rates(counts: Counts, seconds: float) -> tuple[float | None, float | None]:
+    """Packets and bits per second of a whole part of the run; a single packet, or write, gives none."""
+    single = counts.packets == 1
+    return (
+        None if single else per_second(counts.packets, seconds),
+        None if single and counts.writes <= 1 else per_second(counts.bytes * 8, seconds),
+    )
+
+
 @frozen
 class Volume:
     """What was sent or downloaded in a part of the run; a download has no writes."""
@@ -47,16 +56,8 @@ class Volume:
     def of(cls, counts: Counts, seconds: float, plan_seconds: float = 0.0) -> Volume:
         """The volume of ``counts``, sent in ``seconds``; the schedule gave them ``plan_seconds``."""
         seconds = round(max(0.0, seconds), 6)
-        span = max(seconds, plan_seconds)
-        single = counts.packets == 1
-        return cls(
-            packets=counts.packets,
-            bytes=counts.bytes,
-            writes=counts.writes,
-            seconds=seconds,
-            packets_per_second=None if single else per_second(counts.packets, span),
-            bits_per_second=None if single and counts.writes <= 1 else per_second(counts.bytes * 8, span),
-        )
+        rates = part_rates(counts, max(seconds, plan_seconds))
+        return cls(counts.packets, counts.bytes, counts.writes, seconds, *rates)
 
 
 @frozen

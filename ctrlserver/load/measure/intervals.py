@@ -1,7 +1,7 @@
 """A run's reporting slices, and what a person is shown while it goes on.
 
 Rules: slices join without a gap, so their counts sum to the total. A last slice that is too short for a rate is added
-to the one before it.
+to the one before it. The packets of a last slice take as long as the schedule gives them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 
 from attrs import asdict, field, frozen
 
-from ctrlserver.load.measure.counts import Counts, per_second
+from ctrlserver.load.measure.counts import Counts, part_rates, per_second
 
 #: Intervals kept: more than a day of seconds. The oldest go first.
 INTERVALS_KEPT = 100_000
@@ -65,35 +65,56 @@ class Intervals:
 
     def cut(self, now: float, counts: Counts, *, warm_up: bool) -> Interval:
         """The slice up to ``now``."""
-        interval = self._slice(self._from, now, counts.since(self._counts), warm_up, False)
-        self._from, self._counts = now, counts
-        self.kept.append(interval)
-        return interval
-
-    def end(self, now: float, counts: Counts, *, warm_up: bool, shortest: float) -> Interval | None:
-        """The last slice; None where it is shorter than ``shortest`` seconds and was added to the one before it."""
-        before = self.kept[-1] if self.kept else None
-        seconds = now - self._from
-        if before is None or before.warm_up != warm_up or seconds >= shortest:
-            return self.cut(now, counts, warm_up=warm_up) if seconds > 0 else None
         news = counts.since(self._counts)
-        whole = Counts(before.packets + news.packets, before.bytes + news.bytes)
-        self.kept[-1] = self._slice(self._began + before.start_seconds, now, whole, warm_up, True)
-        self._from, self._counts = now, counts
-        return None
+        seconds = now - self._from
+        rates = per_second(news.packets, seconds), per_second(news.bytes * 8, seconds)
+        return self._keep(self._from, now, counts, news, rates, warm_up)
 
-    def _slice(self, start: float, end: float, news: Counts, warm_up: bool, join: bool) -> Interval:
-        seconds = end - start
-        return Interval(
-            start_seconds=round(start - self._began, 6),
-            seconds=round(seconds, 6),
-            packets=news.packets,
-            bytes=news.bytes,
-            packets_per_second=per_second(news.packets, seconds),
-            bits_per_second=per_second(news.bytes * 8, seconds),
-            warm_up=warm_up,
+    def end(
+        self, now: float, counts: Counts, *, warm_up: bool, shortest: float, plan_ends: float = 0.0
+    ) -> Interval | None:
+        """The last slice; None where it is shorter than ``shortest`` seconds and was added to the one before it.
+
+        ``plan_ends``: the moment up to which the schedule gives time for its packets.
+        """
+        before = self.kept[-1] if self.kept else None
+        news, start, seconds = counts.since(self._counts), self._from, now - self._from
+        if before is None or before.warm_up != warm_up:
+            rates = part_rates(news, max(now, plan_ends) - start)
+            return self._keep(start, now, counts, news, rates, warm_up) if seconds > 0 else None
+        joined = seconds < shortest
+        if joined:
+            start = self._began + before.start_seconds
+            news = Counts(before.packets + news.packets, before.bytes + news.bytes)
+            self.kept.pop()
+        span = max(now, plan_ends) - start
+        rates = per_second(news.packets, span), per_second(news.bytes * 8, span)
+        interval = self._keep(start, now, counts, news, rates, warm_up, join=joined)
+        return None if joined else interval
+
+    def _keep(
+        self,
+        start: float,
+        end: float,
+        counts: Counts,
+        news: Counts,
+        rates: tuple[float | None, float | None],
+        warm_up: bool,
+        *,
+        join: bool = False,
+    ) -> Interval:
+        interval = Interval(
+            round(start - self._began, 6),
+            round(end - start, 6),
+            news.packets,
+            news.bytes,
+            *rates,
+            warm_up,
             **asdict(self._gauge(start, end, join)),
         )
+        self._from, self._counts = end, counts
+        self.kept.append(interval)
+        return interval
 
 
 @frozen

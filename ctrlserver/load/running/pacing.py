@@ -246,6 +246,10 @@ class OpenLoop:
         """The time that the plan under way gives the packets released so far."""
         return self._pacer.plan_seconds()
 
+    def plan_ends(self) -> float:
+        """The moment of the lane's clock up to which it gives them time."""
+        return self._pacer.began / SECOND + self.plan_seconds()
+
     def scheduled(self, sent: int, seconds: float) -> Scheduled:
         """The result's record of the measured part, in which ``sent`` packets were sent in ``seconds``."""
         return scheduled(

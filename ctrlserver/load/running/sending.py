@@ -24,7 +24,8 @@ from ctrlserver.load.running.work import GRACE_SECONDS, Work
 #: Seconds between two looks of the watchdog, which also paces the progress shown.
 WATCH_SECONDS = 0.25
 
-#: A last interval shorter than this part of an interval is added to the one before it: its rate would mean nothing.
+#: A last interval of the warm-up or the run that is shorter than this part of an interval is added to the one before
+#: it: its rate would mean nothing.
 LAST_INTERVAL = 0.05
 
 
@@ -112,7 +113,7 @@ class Sending:
             self._pace()
 
     def _begin_measuring(self) -> None:
-        self._cut_interval()
+        self._last_interval(0.0)
         self._work.timing.mark()
         self.warming = False
         self.marked_at = self._clock()
@@ -181,12 +182,17 @@ class Sending:
         if self._options.interval > 0:
             self._watcher.interval(self.cuts.cut(self._clock(), self._work.counts(), warm_up=self.warming))
 
-    def _end_interval(self) -> None:
+    def _last_interval(self, plan_ends: float) -> None:
+        """The last of the warm-up, or of the run."""
         if self._options.interval > 0:
             shortest = LAST_INTERVAL * self._options.interval
-            interval = self.cuts.end(self._clock(), self._work.counts(), warm_up=self.warming, shortest=shortest)
+            now, counts = self._clock(), self._work.counts()
+            interval = self.cuts.end(now, counts, warm_up=self.warming, shortest=shortest, plan_ends=plan_ends)
             if interval is not None:
                 self._watcher.interval(interval)
+
+    def _end_interval(self) -> None:
+        self._last_interval(0.0 if self.open_loop is None or self.warming else self.open_loop.plan_ends())
         self._work.timing.cut()
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:

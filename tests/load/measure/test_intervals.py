@@ -51,3 +51,33 @@ def test_a_warm_up_is_never_added_to_what_is_measured() -> None:
     intervals.cut(1.0, Counts(100, 1000), warm_up=True)
     intervals.end(1.001, Counts(101, 1010), warm_up=False, shortest=0.05)
     assert [True, False] == [interval.warm_up for interval in intervals.kept]
+
+
+def test_a_warm_up_that_ends_just_after_an_interval_has_no_interval_of_that_moment() -> None:
+    intervals = counted_from(0.0)
+    intervals.cut(1.0, Counts(100, 1000), warm_up=True)
+    assert intervals.end(1.001, Counts(101, 1010), warm_up=True, shortest=0.05) is None
+    intervals.cut(2.001, Counts(201, 2010), warm_up=False)
+    assert [(0.0, 101, True), (1.001, 100, False)] == [(i.start_seconds, i.packets, i.warm_up) for i in intervals.kept]
+
+
+def test_packets_of_a_last_interval_take_as_long_as_the_schedule_gives_them() -> None:
+    intervals = counted_from(10.0)
+    last = intervals.end(10.5, Counts(2, 2000), warm_up=False, shortest=0.05, plan_ends=11.0)
+    assert last is not None
+    assert (0.5, 2.0, 16_000.0) == (last.seconds, last.packets_per_second, last.bits_per_second)
+
+
+def test_one_packet_alone_has_no_rate() -> None:
+    intervals = counted_from(10.0)
+    last = intervals.end(10.001, Counts(1, 1000, 1), warm_up=False, shortest=0.05, plan_ends=10.5)
+    assert last is not None
+    assert (None, None) == (last.packets_per_second, last.bits_per_second)
+
+
+def test_one_packet_after_others_has_the_rate_that_the_schedule_gives_it() -> None:
+    intervals = counted_from(10.0)
+    intervals.cut(11.0, Counts(2, 2000, 2), warm_up=False)
+    last = intervals.end(11.1, Counts(3, 3000, 3), warm_up=False, shortest=0.05, plan_ends=11.5)
+    assert last is not None
+    assert (2.0, 16_000.0) == (last.packets_per_second, last.bits_per_second)
