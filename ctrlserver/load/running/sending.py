@@ -25,7 +25,7 @@ from ctrlserver.load.running.work import GRACE_SECONDS, Work
 WATCH_SECONDS = 0.25
 
 #: A last interval of the warm-up or the run that is shorter than this part of an interval is added to the one before
-#: it: its rate would mean nothing.
+#: it: its rate would mean nothing. So an interval is shown once the next one is longer.
 LAST_INTERVAL = 0.05
 
 
@@ -48,6 +48,9 @@ class Sending:
         self._work = work
         self._timers: list[IDelayedCall] = []
         self.cuts = Intervals(0.0, self._gauge)
+        self._unshown = 0  # intervals, the latest
+        self._showing: IDelayedCall | None = None
+        self._shortest = LAST_INTERVAL * options.interval
         if options.curve is not None:
             pacer = Pacer(lane, reactor, work.timing, work.tick, self._plan_ended, self._pacer_broken)
             self.open_loop = OpenLoop(pacer, options.curve, options, work.timing)
@@ -113,11 +116,11 @@ class Sending:
             self._pace()
 
     def _begin_measuring(self) -> None:
-        self._last_interval(0.0)
+        self.mark = self._work.counts(whole=True)
+        self._last_interval(self.mark)
         self._work.timing.mark()
         self.warming = False
         self.marked_at = self._clock()
-        self.mark = self._work.counts(whole=True)
         if self._cutting.running:
             self._cutting.reset()
         self._limit_time()
@@ -180,19 +183,31 @@ class Sending:
 
     def _cut_interval(self) -> None:
         if self._options.interval > 0:
-            self._watcher.interval(self.cuts.cut(self._clock(), self._work.counts(), warm_up=self.warming))
+            self._show_intervals()
+            self.cuts.cut(self._clock(), self._work.counts(whole=self.warming), warm_up=self.warming)
+            self._unshown = 1
+            self._showing = self._reactor.callLater(self._shortest, self._show_intervals)
 
-    def _last_interval(self, plan_ends: float) -> None:
+    def _last_interval(self, counts: Counts, plan_ends: float = 0.0) -> None:
         """The last of the warm-up, or of the run."""
         if self._options.interval > 0:
-            shortest = LAST_INTERVAL * self._options.interval
-            now, counts = self._clock(), self._work.counts()
-            interval = self.cuts.end(now, counts, warm_up=self.warming, shortest=shortest, plan_ends=plan_ends)
-            if interval is not None:
-                self._watcher.interval(interval)
+            last = self.cuts.end(
+                self._clock(), counts, warm_up=self.warming, shortest=self._shortest, plan_ends=plan_ends
+            )
+            self._unshown += last is not None
+            self._show_intervals()
+
+    def _show_intervals(self) -> None:
+        """Show those that nothing is added to any more."""
+        if self._showing is not None and self._showing.active():
+            self._showing.cancel()
+        for back in range(self._unshown, 0, -1):
+            self._watcher.interval(self.cuts.kept[-back])
+        self._unshown = 0
 
     def _end_interval(self) -> None:
-        self._last_interval(0.0 if self.open_loop is None or self.warming else self.open_loop.plan_ends())
+        plan_ends = 0.0 if self.open_loop is None or self.warming else self.open_loop.plan_ends()
+        self._last_interval(self._work.counts(), plan_ends)
         self._work.timing.cut()
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:

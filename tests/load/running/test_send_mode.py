@@ -63,6 +63,22 @@ async def test_time_ends_the_sending_between_two_packets(servers: Servers) -> No
     assert heard.steps
 
 
+@pytest.mark.parametrize("flags", [{"size": Sizes(300_000, 300_000)}, {"rate": 1000.0}, {"mode": "request"}])
+@pytest.mark.parametrize("warm_up", [0.0, 0.1])
+@pytest_twisted.ensureDeferred
+async def test_the_intervals_shown_are_those_of_the_result_and_their_sum_is_the_total(
+    servers: Servers, warm_up: float, flags: dict[str, Any]
+) -> None:
+    heard = Heard()
+    target = servers.listen(Echo if flags.get("mode") == "request" else Sink)
+    result = good(await load(target, heard, duration=0.2, warm_up=warm_up, interval=0.1, streams=2, **flags))
+    assert result.intervals == heard.intervals
+    assert {False, warm_up > 0} == {interval.warm_up for interval in heard.intervals}
+    for part, volume in ((False, result.sent), (True, result.warm_up)):
+        counted = [(i.packets, i.bytes) for i in heard.intervals if i.warm_up is part]
+        assert volume is None or (volume.packets, volume.bytes) == tuple(map(sum, zip(*counted, strict=True)))
+
+
 @pytest_twisted.ensureDeferred
 async def test_an_interval_of_nothing_reports_none(servers: Servers) -> None:
     heard = Heard()
