@@ -28,6 +28,7 @@ from ctrlserver import __version__, terminal
 from ctrlserver.admin.protocol import AdminFactory
 from ctrlserver.config import Config
 from ctrlserver.desk import Desk
+from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
 from ctrlserver.net.listeners import CannotBind, announce, bound
@@ -70,6 +71,7 @@ class ControlService(MultiService):
         wall: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        keep_monotonic_time(reactor)
         self.config = config
         self._reactor = reactor
         self._clock = clock

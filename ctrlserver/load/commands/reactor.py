@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ctrlserver.client.connect import endpoint_of
 from ctrlserver.errors import UsageError
+from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
@@ -51,6 +52,7 @@ def prepared_reactor(options: Options) -> EPollReactor:
     from twisted.internet import reactor as installed
 
     reactor = cast("EPollReactor", installed)
+    keep_monotonic_time(reactor)
     for flag, address in (("TARGET", options.target), ("--admin", options.admin)):
         if address is not None:
             try:

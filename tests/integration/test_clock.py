@@ -1,0 +1,151 @@
+"""The machine's clock is set by an hour while daemon and ctrlload run."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import select
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from tests.integration.conftest import BIN, PATIENCE, Start
+
+LIBFAKETIME = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+
+CONFIG = """
+run_gap = "1s"
+[[listener]]
+endpoint = "tcp:0:interface=127.0.0.1"
+mode = "echo"
+stall_timeout = "500ms"
+idle_timeout = "1s"
+udp = true
+udp_idle_timeout = "500ms"
+[[admin]]
+endpoint = "tcp:0:interface=127.0.0.1"
+"""
+
+STEPPED = """
+import time
+real = time.time
+def stepped():
+    try:
+        return real() + float(open({path!r}).read())
+    except (OSError, ValueError):
+        return real()
+time.time = stepped
+"""
+
+
+@frozen
+class WallClock:
+    """The time of day of programs with ``environment``; ``set`` moves it by whole seconds."""
+
+    path: Path
+    environment: dict[str, str]
+
+    def set(self, seconds: int) -> None:
+        whole = self.path.with_suffix(".new")
+        whole.write_text(f"{seconds:+d}")
+        whole.replace(self.path)
+
+
+def by_python(folder: Path) -> WallClock:
+    """``time.time`` is replaced."""
+    path = folder / "step"
+    (folder / "sitecustomize.py").write_text(STEPPED.format(path=str(path)))
+    return WallClock(path, {**os.environ, "PYTHONPATH": str(folder)})
+
+
+def by_libfaketime(folder: Path) -> WallClock:
+    """The C library's time of day is replaced."""
+    if not LIBFAKETIME:
+        pytest.skip("libfaketime is not installed")
+    clock = WallClock(
+        folder / "step",
+        {
+            **os.environ,
+            "LD_PRELOAD": LIBFAKETIME[0],
+            "FAKETIME_TIMESTAMP_FILE": str(folder / "step"),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        },
+    )
+    clock.set(0)
+    return clock
+
+
+clocks = pytest.mark.parametrize("make", [by_python, by_libfaketime])
+steps = pytest.mark.parametrize("step", [-3600, 3600])
+
+
+def fill(client: socket.socket) -> None:
+    """Send until the other side takes no more, and read nothing."""
+    client.setblocking(False)
+    while select.select([], [client], [], 0.2)[1]:
+        client.send(bytes(65536))
+
+
+@clocks
+@steps
+def test_a_clock_that_is_set_ends_streams_and_runs_neither_early_nor_late(
+    start: Start, tmp_path: Path, make: Callable[[Path], WallClock], step: int
+) -> None:
+    clock = make(tmp_path)
+    (tmp_path / "x.toml").write_text(CONFIG)
+    daemon = start("--config", "x.toml", listeners=1, env=clock.environment)
+    asking = daemon.connect("admin")
+    slow, idle, datagrams = daemon.connect(), daemon.connect(), socket.socket(type=socket.SOCK_DGRAM)
+    fill(slow)
+    idle.send(b"x")
+    port = re.search(r"listening data udp \S+:(\d+)", daemon.log.text)
+    assert port is not None
+    datagrams.sendto(b"x", ("127.0.0.1", int(port[1])))
+    daemon.await_stats(streams_total=3)
+    clock.set(step)
+    daemon.await_stats(streams_open=0, closed_idle_total=2, closed_slow_reader_total=1)
+    daemon.log.wait("run 1")
+    assert "ended" == daemon.ask_json("runs")[0]["state"]
+    asking.sendall(b"ping\n")
+    assert b"OK pong\r\n" == asking.recv(100), "an admin connection in use stays open"
+    for client in (asking, slow, idle, datagrams):
+        client.close()
+
+
+@clocks
+@steps
+def test_a_clock_that_is_set_leaves_a_load_test_its_time(
+    start: Start, tmp_path: Path, make: Callable[[Path], WallClock], step: int
+) -> None:
+    daemon = start()
+    clock = make(tmp_path)
+    load = subprocess.Popen(
+        [
+            BIN / "ctrlload",
+            "run",
+            f"127.0.0.1:{daemon.ports['data']}",
+            "--admin",
+            daemon.admin,
+            "-t",
+            "1s",
+            "-r",
+            "100",
+        ],
+        env=clock.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not daemon.ask_json("stats")["streams_total"]:
+        time.sleep(0.01)
+    clock.set(step)
+    said, _ = load.communicate(timeout=PATIENCE)
+    assert 0 == load.returncode, said
+    assert 100 == daemon.ask_json("stats")["packets_total"]
