@@ -1,4 +1,4 @@
-"""Numbers with units, as people write them: "10s" "64KiB" "5M" "5k/s" and back; the only parser of units.
+"""Numbers with units, as people write them: "10s" "64KiB" "5M" "5k/s" "10Mbit/s" and back; the only parser of units.
 
 Rules: a parser takes a text or a plain number and gives seconds, bytes, a count or a rate. It is strict: what is not
 wholly understood raises ``UnitError``, one line that names the input, what was expected and, where there is one, the
@@ -51,6 +51,11 @@ _OTHER_WORDS = {
     **dict.fromkeys(("msec", "millisecond", "milliseconds"), "ms"),
     **dict.fromkeys(("usec", "microsecond", "microseconds"), "us"),
     **dict.fromkeys(("byte", "bytes"), "B"),
+    **dict.fromkeys(("b", "bits"), "bit"),
+    **dict.fromkeys(("kb", "kbits"), "kbit"),
+    **dict.fromkeys(("mb", "mbits"), "Mbit"),
+    **dict.fromkeys(("gb", "gbits"), "Gbit"),
+    **dict.fromkeys(("tb", "tbits"), "Tbit"),
     **dict.fromkeys(("thousand",), "k"),
     **dict.fromkeys(("million", "mio"), "M"),
     **dict.fromkeys(("billion",), "G"),
@@ -101,12 +106,26 @@ _COUNT = _Quantity(
 )
 _RATE = _Quantity(
     name="rate",
-    expected='a number per second such as 5000, "5k" or "5k/s"',
+    expected='a number per second such as 5000, "5k" or "5k/s", or bits such as "10Mbit/s"',
     units=_THOUSANDS,
     most=10**12,
     most_text='"1T/s"',
     per="/s",
 )
+_BIT_RATE = _Quantity(
+    name="rate",
+    expected='bits per second such as "10Mbit/s" or "1Gbit/s"',
+    units={f"{prefix}bit": scale for prefix, scale in _THOUSANDS.items()},
+    most=10**15,
+    most_text='"1000Tbit/s"',
+    per="/s",
+)
+#: What is meant as bits per second, if not all of it is understood; a ``B`` is a byte.
+_BITS = re.compile(r"[+-]?[\d.,_]+(?:[eE][+-]?\d+)? *[kKmMgGtT]?(?:b|[bB][iI][tT][sS]?) *(?:/ *s.*|ps)?", re.ASCII)
+
+
+class BitRate(float):
+    """Bits per second: packets per second once somebody knows how many bits a packet has."""
 
 
 def parse_duration(given: object) -> float:
@@ -125,7 +144,9 @@ def parse_count(given: object) -> int:
 
 
 def parse_rate(given: object) -> float:
-    """What "5k/s" "5k" or a number says, per second; at most 1e12."""
+    """What "5k/s" "5k" or a number says, per second, at most 1e12; a ``BitRate`` of "10Mbit/s" or "10Mbit"."""
+    if isinstance(given, str) and _BITS.fullmatch(given.strip()):
+        return BitRate(_parse(given, _BIT_RATE))
     return float(_parse(given, _RATE))
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ctrlserver.errors import UnitError
 from ctrlserver.units import (
+    BitRate,
     format_bits,
     format_bytes,
     format_count,
@@ -106,6 +107,19 @@ def test_a_rate_is_per_second_said_or_not(expected: float, given: object) -> Non
 
 
 @pytest.mark.parametrize(
+    ("expected", "given"), [(10e6, "10Mbit/s"), (10e6, "10 Mbit"), (1e3, "1kbit/s"), (1e9, "1Gbit/s"), (8.0, "8bit/s")]
+)
+def test_a_rate_in_bits_is_told_from_one_in_packets(expected: float, given: str) -> None:
+    rate = parse_rate(given)
+
+    assert (BitRate, expected) == (type(rate), rate)
+
+
+def test_bytes_per_second_are_not_taken_for_bits() -> None:
+    assert "did you mean" not in message_of(parse_rate, "10MB/s")
+
+
+@pytest.mark.parametrize(
     ("nearest", "parse", "given"),
     [
         ('"5s"', parse_duration, "-5s"),
@@ -127,6 +141,9 @@ def test_a_rate_is_per_second_said_or_not(expected: float, given: object) -> Non
         ("2", parse_count, "1.5"),
         ('"5k/s"', parse_rate, "5k/sec"),
         ('"5k/s"', parse_rate, "5kpps"),
+        ('"10Mbit/s"', parse_rate, "10Mbps"),
+        ('"10Mbit/s"', parse_rate, "10mbits/sec"),
+        ('"10Mbit/s"', parse_rate, "10Mb/s"),
     ],
 )
 def test_a_slip_is_told_with_the_nearest_good_value(nearest: str, parse: Parser, given: object) -> None:

@@ -38,7 +38,7 @@ _SUBCOMMANDS = {
 _FOREIGN = {
     **dict.fromkeys(("-c", "--connections", "--concurrency", "--parallel", "--vus"), "streams are -P"),
     **dict.fromkeys(("-d", "-z", "--time"), "the duration is -t"),
-    **dict.fromkeys(("-b", "--bitrate", "--bandwidth", "--rps", "--qps"), "the rate is -r, such as 5k/s"),
+    **dict.fromkeys(("-b", "--bitrate", "--bandwidth", "--rps", "--qps"), "the rate is -r, such as 5k/s or 10Mbit/s"),
     **dict.fromkeys(("-R", "--reverse"), "a download is -m receive"),
     **dict.fromkeys(("-u", "--udp"), "UDP is the target udp:HOST:PORT"),
     **dict.fromkeys(("--length", "--len"), "the size is -l"),

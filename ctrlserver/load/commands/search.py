@@ -19,6 +19,7 @@ from ctrlserver.load.commands.run import parameters
 from ctrlserver.load.plan.asked import Asked, Sought
 from ctrlserver.load.plan.flag import check
 from ctrlserver.load.plan.modes import RECEIVE
+from ctrlserver.load.plan.rules import PACKETS_IF_CONNECTING
 
 _EXAMPLES = """\b
 Examples:
@@ -54,7 +55,13 @@ def search(interrupts: Interrupts, /, **values: Any) -> int:
 
     asked, sought = record_of(Asked, values), record_of(Sought, values)
     check(sought)
+    for name, rate in (("--from", sought.from_packets_per_second), ("--to", sought.to_packets_per_second)):
+        if not PACKETS_IF_CONNECTING.holds(asked, rate):
+            raise UsageError(f"{name}: {PACKETS_IF_CONNECTING.why}")
     if asked.mode == RECEIVE:
         raise UsageError("--mode: not receive, where the target says how fast")
     options = prepared(evolve(asked, rate=sought.from_packets_per_second, interval=0.0))
+    lowest, highest = map(options.pattern.in_packets, (sought.from_packets_per_second, sought.to_packets_per_second))
+    sought = evolve(sought, from_packets_per_second=lowest, to_packets_per_second=highest)
+    check(sought)
     return execute_search(options, sought, interrupts, record_of(Outputs, values).checked())

@@ -12,7 +12,7 @@ flag.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -170,9 +170,11 @@ class Asked:
     )
     rate: float | None = flag(
         "-r --rate R",
-        "Packets per second over all streams, such as 5k/s, sent when they are due. [default: as fast as possible]",
+        "Packets per second over all streams, such as 5k/s, or bits, such as 10Mbit/s, sent when they are due. "
+        "[default: as fast as possible]",
         parse_rate,
         rules.POSITIVE,
+        rules.PACKETS_IF_CONNECTING,
         rules.NOT_TOO_SLOW,
         Rule(lambda asked, _: asked.profile is None, "not with --profile, which has its own rates"),
         rules.NOT_RECEIVING,
@@ -188,6 +190,7 @@ class Asked:
         "--profile P|FILE.csv|@FILE",
         "Rates over time, such as '10s@1k,60s@1k..50k,sine(30s,5k,20k)', or a table of seconds,rate.",
         values.read_profile,
+        rules.PACKETS_IF_CONNECTING,
         rules.NOT_RECEIVING,
         search=None,
     )
@@ -272,12 +275,17 @@ class Asked:
         return self.packets is not None or all(other is None for other in others)
 
 
+def _differ(asked: Any) -> bool:
+    """Whether one end of a search is in bits: the two are compared once the packets' size is known."""
+    return rules.in_bits(asked.from_packets_per_second) != rules.in_bits(asked.to_packets_per_second)
+
+
 _BELOW_TO = Rule(
-    lambda asked, rate: rate <= asked.to_packets_per_second,
+    lambda asked, rate: rate <= asked.to_packets_per_second or _differ(asked),
     '"{value:.12g}/s" is more than --to, {asked.to_packets_per_second:.12g}/s',
 )
 _ABOVE_FROM = Rule(
-    lambda asked, rate: rate >= asked.from_packets_per_second,
+    lambda asked, rate: rate >= asked.from_packets_per_second or _differ(asked),
     '"{value:.12g}/s" is less than --from, {asked.from_packets_per_second:.12g}/s',
 )
 
@@ -290,7 +298,13 @@ class Sought:
     """
 
     from_packets_per_second: float = flag(
-        "--from R", "Lowest rate.", parse_rate, rules.POSITIVE, rules.NOT_TOO_SLOW, _BELOW_TO, default="1k/s"
+        "--from R",
+        "Lowest rate, in packets or in bits as --rate.",
+        parse_rate,
+        rules.POSITIVE,
+        rules.NOT_TOO_SLOW,
+        _BELOW_TO,
+        default="1k/s",
     )
     to_packets_per_second: float = flag(
         "--to R", "Highest rate.", parse_rate, rules.POSITIVE, _ABOVE_FROM, default="1G/s"

@@ -8,6 +8,8 @@ begins with the flag: first by the rules beside the flags, then where framing, s
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 from attrs import field, frozen
 
@@ -17,10 +19,14 @@ from ctrlserver.load.plan.flag import UNITS, check, flags_of
 from ctrlserver.load.plan.modes import CONSTANT, RECEIVE, REQUEST
 from ctrlserver.load.plan.pattern import SENDS_NOTHING, Pattern, Sizes, payload_pattern, size_pattern
 from ctrlserver.load.plan.rules import check_conditions, over_udp
-from ctrlserver.load.plan.schedule import SECOND, Curve
+from ctrlserver.load.plan.schedule import LEAST_RATE, SECOND, Curve
 from ctrlserver.load.plan.values import DEFAULT_SIZE, FIXED
+from ctrlserver.units import BitRate
 from ctrlserver.wire.datagram import DATAGRAM
 from ctrlserver.wire.framing import FramingSpec, parse_framing
+
+if TYPE_CHECKING:
+    from ctrlserver.load.plan.profile import Profile
 
 DEFAULT_PACKETS = 10_000
 
@@ -83,7 +89,7 @@ def prepared(asked: Asked) -> Options:
     if reply_framing is not None and not reply_framing.counts_packets:
         words = "replies of framing raw cannot be counted; say how they end, such as --reply-framing line"
         raise UsageError(f"--reply-framing: {words}")
-    filled = {
+    filled: dict[str, object] = {
         "packets": packets,
         "size": size,
         "framing": framing,
@@ -91,8 +97,25 @@ def prepared(asked: Asked) -> Options:
         "in_flight": asked.in_flight or 1,
         "arrival": asked.arrival or CONSTANT,
     }
+    if asked.rate is not None:
+        filled["rate"] = _fast_enough(pattern.in_packets(asked.rate))
+    if asked.profile is not None:
+        filled["profile"] = _in_packets(asked.profile, pattern)
     strict = asked.packets is not None or asked.total_bytes is not None
     return Options(**{**attrs.asdict(asked, recurse=False), **filled}, strict=strict, pattern=pattern)
+
+
+def _fast_enough(rate: float) -> float:
+    if rate < LEAST_RATE:
+        raise UsageError(f"--rate: {rate:.3g} packets/s, must be at least {LEAST_RATE:f}/s, one in 11 days")
+    return rate
+
+
+def _in_packets(profile: Profile, pattern: Pattern) -> Profile:
+    try:
+        return profile.in_packets(pattern.in_packets(BitRate(1)))
+    except UsageError as error:
+        raise UsageError(f"--profile: {error}") from None
 
 
 def _framing(asked: Asked) -> FramingSpec:

@@ -17,7 +17,7 @@ from itertools import accumulate
 from attrs import field, frozen
 
 from ctrlserver.errors import FramingError, UnitError, UsageError
-from ctrlserver.units import parse_size
+from ctrlserver.units import BitRate, parse_size
 from ctrlserver.wire.framing import Framing, FramingSpec
 from ctrlserver.words import quoted
 
@@ -108,6 +108,10 @@ class Pattern:
     def sendable(self, write_bytes: int) -> memoryview:
         """The block, repeated so that one slice of ``write_bytes`` can begin anywhere in the first block."""
         return memoryview(self.block * (1 + -(-write_bytes // max(1, len(self.block)))))
+
+    def in_packets(self, rate: float) -> float:
+        """A rate in packets per second; one in bits counts whole packets with their framing, of the mean size."""
+        return rate * self.packets_a_block / (8 * len(self.block)) if isinstance(rate, BitRate) else rate
 
     def packet_views(self) -> list[memoryview]:
         """Each packet of the block, not copied; a single one if all have the same length."""

@@ -12,6 +12,7 @@ from ctrlserver.errors import UsageError
 from ctrlserver.load.plan.flag import Rule
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST
 from ctrlserver.load.plan.schedule import LEAST_RATE
+from ctrlserver.units import BitRate
 from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ def over_plain_tls(asked: Any) -> bool:
     return bool(asked.target.transport == TLS)
 
 
+def in_bits(rate: Any) -> bool:
+    """Whether a rate or a profile is in bits per second, not in packets."""
+    return isinstance(rate, BitRate) or getattr(rate, "in_bits", False) is True
+
+
 REQUESTING = Rule(lambda asked, _: asked.mode == REQUEST, "needs --mode request")
 TIMING = Rule(lambda asked, _: asked.mode in (REQUEST, CONNECT), "needs --mode request or connect")
 SCHEDULED = Rule(lambda asked, _: asked.rate is not None or asked.profile is not None, "needs --rate or --profile")
@@ -36,6 +42,10 @@ POSITIVE = Rule(lambda _, value: value > 0, "must be more than 0")
 NOT_TOO_SLOW = Rule(lambda _, value: not 0 < value < LEAST_RATE, f"must be at least {LEAST_RATE:f}/s, one in 11 days")
 NOT_CONNECTING = Rule(lambda asked, _: asked.mode != CONNECT, "not with --mode connect, which sends no packets")
 NOT_RECEIVING = Rule(lambda asked, _: asked.mode != RECEIVE, "not with --mode receive, where the target says how fast")
+PACKETS_IF_CONNECTING = Rule(
+    lambda asked, rate: asked.mode != CONNECT or not in_bits(rate),
+    "not in bits with --mode connect, which sends no packets",
+)
 ONLY_DATAGRAMS = Rule(
     lambda asked, spec: not over_udp(asked) or spec is DATAGRAM,
     "over UDP each packet is a datagram; leave the flag out",

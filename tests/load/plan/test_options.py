@@ -127,6 +127,10 @@ def test_replies_are_cut_as_packets_are_unless_said_otherwise() -> None:
         ({"connect_timeout": 0.0}, "must be more than 0"),
         ({"rate": 0.0}, "--rate: must be more than 0"),
         ({"rate": 4e-7}, "--rate: must be at least 0.000001/s"),
+        ({"rate": "0.001bit/s"}, "--rate: 1.22e-07 packets/s, must be at least 0.000001/s"),
+        ({"profile": "1s@0.001bit/s"}, "--profile: no packet is ever due"),
+        ({"mode": "connect", "rate": "1Mbit/s"}, "--rate: not in bits with --mode connect, which sends no packets"),
+        ({"mode": "connect", "profile": "1s@1Mbit/s"}, "--profile: not in bits with --mode connect"),
         ({"mode": "request", "in_flight": 0}, "--in-flight: must be at least 1"),
         ({"in_flight": 2}, "--in-flight: needs --mode request"),
         ({"reply_framing": "line"}, "--reply-framing: needs --mode request"),
@@ -158,6 +162,30 @@ def test_what_does_not_go_together_is_refused_with_its_flag(flags: dict[str, Any
         made(**flags)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "rate"),
+    [
+        ({"size": "1250"}, 1000.0),
+        ({"size": "1246", "framing": "int32"}, 1000.0),
+        ({"payload": b"x" * 125}, 10_000.0),
+        ({"mode": "request", "size": "1250"}, 1000.0),
+    ],
+)
+def test_a_rate_in_bits_counts_whole_packets_with_their_framing(flags: dict[str, Any], rate: float) -> None:
+    options = made(rate="10Mbit/s", **flags)
+    ramp = made(profile="1s@10Mbit/s", **flags)
+    assert options.curve is not None
+    assert ramp.curve is not None
+    assert (rate, rate, rate) == (options.rate, options.curve.rate(0), ramp.curve.rate(0))
+    assert (rate, "1s@10Mbit/s") == (options.as_options()["rate_packets_per_second"], ramp.as_options()["profile"])
+
+
+def test_a_rate_in_bits_takes_the_mean_of_random_sizes() -> None:
+    options = made(rate="8Mbit/s", size="500..1500", framing="int32")
+    packets = options.pattern.packets_a_block
+    assert 1e6 / (options.pattern.bytes_of(packets) / packets) == pytest.approx(options.rate)
 
 
 def test_every_effective_option_is_in_the_document() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ctrlserver.errors import UsageError
-from ctrlserver.load.plan.profile import parse_profile, parse_table
+from ctrlserver.load.plan.profile import BitCurve, parse_profile, parse_table
 from ctrlserver.load.plan.schedule import SECOND, Evenly, Piece
 
 
@@ -39,6 +39,8 @@ def test_a_sine_swings_once_and_has_the_packets_of_its_middle() -> None:
         ("sine(30s,5k)", 'expected "sine(DURATION,LOWEST,HIGHEST)"'),
         ("sine(30s,5k,20k", 'piece 1 "sine(30s,5k,20k": expected "10s@1k"'),
         ("10s@0", "no packet is ever due"),
+        ("10s@1k,5s@1Mbit/s", 'piece 2 "5s@1Mbit/s": rate "1Mbit/s": expected all rates in packets, or all in bits'),
+        ("10s@1Mbit/s..20", 'rate "20": expected all rates in packets, or all in bits'),
         (",".join(["1s@1"] * 10_001), "10001 pieces: expected at most 10000"),
     ],
 )
@@ -47,6 +49,15 @@ def test_a_bad_profile_is_one_line_that_names_the_piece(text: str, said: str) ->
         parse_profile(text)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_profile_in_bits_becomes_one_in_packets() -> None:
+    curve = parse_profile("1s@1Mbit/s,2s@0..8Mbit/s")
+    table = parse_table("seconds,rate\n0,0\n1,8Mbit/s")
+    assert isinstance(curve, BitCurve)
+    assert isinstance(table, BitCurve)
+    assert (Piece.of(1, 125, 125), Piece.of(2, 0, 1000)) == curve.in_packets(1 / 8000).pieces
+    assert (Piece.of(1, 0, 1000),) == table.in_packets(1 / 8000).pieces
 
 
 def test_a_table_is_joined_by_lines_and_its_words_are_skipped() -> None:

@@ -287,6 +287,8 @@ def test_a_flag_of_run_is_a_flag_of_search_and_written_once() -> None:
         ("search localhost:1 --from 0", "--from: must be more than 0"),
         ("search localhost:1 --to 10", '--to: "10/s" is less than --from, 1000/s'),
         ("search localhost:1 --from 2G", '--from: "2000000000/s" is more than --to, 1000000000/s'),
+        ("search localhost:1 --to 2Mbit/s", '--to: "244.140625/s" is less than --from, 1000/s'),
+        ("search localhost:1 -m connect --to 2Mbit/s", "--to: not in bits with --mode connect"),
         ("search localhost:1 --precision 0%", "--precision: must be from 0.1% to 100%"),
         ("search localhost:1 --precision 5", '--precision: share "5"'),
         ("search localhost:1 --tolerance 100%", "--tolerance: must be less than 100%"),
@@ -303,6 +305,16 @@ def test_a_usage_error_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
 
 
 QUICK = ("-t", "20ms", "--tolerance", "99%", "--precision", "100%", "--repeats", "1")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_ends_of_a_search_may_be_in_bits(servers: Servers) -> None:
+    ends = ("--from", "1Mbit/s", "--to", "2Mbit/s", "-l", "1250", "-J")
+    code, out, _ = await finished("search", servers.listen(Sink).text, *ends, *QUICK)
+    assert 0 == code
+    told = validated_search(out)
+    assert (100, 200) == (told["search"]["from_packets_per_second"], told["search"]["to_packets_per_second"])
+    assert 100 == told["steps"][0]["rate_packets_per_second"]
 
 
 @pytest_twisted.ensureDeferred
