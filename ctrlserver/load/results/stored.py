@@ -41,9 +41,14 @@ def read_result(path: str) -> dict[str, object]:
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise UsageError(f"{named}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
-        return _checked(_parsed(content))
+        return parsed_result(content)
     except ValueError as error:
         raise UsageError(f"{named}: no result of ctrlload: {error}") from None
+
+
+def parsed_result(content: bytes) -> dict[str, object]:
+    """The document that a file's ``content`` is; ValueError in words."""
+    return _checked(_parsed(content))
 
 
 def _parsed(content: bytes) -> object:
