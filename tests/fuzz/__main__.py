@@ -1,0 +1,33 @@
+"""Searches for inputs that break a promise, guided by the code they reach: ``python -m tests.fuzz NAME [SECONDS]``.
+
+It needs atheris (``pip install atheris``), which nothing else here does. It ends after ``SECONDS`` (600), or at the
+first finding: an exception, more than a second for one input, or more than 512 MiB. That input is then in a file
+``crash-...`` in the current folder; ``python -m tests.fuzz NAME FILE`` tries it again.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import atheris  # type: ignore[import-untyped,unused-ignore]
+
+
+def main(name: str, how: str = "600") -> None:
+    """Search for ``how`` seconds, or try the input in the file ``how``."""
+    with atheris.instrument_imports(include=["ctrlserver", "twisted.protocols.tls"]):
+        from tests.fuzz.targets import TARGETS
+
+    target = TARGETS.get(name)
+    if target is None:
+        sys.exit(f"unknown target {name!r}: expected one of {', '.join(TARGETS)}")
+    if how.isdecimal():
+        bounds = [f"-max_total_time={how}", "-timeout=1", "-rss_limit_mb=512", "-max_len=20000", "-verbosity=0"]
+        atheris.Setup([sys.argv[0], *bounds, "-print_final_stats=1"], target)
+        atheris.Fuzz()
+    else:
+        target(Path(how).read_bytes())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
