@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from ctrlserver.addresses import is_from
+from ctrlserver.addresses import host_of, is_from
 from ctrlserver.stats.counters import CLOSED_KEPT, REASONS, REJECTIONS, Counters, Origin, StreamCounters, Totals
+from ctrlserver.stats.hosts import Hosts
 from ctrlserver.stats.probing import Probing
 from ctrlserver.stats.rates import Rates
 from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, rate_figure, seconds_figure, timestamp
@@ -64,6 +65,7 @@ class Book:
         self.version = version
         self.renames = renames
         self.counters = Counters(closed_kept)
+        self.hosts = Hosts()
         self.runs = Runs(self.counters, run_gap, expected_packets, timestamp=self._timestamp, on_end=on_run_end)
         self.rates = Rates()
         self._start = now
@@ -81,7 +83,9 @@ class Book:
     def stream_opened(self, origin: Origin, peer: str, now: float) -> StreamCounters:
         """A stream begins; the caller writes the counters returned."""
         self.runs.opened(now)
-        return self.counters.opened(origin, peer, now)
+        stream = self.counters.opened(origin, peer, now)
+        self.hosts.opened(stream)
+        return stream
 
     def first_data(self, stream: StreamCounters, now: float) -> None:
         """A stream's first chunk has arrived; call it once a stream, before you count the chunk."""
@@ -96,6 +100,7 @@ class Book:
         if self._kept_closed and len(recent) == recent.maxlen and self._kept_closed[0] is recent[0]:
             self._drop_oldest_kept()
         self.counters.closed(stream, reason, incomplete_bytes)
+        self.hosts.closed(stream)
         self._keep_closed(stream)
         self.runs.closed(stream, now)
 
@@ -136,8 +141,11 @@ class Book:
     ) -> tuple[list[StreamCounters], int]:
         """The counters that ``streams`` makes records of, and their number without ``limit``."""
         chosen: list[StreamCounters] = []
-        if state != "closed":
+        if state != "closed" and peer is None:
             chosen.extend(self.counters.open.values())
+        elif state != "closed" and peer is not None:
+            for host in {peer, peer.strip("[]"), host_of(peer)}:
+                chosen.extend(self.hosts.open_of(host).values())
         if state != "open":
             chosen.extend(self.counters.recent)
         if peer is not None:

@@ -1,0 +1,87 @@
+"""The streams by the hosts of their peers: the open ones, and what the closed ones came to. PURE.
+
+Rules: the book looks up a host's open streams here instead of in all of them. Of closed streams only sums are kept, for
+each host and listener, so they cost nothing however many streams a host has had.
+
+Beware: of the hosts without open streams, those that were idle for longest are forgotten beyond ``HOSTS_KEPT``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from attrs import define, field
+
+from ctrlserver.addresses import host_of
+from ctrlserver.stats.counters import StreamCounters
+
+HOSTS_KEPT = 1000
+"""Hosts without open streams whose sums are kept: some hundred KiB."""
+
+_NONE: Mapping[int, StreamCounters] = {}
+
+
+@define(eq=False)
+class ClosedStreams:
+    """The closed streams of one host at one listener."""
+
+    host: str
+    listener: str
+    streams: int = 0
+    packets: int = 0
+    bytes: int = 0
+
+
+@define(eq=False)
+class Host:
+    """``open``: its open streams by their numbers. ``closed``: what the others came to, by listener."""
+
+    name: str
+    open: dict[int, StreamCounters] = field(factory=dict)
+    closed: dict[str, ClosedStreams] = field(factory=dict)
+
+
+@define(eq=False)
+class Hosts:
+    """A peer without an address, such as ``unix``, is its own host.
+
+    ``_idle`` are the hosts without open streams, the one that has been so for longest first.
+    """
+
+    kept: int = HOSTS_KEPT
+    _busy: dict[str, Host] = field(factory=dict, init=False)
+    _idle: dict[str, Host] = field(factory=dict, init=False)
+
+    def opened(self, stream: StreamCounters) -> None:
+        """A stream is open."""
+        name = host_of(stream.peer) or stream.peer
+        host = self._busy.get(name)
+        if host is None:
+            self._busy[name] = host = self._idle.pop(name, None) or Host(name)
+        host.open[stream.stream] = stream
+
+    def closed(self, stream: StreamCounters) -> None:
+        """It is closed, and its numbers are final."""
+        name, listener = host_of(stream.peer) or stream.peer, stream.origin.listener
+        host = self._busy[name]
+        del host.open[stream.stream]
+        sums = host.closed.get(listener)
+        if sums is None:
+            host.closed[listener] = sums = ClosedStreams(name, listener)
+        sums.streams += 1
+        sums.packets += stream.packets
+        sums.bytes += stream.bytes
+        if not host.open:
+            self._idle[name] = self._busy.pop(name)
+            if len(self._idle) > self.kept:
+                del self._idle[next(iter(self._idle))]
+
+    def open_of(self, name: str) -> Mapping[int, StreamCounters]:
+        """The open streams of a host by their numbers, oldest first."""
+        host = self._busy.get(name)
+        return _NONE if host is None else host.open
+
+    def sums(self) -> Iterator[ClosedStreams]:
+        """The closed streams of each host and listener."""
+        for host in (*self._busy.values(), *self._idle.values()):
+            yield from list(host.closed.values())
