@@ -127,6 +127,17 @@ class RunRecord:
     complete: Annotated[bool | None, "flag", None, "packets equals expected_packets"]
 
 
+@frozen
+class PeerRecord:
+    """What the closed streams of one host came to at one listener."""
+
+    peer: Annotated[str, "text", None, "host of the other side"]
+    listener: Annotated[str, "text", None, "name of the listener that took the streams"]
+    streams: Annotated[int, "counter", "streams", "closed streams of the host"]
+    packets: Annotated[int, "counter", "packets", "whole packets received in these streams, or sent as a source"]
+    bytes: Annotated[int, "counter", "bytes", "bytes received in these streams, or sent as a source"]
+
+
 PROBE_FIELDS = ("lost", "duplicate", "out_of_order", "jitter_seconds", "delay_p50_seconds", "delay_p99_seconds")
 """Fields of a stream's record if its listener looks for probe packets; otherwise ``lost`` is ``None``."""
 
@@ -136,7 +147,7 @@ TCP_FIELDS = ("rtt_seconds", "retransmits")
 
 @frozen
 class Field:
-    """A published field: ``record`` is ``stats``, ``stream`` or ``run``."""
+    """A published field: ``record`` is ``stats``, ``stream``, ``run`` or ``peer``."""
 
     name: str
     record: str
@@ -145,7 +156,12 @@ class Field:
     help: str
 
 
-_RECORDS: Mapping[str, type[AttrsInstance]] = {"stats": StatsRecord, "stream": StreamRecord, "run": RunRecord}
+_RECORDS: Mapping[str, type[AttrsInstance]] = {
+    "stats": StatsRecord,
+    "stream": StreamRecord,
+    "run": RunRecord,
+    "peer": PeerRecord,
+}
 
 _FIELDS = tuple(
     Field(name, record, *about.__metadata__)
@@ -156,7 +172,7 @@ _FIELDS = tuple(
 _NAMES = frozenset(described.name for described in _FIELDS)
 
 
-def as_mapping(record: StatsRecord | StreamRecord | RunRecord | Field) -> dict[str, Value]:
+def as_mapping(record: StatsRecord | StreamRecord | RunRecord | PeerRecord | Field) -> dict[str, Value]:
     """The published fields in order, a stream's labels after them.
 
     Fields that only some streams have (of probe packets, of TCP) are left out of the records of the others. A label

@@ -83,6 +83,7 @@ def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
         ),
         ("stream", [*STREAM.split(), *PROBE.split(), *TCP.split()]),
         ("run", RUN.split()),
+        ("peer", ["peer", "listener", "streams", "packets", "bytes"]),
     ],
 )
 def test_the_fields_have_the_names_and_the_order_of_the_contract(record: str, names: list[str]) -> None:
@@ -113,7 +114,7 @@ def test_a_unit_in_a_name_is_the_unit_of_the_field() -> None:
 
 def test_describe_of_a_name_gives_it_in_every_record_that_has_it() -> None:
     assert [("faults_total", "stats")] == [(found.name, found.record) for found in describe("faults_total")]
-    assert ["stats", "stream", "run"] == [found.record for found in describe("packets")]
+    assert ["stats", "stream", "run", "peer"] == [found.record for found in describe("packets")]
 
 
 def test_describe_of_an_unknown_name_is_empty() -> None:

@@ -12,7 +12,7 @@ from ctrlserver.admin.arguments import Parameter, bind
 from ctrlserver.admin.replies import Reply
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
-from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, Value, as_mapping
+from ctrlserver.stats.records import PeerRecord, RunRecord, StatsRecord, StreamRecord, Value, as_mapping
 from ctrlserver.words import did_you_mean, quoted
 
 LIMIT: Final = 100
@@ -76,7 +76,7 @@ def published(desk: Desk, record: StatsRecord | StreamRecord | RunRecord) -> Map
     return desk.book.renames.apply(as_mapping(record))
 
 
-def rows(desk: Desk, records: Iterable[StreamRecord | RunRecord]) -> Iterator[Mapping[str, Value]]:
+def rows(desk: Desk, records: Iterable[StreamRecord | RunRecord | PeerRecord]) -> Iterator[Mapping[str, Value]]:
     """Published one by one, all under the names of now."""
     renames = desk.book.renames
     return (renames.apply(as_mapping(record)) for record in records)

@@ -14,7 +14,8 @@ from ctrlserver.admin.replies import Listing, Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.stats.counters import StreamCounters
-from ctrlserver.stats.records import StreamRecord, Value
+from ctrlserver.stats.hosts import ClosedStreams
+from ctrlserver.stats.records import PeerRecord, StreamRecord, Value
 
 PACKETS_LIMIT: Final = 10
 """Packets shown without ``limit=N``."""
@@ -26,7 +27,7 @@ class Streams(Command):
 
     The streams, open and closed ones, newest first.
     At most N of them, 100 without limit; "OK 100 of 5231" says that there are more.
-    The last 1000 closed streams stay on view.
+    The last 1000 closed streams stay on view; "peers" has the sums of all.
     """
 
     command = "streams"
@@ -77,6 +78,29 @@ class Packets(Command):
             for number, octets in packets
         )
         return Listing(_dumps(packets), value, len(packets), len(kept))
+
+
+@frozen
+class Peers(Command):
+    """peers [limit=N]
+
+    What the closed streams of each host came to, those on view and all others.
+    A row for each host and listener, at most N of them, 100 without limit. The server keeps 1000 hosts beside those
+    with open streams.
+    """
+
+    command = "peers"
+    answers = "A row for each host and listener, below a line of column names that starts with #."
+    example = "peers limit=1"
+    limit: int = argument(Number("limit", "limit=N", least=1, positional=False), LIMIT)
+
+    def reply(self, desk: Desk) -> Reply:
+        """Rows of hosts."""
+        sums = list(desk.book.hosts.sums())
+        return Table(rows(desk, map(self._record, sums[: self.limit])), len(sums))
+
+    def _record(self, sums: ClosedStreams) -> PeerRecord:
+        return PeerRecord(sums.host, sums.listener, sums.streams, sums.packets, sums.bytes)
 
 
 @frozen

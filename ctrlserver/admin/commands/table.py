@@ -25,7 +25,7 @@ from ctrlserver.admin.commands.asking import Describe, Ping, Quit, Reset, Stats,
 from ctrlserver.admin.commands.command import Command, argument
 from ctrlserver.admin.commands.renames import Rename, Unrename
 from ctrlserver.admin.commands.runs import Run, RunsList, RunStart, RunStop
-from ctrlserver.admin.commands.streams import Kick, Packets, Streams
+from ctrlserver.admin.commands.streams import Kick, Packets, Peers, Streams
 from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.replies import Listing, Reply
 from ctrlserver.desk import Desk
@@ -73,6 +73,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     Describe,
     Streams,
     Packets,
+    Peers,
     RunsList,
     Run,
     RunStart,

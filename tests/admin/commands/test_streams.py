@@ -57,6 +57,19 @@ def test_renames_hold_for_streams_in_text_and_json(server: Server, peer: Peer) -
     assert "protocol" not in header
 
 
+# peers
+
+
+def test_peers_are_what_the_closed_streams_of_each_host_came_to(server: Server, peer: Peer) -> None:
+    for number in range(3):
+        server.stream(number, peer=f"10.0.0.1:{number}")
+    server.stream(5, peer="10.0.0.1:9", open=True)
+    (row,) = peer.asks_json("peers")["data"]
+    assert {"peer": "10.0.0.1", "listener": "data", "streams": 3, "packets": 3, "bytes": 3072} == row
+    server.stream(1, peer="10.0.0.2:1")
+    assert "OK 1 of 2" == peer.asks("peers limit=1")[-1]
+
+
 # kick
 
 
