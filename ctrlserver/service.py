@@ -27,12 +27,14 @@ from twisted.logger import Logger
 from ctrlserver import __version__, terminal
 from ctrlserver.admin.protocol import AdminFactory
 from ctrlserver.config import Config
+from ctrlserver.config.endpoints import behind_proxy
 from ctrlserver.desk import Desk
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
 from ctrlserver.net.listeners import CannotBind, announce, bound
 from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
+from ctrlserver.net.proxied import Door, listen_proxied
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.runs import summary_line
 
@@ -146,6 +148,9 @@ class ControlService(MultiService):
             )
 
     def _listen_admin(self, endpoint: str) -> Deferred[IListeningPort]:
+        if (behind := behind_proxy(endpoint)) is not None:
+            door = Door(self.plane.seats, self.book.counters.rejected, self._reactor)
+            return listen_proxied(serverFromString(self._reactor, behind), self._admin, door)
         return maybeDeferred(serverFromString(self._reactor, endpoint).listen, self._admin)
 
     def _unbind(self) -> Deferred[object]:

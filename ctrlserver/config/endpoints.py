@@ -77,6 +77,9 @@ def check_endpoint(text: str) -> None:
     from twisted.internet.testing import MemoryReactorClock
 
     kind, arguments, keywords = _parts(text)
+    if (behind := behind_proxy(text)) is not None:
+        _check_behind(text, behind)
+        return
     if kind in _ARGUMENTS:
         _check_arguments(text, kind, arguments, keywords)
     if kind == "udp":
@@ -101,6 +104,23 @@ def check_endpoint(text: str) -> None:
         _refuse(text, f"{expected}: {quoted(f'{type(error).__name__}: {error}')[1:-1]}")
 
 
+def behind_proxy(text: str) -> str | None:
+    """The endpoint whose connections bring a PROXY header: what follows ``haproxy:``; None for any other endpoint."""
+    kind, _, behind = text.partition(":")
+    return behind if kind.lower() == "haproxy" else None
+
+
+def _check_behind(text: str, behind: str) -> None:
+    try:
+        if behind_proxy(behind) is None:
+            check_endpoint(behind)
+    except ConfigError as error:
+        message = str(error).removeprefix(f"endpoint {quoted(behind)}: ")
+        _refuse(text, message.replace('; did you mean "', '; did you mean "haproxy:'))
+    if behind_proxy(behind) or datagram_address(behind) is not None or inherited_datagrams(behind) is not None:
+        _refuse(text, f"one PROXY header begins a stream: expected {_FORMS['haproxy']}")
+
+
 def _check_inherited(text: str) -> None:
     """``ConfigError`` if the socket from systemd has another domain than ``text`` says, or one that we do not serve."""
     _, family, kind, said = _inherited(text)
@@ -113,7 +133,7 @@ def _check_inherited(text: str) -> None:
 
 def is_any_port(text: str) -> bool:
     """Whether the kernel chooses the port of this good endpoint. Two such endpoints do not collide."""
-    _, arguments, keywords = _parts(text)
+    _, arguments, keywords = _parts(behind_proxy(text) or text)
     return keywords.get("port", arguments[0] if arguments else "") == "0"
 
 
@@ -149,7 +169,7 @@ def _inherited(text: str) -> tuple[int, AddressFamily, int, AddressFamily]:
 
 def takes_udp_beside(text: str) -> bool:
     """Whether this good endpoint may have a port number that UDP can share."""
-    return _parts(text)[0] not in ("unix", "udp") and inherited_datagrams(text) is None
+    return _parts(behind_proxy(text) or text)[0] not in ("unix", "udp") and inherited_datagrams(text) is None
 
 
 def _parts(text: str) -> tuple[str, list[str], dict[str, str]]:

@@ -27,9 +27,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ctrlserver.addresses import text_of
+from ctrlserver.config.endpoints import behind_proxy
 from ctrlserver.lane.lane import Lane
 from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.protocol import StreamFactory
+from ctrlserver.net.proxied import Door, listen_proxied
 from ctrlserver.net.stream import OpenStreams, Stream
 from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.peers import DatagramStream
@@ -71,8 +73,14 @@ class Listener:
         self._acceptor: LaneAcceptor | None = None
         self._looked = clock()
 
-    def listen(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:
-        """Bind. Fails as the endpoint does, for a port in use with ``CannotListenError``."""
+    def listen(self, endpoint: IStreamServerEndpoint, proxied: bool = False) -> Deferred[IListeningPort]:
+        """Bind. Fails as the endpoint does, for a port in use with ``CannotListenError``.
+
+        ``proxied``: each connection brings a PROXY header.
+        """
+        if proxied:
+            door = Door(self.terms.gate.seats, self.terms.book.counters.rejected, self._reactor)
+            return listen_proxied(endpoint, self._factory, door).addCallback(self._listening)
         return maybeDeferred(endpoint.listen, self._factory).addCallback(self._listening)
 
     def listen_beside(self, port: IListeningPort) -> IListeningPort:
@@ -136,6 +144,7 @@ def plain_socket(port: IListeningPort, factory: StreamFactory) -> socket.socket 
 
 def transport_word(endpoint: str) -> str:
     """The transport of an endpoint string's connections: ``tcp``, ``tls`` or ``unix``."""
+    endpoint = behind_proxy(endpoint) or endpoint
     kind = endpoint.partition(":")[0]
     if kind in ("ssl", "tls"):
         return "tls"

@@ -28,7 +28,7 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
 
 from ctrlserver.config import ListenerConfig
-from ctrlserver.config.endpoints import is_any_port
+from ctrlserver.config.endpoints import behind_proxy, is_any_port
 from ctrlserver.lane.lane import Lane
 from ctrlserver.lane.looks import Looks
 from ctrlserver.net.gate import Gate, Seats
@@ -96,9 +96,10 @@ class DataPlane:
             return [bound(name, where, lambda: udp.listen(*alone))]
         if udp is not None and inherited is not None:
             return [bound(name, where, lambda: udp.adopt(*inherited))]
-        tries = PORT_TRIES
+        tries, behind = PORT_TRIES, behind_proxy(where)
         while True:
-            port = bound(name, where, lambda: listener.listen(serverFromString(self._reactor, where)))
+            endpoint = serverFromString(self._reactor, behind or where)
+            port = bound(name, where, partial(listener.listen, endpoint, proxied=behind is not None))
             if udp is None:
                 return [port]
             try:

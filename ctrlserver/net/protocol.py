@@ -40,6 +40,7 @@ from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import COPY_BYTES
 from ctrlserver.linux.tcp_info import socket_of, tcp_figures
 from ctrlserver.net.modes import open_stream
+from ctrlserver.net.proxied import Announced
 from ctrlserver.net.stream import OpenStreams, Stream
 from ctrlserver.stats.counters import TcpFigures
 
@@ -55,9 +56,10 @@ class StreamProtocol(Protocol):
     transport: ITCPTransport
     stream: Stream
 
-    def __init__(self, streams: OpenStreams, reactor: IReactorTime) -> None:
+    def __init__(self, streams: OpenStreams, reactor: IReactorTime, peer: str) -> None:
         self._streams = streams
         self._reactor = reactor
+        self._peer = peer
         self._full = False
         self._held = False
         self._lost = False
@@ -76,7 +78,7 @@ class StreamProtocol(Protocol):
         if (sock := socket_of(self.transport)) is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # an urgent byte is a byte of the stream
         IConsumer(self.transport).registerProducer(self, True)
-        self.stream = open_stream(self._streams, self, peer_name(self.transport.getPeer()), self._streams.clock())
+        self.stream = open_stream(self._streams, self, self._peer, self._streams.clock())
         self.stream.counters.path = self
         if ISSLTransport.providedBy(self.transport):
             self._shaking = True
@@ -219,8 +221,8 @@ class StreamFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """A protocol for one connection, accepted or rejected."""
-        admitted = addr is None or self._streams.admits(peer_name(addr))
-        return StreamProtocol(self._streams, self._reactor) if admitted else Rejected()
+        peer = addr.peer if isinstance(addr, Announced) else peer_name(addr)
+        return StreamProtocol(self._streams, self._reactor, peer) if self._streams.admits(peer) else Rejected()
 
 
 class Rejected(Protocol):

@@ -64,6 +64,9 @@ class StatsRecord:
     ]
     rejected_not_allowed_total: Annotated[int, "counter", "streams", "connections rejected: not in a network of allow"]
     rejected_udp_streams_total: Annotated[int, "counter", "packets", "datagrams counted in *, past max_udp_streams"]
+    rejected_proxy_header_total: Annotated[
+        int, "counter", "streams", "connections rejected: no PROXY header, or a wrong one, on a haproxy: endpoint"
+    ]
     dropped_total: Annotated[int, "counter", "packets", "datagrams the kernel dropped before they were read"]
     dropped_in_batches_total: Annotated[
         int, "counter", "packets", "of dropped_total, what may be batches counted as one; 0: received + dropped = sent"

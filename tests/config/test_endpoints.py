@@ -34,6 +34,8 @@ def message_of(text: str) -> str:
         "unix:/run/data.sock",
         "unix:/run/data.sock:mode=660:lockfile=0",
         "haproxy:tcp:22222",
+        r"haproxy:tcp6:22222:interface=\:\:1",
+        "haproxy:unix:/run/data.sock",
     ],
 )
 def test_a_good_endpoint_is_taken(text: str) -> None:

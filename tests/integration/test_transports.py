@@ -91,6 +91,24 @@ def test_a_tls_peer_past_a_limit_is_turned_away(start: Start, certificate: Path,
     daemon.await_stats(rejected_not_allowed_total=1, streams_total=0)
 
 
+def test_behind_a_proxy_streams_and_questions_have_their_clients_and_half_close(start: Start) -> None:
+    daemon = start("--data", "haproxy:tcp:0", "--framing", "line", "--mode", "echo", "--admin", "haproxy:tcp:0")
+    header = b"PROXY TCP4 203.0.113.7 198.51.100.1 56324 443\r\n"
+
+    def said(name: str, words: bytes) -> bytes:
+        with daemon.connect(name) as client:
+            client.sendall(header + words)
+            client.shutdown(socket.SHUT_WR)
+            got = b""
+            while more := client.recv(1 << 16):
+                got += more
+            return got
+
+    assert b"one\ntwo\n" == said("data", b"one\ntwo\n")
+    assert b'"peer":"203.0.113.7:56324"' in said("admin", b"streams json\n").replace(b": ", b":")
+    assert b'"rejected_total":0' in said("admin", b"stats json\n").replace(b": ", b":")
+
+
 SYSTEMD = """
 import os, socket, sys
 kind = getattr(socket, sys.argv.pop(1))
