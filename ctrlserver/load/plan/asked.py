@@ -215,7 +215,8 @@ class Asked:
     )
     fail_if: tuple[Threshold, ...] = flag(
         "--fail-if EXPR",
-        "Exit 4 if this holds, such as 'packets_per_second<500k' or 'received.packets<100'; repeatable.",
+        "Exit 4 if this holds, such as 'rate<500k', 'p95>10ms' or 'received.packets<100': packets, bytes, rate, "
+        "bits_per_second, errors, lost, mean, max, any percentile, any path of the result document; repeatable.",
         values.read_condition,
         repeats=True,
         write=lambda conditions: [condition.expression for condition in conditions],

@@ -6,6 +6,10 @@ number of the result document, such as ``latency.service.p99_9``, or a bare one,
 ``connections`` and ``downloaded``: the first that this run has measured. An expression that does not parse is a usage
 error before anything is sent. If the value is unknown at the end, the condition counts as held.
 
+Names that are no fields: any percentile of a latency, such as ``p75`` or ``p99.95``, read from its histogram; ``rate``,
+packets or connections per second, or bits if the unit is such as ``Mbit/s``; ``errors``, the connections that failed,
+in other modes 1 if the run has failed, else 0.
+
 Beware: units are decimal (``k`` is 1000, ``ms`` a thousandth); a path is one of the result document's.
 """
 
@@ -20,6 +24,7 @@ from attrs import frozen
 
 from ctrlserver.errors import UsageError
 from ctrlserver.load.results.schemas import number_at, number_paths, part_at
+from ctrlserver.units import format_bits, format_duration
 from ctrlserver.words import did_you_mean, quoted
 
 Path = tuple[str, ...]
@@ -32,7 +37,8 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_UNITS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+_BIT_UNITS = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9}
+_UNITS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "us": 1e-6, "ms": 1e-3, "s": 1.0, **_BIT_UNITS}
 
 _EXPRESSION = re.compile(
     r"\s*(?P<name>[^\s<>=!]+)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<number>-?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -53,7 +59,28 @@ _BARE: tuple[Path, ...] = (
 #: If one of these was measured, nothing was sent: a bare name then means it rather than ``sent``.
 _INSTEAD_OF_SENT = ("downloaded", "connections")
 
-_SAMPLE = "received.packets"
+#: What ``rate`` and ``errors`` mean.
+_RATES = ("packets_per_second", "connections_per_second")
+_BITS = ("bits_per_second",)
+_ERRORS: Path = ("errors",)
+
+_PERCENTILE = re.compile(r"p(\d\d?)(?:[._](\d{1,6}))?", re.IGNORECASE | re.ASCII)
+
+#: Names that other tools have for ours.
+_FOREIGN = {
+    **dict.fromkeys(("avg", "average"), "mean"),
+    **dict.fromkeys(("med", "median"), "p50"),
+    **dict.fromkeys(("p100", "worst"), "max"),
+    **dict.fromkeys(("rps", "qps", "tps", "http_reqs"), "rate"),
+    **dict.fromkeys(("bandwidth", "bitrate", "throughput", "bits", "bps"), "bits_per_second"),
+    **dict.fromkeys(("failures", "error_rate", "http_req_failed"), "errors"),
+    **dict.fromkeys(("loss", "lost_packets", "dropped"), "lost"),
+}
+
+_KNOWN = (
+    "packets, bytes, rate, bits_per_second, errors, lost, mean, max, p50, p95 or another percentile, "
+    "or a path of the result document such as received.packets"
+)
 
 
 @frozen
@@ -74,6 +101,27 @@ class Judgement:
     value: float | None
     failed: bool
 
+    @property
+    def words(self) -> str:
+        """The value in the units of the report, such as ``5.456 ms``; ``unknown`` if it is not known."""
+        return "unknown" if self.value is None else self._shown(self.value)
+
+    @property
+    def bound(self) -> str:
+        """The number that the expression names, in the same units."""
+        return self._shown(parse_threshold(self.expression).bound)
+
+    def _shown(self, value: float) -> str:
+        path = parse_threshold(self.expression).paths[0]
+        last = path[-1]
+        if "seconds" in last or _PERCENTILE.fullmatch(last) or last in ("mean", "min", "max"):
+            return format_duration(value)
+        if last == "bits_per_second":
+            return format_bits(value)
+        if last.endswith("_per_second"):
+            return f"{value:.1f}/s"
+        return f"{value:.12g} bytes" if last == "bytes" else f"{value:.12g}"
+
 
 def parse_threshold(expression: str) -> Threshold:
     """The condition that ``expression`` states; ``UsageError`` in one line if it does not parse."""
@@ -83,11 +131,13 @@ def parse_threshold(expression: str) -> Threshold:
     unit = match["unit"]
     if unit not in _UNITS:
         near = did_you_mean(unit, [name for name in _UNITS if name])
-        raise UsageError(f"{quoted(expression)}: unknown unit {quoted(unit)}, expected k, M, G, us, ms or s{near}")
+        expected = "expected k, M, G, us, ms, s or Mbit"
+        raise UsageError(f"{quoted(expression)}: unknown unit {quoted(unit)}, {expected}{near}")
     bound = float(match["number"].replace("_", "")) * _UNITS[unit]
     if not math.isfinite(bound):
         raise UsageError(f"{quoted(expression)}: the number is too large")
-    return Threshold(expression.strip(), _paths(expression, match["name"]), match["operator"], bound)
+    paths = _paths(expression, match["name"], in_bits=unit in _BIT_UNITS)
+    return Threshold(expression.strip(), paths, match["operator"], bound)
 
 
 def judge(thresholds: Sequence[Threshold], document: Mapping[str, object]) -> list[Judgement]:
@@ -96,7 +146,7 @@ def judge(thresholds: Sequence[Threshold], document: Mapping[str, object]) -> li
 
 
 def _judged(threshold: Threshold, document: Mapping[str, object]) -> Judgement:
-    value = number_at(document, _meant(threshold.paths, document))
+    value = _value(document, _meant(threshold.paths, document))
     failed = value is None or _OPERATORS[threshold.operator](value, threshold.bound)
     return Judgement(threshold.expression, value, failed)
 
@@ -109,10 +159,39 @@ def _meant(paths: Sequence[Path], document: Mapping[str, object]) -> Path:
     return (measured or paths)[0]
 
 
-def _paths(expression: str, name: str) -> tuple[Path, ...]:
+def _value(document: Mapping[str, object], path: Path) -> float | None:
+    if path == _ERRORS:
+        failed = number_at(document, ("connections", "failed"))
+        return float(document.get("error") is not None) if failed is None else failed
+    value = number_at(document, path)
+    percentile = _PERCENTILE.fullmatch(path[-1])
+    if value is not None or percentile is None or path[0] != "latency":
+        return value
+    return _from_histogram(document, path[:-1], float(f"{percentile[1]}.{percentile[2] or 0}"))
+
+
+def _from_histogram(document: Mapping[str, object], kind: Path, percentile: float) -> float | None:
+    """Seconds, as the document has its own percentiles; None if nothing was timed."""
+    from hdrh.histogram import HdrHistogram
+
+    encoded, unit = part_at(document, (*kind, "hdr")), number_at(document, ("latency", "unit_seconds"))
+    if not isinstance(encoded, str) or unit is None:
+        return None
+    return float(HdrHistogram.decode(encoded).get_value_at_percentile(percentile)) * unit
+
+
+def _paths(expression: str, name: str, *, in_bits: bool) -> tuple[Path, ...]:
     """The places that ``name`` may mean: a whole path, one without its kind of latency, or a bare name."""
-    known = number_paths()
-    given = tuple(name.split("."))
+    *section, last = name.split(".")
+    if last == "rate":
+        rates = _BITS if in_bits else _RATES
+        begins = [begin for begin in _BARE if not section or begin == tuple(section)]
+        if found := tuple(path for begin in begins for rate in rates if (path := (*begin, rate)) in number_paths()):
+            return found
+    if name == "errors":
+        return (_ERRORS,)
+    known = (*number_paths(), *_percentiles(name))
+    given = _keys(name)
     if given in known:
         return (given,)
     kinds = tuple((*kind, *given[1:]) for kind in _KINDS)
@@ -121,9 +200,31 @@ def _paths(expression: str, name: str) -> tuple[Path, ...]:
     candidates = tuple(path for begin in _BARE if (path := (*begin, *given)) in known)
     if candidates:
         return candidates
+    raise UsageError(f"{quoted(expression)}: unknown name {quoted(name)}{_nearest(name)}")
+
+
+def _keys(name: str) -> Path:
+    """The keys of a name: the dot of ``p99.9`` is none that parts two."""
+    before, dot, last = re.sub(r"(?<![A-Za-z0-9_])([pP]\d\d?)\.(\d+)$", r"\1_\2", name).rpartition(".")
+    if _PERCENTILE.fullmatch(last):
+        last = re.sub(r"_?0+$", "", last.lower()) if "_" in last else last.lower()
+    return tuple((before + dot + last).split("."))
+
+
+def _percentiles(name: str) -> tuple[Path, ...]:
+    """The percentile that ``name`` ends with, as a number of each latency; none for another name."""
+    last = _keys(name)[-1]
+    return tuple((*kind, last) for kind in _KINDS) if _PERCENTILE.fullmatch(last) else ()
+
+
+def _nearest(name: str) -> str:
+    """``'; did you mean "p95"?'``, or the names that there are."""
+    word = re.sub(r"^p\((\d\d?(?:\.\d+)?)\)$", r"p\1", name.casefold())
+    if word != name.casefold() or word in _FOREIGN:
+        return f'; did you mean "{_FOREIGN.get(word, word)}"?'
+    known = number_paths()
     ends = [path[2:] if path[:2] in _KINDS else path[1:] for path in known if path[:1] in _BARE]
-    bare = list(dict.fromkeys(".".join(end) for end in ends))
+    bare = list(dict.fromkeys(("rate", "errors", *(".".join(end) for end in ends))))
     paths = [".".join(path) for path in known]
-    near = did_you_mean(name, paths + bare if len(given) > 1 else bare) or did_you_mean(name, paths)
-    words = near or f"; known are {', '.join(entry for entry in bare if '.' not in entry)}, and paths such as {_SAMPLE}"
-    raise UsageError(f"{quoted(expression)}: unknown name {quoted(name)}{words}")
+    near = did_you_mean(name, paths + bare if "." in name else bare) or did_you_mean(name, paths)
+    return near or f"; expected {_KNOWN}"

@@ -56,11 +56,8 @@ class Step:
         hard = [] if result.error is None else [result.error]
         if result.reconciled is False:
             hard.append(f"the counts do not reconcile: {result.difference}")
-        soft = []
-        for judged in result.thresholds:
-            if judged.failed:
-                value = "unknown" if judged.value is None else f"{judged.value:g}"
-                soft.append(f"{judged.expression} held, the value is {value}")
+        held = [judged for judged in result.thresholds if judged.failed]
+        soft = [f"{judged.expression} held, the value is {judged.words}" for judged in held]
         schedule = result.schedule
         achieved = None if schedule is None else schedule.achieved_packets_per_second
         late = schedule is not None and schedule.bottleneck is Bottleneck.GENERATOR

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from ctrlserver.load.results.result import Result
-from ctrlserver.load.results.thresholds import Judgement, parse_threshold
+from ctrlserver.load.results.thresholds import Judgement
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -75,9 +75,7 @@ def _reconciliation_case(result: Result) -> ElementTree.Element:
 def _threshold_case(judgement: Judgement) -> ElementTree.Element:
     case = ElementTree.Element("testcase", name=_plain(f"fail-if {judgement.expression}"))
     if judgement.failed:
-        value = "not known" if judgement.value is None else f"{judgement.value:g}"
-        bound = f"{parse_threshold(judgement.expression).bound:g}"
-        words = f"{judgement.expression} held: the value is {value}, the bound is {bound}"
+        words = f"{judgement.expression} held: the value is {judgement.words}, the bound is {judgement.bound}"
         _element(case, "failure", message=words, type="fail-if")
     return case
 

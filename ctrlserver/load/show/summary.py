@@ -87,9 +87,8 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
     if result.delivery is not None:
         yield "delivery", _delivered(result.delivery)
     for judgement in result.thresholds:
-        value = "unknown" if judgement.value is None else f"{judgement.value:g}"
         held = "FAILED" if judgement.failed else "ok"
-        yield "fail-if", f"{judgement.expression}: {held}, the value is {value}"
+        yield "fail-if", f"{judgement.expression}: {held}, the value is {judgement.words}"
     if result.interrupted:
         yield "interrupted", "the counts are those up to then"
 

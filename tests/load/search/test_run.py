@@ -225,7 +225,7 @@ def test_a_run_is_held_to_its_rate_its_conditions_its_counts_and_its_end() -> No
     assert ("bad", ["the achieved rate is more than 1 % below"]) == (slow.verdict, slow.why)
     conditions = judged(schedule=fine, thresholds=held)
     assert "bad" == conditions.verdict
-    assert ["p99>2ms held, the value is 0.003", "lost>0 held, the value is unknown"] == conditions.why
+    assert ["p99>2ms held, the value is 3.000 ms", "lost>0 held, the value is unknown"] == conditions.why
     assert ["the counts do not reconcile: 1 fewer"] == judged(schedule=fine, reconciled=False, difference="1 fewer").why
     assert ["reset"] == judged(schedule=None, error="reset").why
 

@@ -78,8 +78,8 @@ def test_each_outcome_is_the_case_it_belongs_to() -> None:
     assert {
         "run": ("error", "no progress"),
         "reconciliation": ("failure", "the counts do not reconcile: stream 1 differs"),
-        "fail-if p99>2ms": ("failure", "p99>2ms held: the value is 0.003, the bound is 0.002"),
-        "fail-if packets<5": ("failure", "packets<5 held: the value is not known, the bound is 5"),
+        "fail-if p99>2ms": ("failure", "p99>2ms held: the value is 3.000 ms, the bound is 2.000 ms"),
+        "fail-if packets<5": ("failure", "packets<5 held: the value is unknown, the bound is 5"),
     } == wrong
 
 
