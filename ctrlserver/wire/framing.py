@@ -187,6 +187,9 @@ KINDS: dict[str, Kind] = {
 FRAMINGS = tuple(form for kind in KINDS.values() for form in kind.forms)
 """All forms of a spec, for help texts."""
 
+EXAMPLES = tuple(kind.example for kind in KINDS.values())
+"""A spec of each kind that parses."""
+
 
 def _suggestion(name: str, argument: str | None) -> str:
     """``'; did you mean "fixed:1024"?'``: the nearest spec that parses, with the argument given where it fits."""

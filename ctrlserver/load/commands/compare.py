@@ -16,7 +16,7 @@ import attrs
 import click
 
 from ctrlserver.errors import UsageError
-from ctrlserver.load.commands.parameters import reading
+from ctrlserver.load.commands.parameters import completing, reading
 from ctrlserver.load.results.comparison import CONFIDENCE, FIGURES, Compared, Figure, compare, differing_options
 from ctrlserver.load.results.exit_codes import EXIT_THRESHOLD
 from ctrlserver.units import parse_share
@@ -71,8 +71,8 @@ def _figure(text: str) -> Figure:
     raise UsageError(f"unknown figure {quoted(text)}{near}")
 
 
-@click.command("compare", cls=_Sided, epilog=_EXAMPLES)
-@click.argument("files", metavar="A.json [B.json]", nargs=-1)
+@click.command("compare", cls=_Sided, epilog=_EXAMPLES, short_help="Show results side by side, and which is better.")
+@click.argument("files", metavar="A.json [B.json]", nargs=-1, shell_complete=completing())
 @click.option(
     "--to", "others", metavar="B.json...", multiple=True, help="The files of side B; those before are side A."
 )

@@ -8,6 +8,7 @@ Beware: Twisted is imported only when there is something to run, so ``--help`` a
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -34,19 +35,47 @@ _SUBCOMMANDS = {
 }
 
 
-#: Flags of iperf3, wrk, vegeta, hey, k6 and oha that have an equal here, and the equal.
+#: Flags of iperf3, nuttcp, sockperf, wrk, vegeta, hey, oha and k6 that have an equal here, and the equal.
 _FOREIGN = {
-    **dict.fromkeys(("-c", "--connections", "--concurrency", "--parallel", "--vus"), "streams are -P"),
-    **dict.fromkeys(("-d", "-z", "--time"), "the duration is -t"),
-    **dict.fromkeys(("-b", "--bitrate", "--bandwidth", "--rps", "--qps"), "the rate is -r, such as 5k/s or 10Mbit/s"),
-    **dict.fromkeys(("-R", "--reverse"), "a download is -m receive"),
-    **dict.fromkeys(("-u", "--udp"), "UDP is the target udp:HOST:PORT"),
-    **dict.fromkeys(("--length", "--len"), "the size is -l"),
-    **dict.fromkeys(("--requests", "--iterations"), "the number of packets is -n"),
-    "--omit": "the warm-up is -O",
-    "--json": "the result in JSON is -J",
-    **dict.fromkeys(("-s", "--server"), "the server is twistd -n ctrlserver"),
+    name: equal
+    for names, equal in (
+        ("-c --connections --max-connections --concurrency --parallel --clients --vus --workers", "streams are -P"),
+        ("-d -z --time --runtime --test-time", "the duration is -t"),
+        (
+            "-b --bitrate --bandwidth --rps --qps --mps --pps --requests-per-second --rate-limit",
+            "the rate is -r, such as 5k/s or 10Mbit/s",
+        ),
+        ("--stage --stages --ramp --ramp-up", "rates over time are --profile, such as '10s@1k,60s@1k..50k'"),
+        ("--poisson", "packets at random are --arrival poisson"),
+        ("-R --reverse --download", "a download is -m receive"),
+        ("--bidir --dualtest --ping-pong --pingpong", "both ways is -m request, against an echo server"),
+        ("-u --udp", "UDP is the target udp:HOST:PORT"),
+        ("--tcp", "TCP is the target HOST:PORT"),
+        ("--tls --ssl --https", "TLS is the target ssl:HOST:PORT"),
+        ("-6 --ipv6", "IPv6 is the target [V6]:PORT"),
+        ("--unix --unix-socket", "a unix socket is the target unix:PATH"),
+        ("-p --port --host --url --targets", "the port is in the target, HOST:PORT"),
+        ("--length --len --msg-size --packet-size --message-size --block-size", "the size is -l"),
+        ("--requests --iterations --count --number --num --blockcount", "the number of packets is -n"),
+        ("--body --data --message", "what a packet holds is --payload"),
+        ("--pipeline --pipelining --outstanding", "requests in flight are -q"),
+        ("--omit --warmup-time", "the warm-up is -O"),
+        ("--timeout", "it is --connect-timeout or --stall-timeout"),
+        ("--threshold --thresholds --abort-on --fail-on", "a condition is --fail-if, such as 'p99>10ms'"),
+        ("--tag --title", "a label is --label NAME=VALUE"),
+        ("-j --json-output", "the result in JSON is -J"),
+        ("--logfile --summary-export --export --save --result-file", "the result goes to a file with -o"),
+        ("--cacert --ca --cacerts --root-certs", "whom to trust is --cafile"),
+        ("-s --server", "the server is twistd -n ctrlserver"),
+    )
+    for name in names.split()
 }
+
+#: A word that was meant as a long flag, with one hyphen or with a dash of a word processor, and what comes after it.
+_SLIP = re.compile("(?:-|[\u2013\u2014]-?)([A-Za-z][A-Za-z-]+)(=.*)?", re.DOTALL)
+
+#: A short flag with a value in the manner of Go.
+_EQUALS = re.compile("(-[A-Za-z])=(.+)", re.DOTALL)
 
 
 class Commands(click.Group):
@@ -76,7 +105,10 @@ class Commands(click.Group):
             if not near and ":" in name:
                 near = f'; did you mean "ctrlload run {name}"?'
             ctx.fail(f"unknown command {quoted(name)}{near or f': {_known_commands()}'}")
-        return super().resolve_command(ctx, args)
+        found, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            _check_slips(command, rest)
+        return found, command, rest
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
@@ -100,6 +132,27 @@ def exit_code(arguments: Sequence[str], interrupts: Interrupts) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _check_slips(command: click.Command, words: Sequence[str]) -> None:
+    """UsageError for ``-rate 5`` and ``-r=5``, which click takes for ``-r ate`` and a rate of ``=5``."""
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    flags = {name: not param.is_flag for param in options for name in (*param.opts, *param.secondary_opts)}
+    is_value = False
+    for word in words:
+        if word == "--":
+            return
+        slip, equals = _SLIP.fullmatch(word), _EQUALS.fullmatch(word)
+        if is_value:
+            is_value = False
+        elif slip is not None and f"--{slip[1]}" in (*flags, *_FOREIGN):
+            flag = f"--{slip[1]}"
+            hint = f": {_FOREIGN[flag]}" if flag not in flags else f'; did you mean "{flag}{slip[2] or ""}"?'
+            raise UsageError(f"unknown option {quoted(word)}{hint}")
+        elif equals is not None and flags.get(equals[1]):
+            raise UsageError(f'{quoted(word)}: expected no "="; did you mean "{equals[1]} {equals[2]}"?')
+        else:
+            is_value = flags.get(word, False)
+
+
 def _words(error: click.ClickException) -> str:
     """A click error in our words: the flag, then what is wrong."""
     if isinstance(error, click.NoSuchOption):
@@ -107,8 +160,10 @@ def _words(error: click.ClickException) -> str:
         known = [name for param in params for name in (*param.opts, *param.secondary_opts)]
         given = error.option_name
         longer = [name for name in known if name.startswith(given)]  # --out for --output
-        near = next(iter(longer or get_close_matches(given, known, n=1, cutoff=_NEAR)), None)
+        near = next(iter(longer or get_close_matches(given.casefold(), known, n=1, cutoff=_NEAR)), None)
         hint = f'; did you mean "{near}"?' if near is not None and given.startswith("--") else ""
+        if error.ctx is not None and error.ctx.command is ctrlload and not hint:
+            return f"unknown option {quoted(given)}: options follow a command, such as ctrlload run TARGET -n 5M"
         return f"unknown option {quoted(given)}{f': {_FOREIGN[given]}' if given in _FOREIGN else hint}"
     if isinstance(error, click.MissingParameter):
         return f"{_flag(error)} is missing: {_usage(error)}"

@@ -5,12 +5,13 @@ Rules: a flag that is not given is left out, so that the record's own default ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import attrs
 import click
 from attrs import evolve
+from click.shell_completion import CompletionItem
 
 from ctrlserver.errors import UsageError
 from ctrlserver.load.plan.flag import Flag, Parse, flags_of
@@ -48,5 +49,18 @@ def _option(name: str, flag: Flag) -> click.Option:
     kind: dict[str, Any] = {"is_flag": True}
     if flag.parse is not None:
         kind = {"type": reading(flag.parse), "metavar": flag.usage.split()[-1], "multiple": flag.repeats}
+        if flag.values or kind["metavar"].endswith("FILE"):
+            kind["shell_complete"] = completing(*flag.values)
     shown = bool(flag.default)
     return click.Option([*flag.names, name], help=flag.help, default=flag.default, show_default=shown, **kind)
+
+
+def completing(*values: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """What a shell offers for a value: those of ``values`` that begin so, or without any the names of files."""
+
+    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
+        if not values:
+            return [CompletionItem(begun, type="file")]
+        return [CompletionItem(value) for value in values if value.startswith(begun.casefold())]
+
+    return complete

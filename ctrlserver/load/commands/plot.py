@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from ctrlserver.errors import UsageError
+from ctrlserver.load.commands.parameters import completing
 from ctrlserver.load.results.exit_codes import EXIT_GOOD
 from ctrlserver.words import did_you_mean, quoted
 
@@ -28,9 +29,14 @@ PNG and SVG need matplotlib: pip install matplotlib.
 """
 
 
-@click.command("plot", epilog=_EXAMPLES)
-@click.argument("files", metavar="RESULT.json...", nargs=-1)
-@click.option("-o", "--output", metavar="FILE", help="The file to write: a name that ends in .html, .png or .svg.")
+@click.command("plot", epilog=_EXAMPLES, short_help="Draw results as a page or a picture.")
+@click.argument("files", metavar="RESULT.json...", nargs=-1, shell_complete=completing())
+@click.option(
+    *("-o", "--output"),
+    metavar="FILE",
+    shell_complete=completing(),
+    help="The file to write: a name that ends in .html, .png or .svg.",
+)
 def plot_command(files: Sequence[str], output: str | None) -> int:
     """Draw results: rate over time against its target, latency over time, the percentile spectrum."""
     from ctrlserver.load.results.stored import read_result

@@ -50,7 +50,7 @@ def parameters(*own: click.Parameter, of_search: bool = False) -> list[click.Par
     return [target, *own, *flags[:place], *options_of(Outputs, of_search=of_search), *flags[place:]]
 
 
-@click.command(epilog=_EXAMPLES, params=parameters())
+@click.command(epilog=_EXAMPLES, params=parameters(), short_help="Send packets to a target, count and time them.")
 @click.pass_obj
 def run(interrupts: Interrupts, /, **values: Any) -> int:
     """Send packets to TARGET: HOST:PORT, [V6]:PORT, udp:HOST:PORT, ssl:HOST:PORT or a Twisted client

@@ -22,7 +22,7 @@ from ctrlserver.load.plan.flag import Rule, flag
 from ctrlserver.load.plan.modes import ARRIVALS, CONNECT, MODES, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.pattern import Sizes, parse_sizes
 from ctrlserver.units import parse_count, parse_duration, parse_rate, parse_share, parse_size
-from ctrlserver.wire.framing import FramingSpec
+from ctrlserver.wire.framing import EXAMPLES, FramingSpec
 from ctrlserver.wire.probe import HEADER_SIZE
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class Asked:
         rules.NOT_CONNECTING,
         rules.ONLY_DATAGRAMS,
         rules.NO_DATAGRAMS,
+        values=EXAMPLES,
     )
     payload: values.Payload | None = flag(
         "--payload TEXT|@FILE",
@@ -118,6 +119,7 @@ class Asked:
         rules.ONLY_DATAGRAMS,
         rules.NO_DATAGRAMS,
         needs=rules.REQUESTING,
+        values=EXAMPLES,
     )
     greeting: FramingSpec | None = flag(
         "--greeting SPEC",
@@ -130,6 +132,7 @@ class Asked:
             lambda _, spec: spec.counts_packets,
             "framing raw has no end; say how the greeting ends, such as --greeting line",
         ),
+        values=EXAMPLES,
     )
     streams: int = flag("-P --streams N", "Parallel streams.", parse_count, rules.POSITIVE, default="1")
     mode: str = flag(
@@ -152,6 +155,7 @@ class Asked:
             shows=True,
         ),
         default=SEND,
+        values=MODES,
     )
     in_flight: int | None = flag(
         "-q --in-flight N",
@@ -185,6 +189,7 @@ class Asked:
         "Space packets evenly, or at random (see --seed), with --rate or --profile. [default: constant]",
         values.read_arrival,
         needs=rules.SCHEDULED,
+        values=ARRIVALS,
     )
     profile: Profile | None = flag(
         "--profile P|FILE.csv|@FILE",

@@ -54,7 +54,7 @@ class Flag:
 
     ``default`` is as people type it, and True for a switch that is on. ``key`` is the flag's name in the result's
     ``options`` if that is not the field's with its unit, and ``write`` makes the value there. ``search`` is what
-    differs in ``ctrlload search``; None: it has no such flag.
+    differs in ``ctrlload search``; None: it has no such flag. ``values`` are those that a shell may complete.
     """
 
     usage: str
@@ -67,6 +67,7 @@ class Flag:
     key: str = ""
     write: Callable[[Any], object] = written
     search: Mapping[str, Any] | None = attrs.field(factory=dict)
+    values: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:

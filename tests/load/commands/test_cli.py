@@ -86,6 +86,105 @@ def test_a_flag_that_is_like_none_of_ours_gets_no_hint(capsys: pytest.CaptureFix
     assert f'unknown option "{flag}"' == refused(capsys, "run", "localhost:1", flag)
 
 
+@pytest.mark.parametrize("flag", ["--window", "--version-check", "--http2", "-x", "-Z", "--set-mss"])
+def test_a_flag_without_an_equal_here_gets_no_hint(capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    assert f'unknown option "{flag}"' == refused(capsys, "search", "localhost:1", flag)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("-c -connections --connections -workers --vus --parallel", "streams are -P"),
+        ("-d -z --time", "the duration is -t"),
+        ("-b --bitrate --rps --qps --mps", "the rate is -r, such as 5k/s or 10Mbit/s"),
+        ("--stage", "rates over time are --profile, such as '10s@1k,60s@1k..50k'"),
+        ("-R --reverse", "a download is -m receive"),
+        ("--bidir --ping-pong", "both ways is -m request, against an echo server"),
+        ("-u --udp", "UDP is the target udp:HOST:PORT"),
+        ("--tcp", "TCP is the target HOST:PORT"),
+        ("-p --port", "the port is in the target, HOST:PORT"),
+        ("-6", "IPv6 is the target [V6]:PORT"),
+        ("--length --msg-size", "the size is -l"),
+        ("--requests --iterations", "the number of packets is -n"),
+        ("--body", "what a packet holds is --payload"),
+        ("-timeout --timeout", "it is --connect-timeout or --stall-timeout"),
+        ("--threshold", "a condition is --fail-if, such as 'p99>10ms'"),
+        ("-j", "the result in JSON is -J"),
+        ("--summary-export --logfile", "the result goes to a file with -o"),
+    ],
+)
+def test_a_flag_of_another_tool_is_told_with_its_equal(
+    capsys: pytest.CaptureFixture[str], flags: str, words: str
+) -> None:
+    told = {refused(capsys, "run", "localhost:1", flag, "5") for flag in flags.split()}
+    assert {f'unknown option "{flag}": {words}' for flag in flags.split()} == told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("run localhost:1 -rate 100", 'unknown option "-rate"; did you mean "--rate"?'),
+        ("run -rate=100 localhost:1", 'unknown option "-rate=100"; did you mean "--rate=100"?'),
+        ("run localhost:1 -output x.json", 'unknown option "-output"; did you mean "--output"?'),
+        ("run localhost:1 -json", 'unknown option "-json"; did you mean "--json"?'),
+        ("run localhost:1 -no-write-combine", 'did you mean "--no-write-combine"?'),
+        ("search localhost:1 -m request -from 5", 'unknown option "-from"; did you mean "--from"?'),
+        ("compare a b -tolerance 5%", 'unknown option "-tolerance"; did you mean "--tolerance"?'),
+        ("plot a -output x.html", 'unknown option "-output"; did you mean "--output"?'),
+        ("run localhost:1 \u2013rate 5", 'unknown option "\u2013rate"; did you mean "--rate"?'),
+        ("run localhost:1 --RATE 5", 'unknown option "--RATE"; did you mean "--rate"?'),
+        ("run -t=5s localhost:1", '"-t=5s": expected no "="; did you mean "-t 5s"?'),
+        ("-n 5 localhost:1", 'unknown option "-n": options follow a command, such as ctrlload run TARGET -n 5M'),
+    ],
+)
+def test_a_slip_of_hyphens_is_told_with_the_flag(
+    capsys: pytest.CaptureFixture[str], arguments: str, words: str
+) -> None:
+    assert words in refused(capsys, *arguments.split())
+
+
+def test_a_value_may_look_like_a_slip(capsys: pytest.CaptureFixture[str]) -> None:
+    assert '--stall-timeout: duration "x"' in refused(
+        capsys, "run", "localhost:1", "--payload", "-rate", "--label", "-r=5", "-n5", "--stall-timeout", "x"
+    )
+
+
+def completed(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What bash is told to offer for the last of ``words``."""
+    monkeypatch.setenv("_CTRLLOAD_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+    with pytest.raises(SystemExit):
+        commands.exit_code([], Interrupts())
+    return capsys.readouterr().out.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("ctrlload ", ["plain,run", "plain,search", "plain,compare", "plain,plot"]),
+        ("ctrlload run x -m re", ["plain,request", "plain,receive"]),
+        ("ctrlload search x --mode S", ["plain,send"]),
+        ("ctrlload run x -f int1", ["plain,int16"]),
+        ("ctrlload run x --arrival ", ["plain,constant", "plain,poisson"]),
+        ("ctrlload run x -o re", ["file,re"]),
+        ("ctrlload plot re", ["file,re"]),
+        ("ctrlload run x --pro", ["plain,--profile", "plain,--probe"]),
+    ],
+)
+def test_a_shell_completes_commands_flags_and_values(
+    words: str, offered: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert offered == completed(words, monkeypatch, capsys)
+
+
+def test_the_commands_stand_in_the_help_with_a_whole_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert 0 == commands.exit_code(["--help"], Interrupts())
+    lines = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
+    assert ["run", "search", "compare", "plot"] == [line.split()[0] for line in lines]
+    assert all(line.endswith(".") and not line.endswith("..") and len(line) <= 80 for line in lines)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
