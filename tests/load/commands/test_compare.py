@@ -128,7 +128,7 @@ def test_what_makes_figures_doubtful_is_told(capsys: pytest.CaptureFixture[str],
     assert 0 == code
     assert [
         "ctrlload: note: the runs differ in streams 4 | 1",
-        "ctrlload: note: c.json: the run failed: no progress",
+        "ctrlload: note: c.json: the run failed: no\\nprogress",
         "ctrlload: note: c.json: the generator was the bottleneck: the figures are its own",
         "ctrlload: note: d.json: the run was interrupted",
     ] == err.splitlines()
