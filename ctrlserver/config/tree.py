@@ -51,6 +51,8 @@ _MOST_UDP_STREAMS = 100_000
 """Peers a UDP port may tell apart: each tick walks over all of them, 30 ms for this many."""
 _MOST_NETWORKS = 100
 """Networks a listener may allow: each is looked at for every connection."""
+_LONGEST_KEEPALIVE = 15 * 60
+"""Seconds: later, the kernel gives up a peer to which data is on its way."""
 _LONGEST_WORD = 64
 """Characters of a name or a label: it stands in every stream record."""
 
@@ -240,6 +242,13 @@ def _duration(low: float, words: str) -> Reader:
     return lambda value: _within(value, parse_duration(value), low, math.inf, words)
 
 
+def _keepalive(value: object) -> float:
+    if value == "off":
+        return 0.0
+    seconds = parse_duration(value)
+    return _within(value, seconds, 1, _LONGEST_KEEPALIVE, 'a duration from "1s" to "15m", or "off"') if seconds else 0.0
+
+
 def _within(value: object, number: float, low: float, high: float, words: str) -> float:
     if not low <= number <= high:
         _refuse(value, words)
@@ -263,6 +272,7 @@ class ListenerConfig:
     keep_bytes: int = _key(1 << 20, _size(1, _LARGEST_KEPT, 'a size from 1 byte to "64MiB"'))
     stall_timeout: float = _key(30.0, _duration(0.001, 'a duration of at least "1ms"'))
     idle_timeout: float = _key(0.0, _duration(0, "a duration, or 0 for none"))
+    keepalive: float = _key(60.0, _keepalive)
     max_streams_per_peer: int = _key(
         0, _count(0, _MOST_STREAMS, f"a number of streams up to {_MOST_STREAMS}, or 0 for any")
     )

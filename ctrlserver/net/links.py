@@ -41,6 +41,7 @@ from twisted.logger import Logger
 
 from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import COPY_BYTES, Lane
+from ctrlserver.linux.keepalive import unanswered_seconds
 from ctrlserver.linux.tcp_info import tcp_figures
 from ctrlserver.linux.transfers import ROW_BYTES
 from ctrlserver.net.echoes import join, serve_together
@@ -120,6 +121,10 @@ class LaneLink:
     def tcp_figures(self) -> TcpFigures | None:
         """Round trip and retransmissions, from the kernel."""
         return tcp_figures(self._socket)
+
+    def unanswered_seconds(self) -> float:
+        """For how long the peer's machine has owed an answer, from the kernel."""
+        return unanswered_seconds(self._socket)
 
     def sender(self) -> Callable[[bytes | memoryview], int]:
         """The socket's own ``send``, with no Python call between."""
@@ -212,10 +217,8 @@ class LaneAcceptor:
             try:
                 sock.setblocking(False)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-                if self._tcp:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                    if self._streams.terms.origin.answers:
-                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self._tcp and self._streams.terms.origin.answers:
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._link(self._lane, sock, self._streams, peer)
             except OSError:
                 sock.close()

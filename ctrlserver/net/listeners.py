@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 from ctrlserver.addresses import text_of
 from ctrlserver.config.endpoints import behind_proxy
 from ctrlserver.lane.lane import Lane
+from ctrlserver.linux.keepalive import SHORTEST_SECONDS, send_probes
 from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.protocol import StreamFactory
 from ctrlserver.net.proxied import Door, listen_proxied
@@ -41,6 +42,10 @@ log = Logger()
 
 #: Seconds between two searches for idle streams. A walk over 10 000 open streams takes a millisecond or two.
 IDLE_LOOK_SECONDS = 1.0
+
+#: Seconds between two searches for dead peers, at most. A search asks the kernel about each silent stream: 10 000 of
+#: them take 20 ms.
+LONGEST_LOOK_SECONDS = 15.0
 
 
 class CannotBind(Exception):
@@ -71,7 +76,7 @@ class Listener:
         self._clock = clock
         self._factory = StreamFactory(self.open_streams, reactor)
         self._acceptor: LaneAcceptor | None = None
-        self._looked = clock()
+        self._looked = self._probed = clock()
 
     def listen(self, endpoint: IStreamServerEndpoint, proxied: bool = False) -> Deferred[IListeningPort]:
         """Bind. Fails as the endpoint does, for a port in use with ``CannotListenError``.
@@ -92,6 +97,8 @@ class Listener:
 
     def _listening(self, port: IListeningPort) -> IListeningPort:
         self.port = port
+        if self.terms.keepalive and isinstance(port, TCPPort) and port.socket.family != socket.AF_UNIX:
+            send_probes(port.socket, self.terms.keepalive)
         sock = plain_socket(port, self._factory)
         if self._lane is not None and sock is not None:
             port.stopReading()  # type: ignore[attr-defined]
@@ -110,6 +117,10 @@ class Listener:
         if self.datagrams is not None:
             self.datagrams.peers.sweep(now)
         self.open_streams.look_after(now)
+        keepalive = max(self.terms.keepalive, SHORTEST_SECONDS)
+        if self.terms.keepalive and now - self._probed >= min(keepalive / 4, LONGEST_LOOK_SECONDS):
+            self._probed = now
+            self._give_up_dead_peers(now, keepalive)
         if self.terms.idle_timeout and now - self._looked >= IDLE_LOOK_SECONDS:
             self._looked = now
             before = now - self.terms.idle_timeout
@@ -117,6 +128,14 @@ class Listener:
                 counters = silent.counters
                 if counters.last <= before and counters.opened <= before and silent not in self.open_streams.waiting:
                     silent.abort("idle", now)
+
+    def _give_up_dead_peers(self, now: float, keepalive: float) -> None:
+        """End the streams whose peers' machines have owed an answer for so long."""
+        before = now - keepalive
+        for stream in list(self.open_streams.all.values()):
+            counters = stream.counters
+            if counters.last <= before and counters.opened <= before and counters.unanswered_seconds() >= keepalive:
+                stream.abort("timeout", now)
 
     def stop_listening(self) -> Deferred[object]:
         """Accept no more, and close the port."""

@@ -196,6 +196,7 @@ def terms_of(config: ListenerConfig, book: Book, seats: Seats) -> Terms:
         reply_buffer=config.reply_buffer,
         stall_timeout=config.stall_timeout,
         idle_timeout=config.idle_timeout,
+        keepalive=config.keepalive,
         gate=Gate(seats, config.max_streams_per_peer, config.networks),
         probe=config.probe,
     )

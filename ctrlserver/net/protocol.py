@@ -38,6 +38,7 @@ from zope.interface import implementer
 
 from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import COPY_BYTES
+from ctrlserver.linux.keepalive import unanswered_seconds
 from ctrlserver.linux.tcp_info import socket_of, tcp_figures
 from ctrlserver.net.modes import open_stream
 from ctrlserver.net.proxied import Announced
@@ -74,7 +75,6 @@ class StreamProtocol(Protocol):
         """Open the stream."""
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
-            self.transport.setTcpKeepAlive(True)
         if (sock := socket_of(self.transport)) is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # an urgent byte is a byte of the stream
         IConsumer(self.transport).registerProducer(self, True)
@@ -153,6 +153,11 @@ class StreamProtocol(Protocol):
         """Round trip and retransmissions from the kernel; those before the close once Twisted has closed the socket."""
         sock = socket_of(self.transport)
         return self._last_figures if sock is None else tcp_figures(sock) or self._last_figures
+
+    def unanswered_seconds(self) -> float:
+        """For how long the peer's machine has owed an answer, from the kernel."""
+        sock = socket_of(self.transport)
+        return 0.0 if sock is None else unanswered_seconds(sock)
 
     def sender(self) -> Callable[[bytes | memoryview], int]:
         """A function that takes all of a block, or nothing while the write buffer is full."""

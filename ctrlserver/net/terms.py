@@ -24,6 +24,7 @@ class Terms:
     ``canned``: the reply of mode ``reply``, the packet of mode ``source``. ``keep``: packets kept of each stream, at
     most ``keep_bytes`` of them. ``reply_buffer``: bytes of replies held for a peer that does not take them;
     ``stall_timeout``: seconds after which it is a slow reader. ``idle_timeout``: seconds of silence, 0 for no limit.
+    ``keepalive``: seconds after which a TCP peer whose machine does not answer is given up, 0 for never.
     ``probe``: probe headers are read from the packets, and ``wall_ns`` gives their time of arrival, nanoseconds since
     1970. ``uncut``: nothing depends on where packets begin and end, the number of bytes tells all.
     """
@@ -37,6 +38,7 @@ class Terms:
     reply_buffer: int = 1 << 18
     stall_timeout: float = 30.0
     idle_timeout: float = 0.0
+    keepalive: float = 60.0
     gate: Gate = field(factory=lambda: Gate(Seats()))
     probe: bool = False
     wall_ns: Callable[[], int] = time.time_ns

@@ -22,7 +22,7 @@ from ctrlserver.stats.probing import Probing
 
 Label: TypeAlias = str | int | float | bool
 
-REASONS = ("eof", "reset", "fault", "idle", "limit", "slow-reader", "kicked", "drain", "handshake")
+REASONS = ("eof", "reset", "fault", "idle", "limit", "slow-reader", "kicked", "drain", "handshake", "timeout")
 """Why a stream was closed; the words are published."""
 
 REJECTIONS = ("max-streams", "max-streams-per-peer", "not-allowed", "udp-streams", "proxy-header")
@@ -42,6 +42,9 @@ class TcpPath(Protocol):
 
     def tcp_figures(self) -> TcpFigures | None:
         """The figures now; None if the kernel gives none."""
+
+    def unanswered_seconds(self) -> float:
+        """For how long the peer's machine has owed an answer; 0 if it owes none."""
 
 
 @frozen
@@ -94,6 +97,11 @@ class StreamCounters:
         """The figures now, or those at the close of a closed stream."""
         path = self.path
         return path if path is None or isinstance(path, tuple) else path.tcp_figures()
+
+    def unanswered_seconds(self) -> float:
+        """For how long the peer's machine has owed an answer; 0 if it owes none, and where no kernel knows."""
+        path = self.path
+        return 0.0 if path is None or isinstance(path, tuple) else path.unanswered_seconds()
 
     def whole(self) -> int:
         """Whole packets so far."""

@@ -58,6 +58,7 @@ class StatsRecord:
     closed_kicked_total: Annotated[int, "counter", "streams", "streams closed by an operator"]
     closed_drain_total: Annotated[int, "counter", "streams", "streams closed as the server stopped"]
     closed_handshake_total: Annotated[int, "counter", "streams", "streams whose TLS handshake failed"]
+    closed_timeout_total: Annotated[int, "counter", "streams", "streams whose peer's machine no longer answered"]
     rejected_max_streams_total: Annotated[int, "counter", "streams", "connections rejected: max_streams were open"]
     rejected_max_streams_per_peer_total: Annotated[
         int, "counter", "streams", "connections rejected: their host had its most streams"

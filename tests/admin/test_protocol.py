@@ -118,7 +118,7 @@ def test_all_replies_arrive_once_the_peer_reads(peer: Peer) -> None:
     while peer.transport.producer_paused:
         peer.transport.drain()
     lines = peer.transport.sent.split(b"\r\n")
-    assert 1000 == sum(line.startswith(b"OK 3") for line in lines)
+    assert 1000 == sum(line[3:4].isdigit() for line in lines if line.startswith(b"OK "))
     assert [b"OK bye", b""] == lines[-2:]
     assert peer.transport.disconnecting
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
 import pytest_twisted
+from attrs import define
 from twisted.internet import task
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -107,3 +109,42 @@ async def test_what_is_not_left_over_is_not_taken(tmp_path: Path, listening: boo
 @pytest.mark.parametrize("where", [b"", b"\0name", 22222])
 def test_what_is_no_file_is_never_left_over(where: bytes | int) -> None:
     assert not removed_leftover(CannotListenError(None, where, "in use"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_is_given_up_when_its_peer_has_owed_an_answer_for_the_keepalive(serve: Serve) -> None:
+    from twisted.internet import reactor
+
+    served = await serve("line", "echo", keepalive=20.0)
+    silent, dead = served.connect(), served.connect()
+    await served.book.opened.get()
+    number = await served.book.opened.get()
+    await task.deferLater(reactor, 0)  # what opened it has returned
+    clock = task.Clock()
+    clock.advance(time.monotonic() + 21.0)
+    served.listener._clock = clock.seconds
+    served.listener.sweep()
+    assert 2 == served.book.stats(0.0).streams_open
+
+    @define
+    class Owing:
+        seconds: float
+
+        def tcp_figures(self) -> None:
+            return None
+
+        def unanswered_seconds(self) -> float:
+            return self.seconds
+
+    counters = served.book.counters.open[number]
+    counters.path = owing = Owing(19.9)
+    clock.advance(6.0)
+    served.listener.sweep()
+    assert 2 == served.book.stats(0.0).streams_open
+    owing.seconds = 20.0
+    clock.advance(6.0)
+    served.listener.sweep()
+    assert ("closed", "timeout") == (counters.state, counters.reason)
+    assert (1, 1) == (served.book.stats(0.0).streams_open, served.book.stats(0.0).closed_timeout_total)
+    silent.close()
+    dead.close()
