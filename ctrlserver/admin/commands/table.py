@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final
 
 from attrs import frozen
@@ -50,14 +51,12 @@ class Help(Command):
     def reply(self, desk: Desk) -> Reply:
         """All commands in a line each, or the whole help text of one, or of those that begin with its word."""
         if not self.topic:
-            width = max(len(usage_of(each)) for each in COMMANDS)
-            lines = [f"{usage_of(each):<{width}}  {each.level!s:<8}  {help_of(each)[0]}" for each in COMMANDS]
-            return Listing(lines, [_about(each) for each in COMMANDS], len(lines))
+            return Listing(_list(), _all_about(), len(COMMANDS))
         asked = " ".join(self.topic.casefold().split())
         chosen = [each for each in COMMANDS if each.command == asked or each.command.startswith(f"{asked} ")]
         if not chosen:
             raise unknown_command(self.topic)
-        lines = []
+        lines: list[str] = []
         for each in chosen:
             lines += ["", usage_of(each)] if lines else [usage_of(each)]
             lines += [f"  {line}" for line in help_of(each)]
@@ -120,6 +119,18 @@ def help_of(command: type[Command]) -> list[str]:
 def usage_of(command: type[Command]) -> str:
     """``kick STREAM``."""
     return inspect.cleandoc(command.__doc__ or "").partition("\n")[0]
+
+
+@cache
+def _list() -> Sequence[str]:
+    """A line for each command; made once, for a peer may ask for it a thousand times a second."""
+    width = max(len(usage_of(each)) for each in COMMANDS)
+    return [f"{usage_of(each):<{width}}  {each.level!s:<8}  {help_of(each)[0]}" for each in COMMANDS]
+
+
+@cache
+def _all_about() -> Sequence[Mapping[str, str]]:
+    return [_about(each) for each in COMMANDS]
 
 
 def _about(command: type[Command]) -> Mapping[str, str]:
