@@ -6,6 +6,8 @@ Rules:
 - No input raises an exception. A bad line becomes a ``Fault`` in that line's place.
 - The caller pulls: ``receive`` stores a chunk, ``next_event`` parses one event at a time. A caller that cannot send now
   stops pulling, and the dialogue holds one chunk and one line.
+- A call is short whatever the bytes are: after ``PIECES`` empty lines or telnet sequences it returns ``MORE``. A run of
+  empty lines is one piece.
 - ``MAX_LINE`` bounds a line that never ends, and a telnet subnegotiation that never ends.
 
 Telnet (RFC 854) is refused: the answer to DO is WONT, the answer to WILL is DONT, and we drop everything else. For
@@ -32,6 +34,9 @@ MAX_LINE: Final = 1024
 HTTP_VERBS: Final = frozenset(b"GET HEAD POST PUT DELETE OPTIONS TRACE CONNECT PATCH PRI".split())
 """In upper case only, as HTTP sends them; PRI opens HTTP/2."""
 
+PIECES: Final = 32
+"""Empty lines and telnet sequences that one call skips: 0.05 ms, half a slice of the admin port's time."""
+
 LF: Final = 0x0A
 CR: Final = 0x0D
 
@@ -46,6 +51,7 @@ SE: Final = 0xF0
 FIRST_COMMAND: Final = 0xEC
 """The lowest byte that is a telnet command after IAC: the line mode's EOF."""
 
+_EMPTY_LINES = re.compile(rb"(?:\n++|[ \t]{0,%d}+\r?\n)*+" % MAX_LINE)
 _PLAIN = re.compile(rb"[^\n\xff]*")
 _BLANK = re.compile(r"[ \t]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
@@ -79,7 +85,14 @@ class Answer:
     octets: bytes
 
 
-Event = Request | Fault | Answer
+@frozen
+class More:
+    """Nothing yet: the call has skipped as much as one call may, and there is more to parse."""
+
+
+MORE: Final = More()
+
+Event = Request | Fault | Answer | More
 
 
 class Dialogue:
@@ -108,9 +121,16 @@ class Dialogue:
         """The input has ended: a line begun counts, as a line without its newline."""
         self._ended = True
 
+    @property
+    def has_input(self) -> bool:
+        """Whether bytes wait to be parsed, or an end of input to be acted on."""
+        return self._ended or self._at < len(self._held)
+
     def next_event(self) -> Event | None:
-        """The next event in order; None if it needs more input."""
-        while not self._closed and self._at < len(self._held):
+        """The next event in order, or ``MORE``; None if it needs more input."""
+        for _ in range(PIECES):
+            if self._closed or self._at >= len(self._held):
+                break
             octet = self._held[self._at]
             before = self._at
             event: Event | None = None
@@ -118,14 +138,18 @@ class Dialogue:
                 event = self._skip()
             elif octet == IAC:
                 event = self._negotiate()
+            elif not self._line and not self._swallows and (end := _end_of(_EMPTY_LINES, self._held, before)) > before:
+                self._at = end
             elif octet == LF:
                 event = self._end_line()
             else:
-                event = self._extend(_end_of_plain(self._held, self._at))
+                event = self._extend(_end_of(_PLAIN, self._held, before))
             if event is not None:
                 return event
             if self._at == before:
                 break  # an incomplete telnet sequence
+        else:
+            return MORE
         return self._last_line() if self._ended and not self._closed else None
 
     def _extend(self, end: int) -> Fault | None:
@@ -248,8 +272,8 @@ class Dialogue:
         return None
 
 
-def _end_of_plain(held: bytes, at: int) -> int:
-    match = _PLAIN.match(held, at)
+def _end_of(pattern: re.Pattern[bytes], held: bytes, at: int) -> int:
+    match = pattern.match(held, at)
     return match.end() if match else at
 
 

@@ -17,6 +17,8 @@ class Limits:
     ``connections``: more than people and monitors need, and so few that all of them stalled cost little memory.
     ``spare``: connections beyond those, for peers on a unix socket only. So somebody on the machine itself can look,
     and end what is too much, while peers on the network hold all the others.
+    ``read_bytes``: several lines, and so few bytes that one read, however it is filled, is short; a transport that
+    holds as much output pauses us.
     ``unread_bytes``: several replies of any usual size. ``stall_seconds``: a peer that reads nothing for so long has
     gone. ``idle_seconds``: as long as a person looks at a reply. ``turn_seconds``: half of a lane's turn, so that a
     flood of questions leaves the data streams most of the time. ``slice_seconds``: one or two usual replies, so that
@@ -26,6 +28,7 @@ class Limits:
 
     connections: int = 64
     spare: int = 4
+    read_bytes: int = 4096
     unread_bytes: int = 256 * 1024
     stall_seconds: float = 30.0
     idle_seconds: float = 300.0

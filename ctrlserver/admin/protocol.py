@@ -1,6 +1,6 @@
 """One connection of the admin port, and the factory that bounds how many there are: the Twisted shell.
 
-The parts, and who calls whom::
+Who calls whom::
 
     transport -- dataReceived --> AdminConnection -- receive, next_event --> Dialogue   bytes to requests, no socket
                                     |       |     -- carry_out ------------> commands   a request to a reply
@@ -8,8 +8,7 @@ The parts, and who calls whom::
     transport <-- write -- _flush --+
                                             AdminFactory: admit, may_linger, forget
 
-``AdminConnection`` alone knows the transport. The others work on bytes and values and never call back, but for
-``Turns``, which calls ``carry_on`` and nothing else.
+``AdminConnection`` alone knows the transport. ``Turns`` alone calls back: ``carry_on``, and nothing else.
 
 A connection is in one ``Stage`` and never goes back::
 
@@ -19,24 +18,22 @@ A connection is in one ``Stage`` and never goes back::
     ENDED     input is read and dropped     until the peer's own end, or ``linger_seconds``
 
 Two things slow an OPEN connection down. If the peer does not read, the transport pauses us and output gathers in
-``_kept``; past ``unread_bytes`` we carry out nothing and read nothing until ``resumeProducing``. If others ask too, the
-connection queues in ``Turns`` and reads nothing until its turn. What one read brought stays in the dialogue meanwhile.
+``_kept``; past ``unread_bytes`` we do and read nothing until ``resumeProducing``. If others ask too, it queues in
+``Turns`` and reads nothing until its turn. What one read brought (``read_bytes``) stays in the dialogue meanwhile.
 
 Rules:
 
-- Replies go out in the order of their lines, and in slices, so that a peer that reads is seen to make progress even
-  within one long reply.
+- Replies go out in the order of their lines, and in slices: a peer that reads makes progress within one long reply.
 - A list is made row by row, each row of its own instant: a reply of 9 000 streams is 0.5 s of work. It is sent when it
   is whole, so a failure half-way is one clear line.
 - The peer's end of input (``nc -N``, ``socat``) ends nothing before all lines received are answered.
-- We linger where we can (not over TLS): a socket closed with input unread would reset the connection, and the peer
-  might lose the reply.
+- We linger where we can (not over TLS): closed with input unread, a socket resets, and the peer may lose the reply.
 - One timer a connection. With output unread for ``stall_seconds`` without progress, the connection is aborted.
 
 What must never happen: two replies mixed; a reply without its status line; a line carried out after ``quit``; memory
 that grows with what a peer does not read; a turn that a flood makes longer than ``turn_seconds`` and one step.
 
-Beware: below 64 KiB Twisted pauses no producer; whether a small reply is unread is asked of the reactor.
+Beware: below ``read_bytes`` Twisted pauses no producer; whether a small reply is unread is asked of the reactor.
 """
 
 from __future__ import annotations
@@ -62,10 +59,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.admin.commands.table import carry_out
-from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Request
+from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Fault, More, Request
 from ctrlserver.admin.limits import Limits, Reserve
 from ctrlserver.admin.replies import Long, encode_error, encode_in_steps
-from ctrlserver.admin.transports import can_half_close, is_reset, take_urgent_data_in_line
+from ctrlserver.admin.transports import can_half_close, is_reset, read_at_most, take_urgent_data_in_line
 from ctrlserver.admin.turns import Turns
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
@@ -73,7 +70,7 @@ from ctrlserver.errors import CommandError
 SLICE: Final = 16 * 1024
 """Bytes given to the transport at once from what is kept."""
 
-IN_TRANSPORT: Final = 64 * 1024 + SLICE
+IN_TRANSPORT: Final = Limits().read_bytes + SLICE
 """Bytes that a transport which has paused us may hold: its own mark, and the slice that went past it."""
 
 _EARLY: Final = 0.001
@@ -114,6 +111,7 @@ class AdminConnection(Protocol):
         self._kept = bytearray()  # output that the transport has not been given yet
         self._paused = False  # the transport has enough
         self._reading = True
+        self._fruitless = False  # the last slice parsed something, and nothing came of it
         self._input_ended = False
         self._stage = Stage.OPEN
         self._progress = 0.0  # when lines were carried out last, or while output waits, when some of it went
@@ -125,6 +123,7 @@ class AdminConnection(Protocol):
     def connectionMade(self) -> None:
         """Register; reject the peer where there are too many."""
         transport = self._transport()
+        read_at_most(transport, self._limits.read_bytes)
         self._progress = self._reactor.seconds()
         self._timer = self._reactor.callLater(min(self._limits.stall_seconds, self._limits.idle_seconds), self._look)
         if ITCPTransport.providedBy(transport) and isinstance(transport.getHost(), IPv4Address | IPv6Address):
@@ -187,10 +186,8 @@ class AdminConnection(Protocol):
         """The connection is lost; ``connectionLost`` follows."""
         self._kept.clear()
 
-    # Lines
-
     def _serve(self) -> None:
-        if not self._turns.serve(self):
+        if not self._turns.serve(self, had_a_slice=self._fruitless):
             self._stop_reading()
 
     def carry_on(self) -> bool:
@@ -200,6 +197,7 @@ class AdminConnection(Protocol):
             return False
         if not self._paused:
             self._advance()
+        self._fruitless = self._dialogue.has_input
         while self._stage is Stage.OPEN:
             if self._paused and len(self._kept) + IN_TRANSPORT > self._limits.unread_bytes:
                 self._stop_reading()
@@ -213,16 +211,17 @@ class AdminConnection(Protocol):
             else:
                 self._read_on()
                 return False
-            if self._stage is Stage.OPEN and not self._turns.has_time():
-                return True
+            if (self._making or self._dialogue.has_input) and not self._turns.has_time():
+                return self._stage is Stage.OPEN
         return False
 
     def _take(self, event: Event) -> None:
+        self._fruitless = self._fruitless and isinstance(event, More)
         if isinstance(event, Answer):
             self._send(event.octets)
         elif isinstance(event, Request):
             self._answer(event)
-        else:
+        elif isinstance(event, Fault):
             self._send(encode_error(event.error, json=event.json))
             if event.closes:
                 self._close()

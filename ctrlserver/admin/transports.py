@@ -8,12 +8,25 @@ from __future__ import annotations
 import socket
 from typing import cast
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport, ISystemHandle
+from twisted.protocols.policies import ProtocolWrapper
 
 
 def can_half_close(transport: object) -> bool:
     """Whether the output can end before the connection does; over TLS it cannot."""
     return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(transport)
+
+
+def read_at_most(transport: object, nbytes: int) -> None:
+    """Read so many bytes in one go, and pause the producer where as many are unsent; Twisted's own number is 64 KiB.
+
+    It goes to the socket's transport, below TLS or another wrapper too.
+    """
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    if isinstance(transport, FileDescriptor):
+        transport.bufferSize = nbytes
 
 
 def take_urgent_data_in_line(transport: object) -> None:

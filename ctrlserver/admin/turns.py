@@ -14,13 +14,19 @@ a connection only asks ``has_time``.
 
 Two queues decide who is next:
 
-    arrived     have had no slice since they last had nothing to do: first of all
-    waiting     had a slice and have more to do: round and round, after everybody in ``arrived``
+    arrived     have had no slice since they last had nothing to do
+    waiting     had a slice and have more to do: round and round
+
+The slices go to the two by turns: a question waits for one slice of those that flood, and whoever waits has half of
+the time, however many arrive. A peer whose last input needed no answer, such as a line without end, is not among those
+that arrive: else it would do so with every read.
 
 Rules:
 
 - A turn lasts ``Limits.turn_seconds`` over all connections. What runs longer is one line, or one row of a long list.
   Each turn has at least one slice, and each slice one step, so everybody gets on.
+- A turn has no more slices than would fill it, however short they are: each lets a connection read again, which takes
+  time that no slice counts.
 - While nobody else waits, a slice lasts as long as its turn.
 - A connection stands in at most one queue, once. While it stands there it reads nothing, and ``serve`` leaves it there.
 - A turn is scheduled exactly while somebody waits, or while the turn that ``serve`` began is not over.
@@ -53,21 +59,26 @@ class Turns:
         self._reactor = reactor
         self._turn_seconds = limits.turn_seconds
         self._slice_seconds = limits.slice_seconds
+        self._slices = max(1, round(limits.turn_seconds / limits.slice_seconds))
         self._arrived: deque[Served] = deque()
         self._waiting: deque[Served] = deque()
+        self._waiting_next = False  # the last slice was for one that had arrived
         self._next: IDelayedCall | None = None
         self._ends = 0.0  # of the turn
         self._slice_ends = 0.0
 
-    def serve(self, connection: Served) -> bool:
-        """Let ``connection`` carry on now, or in its turn; False where it stands in a queue and is to read nothing."""
+    def serve(self, connection: Served, *, had_a_slice: bool = False) -> bool:
+        """Let ``connection`` carry on now, or in its turn; False where it stands in a queue and is to read nothing.
+
+        ``had_a_slice``: it queues as those do that have more to do.
+        """
         if connection in self._arrived or connection in self._waiting:
             return False
         now = self._reactor.seconds()
         if self._next is None:
             self._begin(now)
         elif now >= self._ends:
-            self._arrived.append(connection)
+            (self._waiting if had_a_slice else self._arrived).append(connection)
             return False
         return self._give_slice(connection, now)
 
@@ -106,8 +117,15 @@ class Turns:
         if self._arrived or self._waiting:
             now = self._reactor.seconds()
             self._begin(now)
-            while queue := self._arrived or self._waiting:
+            for _ in range(self._slices):
+                if not (queue := self._next_queue()):
+                    break
                 self._give_slice(queue.popleft(), now)
                 now = self._reactor.seconds()
                 if now >= self._ends:
-                    return
+                    break
+
+    def _next_queue(self) -> deque[Served]:
+        """Whose turn it is; empty where nobody waits."""
+        self._waiting_next = not self._waiting_next and bool(self._arrived)
+        return self._arrived if self._waiting_next else self._waiting or self._arrived

@@ -19,7 +19,7 @@ from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
 
-MARK = 64 * 1024
+MARK = Limits().read_bytes
 
 Asks = Callable[[str], list[str]]
 

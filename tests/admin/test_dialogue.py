@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ctrlserver.admin.dialogue import HTTP_VERBS, MAX_LINE, Answer, Dialogue, Event, Fault, Request
+from ctrlserver.admin.dialogue import HTTP_VERBS, MAX_LINE, MORE, PIECES, Answer, Dialogue, Event, Fault, Request
 
 
 def events_of(chunks: Sequence[bytes], *, finished: bool = False) -> list[Event]:
@@ -14,13 +15,16 @@ def events_of(chunks: Sequence[bytes], *, finished: bool = False) -> list[Event]
     events: list[Event] = []
     for chunk in chunks:
         dialogue.receive(chunk)
-        while (event := dialogue.next_event()) is not None:
-            events.append(event)
+        events += calls_of(dialogue)
     if finished:
         dialogue.finish()
-        while (event := dialogue.next_event()) is not None:
-            events.append(event)
-    return events
+        events += calls_of(dialogue)
+    return [event for event in events if event is not MORE]
+
+
+def calls_of(dialogue: Dialogue) -> list[Event]:
+    """What each call of ``next_event`` returns, up to the first None."""
+    return list(iter(dialogue.next_event, None))
 
 
 def summary(events: Sequence[Event]) -> list[object]:
@@ -106,8 +110,7 @@ def test_what_is_held_of_an_endless_line_is_bounded() -> None:
     dialogue = Dialogue()
     for _ in range(100):
         dialogue.receive(b"x" * 65536)
-        while dialogue.next_event() is not None:
-            pass
+        calls_of(dialogue)
         assert len(dialogue._line) + len(dialogue._held) - dialogue._at <= MAX_LINE + 2
 
 
@@ -212,10 +215,10 @@ LINES = [b"stats", b" ", b" json", b"ping\n", b"run start x\r\n", b"\n", b"\r\n"
 TELNET = [b"\xff", b"\xff\xff", b"\xff\xf4", b"\xff\xfd\x06", b"\xff\xfb\x01", b"\xff\xfe", b"\xff\xfc\n", b"\xff\xfa"]
 TELNET += [b"\xff\xf0", b"\xff\xfa\x18\x01\xff\xf0"]
 LONG = [b"\xc3\xa9", b"\xc3", b"x" * 1023, b"x" * 1024, b"y" * 1500]
-PIECES = st.one_of(st.sampled_from(LINES + TELNET + LONG), st.binary(max_size=5))
+INPUT = st.one_of(st.sampled_from(LINES + TELNET + LONG), st.binary(max_size=5))
 
 
-@given(st.lists(PIECES, max_size=30).map(b"".join), st.data())
+@given(st.lists(INPUT, max_size=30).map(b"".join), st.data())
 @example(b"\xff\xfa" + b"\xff\xff" * 600 + b"x\n", None)
 @example(b"x" * 1024 + b"\r\0\r\nping\n", None)
 def test_where_the_network_cuts_the_input_never_matters(octets: bytes, data: st.DataObject | None) -> None:
@@ -240,8 +243,61 @@ def test_n_lines_are_n_requests_in_order(lines: list[list[str]]) -> None:
     assert [Request(tuple(words)) for words in lines] == events_of([octets])
 
 
-def test_a_large_chunk_is_worked_off_in_linear_time() -> None:
-    lines = events_of([b"ping\n" * 13_000])
-    assert 13_000 == len(lines)
-    answers = events_of([b"\xff\xfd\x01" * 20_000])
-    assert 20_000 == len(answers)
+# Work
+
+DROPPED = [
+    b"\n",
+    b"\r\n",
+    b" \t\n",
+    b" \r\0\n",
+    b"\xff\xf1",
+    b"\xff\xf4",
+    b"x\xff\xf4",
+    b"\xff\xff",
+    b"\xff\xfe\x01",
+    b"\xff\xfax\xff\xf0",
+    b"\xff\xfa\xff\xf0\n",
+    b"x" * 1100 + b"\n\xff\xf4",
+    b"x",
+    b" ",
+]
+"""What a peer may send without end, and get little or no answer to."""
+
+
+def noted(method: Callable[..., Event | None], done: list[str]) -> Callable[..., Event | None]:
+    def call(*arguments: Any) -> Event | None:
+        done.append(method.__name__)
+        return method(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("piece", DROPPED)
+def test_one_call_drops_a_bounded_number_of_pieces(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    for name in ("_skip", "_negotiate", "_end_line", "_extend"):
+        monkeypatch.setattr(Dialogue, name, noted(getattr(Dialogue, name), done))
+    dialogue = Dialogue()
+    dialogue.receive(piece * 4096)
+    while dialogue.next_event() is not None:
+        assert len(done) <= 2 * PIECES  # IAC IAC is a negotiation and a byte of the line
+        done.clear()
+
+
+@pytest.mark.parametrize("piece", [*DROPPED, b"ping\n", b"\xff\xfd\x01", b"a" * 1024 + b"\n", b"\x80\n"])
+def test_the_calls_for_n_bytes_double_as_the_bytes_do(piece: bytes) -> None:
+    def calls(times: int) -> int:
+        dialogue = Dialogue()
+        dialogue.receive(piece * times)
+        return len(calls_of(dialogue))
+
+    one, two, four = calls(500), calls(1000), calls(2000)
+    assert one <= 500 * 2
+    assert abs(two - 2 * one) <= 3
+    assert abs(four - 2 * two) <= 3
+
+
+def test_a_run_of_empty_lines_is_one_piece_and_what_follows_is_read() -> None:
+    dialogue = Dialogue()
+    dialogue.receive(b"\n\r\n \t\r\n" * 10_000 + b"ping\n")
+    assert [Request(("ping",))] == calls_of(dialogue)

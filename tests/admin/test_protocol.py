@@ -265,6 +265,41 @@ def test_a_flood_of_one_connection_is_carried_out_in_slices_and_others_come_firs
     assert [8, 2] == [peer.transport.sent.count(b"OK") for peer in (one, other)]
 
 
+@pytest.mark.parametrize("piece", [b"\xff\xf1", b"\xff\xf4", b"\xff\xfa\xff\xf0", b" \r\0\n"])
+def test_a_turn_ends_within_a_flood_that_needs_no_answer(server: Server, piece: bytes) -> None:
+    server.bounded(turn_seconds=-1.0)
+    one, other = server.connect(), server.connect()
+    assert b"" == one.says(piece * 1000 + b"ping\n")
+    assert "paused" == one.transport.producerState
+    other.says(b"ping\n")
+    server.clock.advance(0)
+    assert b"OK pong\r\n" == other.transport.sent
+    for _ in range(1000):
+        server.clock.advance(0)
+    assert b"OK pong\r\n" == one.transport.sent
+
+
+def test_a_question_is_answered_before_lines_without_end_are_read_on(server: Server) -> None:
+    server.bounded(turn_seconds=-1.0)
+    floods, peer = [server.connect() for _ in range(8)], server.connect()
+    for flood in floods * 2:
+        flood.says(b"x" * 4096)
+    for _ in range(5):
+        for flood in floods:
+            flood.says(b"x" * 4096)
+        peer.says(b"ping\n")
+        server.clock.advance(0)
+        assert peer.transport.sent.endswith(b"OK pong\r\n")
+        peer.transport.clear()  # type: ignore[no-untyped-call]
+
+
+def test_who_was_answered_reads_on_at_once_though_the_turn_is_over(server: Server) -> None:
+    server.bounded(turn_seconds=-1.0)
+    peer = server.connect()
+    assert b"OK pong\r\n" == peer.says(b"ping\n")
+    assert "producing" == peer.transport.producerState
+
+
 @pytest.mark.parametrize("line", ["streams", "streams json"])
 def test_between_the_rows_of_a_long_reply_others_have_their_turn_and_it_comes_whole(
     server: Server, monkeypatch: pytest.MonkeyPatch, line: str

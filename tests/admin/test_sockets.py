@@ -236,6 +236,7 @@ async def test_a_peer_that_leaves_even_a_little_unread_is_aborted(listen: Callab
         await until(lambda: bool(admin.connections))
         (connection,) = admin.connections
         connection._transport().getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
         async def is_held_up() -> bool:
             """For several turns: what the socket takes is written in the next one."""
@@ -334,6 +335,27 @@ async def test_peers_over_tls_are_served_and_bounded_as_others_are(
     assert refusal.startswith(b"ERR 503 too-many-connections ")
     await until(lambda: not admin.connections)
     assert [] == complaints
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
+@pytest.mark.parametrize("over_tls", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_one_read_takes_no_more_than_the_limit_says(
+    listen: Callable[..., Admin], tmp_path: Path, over_tls: bool
+) -> None:
+    endpoint = "tcp:0:interface=127.0.0.1"
+    if over_tls:
+        pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
+        path = tmp_path / "tls.pem"
+        path.write_bytes(certificate())
+        endpoint = f"ssl:0:interface=127.0.0.1:privateKey={path}"
+    admin = listen(endpoint)
+    with admin.connect():
+        await until(lambda: bool(admin.connections))
+        transport = admin.connections[0]._transport()
+        while over_tls and hasattr(transport, "transport"):
+            transport = transport.transport
+        assert Limits().read_bytes == transport.bufferSize
 
 
 @pytest_twisted.ensureDeferred

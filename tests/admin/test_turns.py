@@ -26,13 +26,13 @@ class Busy:
             self.steps -= 1
             self.clock.rightNow += self.step_seconds  # time goes by while the reactor is busy
             self.done.append(self.name)
-            if not self.turns.has_time():
+            if self.steps and not self.turns.has_time():
                 return True
         return False
 
-    def asks(self, steps: int) -> bool:
+    def asks(self, steps: int, *, had_a_slice: bool = False) -> bool:
         self.steps += steps
-        return self.turns.serve(self)
+        return self.turns.serve(self, had_a_slice=had_a_slice)
 
 
 @define
@@ -44,8 +44,8 @@ class Room:
     def __attrs_post_init__(self) -> None:
         self.turns = Turns(self.clock, LIMITS)
 
-    def busy(self, name: str) -> Busy:
-        return Busy(name, self.turns, self.clock, self.done)
+    def busy(self, name: str, step_seconds: float = 0.25) -> Busy:
+        return Busy(name, self.turns, self.clock, self.done, step_seconds=step_seconds)
 
     def next_turn(self) -> str:
         """Who had steps done in it, in order."""
@@ -84,6 +84,31 @@ def test_who_has_had_no_slice_yet_comes_before_those_that_flood(room: Room) -> N
     room.next_turn()
     assert not room.busy("c").asks(1)
     assert "cbab" == room.next_turn()
+
+
+def test_who_waits_has_every_second_slice_however_many_arrive(room: Room) -> None:
+    waits = room.busy("w")
+    waits.asks(100)
+    for arrivals in ("abcd", "efgh", "ijkl"):
+        for name in arrivals:
+            room.busy(name).asks(1)
+        turn = room.next_turn()
+        assert (4, 2) == (len(turn), turn.count("w"))
+
+
+def test_who_had_a_slice_and_answered_nothing_queues_behind_a_question(room: Room) -> None:
+    room.busy("w").asks(6)
+    for name in "abcd":
+        room.busy(name).asks(1, had_a_slice=True)
+    room.busy("q").asks(1)
+    assert room.next_turn().startswith("q")
+
+
+def test_a_turn_has_no_more_slices_than_would_fill_it_however_short_they_are(room: Room) -> None:
+    room.busy("w").asks(6)
+    for name in "abcdefgh":
+        room.busy(name, step_seconds=0.0).asks(1)
+    assert [4, 4, 2] == [len(room.next_turn()) for _ in range(3)]
 
 
 def test_within_a_turn_a_question_is_answered_at_once(room: Room) -> None:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -146,6 +146,33 @@ def test_an_admin_query_is_answered_beside_eight_saturating_senders(shared: Star
         lines.close()
     # No speed is asserted, only that no query waited for the senders to end.
     assert statistics.median(took) < PATIENCE
+
+
+@pytest.mark.parametrize("octets", [b"\n", b"x", b"\xff\xf1", b"help\n"], ids=["empty", "endless", "telnet", "help"])
+def test_a_question_is_answered_beside_peers_that_flood(shared: Start, octets: bytes) -> None:
+    daemon = shared()
+    floods, ends = [daemon.connect("admin") for _ in range(8)], threading.Event()
+
+    def flood() -> None:
+        while not ends.is_set():
+            for client in select.select(floods, floods, [], 0.1)[1]:
+                with suppress(BlockingIOError):
+                    client.send(octets * (65536 // len(octets)))
+
+    for client in floods:
+        client.setblocking(False)
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    try:
+        with daemon.connect("admin") as client:
+            for _ in range(20):
+                client.sendall(b"ping\n")
+                assert b"OK pong\r\n" == client.recv(100)
+    finally:
+        ends.set()
+        flooding.join()
+        for client in floods:
+            client.close()
 
 
 def test_an_http_request_is_refused_and_closed(shared: Start) -> None:
