@@ -21,7 +21,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from ctrlserver.admin.dialogue import MAX_LINE, Answer, Dialogue, Event, Fault
+from ctrlserver.admin.dialogue import MAX_LINE, Answer, Dialogue, Fault, More, Request
 from ctrlserver.client.admin import AdminClient
 from ctrlserver.config.tree import MODES
 from ctrlserver.errors import LoadError
@@ -86,7 +86,8 @@ def _events(chunks: list[bytes]) -> list[object]:
     def pull() -> None:
         while (event := talk.next_event()) is not None:
             assert not events or events[-1] != "closed"
-            events.append(_shown(event))
+            if not isinstance(event, More):
+                events.append(_shown(event))
             if isinstance(event, Fault) and event.closes:
                 events.append("closed")
 
@@ -99,7 +100,7 @@ def _events(chunks: list[bytes]) -> list[object]:
     return events
 
 
-def _shown(event: Event) -> object:
+def _shown(event: Request | Fault | Answer) -> object:
     """Something to compare: errors compare by identity."""
     if isinstance(event, Answer):
         return event
