@@ -19,19 +19,22 @@ from ctrlserver.load.running.run import LoadRun, utc_now
 from ctrlserver.load.show.events import EventStream
 from ctrlserver.load.show.junit import junit_xml
 from ctrlserver.load.show.live import LiveView
-from ctrlserver.load.show.output import deliver
-from ctrlserver.load.show.summary import Lines, error_lines, summary_lines
+from ctrlserver.load.show.output import columns_of, deliver
+from ctrlserver.load.show.summary import Lines, error_lines, folded, summary_lines
 
 #: What the view on a terminal says of a mode; all other modes are sending.
 TITLES = {RECEIVE: "receiving", CONNECT: "connecting"}
 
 
-def execute(options: Options, interrupts: Interrupts, outputs: Outputs) -> int:
-    """Run ``options`` and give the exit code; UsageError before anything is opened."""
+def execute(options: Options, interrupts: Interrupts, outputs: Outputs, *, lines: bool = False) -> int:
+    """Run ``options`` and give the exit code; UsageError before anything is opened.
+
+    ``lines``: on a terminal too there is a line for each interval.
+    """
     reactor = prepared_reactor(options)
     what = "connections" if options.mode == CONNECT else "packets"
     title = TITLES.get(options.mode, "sending")
-    people = LiveView(sys.stderr, title, what) if on_terminal() else Lines(sys.stderr, what)
+    people = LiveView(sys.stderr, title, what, lines=lines) if on_terminal() else Lines(sys.stderr, what)
     events = EventStream(sys.stdout, utc_now, people) if outputs.events else None
     run = LoadRun(reactor, options, events or people)
 
@@ -48,7 +51,9 @@ def report(result: Result, outputs: Outputs, events: EventStream | None = None) 
     """Write all outputs of ``result`` and give the exit code; the summary goes to stderr if stdout has a document."""
     errors = error_lines(result)
     summary = summary_lines(result)
-    words = "".join(f"{line}\n" for line in summary)
+    above = outputs.document or outputs.junit == "-" or events is not None
+    columns = columns_of(sys.stderr if above else sys.stdout)
+    words = "".join(f"{line}\n" for line in folded(summary, columns))
     document = as_json(result)
     junit = "" if outputs.junit is None else junit_xml(result, platform.node(), summary, errors)
     named = ((outputs.output, document), (outputs.junit, junit))

@@ -20,8 +20,8 @@ from ctrlserver.load.search.document import SearchResult, Step
 from ctrlserver.load.search.run import SearchRun
 from ctrlserver.load.search.words import answer_lines, search_error_lines, step_line
 from ctrlserver.load.show.live import LiveView
-from ctrlserver.load.show.output import deliver
-from ctrlserver.load.show.summary import Lines
+from ctrlserver.load.show.output import columns_of, deliver
+from ctrlserver.load.show.summary import Lines, folded
 
 
 class SearchLines(Lines):
@@ -47,7 +47,7 @@ class SearchView(LiveView):
 
     def step(self, step: Step) -> None:
         """One line."""
-        self.say(step_line(step))
+        self.line(step_line(step))
 
 
 def execute_search(options: Options, sought: Sought, interrupts: Interrupts, outputs: Outputs) -> int:
@@ -67,7 +67,8 @@ def execute_search(options: Options, sought: Sought, interrupts: Interrupts, out
 def report_search(result: SearchResult, outputs: Outputs) -> int:
     """Write all outputs of ``result`` and give the exit code."""
     errors = search_error_lines(result)
-    words = "".join(f"{line}\n" for line in answer_lines(result))
+    columns = columns_of(sys.stderr if outputs.document else sys.stdout)
+    words = "".join(f"{line}\n" for line in folded(answer_lines(result), columns))
     document = as_json(result)
     files = [] if outputs.output is None else [(outputs.output, document)]
     out, words = (document, words) if outputs.document else (words, "")

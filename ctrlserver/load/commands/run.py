@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ctrlserver.client.target import parse_target
 from ctrlserver.load.commands.interrupts import Interrupts
@@ -63,4 +64,6 @@ def run(interrupts: Interrupts, /, **values: Any) -> int:
     from ctrlserver.load.commands.execute_run import execute
     from ctrlserver.load.plan.options import prepared
 
-    return execute(prepared(record_of(Asked, values)), interrupts, record_of(Outputs, values).checked())
+    given = click.get_current_context().get_parameter_source("interval") is not ParameterSource.DEFAULT
+    options, outputs = prepared(record_of(Asked, values)), record_of(Outputs, values).checked()
+    return execute(options, interrupts, outputs, lines=given)

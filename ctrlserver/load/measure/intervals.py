@@ -119,7 +119,7 @@ class Intervals:
 
 @frozen
 class Progress:
-    """How far a run is; ``fraction`` is from 0 to 1, None during the warm-up.
+    """How far a run is, or its warm-up: ``fraction`` is from 0 to 1, None if no end is known.
 
     Counts are of the current part, the warm-up or the measured one. ``in_flight`` packets still await their answer;
     ``gauge`` has the rate that the schedule asks for now, and the times of the current interval.
@@ -131,6 +131,7 @@ class Progress:
     bytes: int
     in_flight: int = 0
     gauge: Gauge = field(factory=Gauge)
+    warm_up: bool = False
 
 
 class Watcher(Protocol):

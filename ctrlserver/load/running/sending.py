@@ -169,12 +169,14 @@ class Sending:
         options = self._options
         news = self._work.counts().since(self.mark)
         seconds = now - self.marked_at
+        limits: tuple[tuple[float, float | None], ...]
         limits = (news.packets, options.packets), (news.bytes, options.total_bytes), (seconds, options.longest)
-        parts = [done / limit for done, limit in limits if limit]
-        fraction = None if self.warming else min(1.0, max(parts, default=0.0))
+        if self.warming:
+            limits = ((seconds, options.warm_up),)
+        fraction = min(1.0, max((done / limit for done, limit in limits if limit), default=0.0))
         target = None if self.open_loop is None else self.open_loop.target_now()
         gauge = self._work.timing.live(target)
-        return Progress(fraction, seconds, news.packets, news.bytes, self._work.in_flight, gauge)
+        return Progress(fraction, seconds, news.packets, news.bytes, self._work.in_flight, gauge, self.warming)
 
     def _gauge(self, start: float, end: float, join: bool) -> Gauge:
         """What is measured of an interval besides its counts."""

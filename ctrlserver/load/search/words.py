@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ctrlserver.load.results.schemas import number_at
 from ctrlserver.load.search.document import SearchResult, Step, in_words
-from ctrlserver.load.search.strategy import Outcome
+from ctrlserver.load.search.strategy import Outcome, Search
 from ctrlserver.units import format_duration
 from ctrlserver.words import counted
 
@@ -43,14 +43,25 @@ def _latency(result: Mapping[str, object]) -> str:
 def answer_lines(result: SearchResult) -> list[str]:
     """The answer, then the reason why it is not higher."""
     highest = result.highest_packets_per_second
-    runs = counted(len(result.steps), "run")
+    runs, mode = counted(len(result.steps), "run"), result.options["mode"]
     if highest is None:
-        what = "unknown" if result.interrupted or result.error is not None else "none"
+        good = good_so_far(result)
+        cut_short = result.interrupted or result.error is not None
+        what = "none" if not cut_short else "unknown" if good is None else f"at least {in_words(good, mode)}"
         words = f"{what}, after {runs}"
     else:
         least = "at least " if result.lower_bound else ""
-        words = f"{least}{in_words(highest, result.options['mode'])}, found in {runs}"
+        words = f"{least}{in_words(highest, mode)}, found in {runs}"
     return [f"{'highest':<12}{words}", f"{'because':<12}{result.why}"]
+
+
+def good_so_far(result: SearchResult) -> float | None:
+    """The highest good rate of the steps that there are."""
+    search = Search(result.search)
+    for step in result.steps:
+        if search.rate is not None:
+            search.record(step.verdict)
+    return search.good
 
 
 def search_error_lines(result: SearchResult) -> list[str]:

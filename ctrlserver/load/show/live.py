@@ -4,10 +4,10 @@
 
     run -> progress (4 a second) -> Meter: rates of the last second -> view: lines of text -> LiveView: rich draws them
 
-Rules: the view disappears when the run is over. Each line fits the terminal's width, whatever ``COLUMNS`` says. The
-cursor is never hidden, so a process that is killed leaves the terminal as it was. While the terminal accepts nothing
-(Ctrl-S) the view is not drawn, because the run would wait for it; a terminal that has gone does not end the run. A
-dumb terminal, or none, gets plain lines (``summary.Lines``).
+Rules: the view disappears when the run is over; with ``lines`` a line for each interval stays above it. Each line fits
+the terminal's width, whatever ``COLUMNS`` says. The cursor is never hidden, so a process that is killed leaves the
+terminal as it was. While the terminal accepts nothing (Ctrl-S) the view is not drawn, because the run would wait for
+it; a terminal that has gone does not end the run. A dumb terminal, or none, gets plain lines (``summary.Lines``).
 
 Beware: rich is imported only if there is a terminal; that takes longer than the rest of the start. The run sends
 nothing while rich draws: 0.4 ms at 80 columns, 0.6 ms at 200, four times a second. That makes no packet 1 ms late.
@@ -16,6 +16,7 @@ nothing while rich draws: 0.4 ms at 80 columns, 0.6 ms at 200, four times a seco
 from __future__ import annotations
 
 import os
+import re
 import select
 from collections import deque
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from typing import TextIO
 from attrs import asdict, evolve, frozen
 
 from ctrlserver.load.measure.intervals import Gauge, Interval, Progress
-from ctrlserver.load.show.summary import time_words
+from ctrlserver.load.show.summary import folded, interval_line, time_words
 from ctrlserver.units import format_bits, format_count, format_duration, format_rate
 
 #: The view shows the rate of so many seconds.
@@ -36,6 +37,9 @@ WIDEST = 120
 
 #: Columns kept beside the bar, so that its length does not change with the figures.
 _BESIDE = 30
+
+#: Columns that stay free at the right: the terminal writes ``^C`` there, and a line that it wraps cannot be erased.
+_ECHOED = 2
 
 #: Values of TERM for terminals that cannot move the cursor.
 _DUMB = ("", "dumb", "unknown")
@@ -88,7 +92,7 @@ class Meter:
 def view(title: str, figures: Figures, width: int, what: str = "packets", signs: str = "━─") -> list[str]:
     """The lines, the bar first; ``what`` is counted, ``signs`` are the bar's."""
     progress, gauge = figures.progress, figures.gauge
-    lines = [_bar("warm-up" if progress.fraction is None else title, progress, min(width, WIDEST), signs)]
+    lines = [_bar("warm-up" if progress.warm_up else title, progress, min(width, WIDEST), signs)]
     rate, bits = figures.packets_per_second, figures.bits_per_second
     words = ["-" if rate is None else format_rate(rate)]
     target = gauge.target_packets_per_second
@@ -102,6 +106,8 @@ def view(title: str, figures: Figures, width: int, what: str = "packets", signs:
     lines.append(f"rate      {'   '.join(words)}")
     if times := time_words(gauge):
         lines.append(f"latency   {'   '.join(times)}")
+        if len(lines[-1]) > width:
+            lines[-1] = f"latency   {'   '.join(re.sub('p50 .* (?=p99)', '', time) for time in times)}"
     return [line[:width] for line in lines]
 
 
@@ -124,7 +130,7 @@ def _seconds(seconds: float) -> str:
 class LiveView:
     """Draws a run on ``out``, a terminal."""
 
-    def __init__(self, out: TextIO, title: str = "sending", what: str = "packets") -> None:
+    def __init__(self, out: TextIO, title: str = "sending", what: str = "packets", *, lines: bool = False) -> None:
         from rich.console import Console
         from rich.live import Live
         from rich.text import Text
@@ -138,6 +144,7 @@ class LiveView:
         self._writable.register(out, select.POLLOUT)
         self.title = title
         self._what = what
+        self._lines = lines
         self._fit()
         self._live = Live(
             Text("connecting"),
@@ -151,7 +158,9 @@ class LiveView:
         self._console.show_cursor(True)
 
     def interval(self, interval: Interval) -> None:
-        """Nothing: the view shows the present."""
+        """A line above the view, if such lines were asked for: the view shows the present."""
+        if self._lines:
+            self.line(interval_line(interval, self._what))
 
     def progress(self, progress: Progress) -> None:
         """Redraw, if the terminal accepts it."""
@@ -159,12 +168,17 @@ class LiveView:
         if not self._writable.poll(0):
             return
         with suppress(OSError):
-            lines = view(self.title, figures, self._fit(), self._what, self._signs)
+            lines = view(self.title, figures, max(1, self._fit() - _ECHOED), self._what, self._signs)
             self._live.update(self._text("\n".join(lines), no_wrap=True, overflow="crop"), refresh=True)
 
     def note(self, text: str) -> None:
         """A line above the view."""
         self.say(f"ctrlload: {text}")
+
+    def line(self, text: str) -> None:
+        """A line above the view, broken between words."""
+        with suppress(OSError):
+            self.say("\n".join(folded([text], self._fit())))
 
     def say(self, text: str) -> None:
         """A line above the view, as it is."""

@@ -199,6 +199,14 @@ def _encoded(content: str | bytes) -> bytes:
     return content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
 
 
+def columns_of(out: TextIO | None) -> int | None:
+    """The width of a terminal; None if ``out`` is none."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns or None if out is not None and out.isatty() else None
+    except OSError:
+        return None
+
+
 def print_output(text: str) -> None:
     """Print to stdout; LoadError if that fails, but not for a reader that has gone."""
     try:

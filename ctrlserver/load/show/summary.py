@@ -6,8 +6,9 @@ view of ``live.py`` takes the place of the lines. Programs read the result docum
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from textwrap import wrap
 from typing import TextIO
 
 from ctrlserver.load.measure.counts import Received, Volume
@@ -19,6 +20,9 @@ from ctrlserver.load.results.result import Result
 from ctrlserver.load.show.output import put
 from ctrlserver.units import format_bits, format_bytes, format_duration, format_rate
 from ctrlserver.words import counted
+
+#: Columns of a label.
+_LABEL = 12
 
 
 def summary_lines(result: Result) -> list[str]:
@@ -171,6 +175,37 @@ def time_words(times: Gauge | Interval) -> list[str]:
     ]
 
 
+def interval_line(interval: Interval, what: str) -> str:
+    """A slice that has ended; ``what`` was counted."""
+    end = interval.start_seconds + interval.seconds
+    words = [
+        f"{interval.start_seconds:8.2f} - {end:8.2f} s",
+        f"{interval.packets:>12} {what}",
+        f"{format_rate(interval.packets_per_second or 0.0):>12}",
+    ]
+    if interval.bytes or what == "packets":
+        words.append(f"{format_bits(interval.bits_per_second or 0.0):>13}")
+    if interval.target_packets_per_second is not None:
+        words.append(f"target {format_rate(interval.target_packets_per_second)}")
+    words += time_words(interval)
+    if interval.warm_up:
+        words.append("warm-up")
+    return "  ".join(words)
+
+
+def folded(lines: Iterable[str], columns: int | None) -> list[str]:
+    """The lines, broken between words for a terminal of so many columns; what is broken off stands below the texts."""
+    if columns is None or columns < 2 * _LABEL:
+        return list(lines)
+    broken = (
+        wrap(line, columns, subsequent_indent=" " * _LABEL, break_long_words=False, break_on_hyphens=False)
+        if len(line) > columns
+        else [line]
+        for line in lines
+    )
+    return [line for pieces in broken for line in pieces]
+
+
 class Lines:
     """Plain lines for a file, a pipe or cron: one for each interval."""
 
@@ -180,20 +215,7 @@ class Lines:
 
     def interval(self, interval: Interval) -> None:
         """A slice has ended."""
-        end = interval.start_seconds + interval.seconds
-        words = [
-            f"{interval.start_seconds:8.2f} - {end:8.2f} s",
-            f"{interval.packets:>12} {self._what}",
-            f"{format_rate(interval.packets_per_second or 0.0):>12}",
-        ]
-        if interval.bytes or self._what == "packets":
-            words.append(f"{format_bits(interval.bits_per_second or 0.0):>13}")
-        if interval.target_packets_per_second is not None:
-            words.append(f"target {format_rate(interval.target_packets_per_second)}")
-        words += time_words(interval)
-        if interval.warm_up:
-            words.append("warm-up")
-        self.say("  ".join(words))
+        self.say(interval_line(interval, self._what))
 
     def progress(self, progress: Progress) -> None:
         """Nothing: lines are for intervals."""

@@ -200,6 +200,25 @@ async def test_an_interrupted_step_does_not_count(servers: Servers) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_interrupted_search_says_at_least_what_was_good_so_far(servers: Servers) -> None:
+    class Leaving(Watching):
+        def step(self, step: Step) -> None:
+            self.steps.append(step)
+            if len(self.steps) == 2 and self.search is not None:
+                self.search.interrupt()
+
+        def progress(self, progress: Progress) -> None:
+            pass
+
+    watcher = Leaving()
+    given = options(servers.listen(Sink), rate=1_000.0, duration=0.02, interval=0.0)
+    watcher.search = SearchRun(reactor, given, SOUGHT, watcher)
+    result = await watcher.search.run()
+    assert (130, None) == (result.exit_code, validated_search(as_json(result))["highest_packets_per_second"])
+    assert "highest     at least 2000 packets/s, after 2 runs" == answer_lines(result)[0]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_search_interrupted_before_it_begins_is_whole(servers: Servers) -> None:
     given = options(servers.listen(Sink), rate=1_000.0, duration=60.0)
     run = SearchRun(reactor, given, SOUGHT, Watching())

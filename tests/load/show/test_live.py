@@ -9,7 +9,7 @@ import pytest_twisted
 from attrs import evolve
 
 from ctrlserver.load.commands.execute_search import SearchView
-from ctrlserver.load.measure.intervals import Gauge, Progress
+from ctrlserver.load.measure.intervals import Gauge, Interval, Progress
 from ctrlserver.load.show.live import LiveView, Meter, drawable, view
 from ctrlserver.load.show.output import mute
 from tests.load.commands.test_cli import COMMAND, ROOT, Process
@@ -47,8 +47,19 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
         assert max(len(line) for line in lines) <= width
 
 
+def test_a_warm_up_has_a_bar_with_an_end() -> None:
+    bar = view("sending", Meter().figures(Progress(0.5, 1.0, 10, 0, warm_up=True)), 80)[0]
+    assert bar.startswith("warm-up   ━━━")
+    assert bar.endswith(" 50 % 1.0 s, 1.0 s to go")
+
+
+def test_where_there_is_no_room_for_all_times_the_p99s_stay() -> None:
+    lines = view("sending", Meter().figures(Progress(0.5, 5.0, 10, 10, 1, TIMED)), 78)
+    assert "latency   response p99 9.876 ms   service p99 4.200 ms" == lines[-1]
+
+
 def test_before_there_is_a_rate_or_an_end_none_is_shown() -> None:
-    bar, rate = view("sending", Meter().figures(Progress(None, 0.0, 0, 0)), 80)
+    bar, rate = view("sending", Meter().figures(Progress(None, 0.0, 0, 0, warm_up=True)), 80)
     assert bar.startswith("warm-up   ───")
     assert "to go" not in bar
     assert "rate      -   0 packets" == rate
@@ -129,6 +140,53 @@ def test_words_stand_above_the_view_as_they_are(monkeypatch: pytest.MonkeyPatch,
         shown.close()
 
 
+def test_what_the_terminal_echoes_of_ctrl_c_leaves_no_half_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs, _ = opened(40)
+    with open(theirs, "w") as terminal, open(ours, "rb", buffering=0) as reader:
+        shown = LiveView(terminal)
+        shown.progress(Progress(0.1, 1.0, 10, 10, 1, TIMED))
+        os.write(theirs, b"^C")
+        shown.progress(Progress(0.2, 2.0, 20, 20, 1, TIMED))
+        os.write(theirs, b"^C")
+        shown.close()
+        terminal.write("the end")
+        terminal.flush()
+        drawn = b""
+        while not drawn.endswith(b"the end"):
+            assert select([reader], [], [], PATIENCE)[0], drawn
+            drawn += reader.read(1 << 16)
+        screen = Screen(40)
+        screen.feed(drawn.decode())
+        assert ["the end"] == screen.shown
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_a_line_for_each_interval_stays_above_the_view_if_asked_for(
+    monkeypatch: pytest.MonkeyPatch, lines: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs, _ = opened(80)
+    with open(theirs, "w") as terminal, open(ours, "rb", buffering=0) as reader:
+        shown = LiveView(terminal, lines=lines)
+        shown.progress(Progress(0.1, 1.0, 10, 10))
+        shown.interval(Interval(0.0, 1.0, 500, 512_000, 500.0, 4_096_000.0, False, 1000.0, 0.002, 0.004, 0.001, 0.003))
+        shown.progress(Progress(0.2, 2.0, 20, 20))
+        shown.close()
+        terminal.write("the end")
+        terminal.flush()
+        drawn = b""
+        while not drawn.endswith(b"the end"):
+            assert select([reader], [], [], PATIENCE)[0], drawn
+            drawn += reader.read(1 << 16)
+        screen = Screen(80)
+        screen.feed(drawn.decode())
+        above = screen.shown[:-1]
+        assert ("0.00 -     1.00 s" in "".join(above)) == lines
+        assert not lines or "3.000 ms" in above[-1]
+        assert all(len(line) <= 80 for line in above)
+
+
 def on_terminal(columns: int, *arguments: str, term: str = "xterm") -> Process:
     """Start ctrlload on a terminal of so many columns; it is killed after 30 s. COLUMNS lies."""
     process = Process()
@@ -151,6 +209,7 @@ async def test_on_a_terminal_a_run_is_shown_and_nothing_is_left_behind(servers: 
     assert any("warm-up" in frame for frame in drawn)
     full = [frame for frame in screen.frames if len(frame) == 3 and "to go" in frame[0] and "latency" in frame[2]]
     assert full
+    assert any("warm-up" in frame and "to go" in frame.splitlines()[0] for frame in drawn)
     assert ["sending", "rate", "latency"] == [line.split()[0] for line in full[-1]]
     assert any(" of 500/s " in frame[1] for frame in full)
     assert "in flight" in full[-1][1]
@@ -160,6 +219,20 @@ async def test_on_a_terminal_a_run_is_shown_and_nothing_is_left_behind(servers: 
     assert ["total", "sent", "warm-up", "replies"] == [line.split()[0] for line in screen.shown[:4]]
     assert not any("to go" in line or "in flight" in line for line in screen.shown)
     assert screen.cursor_visible
+
+
+@pytest.mark.parametrize("flags", [(), ("-i", "1s")])
+@pytest_twisted.ensureDeferred
+async def test_on_a_terminal_an_interval_that_is_asked_for_keeps_its_lines(
+    servers: Servers, flags: tuple[str, ...]
+) -> None:
+    process = on_terminal(80, "run", servers.listen(Echo).text, "-m", "request", "-r", "500", "-t", "0.5", *flags)
+    assert 0 == await process.ended
+    screen = Screen(80)
+    screen.feed(process.out.decode())
+    assert bool(flags) == any(line.strip().startswith("0.00 -") for line in screen.shown)
+    assert any(line.startswith("total time") for line in screen.shown)
+    assert screen.shown[-1].startswith("bottleneck")
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])

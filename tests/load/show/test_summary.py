@@ -8,7 +8,7 @@ from ctrlserver.load.measure.intervals import Interval, Progress
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import scheduled
 from ctrlserver.load.results.thresholds import Judgement
-from ctrlserver.load.show.summary import Lines, error_lines, summary_lines
+from ctrlserver.load.show.summary import Lines, error_lines, folded, summary_lines
 from ctrlserver.stats.latency import Histogram
 from tests.load.results.test_result import EMPTY, FULL, STREAM
 
@@ -83,6 +83,14 @@ def test_an_interval_is_one_plain_line() -> None:
     assert ["1.00", "-", "2.00", "s", "500", "packets", "500/s", "4.10", "Mbit/s"] == first.split()
     assert second.endswith("warm-up")
     assert "ctrlload: a word" == note
+
+
+def test_a_line_too_long_for_a_terminal_breaks_between_words() -> None:
+    line = "received    28089620 packets, 26.8 GiB in 10.00 s (2808962.1 packets/s, 23.0 Gbit/s)"
+    broken = ["received    28089620 packets, 26.8 GiB in 10.00 s (2808962.1 packets/s, 23.0", "            Gbit/s)"]
+    assert ["short", *broken] == folded(["short", line], 80)
+    assert [line] == folded([line], None)
+    assert [line] == folded([line], 200)
 
 
 def test_response_and_service_stand_side_by_side_and_the_verdict_below() -> None:
