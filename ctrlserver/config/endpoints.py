@@ -20,6 +20,7 @@ from socket import AddressFamily
 from typing import Any, NoReturn
 
 from ctrlserver.addresses import LONGEST_UNIX_PATH
+from ctrlserver.config.tls_files import check_folder, check_ssl_files
 from ctrlserver.errors import ConfigError
 from ctrlserver.words import did_you_mean, nearest, quoted
 
@@ -41,6 +42,8 @@ _ARGUMENTS = {
     "tcp6": ("port", "backlog", "interface"),
     "udp": ("port", "interface"),
     "unix": ("address", "mode", "backlog", "lockfile"),
+    "ssl": ("port", "privateKey", "certKey", "sslmethod", "interface", "backlog", "extraCertChain", "dhParameters"),
+    "tls": ("path", "port", "backlog", "interface"),
 }
 """The arguments of the types whose arguments this module checks, in Twisted's order."""
 
@@ -69,6 +72,7 @@ _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
     "mode": (lambda text: re.fullmatch("0?[0-7]{3}", text) is not None, "octal permissions such as 660"),
     "lockfile": (lambda text: text in ("0", "1"), "0 or 1"),
 }
+_ANYTHING = (lambda _: True, "")
 
 
 def check_endpoint(text: str) -> None:
@@ -80,14 +84,16 @@ def check_endpoint(text: str) -> None:
     if (behind := behind_proxy(text)) is not None:
         _check_behind(text, behind)
         return
-    if kind in _ARGUMENTS:
-        _check_arguments(text, kind, arguments, keywords)
-    if kind == "udp":
-        return  # Twisted has no endpoints for datagrams
     expected = f"expected {_FORMS.get(kind, _ANY_FORM)}"
     if kind == "tls" and not os.path.isdir(folder := keywords.get("path", arguments[0] if arguments else "")):
         hint = f'; did you mean "ssl:{folder}:privateKey=..."?' if _is_number(folder, 0, 65535) else ""
         _refuse(text, f"no folder {quoted(folder)} of certificates and keys: {expected}{hint}")
+    if kind in _ARGUMENTS:
+        _check_arguments(text, kind, arguments, keywords)
+    if kind == "udp":
+        return  # Twisted has no endpoints for datagrams
+    if kind in ("ssl", "tls"):
+        _check_tls(text, kind, dict(zip(_ARGUMENTS[kind], arguments, strict=False)) | keywords)
     try:
         serverFromString(MemoryReactorClock(), text)
         if kind == "systemd":
@@ -97,11 +103,22 @@ def check_endpoint(text: str) -> None:
     except Exception as error:  # the parser of a type may raise anything, and the operator is to see all of it
         if str(error) == f"Unknown endpoint type: '{kind.lower()}'":
             _refuse_kind(text, kind)
-        if kind in ("ssl", "tls") and find_spec("OpenSSL") is None:
-            _refuse(text, f"{expected}, and pyOpenSSL to be installed: pip install pyopenssl service-identity")
         if kind == "systemd" and isinstance(error, LookupError):
             _refuse(text, f"systemd has handed over no such socket: {expected}")
         _refuse(text, f"{expected}: {quoted(f'{type(error).__name__}: {error}')[1:-1]}")
+
+
+def _check_tls(text: str, kind: str, values: Mapping[str, str]) -> None:
+    expected = f"expected {_FORMS[kind]}"
+    if find_spec("OpenSSL") is None:
+        _refuse(text, f"{expected}, and pyOpenSSL to be installed: pip install pyopenssl service-identity")
+    try:
+        if kind == "ssl":
+            check_ssl_files(values)
+        else:
+            check_folder(values["path"])
+    except ConfigError as error:
+        _refuse(text, str(error) if "expected" in str(error) else f"{error}: {expected}")
 
 
 def behind_proxy(text: str) -> str | None:
@@ -116,7 +133,7 @@ def _check_behind(text: str, behind: str) -> None:
             check_endpoint(behind)
     except ConfigError as error:
         message = str(error).removeprefix(f"endpoint {quoted(behind)}: ")
-        _refuse(text, message.replace('; did you mean "', '; did you mean "haproxy:'))
+        _refuse(text, re.sub(r'(; did you mean ")(\w+:)', r"\1haproxy:\2", message))
     if behind_proxy(behind) or datagram_address(behind) is not None or inherited_datagrams(behind) is not None:
         _refuse(text, f"one PROXY header begins a stream: expected {_FORMS['haproxy']}")
 
@@ -207,7 +224,7 @@ def _check_arguments(text: str, kind: str, arguments: list[str], keywords: dict[
     if not values.get(known[0]):
         _refuse(text, f"no {'port' if known[0] == 'port' else 'path'}: {expected}")
     for name, value in values.items():
-        is_good, words = _RULES[name]
+        is_good, words = _RULES.get(name, _ANYTHING)
         if not is_good(value):
             _refuse(text, f"{name} {quoted(value)}: expected {words}{_hint(_nearest(text))}")
 
