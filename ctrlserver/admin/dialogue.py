@@ -8,6 +8,7 @@ Rules:
   stops pulling, and the dialogue holds one chunk and one line.
 - A call is short whatever the bytes are: after ``PIECES`` empty lines or telnet sequences it returns ``MORE``. A run of
   empty lines is one piece.
+- Whatever is of another protocol (``foreign.py``) is refused, and nothing after it is read.
 - ``MAX_LINE`` bounds a line that never ends, and a telnet subnegotiation that never ends.
 
 Telnet (RFC 854) is refused: the answer to DO is WONT, the answer to WILL is DONT, and we drop everything else. For
@@ -26,17 +27,16 @@ from typing import Final
 
 from attrs import frozen
 
+from ctrlserver.admin.foreign import foreign_line, foreign_octet
 from ctrlserver.errors import CommandError
 
 MAX_LINE: Final = 1024
 """Bytes of a line without its end: ten times the longest useful command."""
 
-HTTP_VERBS: Final = frozenset(b"GET HEAD POST PUT DELETE OPTIONS TRACE CONNECT PATCH PRI".split())
-"""In upper case only, as HTTP sends them; PRI opens HTTP/2."""
-
 PIECES: Final = 32
 """Empty lines and telnet sequences that one call skips: 0.05 ms, half a slice of the admin port's time."""
 
+NUL: Final = 0x00
 LF: Final = 0x0A
 CR: Final = 0x0D
 
@@ -52,7 +52,7 @@ FIRST_COMMAND: Final = 0xEC
 """The lowest byte that is a telnet command after IAC: the line mode's EOF."""
 
 _EMPTY_LINES = re.compile(rb"(?:\n++|[ \t]{0,%d}+\r?\n)*+" % MAX_LINE)
-_PLAIN = re.compile(rb"[^\n\xff]*")
+_PLAIN = re.compile(rb"[^\x00-\x08\x0a-\x0c\x0e-\x1f\x7f\xff]*")
 _BLANK = re.compile(r"[ \t]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
@@ -101,12 +101,13 @@ class Dialogue:
     After a fault that closes, the dialogue drops all further input.
     """
 
-    __slots__ = ("_at", "_closed", "_ended", "_held", "_line", "_skipped", "_swallows")
+    __slots__ = ("_after_cr", "_at", "_closed", "_ended", "_held", "_line", "_skipped", "_swallows")
 
     def __init__(self) -> None:
         self._held = b""  # received; parsed up to _at
         self._at = 0
         self._line = bytearray()  # the line begun, without telnet sequences
+        self._after_cr = False  # of the line begun: telnet writes CR NUL for CR
         self._swallows = False  # the rest of a line that was too long is dropped
         self._skipped = -1  # bytes of the subnegotiation so far, -1 without one
         self._ended = False
@@ -142,8 +143,12 @@ class Dialogue:
                 self._at = end
             elif octet == LF:
                 event = self._end_line()
+            elif (end := _end_of(_PLAIN, self._held, before)) > before:
+                event = self._extend(end)
+            elif octet == NUL and self._after_cr:
+                self._at, self._after_cr = before + 1, False
             else:
-                event = self._extend(_end_of(_PLAIN, self._held, before))
+                event = self._refuse(foreign_octet(octet))
             if event is not None:
                 return event
             if self._at == before:
@@ -155,21 +160,23 @@ class Dialogue:
     def _extend(self, end: int) -> Fault | None:
         """Append the bytes up to ``end`` to the line."""
         start, self._at = self._at, end
+        self._after_cr = self._held[end - 1] == CR
         if self._swallows:
             return None
         line = self._line
         line += self._held[start : min(end, start + MAX_LINE + 3)]
-        if len(line) <= MAX_LINE or (len(line) <= MAX_LINE + 2 and len(line.rstrip(b"\r\0")) <= MAX_LINE):
-            return None  # a CR, and a NUL after it, may belong to the end of the line
-        verb = _http_verb(line)
+        if len(line) <= MAX_LINE or (len(line) <= MAX_LINE + 2 and len(line.rstrip(b"\r")) <= MAX_LINE):
+            return None  # a CR may belong to the end of the line
+        foreign = foreign_line(bytes(line))
         line.clear()
-        if verb:
-            return self._refuse_http(verb)
+        if foreign:
+            return self._refuse(foreign)
         self._swallows = True
         return Fault(CommandError(413, "line-too-long", f"a line may have {MAX_LINE} bytes; the rest of it is dropped"))
 
     def _end_line(self) -> Request | Fault | None:
         self._at += 1
+        self._after_cr = False
         if self._swallows:
             self._swallows = False
             return None
@@ -183,11 +190,10 @@ class Dialogue:
         return self._read_line(ended=False)
 
     def _read_line(self, *, ended: bool) -> Request | Fault | None:
-        line = bytes(self._line).replace(b"\r\0", b"\r").strip(b"\r")
+        line = bytes(self._line).strip(b"\r")
         self._line.clear()
-        verb = _http_verb(line)
-        if verb:
-            return self._refuse_http(verb)
+        if foreign := foreign_line(line):
+            return self._refuse(foreign)
         json = line.lower().split()[-1:] == [b"json"]
         try:
             text = line.decode("utf-8").strip(" \t")
@@ -209,11 +215,10 @@ class Dialogue:
             del words[at]
         return Request(tuple(words), json, ended)
 
-    def _refuse_http(self, verb: str) -> Fault:
+    def _refuse(self, error: CommandError) -> Fault:
         self._closed = True
         self._held = b""
-        wrong = f"{verb} is HTTP, and this port takes plain lines, such as: stats json"
-        return Fault(CommandError(400, "http-request", wrong), closes=True)
+        return Fault(error, closes=True)
 
     # Telnet
 
@@ -275,8 +280,3 @@ class Dialogue:
 def _end_of(pattern: re.Pattern[bytes], held: bytes, at: int) -> int:
     match = pattern.match(held, at)
     return match.end() if match else at
-
-
-def _http_verb(line: bytes | bytearray) -> str:
-    verb = bytes(line[:16]).split(maxsplit=1)[:1]
-    return verb[0].decode("ascii") if verb and verb[0] in HTTP_VERBS else ""

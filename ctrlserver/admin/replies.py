@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from attrs import frozen
 
@@ -22,6 +22,11 @@ from ctrlserver.stats.records import Value
 
 #: Lines of a listing made in one step, together about as long as a row of a table takes.
 LINES_A_STEP = 16
+
+_HTTP_HEAD: Final = (
+    b"HTTP/1.0 400 Bad Request\r\nConnection: close\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
+)
 
 
 @frozen
@@ -131,7 +136,8 @@ def _text(*body: str, status: str | None = None) -> bytes:
 
 
 def encode_error(error: CommandError, *, json: bool) -> bytes:
-    """``ERR 404 unknown-command ...``, one line, or the same in JSON."""
+    """``ERR 404 unknown-command ...``, one line, or the same in JSON; after a head of HTTP for who asked by HTTP."""
     if json:
         return failure(error.code, error.id, error.message)
-    return f"ERR {error.code} {error.id} {error.message}\r\n".encode("utf-8", "backslashreplace")
+    line = f"ERR {error.code} {error.id} {error.message}\r\n".encode("utf-8", "backslashreplace")
+    return _HTTP_HEAD % len(line) + line if error.id == "http-request" else line

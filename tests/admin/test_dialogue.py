@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ctrlserver.admin.dialogue import HTTP_VERBS, MAX_LINE, MORE, PIECES, Answer, Dialogue, Event, Fault, Request
+from ctrlserver.admin.dialogue import MAX_LINE, MORE, PIECES, Answer, Dialogue, Event, Fault, Request
 
 
 def events_of(chunks: Sequence[bytes], *, finished: bool = False) -> list[Event]:
@@ -116,7 +116,7 @@ def test_what_is_held_of_an_endless_line_is_bounded() -> None:
 
 def test_blank_padding_does_not_excuse_a_long_line() -> None:
     assert 413 == fault_of(b" " * (MAX_LINE + 1)).error.code
-    assert 413 == fault_of(b"\r\0" * MAX_LINE).error.code
+    assert 413 == fault_of(b"\r\0" * (MAX_LINE + 3)).error.code
 
 
 @pytest.mark.parametrize(
@@ -136,35 +136,61 @@ def test_half_a_telnet_sequence_at_the_end_is_invalid_utf8(octets: bytes) -> Non
 
 def test_a_fault_knows_whether_its_line_asked_for_json() -> None:
     assert fault_of(b"st\x80ts json\n").json
-    assert fault_of(b"st\x01ts JSON\r\n").json
     assert not fault_of(b"json st\x80ts\n").json
 
 
-@pytest.mark.parametrize("octet", [0x00, 0x01, 0x07, 0x0B, 0x1B, 0x7F])
-def test_a_control_character_is_a_fault(octet: int) -> None:
-    error = fault_of(b"sta" + bytes((octet,)) + b"ts\n").error
-    assert (400, "control-character") == (error.code, error.id)
-    assert f"U+{octet:04X}" in error.message
+CONTROLS = [octet for octet in (*range(0x20), 0x7F) if octet not in b"\t\r\n"]
+
+
+@pytest.mark.parametrize("octet", CONTROLS)
+def test_a_control_byte_is_refused_at_once_and_nothing_after_it_is_read(octet: int) -> None:
+    for before in (b"", b"sta", b"x" * 2000, b"\xff\xf1"):
+        *_, fault = events_of([before + bytes((octet,)), b"ts\nreset\n"], finished=True)
+        assert isinstance(fault, Fault)
+        assert (400, "control-character", True) == (fault.error.code, fault.error.id, fault.closes)
+        assert f"U+{octet:04X}" in fault.error.message
+
+
+def test_the_lines_before_a_control_byte_are_read() -> None:
+    request, fault = events_of([b"stats\nre\0set\nreset\n"])
+    assert Request(("stats",)) == request
+    assert isinstance(fault, Fault)
+
+
+def test_a_nul_belongs_to_a_cr_as_telnet_writes_it_and_to_nothing_else() -> None:
+    assert [Request(("stats",))] == events_of([b"stats\r\0\r", b"\0\n"])
+    assert fault_of(b"stats\r\0\0\n").closes
+    assert fault_of(b"stats\n\0"[6:]).closes
+
+
+def test_a_control_character_of_more_than_one_byte_is_a_fault_of_its_line_only() -> None:
+    fault, request = events_of(["a\u0085b\nping\n".encode()])
+    assert isinstance(fault, Fault)
+    assert ("control-character", False) == (fault.error.id, fault.closes)
+    assert Request(("ping",)) == request
 
 
 def test_a_cr_inside_a_line_is_a_fault() -> None:
     assert "control-character" == fault_of(b"stats\rping\n").error.id
 
 
-@pytest.mark.parametrize("verb", sorted(HTTP_VERBS))
-def test_an_http_request_is_refused_and_nothing_after_it_is_read(verb: bytes) -> None:
-    fault = fault_of(verb + b" / HTTP/1.1\r\nHost: stats\r\n\r\nstats\n")
-    assert (400, "http-request", True) == (fault.error.code, fault.error.id, fault.closes)
+FOREIGN = [
+    b"GET / HTTP/1.1\r\nHost: stats\r\n\r\nstats\n",
+    b"post /x HTTP/1.1\r\nContent-Length: 9\r\n\r\nreset\r\n\r\n",
+    b"post /" + b"x" * 3000 + b" HTTP/1.1\r\n\r\nreset\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nreset\n",
+    b"GET\xa0/ HTTP/1.1\r\n\r\nreset\n",
+    b"*1\r\n$5\r\nreset\r\n",
+    b"set key 0 0 7\r\nreset\r\n",
+    b"EHLO me\r\nreset\r\n",
+    b"Host: x\nreset\n",
+]
 
 
-def test_an_http_request_line_beyond_the_longest_is_http_first() -> None:
-    fault = fault_of(b"GET /" + b"x" * 3000)
-    assert ("http-request", True) == (fault.error.id, fault.closes)
-
-
-@pytest.mark.parametrize("line", ["get stats", "GETTING", "stats GET"])
-def test_what_only_resembles_an_http_verb_is_a_line(line: str) -> None:
-    assert [Request(tuple(line.split()))] == events_of([line.encode() + b"\n"])
+@pytest.mark.parametrize("octets", FOREIGN)
+def test_another_protocol_is_refused_once_and_nothing_after_it_is_read(octets: bytes) -> None:
+    fault = fault_of(octets, finished=True)
+    assert (400, True) == (fault.error.code, fault.closes)
 
 
 # Telnet

@@ -64,8 +64,11 @@ def test_a_fault_in_a_line_leaves_the_connection_open(peer: Peer) -> None:
 
 def test_an_http_request_is_answered_once_and_closed(peer: Peer) -> None:
     answer = peer.says(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert answer.startswith(b"ERR 400 http-request ")
-    assert 1 == answer.count(b"\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 400 Bad Request\r\n")
+    assert f"Content-Length: {len(body)}" in head.decode().split("\r\n")
+    assert body.startswith(b"ERR 400 http-request ")
+    assert 1 == body.count(b"\n")
     assert peer.transport.disconnecting
     assert b"" == peer.says(b"ping\n")
 

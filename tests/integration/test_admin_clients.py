@@ -175,14 +175,6 @@ def test_a_question_is_answered_beside_peers_that_flood(shared: Start, octets: b
             client.close()
 
 
-def test_an_http_request_is_refused_and_closed(shared: Start) -> None:
-    daemon = shared()
-    with daemon.connect("admin") as client:
-        client.sendall(b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n")
-        got = b"".join(iter(lambda: client.recv(4096), b""))
-    assert re.match(rb"\AERR 400 \S+ [^\r\n]*HTTP[^\r\n]*\r\n\Z", got), got
-
-
 def test_an_over_long_line_and_invalid_utf_8_cost_one_error_each_and_nothing_else(shared: Start) -> None:
     daemon = shared()
     with daemon.connect("admin") as client:
