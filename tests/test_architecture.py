@@ -22,6 +22,7 @@ FLOOR = {
     "words": 0,
     "addresses": 0,
     "terminal": 0,
+    "looks": 1,
     "units": 1,
     "wire": 2,
     "stats": 2,

@@ -30,7 +30,7 @@ from twisted.logger import Logger
 from ctrlserver.config import ListenerConfig
 from ctrlserver.config.endpoints import behind_proxy, is_any_port
 from ctrlserver.lane.lane import Lane
-from ctrlserver.lane.looks import Looks
+from ctrlserver.looks import Looks
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, transport_word
 from ctrlserver.net.replies import CannedReply

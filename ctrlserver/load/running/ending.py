@@ -17,10 +17,10 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
-from ctrlserver.lane.looks import Looks
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Comparison, Reconciliation
 from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation
 from ctrlserver.load.streams.wire import CLOSED, REFUSED, RESET
+from ctrlserver.looks import Looks
 
 #: Seconds for the target to close its side after ours, once its kernel has taken everything.
 CLOSE_SECONDS = 5.0

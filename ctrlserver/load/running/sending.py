@@ -14,12 +14,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.lane.looks import Looks
 from ctrlserver.load.measure.counts import Counts
 from ctrlserver.load.measure.intervals import Gauge, Intervals, Progress, Watcher
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.running.pacing import OpenLoop, Pacer
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
+from ctrlserver.looks import Looks
 
 #: Seconds between two looks of the watchdog, which also paces the progress shown.
 WATCH_SECONDS = 0.25

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctrlserver.lane.looks import Looks
+from ctrlserver.looks import Looks
 
 
 def test_a_look_that_comes_late_judges_nobody_and_the_next_one_does() -> None:
