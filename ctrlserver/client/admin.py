@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from ctrlserver.client.connect import connect, endpoint_of
 from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError
+from ctrlserver.looks import deadlines
 from ctrlserver.words import harmless, printable, quoted
 
 #: Longest reply read, in bytes: the records of 100 000 streams.
@@ -146,7 +147,7 @@ class AdminClient(Protocol):
             raise LoadError(f"{subject}: it has closed the connection")
         waiting: Deferred[bytes] = Deferred()
         self._waiting = waiting
-        waiting.addTimeout(seconds, self._reactor)
+        waiting.addTimeout(seconds, deadlines(self._reactor))
         self.transport.write(command.encode() + b"\r\n")
         self._look()
         try:
@@ -194,7 +195,7 @@ async def open_admin(reactor: IReactorTime, target: Target, timeout: float) -> A
     """Connect to an admin port and see that a ctrlserver answers there; LoadError where it does not."""
     factory = Factory.forProtocol(lambda: AdminClient(reactor, target.text))
     factory.noisy = False
-    endpoint = endpoint_of(target, reactor, timeout)
+    endpoint = endpoint_of(target, reactor)
     return cast("AdminClient", await connect(reactor, endpoint, factory, f"the admin port {target.text}", timeout))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import cast
+from typing import Any, cast
 
 from twisted.internet import defer, error
 from twisted.internet.defer import CancelledError, Deferred
@@ -20,7 +20,11 @@ from twisted.python.failure import Failure
 from ctrlserver.addresses import ip_version
 from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError, UsageError
+from ctrlserver.looks import deadlines
 from ctrlserver.words import quoted
+
+#: Of an endpoint: Twisted's own timers know no pause of the process, and ``connect`` has the limit.
+_NO_TIMEOUT: Any = None
 
 NO_SUCH_HOST = "the host name does not resolve"
 
@@ -46,15 +50,15 @@ class _Named(HostnameEndpoint):
         return False, encoded, encoded.decode("ascii")
 
 
-def endpoint_of(target: Target, reactor: object, timeout: float) -> IStreamClientEndpoint:
+def endpoint_of(target: Target, reactor: object) -> IStreamClientEndpoint:
     """What connects to ``target``: plain TCP where it has a host; UsageError where Twisted does not understand it."""
     version = ip_version(target.host)
     if version == 4:
-        return TCP4ClientEndpoint(reactor, target.host, target.port, timeout=timeout)
+        return TCP4ClientEndpoint(reactor, target.host, target.port, timeout=_NO_TIMEOUT)
     if version == 6:
-        return TCP6ClientEndpoint(reactor, target.host, target.port, timeout=timeout)
+        return TCP6ClientEndpoint(reactor, target.host, target.port, timeout=_NO_TIMEOUT)
     if target.host:
-        return _Named(reactor, target.host, target.port, timeout=timeout)
+        return _Named(reactor, target.host, target.port, timeout=_NO_TIMEOUT)
     try:
         return cast("IStreamClientEndpoint", clientFromString(reactor, target.text))
     except Exception as problem:  # plugins parse the string: what they raise is not ours to know
@@ -78,7 +82,7 @@ def connect(
         else:
             raise LoadError(f"cannot connect to {target}: {connect_reason(failure.value, timeout)}")
 
-    connecting.addTimeout(timeout, reactor, too_late)
+    connecting.addTimeout(timeout, deadlines(reactor), too_late)
     connecting.addErrback(refused)
     return connecting
 

@@ -85,6 +85,7 @@ class DataPlane:
         """Start the lane and bind every port; ``CannotBind`` names the first one that it cannot have."""
         if self._lane is not None:
             self._lane.start()
+        self._looks.begin(self._clock())
         for listener, config in zip(self.listeners, self._configs, strict=True):
             for port in self._bind(listener, config):
                 announce(config.name, port)

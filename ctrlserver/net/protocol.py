@@ -40,6 +40,7 @@ from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import COPY_BYTES
 from ctrlserver.linux.keepalive import unanswered_seconds
 from ctrlserver.linux.tcp_info import socket_of, tcp_figures
+from ctrlserver.looks import deadlines
 from ctrlserver.net.modes import open_stream
 from ctrlserver.net.proxied import Announced
 from ctrlserver.net.stream import OpenStreams, Stream
@@ -198,11 +199,7 @@ class StreamProtocol(Protocol):
 
     def _end_within(self, seconds: float, end: Callable[[], object]) -> None:
         self._cancel_deadline()
-        self._deadline = self._reactor.callLater(seconds, self._end_unless_read, end)
-
-    def _end_unless_read(self, end: Callable[[], object]) -> None:
-        """The time is over; after a pause of the process what waits in the socket is read first."""
-        self._deadline = self._reactor.callLater(0, end)
+        self._deadline = deadlines(self._reactor).callLater(seconds, end)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():

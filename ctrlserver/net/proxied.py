@@ -40,6 +40,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.addresses import host_port, peer_name
+from ctrlserver.looks import deadlines
 from ctrlserver.net.gate import MAX_STREAMS, PROXY_HEADER, Seats
 from ctrlserver.wire.proxy import WrongHeader, read_header
 
@@ -115,7 +116,7 @@ class Proxied(Protocol):
             self._reject(MAX_STREAMS)
         else:
             seats.taken += 1
-            self._end_within(HEADER_SECONDS, self._too_late)
+            self._deadline = deadlines(self._factory.door.reactor).callLater(HEADER_SECONDS, self.connectionLost)
 
     def dataReceived(self, data: bytes) -> None:
         """More of the header, and perhaps what follows it."""
@@ -157,13 +158,6 @@ class Proxied(Protocol):
         door.seats.last_refused = self._address
         door.rejected(reason)
         self.transport.abortConnection()
-
-    def _end_within(self, seconds: float, end: Callable[[], object]) -> None:
-        self._deadline = self._factory.door.reactor.callLater(seconds, end)
-
-    def _too_late(self) -> None:
-        """After a pause of the process what waits in the socket is read first."""
-        self._end_within(0, self.connectionLost)
 
     def _leave(self) -> None:
         """Give the seat back."""

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 
 from ctrlserver.client import admin as admin_client
-from ctrlserver.client.admin import open_admin
+from ctrlserver.client.admin import AdminClient, open_admin
 from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError
 from tests.peers import Admin, Counted, Silent
@@ -95,6 +98,20 @@ async def test_a_port_that_says_nothing_is_given_up(servers: Servers, monkeypatc
     monkeypatch.setattr(admin_client, "HELLO_SECONDS", 0.05)
     assert 'no answer to "version json" within 0.05 s' in await refusal(servers.listen(Silent))
     assert '; it said "half"' in await refusal(servers.saying(b"half"))
+
+
+def test_an_answer_that_came_during_a_pause_of_the_process_is_in_time() -> None:
+    clock = Clock()
+    client = AdminClient(clock, "there")
+    client.makeConnection(StringTransport())  # type: ignore[no-untyped-call]
+    asked = Deferred.fromCoroutine(client.version())
+    clock.advance(100.0)
+    client.dataReceived(b'{"ok":true,"data":"1.0"}\n')
+    clock.advance(100.0)
+    client.dataReceived(b'{"ok":true,"data":{}}\n')
+    heard: list[str] = []
+    asked.addCallback(heard.append)
+    assert (["1.0"], []) == (heard, clock.getDelayedCalls())
 
 
 @pytest_twisted.ensureDeferred

@@ -24,7 +24,7 @@ from tests.servers import Servers, quiet, reactor, refusing
 @pytest.mark.parametrize("text", ["udb:127.0.0.1:22222", "tpc:127.0.0.1:22222", "127.0.0.1:x", "tcp:a"])
 def test_an_endpoint_twisted_does_not_know_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="neither HOST:PORT nor a Twisted client endpoint") as caught:
-        endpoint_of(parse_target(text), reactor, 1.0)
+        endpoint_of(parse_target(text), reactor)
     assert "\n" not in str(caught.value)
 
 
@@ -32,7 +32,7 @@ def test_an_endpoint_twisted_does_not_know_is_a_usage_error(text: str) -> None:
 async def test_a_failed_connect_is_one_line_that_names_the_target() -> None:
     target = refusing()
     with pytest.raises(LoadError, match="cannot connect to there: connection refused"):
-        await connect(reactor, endpoint_of(target, reactor, 1.0), quiet(Sink), "there", 1.0)
+        await connect(reactor, endpoint_of(target, reactor), quiet(Sink), "there", 1.0)
 
 
 @pytest_twisted.ensureDeferred
@@ -46,7 +46,7 @@ async def test_a_name_that_no_domain_may_have_is_asked_of_the_system(
     target = servers.listen(Sink)
     monkeypatch.setattr(reactor.nameResolver, "_getaddrinfo", resolve)
     named = parse_target(f"my_web_1:{target.port}")
-    connected: Any = await connect(reactor, endpoint_of(named, reactor, 1.0), quiet(Protocol), "there", 1.0)
+    connected: Any = await connect(reactor, endpoint_of(named, reactor), quiet(Protocol), "there", 1.0)
     assert target.port == connected.transport.getPeer().port
     connected.transport.loseConnection()
 
@@ -62,12 +62,35 @@ class Slow:
 def test_a_connect_is_bounded_in_time() -> None:
     clock = Clock()
     connecting = connect(clock, Slow(), quiet(Sink), "there", 3.0)
-    clock.advance(2.9)
+    clock.pump([0.1] * 29)
     assert not connecting.called
-    clock.advance(0.2)
+    clock.pump([0.1] * 6)
     failures: list[Failure] = []
     connecting.addErrback(failures.append)
     assert ["cannot connect to there: no answer within 3 s"] == [str(failure.value) for failure in failures]
+
+
+def test_a_connect_that_is_made_during_a_pause_of_the_process_is_in_time() -> None:
+    clock, made = Clock(), Protocol()
+
+    @implementer(IStreamClientEndpoint)
+    class Later:
+        def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803  (Twisted's name)
+            return waiting
+
+    waiting: Deferred[IProtocol] = Deferred()
+    connecting = connect(clock, Later(), quiet(Sink), "there", 3.0)
+    clock.advance(100.0)
+    waiting.callback(made)
+    heard: list[IProtocol] = []
+    connecting.addCallback(heard.append)
+    assert ([made], []) == (heard, clock.getDelayedCalls())
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:5", "[::1]:5", "localhost:5"])
+def test_no_timer_of_twisted_bounds_a_connect(text: str) -> None:
+    """They do not know that the process was paused."""
+    assert vars(endpoint_of(parse_target(text), reactor))["_timeout"] is None
 
 
 @pytest.mark.parametrize(

@@ -82,9 +82,9 @@ async def test_a_peer_that_never_ends_its_handshake_fails_at_the_limit(
     with served.connect() as client:
         client.sendall(said)
         await served.accepted()
-        served.clock.advance(HANDSHAKE_SECONDS - 0.01)
+        served.clock.pump([0.1] * round(HANDSHAKE_SECONDS / 0.1 - 1))
         assert (1, 0) == (served.stats().streams_open, served.stats().closed_handshake_total)
-        served.clock.advance(0.01)
+        served.clock.pump([0.1] * 10)
         await served.book.closed.get()
         assert b"" == await in_thread(read_to_end, client)
     assert (0, 1) == (served.stats().streams_open, served.stats().closed_handshake_total)
@@ -112,6 +112,22 @@ async def test_a_peer_that_has_ended_its_handshake_stays(serve: Callable[[], Awa
     (await in_thread(echo, client)).close()
     await served.book.closed.get()
     assert (1, 2) == (served.stats().closed_eof_total + served.stats().closed_reset_total, served.stats().packets_total)
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_a_pause_of_the_process_a_peer_may_still_end_its_handshake(
+    serve: Callable[[], Awaitable[Served]],
+) -> None:
+    served = await serve()
+    with served.connect() as client:
+        await served.accepted()
+        served.clock.advance(HANDSHAKE_SECONDS * 100)
+        served.clock.pump([0.1] * 10)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        (await in_thread(context.wrap_socket, client)).close()
+        await served.book.closed.get()
+    assert 0 == served.stats().closed_handshake_total
 
 
 @pytest_twisted.ensureDeferred

@@ -56,7 +56,7 @@ def prepared_reactor(options: Options) -> EPollReactor:
     for flag, address in (("TARGET", options.target), ("--admin", options.admin)):
         if address is not None:
             try:
-                endpoint_of(address, reactor, options.connect_timeout)  # for its error
+                endpoint_of(address, reactor)  # for its error
             except UsageError as error:
                 raise UsageError(f"{flag}: {error}") from None
     _allow_files(options.streams + OTHER_FILES)

@@ -27,6 +27,7 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.load.opening.tls import TlsConnection, Verification
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.streams.wire import Opened
+from ctrlserver.looks import deadlines
 
 #: Connects under way at once: kind to a target with a short backlog, where a SYN too many costs a second.
 CONNECTS_AT_ONCE = 64
@@ -119,14 +120,14 @@ class Connections:
         name = self._target.text if number == 1 else f"{self._target.text} (stream {stream} of {number})"
         held = cast("Held | TlsConnection", await connect(self._reactor, endpoint, self._factory, name, self._timeout))
         self.made.append(held)
-        held.ready.addTimeout(self._timeout, self._reactor)
+        held.ready.addTimeout(self._timeout, deadlines(self._reactor))
         try:
             return await held.ready
         except defer.TimeoutError:
             raise LoadError(f"cannot connect to {name}: no TLS handshake within {self._timeout:g} s") from None
 
     def _endpoint(self, target: Target) -> IStreamClientEndpoint:
-        endpoint = endpoint_of(target, self._reactor, self._timeout)
+        endpoint = endpoint_of(target, self._reactor)
         return endpoint if self._verification is None else wrapClientTLS(self._verification, endpoint)
 
     def _same_address(self, first: Held | TlsConnection) -> IStreamClientEndpoint:

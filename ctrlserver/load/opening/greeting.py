@@ -23,6 +23,7 @@ from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.streams.outgoing import Conversation
 from ctrlserver.load.streams.wire import Wire
+from ctrlserver.looks import deadlines
 from ctrlserver.wire.framing import FramingSpec
 from ctrlserver.words import counted, quoted
 
@@ -98,10 +99,6 @@ async def await_greetings(
     """Until every stream has been greeted; LoadError in one line for the first that is not."""
     waiting: list[IDelayedCall] = []
 
-    def judge(greeting: Greeting) -> None:
-        """The time is over; after a pause of the process what waits in the socket is read first."""
-        waiting.append(reactor.callLater(0, greeting.too_late, timeout))
-
     def listen(stream: Conversation) -> Deferred[None]:
         heard: Deferred[None] = Deferred()
 
@@ -113,7 +110,7 @@ async def await_greetings(
 
         greeting = Greeting(stream.socket, lane, spec, report)
         greeting.begin()
-        waiting.append(reactor.callLater(timeout, judge, greeting))
+        waiting.append(deadlines(reactor).callLater(timeout, greeting.too_late, timeout))
         return heard
 
     try:

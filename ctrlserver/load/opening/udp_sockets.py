@@ -25,6 +25,7 @@ from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.streams.wire import Opened
+from ctrlserver.looks import deadlines
 
 #: Bytes the kernel may queue for us: of a burst of replies. It gives less if its limit is lower.
 RECEIVE_BYTES = 4 << 20
@@ -71,7 +72,7 @@ class DatagramSockets:
         found = deferToThreadPool(
             reactor, reactor.getThreadPool(), socket.getaddrinfo, host, port, type=socket.SOCK_DGRAM
         )
-        found.addTimeout(self._timeout, self._reactor)
+        found.addTimeout(self._timeout, deadlines(self._reactor))
         try:
             family, _, _, _, address = min(await found, key=itemgetter(0))
         except defer.TimeoutError:

@@ -28,6 +28,7 @@ from ctrlserver.load.running.work import Figures
 from ctrlserver.load.streams.outgoing import UNLIMITED
 from ctrlserver.load.streams.receive import ReceiveStream
 from ctrlserver.load.streams.wire import CLOSED, COMPLETE, ENDED
+from ctrlserver.looks import deadlines
 
 
 class Downloads(Streams):
@@ -64,7 +65,7 @@ class Downloads(Streams):
         except LoadError as error:
             self._unasked = f"the server was not asked to end the download: {error}"
         else:
-            await deferLater(self._reactor, self._options.stall_timeout)
+            await deferLater(deadlines(self._reactor), self._options.stall_timeout)
         for stream in streams:
             stream.patient = False
             stream.end_at_packet(ENDED)

@@ -77,6 +77,7 @@ class Ending:
             least, most, since = UNLIMITED, 0, self._clock()
             pause, limit = ASK_FIRST_SECONDS, len(comparison.streams) + OTHERS_ON_VIEW
             while True:
+                asked = self._clock()  # an answer is as old as its question, however long we were paused meanwhile
                 dropped = await client.dropped() if comparison.needs_drops else None
                 seen = await client.streams(limit)
                 self.reconciliation = comparison.compare(seen.records, dropped, self._clock())
@@ -84,10 +85,10 @@ class Ending:
                     return
                 unsent = sum(stream.unsent_bytes() for stream in self._streams)
                 counted = sum(nbytes for _, nbytes in self.reconciliation.counted.values())
-                now, seconds = self._clock(), self._reconcile_seconds
+                seconds = self._reconcile_seconds
                 if (unsent < least or counted > most) and not self._hurried:
-                    least, most, since = min(least, unsent), max(most, counted), now
-                elif now - since >= (max(seconds, self._patience) if unsent else seconds):
+                    least, most, since = min(least, unsent), max(most, counted), self._clock()
+                elif asked - since >= (max(seconds, self._patience) if unsent else seconds):
                     return
                 limit = max(limit, seen.total)
                 await deferLater(self._reactor, pause)
@@ -108,6 +109,7 @@ class Ending:
             return
         watching = LoopingCall(self._watch)
         watching.clock = self._reactor
+        self._looks.begin(self._clock())
         watching.start(WATCH_SECONDS, now=False)
         self._all_ended = Deferred()
         try:

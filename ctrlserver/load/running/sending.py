@@ -19,7 +19,7 @@ from ctrlserver.load.measure.intervals import Gauge, Intervals, Progress, Watche
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.running.pacing import OpenLoop, Pacer
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
-from ctrlserver.looks import Looks
+from ctrlserver.looks import Looks, deadlines
 
 #: Seconds between two looks of the watchdog, which also paces the progress shown.
 WATCH_SECONDS = 0.25
@@ -65,6 +65,7 @@ class Sending:
         self.began = self.marked_at = self._clock()
         self.cuts = Intervals(self.began, self._gauge)
         try:
+            self._looks.begin(self.began)
             self._watching.start(WATCH_SECONDS, now=False)
             if self._options.interval > 0:  # 0 means no intervals
                 self._cutting.start(self._options.interval, now=False)
@@ -144,7 +145,7 @@ class Sending:
         """All that was planned is released: what is due may still be sent, within the grace."""
         self.ended_early = True
         if self._work.end_plan():
-            self._later(GRACE_SECONDS, self._end_early)
+            self._timers.append(deadlines(self._reactor).callLater(GRACE_SECONDS, self._end_early))
 
     def _pacer_broken(self) -> None:
         """By an error of our own. Nothing more would be sent."""

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
-from ctrlserver.load.opening.greeting import Greeting
+from ctrlserver.load.opening.greeting import Greeting, await_greetings
+from ctrlserver.load.streams.outgoing import Conversation
 from ctrlserver.wire.framing import parse_framing
 from tests.lanes import Bench
 
@@ -50,6 +55,17 @@ def test_what_is_not_exactly_one_packet_is_told_with_what_was_said(
     assert problem is not None
     assert words in problem
     assert "; it said" in problem
+
+
+def test_a_greeting_that_came_during_a_pause_of_the_process_is_in_time(bench: Bench) -> None:
+    clock, heard = Clock(), list[None]()
+    stream = cast("Conversation", SimpleNamespace(socket=bench.ours))
+    greeted = await_greetings(clock, bench.lane, [stream], parse_framing("line"), 5.0)
+    awaited = Deferred.fromCoroutine(greeted)
+    clock.advance(100.0)
+    bench.answer(b"220 ready\r\n")
+    awaited.addCallback(heard.append)
+    assert ([None], []) == (heard, clock.getDelayedCalls())
 
 
 def test_a_target_that_closes_before_its_greeting_is_told(bench: Bench) -> None:

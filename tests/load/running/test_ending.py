@@ -108,6 +108,26 @@ async def test_a_server_whose_counts_still_grow_is_waited_for(
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_answer_given_before_a_pause_of_ctrlload_is_not_the_last_one(servers: Servers) -> None:
+    """The server counted on while we were paused: who waits for its counts asks once more."""
+    asked, ahead = 0, 0.0
+
+    def pause(record: dict[str, Any]) -> None:
+        nonlocal asked, ahead
+        asked += 1
+        if asked < 3:
+            record.update(packets=1, bytes=1024, state="open")
+            ahead = (asked - 1) * 1000.0
+
+    servers.tamper = pause
+    given = options(servers.listen(Counting), packets=10, admin=servers.listen(Admin))
+    run = LoadRun(reactor, given, Heard())
+    clock = run._lane.clock
+    run._lane.clock = lambda: clock() + ahead
+    assert (True, 3) == (good(await run.run()).reconciled, asked)
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_is_no_admin_port_is_told_before_anything_is_sent(servers: Servers) -> None:
     admin = servers.saying(b"SSH-2.0-x\r\n")
     result = good(await load(servers.listen(Sink), admin=admin), 1)
