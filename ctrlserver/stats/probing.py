@@ -35,6 +35,9 @@ At a million packets/s they are the last 4 ms."""
 FARTHEST = 1 << 32
 """A longer step is a restart, not loss: at a million packets/s it would be an outage of more than an hour."""
 
+FEWEST = 64
+"""Packets of a stretch from which arrays cost less than entering them one by one."""
+
 _SEEN = (1 << WINDOW) - 1
 
 
@@ -85,17 +88,23 @@ class Probing:
         self._place(session, sequence, sent)
 
     def take_all(
-        self, session: int, sequences: list[int] | NDArray[Any], sent: list[int] | NDArray[Any], arrived: int
+        self,
+        session: int | list[int],
+        sequences: list[int] | NDArray[Any],
+        sent: list[int] | NDArray[Any],
+        arrived: int,
     ) -> None:
-        """Packets of one session that arrived together, in order: numbers in lists, or in arrays of uint64 and int64.
+        """Packets that arrived together, in order: numbers in lists, or in arrays of uint64 and int64.
 
-        The cost of arrays grows with the number of rising stretches of the sequence, not with the packets.
+        ``session``: that of all, or a list of each one's.
+
+        Arrays are entered a rising stretch of the sequence at a time, where stretches are long; else packet by packet.
         """
         if not len(sequences):
             return
         if isinstance(sequences, list) or isinstance(sent, list):
-            for sequence, time in zip(sequences, sent, strict=True):
-                self.take(session, sequence, time, arrived)
+            for number, sequence, time in zip(_each(session, len(sent)), sequences, sent, strict=True):
+                self.take(number, sequence, time, arrived)
             return
         self.delays.take_all(sent, arrived)
         import numpy as np
@@ -103,6 +112,11 @@ class Probing:
         # Cut where the sequence does not rise, or by a window and more.
         left, right = sequences[:-1], sequences[1:]
         cuts = np.flatnonzero((right <= left) | (right - left >= WINDOW))
+        if isinstance(session, list) or len(cuts) * FEWEST > len(sequences):
+            sessions = _each(session, len(sent))
+            for number, sequence, time in zip(sessions, sequences.tolist(), sent.tolist(), strict=True):
+                self._place(number, sequence, time)
+            return
         start = 0
         for end in [*(cuts + 1).tolist(), len(sequences)]:
             while start < end:
@@ -189,3 +203,8 @@ class Probing:
         self._session = session = _Session(number, sequence, sent)
         self.sessions += 1
         return session
+
+
+def _each(session: int | list[int], packets: int) -> list[int]:
+    """The session of each packet."""
+    return session if isinstance(session, list) else [session] * packets

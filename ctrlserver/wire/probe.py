@@ -47,6 +47,9 @@ VERSION = 1
 BULK = 32
 """Packets from which numpy is faster than struct, the cost of their figures included; measured."""
 
+SHORT_RUN = 128
+"""Packets of a run from which numpy pays for the run alone; shorter runs are decoded together."""
+
 _HEADER = Struct(">4sBBHQq")
 _FIELDS = Struct(">IBxHQq")
 _CHANGING = Struct(">Qq")
@@ -58,12 +61,12 @@ Numbers: TypeAlias = "list[int] | NDArray[np.uint64] | NDArray[np.int64]"
 
 
 class Heads(NamedTuple):
-    """The headers of successive probes of one session; arrays if numpy decoded them.
+    """The headers of successive probes; arrays if numpy decoded them.
 
-    ``sent`` are the intended send times, nanoseconds since 1970.
+    ``session`` is that of all, or a list of each one's. ``sent`` are the intended send times, nanoseconds since 1970.
     """
 
-    session: int
+    session: int | list[int]
     sequences: Numbers
     sent: Numbers
 
@@ -132,7 +135,10 @@ class ProbeBlock:
 
 
 def decode(chunk: bytes | bytearray | memoryview, size: int, packets: int, at: int = 0) -> list[Heads]:
-    """The headers of ``packets`` packets of ``size`` bytes each, the first of them at ``at``; one item each session."""
+    """The headers of ``packets`` packets of ``size`` bytes each, the first of them at ``at``.
+
+    An item for each run of one session; numpy decodes short runs into one item.
+    """
     if size < HEADER_SIZE or not packets:
         return []
     if packets < BULK or not has_numpy():
@@ -169,13 +175,15 @@ def _decode_bulk(chunk: bytes | bytearray | memoryview, size: int, packets: int,
         heads = heads[good]
         sessions = marks[good] & np.uint64(0xFFFF)
         edges = (np.flatnonzero(sessions[1:] != sessions[:-1]) + 1).tolist()
+        if len(edges) * SHORT_RUN > packets:
+            return [_heads(sessions.tolist(), heads)]
         spans = pairwise([0, *edges, len(heads)]) if len(heads) else ()
         return [_heads(int(sessions[start]), heads[start:end]) for start, end in spans]
     head = bytes(chunk[at : at + 8])
     return [_heads(int.from_bytes(head[6:], "big"), heads)] if head.startswith(_MARKED) else []
 
 
-def _heads(session: int, heads: NDArray[Any]) -> Heads:
+def _heads(session: int | list[int], heads: NDArray[Any]) -> Heads:
     import numpy as np
 
     return Heads(session, heads["sequence"].astype(np.uint64), heads["sent"].astype(np.int64))

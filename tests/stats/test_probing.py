@@ -228,3 +228,20 @@ def test_lists_and_arrays_are_taken_alike() -> None:
     listed.take_all(0, [], [], NOW)
 
     assert figures(listed) == figures(probed_in_chunks(packets, [2]))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60), st.integers(0, 99)), min_size=1, max_size=200))
+def test_packets_of_several_sessions_at_once_are_entered_as_one_by_one(packets: list[Packet]) -> None:
+    probing = Probing()
+    sequences = np.array([packet[1] for packet in packets], np.uint64)
+    probing.take_all([packet[0] for packet in packets], sequences, np.array([packet[2] for packet in packets]), NOW)
+    assert figures(probed(packets)) == figures(probing)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_a_sequence_that_never_rises_long_is_entered_without_an_array_for_each_stretch(
+    factor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packets = plain(*[number ^ 1 for number in range(2000 * factor)])
+    monkeypatch.delattr(Probing, "_extend")
+    assert figures(probed(packets)) == figures(probed_in_chunks(packets, []))
