@@ -17,9 +17,13 @@ sends and closes. The lane does none of these: it knows sockets, events and owne
 ``doRead`` is a turn, made of rounds. A round serves the sockets that one ``poll`` gave, at most ``ROUND_SOCKETS``:
 
     poll -> nothing ready ............................................ the turn ends
-         -> serve them; the time of the turn is up .................... the turn ends
+         -> serve them; the time of the turn is up .................... the turn ends, what is left begins the next one
                         some owner is eager, or the flow is young .... next round, at once
                         all owners are patient, the flow is steady ... rest 0.1 ms, next round
+
+An owner that has more to do with what it has read than a turn bears asks to be called ``again``. Those are served after
+the rounds, in order, at least one each turn, and in ``AGAIN_SECONDS`` of each turn. So what costs much waits for what
+costs little, and goes on all the same.
 
 A rest lets data gather, so that one read brings a megabyte and not only what arrived since the read before. An owner
 is ``patient`` if nobody waits for an answer from it; one eager owner prevents all rests. A flow is steady if turns have
@@ -27,7 +31,8 @@ followed each other without a pause for ``STEADY_SECONDS``. Short flows never re
 
 Rules:
 
-- A turn is bounded by ``TURN_SECONDS``, with rests by ``RESTING_SECONDS``: timers and the admin port wait for it.
+- A turn is bounded by ``TURN_SECONDS``, with rests by ``RESTING_SECONDS``: timers and the admin port wait for it. The
+  clock is read after each socket, so a turn is longer by one ``ready`` at most.
 - Events are level triggered. An owner need not read to the end: the next round offers it what is left.
 - An owner that raises has a bug. The lane logs it, drops its socket, calls ``failed`` and goes on with the others.
 - What is in ``together`` may raise too: the lane then closes it, and serves all sockets one by one from then on.
@@ -39,9 +44,11 @@ Beware: all owners share ``buffer``. What a read left in it is valid until the o
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -50,11 +57,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-#: Sockets served in a round. The clock is read after each round, so a turn may be 32 reads of 1 MiB too long.
+#: Sockets served in a round.
 ROUND_SOCKETS = 32
 
-#: Seconds after which a turn ends even if sockets are ready. An admin query waits for this and one round at most.
+#: Seconds after which a turn ends even if sockets are ready. An admin query waits for this and one socket at most.
 TURN_SECONDS = 0.002
+
+#: Seconds of a turn for owners that are called again; the rounds have the others.
+AGAIN_SECONDS = 0.0005
 
 #: Seconds without a pause after which a flow is steady: a rest then adds at most 0.3 % to a stream's duration. And the
 #: seconds between two turns that count as a pause.
@@ -139,12 +149,17 @@ class Lane:
         self._epoll: select.epoll | None = None
         self._owners: dict[int, Owner] = {}
         self._eager: set[int] = set()
+        self._left: list[Event] = []  # of a round that the end of a turn cut short
+        self._again: deque[Event] = deque()
+        self._bell = -1  # always readable; in the inner epoll while a turn has left something
+        self._ringing = False
         self.together: Together | None = None
         self._steady_since = self._turn_ended = self.round_began
 
     def start(self) -> None:
         """Open the inner epoll and have the reactor watch it."""
         self._epoll = select.epoll()
+        self._bell = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         IReactorFDSet(self._reactor).addReader(self)
 
     def stop(self) -> None:
@@ -153,8 +168,12 @@ class Lane:
             IReactorFDSet(self._reactor).removeReader(self)
             self._epoll.close()
             self._epoll = None
+            os.close(self._bell)
+            self._ringing = False
             self._owners.clear()
             self._eager.clear()
+            self._left.clear()
+            self._again.clear()
             self._separate()
 
     def watch(self, fd: int, owner: Owner, events: int, *, patient: bool = False) -> None:
@@ -172,6 +191,10 @@ class Lane:
         """Watch ``fd`` for other ``events``."""
         if self._epoll is not None:
             self._epoll.modify(fd, events)
+
+    def again(self, fd: int, events: int) -> None:
+        """Call the owner of ``fd`` in a later turn, as if ``events`` had come; to be asked for in its ``ready``."""
+        self._again.append((fd, events))
 
     def forget(self, fd: int) -> None:
         """Stop watching ``fd``, before its owner closes it. Sockets that are not on the lane are ignored."""
@@ -203,7 +226,8 @@ class Lane:
         assert self._epoll is not None
         poll = self._epoll.poll
         owner_of = self._owners.get
-        now = self.round_began = self.clock()
+        clock = self.clock
+        now = self.round_began = clock()
         end = now + TURN_SECONDS
         end_of_rests = now + RESTING_SECONDS
         linger = self._linger
@@ -211,9 +235,17 @@ class Lane:
         fewest = together.fewest if together is not None else 0
         if now - self._turn_ended > PAUSE_SECONDS:
             self._steady_since = now
-        while events := poll(linger, ROUND_SOCKETS):
-            if linger:
-                self.round_began = self.clock()
+        left = self._left
+        if self._ringing:
+            self._ring(False)
+            if self._again:
+                end -= AGAIN_SECONDS
+                linger = 0.0
+        while events := left or poll(linger, ROUND_SOCKETS):
+            if left:
+                left = self._left = []
+            elif linger:
+                self.round_began = clock()
             if together is not None and len(events) >= fewest:
                 try:
                     events = together.serve(events)
@@ -221,22 +253,56 @@ class Lane:
                     self.log.failure("sockets are served one by one from now on: serving them together failed")
                     together = None
                     self._separate()
-            for fd, bits in events:
+            waiting = iter(events)
+            for fd, bits in waiting:
                 owner = owner_of(fd)
                 if owner is not None:
                     try:
                         owner.ready(bits)
                     except Exception:
                         self.drop(fd, owner)
-            now = self.round_began = self.clock()
+                now = clock()
+                if now > end:
+                    self._left = list(waiting)
+                    break
+            if not events:
+                now = clock()
+            self.round_began = now
             if now > end or self._epoll is None:
                 break
             if not self._eager and now - self._steady_since > STEADY_SECONDS:
-                if now > end_of_rests:
+                if now > end_of_rests or self._again:
                     break
                 self._rest(REST_SECONDS)
-                self.round_began = self.clock()
+                self.round_began = clock()
+        if self._again:
+            self._serve_again(end + AGAIN_SECONDS)
+            now = clock()
+        if self._left or self._again:
+            self._ring(True)
         self._turn_ended = now
+
+    def _serve_again(self, end: float) -> None:
+        """Serve those that asked to be called again: each once, until ``end``, and one of them in any case."""
+        for _ in range(len(self._again)):
+            fd, bits = self._again.popleft()
+            owner = self._owners.get(fd)
+            if owner is not None:
+                try:
+                    owner.ready(bits)
+                except Exception:
+                    self.drop(fd, owner)
+            if self.clock() > end:
+                break
+
+    def _ring(self, ringing: bool) -> None:
+        """Have the reactor call ``doRead`` again, whether sockets are ready or not; or no longer."""
+        if ringing != self._ringing and self._epoll is not None:
+            self._ringing = ringing
+            if ringing:
+                self._epoll.register(self._bell, select.EPOLLIN)
+            else:
+                self._epoll.unregister(self._bell)
 
     def _separate(self) -> None:
         if self.together is not None:

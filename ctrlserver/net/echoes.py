@@ -159,7 +159,7 @@ class Echoes:
                 error = 0 if taken >= 0 or taken in _NOTHING else -taken
                 self._call(fd, stream.unsent, self._table.row(row, size)[max(taken, 0) :], error, now)
 
-    def _call(self, fd: int, part: Callable[..., None], *arguments: object) -> None:
+    def _call(self, fd: int, part: Callable[..., object], *arguments: object) -> None:
         """Call a stream; if it raises, it alone leaves the lane."""
         try:
             part(*arguments)

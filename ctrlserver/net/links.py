@@ -14,7 +14,8 @@ link is also the ``Link`` of its stream::
     lane --ready(EPOLLOUT)-> LaneLink           --> writable()
 
 A link watches its socket either for input or, while its stream owes replies, for room: ``hold`` and ``release`` change
-from one to the other. The stream ends a link by ``close`` (what the socket took is still sent) or ``drop``; both take
+from one to the other. While it has bytes that its stream left for a later turn, it watches for neither, and ``_read``
+gives these bytes. The stream ends a link by ``close`` (what the socket took is still sent) or ``drop``; both take
 the socket off the lane, then close it. Nobody else closes it.
 
 Echo streams also join ``net/echoes.py``, which serves many of them together. A link then serves what that leaves.
@@ -69,7 +70,7 @@ _OUT_OF = {errno.EMFILE: "descriptors", errno.ENFILE: "descriptors", errno.ENOBU
 class LaneLink:
     """One accepted socket: an ``Owner`` to the lane, a ``Link`` to its stream."""
 
-    __slots__ = ("_fd", "_into", "_lane", "_read", "_socket", "stream")
+    __slots__ = ("_fd", "_held", "_into", "_lane", "_left", "_read", "_socket", "stream")
 
     #: Whether the lane may let data gather: nobody waits for an answer.
     patient = False
@@ -80,7 +81,9 @@ class LaneLink:
         self._socket = sock
         self._fd = sock.fileno()
         self._into = lane.copy_view if room >= COPY_BYTES else lane.view[:room]
-        self._read = sock.recv_into
+        self._read: Callable[[memoryview], int] = sock.recv_into
+        self._left = b""
+        self._held = False
         self.stream = open_stream(streams, self, peer, lane.clock())
         if sock.family != socket.AF_UNIX:
             self.stream.counters.path = self
@@ -106,9 +109,26 @@ class LaneLink:
             self.stream.lost(lane.clock())
             return
         if size:
-            self.stream.received(lane.view[:size], lane.clock())
+            left = self.stream.received(lane.view[:size], lane.clock())
+            if left:
+                self._keep(bytes(lane.view[size - left : size]))
         else:
             self.stream.ended(lane.clock())
+
+    def _keep(self, left: bytes) -> None:
+        """Keep what the stream left; it is read before anything else, in a later turn."""
+        self._left = left
+        self._read = self._read_left
+        if not self._held and self.stream.counters.state == "open":
+            self.release()
+
+    def _read_left(self, into: memoryview) -> int:
+        """As the socket's ``recv_into``."""
+        left, self._left = self._left, b""
+        into[: len(left)] = left
+        self._read = self._socket.recv_into
+        self._lane.change(self._fd, EPOLLIN)
+        return len(left)
 
     def failed(self) -> None:
         """The lane dropped this socket after an exception."""
@@ -132,11 +152,15 @@ class LaneLink:
 
     def hold(self) -> None:
         """Wait for room instead of input."""
+        self._held = True
         self._lane.change(self._fd, EPOLLOUT)
 
     def release(self) -> None:
-        """Wait for input again."""
-        self._lane.change(self._fd, EPOLLIN)
+        """Wait for input again; first comes what the stream left."""
+        self._held = False
+        self._lane.change(self._fd, 0 if self._left else EPOLLIN)
+        if self._left:
+            self._lane.again(self._fd, EPOLLIN)
 
     def close(self) -> None:
         """Leave the lane and close. The kernel sends what the socket took, provided that no input is left unread."""

@@ -28,30 +28,34 @@ class EchoStream(AnsweringStream):
         super().__init__(streams, link, counters)
         self.plain = False
 
-    def received(self, chunk: memoryview, now: float) -> None:
+    def received(self, chunk: memoryview, now: float) -> int:
         """Count, and send the chunk back."""
         size = len(chunk)
+        left = 0
         if self.plain:  # what _count does, without a call: 7 % of the instructions of a request
             counters = self.counters
             counters.bytes += size
             counters.last = now
         elif self._closing is None:
-            self._count(chunk, now)
+            left = self._count(chunk, now)
             self.plain = self.terms.uncut
+            if left:
+                size -= left
+                chunk = chunk[:size]
         else:
-            self._count_unanswered(chunk, now)
-            return
+            return self._count_unanswered(chunk, now)
         try:
             sent = self._send(chunk)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self.unsent(chunk, error.errno or errno.EIO, now)
-            return
+            return left
         if sent < size:
             self._owe(EchoOutbox(chunk[sent:], self.counters.origin.size), now)
         if not self.plain and self._framing.fault is not None:
             self.finish("fault", now)
+        return left
 
     def unsent(self, chunk: memoryview, error: int, now: float) -> None:
         """The socket did not take ``chunk``, which is counted: it has no room (0), or the peer is gone (errno)."""
@@ -75,14 +79,13 @@ class ReplyStream(AnsweringStream):
 
     __slots__ = ()
 
-    def received(self, chunk: memoryview, now: float) -> None:
+    def received(self, chunk: memoryview, now: float) -> int:
         """Count, and answer each packet that is now complete."""
         if self._closing is not None:
-            self._count_unanswered(chunk, now)
-            return
+            return self._count_unanswered(chunk, now)
         counters = self.counters
         before = counters.whole()
-        self._count(chunk, now)
+        left = self._count(chunk, now)
         packets = counters.whole() - before
         canned = self.terms.canned
         if packets and canned is not None:
@@ -97,6 +100,7 @@ class ReplyStream(AnsweringStream):
                     self.writable(now)
         if self._framing.fault is not None:
             self.finish("fault", now)
+        return left
 
 
 STREAM_OF_MODE: dict[str, type[Stream]] = {

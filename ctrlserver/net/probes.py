@@ -41,16 +41,36 @@ class ProbedFraming:
         """The bytes that the framing inside holds of an incomplete packet."""
         return self._inner.pending_bytes
 
+    @property
+    def most(self) -> int:
+        """That of the framing inside."""
+        return self._inner.most
+
+    @most.setter
+    def most(self, packets: int) -> None:
+        self._inner.most = packets
+
+    @property
+    def left(self) -> int:
+        """That of the framing inside."""
+        return self._inner.left
+
+    @left.setter
+    def left(self, nbytes: int) -> None:
+        self._inner.left = nbytes
+
     def count(self, chunk: bytes | memoryview) -> int:
         """Packets completed by ``chunk``."""
         if self._size is None:
             return len(self.feed(chunk))
+        chunk = self._bounded(chunk, self._size)
         self._take_fixed(chunk, self._size)
         return self._inner.count(chunk)
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
         """The payloads of these packets."""
         if self._size is not None:
+            chunk = self._bounded(chunk, self._size)
             self._take_fixed(chunk, self._size)
             return self._inner.feed(chunk)
         packets = self._inner.feed(chunk)
@@ -60,6 +80,14 @@ class ProbedFraming:
     def encode(self, payload: bytes) -> bytes:
         """As the framing inside."""
         return self._inner.encode(payload)
+
+    def _bounded(self, chunk: bytes | memoryview, size: int) -> bytes | memoryview:
+        """As much of ``chunk`` as one call takes; the rest is left."""
+        room = size * self.most
+        if len(chunk) > room:
+            self.left = len(chunk) - room
+            return chunk[:room]
+        return chunk
 
     def _take_fixed(self, chunk: bytes | memoryview, size: int) -> None:
         """Record the headers in ``chunk``; before the framing inside is fed, as its ``pending_bytes`` are needed."""

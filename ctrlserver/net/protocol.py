@@ -8,7 +8,8 @@ Rules:
 - The write buffer of a Twisted transport has no bound. The transport reports when it holds more than 64 KiB (push
   producer). From then on it gets nothing, the stream keeps its one chunk of replies, and reading is paused until the
   buffer is empty.
-- Data that arrives while reading is paused is kept here: TLS delivers all records of one read, paused or not.
+- Data that arrives while reading is paused is kept here: TLS delivers all records of one read, paused or not. So are
+  bytes that a stream leaves for a later turn.
 - A connection that ends before its TLS handshake is complete ends for the reason ``handshake``; after
   ``HANDSHAKE_SECONDS`` we end it.
 - Twisted closes the socket before it reports the loss of the connection. So the TCP figures are read one step earlier,
@@ -67,6 +68,8 @@ class StreamProtocol(Protocol):
         self._lost = False
         self._shaking = False  # hands, for TLS
         self._rest = b""
+        self._soon: IDelayedCall | None = None  # to go on with what the stream left for a later turn
+        self._ended = False
         self._deadline: IDelayedCall | None = None  # of the TLS handshake, then of the close
         self._last_figures: TcpFigures | None = None
 
@@ -95,12 +98,24 @@ class StreamProtocol(Protocol):
         """Feed the stream, in chunks no larger than the replies that it may owe."""
         view, step = memoryview(data), min(COPY_BYTES, self._streams.terms.reply_buffer)
         for start in range(0, len(view), step):
-            if self._held:
+            if self._held or self._soon is not None:
                 self._rest += data[start:]
                 return
             if self.stream.counters.state != "open":
                 return
-            self.stream.received(view[start : start + step], self._streams.clock())
+            end = min(start + step, len(view))
+            left = self.stream.received(view[start:end], self._streams.clock())
+            if left:
+                self._rest = bytes(view[end - left :])
+                if not self._held:
+                    self._soon = self._reactor.callLater(0, self._go_on)
+                    IPushProducer(self.transport).pauseProducing()
+                return
+
+    def _go_on(self) -> None:
+        self._soon = None
+        if self.stream.counters.state == "open":
+            self.release()
 
     def _handshake_failed(self, why: str) -> None:
         counters = self.stream.counters
@@ -110,7 +125,10 @@ class StreamProtocol(Protocol):
 
     def readConnectionLost(self) -> None:
         """The peer half-closed."""
-        self.stream.ended(self._streams.clock())
+        if self._soon is not None:
+            self._ended = True
+        else:
+            self.stream.ended(self._streams.clock())
 
     def writeConnectionLost(self) -> None:
         """We half-closed; Twisted reports the loss of the whole connection separately."""
@@ -180,8 +198,11 @@ class StreamProtocol(Protocol):
         self._held = False
         rest, self._rest = self._rest, b""
         self.dataReceived(rest)
-        if not self._held and self.stream.counters.state == "open":
-            IPushProducer(self.transport).resumeProducing()
+        if not self._held and self._soon is None and self.stream.counters.state == "open":
+            if self._ended:
+                self.stream.ended(self._streams.clock())
+            else:
+                IPushProducer(self.transport).resumeProducing()
 
     def close(self) -> None:
         """Close once the write buffer is empty, at the latest after the stall timeout."""

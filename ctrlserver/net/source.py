@@ -53,11 +53,12 @@ class SourceStream(AnsweringStream):
         self._gone = False
         streams.waiting.add(self)
 
-    def received(self, chunk: memoryview, now: float) -> None:
+    def received(self, chunk: memoryview, now: float) -> int:
         """The line, or a part of it."""
         self._streams.waiting.discard(self)
         if self._asking is not None:
             self._begin(self._asking.feed(chunk), now)
+        return 0
 
     def ended(self, now: float) -> None:
         """The peer has half-closed: its line is complete."""

@@ -6,6 +6,7 @@ A stream has no socket; its link has: a ``LaneLink`` on the lane (``net/links.py
 transport (``net/protocol.py``). The link reads and sends; the stream counts, answers and decides when it is over::
 
     link   --received(chunk), skipped(bytes), writable(), ended(), lost(), failed()-->  stream
+    stream --bytes left, of too many packets for a turn-->                              link, which gives them again
     stream --sender()(block), hold(), release(), close(), drop()-->                     link
     sweep, kick, drain, TLS deadline --waited(), abort(reason)-->                       stream
     stream --stream_closed, seat left-->                                                book, gate, OpenStreams
@@ -47,7 +48,7 @@ from ctrlserver.net.probes import ProbedFraming
 from ctrlserver.net.replies import Outbox
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import StreamCounters
-from ctrlserver.wire.framing import Framing
+from ctrlserver.wire.framing import PACKETS_A_CALL, Framing
 
 #: Blocks of replies that a stream sends before the other streams have their turn.
 BLOCKS_A_TURN = 16
@@ -140,14 +141,20 @@ class Stream:
             self._framing = terms.spec.new()
         else:
             self._framing = ProbedFraming(terms.spec, counters.probing, terms.wall_ns)
+        self._framing.most = PACKETS_A_CALL
 
     # What a link calls
 
-    def received(self, chunk: memoryview, now: float) -> None:
-        """The peer sent ``chunk`` (at least one byte)."""
-        self._count(chunk, now)
+    def received(self, chunk: memoryview, now: float) -> int:
+        """The peer sent ``chunk`` (at least one byte).
+
+        Returns how many bytes at its end the link must give again, in a later turn and before it reads on: the packets
+        before them are enough for one turn.
+        """
+        left = self._count(chunk, now)
         if self._framing.fault is not None:
             self.finish("fault", now)
+        return left
 
     def skipped(self, nbytes: int, now: float) -> None:
         """The peer sent ``nbytes``, which the kernel dropped; only if the terms say ``skips``."""
@@ -196,24 +203,32 @@ class Stream:
             self._link = NO_LINK
             part()
 
-    def _count(self, chunk: memoryview, now: float) -> None:
-        """Count ``chunk``; if the terms say ``uncut``, the number of packets follows from that of the bytes."""
+    def _count(self, chunk: memoryview, now: float) -> int:
+        """Count ``chunk`` but for the bytes returned, which are left at its end.
+
+        If the terms say ``uncut``, the number of packets follows from that of the bytes.
+        """
         counters = self.counters
         if not counters.bytes:
             self.terms.book.first_data(counters, self._link.since(now))
         counters.bytes += len(chunk)
         counters.last = now
-        if not self.terms.uncut:
-            self._cut(chunk)
+        return 0 if self.terms.uncut else self._cut(chunk)
 
-    def _cut(self, chunk: memoryview) -> None:
+    def _cut(self, chunk: memoryview) -> int:
         counters = self.counters
+        framing = self._framing
         if counters.kept is None:
-            counters.packets += self._framing.count(chunk)
+            counters.packets += framing.count(chunk)
         else:
-            packets = self._framing.feed(chunk)
+            packets = framing.feed(chunk)
             counters.packets += len(packets)
             counters.kept.add(packets)
+        left = framing.left
+        if left:
+            framing.left = 0
+            counters.bytes -= left
+        return left
 
 
 class AnsweringStream(Stream):
@@ -318,7 +333,8 @@ class AnsweringStream(Stream):
         self._streams.waiting.discard(self)
         return True
 
-    def _count_unanswered(self, chunk: memoryview, now: float) -> None:
+    def _count_unanswered(self, chunk: memoryview, now: float) -> int:
         before = self.counters.whole()
-        self._count(chunk, now)
+        left = self._count(chunk, now)
         self.counters.unanswered += self.counters.whole() - before
+        return left

@@ -6,6 +6,7 @@ boundaries. So only UDP uses it, and ``parse_framing`` does not know it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from ctrlserver.errors import FramingError
@@ -22,6 +23,8 @@ class Datagrams:
 
     fault: FramingError | None = None
     pending_bytes = 0
+    most = sys.maxsize
+    left = 0
 
     def count(self, chunk: bytes | memoryview) -> int:
         """Always 1: a chunk is one packet of any content."""

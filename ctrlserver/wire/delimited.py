@@ -11,6 +11,8 @@ is faster for them. All others cost one ``bytes.count``.
 
 from __future__ import annotations
 
+import sys
+
 from attrs import define, field
 
 from ctrlserver.errors import FramingError
@@ -28,6 +30,8 @@ class Delimited:
     limit: int
     delimiter: bytes
     fault: FramingError | None = field(default=None, init=False)
+    most: int = field(default=sys.maxsize, init=False)
+    left: int = field(default=0, init=False)
     _held: bytearray = field(factory=bytearray, init=False)
     _overlaps: bool = field(init=False)  # whether one delimiter can begin inside another
 
@@ -60,6 +64,8 @@ class Delimited:
             if self._overlaps or end - at >= LONG or size - at > self.limit:
                 cut, at = self._scan(octets, at)
                 packets += cut
+                if self.left:
+                    return packets
             else:
                 packets += octets.count(self.delimiter, at)
                 at = octets.rfind(self.delimiter, at) + width
@@ -80,14 +86,16 @@ class Delimited:
             packets.append(self._payload(bytes(self._held)))
             self._held.clear()
             octets = octets[at:]
-        *whole, rest = octets.split(self.delimiter)
+        *whole, rest = octets.split(self.delimiter, self.most)
         for octets in whole:
             payload = self._payload(octets)
             if len(payload) > self.limit:
                 self._fail()
                 return packets
             packets.append(payload)
-        if rest:
+        if len(whole) == self.most:
+            self.left = len(rest)
+        elif rest:
             self._hold(rest)
         return packets
 
@@ -125,6 +133,7 @@ class Delimited:
         delimiter = self.delimiter
         width = len(delimiter)
         limit = self.limit
+        most = self.most
         find = octets.find
         packets = 0
         while (end := find(delimiter, at)) >= 0:
@@ -133,6 +142,9 @@ class Delimited:
                 break
             packets += 1
             at = end + width
+            if packets == most:
+                self.left = len(octets) - at
+                break
         return packets, at
 
     def _complete(self, octets: bytes) -> int:

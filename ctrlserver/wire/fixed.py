@@ -9,6 +9,8 @@ its bytes start at the first ``feed`` or ``count``.
 
 from __future__ import annotations
 
+import sys
+
 from attrs import define, field
 
 from ctrlserver.errors import FramingError
@@ -21,6 +23,8 @@ class FixedSize:
     size: int
     fault: FramingError | None = field(default=None, init=False)
     pending_bytes: int = field(default=0, init=False)
+    most: int = field(default=sys.maxsize, init=False)
+    left: int = field(default=0, init=False)
     _held: bytes | bytearray = field(default=b"", init=False)
 
     def advance(self, nbytes: int) -> int:
@@ -44,6 +48,9 @@ class FixedSize:
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
         """The packets completed by ``chunk``, each ``size`` bytes long."""
         size = self.size
+        if len(chunk) > size * self.most:
+            self.left = len(chunk) - size * self.most
+            chunk = chunk[: size * self.most]
         first = size - self.pending_bytes
         if len(chunk) < first:
             self.pending_bytes += len(chunk)
@@ -80,6 +87,8 @@ class Raw:
 
     fault: FramingError | None = field(default=None, init=False)
     pending_bytes: int = field(default=0, init=False)
+    most: int = field(default=sys.maxsize, init=False)
+    left: int = field(default=0, init=False)
 
     def advance(self, nbytes: int) -> int:
         """Always 0."""

@@ -41,12 +41,23 @@ from ctrlserver.words import nearest, quoted
 MAX_PACKET = 1024 * 1024
 """Longest payload in bytes unless a listener sets another; it bounds the memory of one stream."""
 
+PACKETS_A_CALL = 512
+"""``most`` of a framing that serves one of many streams: a call takes about half a millisecond at worst."""
+
 MAX_DELIMITER = 64
 """Longest delimiter in bytes: real ones have one to four, so a longer one is a mistake."""
 
 
 class Framing(Protocol):
-    """Cuts one byte stream into packets, independently of how the network cuts it into chunks."""
+    """Cuts one byte stream into packets, independently of how the network cuts it into chunks.
+
+    ``most``: a call ends after about this many packets that it has to cut one by one; no limit unless it is set.
+    ``left``: how many bytes at the end of the chunk it has not looked at then. The caller sets it back to 0, and gives
+    these bytes again.
+    """
+
+    most: int
+    left: int
 
     @property
     def fault(self) -> FramingError | None:

@@ -68,7 +68,10 @@ class Netstring(Prefixed):
                 if digit == 10 and end < size and length <= limit and octets[end] == 44:  # 10: the colon
                     at = end + 1
                     continue
-            # Empty, incomplete or faulty: ``_frame`` reads it byte by byte.
+            if at + 2 <= last and octets[at] == 48 and octets[at + 1] == 58 and octets[at + 2] == 44:  # empty
+                at += 3
+                continue
+            # Incomplete or faulty: ``_frame`` reads it byte by byte.
             frame = self._frame(octets, at, size)
             if frame is None or at + frame[1] > size:
                 return packets, at

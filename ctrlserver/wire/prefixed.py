@@ -15,6 +15,7 @@ reuses, so we copy the bytes we hold.
 
 from __future__ import annotations
 
+import sys
 from typing import ClassVar
 
 from attrs import define, field
@@ -47,6 +48,8 @@ class Prefixed:
     limit: int
     longest_head: int
     fault: FramingError | None = field(default=None, init=False)
+    most: int = field(default=sys.maxsize, init=False)
+    left: int = field(default=0, init=False)
     _held: bytearray = field(factory=bytearray, init=False)
     _head: int = field(default=0, init=False)  # length of the held frame's header
     _need: int = field(default=0, init=False)  # length of the held frame, 0 until its header is read
@@ -70,12 +73,18 @@ class Prefixed:
             self._held.clear()
             packets = 1
         size = len(chunk)
+        walked = 0
         while True:
             if most := self._wait:
                 cut, at = self._walk(chunk, at, size, most)
                 packets += cut
                 if cut < most:
                     break
+                walked += most
+                if walked >= self.most:
+                    self._wait = 0
+                    self.left = size - at
+                    return packets
             cut, at = self._run(chunk, at, size)
             packets += cut
         self._wait = most - cut - 1
@@ -98,12 +107,16 @@ class Prefixed:
             self._held.clear()
         octets = bytes(chunk)
         size = len(octets)
-        while (frame := self._frame(octets, at, size)) is not None:
-            head, stride = frame
-            if at + stride > size:
+        for _ in range(self.most):
+            frame = self._frame(octets, at, size)
+            if frame is None or at + frame[1] > size:
                 break
+            head, stride = frame
             packets.append(octets[at + head : at + stride - tail])
             at += stride
+        else:
+            self.left = size - at
+            return packets
         if at < size and self.fault is None:
             self._held += octets[at:]
         return packets

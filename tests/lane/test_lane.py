@@ -14,6 +14,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 
 from ctrlserver.lane.lane import (
+    AGAIN_SECONDS,
     PAUSE_SECONDS,
     REST_SECONDS,
     RESTING_SECONDS,
@@ -236,3 +237,71 @@ def test_data_that_came_in_a_rest_is_seen_after_it(flow: Flow) -> None:
     flow.far.send(b"xy")
     flow.lane.doRead()
     assert pytest.approx(began + 2 * REST_SECONDS) == flow.lane.round_began
+
+
+def test_a_socket_that_takes_a_whole_turn_ends_it_and_the_others_begin_the_next_one(two: Two) -> None:
+    for reader in two.readers:
+        reader.seconds = 2 * TURN_SECONDS
+    assert 1 == sum(two.round())
+    two.lane.doRead()
+    assert [1, 1] == [reader.read for reader in two.readers]
+
+
+@define(eq=False)
+class Worker(Reader):
+    """Reads all it gets, then has ``parts`` to do, ``seconds`` each, a part a turn."""
+
+    lane: Lane | None = None
+    parts: int = 0
+    done: int = 0
+
+    def ready(self, events: int) -> None:
+        if not self.parts:
+            self.parts = len(self.end.recv(100))
+        assert self.lane is not None
+        self.time.advance(self.seconds)
+        self.done += 1
+        self.parts -= 1
+        if self.parts:
+            self.lane.again(self.end.fileno(), select.EPOLLIN)
+
+
+def test_who_has_more_to_do_is_called_in_later_turns_although_its_socket_is_not_ready(flow: Flow) -> None:
+    worker = Worker(flow.reader.end, flow.time, TURN_SECONDS, lane=flow.lane)
+    flow.lane.watch(worker.end.fileno(), worker, select.EPOLLIN)
+    flow.far.send(b"xxx")
+    done = []
+    while select.select([flow.lane], [], [], 0)[0]:
+        flow.lane.doRead()
+        done.append(worker.done)
+    assert [2, 3] == done[-2:]
+    assert not select.select([flow.lane], [], [], 0)[0], "the lane is ready only while there is more to do"
+
+
+def test_who_has_more_to_do_leaves_most_of_a_turn_to_the_others_and_goes_on_all_the_same(two: Two) -> None:
+    time, lane = two.readers[0].time, two.lane
+    lane.forget(two.readers[0].end.fileno())
+    worker = Worker(two.readers[0].end, time, AGAIN_SECONDS, lane=lane)
+    lane.watch(worker.end.fileno(), worker, select.EPOLLIN)
+    other = two.readers[1]
+    other.seconds = TURN_SECONDS / 20
+    two.fars[0].send(b"x" * 50)
+    two.fars[1].send(b"y" * 1000)
+    lane.doRead()
+    for _ in range(10):
+        worked, read, began = worker.done, other.read, time.seconds()
+        lane.doRead()
+        assert 1 <= worker.done - worked <= 2
+        assert (other.read - read) * other.seconds > (time.seconds() - began) * 0.6
+
+
+def test_who_left_the_lane_is_not_called_again(flow: Flow) -> None:
+    worker = Worker(flow.reader.end, flow.time, TURN_SECONDS * 2, lane=flow.lane)
+    flow.lane.watch(worker.end.fileno(), worker, select.EPOLLIN)
+    flow.far.send(b"xx")
+    flow.lane.doRead()
+    flow.lane.forget(worker.end.fileno())
+    done = worker.done
+    flow.lane.doRead()
+    flow.lane.doRead()
+    assert done == worker.done

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import socket
 import struct
+import termios
+import time
 import weakref
 
 import pytest
@@ -359,3 +362,47 @@ async def test_an_urgent_byte_is_a_byte_of_the_stream(serve: Serve, mode: str) -
     assert (b"abc!defg" if mode == "echo" else b"") == await in_thread(script)
     (record,) = served.records()
     assert (1, 8, 0) == (record.packets, record.bytes, record.incomplete_bytes)
+
+
+DENSE = b"0:,1:a," * 30_000
+"""More packets than one turn may cut."""
+
+
+@pytest.mark.parametrize("keep", [0, 5])
+@pytest_twisted.ensureDeferred
+async def test_more_packets_than_a_turn_cuts_are_counted_exactly_to_the_end(serve: Serve, keep: int) -> None:
+    served = await serve("netstring", keep=keep)
+
+    def script() -> None:
+        client = served.connect()
+        send_all(client, DENSE + b"9:abc")
+        client.shutdown(socket.SHUT_WR)
+        assert b"" == read_to_end(client)
+
+    await in_thread(script)
+    (record,) = served.records()
+    assert (60_000, len(DENSE) + 5, 5, "eof") == (
+        record.packets,
+        record.bytes,
+        record.incomplete_bytes,
+        record.reason,
+    )
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("echo", DENSE), ("reply", b"OK" * 60_000)])
+@pytest_twisted.ensureDeferred
+async def test_more_packets_than_a_turn_cuts_are_answered_in_order(serve: Serve, mode: str, expected: bytes) -> None:
+    served = await serve("netstring", mode, reply=b"OK")
+
+    def write(client: socket.socket) -> None:
+        client.sendall(DENSE)
+        client.shutdown(socket.SHUT_WR)
+
+    client = await in_thread(served.connect)
+    writing = in_thread(write, client)
+    got = await in_thread(read_to_end, client)
+    await writing
+    assert expected == got
+    (record,) = served.records()
+    assert (60_000, "eof") == (record.packets, record.reason)
+    assert 60_000 == served.book.counters.totals().replies

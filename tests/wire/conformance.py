@@ -257,3 +257,32 @@ def check_fault(case: Case, payloads: list[bytes], fault: bytes, after: bytes) -
         assert 0 == framing.count(after)
         assert found is framing.fault
         assert 0 == framing.pending_bytes
+
+
+def check_portions(case: Case, stream: bytes, most: int) -> None:
+    """A call ends after about ``most`` packets, and what it leaves, given again, makes the same packets and fault."""
+    whole = case.spec().new()
+    payloads = whole.feed(stream)
+    for build in (True, False):
+        framing = case.spec().new()
+        framing.most = most
+        packets: list[bytes] = []
+        counted, rest = 0, memoryview(stream)
+        while True:
+            if build:
+                cut = framing.feed(rest)
+                assert len(cut) <= most + 1
+                packets += cut
+                counted += len(cut)
+            else:
+                counted += framing.count(rest)
+            left, framing.left = framing.left, 0
+            if not left:
+                break
+            assert left < len(rest), "each call goes on"
+            rest = rest[len(rest) - left :]
+        assert len(payloads) == counted
+        if build:
+            assert payloads == packets
+        assert str(whole.fault) == str(framing.fault)
+        assert whole.pending_bytes == framing.pending_bytes

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ctrlserver.errors import FramingError
-from ctrlserver.wire.framing import parse_framing
+from ctrlserver.wire.framing import PACKETS_A_CALL, parse_framing
 from tests.wire import conformance
 from tests.wire.conformance import CASES, Case, encoded, splits
 
@@ -72,6 +72,37 @@ def test_count_and_feed_may_be_mixed(case: Case, data: st.DataObject) -> None:
     stream = b"".join(encoded(case.spec().new(), data.draw(case.streams())))
     by_feed = data.draw(st.lists(st.booleans(), min_size=1, max_size=5))
     conformance.check_mixed(case, data.draw(splits(stream)), by_feed)
+
+
+@every_case
+@some
+@given(st.data())
+def test_what_a_call_leaves_is_cut_by_the_next_ones(case: Case, data: st.DataObject) -> None:
+    stream = bytearray(b"".join(encoded(case.spec().new(), data.draw(case.streams()))))
+    for place in data.draw(st.lists(st.integers(0, max(0, len(stream) - 1)), max_size=1)):
+        stream[place : place + 1] = data.draw(st.binary(max_size=2))
+    conformance.check_portions(case, bytes(stream), data.draw(st.sampled_from([1, 2, 30, 100])))
+
+
+@every_case
+@pytest.mark.parametrize("build", [True, False])
+def test_a_call_costs_no_more_however_many_packets_a_chunk_holds(case: Case, build: bool) -> None:
+    mixed = [b"x" * (case.size or number * number % 3) for number in range(4 * PACKETS_A_CALL)]
+    stream = b"".join(encoded(case.spec().new(), mixed))
+    calls = []
+    for factor in (1, 2, 4):
+        framing = case.spec().new()
+        framing.most = PACKETS_A_CALL
+        rest, calls_made = stream * factor, 0
+        while rest:
+            packets = len(framing.feed(rest)) if build else framing.count(rest)
+            by_one_call = case.size is not None or case.text.startswith(("line", "delimited"))
+            assert packets <= 3 * PACKETS_A_CALL or (by_one_call and not build)
+            calls_made += 1
+            left, framing.left = framing.left, 0
+            rest = rest[len(rest) - left :] if left else b""
+        calls.append(calls_made)
+    assert calls[2] <= 4 * calls[0]
 
 
 @every_case
