@@ -10,6 +10,7 @@ Rules:
   buffer is empty.
 - Data that arrives while reading is paused is kept here: TLS delivers all records of one read, paused or not. So are
   bytes that a stream leaves for a later turn.
+- Twisted closes a socket whose write failed, with its unread input. Here that is read first (``net/unread.py``).
 - A connection that ends before its TLS handshake is complete ends for the reason ``handshake``; after
   ``HANDSHAKE_SECONDS`` we end it.
 - Twisted closes the socket before it reports the loss of the connection. So the TCP figures are read one step earlier,
@@ -45,6 +46,7 @@ from ctrlserver.looks import deadlines
 from ctrlserver.net.modes import open_stream
 from ctrlserver.net.proxied import Announced
 from ctrlserver.net.stream import OpenStreams, Stream
+from ctrlserver.net.unread import read_to_the_end
 from ctrlserver.stats.counters import TcpFigures
 
 #: For a TLS handshake: many times what the worst link and the slowest device need for two round trips. Without this
@@ -81,6 +83,7 @@ class StreamProtocol(Protocol):
             self.transport.setTcpNoDelay(True)
         if (sock := socket_of(self.transport)) is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # an urgent byte is a byte of the stream
+        read_to_the_end(self.transport, self._reads_on, self._reactor)
         IConsumer(self.transport).registerProducer(self, True)
         self.stream = open_stream(self._streams, self, self._peer, self._streams.clock())
         self.stream.counters.path = self
@@ -144,6 +147,13 @@ class StreamProtocol(Protocol):
             self.stream.abort("eof", self._streams.clock())
         else:
             self.stream.lost(self._streams.clock())
+
+    def _reads_on(self) -> bool | None:
+        """Whether unread input counts and can be taken now; None if it can be taken later."""
+        if self.stream.counters.state != "open":
+            return False
+        self.stream.gone()
+        return None if self._soon is not None else True
 
     # IPushProducer: the transport reports the state of its write buffer
 

@@ -406,3 +406,23 @@ async def test_more_packets_than_a_turn_cuts_are_answered_in_order(serve: Serve,
     (record,) = served.records()
     assert (60_000, "eof") == (record.packets, record.reason)
     assert 60_000 == served.book.counters.totals().replies
+
+
+@pytest.mark.parametrize("mode", ["sink", "echo", "reply"])
+@pytest_twisted.ensureDeferred
+async def test_all_that_was_acknowledged_before_a_reset_is_counted(serve: Serve, mode: str) -> None:
+    served = await serve("netstring", mode, reply=b"more than the buffers hold" * 99)
+    sent = DENSE[:49_000]
+
+    def script() -> None:
+        client = served.connect(receive_buffer=4096)
+        client.sendall(sent)
+        end = time.monotonic() + PATIENCE
+        while struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))[0] and time.monotonic() < end:
+            time.sleep(0.001)
+        reset(client)
+
+    await in_thread(script)
+    await served.book.closed.get()
+    (record,) = served.records()
+    assert (len(sent), 14_000, "reset") == (record.bytes, record.packets, record.reason)
