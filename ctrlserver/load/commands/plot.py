@@ -18,6 +18,9 @@ from ctrlserver.words import did_you_mean, quoted
 
 _KINDS = {".html": "html", ".htm": "html", ".png": "png", ".svg": "svg"}
 
+#: Characters of a result's name in a legend.
+_LONGEST = 50
+
 _EXAMPLES = """\b
 Examples:
   ctrlload plot result.json -o result.html
@@ -72,12 +75,19 @@ def _kind(output: str) -> str:
     return _KINDS[ending]
 
 
+def _shortened(names: list[str]) -> list[str]:
+    """Long names without their middles, numbered if they are no longer all different."""
+    half = _LONGEST // 2
+    short = [name if len(name) <= _LONGEST else f"{name[:half]}\u2026{name[-half:]}" for name in names]
+    return short if len(set(short)) == len(short) else [f"{at}: {name}" for at, name in enumerate(short, 1)]
+
+
 def _names(files: Sequence[str]) -> list[str]:
-    """The files by their names alone, if these are all different."""
+    """The files by their names alone if these are all different, each short enough for a legend."""
     names = [Path(file).name for file in files]
     if len(set(names)) == len(names):
-        return names
+        return _shortened(names)
     if len(set(files)) == len(files):
-        return list(files)
+        return _shortened(list(files))
     twice = next(file for file in files if files.count(file) > 1)
     raise UsageError(f"{twice}: given twice")

@@ -13,17 +13,49 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
+
+from attrs import frozen
 
 from ctrlserver.load.results.comparison import FIGURES
 from ctrlserver.load.show.charts import Charts, Document, Panel, Scale, Series, part_of, percentile_label
 from ctrlserver.units import format_bits, format_duration, format_rate
 
-_WIDTH, _HEIGHT = 960, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 18, 12, 44
+
+@frozen
+class _Frame:
+    """A drawing's size and the margins around its axes, in pixels; ``name`` is its class in the page's style."""
+
+    name: str
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int = 12
+    bottom: int = 44
+
+    @property
+    def floor(self) -> int:
+        """The y of the x axis."""
+        return self.height - self.bottom
+
+    def x(self, share: float) -> float:
+        """Where a share of the x axis is."""
+        return self.left + share * (self.width - self.left - self.right)
+
+    def y(self, share: float) -> float:
+        """Where a share of the y axis is."""
+        return self.floor - share * (self.floor - self.top)
+
+
+#: Each chart is drawn twice, for a screen and for a phone; the page's style shows one of them.
+_FRAMES = (_Frame("broad", 960, 300, 76, 18), _Frame("slim", 380, 260, 60, 14))
+
+#: About the pixels of a letter of a label, and between two labels.
+_LETTER, _BETWEEN = 7, 6
 
 _DASHES = {"solid": "", "dashed": ' stroke-dasharray="7 4"', "dotted": ' stroke-dasharray="2 4"'}
 
@@ -103,59 +135,73 @@ def _figure(panel: Panel) -> str:
         f"{_DASHES[series.style]}/></svg>{escape(series.name)}</li>"
         for series in panel.series
     )
-    shades = "".join(
-        f'<rect class="shade" x="{_x(start, x_scale):.1f}" y="{_TOP}" height="{_HEIGHT - _TOP - _BOTTOM}" '
-        f'width="{_x(end, x_scale) - _x(start, x_scale):.1f}"><title>warm-up</title></rect>'
-        for start, end in panel.warm_up
-    )
-    lines = "".join(
-        f'<polyline class="line" stroke="{_colour(series)}"{_DASHES[series.style]} points="'
-        f'{" ".join(f"{_x(x, x_scale):.1f},{_y(y, y_scale):.1f}" for x, y in part)}"/>'
-        for series in panel.series
-        for part in series.parts
-    )
-    lines += "".join(
-        f'<circle r="3" fill="{_colour(series)}" cx="{_x(x, x_scale):.1f}" cy="{_y(y, y_scale):.1f}"/>'
-        for series, (x, y) in panel.specks()
-    )
-    cursor = f'<line class="cursor" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}" visibility="hidden"/>'
-    svg = (
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">'
-        f"{shades}{_grid(panel, x_scale, y_scale)}{lines}{cursor}</svg>"
+    drawings = "".join(
+        f'<div class="{frame.name}">{_drawing(frame, panel, x_scale, y_scale, title)}'
+        '<div class="tip" hidden></div></div>'
+        for frame in _FRAMES
     )
     numbers = json.dumps(_pointed(panel, x_scale, y_scale), allow_nan=False).replace("<", "\\u003c")
     return (
-        f'<h2>{escape(title)}</h2>\n<figure>\n<ul class="key">{key}</ul>\n<div style="position:relative">{svg}'
-        f'<div class="tip" hidden></div></div>\n<script type="application/json">{numbers}</script>\n</figure>\n'
+        f'<h2>{escape(title)}</h2>\n<figure>\n<ul class="key">{key}</ul>\n{drawings}\n'
+        f'<script type="application/json">{numbers}</script>\n</figure>\n'
     )
 
 
-def _grid(panel: Panel, x_scale: Scale, y_scale: Scale) -> str:
-    bottom = _HEIGHT - _BOTTOM
+def _drawing(frame: _Frame, panel: Panel, x_scale: Scale, y_scale: Scale, title: str) -> str:
+    def place(x: float, y: float) -> tuple[float, float]:
+        return frame.x(x_scale.share(x)), frame.y(y_scale.share(y))
+
     parts = []
+    for start, end in panel.warm_up:
+        left, right = (frame.x(x_scale.share(moment)) for moment in (start, end))
+        parts.append(
+            f'<rect class="shade" x="{left:.1f}" y="{frame.top}" height="{frame.floor - frame.top}" '
+            f'width="{right - left:.1f}"><title>warm-up</title></rect>'
+        )
+    parts += _grid(frame, panel, x_scale, y_scale)
+    for series in panel.series:
+        for part in series.parts:
+            points = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in part)
+            parts.append(
+                f'<polyline class="line" stroke="{_colour(series)}"{_DASHES[series.style]} points="{points}"/>'
+            )
+    for series, point in panel.specks():
+        x, y = place(*point)
+        parts.append(f'<circle r="3" fill="{_colour(series)}" cx="{x:.1f}" cy="{y:.1f}"/>')
+    parts.append(f'<line class="cursor" y1="{frame.top}" y2="{frame.floor}" visibility="hidden"/>')
+    axes = f"{frame.left} {frame.top} {frame.width - frame.right} {frame.floor}"
+    return (
+        f'<svg class="chart" viewBox="0 0 {frame.width} {frame.height}" data-axes="{axes}" role="img" '
+        f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
+    )
+
+
+def _grid(frame: _Frame, panel: Panel, x_scale: Scale, y_scale: Scale) -> Iterator[str]:
+    """The lines of the ticks and their labels; a label of x for which there is no room is left out."""
+    right, free = frame.width - frame.right, 0.0
     for value, label in y_scale.ticks:
-        y = _y(value, y_scale)
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(label)}</text>')
+        y = frame.y(y_scale.share(value))
+        yield f'<line class="grid" x1="{frame.left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield f'<text x="{frame.left - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(label)}</text>'
     for value, label in x_scale.ticks:
-        x = _x(value, x_scale)
-        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{bottom}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{escape(label)}</text>')
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    parts.append(f'<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(panel.x_label)}</text>')
-    return "".join(parts)
+        x, half = frame.x(x_scale.share(value)), len(label) * _LETTER / 2
+        yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.top}" y2="{frame.floor}"/>'
+        if x - half >= free:
+            yield f'<text x="{x:.1f}" y="{frame.floor + 18}" text-anchor="middle">{escape(label)}</text>'
+            free = x + half + _BETWEEN
+    middle = (frame.left + right) / 2
+    yield f'<text x="{middle}" y="{frame.height - 6}" text-anchor="middle">{escape(panel.x_label)}</text>'
 
 
 def _pointed(panel: Panel, x_scale: Scale, y_scale: Scale) -> dict[str, object]:
-    """What the script shows: of each point the place and the words for x and y."""
+    """What the script shows: of each point its share of the axes, and the words for x and y."""
     return {
-        "width": _WIDTH,
         "series": [
             {
                 "name": series.name,
                 "colour": _colour(series),
                 "points": [
-                    [round(_x(x, x_scale), 1), round(_y(y, y_scale), 1), words, _VALUES[panel.y_kind](y)]
+                    [round(x_scale.share(x), 4), round(y_scale.share(y), 4), words, _VALUES[panel.y_kind](y)]
                     for x, y, words in _told(series, panel.x_label)
                 ],
             }
@@ -183,11 +229,3 @@ def _span(start: float, end: float) -> str:
 
 def _colour(series: Series) -> str:
     return "var(--cx)" if series.colour is None else f"var(--c{series.colour})"
-
-
-def _x(value: float, scale: Scale) -> float:
-    return _LEFT + scale.share(value) * (_WIDTH - _LEFT - _RIGHT)
-
-
-def _y(value: float, scale: Scale) -> float:
-    return _HEIGHT - _BOTTOM - scale.share(value) * (_HEIGHT - _TOP - _BOTTOM)

@@ -78,9 +78,10 @@ def _draw(place: Any, panel: Panel) -> None:
     place.grid(color="#e3e7eb", linewidth=0.8)
     place.set_axisbelow(True)
     place.spines[["top", "right"]].set_visible(False)
-    place.legend(
+    legend = place.legend(
         fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=columns, borderaxespad=0.2
     )
+    legend.set_in_layout(False)  # a long name does not make the chart narrow; the title's pad is the room for it
 
 
 def _colour(series: Series) -> str:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,6 +15,7 @@ import pytest
 from ctrlserver.load.commands import group as commands
 from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.show.chart_page import page
+from ctrlserver.load.show.chart_picture import picture
 from ctrlserver.load.show.charts import charts
 from tests.load.documents import changed
 from tests.load.show.test_charts import BLIND, CLOSED, OPEN
@@ -97,6 +99,58 @@ def test_the_page_shows_values_under_the_pointer() -> None:
     assert ["0.00 to 0.50 s", "100/s"] == rate["series"][0]["points"][0][2:]
     assert ["1.50 to 2.00 s", "300.0 ms"] == times["series"][0]["points"][-1][2:]
     assert ["99.50 %", "300.0 ms"] == tail["series"][0]["points"][-1][2:]
+
+
+def test_the_page_draws_each_chart_for_a_phone_too() -> None:
+    text = page([("a", OPEN)], charts([("a", OPEN)]))
+    drawings = [attributes for tag, attributes in Reader(text).elements if tag == "svg" and "data-axes" in attributes]
+    assert 3 * ["0 0 960 300", "0 0 380 260"] == [drawing["viewbox"] for drawing in drawings]
+    assert "@media (max-width: 600px)" in text
+    for drawing in text.split('<div class="slim">')[1:]:
+        labels = re.findall(r'<text x="([\d.]+)" y="234" text-anchor="middle">([^<]*)', drawing.partition("</svg>")[0])
+        ends = [(float(x) - 3.5 * len(label), float(x) + 3.5 * len(label)) for x, label in labels]
+        assert len(labels) >= 3
+        assert all(end < start for (_, end), (start, _) in pairwise(ends))
+        assert all(0 <= start and end <= 380 + 8 for start, end in ends)
+
+
+def test_a_long_name_is_told_without_its_middle(capsys: pytest.CaptureFixture[str], files: Path) -> None:
+    names = [f"{'long-' * 24}{end}.json" for end in ("a", "b")]
+    for name in names:
+        (files / name).write_text(json.dumps(OPEN))
+    assert 0 == told(capsys, f"{' '.join(names)} open.json -o out.html")[0]
+    numbers = Reader((files / "out.html").read_text()).numbers
+    told_names = [one["name"] for one in numbers[0]["series"]][:3]
+    assert [51, 51, 9] == [len(name) for name in told_names]
+    assert [("long-", "a.json"), ("long-", "b.json")] == [(name[:5], name[-6:]) for name in told_names[:2]]
+    assert 3 == len(set(told_names))
+
+
+def test_long_names_that_are_alike_are_numbered(capsys: pytest.CaptureFixture[str], files: Path) -> None:
+    names = [f"{'a' * 40}{middle}{'b' * 40}.json" for middle in ("x", "y")]
+    for name in names:
+        (files / name).write_text(json.dumps(OPEN))
+    assert 0 == told(capsys, f"{' '.join(names)} -o out.html")[0]
+    series = Reader((files / "out.html").read_text()).numbers[0]["series"]
+    assert ["1: aaaa", "2: aaaa"] == [one["name"][:7] for one in series[:2]]
+
+
+def test_a_long_name_takes_nothing_of_the_charts_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    widths: list[float] = []
+    save = Figure.savefig
+
+    def measured(figure: Any, *given: Any, **named: Any) -> None:
+        save(figure, *given, **named)
+        widths.append(figure.axes[0].get_position().width)
+
+    monkeypatch.setattr(Figure, "savefig", measured)
+    for name in ("a", 5 * "long-name-"):
+        results = [(f"{at}{name}", OPEN) for at in range(4)]
+        picture([name for name, _ in results], charts(results), "png")
+    assert pytest.approx(widths[0], rel=0.02) == widths[1]
+    assert widths[1] > 0.8
 
 
 def test_the_page_tells_what_came_out_and_marks_what_is_bad() -> None:
