@@ -24,6 +24,9 @@ GRO_SIZE = struct.Struct("=i")
 #: The control message of ``UDP_SEGMENT``: likewise, of a batch that is sent.
 SEGMENT = struct.Struct("=H")
 
+#: The first port that Linux gives to clients, unless it is told otherwise; other systems begin higher.
+USUAL_CLIENT_PORT = 32768
+
 #: Room for the one control message we ask for.
 ANCILLARY_BYTES = socket.CMSG_SPACE(GRO_SIZE.size) if hasattr(socket, "CMSG_SPACE") else 0
 
@@ -38,6 +41,15 @@ def try_option(sock: socket.socket, level: int, option: int, value: int) -> bool
     except OSError:
         return False
     return True
+
+
+def first_client_port() -> int:
+    """The lowest port that a client gets unless it asks for another: this system's, at most Linux's usual one."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+            return min(int(file.read().split()[0]), USUAL_CLIENT_PORT)
+    except (OSError, ValueError, IndexError):
+        return USUAL_CLIENT_PORT
 
 
 def widen(sock: socket.socket, size: int) -> None:

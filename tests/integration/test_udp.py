@@ -185,3 +185,40 @@ def test_what_cannot_go_with_udp_is_told(expected: str, flags: tuple[str, ...]) 
     done = run(BIN / "twistd", "-n", "--pidfile=", "ctrlserver", *flags, "--check")
     assert 1 == done.returncode
     assert expected in done.stderr.decode()
+
+
+FORGER = """
+import socket, struct, sys
+lo = socket.inet_aton("127.0.0.1")
+with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+    for number in range(int(sys.argv[1])):
+        words = b"loop %d" % number
+        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + len(words), 1, 0, 64, 17, 0, lo, lo)
+        raw.sendto(head + struct.pack("!HHHH", 7002, 7001, 8 + len(words), 0) + words, ("127.0.0.1", 0))
+"""
+
+
+@pytest.mark.parametrize(("mode", "forged"), [("echo", 5), ("reply", 1)])
+def test_two_servers_that_answer_do_not_answer_each_other_for_ever(
+    start: Start, inside: list[str], tmp_path: Path, mode: str, forged: int
+) -> None:
+    first, second = (
+        start(
+            *("--data", f"udp:{port}:interface=127.0.0.1", "--mode", mode),
+            *("--admin", f"unix:{tmp_path}/{port}.sock"),
+            launcher=inside,
+            listeners=0,
+        )
+        for port in (7001, 7002)
+    )
+    assert 0 == run(*inside, sys.executable, "-c", FORGER, str(forged)).returncode
+
+    def withheld() -> int:
+        return sum(int(each.ask_json("stats")["unanswered_loops_total"]) for each in (first, second))
+
+    end = time.monotonic() + PATIENCE
+    while (gone := withheld()) < forged:
+        assert time.monotonic() < end, gone
+    ended = [each.ask_json("stats")["packets_total"] for each in (first, second)]
+    assert 1000 <= max(ended)
+    assert [*ended, forged] == [*(each.ask_json("stats")["packets_total"] for each in (first, second)), withheld()]

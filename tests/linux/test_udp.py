@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ctrlserver.linux.udp import try_option, widen
+from ctrlserver.linux.udp import first_client_port, try_option, widen
 
 
 @pytest.fixture
@@ -33,3 +33,7 @@ def test_a_receive_buffer_is_widened_and_size_zero_leaves_it(sock: socket.socket
     small = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
     widen(sock, 32768)
     assert small < sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def test_the_first_port_of_clients_is_the_systems_and_at_most_linuxs_usual_one() -> None:
+    assert 0 < first_client_port() <= 32_768

@@ -17,6 +17,7 @@ Model::
 
 - A peer is not answered if its port is that of a service which answers whatever it gets, of this server or another: one
   forged datagram would travel between the two for ever. Which peers these are is found out when their streams open.
+  A peer on any other port that clients do not have may be one too: its answers are given sparingly (``sparing.py``).
 
 Rules: a turn is bounded, so that the lane's other sockets have theirs. What a read put into the lane's buffer is used
 before the next read.
@@ -40,10 +41,20 @@ from twisted.internet.protocol import DatagramProtocol
 from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.recvmmsg import ROOM_BYTES, Messages
-from ctrlserver.linux.udp import ANCILLARY_BYTES, GRO_SIZE, SEGMENT, SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, Address
+from ctrlserver.linux.udp import (
+    ANCILLARY_BYTES,
+    GRO_SIZE,
+    SEGMENT,
+    SEGMENTS_A_CALL,
+    SOL_UDP,
+    UDP_SEGMENT,
+    Address,
+    first_client_port,
+)
 from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import OTHERS, DatagramStream, Peers
+from ctrlserver.net.udp.sparing import Answer, Sparing
 from ctrlserver.stats.probing import Probing
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM, cut, packets_in, packets_in_all
 from ctrlserver.wire.probe import HEADER_SIZE, decode
@@ -71,7 +82,10 @@ class Intake:
         self._peers = peers
         self._stream_at = peers.by_address.get
         self._socket = sock
-        self._answer = {"echo": self.echo, "reply": self.reply}.get(terms.origin.mode)
+        self._counters = terms.book.counters
+        self._first_client_port = first_client_port()
+        self._answer = answer = {"echo": self.echo, "reply": self.reply}.get(terms.origin.mode)
+        self._sparing = None if answer is None else Sparing(answer, self._counters)  # of peers that share a stream
 
     def received(
         self,
@@ -95,7 +109,7 @@ class Intake:
             stream = self._peers.open(address, now, since)
             if self._answer is not None:
                 others = stream.counters.peer == OTHERS
-                stream.answer = self._answer_unless_looping if others or self._loops(address) else self._answer
+                stream.answer = self._answer_others if others else self._answer_to(self._answer, address)
         counters = stream.counters
         counters.packets += packets
         counters.bytes += size
@@ -114,12 +128,23 @@ class Intake:
         """Whether an answer to ``address`` may be answered, and so on for ever."""
         return address[1] in ANSWERING_PORTS or address[1] in self._peers.options.answering
 
-    def _answer_unless_looping(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
-        """Answer, or count what is not answered because it would loop; return how many answers were accepted."""
-        if self._answer is None or self._loops(address):
-            self._terms.book.counters.loops += packets
-            return 0
-        return self._answer(content, segment, packets, address)
+    def _answer_to(self, answer: Answer, address: Address) -> Answer:
+        """How the datagrams of one peer are answered where ``answer`` answers."""
+        if self._loops(address):
+            return self._count_loop
+        return answer if address[1] >= self._first_client_port else Sparing(answer, self._counters)
+
+    def _answer_others(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
+        """Answer peers that share a stream."""
+        answer = self._answer if address[1] >= self._first_client_port else self._sparing
+        if answer is None or self._loops(address):
+            answer = self._count_loop
+        return answer(content, segment, packets, address)
+
+    def _count_loop(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
+        """Count what is not answered because it would loop."""
+        self._counters.loops += packets
+        return 0
 
     def echo(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
         """Send the batch back; return how many answers the socket accepted."""

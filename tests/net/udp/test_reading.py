@@ -72,3 +72,19 @@ def test_a_service_that_answers_whatever_it_gets_is_not_answered(ours: socket.so
         answering.received(address, 4, 2, 2, memoryview(b"aabb"), 0.0, 0.0)
         assert unanswered == answering._peers.by_address[address].counters.unanswered
     assert 2 == answering._terms.book.counters.loops
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(("port", "withheld"), [(32_767, 2), (32_768, 0)])
+def test_a_peer_on_a_port_that_no_client_is_given_lacks_every_thousandth_answer(
+    ours: socket.socket, monkeypatch: pytest.MonkeyPatch, port: int, withheld: int, shared: bool
+) -> None:
+    book = Book(version="test", now=0.0, wall=time.time())
+    terms = Terms(book, Origin("data", "udp", "datagram", "echo"), DATAGRAM)
+    answering = Intake(Peers(DatagramTerms(terms, max_streams=0 if shared else 10), now=0.0), ours)
+    monkeypatch.setattr(answering, "_first_client_port", 32_768)
+    for _ in range(2_500):
+        answering.received(("127.0.0.1", port), 4, 4, 1, memoryview(b"loop"), 0.0, 0.0)
+    (stream,) = answering._peers.by_address.values()
+    assert (2_500, withheld) == (stream.counters.packets, book.counters.loops)
+    assert stream.counters.unanswered >= withheld
