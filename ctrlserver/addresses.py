@@ -22,6 +22,11 @@ def ip_version(host: str) -> int | None:
         return None
 
 
+def lacks_interface(host: str) -> bool:
+    """Whether ``host`` is a link-local IPv6 address without ``%eth0``: every interface has such addresses."""
+    return ip_version(host) == 6 and ip_address(host).is_link_local and "%" not in host
+
+
 def host_port(host: str, port: int) -> str:
     """``127.0.0.1:22222`` or ``[::1]:22222``."""
     if ":" not in host:

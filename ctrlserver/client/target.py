@@ -15,7 +15,7 @@ import re
 
 from attrs import frozen
 
-from ctrlserver.addresses import LONGEST_UNIX_PATH, ip_version
+from ctrlserver.addresses import LONGEST_UNIX_PATH, ip_version, lacks_interface
 from ctrlserver.errors import UsageError
 from ctrlserver.words import quoted
 
@@ -53,7 +53,7 @@ _SCHEMES = ("tcp", "tcp4", "tcp6", *_TRANSPORTS)
 
 @frozen
 class Target:
-    """One address. ``text`` is as given; ``host`` is empty where it is an endpoint string.
+    """One address. ``text`` is as given; ``host`` is empty where it is an endpoint string, but for ``tcp:host:port``.
 
     ``transport`` is ``UDP`` or ``TLS`` for a plain ``udp:host:port``, ``ssl:host:port`` or
     ``tls:host:port``, else empty.
@@ -115,7 +115,7 @@ def _parsed(text: str, usual: int) -> Target:
     if _is_scheme_alone(text):
         before = "" if scheme.casefold() == "tcp" else f"{scheme}:"
         raise UsageError(f"{quoted(text)} has no host{_nearest(rest, usual, before)}")
-    match = _HOST_PORT.fullmatch(text)
+    match = _HOST_PORT.fullmatch(rest if scheme.casefold() == "tcp" else text)
     if match is not None and match["host"] != "unix":
         return _plain(text, match)
     expected = "expected HOST:PORT or a Twisted client endpoint"
@@ -144,6 +144,9 @@ def _plain(text: str, match: re.Match[str], transport: str = "") -> Target:
     if match["v6"] is not None and ip_version(match["v6"]) != 6:
         raise UsageError(f"{quoted(text)}: {quoted(match['v6'])} is not an IPv6 address")
     host = match["v6"] or match["host"]
+    if lacks_interface(host):
+        words = f"a link-local address is written with its interface, such as [{host}%eth0]:{number}"
+        raise UsageError(f"{quoted(text)}: {words}")
     if match["v6"] is None:
         try:
             host.encode("idna")  # as getaddrinfo does

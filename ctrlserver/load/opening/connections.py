@@ -136,6 +136,8 @@ class Connections:
         host, port = getattr(peer, "host", None), getattr(peer, "port", None)
         if not self._target.host or not isinstance(host, str) or not isinstance(port, int):
             return self._endpoint(self._target)
+        if scope := getattr(peer, "scopeID", 0):
+            host = f"{host.partition('%')[0]}%{scope}"
         return self._endpoint(Target(self._target.text, host, port))
 
     def close(self) -> None:

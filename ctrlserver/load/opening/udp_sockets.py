@@ -3,8 +3,8 @@
 Rules: the name is looked up once, bounded in time; a failure is a ``LoadError`` in one line. A connected socket reports
 an error when nothing listens at the other end (ICMP), takes datagrams of its target alone, and needs no address a send.
 
-Beware: connecting sends nothing, so nobody has answered yet. Where a name has addresses of both kinds IPv4 is taken,
-because there is no way to try: ``udp:[::1]:22222`` asks for the other.
+Beware: connecting sends nothing, so nobody has answered yet. Of several addresses of a name the first is taken to which
+there is a way, IPv4 before IPv6: whether somebody listens there only packets would tell. An error names the others.
 """
 
 from __future__ import annotations
@@ -40,21 +40,14 @@ class DatagramSockets:
         self._target = options.target
         self._timeout = options.connect_timeout
         self.made: list[socket.socket] = []
+        self.elsewhere = ""  # the other addresses of the name, for an error
 
     async def open(self, number: int) -> list[Opened]:
         """``number`` sockets; LoadError in one line if one cannot be opened."""
-        family, address = await self._address()
+        addresses = await self._addresses()
         opened = []
         for _ in range(number):
-            sock = socket.socket(family, socket.SOCK_DGRAM)
-            self.made.append(sock)
-            try:
-                sock.setblocking(False)
-                with suppress(OSError):
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
-                sock.connect(address)
-            except OSError as error:
-                raise LoadError(f"cannot send to {self._target.text}: {_reason(error)}") from None
+            sock, address = self._connected(addresses)
             opened.append(Opened(sock, self._lane, host_port(*sock.getsockname()[:2]), host_port(*address[:2])))
         return opened
 
@@ -66,21 +59,41 @@ class DatagramSockets:
     async def gone(self) -> None:
         """At once: nobody has to agree."""
 
-    async def _address(self) -> tuple[int, Any]:
-        """The family and the address of the target; IPv4 if it has both."""
+    def _connected(self, addresses: list[tuple[int, Any]]) -> tuple[socket.socket, Any]:
+        """A socket connected to the first of ``addresses`` that can be, the only one that is left in it then."""
+        problem = OSError()
+        for family, address in addresses:
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+            self.made.append(sock)
+            try:
+                sock.setblocking(False)
+                with suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+                sock.connect(address)
+            except OSError as error:
+                problem = error
+                continue
+            if others := [f"udp:{host_port(*each[:2])}" for _, each in addresses if each != address]:
+                self.elsewhere = f"; {self._target.host} has other addresses: {', '.join(others)}"
+                addresses[:] = [(family, address)]
+            return sock, address
+        raise LoadError(f"cannot send to {self._target.text}: {_reason(problem)}")
+
+    async def _addresses(self) -> list[tuple[int, Any]]:
+        """The families and the addresses of the target, IPv4 first."""
         host, port, reactor = self._target.host, self._target.port, cast("Any", self._reactor)
         found = deferToThreadPool(
             reactor, reactor.getThreadPool(), socket.getaddrinfo, host, port, type=socket.SOCK_DGRAM
         )
         found.addTimeout(self._timeout, deadlines(self._reactor))
         try:
-            family, _, _, _, address = min(await found, key=itemgetter(0))
+            answers = await found
         except defer.TimeoutError:
             words = f"the host name was not resolved within {self._timeout:g} s"
         except (OSError, UnicodeError):
             words = NO_SUCH_HOST
         else:
-            return family, address
+            return sorted({(family, address): None for family, _, _, _, address in answers}, key=itemgetter(0))
         raise LoadError(f"cannot send to {self._target.text}: {words}")
 
 

@@ -31,6 +31,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ctrlserver.addresses import ip_version
 from ctrlserver.client.connect import NO_LOCAL_PORT, NO_SUCH_HOST
+from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Connected, Counts
 from ctrlserver.load.measure.due import Releases
@@ -169,10 +170,12 @@ class Slots(Work):
     async def open(self) -> None:
         """Find the address; that of a name or an endpoint string by one connection, which is not counted."""
         target = self._options.target
-        version = ip_version(target.host)
-        if version is not None:
-            self.family = socket.AF_INET if version == 4 else socket.AF_INET6
-            self.address = target.host, target.port
+        if ip_version(target.host) is not None:
+            try:
+                found = socket.getaddrinfo(target.host, target.port, flags=socket.AI_NUMERICHOST)
+            except socket.gaierror:  # of the interface: fe80::1%nosuch
+                raise LoadError(f"cannot connect to {target.text}: {NO_SUCH_HOST}") from None
+            self.family, self.address = found[0][0], found[0][4]
             return
         (opened,) = await self._transport.connections.open(1)
         assert isinstance(opened.socket, socket.socket)

@@ -59,6 +59,7 @@ from ctrlserver.load.running.sending import Sending
 from ctrlserver.load.running.transports import transport_of
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
 from ctrlserver.load.streams.outgoing import Conversation
+from ctrlserver.load.streams.wire import REFUSED
 
 #: Seconds that the lane waits for more before it gives the reactor a turn. By a schedule most packets go alone, and one
 #: turn of the reactor for each wake-up of the pacer and for each reply took a third of the processor time.
@@ -144,7 +145,8 @@ class LoadRun:
 
     def _failed(self, message: str) -> None:
         if self._error is None and not self._cancelled:
-            self._error = message
+            refused = any(stream.reason == REFUSED for stream in self._work.streams)
+            self._error = message + (self._transport.elsewhere if refused else "")
 
     async def _ask_first(self) -> None:
         """LoadError if the admin port is none; else what the later counts are compared with."""

@@ -31,6 +31,11 @@ class Transport:
         self.newest_before = 0
         self._framing = options.framing.text
 
+    @property
+    def elsewhere(self) -> str:
+        """What an error says where nothing listens: the addresses of the target that were not tried."""
+        return self.connections.elsewhere if isinstance(self.connections, DatagramSockets) else ""
+
     async def ask_first(self, client: AdminClient) -> None:
         """Before the first packet: ask the server for what its later counts are compared with."""
         self.newest_before = await client.newest_stream()

@@ -113,6 +113,12 @@ async def test_a_target_that_refuses_at_once_is_one_line() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_interface_that_is_not_there_is_one_line() -> None:
+    result = good(await load(parse_target("[fe80::1%nosuch]:5"), mode="connect", packets=1), 1)
+    assert "cannot connect to [fe80::1%nosuch]:5: the host name does not resolve" == result.error
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_target_by_name_is_found_by_a_connection_that_is_not_counted(servers: Servers) -> None:
     target = parse_target(f"localhost:{servers.listen(Accepting).port}")
     result = good(await load(target, mode="connect", packets=10))
