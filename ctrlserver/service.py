@@ -26,13 +26,14 @@ from twisted.logger import Logger
 
 from ctrlserver import __version__, terminal
 from ctrlserver.admin.protocol import AdminFactory
+from ctrlserver.admin.reach import strangers
 from ctrlserver.config import Config
-from ctrlserver.config.endpoints import behind_proxy
+from ctrlserver.config.endpoints import behind_proxy, private
 from ctrlserver.desk import Desk
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
-from ctrlserver.net.listeners import CannotBind, announce, bound
+from ctrlserver.net.listeners import CannotBind, announce, bound, transport_and_address
 from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
 from ctrlserver.net.proxied import Door, listen_proxied
 from ctrlserver.stats.book import Book
@@ -132,6 +133,7 @@ class ControlService(MultiService):
             self.log.error("{error}", error=error)
             raise CannotStart(f"ctrlserver: {error}") from None
         terminal.release()
+        self._warn_of_strangers()
         self._count_seats(descriptors, descriptors_in_use())
 
     def _count_seats(self, descriptors: int, in_use: int) -> None:
@@ -147,7 +149,18 @@ class ControlService(MultiService):
                 descriptors=descriptors,
             )
 
+    def _warn_of_strangers(self) -> None:
+        """One line if others than the operator can reach an admin port."""
+        addresses = [port.getHost() for port in self._admin_ports]
+        reached = [f"{transport_and_address(each)} ({who})" for each in addresses if (who := strangers(each))]
+        if reached:
+            self.log.warn(
+                "the admin port has no authentication, and others can reset counters and close streams: {reached}",
+                reached=", ".join(reached),
+            )
+
     def _listen_admin(self, endpoint: str) -> Deferred[IListeningPort]:
+        endpoint = private(endpoint)
         if (behind := behind_proxy(endpoint)) is not None:
             door = Door(self.plane.seats, self.book.counters.rejected, self._reactor)
             return listen_proxied(serverFromString(self._reactor, behind), self._admin, door)

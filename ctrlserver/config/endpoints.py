@@ -184,6 +184,12 @@ def _inherited(text: str) -> tuple[int, AddressFamily, int, AddressFamily]:
         return endpoint.fileno, AddressFamily(inherited.family), inherited.type, endpoint.addressFamily
 
 
+def private(text: str) -> str:
+    """The same, its unix socket for its owner alone unless ``text`` gives it a mode; Twisted's own is 666."""
+    kind, arguments, keywords = _parts(behind_proxy(text) or text)
+    return f"{text}:mode=600" if kind == "unix" and len(arguments) < 2 and "mode" not in keywords else text
+
+
 def takes_udp_beside(text: str) -> bool:
     """Whether this good endpoint may have a port number that UDP can share."""
     return _parts(behind_proxy(text) or text)[0] not in ("unix", "udp") and inherited_datagrams(text) is None

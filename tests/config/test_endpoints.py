@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet import endpoints as twisted_endpoints
 
-from ctrlserver.config.endpoints import _parts, check_endpoint, is_any_port
+from ctrlserver.config.endpoints import _parts, check_endpoint, is_any_port, private
 from ctrlserver.errors import ConfigError
 
 
@@ -182,3 +182,19 @@ def test_a_string_is_cut_as_twisted_cuts_it(text: str) -> None:
             _parts(text)
     else:
         assert (kind, arguments, keywords) == _parts(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("unix:/run/a.sock", "unix:/run/a.sock:mode=600"),
+        ("unix:address=/run/a.sock:backlog=9", "unix:address=/run/a.sock:backlog=9:mode=600"),
+        ("haproxy:unix:/run/a.sock", "haproxy:unix:/run/a.sock:mode=600"),
+        ("unix:/run/a.sock:mode=660", "unix:/run/a.sock:mode=660"),
+        ("unix:/run/a.sock:666", "unix:/run/a.sock:666"),
+        ("tcp:22223", "tcp:22223"),
+        ("systemd:domain=UNIX:index=0", "systemd:domain=UNIX:index=0"),
+    ],
+)
+def test_a_private_unix_socket_is_its_owners_unless_a_mode_says_otherwise(text: str, expected: str) -> None:
+    assert expected == private(text)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,79 @@ def test_sigterm_ends_the_run_logs_it_closes_the_streams_and_exits(start: Start)
     daemon.process.wait(5)
     log = daemon.stop()
     assert re.search(r"run 1 ended: total time \S+ s, number of packets 2, rate", log), log
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_that_means_nothing_is_told_in_the_log_and_ends_nothing(start: Start, number: signal.Signals) -> None:
+    daemon = start()
+    daemon.ask("ping")
+    for _ in range(2):
+        daemon.process.send_signal(number)
+        daemon.log.wait(rf"{number.name} changes nothing; SIGTERM ends the server")
+    assert "OK pong\r\n" == daemon.ask("ping")
+
+
+def test_usr1_has_twistd_open_its_log_anew(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    arguments = [
+        str(TWISTD),
+        "-n",
+        "--pidfile=",
+        f"--logfile={log}",
+        "ctrlserver",
+        "--data",
+        LOOPBACK,
+        "--admin",
+        LOOPBACK,
+    ]
+    process = subprocess.Popen(arguments, cwd=tmp_path)
+    try:
+        awaited(lambda: log.exists() and "listening admin" in log.read_text())
+        process.send_signal(signal.SIGUSR1)
+        awaited(lambda: (tmp_path / "log.1").exists())
+        process.send_signal(signal.SIGHUP)
+        awaited(lambda: "SIGHUP changes nothing" in log.read_text())
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def awaited(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "who"),
+    [
+        ("tcp:0", "everybody on the network"),
+        (r"tcp:0:interface=\:\:", "everybody on the network"),
+        ("tcp:0:interface=127.0.0.1", ""),
+        ("unix:{}/a.sock", ""),
+        ("unix:{}/a.sock:mode=660", ""),
+        ("unix:{}/a.sock:mode=666", "every user of this machine"),
+    ],
+)
+def test_an_admin_port_that_anybody_can_reach_is_one_warning(
+    start: Start, tmp_path: Path, endpoint: str, who: str
+) -> None:
+    daemon = start("--data", LOOPBACK, "--admin", endpoint.format(tmp_path))
+    assert "OK pong\r\n" == daemon.ask("ping")
+    warnings = [line for line in daemon.stop().splitlines() if "#warn" in line]
+    assert len(warnings) == bool(who)
+    assert all(f"({who})" in line and "no authentication" in line for line in warnings)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("", 0o600), (":mode=660", 0o660), (":660", 0o660)])
+def test_a_unix_admin_socket_is_its_owners_unless_a_mode_says_otherwise(
+    start: Start, tmp_path: Path, mode: str, expected: int
+) -> None:
+    start("--data", f"unix:{tmp_path}/d.sock", "--admin", f"unix:{tmp_path}/a.sock{mode}")
+    assert expected == (tmp_path / "a.sock").stat().st_mode & 0o777
+    assert 0o666 == (tmp_path / "d.sock").stat().st_mode & 0o777
 
 
 def test_a_port_in_use_is_one_clear_line(start: Start, tmp_path: Path) -> None:
