@@ -91,7 +91,7 @@ def _address(text: str, version: int) -> str:
         address = ip_address(text)
     except ValueError:
         raise WrongHeader from None
-    if address.version != version:
+    if address.version != version or "%" in text:  # a scope is of no use to others, and may be any text
         raise WrongHeader
     return _name(address)
 

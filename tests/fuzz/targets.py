@@ -26,7 +26,9 @@ from ctrlserver.client.admin import AdminClient
 from ctrlserver.config.tree import MODES
 from ctrlserver.errors import LoadError
 from ctrlserver.load.results.stored import parsed_result
+from ctrlserver.net.gate import Seats
 from ctrlserver.net.protocol import StreamFactory
+from ctrlserver.net.proxied import Door, ProxiedFactory
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.stream import OpenStreams
 from ctrlserver.net.terms import Terms
@@ -159,6 +161,24 @@ def stream(framing: str, mode: str, octets: bytes) -> None:
     _judge(book, 1 << 40 if mode == "source" else sum(map(len, chunks)))  # a source counts what it sends
 
 
+def proxied(octets: bytes) -> None:
+    """A connection behind a proxy becomes a stream that counts what follows its header, or is rejected."""
+    book, factory = _listening("line", "echo")
+    seats, clock, transport = Seats(), Clock(), TcpTransport()
+    behind = ProxiedFactory(factory, Door(seats, book.counters.rejected, clock))
+    first = behind.buildProtocol(IPv4Address("TCP", "127.0.0.1", 9))
+    transport.protocol = first  # type: ignore[attr-defined]
+    first.makeConnection(transport)
+    for chunk in filter(None, cut(octets)):
+        if not transport.disconnecting:
+            transport.protocol.dataReceived(chunk)  # type: ignore[attr-defined]
+    transport.protocol.connectionLost(Failure(ConnectionDone()))  # type: ignore[attr-defined]
+    assert (0, []) == (seats.taken, clock.getDelayedCalls())
+    if not book.counters.rejected_by_reason["proxy-header"]:
+        _judge(book, len(octets))
+        assert book.streams()[0].peer.isprintable()
+
+
 def tls_garbage(octets: bytes) -> None:
     """What is no TLS ends the stream as ``handshake``."""
     book, factory = _listening("line", "echo")
@@ -240,6 +260,7 @@ def _tls_client(clock: Clock) -> Any:
 TARGETS: dict[str, Target] = {
     "dialogue": dialogue,
     "admin-client": admin_client,
+    "proxied": proxied,
     "tls": tls_garbage,
     "tls-later": tls_then_garbage,
     "document": document,

@@ -32,6 +32,7 @@ PIECES = [
         b"1e999",
         b"[" * 99,
     ),
+    *(b"PROXY TCP4 1.2.3.4 1.2.3.5 1 2\r\n", b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", b"PROXY UNKNOWN\r\n"),
     *(b"0:,", b"3:abc,", b"00", b"\0\1a", b"\x80\x80", b"\x7f" * 300, b"x0x0", b"9" * 30),
 ]
 

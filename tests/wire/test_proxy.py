@@ -65,6 +65,7 @@ def test_a_header_is_awaited_however_it_is_cut(octets: bytes) -> None:
         b"PROXY TCP4 host 1.2.3.5 1 2\r\n",
         b"PROXY TCP4 1.2.3.4 host 1 2\r\n",
         b"PROXY TCP4 ::1 ::1 1 2\r\n",
+        b"PROXY TCP6 fe80::1%\x1b[31m ::1 1 2\r\n",
         b"PROXY TCP6 1.2.3.4 1.2.3.5 1 2\r\n",
         b"PROXY TCP4 1.2.3.4 1.2.3.5 65536 2\r\n",
         b"PROXY TCP4 1.2.3.4 1.2.3.5 1\r\n",
