@@ -51,6 +51,15 @@ class ProbedFraming:
         self._inner.most = packets
 
     @property
+    def holds(self) -> bool:
+        """That of the framing inside."""
+        return self._inner.holds
+
+    @holds.setter
+    def holds(self, holds: bool) -> None:
+        self._inner.holds = holds or self._size is None  # packets that vary are built, to look at their headers
+
+    @property
     def left(self) -> int:
         """That of the framing inside."""
         return self._inner.left

@@ -142,6 +142,7 @@ class Stream:
         else:
             self._framing = ProbedFraming(terms.spec, counters.probing, terms.wall_ns)
         self._framing.most = PACKETS_A_CALL
+        self._framing.holds = counters.kept is not None
 
     # What a link calls
 

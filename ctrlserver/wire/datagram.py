@@ -25,6 +25,7 @@ class Datagrams:
     pending_bytes = 0
     most = sys.maxsize
     left = 0
+    holds = True
 
     def count(self, chunk: bytes | memoryview) -> int:
         """Always 1: a chunk is one packet of any content."""

@@ -32,7 +32,9 @@ class Delimited:
     fault: FramingError | None = field(default=None, init=False)
     most: int = field(default=sys.maxsize, init=False)
     left: int = field(default=0, init=False)
+    holds: bool = field(default=True, init=False)
     _held: bytearray = field(factory=bytearray, init=False)
+    _dropped: int = field(default=0, init=False)  # bytes of the incomplete packet before those held
     _overlaps: bool = field(init=False)  # whether one delimiter can begin inside another
 
     def __attrs_post_init__(self) -> None:
@@ -41,7 +43,7 @@ class Delimited:
     @property
     def pending_bytes(self) -> int:
         """Bytes of the incomplete packet, a partial delimiter included; 0 after a fault."""
-        return len(self._held)
+        return len(self._held) + self._dropped
 
     def count(self, chunk: bytes | memoryview) -> int:
         """Number of packets completed by ``chunk``, without building them."""
@@ -54,6 +56,7 @@ class Delimited:
             if not at:
                 return 0
             self._held.clear()
+            self._dropped = 0
             packets = 1
         size = len(octets)
         width = len(self.delimiter)
@@ -120,12 +123,20 @@ class Delimited:
     def _fail(self) -> None:
         self.fault = FramingError(f"{self.name}: a packet of more than {self.limit} bytes")
         self._held.clear()
+        self._dropped = 0
 
     def _hold(self, octets: bytes) -> None:
         """Add to the incomplete packet; set the fault if it is too long already."""
         held = self._held
-        held += octets
-        if len(held) > self.limit and len(held) - self._begun(held) > self.limit:
+        if self.holds:
+            held += octets
+        else:  # the end is enough: the delimiter may have begun there
+            tail = max(len(self.delimiter) - 1, 1)
+            end = (bytes(held) + octets[-tail:])[-tail:]
+            self._dropped += len(held) + len(octets) - len(end)
+            held[:] = end
+        length = len(held) + self._dropped
+        if length > self.limit and length - self._begun(held) > self.limit:
             self._fail()
 
     def _scan(self, octets: bytes, at: int) -> tuple[int, int]:
@@ -163,7 +174,7 @@ class Delimited:
         else:
             self._hold(octets)
             return 0
-        if len(held) > self.limit and len(self._payload(bytes(held))) > self.limit:
+        if len(held) + self._dropped > self.limit and len(self._payload(bytes(held))) + self._dropped > self.limit:
             self._fail()
             return 0
         return end + width

@@ -25,6 +25,7 @@ class FixedSize:
     pending_bytes: int = field(default=0, init=False)
     most: int = field(default=sys.maxsize, init=False)
     left: int = field(default=0, init=False)
+    holds: bool = field(default=True, init=False)
     _held: bytes | bytearray = field(default=b"", init=False)
 
     def advance(self, nbytes: int) -> int:
@@ -36,6 +37,8 @@ class FixedSize:
 
     def count(self, chunk: bytes | memoryview) -> int:
         """Packets completed by ``chunk``; keeps the bytes after the last of them."""
+        if not self.holds:
+            return self.advance(len(chunk))
         total = self.pending_bytes + len(chunk)
         packets, rest = divmod(total, self.size)
         self.pending_bytes = rest
@@ -89,6 +92,7 @@ class Raw:
     pending_bytes: int = field(default=0, init=False)
     most: int = field(default=sys.maxsize, init=False)
     left: int = field(default=0, init=False)
+    holds: bool = field(default=True, init=False)
 
     def advance(self, nbytes: int) -> int:
         """Always 0."""

@@ -54,10 +54,14 @@ class Framing(Protocol):
     ``most``: a call ends after about this many packets that it has to cut one by one; no limit unless it is set.
     ``left``: how many bytes at the end of the chunk it has not looked at then. The caller sets it back to 0, and gives
     these bytes again.
+
+    ``holds``: whether the bytes of a packet not yet whole are held. Without them ``count`` counts the same, and nobody
+    may call ``feed``. To be set before the first chunk.
     """
 
     most: int
     left: int
+    holds: bool
 
     @property
     def fault(self) -> FramingError | None:

@@ -38,7 +38,7 @@ class Netstring(Prefixed):
             if byte == 58 and place > at:
                 stride = place - at + 2 + length
                 if at + stride <= size and octets[at + stride - 1] != 44:
-                    self._fail(f"no comma after {length} bytes")
+                    self._fail_trailer(length)
                     return None
                 return place - at + 1, stride
             if not 48 <= byte <= 57:
@@ -77,3 +77,6 @@ class Netstring(Prefixed):
                 return packets, at
             at += frame[1]
         return most, at
+
+    def _fail_trailer(self, length: int) -> None:
+        self._fail(f"no comma after {length} bytes")

@@ -50,23 +50,25 @@ class Prefixed:
     fault: FramingError | None = field(default=None, init=False)
     most: int = field(default=sys.maxsize, init=False)
     left: int = field(default=0, init=False)
+    holds: bool = field(default=True, init=False)
     _held: bytearray = field(factory=bytearray, init=False)
     _head: int = field(default=0, init=False)  # length of the held frame's header
     _need: int = field(default=0, init=False)  # length of the held frame, 0 until its header is read
+    _dropped: int = field(default=0, init=False)  # bytes of the incomplete frame, if it is not held
     _wait: int = field(default=EAGER, init=False)  # frames to walk before the next try for equal ones
     _patience: int = field(default=EAGER, init=False)  # what _wait was when it was last set
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of the incomplete packet, its header included; 0 after a fault."""
-        return len(self._held)
+        return len(self._held) + self._dropped
 
     def count(self, chunk: bytes | memoryview) -> int:
         """Number of packets completed by ``chunk``, without building them."""
         if self.fault is not None:
             return 0
         packets = at = 0
-        if self._held:
+        if self._held or self._dropped:
             at = self._complete(chunk)
             if not at:
                 return 0
@@ -89,7 +91,11 @@ class Prefixed:
             packets += cut
         self._wait = most - cut - 1
         if at < size and self.fault is None:
-            self._held += chunk[at:]
+            if not self.holds and (frame := self._frame(chunk, at, size)) is not None:
+                self._head, self._need = frame
+                self._dropped = size - at
+            else:
+                self._held += chunk[at:]
         return packets
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
@@ -135,6 +141,10 @@ class Prefixed:
     def _fail(self, problem: str) -> None:
         self.fault = FramingError(f"{self.name}: {problem}")
         self._held.clear()
+        self._dropped = 0
+
+    def _fail_trailer(self, length: int) -> None:
+        self._fail(f"no trailer after {length} bytes")
 
     def _check_payload(self, payload: bytes) -> None:
         if len(payload) > self.limit:
@@ -158,6 +168,8 @@ class Prefixed:
     def _complete(self, chunk: bytes | memoryview) -> int:
         """Complete the held frame from ``chunk``; return the bytes used, 0 if it is still incomplete or faulty."""
         held = self._held
+        if self._dropped:
+            return self._complete_dropped(chunk)
         if not self._need:
             missing = self.longest_head - len(held)
             first = held if missing <= 0 else bytes(held) + bytes(chunk[:missing])
@@ -169,11 +181,27 @@ class Prefixed:
             self._head, self._need = frame
         taken = self._need - len(held)
         if taken > len(chunk):
-            held += chunk
+            if self.holds:
+                held += chunk
+            else:
+                self._dropped = len(held) + len(chunk)
+                held.clear()
             return 0
         held += chunk[:taken]
         self._need = 0
         if not held.endswith(self.trailer):
             self._frame(held, 0, len(held))
             return 0
+        return taken
+
+    def _complete_dropped(self, chunk: bytes | memoryview) -> int:
+        """As ``_complete``, of a frame whose bytes are not held."""
+        taken = self._need - self._dropped
+        if taken > len(chunk):
+            self._dropped += len(chunk)
+            return 0
+        if self.trailer and chunk[taken - 1] != self.trailer[0]:
+            self._fail_trailer(self._need - self._head - 1)
+            return 0
+        self._need = self._dropped = 0
         return taken

@@ -15,7 +15,7 @@ from itertools import accumulate, pairwise
 from attrs import frozen
 from hypothesis import strategies as st
 
-from ctrlserver.wire.framing import Framing, FramingSpec, parse_framing
+from ctrlserver.wire.framing import MAX_DELIMITER, Framing, FramingSpec, parse_framing
 
 LIMIT = 300
 """The max_packet of most cases: over what one byte can say, so that int8 and two-byte varints are both reached."""
@@ -286,3 +286,14 @@ def check_portions(case: Case, stream: bytes, most: int) -> None:
             assert payloads == packets
         assert str(whole.fault) == str(framing.fault)
         assert whole.pending_bytes == framing.pending_bytes
+
+
+def check_without_bytes(case: Case, chunks: Sequence[bytes]) -> None:
+    """A framing that holds no bytes of a packet counts as one that does, and tells the same rest and fault."""
+    holding, other = case.spec().new(), case.spec().new()
+    other.holds = False
+    for chunk in chunks:
+        assert holding.count(chunk) == other.count(memoryview(chunk))
+        assert holding.pending_bytes == other.pending_bytes
+        assert str(holding.fault) == str(other.fault)
+        assert len(getattr(other, "_held", b"")) <= case.overhead + MAX_DELIMITER

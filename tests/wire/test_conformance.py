@@ -108,6 +108,16 @@ def test_a_call_costs_no_more_however_many_packets_a_chunk_holds(case: Case, bui
 @every_case
 @some
 @given(st.data())
+def test_packets_are_counted_without_holding_their_bytes(case: Case, data: st.DataObject) -> None:
+    stream = bytearray(b"".join(encoded(case.spec().new(), data.draw(case.streams()))))
+    for place in data.draw(st.lists(st.integers(0, max(0, len(stream) - 1)), max_size=1)):
+        stream[place : place + 1] = data.draw(st.binary(max_size=2))
+    conformance.check_without_bytes(case, data.draw(splits(bytes(stream))))
+
+
+@every_case
+@some
+@given(st.data())
 def test_what_is_held_is_bounded(case: Case, data: st.DataObject) -> None:
     chunks = data.draw(st.lists(st.binary(max_size=400), max_size=6))
     conformance.check_bounded(case, chunks)
