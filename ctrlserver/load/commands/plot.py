@@ -25,6 +25,7 @@ _EXAMPLES = """\b
 Examples:
   ctrlload plot result.json -o result.html
   ctrlload plot before.json after.json -o both.png
+  ctrlload plot search.json -o search.html
 
 \b
 HTML is one file that needs no network and shows the values under the pointer.
@@ -41,12 +42,15 @@ PNG and SVG need matplotlib: pip install matplotlib.
     help="The file to write: a name that ends in .html, .png or .svg.",
 )
 def plot_command(files: Sequence[str], output: str | None) -> int:
-    """Draw results: rate over time against its target, latency over time, the percentile spectrum."""
-    from ctrlserver.load.results.stored import read_result
+    """Draw results: rate over time against its target, latency over time, the percentile spectrum; of a search the
+    latency and the achieved rate against the rate.
+    """
+    from ctrlserver.load.results.stored import is_search, read_result
     from ctrlserver.load.show.chart_page import page
     from ctrlserver.load.show.chart_picture import check_drawing, picture
     from ctrlserver.load.show.charts import charts
     from ctrlserver.load.show.output import check_output, deliver
+    from ctrlserver.load.show.search_charts import search_charts
 
     if not files:
         raise UsageError("RESULT.json is missing: ctrlload plot RESULT.json... -o out.html")
@@ -58,9 +62,12 @@ def plot_command(files: Sequence[str], output: str | None) -> int:
         raise UsageError(f"--output: {output} is one of the results")
     if kind != "html":
         check_drawing()
-    results = [(name, read_result(file)) for name, file in zip(_names(files), files, strict=True)]
+    results = [(name, read_result(file, searches=True)) for name, file in zip(_names(files), files, strict=True)]
+    searched = [name for name, document in results if is_search(document)]
+    if len(searched) not in (0, len(results)):
+        raise UsageError(f"{searched[0]}: the document of a search; expected searches alone, or results of runs alone")
     try:
-        made = charts(results)
+        made = search_charts(results) if searched else charts(results)
     except UsageError as error:
         raise UsageError(f"{files[0]}: {error}" if len(files) == 1 else str(error)) from None
     content = page(results, made) if kind == "html" else picture([name for name, _ in results], made, kind)

@@ -17,6 +17,7 @@ from typing import cast
 
 from ctrlserver.errors import UsageError
 from ctrlserver.load.results.result import SCHEMA
+from ctrlserver.load.results.schemas import shipped_schema
 from ctrlserver.words import harmless, printable, quoted
 
 #: A day of intervals of a second takes about 30 MB.
@@ -32,8 +33,21 @@ _SHAPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def read_result(path: str) -> dict[str, object]:
-    """The document in the file ``path``."""
+#: Of the document of a search.
+_SEARCH_SHAPES: dict[str, tuple[type, ...]] = {"target": (str,), "options": (dict,), "steps": (list,)}
+
+
+def is_search(document: Mapping[str, object]) -> bool:
+    """Whether it is the document of ``ctrlload search``."""
+    return document.get("schema") == _schema_of("search")
+
+
+def _schema_of(name: str) -> object:
+    return shipped_schema(name)["properties"]["schema"]["const"]
+
+
+def read_result(path: str, *, searches: bool = False) -> dict[str, object]:
+    """The document in the file ``path``; with ``searches`` that of a search too."""
     named = printable(path)
     try:
         with Path(path).open("rb") as file:
@@ -41,14 +55,19 @@ def read_result(path: str) -> dict[str, object]:
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         raise UsageError(f"{named}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
-        return parsed_result(content)
+        return parsed_result(content, searches=searches)
     except ValueError as error:
         raise UsageError(f"{named}: no result of ctrlload: {error}") from None
 
 
-def parsed_result(content: bytes) -> dict[str, object]:
+def parsed_result(content: bytes, *, searches: bool = False) -> dict[str, object]:
     """The document that a file's ``content`` is; ValueError in words."""
-    return _checked(_parsed(content))
+    document = _parsed(content)
+    if isinstance(document, dict) and is_search(document):
+        if not searches:
+            raise ValueError("it is the document of a search, whose runs are steps; ctrlload plot draws it")
+        return _shaped(document, _SEARCH_SHAPES)
+    return _checked(document)
 
 
 def _parsed(content: bytes) -> object:
@@ -90,10 +109,16 @@ def _checked(document: object) -> dict[str, object]:
     if document.get("event") == "end":
         return _checked(document.get("result"))
     given = document.get("schema")
+    if given == _schema_of("comparison"):
+        raise ValueError("it is a comparison; expected the results that were compared")
     if given != SCHEMA:
         words = "without a schema" if given is None else f"its schema is {quoted(given)}"
         raise ValueError(f"{words}, expected {quoted(SCHEMA)}")
-    for key, kinds in _SHAPES.items():
+    return _shaped(document, _SHAPES)
+
+
+def _shaped(document: dict[str, object], shapes: Mapping[str, tuple[type, ...]]) -> dict[str, object]:
+    for key, kinds in shapes.items():
         if not isinstance(document.get(key), kinds):
             raise ValueError(f"{quoted(key)} is missing or of another type")
     return document

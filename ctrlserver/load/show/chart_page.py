@@ -21,6 +21,7 @@ from string import Template
 from attrs import frozen
 
 from ctrlserver.load.results.comparison import FIGURES
+from ctrlserver.load.results.schemas import number_at
 from ctrlserver.load.show.charts import Charts, Document, Panel, Scale, Series, part_of, percentile_label
 from ctrlserver.units import format_bits, format_duration, format_rate
 
@@ -79,6 +80,7 @@ def _table(results: Sequence[tuple[str, Document]]) -> str:
         ("asked for", _asked),
         ("labels", lambda document: ", ".join(f"{key}={value}" for key, value in part_of(document, "labels").items())),
         ("outcome", _outcome),
+        ("highest good rate", _highest),
         ("bottleneck", lambda document: str(part_of(document, "schedule").get("bottleneck", ""))),
     )
     rows = [(words, [show(document) for _, document in results]) for words, show in shown]
@@ -125,6 +127,12 @@ def _outcome(document: Document) -> str:
         return "interrupted"
     differs = document.get("reconciled") is False and document.get("difference") is not None
     return "the counts do not reconcile" if differs else "good"
+
+
+def _highest(document: Document) -> str:
+    """The answer of a search; empty for a run."""
+    rate = number_at(document, ("highest_packets_per_second",))
+    return "" if rate is None else f"{'at least ' if document.get('lower_bound') is True else ''}{rate:.12g}/s"
 
 
 def _figure(panel: Panel) -> str:
@@ -211,9 +219,11 @@ def _pointed(panel: Panel, x_scale: Scale, y_scale: Scale) -> dict[str, object]:
 
 
 def _told(series: Series, x_label: str) -> list[tuple[float, float, str]]:
-    """The points of the spectrum as they are; of steps the middle of each."""
+    """The points of the spectrum, and those against a rate, as they are; of steps the middle of each."""
     if x_label == "percentile":
         return [(x, y, percentile_label(x, 1)) for part in series.parts for x, y in part]
+    if x_label != "seconds":
+        return [(x, y, f"{x:.12g} {x_label}") for part in series.parts for x, y in part]
     return [
         ((start + end) / 2, y, _span(start, end))
         for part in series.parts

@@ -85,9 +85,9 @@ class Series:
 
 @frozen
 class Panel:
-    """One chart. ``x_label`` is ``seconds`` or ``percentile``, ``y_kind`` is ``rate``, ``bits`` or ``seconds``.
+    """One chart. ``x_label`` is ``seconds``, ``percentile`` or else the words for a rate.
 
-    ``warm_up`` are the spans of x to be shaded.
+    ``y_kind`` is ``rate``, ``bits`` or ``seconds``; ``warm_up`` are the spans of x to be shaded.
     """
 
     title: str
@@ -110,7 +110,13 @@ class Panel:
         points = [point for series in self.series for part in series.parts for point in part]
         last = max(x for x, _ in points)
         values = [y for _, y in points]
-        x = nines(last) if self.x_label == "percentile" else linear(last, "time", 10, tight=True)
+        if self.x_label == "percentile":
+            x = nines(last)
+        elif self.x_label == "seconds":
+            x = linear(last, "time", 10, tight=True)
+        else:
+            least = min(x for x, _ in points)
+            x = logarithmic(least, last, "rate") if last / least >= _LOG_FROM else linear(last, "rate", 10, tight=True)
         if self.log_y:
             return x, logarithmic(min(y for y in values if y > 0), max(values), self.y_kind)
         return x, linear(max(values), self.y_kind)

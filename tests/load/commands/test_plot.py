@@ -19,6 +19,7 @@ from ctrlserver.load.show.chart_picture import picture
 from ctrlserver.load.show.charts import charts
 from tests.load.documents import changed
 from tests.load.show.test_charts import BLIND, CLOSED, OPEN
+from tests.load.show.test_search_charts import TIMED
 
 NASTY = "</script><script>alert(1)</script><!--&\"'$x_1$"
 
@@ -81,6 +82,18 @@ def test_results_are_drawn(capsys: pytest.CaptureFixture[str], files: Path, word
         assert "{http://www.w3.org/2000/svg}svg" == ElementTree.fromstring(content).tag
     else:
         assert 3 == len(Reader(content.decode()).numbers)
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("kind", ["html", "png", "svg"])
+def test_a_search_is_drawn(capsys: pytest.CaptureFixture[str], files: Path, kind: str) -> None:
+    document = {"schema": "ctrlload-search/1", "target": "x", "highest_packets_per_second": 2000, **TIMED}
+    (files / "search.json").write_text(json.dumps({**document, "lower_bound": True}))
+    assert (0, "", "") == told(capsys, f"search.json -o out.{kind}")
+    if kind == "html":
+        reader = Reader((files / "out.html").read_text())
+        assert ["1000 packets/s asked for", "1.000 ms"] == reader.numbers[0]["series"][0]["points"][0][2:]
+        assert "at least 2000/s" in reader.words
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
@@ -189,6 +202,8 @@ def test_nothing_of_a_result_is_taken_for_markup(capsys: pytest.CaptureFixture[s
         ("text.txt -o x.html", "text.txt: no result of ctrlload"),
         ("empty.json -o x.html", "empty.json: nothing to draw: no rate over time"),
         ("open.json open.json -o x.html", "open.json: given twice"),
+        ("open.json search.json -o x.html", "search.json: the document of a search; expected searches alone"),
+        ("odd.json -o x.html", 'odd.json: no result of ctrlload: "steps" is missing or of another type'),
         ("open.json --out x.html", 'did you mean "--output"?'),
     ],
 )
@@ -196,6 +211,9 @@ def test_what_cannot_be_drawn_is_one_line_and_exit_2(
     capsys: pytest.CaptureFixture[str], files: Path, words: str, message: str
 ) -> None:
     (files / "text.txt").write_text("hello")
+    search = {"schema": "ctrlload-search/1", "target": "x", **TIMED}
+    (files / "search.json").write_text(json.dumps(search))
+    (files / "odd.json").write_text(json.dumps({**search, "steps": None}))
     (files / "empty.json").write_text(json.dumps(changed(OPEN, latency=None, intervals=[])))
     (files / "copy.html").symlink_to("open.json")
     before = sorted(path.name for path in files.iterdir())

@@ -39,6 +39,11 @@ def test_the_events_of_a_run_are_taken_for_its_result(tmp_path: Path) -> None:
         (b'{"schema": "ctrlload/2"}', 'its schema is "ctrlload/2", expected "ctrlload/1"'),
         (b'{"schema": "ctrlload/1"}', '"target" is missing or of another type'),
         (b'{"schema": "ctrlload/1", "target": "x", "options": {}, "sent": 5}', '"sent" is missing or of another type'),
+        (
+            b'{"schema": "ctrlload-search/1"}',
+            "it is the document of a search, whose runs are steps; ctrlload plot draws",
+        ),
+        (b'{"schema": "ctrlload-comparison/1"}', "it is a comparison; expected the results that were compared"),
         (b'{"schema": NaN}', "NaN is no number of JSON"),
         (b"[" * 200_000, "nested too deeply"),
         (b"[" * 900 + b"1" + b"]" * 900, "nested too deeply"),
