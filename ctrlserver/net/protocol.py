@@ -11,6 +11,7 @@ Rules:
 - Data that arrives while reading is paused is kept here: TLS delivers all records of one read, paused or not. So are
   bytes that a stream leaves for a later turn.
 - Twisted closes a socket whose write failed, with its unread input. Here that is read first (``net/unread.py``).
+- All that the first turn of the reactor reads has one time, for TLS hands over what one read brought record by record.
 - A connection that ends before its TLS handshake is complete ends for the reason ``handshake``; after
   ``HANDSHAKE_SECONDS`` we end it.
 - Twisted closes the socket before it reports the loss of the connection. So the TCP figures are read one step earlier,
@@ -74,6 +75,7 @@ class StreamProtocol(Protocol):
         self._ended = False
         self._deadline: IDelayedCall | None = None  # of the TLS handshake, then of the close
         self._last_figures: TcpFigures | None = None
+        self._time: Callable[[], float] = self._first_turn
 
     # IProtocol, IHalfCloseableProtocol, IHandshakeListener
 
@@ -100,6 +102,7 @@ class StreamProtocol(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Feed the stream, in chunks no larger than the replies that it may owe."""
         view, step = memoryview(data), min(COPY_BYTES, self._streams.terms.reply_buffer)
+        now = self._time()
         for start in range(0, len(view), step):
             if self._held or self._soon is not None:
                 self._rest += data[start:]
@@ -107,7 +110,7 @@ class StreamProtocol(Protocol):
             if self.stream.counters.state != "open":
                 return
             end = min(start + step, len(view))
-            left = self.stream.received(view[start:end], self._streams.clock())
+            left = self.stream.received(view[start:end], now)
             if left:
                 self._rest = bytes(view[end - left :])
                 if not self._held:
@@ -119,6 +122,16 @@ class StreamProtocol(Protocol):
         self._soon = None
         if self.stream.counters.state == "open":
             self.release()
+
+    def _first_turn(self) -> float:
+        """The time of the first data, until the reactor's turn is over."""
+        now = self._streams.clock()
+        self._time = lambda: now
+        self._reactor.callLater(0, self._end_first_turn)
+        return now
+
+    def _end_first_turn(self) -> None:
+        self._time = self._streams.clock
 
     def _handshake_failed(self, why: str) -> None:
         counters = self.stream.counters

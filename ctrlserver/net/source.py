@@ -86,9 +86,10 @@ class SourceStream(AnsweringStream):
             canned = self.terms.canned
             assert canned is not None, "a source has packets to send"
             if asked:
-                self.terms.book.first_data(self.counters, now)
+                self.terms.book.first_data(self.counters, now, now)
             self._owe(CannedOutbox(canned, _NEVER_ENDING if self._endless else asked), now)
             self.writable(self._streams.clock())
+            self.terms.book.first_turn_sent(self.counters)
 
     def writable(self, now: float) -> None:
         """Send a bounded part; close after the last packet."""

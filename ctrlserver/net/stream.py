@@ -161,7 +161,7 @@ class Stream:
         """The peer sent ``nbytes``, which the kernel dropped; only if the terms say ``skips``."""
         counters = self.counters
         if not counters.bytes:
-            self.terms.book.first_data(counters, self._link.since(now))
+            self.terms.book.first_data(counters, self._link.since(now), now)
         counters.bytes += nbytes
         counters.last = now
 
@@ -211,7 +211,7 @@ class Stream:
         """
         counters = self.counters
         if not counters.bytes:
-            self.terms.book.first_data(counters, self._link.since(now))
+            self.terms.book.first_data(counters, self._link.since(now), now)
         counters.bytes += len(chunk)
         counters.last = now
         return 0 if self.terms.uncut else self._cut(chunk)

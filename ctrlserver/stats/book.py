@@ -87,10 +87,15 @@ class Book:
         self.hosts.opened(stream)
         return stream
 
-    def first_data(self, stream: StreamCounters, now: float) -> None:
-        """A stream's first chunk has arrived; call it once a stream, before you count the chunk."""
-        stream.first = now
-        self.runs.first_data(stream, now)
+    def first_data(self, stream: StreamCounters, since: float, now: float) -> None:
+        """A stream's first chunk, seen at ``since``, was read by ``now``; call it once, before you count the chunk."""
+        stream.first, stream.first_read = since, now
+        self.runs.first_data(stream, since, now)
+
+    def first_turn_sent(self, stream: StreamCounters) -> None:
+        """A source has sent what it could at once: until it sends more, nobody knows how fast that goes."""
+        stream.first_read = stream.last
+        self.runs.read_at_once(stream.first, stream.last)
 
     def stream_closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int, now: float) -> None:
         """A stream ends, for one of ``REASONS``; only the first call for a stream counts."""
@@ -177,7 +182,7 @@ class Book:
     def record(self, stream: StreamCounters) -> StreamRecord:
         """The published form of a stream."""
         origin = stream.origin
-        seconds = max(0.0, stream.last - stream.first)
+        seconds = stream.seconds()
         packets = stream.whole()
         figures = stream.tcp_figures()
         size: float | None = origin.size

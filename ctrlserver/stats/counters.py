@@ -69,8 +69,9 @@ class Origin:
 class StreamCounters:
     """The numbers of one stream, written by the code that reads its socket.
 
-    ``opened``, ``first`` and ``last`` are monotonic seconds; ``first`` and ``last`` (of data) are -1.0 before any
-    data. ``packets`` stays 0 if ``origin.by_size``; see ``whole``. ``unanswered`` are the packets that got no reply, in
+    ``opened``, ``first``, ``first_read`` and ``last`` are monotonic seconds, the latter three (of data) -1.0 before
+    any data: ``first`` is when data was seen, ``first_read`` and ``last`` are after the first and the latest read.
+    ``packets`` stays 0 if ``origin.by_size``; see ``whole``. ``unanswered`` are the packets that got no reply, in
     a mode that replies, because the peer was gone. ``incomplete_bytes`` and ``reason`` are set at the
     close. ``run`` is the run its first data fell into. ``probing`` is None unless the listener looks for probe
     packets. ``path`` gives the connection's figures on demand; after the close it is the last figures themselves.
@@ -85,6 +86,7 @@ class StreamCounters:
     unanswered: int = 0
     first: float = -1.0
     last: float = -1.0
+    first_read: float = -1.0
     incomplete_bytes: int = 0
     state: Literal["open", "closed"] = "open"
     reason: str | None = None
@@ -102,6 +104,10 @@ class StreamCounters:
         """For how long the peer's machine has owed an answer; 0 if it owes none, and where no kernel knows."""
         path = self.path
         return 0.0 if path is None or isinstance(path, tuple) else path.unanswered_seconds()
+
+    def seconds(self) -> float:
+        """From the first data to the last; 0 if all of it came in one read, which does not say how long it took."""
+        return 0.0 if self.last == self.first_read else max(0.0, self.last - self.first)
 
     def whole(self) -> int:
         """Whole packets so far."""

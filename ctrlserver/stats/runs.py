@@ -6,7 +6,8 @@ Connections that send nothing neither begin a run nor keep one open. A silent st
 arrives on a connection made ``run_gap`` after the last data: that is another test, and begins the next run. An
 operator's run begins at its start and ends only by a stop, another start or the server's end; after a stop with streams
 still sending, no run begins by itself until those are closed, or another test begins. A run's time goes from its first
-data to its last, so it includes neither the gap nor an operator's typing.
+data to its last, so it includes neither the gap nor an operator's typing. If all its data came in one read, or in one
+round of reads, nobody knows how long that took: its time is 0, and it has no rate.
 
 Beware: ``first_data`` is called once a stream, often; it must not walk the streams once a run's first data is known.
 If streams from before the run send its first data, no call reports it: the run then starts at the tick before that data
@@ -35,7 +36,7 @@ LATE_SECONDS = 0.1
 
 @define(eq=False)
 class _Active:
-    """A run under way; ``first`` is -1.0 before any data.
+    """A run under way; ``first`` is -1.0 before any data. ``at_once``: the time after the reads of its first round.
 
     ``inherited`` holds the streams that were sending before the run, and the bytes of each by then.
     """
@@ -48,6 +49,7 @@ class _Active:
     base: Totals
     inherited: Mapping[int, int]
     first: float = -1.0
+    at_once: float = -1.0
     streams: int = 0
 
 
@@ -77,24 +79,31 @@ class Runs:
         """A stream is about to open."""
         self._end_if_idle(now)
 
-    def first_data(self, stream: StreamCounters, now: float) -> None:
-        """A stream's first chunk has arrived and is not yet counted; sets ``stream.run``."""
-        self._end_if_idle(now)
+    def first_data(self, stream: StreamCounters, since: float, now: float) -> None:
+        """A stream's first chunk, seen at ``since`` and read by ``now``, is not counted yet; sets ``stream.run``."""
+        self._end_if_idle(since)
         if self._quiet:
             self._end_if_another(stream)
         active = self._active
         if active is None and not self._held:
-            active = self._begin(None, self.expected_packets, now, automatic=True)
-            active.first = now
+            active = self._begin(None, self.expected_packets, since, automatic=True)
+            active.first = since
         self._senders.add(stream.stream)
         if active is None:
             return
         if active.first < 0:
             self._find_first(active, self._counters.totals())
             if active.first < 0:
-                active.first = max(active.began, now)
+                active.first = since = max(active.began, since)
+        self.read_at_once(since, now)
         active.streams += 1
         stream.run = active.number
+
+    def read_at_once(self, since: float, now: float) -> None:
+        """What was seen at ``since`` was read by ``now``; it matters if it is the first data of the active run."""
+        active = self._active
+        if active is not None and active.first == since:
+            active.at_once = now
 
     def closed(self, stream: StreamCounters, now: float) -> None:
         """A stream has closed and its counters are in the sums."""
@@ -193,7 +202,8 @@ class Runs:
     def _record(self, active: _Active, totals: Totals, state: str) -> RunRecord:
         self._find_first(active, totals)
         base = active.base
-        seconds = max(0.0, totals.last - active.first) if active.first >= 0 else 0.0
+        known = active.first >= 0 and totals.last != active.at_once
+        seconds = max(0.0, totals.last - active.first) if known else 0.0
         packets = totals.packets - base.packets
         octets = totals.bytes - base.bytes
         streams = active.streams

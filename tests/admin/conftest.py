@@ -141,7 +141,7 @@ class Server:
         now = self.clock.seconds()
         stream = self.book.stream_opened(self.origin, peer, now)
         if packets:
-            self.book.first_data(stream, now)
+            self.book.first_data(stream, now, now)
             stream.packets, stream.bytes, stream.last = packets, packets * 1024, now + 1.0
         if not open:
             self.book.stream_closed(stream, "eof", 0, now + 1.0)

@@ -107,6 +107,7 @@ async def test_a_peer_that_has_ended_its_handshake_stays(serve: Callable[[], Awa
         return client
 
     client = await in_thread(begin)
+    served.clock.advance(0)  # the turn of the first data is over
     assert [] == served.clock.getDelayedCalls()
     served.clock.advance(HANDSHAKE_SECONDS * 2)
     (await in_thread(echo, client)).close()
@@ -128,6 +129,41 @@ async def test_after_a_pause_of_the_process_a_peer_may_still_end_its_handshake(
         (await in_thread(context.wrap_socket, client)).close()
         await served.book.closed.get()
     assert 0 == served.stats().closed_handshake_total
+
+
+@pytest_twisted.ensureDeferred
+async def test_records_of_the_first_turn_are_one_read_and_have_no_rate(
+    serve: Callable[[], Awaitable[Served]],
+) -> None:
+    served = await serve()
+
+    def echo(client: socket.socket) -> None:
+        client.sendall(b"a\n")
+        assert b"a\n" == client.recv(10)
+
+    def begin() -> ssl.SSLSocket:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        client = context.wrap_socket(served.connect())
+        echo(client)
+        echo(client)
+        return client
+
+    client = await in_thread(begin)
+    (record,) = served.book.streams()
+    assert (2, 0.0, None, None) == (
+        record.packets,
+        record.seconds,
+        record.packets_per_second,
+        record.bits_per_second,
+    )
+    served.clock.advance(0)
+    await in_thread(echo, client)
+    client.close()
+    await served.book.closed.get()
+    (record,) = served.book.streams()
+    assert 3 == record.packets
+    assert record.packets_per_second is not None
 
 
 @pytest_twisted.ensureDeferred

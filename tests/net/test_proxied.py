@@ -109,6 +109,7 @@ async def test_the_client_is_the_peer_and_gets_its_echo_after_its_half_close(
     (stream,) = served.book.streams()
     assert ("203.0.113.7:56324", 1, 7, "eof") == (stream.peer, stream.packets, stream.bytes, stream.reason)
     assert (1, 0) == (served.stats().replies_total, served.seats.taken)
+    served.clock.advance(0)  # the turn of the first data is over
     assert [] == served.clock.getDelayedCalls()
 
 

@@ -39,6 +39,21 @@ async def test_a_peer_gets_exactly_the_packets_it_asks_for(serve: Serve) -> None
 
 
 @pytest_twisted.ensureDeferred
+async def test_packets_that_went_into_the_kernel_at_once_have_no_rate(serve: Serve) -> None:
+    served = await serve("fixed:1000", "source", canned=PACKETS)
+
+    def script() -> bytes:
+        client = served.connect()
+        client.sendall(b"8\n")
+        return read_to_end(client)
+
+    assert 8000 == len(await in_thread(script))
+    (record,), (run,) = served.records(), served.book.runs.records(0.0)
+    assert (8, 0.0, None) == (record.packets, record.seconds, record.bits_per_second)
+    assert (8, 0.0, None) == (run.packets, run.seconds, run.bits_per_second)
+
+
+@pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("way", ["lane"], indirect=True)
 async def test_a_peer_that_talks_while_it_is_sent_to_gets_all_the_same(serve: Serve) -> None:
     served = await serve("fixed:1000", "source", canned=PACKETS)

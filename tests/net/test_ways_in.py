@@ -66,6 +66,27 @@ async def test_a_sink_counts_packets_bytes_and_the_incomplete_rest(serve: Serve)
     assert record.seconds > 0
 
 
+@pytest.mark.parametrize("mode", ["sink", "echo"])
+@pytest_twisted.ensureDeferred
+async def test_what_came_in_one_read_has_no_rate(serve: Serve, mode: str) -> None:
+    served = await serve("fixed:1000", mode)
+
+    def script() -> None:
+        client = served.connect()
+        client.sendall(b"x" * 8000)
+        client.shutdown(socket.SHUT_WR)
+        assert (8000 if mode == "echo" else 0) == len(read_to_end(client))
+
+    await in_thread(script)
+    (record,) = served.records()
+    assert (8, 0.0, None, None) == (
+        record.packets,
+        record.seconds,
+        record.packets_per_second,
+        record.bits_per_second,
+    )
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_length_prefixed_sink_counts_packets_of_all_sizes(serve: Serve) -> None:
     served = await serve("int32")

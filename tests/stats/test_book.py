@@ -44,7 +44,7 @@ def a_book(
 def send(book: Book, stream: StreamCounters, packets: int, now: float, size: int = 1000) -> None:
     """Count a chunk as the shell does."""
     if stream.first < 0:
-        book.first_data(stream, now)
+        book.first_data(stream, now, now)
     stream.packets += packets
     stream.bytes += packets * size
     stream.last = now
@@ -190,6 +190,34 @@ def test_a_stream_without_data_has_no_time_no_rate_and_no_run() -> None:
         None,
         None,
     ) == (record.size, record.seconds, record.packets_per_second, record.bits_per_second, record.run)
+
+
+def test_a_stream_of_one_read_has_no_rate_however_long_that_read_took() -> None:
+    book = a_book()
+    stream = book.stream_opened(LINES, "a:1", 500.0)
+    book.first_data(stream, 500.0, 500.5)
+    stream.packets, stream.bytes, stream.last = 8, 8000, 500.5
+    record, run = book.streams()[0], book.runs.records(500.5)[0]
+    assert (0.0, None, None) == (record.seconds, record.packets_per_second, record.bits_per_second)
+    assert (8, 0.0, None, None) == (run.packets, run.seconds, run.packets_per_second, run.bits_per_second)
+    stream.packets, stream.bytes, stream.last = 16, 16_000, 502.0
+    record, run = book.streams()[0], book.runs.records(502.0)[0]
+    assert (2.0, 8.0) == (record.seconds, record.packets_per_second)
+    assert (2.0, 8.0) == (run.seconds, run.packets_per_second)
+
+
+def test_a_run_of_which_every_stream_was_read_in_one_round_has_no_rate() -> None:
+    book = a_book()
+    for read in (500.1, 500.2):
+        stream = book.stream_opened(LINES, "a:1", 500.0)
+        book.first_data(stream, 500.0, read)
+        stream.packets, stream.bytes, stream.last = 4, 4000, read
+    assert book.runs.records(500.2)[0].packets_per_second is None
+    later = book.stream_opened(LINES, "a:1", 500.0)
+    book.first_data(later, 501.0, 502.0)
+    later.packets, later.bytes, later.last = 2, 2000, 502.0
+    run = book.runs.records(502.0)[0]
+    assert (10, 2.0, 5.0) == (run.packets, run.seconds, run.packets_per_second)
 
 
 def test_the_size_of_packets_that_vary_is_their_mean_without_the_unfinished_one() -> None:

@@ -61,7 +61,7 @@ class Scene:
     def data(self, stream: StreamCounters, packets: int = 1) -> None:
         if stream.first < 0:
             stream.first = self.now
-            self.runs.first_data(stream, self.now)
+            self.runs.first_data(stream, self.now, self.now)
         stream.packets += packets
         stream.bytes += packets * 1024
         stream.last = self.now

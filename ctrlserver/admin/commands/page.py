@@ -89,7 +89,7 @@ def _desk() -> Desk:
     origin = Origin("data", "tcp", "fixed:1024", "sink", 1024)
     for number, peer in ((1, "10.0.0.1:40001"), (2, "10.0.0.2:40002")):
         stream = book.stream_opened(origin, peer, float(number))
-        book.first_data(stream, float(number))
+        book.first_data(stream, float(number), float(number))
         stream.packets, stream.bytes, stream.last = 1000, 1024 * 1000, number + 1.0
         if number == 1:
             book.stream_closed(stream, "eof", 0, 2.0)

@@ -80,7 +80,7 @@ class Peers:
             if (others := self.by_address.get(address)) is not None:
                 return others
         counters = book.stream_opened(terms.origin, peer, since)
-        book.first_data(counters, since)
+        book.first_data(counters, since, now)
         counters.last = now
         if terms.keep:
             counters.kept = KeptPackets(terms.keep, terms.keep_bytes)

@@ -21,6 +21,7 @@ Model::
 
 Rules: a turn is bounded, so that the lane's other sockets have theirs. What a read put into the lane's buffer is used
 before the next read.
+- All reads of a turn have one time: what waited in the socket says nothing of how fast it came.
 - Answers go out at once and are not queued. An answer that the socket does not accept is lost, as a datagram may be
   anyway; it counts as unanswered.
 - A batch is answered in one call (``UDP_SEGMENT``). If the kernel lacks that option, or the route cannot carry such a
@@ -215,14 +216,13 @@ class OneReader(Intake):
     def ready(self, events: int) -> None:
         """Read some datagrams or batches."""
         lane, counted = self._lane, self._drops
-        read, into, flags, clock = self._socket.recvmsg_into, self._into, self._flags, lane.clock
+        read, into, flags, now = self._socket.recvmsg_into, self._into, self._flags, lane.clock()
         stream_at, needs_content = self._stream_at, self.needs_content
         for _ in range(READS_A_TURN):
             try:
                 size, ancillary, _, address = read(into, ANCILLARY_BYTES, flags)
             except OSError:  # nothing more; or an error that belongs to an answer sent before
                 return
-            now = clock()
             counted.messages_read += 1
             if ancillary:
                 segment = GRO_SIZE.unpack_from(ancillary[0][2])[0]
@@ -259,12 +259,11 @@ class ManyReader(OneReader):
     def ready(self, events: int) -> None:
         """Read some tables full."""
         table, lane, counted = self._table, self._lane, self._drops
-        stream_named, at_once = self._stream_named, self._at_once
+        stream_named, at_once, now = self._stream_named, self._at_once, lane.clock()
         for _ in range(CALLS_A_TURN):
             rows = table.read()
             if not rows:
                 return
-            now = lane.clock()
             sizes, segments = table.sizes(rows), table.segments(rows)
             packets = rows
             counted.messages_read += rows

@@ -164,6 +164,25 @@ def send_batch(client: socket.socket, packets: int, size: int) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_datagrams_of_one_turn_have_no_rate(serve: Serve, way: str) -> None:
+    if way == "twisted":
+        pytest.skip("Twisted hands over one datagram at a time")
+    served = serve()
+    client = served.connect()
+    for _ in range(20):
+        client.send(b"x" * 1000)
+    await served.until(lambda totals: totals.packets == 20)
+    (record,), (run,) = served.records(), served.book.runs.records(0.0)
+    assert (20, 0.0, None, None) == (
+        record.packets,
+        record.seconds,
+        record.packets_per_second,
+        record.bits_per_second,
+    )
+    assert (20, 0.0, None) == (run.packets, run.seconds, run.bits_per_second)
+
+
+@pytest_twisted.ensureDeferred
 async def test_each_datagram_is_a_packet_and_each_peer_a_stream(serve: Serve) -> None:
     served = serve()
     one, other = served.connect(), served.connect()
