@@ -64,8 +64,9 @@ class Volume:
 class Received:
     """What the server counted of our streams.
 
-    ``seconds`` is the longest time of a stream and, if there are several, at least the time that the sending took:
-    streams that arrive one after another take a moment each, and together as long as the sending.
+    ``seconds`` is the longest time of a stream and at least the time that the sending took, or that the schedule gave:
+    nothing arrives faster than it is sent. If the server got all of each stream in one read it knows no time. Then it
+    is the time from the first byte sent to the server's answer that has the counts: the rates are at least so high.
     """
 
     packets: int

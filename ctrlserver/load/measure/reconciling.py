@@ -77,16 +77,22 @@ class Reconciliation:
 NOT_COMPARED = Reconciliation(None, False, None, None)
 
 
-def received_of(records: Sequence[Record], sending_seconds: float) -> Received | None:
-    """The sum of a server's ``records``; None if there are none."""
+def received_of(records: Sequence[Record], least_seconds: float, most_seconds: float) -> Received | None:
+    """The sum of a server's ``records``, which took from ``least_seconds`` to ``most_seconds``; None without records.
+
+    What came in one read has the time 0: the server does not know how long it took. A rate over the most that it can
+    have taken is none that the link cannot carry. A single packet has none.
+    """
     if not records:
         return None
     packets = sum(record_number(record, "packets") for record in records)
     nbytes = sum(record_number(record, "bytes") for record in records)
-    seconds = max(record_seconds(record) for record in records)
-    if len(records) > 1:
-        seconds = max(seconds, round(sending_seconds, 6))
-    return Received(packets, nbytes, seconds, per_second(packets, seconds), per_second(nbytes * 8, seconds))
+    timed = max(map(record_seconds, records))
+    seconds = round(max(least_seconds, timed or most_seconds), 6)
+    rates = per_second(packets, seconds), per_second(nbytes * 8, seconds)
+    if packets == 1:
+        rates = None, rates[1] if timed else None
+    return Received(packets, nbytes, seconds, *rates)
 
 
 def _by(more: int, what: str) -> str:
@@ -113,14 +119,15 @@ class ByAddress:
     """Stream by stream, by our address.
 
     ``framing`` is ours, and ``verb`` says what we did with the packets: both are for the words of a difference. Records
-    numbered up to ``newer_than`` are of streams that began before ours; ``sending_seconds`` is from the first to the
-    last data of all of ours.
+    numbered up to ``newer_than`` are of streams that began before ours. Our first data went at ``began``. Our last went
+    at ``ended``, or the schedule gave it time up to then.
     """
 
     streams: Sequence[StreamCount]
     framing: str
     newer_than: int
-    sending_seconds: float
+    began: float
+    ended: float
     verb: str = "sent"
 
     needs_drops: ClassVar = False
@@ -132,9 +139,9 @@ class ByAddress:
             if record_number(theirs, "stream") > self.newer_than:
                 by_peer.setdefault(plain_address(str(theirs.get("peer", ""))), theirs)
         matched = [by_peer.get(plain_address(stream.local)) for stream in self.streams]
-        return self._compared(self.streams, matched)
+        return self._compared(self.streams, matched, now)
 
-    def _compared(self, streams: Sequence[StreamCount], matched: Sequence[Record | None]) -> Reconciliation:
+    def _compared(self, streams: Sequence[StreamCount], matched: Sequence[Record | None], now: float) -> Reconciliation:
         """Compare each of ``streams`` with its record, which is None if the server has none."""
         differences: list[str] = []
         settled = True
@@ -154,7 +161,9 @@ class ByAddress:
         return Reconciliation(
             reconciled=not differences,
             settled=settled,
-            received=received_of([known for known in matched if known is not None], self.sending_seconds),
+            received=received_of(
+                [known for known in matched if known is not None], self.ended - self.began, now - self.began
+            ),
             difference=differences[0] if differences else None,
             counted=counted,
         )
@@ -189,7 +198,7 @@ class OverUnix(ByAddress):
             return Reconciliation(False, False, None, words)
         ours = sorted(self.streams, key=lambda stream: (stream.bytes, stream.packets))
         theirs.sort(key=lambda record: (record_number(record, "bytes"), record_number(record, "packets")))
-        return self._compared(ours, theirs)
+        return self._compared(ours, theirs, now)
 
 
 @define
@@ -198,7 +207,8 @@ class OfDatagrams:
 
     streams: Sequence[StreamCount]
     newer_than: int
-    sending_seconds: float
+    began: float
+    ended: float
     earlier: Mapping[int, tuple[int, int]] = field(factory=dict)
     dropped_before: int | None = None
     _packets: int = -1
@@ -241,7 +251,7 @@ class OfDatagrams:
         return Reconciliation(
             reconciled=whole,
             settled=bool(matched and known) or now - self._since >= QUIET_SECONDS,
-            received=received_of(matched, self.sending_seconds),
+            received=received_of(matched, self.ended - self.began, now - self.began),
             difference=difference,
             counted=sums if matched else {},
             delivery=_delivery(lost, new_drops, matched) if matched else None,

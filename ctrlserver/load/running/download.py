@@ -92,9 +92,9 @@ class Downloads(Streams):
             notes.append("what was on its way when the download was cut off is not known: not reconciled")
         return notes
 
-    def comparison(self, counts: list[StreamCount], began: float) -> Comparison | None:
+    def comparison(self, counts: list[StreamCount], began: float, plan_ends: float) -> Comparison | None:
         """None where a stream was cut off."""
-        return None if self._cut_off else super().comparison(counts, began)
+        return None if self._cut_off else super().comparison(counts, began, plan_ends)
 
     def figures(self, news: Counts, seconds: float, plan_seconds: float) -> Figures:
         """What was downloaded."""

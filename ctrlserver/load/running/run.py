@@ -178,7 +178,8 @@ class LoadRun:
             self._failed(ending.failure)
 
     async def _reconcile(self, ending: Ending, admin: Target) -> None:
-        comparison = self._work.comparison(self._stream_counts(), self._sending.began)
+        sending = self._sending
+        comparison = self._work.comparison(self._stream_counts(), sending.began, sending.plan_ends)
         if comparison is None:
             return
         try:

@@ -176,10 +176,10 @@ class Streams(Work):
 
     # After the last packet
 
-    def comparison(self, counts: list[StreamCount], began: float) -> Comparison | None:
+    def comparison(self, counts: list[StreamCount], began: float, plan_ends: float) -> Comparison | None:
         """As the transport has it."""
-        seconds = max(stream.last for stream in self.streams) - began
-        return self._transport.comparison(counts, seconds, self.verb)
+        ended = max(plan_ends, *(stream.last for stream in self.streams))
+        return self._transport.comparison(counts, began, ended, self.verb)
 
     def figures(self, news: Counts, seconds: float, plan_seconds: float) -> Figures:
         """What was sent."""

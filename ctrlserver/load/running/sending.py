@@ -100,6 +100,11 @@ class Sending:
         return self._work.counts().since(self.mark), self._last - self.marked_at
 
     @property
+    def plan_ends(self) -> float:
+        """The moment up to which the schedule gives time for the packets sent; 0 where there is none."""
+        return 0.0 if self.open_loop is None else self.open_loop.plan_ends()
+
+    @property
     def _last(self) -> float:
         return max(self._work.last, self.marked_at)
 
@@ -209,8 +214,7 @@ class Sending:
         self._unshown = 0
 
     def _end_interval(self) -> None:
-        plan_ends = 0.0 if self.open_loop is None or self.warming else self.open_loop.plan_ends()
-        self._last_interval(self._work.counts(), plan_ends)
+        self._last_interval(self._work.counts(), 0.0 if self.warming else self.plan_ends)
         self._work.timing.cut()
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:

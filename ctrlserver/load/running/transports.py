@@ -40,13 +40,13 @@ class Transport:
         """Before the first packet: ask the server for what its later counts are compared with."""
         self.newest_before = await client.newest_stream()
 
-    def comparison(self, counts: Sequence[StreamCount], seconds: float, verb: str) -> Comparison:
-        """How to compare ``counts``, which we sent or received (``verb``) in ``seconds``, with the server's.
+    def comparison(self, counts: Sequence[StreamCount], began: float, ended: float, verb: str) -> Comparison:
+        """How to compare ``counts`` with the server's; we sent or received (``verb``) from ``began`` to ``ended``.
 
         By our addresses; streams over a unix socket have none.
         """
         kind = ByAddress if all(count.local for count in counts) else OverUnix
-        return kind(counts, self._framing, self.newest_before, seconds, verb)
+        return kind(counts, self._framing, self.newest_before, began, ended, verb)
 
 
 class OverUdp(Transport):
@@ -61,9 +61,9 @@ class OverUdp(Transport):
         self._open_before = await client.open_counts(OTHERS_ON_VIEW)
         self._dropped_before = await client.dropped()
 
-    def comparison(self, counts: Sequence[StreamCount], seconds: float, verb: str) -> Comparison:
+    def comparison(self, counts: Sequence[StreamCount], began: float, ended: float, verb: str) -> Comparison:
         """By our addresses; what did not arrive is loss."""
-        return OfDatagrams(counts, self.newest_before, seconds, self._open_before, self._dropped_before)
+        return OfDatagrams(counts, self.newest_before, began, ended, self._open_before, self._dropped_before)
 
 
 def transport_of(reactor: IReactorTime, lane: Lane, options: Options) -> Transport:

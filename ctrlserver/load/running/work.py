@@ -134,8 +134,11 @@ class Work:
         """Lines worth showing that are no failures."""
         return []
 
-    def comparison(self, counts: list[StreamCount], began: float) -> Comparison | None:
-        """How the server's counts are to be compared with ours; None where nothing can be compared."""
+    def comparison(self, counts: list[StreamCount], began: float, plan_ends: float) -> Comparison | None:
+        """How the server's counts are to be compared with ours; None where nothing can be compared.
+
+        The first byte went at ``began``; up to ``plan_ends`` the schedule gives time, 0 where there is none.
+        """
         return None
 
     def figures(self, news: Counts, seconds: float, plan_seconds: float) -> Figures:

@@ -50,8 +50,9 @@ def reconcile(
     framing: str,
     newer_than: int = 0,
     seconds: float = 0.0,
+    told: float = 0.0,
 ) -> Reconciliation:
-    return ByAddress(streams, framing, newer_than, seconds).compare(records, None, 0.0)
+    return ByAddress(streams, framing, newer_than, 0.0, seconds).compare(records, None, told)
 
 
 def test_equal_counts_reconcile_and_are_summed() -> None:
@@ -64,13 +65,29 @@ def test_equal_counts_reconcile_and_are_summed() -> None:
     assert (15, 15360, 3.5) == (outcome.received.packets, outcome.received.bytes, outcome.received.seconds)
 
 
-def test_several_streams_took_no_less_than_their_sending() -> None:
-    records = [record(2, seconds=0.1), record(1, seconds=0.1)]
+def test_what_was_sent_took_no_less_to_arrive() -> None:
+    records = [record(2, seconds=0.1), record(1, seconds=0.2)]
     several = reconcile([stream(1), stream(2)], records, "fixed:1024", seconds=5.0).received
     one = reconcile([stream(1)], records, "fixed:1024", seconds=5.0).received
+    later = reconcile([stream(1)], records, "fixed:1024", seconds=0.1).received
     assert several is not None
     assert one is not None
-    assert (5.0, 0.1) == (several.seconds, one.seconds)
+    assert later is not None
+    assert (5.0, 5.0, 0.2) == (several.seconds, one.seconds, later.seconds)
+    assert (4.0, 2.0) == (several.packets_per_second, one.packets_per_second)
+
+
+def test_what_came_in_one_read_took_as_long_as_the_server_took_to_tell() -> None:
+    received = reconcile([stream(1)], [record(1, seconds=0.0)], "fixed:1024", seconds=0.1, told=0.5).received
+    assert received is not None
+    assert (0.5, 20.0, 163_840.0) == (received.seconds, received.packets_per_second, received.bits_per_second)
+
+
+def test_one_packet_received_has_no_rate() -> None:
+    for seconds, bits in ((0.0, None), (2.0, 4096.0)):
+        received = reconcile([stream(1, 1, 1024)], [record(1, 1, 1024, seconds=seconds)], "raw", told=0.5).received
+        assert received is not None
+        assert (None, bits) == (received.packets_per_second, received.bits_per_second)
 
 
 def test_the_newest_stream_from_our_address_is_ours() -> None:
@@ -133,7 +150,7 @@ def theirs(number: int, packets: int, nbytes: int, peer: str = "127.0.0.1:5", **
 
 
 def datagrams(*records: dict[str, Any], dropped: int | None = 0, now: float = 0.0, **fields: Any) -> Reconciliation:
-    comparison = OfDatagrams([ours()], **{"newer_than": 0, "sending_seconds": 1.0, "dropped_before": 0, **fields})
+    comparison = OfDatagrams([ours()], **{"newer_than": 0, "began": 0.0, "ended": 1.0, "dropped_before": 0, **fields})
     if now:
         comparison.compare(records, dropped, 0.0)
     return comparison.compare(records, dropped, now)
@@ -157,7 +174,7 @@ def test_what_has_not_come_may_still_come_until_nothing_new_does() -> None:
 
 
 def test_news_start_the_waiting_anew() -> None:
-    comparison = OfDatagrams([ours()], 0, 1.0)
+    comparison = OfDatagrams([ours()], 0, 0.0, 1.0)
     comparison.compare([theirs(1, 7, 700)], None, 0.0)
     assert not comparison.compare([theirs(1, 8, 800)], None, QUIET_SECONDS).settled
     assert comparison.compare([theirs(1, 8, 800)], None, 2 * QUIET_SECONDS).settled
@@ -184,7 +201,7 @@ def test_a_server_without_any_of_our_streams_is_a_difference_and_no_loss() -> No
 
 
 def test_a_stream_that_none_arrived_of_is_lost_beside_one_that_did() -> None:
-    comparison = OfDatagrams([ours(), ours(2, local="127.0.0.1:6")], 0, 1.0)
+    comparison = OfDatagrams([ours(), ours(2, local="127.0.0.1:6")], 0, 0.0, 1.0)
     seen = comparison.compare([theirs(1, 10, 1000)], None, 0.0)
     assert Delivery(10, None, None, None, None) == seen.delivery
     assert {1: (10, 1000), 2: (0, 0)} == seen.counted
@@ -208,7 +225,7 @@ def test_a_duplicate_is_not_what_makes_up_for_a_lost_one() -> None:
 
 
 def unix(streams: list[StreamCount], *records: dict[str, Any]) -> Reconciliation:
-    return OverUnix(streams, "fixed:100", 0, 1.0).compare(records, None, 0.0)
+    return OverUnix(streams, "fixed:100", 0, 0.0, 1.0).compare(records, None, 0.0)
 
 
 def test_streams_over_a_unix_socket_are_compared_in_order_of_size() -> None:

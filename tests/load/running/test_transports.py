@@ -54,12 +54,12 @@ async def test_streams_are_compared_by_address_from_the_newest_before_ours() -> 
     tcp, admin = transport("127.0.0.1:9"), Answering([])
     await tcp.ask_first(admin)  # type: ignore[arg-type]
     assert ["newest"] == admin.asked
-    assert ByAddress([SENT], "fixed:1024", 7, 2.0, "received") == tcp.comparison([SENT], 2.0, "received")
+    assert ByAddress([SENT], "fixed:1024", 7, 1.0, 3.0, "received") == tcp.comparison([SENT], 1.0, 3.0, "received")
 
 
 def test_streams_without_an_address_are_compared_by_size() -> None:
     unix = [evolve(SENT, local="")]
-    assert OverUnix(unix, "fixed:1024", 0, 2.0, "sent") == transport("unix:/nowhere").comparison(unix, 2.0, "sent")
+    assert OverUnix(unix, "fixed:1024", 0, 1.0, 3.0) == transport("unix:/nowhere").comparison(unix, 1.0, 3.0, "sent")
 
 
 @pytest_twisted.ensureDeferred
@@ -67,4 +67,4 @@ async def test_what_a_server_had_of_datagrams_before_ours_is_known_to_the_compar
     udp, admin = transport("udp:127.0.0.1:9"), Answering([])
     await udp.ask_first(admin)  # type: ignore[arg-type]
     assert ["newest", "open", "dropped"] == admin.asked
-    assert OfDatagrams([SENT], 7, 2.0, {7: (1, 100)}, 3) == udp.comparison([SENT], 2.0, "sent")
+    assert OfDatagrams([SENT], 7, 1.0, 3.0, {7: (1, 100)}, 3) == udp.comparison([SENT], 1.0, 3.0, "sent")
