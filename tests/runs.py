@@ -17,12 +17,9 @@ from ctrlserver.load.running.run import LoadRun
 from tests.load.asking import options_for
 from tests.load.documents import validated
 from tests.peers import Sink
-from tests.servers import Servers
+from tests.servers import PATIENCE, Servers
 
 reactor: Any = installed
-
-#: Seconds after which a wait fails: only ever reached by a failure.
-PATIENCE = 30.0
 
 
 @define
@@ -49,8 +46,8 @@ async def load(target: Target, watcher: Heard | None = None, **flags: Any) -> Re
 
 
 def options(target: Target, **flags: Any) -> Options:
-    """Options for a test: short waits, and no more."""
-    return options_for(target, **{"stall_timeout": 5.0, "connect_timeout": 5.0, **flags})
+    """Options for a test. A wait that is a part of what it shows it names itself; the others are not to end."""
+    return options_for(target, **{"stall_timeout": PATIENCE, "connect_timeout": PATIENCE, **flags})
 
 
 def good(result: Result, code: int = 0) -> Result:

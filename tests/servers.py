@@ -20,6 +20,9 @@ from tests.ports import free_port
 
 reactor: Any = installed
 
+#: Seconds after which a wait fails: only ever reached by a failure.
+PATIENCE = 30.0
+
 
 class Servers:
     """Starts servers, counts for them, closes them."""
@@ -91,7 +94,7 @@ class Servers:
         await self.stop_listening()
         if self.open:
             self.all_gone = Deferred()
-            self.all_gone.addTimeout(5, reactor)
+            self.all_gone.addTimeout(PATIENCE, reactor)
             for peer in list(self.open):
                 peer.transport.abortConnection()
             await self.all_gone

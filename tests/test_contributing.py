@@ -56,7 +56,7 @@ class House:
     def says(self, code: str) -> str:
         """What a program prints that imports the copy."""
         command = [sys.executable, "-c", code]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120, check=False)
         assert 0 == done.returncode, done.stderr
         return done.stdout
 

@@ -42,7 +42,7 @@ def output_of(*command: str | Path, cwd: Path) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert 0 == done.returncode, done.stdout
     return done.stdout

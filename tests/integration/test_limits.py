@@ -52,6 +52,7 @@ def is_idle(daemon: Daemon) -> bool:
 
 def test_past_the_descriptors_connections_are_turned_away_and_the_admin_port_answers(start: Start) -> None:
     daemon = start("--framing", "line", "--mode", "echo", launcher=FEW_DESCRIPTORS)
+    began = time.monotonic()
     clients = [daemon.connect() for _ in range(200)]
     stats = daemon.await_stats(streams_open=FEW - 64, rejected_total=200 - (FEW - 64))
     assert stats["rejected_max_streams_total"] == stats["rejected_total"]
@@ -63,7 +64,7 @@ def test_past_the_descriptors_connections_are_turned_away_and_the_admin_port_ans
     with daemon.connect() as again:
         assert not is_closed(again)
     told = [line for line in daemon.log.lines if "peers rejected" in line]
-    assert 1 <= len(told) <= 3, told
+    assert 1 <= len(told) <= time.monotonic() - began + 1, told  # one a second
     assert "max-streams" in told[0]
 
 
@@ -179,13 +180,15 @@ def test_only_allowed_networks_come_in(start: Start, tmp_path: Path, allow: str,
 
 
 def test_an_idle_stream_is_closed_as_idle_and_one_that_sends_stays(start: Start, tmp_path: Path) -> None:
-    daemon = start(*config(tmp_path, 'framing = "line"\nmode = "echo"\nidle_timeout = "500ms"'))
+    daemon = start(*config(tmp_path, 'framing = "line"\nmode = "echo"\nidle_timeout = "2s"'))
     with daemon.connect() as silent, daemon.connect() as busy:
-        silent.setblocking(False)
+        silent.settimeout(0.1)
         end = time.monotonic() + PATIENCE
-        while daemon.ask_json("stats")["closed_idle_total"] == 0 and time.monotonic() < end:
+        while True:
             assert not is_closed(busy)
-        silent.setblocking(True)
-        assert b"" == silent.recv(1)
+            assert time.monotonic() < end
+            with contextlib.suppress(TimeoutError):
+                assert b"" == silent.recv(1)
+                break
         assert not is_closed(busy)
     daemon.await_stats(closed_idle_total=1, closed_eof_total=1, streams_open=0)

@@ -40,15 +40,12 @@ async def test_one_stream_too_many_is_closed_at_once_and_is_no_stream(serve: Ser
 @pytest_twisted.ensureDeferred
 async def test_a_silent_stream_is_closed_as_idle(serve: Serve) -> None:
     served = await serve("line", "echo", idle_timeout=0.05)
+    client = await in_thread(served.connect)
+    client.sendall(b"a\n")
+    assert b"a\n" == await in_thread(client.recv, 10)
     sweeping = task.LoopingCall(served.listener.sweep)
     sweeping.start(0.02)
-
-    def script() -> bytes:
-        client = served.connect()
-        client.sendall(b"a\n")
-        return read_to_end(client)
-
-    assert b"a\n" == await in_thread(script)
+    assert b"" == await in_thread(read_to_end, client)
     sweeping.stop()
     (record,) = served.records()
     assert ("idle", 1) == (record.reason, record.packets)
@@ -56,9 +53,9 @@ async def test_a_silent_stream_is_closed_as_idle(serve: Serve) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_stream_that_is_owed_replies_is_not_idle(serve: Serve) -> None:
-    served = await serve("fixed:1024", "echo", idle_timeout=0.01, stall_timeout=1.5)
-    sweeping = task.LoopingCall(served.listener.sweep)
-    sweeping.start(0.02)
+    from twisted.internet import reactor
+
+    served = await serve("fixed:1024", "echo", idle_timeout=0.01, stall_timeout=0.5)
 
     def script() -> None:
         client = served.connect(receive_buffer=4096)
@@ -68,7 +65,12 @@ async def test_a_stream_that_is_owed_replies_is_not_idle(serve: Serve) -> None:
         except OSError:
             client.close()
 
-    await in_thread(script)
+    sending = in_thread(script)
+    while not served.listener.open_streams.waiting:  # from when replies are owed, which nobody ever reads
+        await task.deferLater(reactor, 0)
+    sweeping = task.LoopingCall(served.listener.sweep)
+    sweeping.start(0.02)
+    await sending
     sweeping.stop()
     (record,) = served.records()
     assert "slow-reader" == record.reason

@@ -228,7 +228,7 @@ def test_without_matplotlib_a_picture_is_one_line_and_a_page_is_made(files: Path
     without = "import sys; sys.modules['matplotlib'] = None; from ctrlserver.load.cli import main; main()"
     for name, code in (("out.png", 2), ("out.html", 0)):
         done = subprocess.run(
-            [sys.executable, "-c", without, "plot", "open.json", "-o", name], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", without, "plot", "open.json", "-o", name], capture_output=True, text=True, timeout=99
         )
         assert code == done.returncode, done.stderr
         words = "PNG and SVG need matplotlib: pip install matplotlib; -o FILE.html needs nothing"

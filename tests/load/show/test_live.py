@@ -199,23 +199,54 @@ def on_terminal(columns: int, *arguments: str, term: str = "xterm") -> Process:
 
 @pytest.mark.parametrize("columns", [80, 200])
 @pytest_twisted.ensureDeferred
-async def test_on_a_terminal_a_run_is_shown_and_nothing_is_left_behind(servers: Servers, columns: int) -> None:
+async def test_on_a_terminal_a_run_is_shown_while_it_goes_on(servers: Servers, columns: int) -> None:
     target = servers.listen(Echo).text
-    process = on_terminal(columns, "run", target, "-m", "request", "-P", "5", "-r", "500", "-t", "1.2", "-O", "0.3")
-    assert 0 == await process.ended
+    process = on_terminal(columns, "run", target, "-m", "request", "-P", "5", "-r", "500", "-t", "600")
+    await reached(lambda: process.out.count(b"to go") >= 4 and process.out.count(b"latency") >= 2)
+    process.transport.write(b"\x03")
+    assert 130 == await process.ended
     screen = Screen(columns)
-    screen.feed(process.out.decode())
-    drawn = ["\n".join(frame) for frame in screen.frames]
-    assert any("warm-up" in frame for frame in drawn)
+    screen.feed(process.out.decode().replace("^C", ""))
     full = [frame for frame in screen.frames if len(frame) == 3 and "to go" in frame[0] and "latency" in frame[2]]
-    assert full
-    assert any("warm-up" in frame and "to go" in frame.splitlines()[0] for frame in drawn)
     assert ["sending", "rate", "latency"] == [line.split()[0] for line in full[-1]]
     assert any(" of 500/s " in frame[1] for frame in full)
     assert "in flight" in full[-1][1]
     assert len(full[-1][0]) > min(columns, 120) - 20
     assert len(screen.frames) >= 4
     assert all(len(frame) <= 3 for frame in screen.frames)
+
+
+class Holding(Echo):
+    """Answers its first packet, and the others once it is let go."""
+
+    begun = free = False
+    kept = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.free or not self.begun:
+            self.transport.write(data)
+        else:
+            self.kept += data
+        self.begun = True
+
+    def let_go(self) -> None:
+        self.free = True
+        self.transport.write(self.kept)
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+@pytest_twisted.ensureDeferred
+async def test_of_a_view_nothing_is_left_behind_when_the_run_is_over(servers: Servers, columns: int) -> None:
+    """The warm-up ends once its packets are answered, which is when it has been drawn."""
+    target = servers.listen(Holding).text
+    process = on_terminal(columns, "run", target, "-m", "request", "-P", "5", "-r", "500", "-t", "0.3", "-O", "0.3")
+    await reached(lambda: b"warm-up" in process.out and len(servers.open) == 5)
+    for peer in servers.open:
+        peer.let_go()
+    assert 0 == await process.ended
+    screen = Screen(columns)
+    screen.feed(process.out.decode())
+    assert any("warm-up" in frame[0] and "to go" in frame[0] for frame in screen.frames)
     assert ["total", "sent", "warm-up", "replies"] == [line.split()[0] for line in screen.shown[:4]]
     assert not any("to go" in line or "in flight" in line for line in screen.shown)
     assert screen.cursor_visible
@@ -263,12 +294,16 @@ async def test_after_ctrl_c_the_cursor_is_there_and_the_view_is_not(servers: Ser
 
 @pytest_twisted.ensureDeferred
 async def test_a_search_is_shown_with_its_steps_above(servers: Servers) -> None:
-    target = servers.listen(Echo).text
+    target = servers.listen(Holding).text
     condition = "schedule.target_packets_per_second>1k"
     process = on_terminal(
-        *(80, "search", target, "-m", "request", "-t", "0.6", "--fail-if", condition),
+        *(80, "search", target, "-m", "request", "-t", "0.1", "--fail-if", condition),
         *("--tolerance", "99%", "--precision", "100%", "--repeats", "1"),
     )
+    for step in (b"step 1", b"step 2"):
+        await reached(lambda step=step: b"latency" in process.out.partition(step)[2])
+        for peer in servers.open:
+            peer.let_go()
     assert 0 == await process.ended
     screen = Screen(80)
     screen.feed(process.out.decode())
