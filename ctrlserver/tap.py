@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -63,17 +64,22 @@ class Options(usage.Options):
             stop(self._explain(str(error)))
 
     def _explain(self, message: str) -> str:
-        words = message.split()
-        if message.startswith("option --") and message.endswith("not recognized"):
-            known = [f"--{name.removesuffix('=')}" for name in self.longOpt]
-            return message + did_you_mean(words[1], known)
         if message.startswith("Wrong number"):
             return "takes options only, no arguments; see ctrlserver --help"
-        return message
+        if not (found := re.fullmatch("option (--?(.+)) not recognized", message)):
+            return message
+        flag, name = found.groups()
+        twistd = self.parent
+        if twistd is not None and name in twistd.synonyms:
+            value = "=..." if f"{name}=" in twistd.longOpt else ""
+            return f"option {flag} is twistd's, and stands before the word ctrlserver: twistd {flag}{value} ctrlserver"
+        return message + did_you_mean(flag, [f"--{each.removesuffix('=')}" for each in self.longOpt])
 
     def getSynopsis(self) -> str:
         """How it is typed."""
         return f"Usage: ctrlserver {self.synopsis}\n       twistd [TWISTD'S OPTIONS] ctrlserver ...\n"
+
+    opt_h = usage.Options.opt_help
 
     def opt_version(self) -> NoReturn:
         """Print the version and exit."""

@@ -48,7 +48,7 @@ def test_sigterm_ends_the_run_logs_it_closes_the_streams_and_exits(start: Start)
     daemon.process.send_signal(signal.SIGTERM)
     assert b"" == client.recv(1)
     client.close()
-    daemon.process.wait(5)
+    daemon.process.wait(PATIENCE)
     log = daemon.stop()
     assert re.search(r"run 1 ended: total time \S+ s, number of packets 2, rate", log), log
 
@@ -261,6 +261,8 @@ def test_twist_too_says_in_one_line_that_a_port_is_in_use(start: Start, tmp_path
         (["--data", "tcp:99999"], ["99999"]),
         (["--admin", "nonsense"], ["nonsense"]),
         (["--frmaing", "raw"], ["--frmaing", "did you mean", "--framing"]),
+        (["--logfile=x.log"], ["--logfile is twistd's", ": twistd --logfile=... ctrlserver"]),
+        (["-n"], ["-n is twistd's", ": twistd -n ctrlserver"]),
         (["stray"], ["options only"]),
         (["--config", "missing.toml"], ["missing.toml"]),
         (["--data", "unix:/nonexistent/x.sock", "--admin", "tcp:0"], ["/nonexistent/x.sock", "no such file"]),
@@ -315,6 +317,12 @@ def test_the_example_config_is_printed_and_is_a_good_one(tmp_path: Path) -> None
     assert 0 == done.returncode
     (tmp_path / "x.toml").write_bytes(done.stdout)
     assert 0 == run(BIN / "ctrlserver", "--config", "x.toml", "--check", cwd=tmp_path).returncode
+
+
+def test_help_is_given_by_a_short_flag_too(tmp_path: Path) -> None:
+    short, long = (run(BIN / "ctrlserver", flag, cwd=tmp_path) for flag in ("-h", "--help"))
+    assert (0, long.stdout) == (short.returncode, short.stdout)
+    assert b"twistd [TWISTD'S OPTIONS] ctrlserver" in long.stdout
 
 
 def test_the_version_is_ours(tmp_path: Path) -> None:
