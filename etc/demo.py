@@ -2,9 +2,10 @@
 
     make demo        or, with an environment that has ctrlserver installed: python etc/demo.py
 
-Rules: standard library only. The demo prints every command as `$ ...` before it runs it. It never sleeps: it waits for
-the daemon's log lines, each for a bounded time. It runs the programs installed beside this interpreter. Exit 0 when all
-counts agree, 1 when one does not or a program failed, 130 after Ctrl-C.
+Rules: standard library only. The demo prints every command as `$ ...` before it runs it; no line of its own is wider
+than 80 columns. It never sleeps: it waits for the daemon's log lines, each for a bounded time. It runs the programs
+installed beside this interpreter. Exit 0 when all counts agree, 1 when one does not or a program failed, 130 after
+Ctrl-C.
 
 Beware: daemon and loads have sessions of their own, so a Ctrl-C at the terminal reaches the demo only. The demo then
 ends the load, then the daemon, and removes its files. While it ends them it cannot be interrupted.
@@ -21,6 +22,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -33,6 +35,18 @@ LOAD_SECONDS = 120
 RUN_END_SECONDS = 15
 END_SECONDS = 10
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+COLUMNS = 79
+
+#: What is loaded, how, and at which listener; the last one is answered.
+LOADS = (
+    ("the first test, from 2013: 10 000 packets of 1 KiB", "sink", ()),
+    ("bulk: 5 000 000 packets of 1 KiB on 4 streams", "sink", ("-n", "5M", "-P", "4")),
+    (
+        "requests and replies: 200 000 packets of 1 KiB on 50 streams",
+        "echo",
+        ("-m", "request", "-n", "200k", "-P", "50"),
+    ),
+)
 
 CONFIG = """\
 [[listener]]
@@ -52,6 +66,17 @@ endpoint = "tcp:0:interface=127.0.0.1"
 """
 
 
+NEXT = """
+Next: two terminals in this folder. In the first:
+  . .venv/bin/activate
+  ctrlserver
+
+In the second:
+  . .venv/bin/activate
+  ctrlload run 127.0.0.1:22222 --admin 127.0.0.1:22223
+  echo stats | nc -N 127.0.0.1 22223"""
+
+
 class DemoFailedError(Exception):
     """A step did not do what it should; the text is one line."""
 
@@ -62,20 +87,23 @@ def say(words: str) -> None:
 
 def shown(command: Sequence[str]) -> None:
     """Prints the command as a person would type it, programs by their names."""
-    say(f"\n$ {shlex.join([Path(command[0]).name, *command[1:]])}")
+    words = shlex.join([Path(command[0]).name, *command[1:]])
+    lines = textwrap.wrap(words, COLUMNS - 4, break_long_words=False, break_on_hyphens=False)
+    say("\n$ " + " \\\n    ".join(lines))
 
 
 class Daemon:
-    """`twistd -n ctrlserver` and the log lines it has written so far."""
+    """`ctrlserver` and the log lines it has written so far."""
 
     def __init__(self, config: Path) -> None:
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._ended = False
-        command = [str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", "--config", str(config)]
+        command = [str(BIN / "ctrlserver"), "--config", config.name]
         shown(command)
         self.process = subprocess.Popen(
             command,
+            cwd=config.parent,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -133,9 +161,9 @@ class Daemon:
 
 def load(*arguments: str, result: Path) -> dict[str, Any]:
     """Runs `ctrlload run`, which prints its own report; gives its result document."""
-    command = [str(BIN / "ctrlload"), "run", *arguments, "-o", str(result)]
+    command = [str(BIN / "ctrlload"), "run", *arguments, "-o", result.name]
     shown(command)
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(command, cwd=result.parent, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         code = process.wait(LOAD_SECONDS)
     except subprocess.TimeoutExpired:
@@ -229,24 +257,17 @@ def demo(folder: Path) -> None:
     config.write_text(CONFIG)
     daemon = Daemon(config)
     try:
-        sink, echo, admin = (daemon.port(name) for name in ("sink", "echo", "admin"))
-        by_admin = ("--admin", f"127.0.0.1:{admin}")
-        steps = (
-            ("the first test, from 2013: 10 000 packets of 1 KiB", (f"127.0.0.1:{sink}",)),
-            ("bulk: 5 000 000 packets of 1 KiB on 4 streams", (f"127.0.0.1:{sink}", "-n", "5M", "-P", "4")),
-            (
-                "requests and replies: 200 000 packets of 1 KiB on 50 streams",
-                (f"127.0.0.1:{echo}", "-m", "request", "-n", "200k", "-P", "50"),
-            ),
-        )
+        ports = {name: daemon.port(name) for name in ("sink", "echo", "admin")}
+        admin = ports["admin"]
         results = []
-        for number, (what, arguments) in enumerate(steps, 1):
+        for number, (what, listener, flags) in enumerate(LOADS, 1):
             say(f"\n--- {what}")
-            results.append(load(*arguments, *by_admin, result=folder / f"result{number}.json"))
+            target, result = f"127.0.0.1:{ports[listener]}", folder / f"result{number}.json"
+            results.append(load(target, *flags, "--admin", f"127.0.0.1:{admin}", result=result))
             daemon.awaited(rf"run {number} ended", RUN_END_SECONDS)
         say("\n--- the admin port answers")
         netcat = openbsd_netcat()
-        for line in ("stats", "streams limit=10", "runs"):
+        for line in ("stats packets", "peers", "run 2"):
             asked(netcat, admin, line)
         ledger = compared(results, admin)
     except BaseException:
@@ -255,17 +276,16 @@ def demo(folder: Path) -> None:
     say(f"\n$ kill -TERM {daemon.process.pid}")
     code = daemon.end()
     for line in daemon.lines:
-        if re.search(r"run \d+ ended", line):
-            say(f"  {line}")
+        if ended := re.search(r"run \d+ ended.*", line):
+            say(textwrap.fill(ended[0], COLUMNS, initial_indent="  ", subsequent_indent="    "))
     if code not in (0, -signal.SIGTERM):
         last = "\n  ".join(daemon.lines[-10:])
         raise DemoFailedError(f"the daemon ended with exit status {code}; its last lines:\n  {last}")
     say(f"the daemon has ended ({'exit status 0' if code == 0 else 'by SIGTERM, as asked'})")
     if ledger.wrong:
         raise DemoFailedError(f"counts differ: {'; '.join(ledger.wrong)}")
-    say("all counts are equal")
-    say("\nNext, in two terminals: . .venv/bin/activate")
-    say("then in one: ctrlserver    and in the other: ctrlload run 127.0.0.1:22222")
+    say("all counts are equal: every packet that was sent is counted, wherever one asks")
+    say(NEXT)
 
 
 def interrupted(_number: int, _frame: object) -> NoReturn:
