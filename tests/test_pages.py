@@ -32,6 +32,12 @@ def test_a_newcomers_page_is_read_in_one_go(page: Path, most: int) -> None:
     assert len(page.read_text().splitlines()) <= most
 
 
+@every_page
+def test_a_line_of_prose_is_no_longer_than_150_columns(page: Path) -> None:
+    prose = re.sub(r"(?ms)^```.*?^```$", "", page.read_text())
+    assert [] == [line for line in prose.splitlines() if len(line) > 150 and not line.startswith("|")]
+
+
 @pytest.mark.parametrize("word", [*FRAMINGS, *MODES])
 def test_the_page_on_the_daemon_has_every_framing_and_mode(word: str) -> None:
     rows = re.findall(r"^\| (`.*?) \|", DAEMON.read_text(), re.MULTILINE)
