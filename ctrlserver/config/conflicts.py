@@ -7,9 +7,10 @@ flag that the operator wrote. The first conflict is the one to report.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 
-from ctrlserver.config.endpoints import is_any_port, takes_udp_beside
+from ctrlserver.config.endpoints import is_any_port, overlap, stream_address, takes_udp_beside
 from ctrlserver.config.tree import Config, ListenerConfig, step
 from ctrlserver.errors import RenameError, UsageError
 from ctrlserver.stats.rename import Renames
@@ -45,6 +46,24 @@ def _shared_endpoints(config: Config) -> Iterator[Conflict]:
     for endpoint, earlier, place in _repeated(places):
         if not is_any_port(endpoint):
             message = f"{quoted(endpoint)} is the endpoint of both {earlier} and {place}: expected one for each"
+            yield (f"{place}.endpoint", f"{earlier}.endpoint"), message
+    yield from _overlapping([(place, endpoint, stream_address(endpoint)) for place, endpoint in places])
+    yield from _overlapping(
+        [
+            (f"listener[{at}]", each.endpoint, each.datagram_address or stream_address(each.endpoint))
+            for at, each in enumerate(config.listeners)
+            if each.takes_datagrams
+        ]
+    )
+
+
+def _overlapping(ports: Sequence[tuple[str, str, tuple[int, str] | None]]) -> Iterator[Conflict]:
+    """Of places, their endpoints and their ports: each pair that cannot both be bound."""
+    for (earlier, first, one), (place, second, other) in combinations(ports, 2):
+        if first != second and overlap(one, other):
+            message = (
+                f"{quoted(first)} of {earlier} and {quoted(second)} of {place} are one port: expected one for each"
+            )
             yield (f"{place}.endpoint", f"{earlier}.endpoint"), message
 
 

@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from socket import AddressFamily
 from typing import Any, NoReturn
 
-from ctrlserver.addresses import LONGEST_UNIX_PATH
+from ctrlserver.addresses import LONGEST_UNIX_PATH, ip_version
 from ctrlserver.config.tls_files import check_folder, check_ssl_files
 from ctrlserver.errors import ConfigError
 from ctrlserver.words import did_you_mean, nearest, quoted
@@ -61,10 +61,15 @@ def _is_address(text: str) -> bool:
     return True
 
 
+def _is_name(text: str) -> bool:
+    """Whether it may be a host name: what is all digits and dots is meant to be an address."""
+    return re.fullmatch(r"(?![\d.]+$)[\w.-]+", text) is not None
+
+
 _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
     "port": (lambda text: _is_number(text, 0, 65535), "a port from 0 to 65535"),
     "backlog": (lambda text: _is_number(text, 1, 65535), "a number from 1 to 65535"),
-    "interface": (lambda text: "\0" not in text, "an address"),
+    "interface": (lambda text: _is_address(text) or _is_name(text), "an address such as 127.0.0.1"),
     "address": (
         lambda text: 0 < len(os.fsencode(text)) <= LONGEST_UNIX_PATH and "\0" not in text,
         f"a path of 1 to {LONGEST_UNIX_PATH} bytes",
@@ -154,6 +159,23 @@ def is_any_port(text: str) -> bool:
     return keywords.get("port", arguments[0] if arguments else "") == "0"
 
 
+def stream_address(text: str) -> tuple[int, str] | None:
+    """Port and interface of this good endpoint if its type is known to listen on one for streams, else None."""
+    kind, arguments, keywords = _parts(behind_proxy(text) or text)
+    if kind not in ("tcp", "tcp6", "ssl"):
+        return None
+    values = dict(zip(_ARGUMENTS.get(kind, ("port",)), arguments, strict=False)) | keywords
+    return int(values["port"]), values.get("interface", "::" if kind == "tcp6" else "")
+
+
+def overlap(one: tuple[int, str] | None, other: tuple[int, str] | None) -> bool:
+    """Whether two ports, each with its interface, cannot both be bound. ``::`` is all of IPv4 too."""
+    if one is None or other is None or one[0] != other[0] or not one[0]:
+        return False
+    hosts = {each[1] or "0.0.0.0" for each in (one, other)}
+    return len(hosts) == 1 or "::" in hosts or ("0.0.0.0" in hosts and all(ip_version(host) == 4 for host in hosts))
+
+
 def datagram_address(text: str) -> tuple[int, str] | None:
     """Port and interface of this good endpoint if it is ``udp:...``, else None."""
     kind, arguments, keywords = _parts(text)
@@ -241,6 +263,9 @@ def _refuse(text: str, message: str) -> NoReturn:
 
 def _refuse_kind(text: str, kind: str) -> NoReturn:
     guess = _nearest(text)
+    host = text.strip().removesuffix(":")
+    if not guess and (host.lower() == "localhost" or ip_version(host.strip("[]"))):
+        _refuse(text, f"an address without a port: expected {_FORMS['tcp']}")
     if not guess and (near := nearest(kind, _FORMS)):
         guess = near + text[len(kind) :]
     _refuse(text, f"unknown type {quoted(kind)}: expected {_ANY_FORM}{_hint(guess)}")
@@ -258,12 +283,25 @@ def _hint(guess: str) -> str:
 
 
 def _nearest(text: str) -> str:
-    """What may have been meant: a bare port, a host before it, a port too large, an IPv6 address, a bare path."""
+    """What may have been meant: a bare port, a host before it, a URL, a port too large, IPv6, a bare path."""
     from twisted.internet.endpoints import quoteStringArgument
 
+    if (squeezed := re.sub(r"\s*([:=]|^|$)\s*", r"\1", text)) != text:
+        return _nearest(squeezed) or squeezed
+    if url := re.fullmatch(r"(tcp|udp|http|ws)://(?:[^/?#]*@)?([^/?#]*).*", text, re.IGNORECASE):
+        text = f"{'udp' if url[1].lower() == 'udp' else 'tcp'}:{url[2]}"
+    v6 = re.fullmatch(
+        r"(?:(tcp|udp):)?(\[)?([\da-f:.]*:[\da-f:.]*(?:%\w+)?)(?(2)\]):(\d+)", text, re.ASCII | re.IGNORECASE
+    )
+    if v6 and ip_version(v6[3]):
+        kind = (v6[1] or "tcp").lower()
+        if v6[3] == "::" and kind == "tcp":
+            return f"tcp6:{v6[4]}"
+        return f"{kind}:{v6[4]}:interface={quoteStringArgument(v6[3])}"
+    if name := re.fullmatch(r"[a-z][\w-]*(?:\.[\w-]+)+:(\d+)", text, re.ASCII | re.IGNORECASE):
+        return f"tcp:{name[1]}"
     host_and_port = r"\s*(?:(?:tcp:)?(localhost|[\d.]*\.[\d.]*|\*|):)?(\d{1,9})\s*"
     guess = ""
-    text = re.sub(r"^(tcp|udp)://(.*?)/?$", r"\1:\2", text)  # a URL
     if text.startswith("udp:"):
         if match := re.fullmatch(r"udp:(\d+):(?:interface=)?localhost", text, re.ASCII | re.IGNORECASE):
             guess = f"udp:{match[1]}:interface=127.0.0.1"

@@ -55,11 +55,11 @@ def _content(path: str | os.PathLike[str]) -> bytes:
 
 def _nearest_file(path: Path) -> str:
     try:
-        names = [] if path.exists() else [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+        names = {} if path.exists() else {each.stem: each.name for each in path.parent.iterdir() if each.is_file()}
     except (OSError, ValueError):
         return ""
-    near = nearest(path.name, names)
-    return "" if near is None else f"; did you mean {file_name(path.with_name(near))}?"
+    near = nearest(path.stem, names)
+    return "" if near is None else f"; did you mean {file_name(path.with_name(names[near]))}?"
 
 
 def _decoded(path: str | os.PathLike[str], content: bytes) -> str:
@@ -85,12 +85,14 @@ def _broken(error: ValueError, text: str) -> str:
     if message == "Cannot overwrite a value":
         hint = ": the key stands above already"
     else:
-        hint = _quotes_missing(text.split("\n")[line - 1]) if match[2] else ", and the file ends here"
+        hint = _better_quotes(text.split("\n")[line - 1]) if match[2] else ", and the file ends here"
     return f"line {line}, column {column}: not TOML: {message}{hint}"
 
 
-def _quotes_missing(line: str) -> str:
-    """A hint if the line is ``key = value`` and would be good with quotes around the value."""
+def _better_quotes(line: str) -> str:
+    """A hint if the line is ``key = value`` and would be good with quotes around the value, or with single ones."""
+    if match := re.fullmatch(r"\s*([A-Za-z0-9_-]+)\s*=\s*\"([^\"']*\\[^\"']*)\"\s*(#.*)?", line):
+        return f"; did you mean {match[1]} = '{match[2]}'?"
     match = re.fullmatch(r"\s*([A-Za-z0-9_-]+)\s*=\s*([^\s\"'\[\]{}#][^\"'\[\]{}#]*?)\s*(#.*)?", line)
     if match is None:
         return ""

@@ -45,6 +45,47 @@ def test_values_of_a_listener_that_do_not_go_together_are_told(
     assert expected in message
 
 
+HOME = "tcp:5:interface=127.0.0.1"
+HOME6 = r"tcp:5:interface=\:\:1"
+
+
+@pytest.mark.parametrize(
+    ("data", "admin"),
+    [
+        ("tcp:5", HOME),
+        (HOME, "tcp:5"),
+        ("tcp6:5", HOME),
+        (HOME6, "tcp6:5"),
+        ("tcp:5", "tcp:5:interface=0.0.0.0"),
+        ("haproxy:tcp:5", HOME),
+        ("ssl:5:privateKey=x.pem", HOME),
+    ],
+)
+def test_a_port_that_is_part_of_another_is_told(data: str, admin: str) -> None:
+    config = Config(listeners=(ListenerConfig(endpoint=data),), admin=(AdminConfig(admin),))
+    keys, message = first(config)
+
+    assert ("admin[0].endpoint", "listener[0].endpoint") == keys
+    assert message.endswith(" of admin[0] are one port: expected one for each")
+
+
+def test_a_udp_port_that_another_has_is_told() -> None:
+    one, other = ListenerConfig(endpoint="udp:5"), ListenerConfig(name="b", endpoint=HOME, udp=True)
+    keys, message = first(Config(listeners=(one, other)))
+
+    assert ("listener[1].endpoint", "listener[0].endpoint") == keys
+    assert "are one port" in message
+
+
+@pytest.mark.parametrize(
+    ("data", "admin"),
+    [("udp:5", "tcp:5"), ("tcp:5", HOME6), (HOME, "tcp:5:interface=127.0.0.2"), ("tcp:0", "tcp:0"), ("unix:/a", HOME)],
+)
+def test_ports_that_can_both_be_bound_are_no_conflict(data: str, admin: str) -> None:
+    config = Config(listeners=(ListenerConfig(endpoint=data),), admin=(AdminConfig(admin),))
+    assert [] == list(conflicts(config))
+
+
 @pytest.mark.parametrize(
     "values",
     [

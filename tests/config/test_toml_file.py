@@ -36,6 +36,7 @@ def test_a_document_is_read_with_or_without_a_byte_order_mark(tmp_path: Path) ->
         ("line 1, column 5: not TOML: Invalid value, and the file ends here", b"a = "),
         ("line 2, column 6: not TOML: Cannot overwrite a value: the key stands above already", b"a = 1\na = 2\n"),
         ('line 1, column 11: not TOML: Invalid value; did you mean framing = "fixed:1024"?', b"framing = fixed:1024\n"),
+        (r"did you mean reply = '\x06'?", rb'reply = "\x06"' + b"\n"),
         ('did you mean run_gap = "1s"?', b"# first\n  run_gap = 1s  # a second\n"),
         ("line 2, column 5: byte 0xff: expected UTF-8", b"a = 1\nb = \xff\n"),
         ("line 1, column 5: byte 0xff: expected UTF-8", b"\xef\xbb\xbfb = \xff\n"),
@@ -57,6 +58,12 @@ def test_a_missing_file_is_told_with_the_nearest_there_is(tmp_path: Path) -> Non
 
     expected = f"cannot be read: No such file or directory; did you mean {tmp_path}/ctrlserver.toml?"
     assert expected == message_of(tmp_path / "ctrlserver.tml")
+
+
+def test_a_missing_file_is_told_without_one_that_has_only_its_ending(tmp_path: Path) -> None:
+    (tmp_path / "no_unit.toml").touch()
+
+    assert "cannot be read: No such file or directory" == message_of(tmp_path / "nosuch.toml")
 
 
 def test_what_is_no_readable_file_is_told(tmp_path: Path) -> None:
