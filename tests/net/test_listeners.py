@@ -113,6 +113,19 @@ def test_what_is_no_file_is_never_left_over(where: bytes | int) -> None:
     assert not removed_leftover(CannotListenError(None, where, "in use"))
 
 
+@define
+class Owing:
+    """The kernel's word on a peer."""
+
+    seconds: float
+
+    def tcp_figures(self) -> None:
+        return None
+
+    def unanswered_seconds(self) -> float:
+        return self.seconds
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_stream_is_given_up_when_its_peer_has_owed_an_answer_for_the_keepalive(serve: Serve) -> None:
     from twisted.internet import reactor
@@ -128,16 +141,6 @@ async def test_a_stream_is_given_up_when_its_peer_has_owed_an_answer_for_the_kee
     served.listener.sweep()
     assert 2 == served.book.stats(0.0).streams_open
 
-    @define
-    class Owing:
-        seconds: float
-
-        def tcp_figures(self) -> None:
-            return None
-
-        def unanswered_seconds(self) -> float:
-            return self.seconds
-
     counters = served.book.counters.open[number]
     counters.path = owing = Owing(19.9)
     clock.advance(6.0)
@@ -150,3 +153,27 @@ async def test_a_stream_is_given_up_when_its_peer_has_owed_an_answer_for_the_kee
     assert (1, 1) == (served.book.stats(0.0).streams_open, served.book.stats(0.0).closed_timeout_total)
     silent.close()
     dead.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_dead_peers_are_given_up_in_portions(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    from twisted.internet import reactor
+
+    monkeypatch.setattr("ctrlserver.net.listeners.ASKED_A_SWEEP", 2)
+    served = await serve("line", "echo", keepalive=20.0)
+    dead = [served.connect() for _ in range(5)]
+    for _ in dead:
+        await served.book.opened.get()
+    await task.deferLater(reactor, 0)  # what opened them has returned
+    for counters in served.book.counters.open.values():
+        counters.path = Owing(21.0)
+    clock = task.Clock()
+    clock.advance(time.monotonic() + 21.0)
+    served.listener._clock = clock.seconds
+    left = []
+    for _ in range(3):
+        served.listener.sweep()
+        left.append(len(served.book.counters.open))
+    assert [3, 1, 0] == left
+    for client in dead:
+        client.close()
