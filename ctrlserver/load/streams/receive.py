@@ -106,7 +106,10 @@ class ReceiveStream(Conversation):
 
     def stall(self, seconds: float) -> None:
         """The watchdog saw no progress for so long: fail."""
-        self.fail(STALLED, f"no progress on {self} for {seconds:g} s: the target sends nothing, {self.so_far()}")
+        words = f"the target sends nothing, {self.so_far()}"
+        if not self.received:
+            words += "; mode receive needs a server that sends, such as one with --mode source"
+        self.fail(STALLED, f"no progress on {self} for {seconds:g} s: {words}")
 
     def quiet(self, seconds: float, patience: float) -> None:
         """Nothing arrives: close our side, which ends a netcat that has sent its file."""

@@ -100,8 +100,12 @@ class RequestStream(Sender):
         elif self.sent < self._allowed:
             words = "the target does not read"
         else:
-            begun = f"; {self.pending_bytes} bytes of a reply have come" if self.pending_bytes else ""
-            words = f"the target does not answer{begun}"
+            so_far = f"; {self.pending_bytes} bytes of a reply have come" if self.pending_bytes else ""
+            if self.replies:
+                so_far = f" any more, after {counted(self.replies, 'reply', 'replies')}{so_far}"
+            elif not so_far:
+                so_far = "; mode request needs a server that does, such as one with --mode echo"
+            words = f"the target does not answer{so_far}"
         self.fail(STALLED, f"no progress on {self} for {seconds:g} s: {words}")
 
     def release(self, count: int, first: int, last: int) -> None:

@@ -71,7 +71,7 @@ async def test_a_target_that_never_answers_is_given_up(servers: Servers) -> None
     target = servers.listen(Silent)
     result = good(await load(target, mode="request", streams=2, stall_timeout=0.3), 1)
     assert result.error is not None
-    assert result.error.endswith(f"({target.text}) for 0.3 s: the target does not answer")
+    assert f"({target.text}) for 0.3 s: the target does not answer; mode request needs" in result.error
 
 
 @pytest_twisted.ensureDeferred

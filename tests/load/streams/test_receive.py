@@ -172,3 +172,11 @@ def test_a_stall_says_what_had_come(bench: Bench) -> None:
     came.stall(3)
     words = "no progress on stream 1 (there:2) for 3 s: the target sends nothing, 7 bytes had come"
     assert ([words], STALLED) == (bench.told.failures, came.reason)
+
+
+def test_a_stall_without_a_byte_says_what_mode_receive_needs(bench: Bench) -> None:
+    came = stream(bench, "raw")
+    came.start(UNLIMITED)
+    came.stall(3)
+    needs = "mode receive needs a server that sends, such as one with --mode source"
+    assert bench.told.failures[0].endswith(f"the target sends nothing, 0 bytes had come; {needs}")

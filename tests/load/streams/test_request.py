@@ -186,7 +186,11 @@ def test_a_close_with_replies_outstanding_is_early(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("reply", "words"),
-    [(b"", "the target does not answer"), (b"x" * 9, "the target does not answer; 9 bytes of a reply have come")],
+    [
+        (b"", "the target does not answer; mode request needs a server that does, such as one with --mode echo"),
+        (b"x" * 9, "the target does not answer; 9 bytes of a reply have come"),
+        (b"x" * 109, "the target does not answer any more, after 1 reply; 9 bytes of a reply have come"),
+    ],
 )
 def test_a_stall_says_that_the_target_does_not_answer(bench: Bench, reply: bytes, words: str) -> None:
     sent = stream(bench)
