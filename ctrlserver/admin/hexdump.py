@@ -17,14 +17,14 @@ WIDTH: Final = 16
 _DOTS: Final = bytes(octet if 0x20 <= octet < 0x7F else 0x2E for octet in range(256))
 
 
-def dump(octets: bytes) -> Iterator[str]:
-    """A line for every sixteen bytes; none for no bytes."""
+def dump(octets: bytes, first: int = 0) -> Iterator[str]:
+    """A line for every sixteen bytes, the offset ``first`` for the first of them; none for no bytes."""
     shown = printable(octets)
     for at in range(0, len(octets), WIDTH):
         middle = at + WIDTH // 2
         left = octets[at:middle].hex(" ")
         right = octets[middle : at + WIDTH].hex(" ")
-        yield f"{at:08x}  {left:<23}  {right:<23}  |{shown[at : at + WIDTH]}|"
+        yield f"{first + at:08x}  {left:<23}  {right:<23}  |{shown[at : at + WIDTH]}|"
 
 
 def printable(octets: bytes) -> str:

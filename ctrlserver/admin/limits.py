@@ -19,7 +19,7 @@ class Limits:
     and end what is too much, while peers on the network hold all the others.
     ``read_bytes``: several lines, and so few bytes that one read, however it is filled, is short; a transport that
     holds as much output pauses us.
-    ``unread_bytes``: several replies of any usual size. ``stall_seconds``: a peer that reads nothing for so long has
+    ``stall_seconds``: a peer that reads nothing for so long has
     gone. ``idle_seconds``: as long as a person looks at a reply. ``turn_seconds``: half of a lane's turn, so that a
     flood of questions leaves the data streams most of the time. ``slice_seconds``: one or two usual replies, so that
     all connections have a slice within a few turns. ``linger_seconds``: several round trips around the world.
@@ -29,7 +29,6 @@ class Limits:
     connections: int = 64
     spare: int = 4
     read_bytes: int = 4096
-    unread_bytes: int = 256 * 1024
     stall_seconds: float = 30.0
     idle_seconds: float = 300.0
     turn_seconds: float = 0.001

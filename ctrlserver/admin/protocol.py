@@ -5,7 +5,7 @@ Who calls whom::
     transport -- dataReceived --> AdminConnection -- receive, next_event --> Dialogue   bytes to requests, no socket
                                     |       |     -- carry_out ------------> commands   a request to a reply
                                     |       +----- serve ------------------> Turns ---> carry_on, when there is time
-    transport <-- write -- _flush --+
+    transport <-- write -- _send ---+
                                             AdminFactory: admit, may_linger, forget
 
 ``AdminConnection`` alone knows the transport. ``Turns`` alone calls back: ``carry_on``, and nothing else.
@@ -13,19 +13,18 @@ Who calls whom::
 A connection is in one ``Stage`` and never goes back::
 
     OPEN      lines are carried out         until ``quit``, HTTP, idleness, a rejection, or the answered end of input
-    CLOSING   unread output goes out        until the transport has all of it
     HUNG_UP   the transport is to end       until the peer has been sent all output, and our end
     ENDED     input is read and dropped     until the peer's own end, or ``linger_seconds``
 
-Two things slow an OPEN connection down. If the peer does not read, the transport pauses us and output gathers in
-``_kept``; past ``unread_bytes`` we do and read nothing until ``resumeProducing``. If others ask too, it queues in
-``Turns`` and reads nothing until its turn. What one read brought (``read_bytes``) stays in the dialogue meanwhile.
+Two things slow an OPEN connection down. If the peer does not read, the transport pauses us, and we carry out, make and
+read nothing until ``resumeProducing``. If others ask too, it queues in ``Turns`` and reads nothing until its turn. What
+one read brought (``read_bytes``) stays in the dialogue meanwhile.
 
 Rules:
 
 - Replies go out in the order of their lines, and in slices: a peer that reads makes progress within one long reply.
-- A list is made row by row, each row of its own instant: a reply of 9 000 streams is 0.5 s of work. It is sent when it
-  is whole, so a failure half-way is one clear line.
+- A list is made row by row, each row of its own instant, as the peer reads it: what is not read is not made. If it
+  fails half-way, a text ends with an ERR line, and a line of JSON has no end: the connection is closed.
 - The peer's end of input (``nc -N``, ``socat``) ends nothing before all lines received are answered.
 - We linger where we can (not over TLS): closed with input unread, a socket resets, and the peer may lose the reply.
 - One timer a connection. With output unread for ``stall_seconds`` without progress, the connection is aborted.
@@ -42,7 +41,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import (
     IAddress,
@@ -68,10 +67,10 @@ from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 
 SLICE: Final = 16 * 1024
-"""Bytes given to the transport at once from what is kept."""
+"""Bytes of a long reply made and given to the transport at once."""
 
-IN_TRANSPORT: Final = Limits().read_bytes + SLICE
-"""Bytes that a transport which has paused us may hold: its own mark, and the slice that went past it."""
+UNREAD: Final = Limits().read_bytes + SLICE
+"""Bytes that wait for a peer which does not read: up to the transport's mark, and a slice that went past it."""
 
 _EARLY: Final = 0.001
 """Seconds by which a timer may come early, through rounding."""
@@ -81,9 +80,8 @@ class Stage(IntEnum):
     """How far a connection has come, as the module says; one that is lost has ENDED."""
 
     OPEN = 1
-    CLOSING = 2
-    HUNG_UP = 3
-    ENDED = 4
+    HUNG_UP = 2
+    ENDED = 3
 
 
 @define
@@ -92,7 +90,7 @@ class _Making:
 
     request: Request
     steps: Iterator[bytes]
-    octets: bytearray = field(factory=bytearray)
+    begun: bool = False  # some of it has gone out
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -108,7 +106,6 @@ class AdminConnection(Protocol):
         self._turns = factory.turns
         self._reactor = factory.reactor
         self._dialogue = Dialogue()
-        self._kept = bytearray()  # output that the transport has not been given yet
         self._paused = False  # the transport has enough
         self._reading = True
         self._fruitless = False  # the last slice parsed something, and nothing came of it
@@ -148,7 +145,7 @@ class AdminConnection(Protocol):
         self._dialogue.finish()
         if self._stage is Stage.OPEN:
             self._serve()
-        elif self._stage >= Stage.HUNG_UP:
+        else:
             self._transport().loseConnection()
 
     def writeConnectionLost(self) -> None:
@@ -160,7 +157,6 @@ class AdminConnection(Protocol):
         """Let go of everything."""
         self._stage = Stage.ENDED
         self._making = None
-        self._kept.clear()
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
@@ -176,15 +172,11 @@ class AdminConnection(Protocol):
         """The transport has nothing left."""
         self._paused = False
         self._advance()
-        self._flush()
-        if self._stage is not Stage.OPEN:
-            self._hang_up()
-        else:
+        if self._stage is Stage.OPEN:
             self._serve()
 
     def stopProducing(self) -> None:
         """The connection is lost; ``connectionLost`` follows."""
-        self._kept.clear()
 
     def _serve(self) -> None:
         if not self._turns.serve(self, had_a_slice=self._fruitless):
@@ -199,7 +191,7 @@ class AdminConnection(Protocol):
             self._advance()
         self._fruitless = self._dialogue.has_input
         while self._stage is Stage.OPEN:
-            if self._paused and len(self._kept) + IN_TRANSPORT > self._limits.unread_bytes:
+            if self._paused:
                 self._stop_reading()
                 return False
             if self._making is not None:
@@ -244,17 +236,24 @@ class AdminConnection(Protocol):
             self._close()
 
     def _make(self, making: _Making) -> None:
-        """One step of a reply that may be long; sent when it is whole, so that a failure half-way is one clear line."""
+        """Make and send as much of a long reply as there is time for, at most a slice and what one step gives."""
+        octets, ends = bytearray(), False
         try:
-            piece = next(making.steps, None)
+            while not ends and len(octets) < SLICE:
+                piece = next(making.steps, None)
+                octets += piece or b""
+                ends = piece is None
+                if not self._turns.has_time():
+                    break
         except Exception:
-            making.octets[:] = self._failed(making.request)
-            piece = None
-        if piece is not None:
-            making.octets += piece
-            return
-        self._making = None
-        self._send(bytes(making.octets))
+            ends = True
+            octets[:] = self._failed(making.request)
+            if making.begun and making.request.json:
+                self._making, octets = None, bytearray()  # the line that was begun has no end
+                self._close()
+        making.begun = making.begun or bool(octets)
+        self._making = None if ends else making
+        self._send(bytes(octets))
 
     def _failed(self, request: Request) -> bytes:
         self.log.failure("admin command {command!r} failed", command=request.words[0])
@@ -262,21 +261,12 @@ class AdminConnection(Protocol):
         return encode_error(CommandError(500, "internal", wrong), json=request.json)
 
     def _send(self, octets: bytes) -> None:
-        if not self._paused and not self._kept and len(octets) <= SLICE:
-            self._transport().write(octets)
-        else:
-            self._kept += octets
-            self._flush()
-
-    def _flush(self) -> None:
-        while self._kept and not self._paused:
-            octets = bytes(self._kept[:SLICE])
-            del self._kept[:SLICE]
+        if octets:
             self._transport().write(octets)
 
     def _is_unread(self) -> bool:
         """Whether the kernel has not taken all output yet."""
-        if self._paused or self._kept:
+        if self._paused:
             return True
         return IReactorFDSet.providedBy(self._reactor) and self._transport() in self._reactor.getWriters()
 
@@ -291,13 +281,8 @@ class AdminConnection(Protocol):
             self._transport().resumeProducing()
 
     def _close(self) -> None:
-        """Carry out nothing more; send what is left, then end."""
-        self._stage = max(self._stage, Stage.CLOSING)
-        self._hang_up()
-
-    def _hang_up(self) -> None:
-        """End the output, once the transport has all of it."""
-        if self._kept or self._stage >= Stage.HUNG_UP:
+        """Carry out nothing more, and end the output once all of it is sent."""
+        if self._stage >= Stage.HUNG_UP:
             return
         self._stage = Stage.HUNG_UP
         self._advance()
@@ -311,7 +296,6 @@ class AdminConnection(Protocol):
 
     def close(self) -> None:
         """The server ends: what the transport has goes out, nothing more is made."""
-        self._kept.clear()
         if self._stage < Stage.HUNG_UP:
             self._stage = Stage.HUNG_UP
             self._transport().unregisterProducer()

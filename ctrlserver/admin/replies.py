@@ -16,7 +16,7 @@ from typing import ClassVar, Final, TypeAlias
 from attrs import frozen
 
 from ctrlserver.errors import CommandError
-from ctrlserver.render.jsonline import Content, failure, success, success_rows
+from ctrlserver.render.jsonline import Content, Row, failure, success, success_rows
 from ctrlserver.render.text import TableText, record_lines
 from ctrlserver.stats.records import Value
 
@@ -59,8 +59,8 @@ class Record:
 class Table:
     """Records in rows, ``total`` where they are the first of more.
 
-    ``value`` may be an iterator that makes each row when its turn comes. ``promised`` is how many it had when ``total``
-    was counted: what has gone since is gone from the total too.
+    ``value`` may make each row when its turn comes; for a long text it is gone through twice. ``promised`` is how many
+    it had when ``total`` was counted: what has gone since is gone from the total too.
     """
 
     value: Iterable[Mapping[str, Value]]
@@ -73,13 +73,14 @@ class Table:
 
     def text(self) -> Iterator[bytes]:
         """A piece for each row, empty while the widths of the columns are not known, then one for each line."""
-        text, count = TableText(), 0
+        text, count = TableText(), -1
         for row in self.value:
             text.add(row)
-            count += 1
             yield b""
-        for line in text.lines():
+        for line in text.lines(self.value):
             yield _text(line)
+            count += 1
+        count = max(0, count)
         yield _text(status=count_text(count, self.total_of(count)))
 
 
@@ -87,11 +88,12 @@ class Table:
 class Listing:
     """Lines of a form of their own, and the same as rows for JSON; either may be an iterator, and only one is used.
 
-    ``count`` of ``total`` things are shown; without ``total`` the lines, or in JSON the rows, are all there is.
+    ``count`` of ``total`` things are shown; without ``total`` the lines, or in JSON the rows, are all there is. A thing
+    that has gone before its turn is shown no more.
     """
 
     lines: Iterable[str]
-    value: Iterable[Mapping[str, Value]]
+    value: Iterable[Row]
     count: int
     total: int | None = None
 

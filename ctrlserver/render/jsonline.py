@@ -24,14 +24,38 @@ def success(command: str, value: Content) -> bytes:
     return _line(frame)
 
 
-def success_rows(command: str, rows: Iterable[Mapping[str, Value]], total: Callable[[int], int]) -> Iterator[bytes]:
+Row: TypeAlias = Mapping[str, Value | Iterator[str]]
+"""A row of a list. A text that is long comes in parts, and makes a row of many pieces."""
+
+
+def success_rows(command: str, rows: Iterable[Row], total: Callable[[int], int]) -> Iterator[bytes]:
     """The same line for a list, in pieces made row by row; ``total`` gets the number of rows when all are made."""
     count, end = 0, b"]}\r\n"
     yield _line({"ok": True, "command": command, "data": []}).removesuffix(end)
     for row in rows:
-        yield (b"," if count else b"") + _octets(row)
+        comma = b"," if count else b""
+        if any(isinstance(value, Iterator) for value in row.values()):
+            yield comma
+            yield from _in_parts(row)
+        else:
+            yield comma + _octets(row)
         count += 1
     yield b'],"total":%d}\r\n' % total(count)
+
+
+def _in_parts(row: Row) -> Iterator[bytes]:
+    before = b"{"
+    for name, value in row.items():
+        yield before + _octets(name) + b":"
+        if isinstance(value, Iterator):
+            yield b'"'
+            for part in value:
+                yield _octets(part)[1:-1]
+            yield b'"'
+        else:
+            yield _octets(value)
+        before = b","
+    yield b"}"
 
 
 def failure(code: int, id: str, message: str) -> bytes:
@@ -43,5 +67,5 @@ def _line(frame: Mapping[str, Content]) -> bytes:
     return _octets(frame) + b"\r\n"
 
 
-def _octets(content: Content) -> bytes:
+def _octets(content: Content | Row) -> bytes:
     return json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")

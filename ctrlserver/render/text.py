@@ -12,8 +12,10 @@ exactly should ask for JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from math import isfinite
+from typing import Final
 
 from ctrlserver.stats.records import Value
 
@@ -28,10 +30,17 @@ def record_lines(mapping: Mapping[str, Value]) -> list[str]:
     return [f"{_opening(_word(name))} {_cell(value)}" for name, value in mapping.items()]
 
 
+HELD: Final = 256
+"""Rows of a table whose cells are held until the widths of the columns are known; more than a person reads."""
+
+
 class TableText:
     """A header line and a line for each record, made row by row: ``add`` each record, then take the ``lines``.
 
-    So the maker of a long table may do something else between two rows. Without records there is no line. The columns
+    So the maker of a long table may do something else between two rows. Of more than ``HELD`` only the widths are held:
+    the rows are made again for ``lines``, and a cell that has grown since makes its line longer. A row costs no memory.
+
+    Without records there is no line. The columns
     are the union of all names, in the order of their first use. Numbers are aligned to the right, except in the first
     column, so that a line starts with its first cell.
     """
@@ -42,6 +51,7 @@ class TableText:
         self._widths: list[int] = []
         self._numbers: list[bool | None] = []  # whether all that is known of a column are numbers; None: nothing is
         self._rows: list[list[str]] = []
+        self.count = 0
 
     def add(self, row: Mapping[str, Value]) -> None:
         """One more row."""
@@ -62,20 +72,31 @@ class TableText:
                 self._widths[place] = len(cell)
             if self._numbers[place] is not False:
                 self._numbers[place] = _is_number(value)
-        self._rows.append(cells)
+        self.count += 1
+        if self.count <= HELD:
+            self._rows.append(cells)
 
-    def lines(self) -> Iterator[str]:
-        """The header and a line for each row; nothing if there is no column."""
+    def lines(self, again: Iterable[Mapping[str, Value]] = ()) -> Iterator[str]:
+        """The header and a line for each row, ``again`` where they are too many; nothing if there is no column."""
         if not self._heads:
             return
         columns = [
             (str.rjust if number and place else str.ljust, width)
             for place, (number, width) in enumerate(zip(self._numbers, self._widths, strict=True))
         ]
-        for cells in (self._heads, *self._rows):
+        held = self._rows if self.count <= HELD else map(self._cells, again)
+        for cells in chain([self._heads], held):
             cells += [_NOT_KNOWN] * (len(columns) - len(cells))
             padded = [pad(cell, width) for cell, (pad, width) in zip(cells, columns, strict=True)]
             yield _GAP.join(padded).rstrip()
+
+    def _cells(self, row: Mapping[str, Value]) -> list[str]:
+        cells = [_NOT_KNOWN] * len(self._heads)
+        for name, value in row.items():
+            place = self._places.get(name)
+            if place is not None and value is not None:
+                cells[place] = _cell(value) if place else _opening(_cell(value))
+        return cells
 
 
 def _is_number(value: Value) -> bool:

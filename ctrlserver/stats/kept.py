@@ -38,5 +38,13 @@ class KeptPackets:
 
     def last(self, n: int) -> list[tuple[int, bytes]]:
         """The newest ``n`` held packets with their numbers, oldest first."""
-        numbered = enumerate(self._packets, self.total - len(self._packets) + 1)
-        return list(numbered)[max(0, len(self._packets) - max(0, n)) :]
+        return [(number, self.get(number) or b"") for number in self.numbers(n)]
+
+    def numbers(self, n: int) -> range:
+        """The numbers of the newest ``n`` held packets."""
+        return range(self.total - min(max(0, n), len(self._packets)) + 1, self.total + 1)
+
+    def get(self, number: int) -> bytes | None:
+        """The packet of this number; None where it is no longer held."""
+        at = number - 1 - self.total + len(self._packets)
+        return self._packets[at] if 0 <= at < len(self._packets) else None

@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 
 from ctrlserver.admin.commands.table import COMMANDS
 from ctrlserver.admin.limits import Limits
-from ctrlserver.admin.protocol import IN_TRANSPORT, SLICE
+from ctrlserver.admin.protocol import SLICE, UNREAD
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.records import StreamRecord
@@ -104,15 +104,48 @@ def test_an_error_inside_a_command_is_500_logged_once_and_survived(
 # A peer that does not read
 
 
-def test_past_the_bound_no_line_is_carried_out_and_nothing_is_read(peer: Peer) -> None:
+def test_while_a_peer_reads_nothing_no_line_is_carried_out_and_nothing_is_read(peer: Peer) -> None:
     stuck(peer)
     reply = len(peer.says(b"stats\n"))
     for _ in range(2000):
         peer.says(b"stats\n")
-    made = len(peer.transport.sent) + len(peer.connection._kept)
-    assert LIMITS.unread_bytes - IN_TRANSPORT <= made <= LIMITS.unread_bytes + reply
-    assert len(peer.transport.sent) <= IN_TRANSPORT + reply
+    assert LIMITS.read_bytes < len(peer.transport.sent) <= LIMITS.read_bytes + reply <= UNREAD
     assert "paused" == peer.transport.producerState
+
+
+@pytest.mark.parametrize(
+    "line", ["streams limit=3000", "streams limit=3000 json", "packets 1 limit=9", "packets 1 json"]
+)
+def test_a_long_reply_is_made_as_it_is_read(server: Server, line: str) -> None:
+    server.stream(open=True).kept = kept = KeptPackets(10, 1 << 20)
+    kept.add([bytes(1 << 20)])
+    for number in range(2000):
+        server.stream(number, open=True)
+    whole = server.connect().says(f"{line}\n".encode())
+    peer = stuck(server.connect())
+    peer.says(f"{line}\n".encode())
+    row = max(map(len, whole.split(b"}" if "json" in line else b"\n")))
+    assert len(peer.transport.sent) <= UNREAD + min(row, 4096)
+    while peer.transport.producer_paused:
+        before = len(peer.transport.sent)
+        peer.transport.drain()
+        assert len(peer.transport.sent) - before <= UNREAD + min(row, 4096)
+    assert whole == peer.transport.sent
+
+
+def test_packets_that_go_while_a_reply_is_read_cost_nothing_and_are_shown_no_more(server: Server) -> None:
+    stream = server.stream(open=True)
+    stream.kept = kept = KeptPackets(100, 1 << 20)
+    kept.add([b"x" * 9000 for _ in range(100)])
+    peer = stuck(server.connect())
+    peer.says(b"packets 1 limit=100 json\n")
+    kept.add([b"y" * 9000 for _ in range(100)])
+    while peer.transport.producer_paused:
+        peer.transport.drain()
+    rows = json.loads(peer.transport.sent)["data"]
+    assert list(range(1, 1 + len(rows))) == [row["packet"] for row in rows]
+    assert len(rows) < 5
+    assert {b"x"[0]} == set(b"".join(bytes.fromhex(row["hex"]) for row in rows))
 
 
 def test_all_replies_arrive_once_the_peer_reads(peer: Peer) -> None:
@@ -155,7 +188,7 @@ def test_one_long_reply_is_given_on_in_slices(server: Server, peer: Peer) -> Non
     while peer.transport.producer_paused:
         drains += 1
         peer.transport.drain()
-    assert drains >= len(peer.transport.sent) // (IN_TRANSPORT + SLICE) > 1
+    assert drains >= len(peer.transport.sent) // (UNREAD + SLICE) > 1
     assert peer.transport.sent.endswith(b'"total":1000}\r\n')
 
 
@@ -339,7 +372,7 @@ def test_a_stream_closed_while_the_reply_is_made_is_not_among_the_open_ones(serv
 
 
 @pytest.mark.parametrize("line", ["streams", "streams json"])
-def test_a_reply_that_fails_half_way_is_one_error_and_no_part_of_it(
+def test_a_reply_that_fails_before_any_of_it_was_sent_is_one_error(
     server: Server, peer: Peer, logged: list[LogEvent], monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     server.stream()
@@ -350,6 +383,20 @@ def test_a_reply_that_fails_half_way_is_one_error_and_no_part_of_it(
     assert 1 == octets.count(b"\n") == len(logged)
     assert octets.startswith((b"ERR 500 internal", b'{"ok":false,"error":{"code":500'))
     assert ["OK pong"] == peer.asks("ping")
+
+
+def test_a_line_of_json_that_fails_when_it_is_begun_has_no_end_and_the_connection_is_closed(
+    server: Server, peer: Peer, logged: list[LogEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(100):
+        server.stream()
+    whole = server.book.record
+    monkeypatch.setattr(type(server.book), "record", lambda _, stream: whole(stream) if stream.stream > 2 else 1 / 0)
+    octets = peer.says(b"streams json\nping\n")
+    assert octets.startswith(b'{"ok":true')
+    assert b"\n" not in octets
+    assert peer.transport.disconnecting
+    assert 1 == len(logged)
 
 
 @pytest.mark.parametrize("line", ["packets 1 limit=9", "packets 1 limit=9 json"])

@@ -81,3 +81,9 @@ def test_a_renamed_field_has_its_new_name_and_its_old_place() -> None:
     assert (b'{"ok":true,"command":"streams","data":{"inet_protocol":"HTTP","size":1024}}\r\n') == success(
         "streams", record
     )
+
+
+def test_a_text_in_parts_is_the_same_line_in_more_pieces() -> None:
+    parts = ["ab", "", 'c"d\\', "\n\u00e9"]
+    (row,) = json.loads(b"".join(success_rows("x", [{"n": 1, "text": iter(parts), "end": None}], int)))["data"]
+    assert {"n": 1, "text": "".join(parts), "end": None} == row

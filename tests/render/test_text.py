@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.render.text import TableText, record_lines
+from ctrlserver.render.text import HELD, TableText, record_lines
 from ctrlserver.stats.records import Value
 from ctrlserver.stats.rename import Renames
 
@@ -158,3 +158,19 @@ def test_a_renamed_field_has_its_new_name_and_its_old_place() -> None:
     record: dict[str, Value] = {"stream": 1, "protocol": "HTTP", "size": 1024}
     assert ["stream 1", "inet_protocol HTTP", "size 1024"] == record_lines(renames.apply(record))
     assert ["#", "stream", "inet_protocol", "size"] == cut(table_lines([renames.apply(record)])[0])
+
+
+def test_of_a_table_of_many_rows_the_cells_are_made_again_and_the_text_is_the_same() -> None:
+    records: list[dict[str, Value]] = [{"stream": number, "peer": "x" * (number % 7)} for number in range(999)]
+    for record in records[901:]:
+        record["site"] = record["stream"]
+    table = TableText()
+    for record in records:
+        table.add(record)
+    assert len(table._rows) <= HELD
+    lines = list(table.lines(records))
+    assert 1 + len(records) == len(lines)
+    assert 1 == len({len(line) for line in lines[902:]} | {max(map(len, lines))})
+    assert ["#", "stream", "peer", "site"] == lines[0].split()
+    assert ["998", "xxxx", "998"] == lines[-1].split()
+    assert ["899", "xxx", "-"] == lines[900].split()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
-from attrs import NOTHING, evolve, field, fields
+from attrs import NOTHING, evolve, field, fields, frozen
 
 from ctrlserver.admin.arguments import Parameter, bind
 from ctrlserver.admin.replies import Reply
@@ -18,6 +18,8 @@ from ctrlserver.words import did_you_mean, quoted
 LIMIT: Final = 100
 """Rows of a list without ``limit=N``: a screen or two, and far below what makes a reader wait."""
 
+T = TypeVar("T")
+U = TypeVar("U")
 _PARAMETER: Final = "parameter"
 
 
@@ -76,10 +78,21 @@ def published(desk: Desk, record: StatsRecord | StreamRecord | RunRecord) -> Map
     return desk.book.renames.apply(as_mapping(record))
 
 
-def rows(desk: Desk, records: Iterable[StreamRecord | RunRecord | PeerRecord]) -> Iterator[Mapping[str, Value]]:
-    """Published one by one, all under the names of now."""
+@frozen
+class Made(Generic[T, U]):
+    """What ``make`` makes of each of ``of``, when its turn comes; as often as they are gone through."""
+
+    make: Callable[[T], U]
+    of: Iterable[T]
+
+    def __iter__(self) -> Iterator[U]:
+        return map(self.make, self.of)
+
+
+def rows(desk: Desk, records: Iterable[StreamRecord | RunRecord | PeerRecord]) -> Iterable[Mapping[str, Value]]:
+    """Published one by one, all under the names of now; as often as ``records`` may be gone through."""
     renames = desk.book.renames
-    return (renames.apply(as_mapping(record)) for record in records)
+    return Made(lambda record: renames.apply(as_mapping(record)), records)
 
 
 def unknown_field(desk: Desk, given: str, published: Iterable[str]) -> CommandError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Choice, Number, Text
-from ctrlserver.admin.commands.command import LIMIT, Command, Level, argument, rows
+from ctrlserver.admin.commands.command import LIMIT, Command, Level, Made, argument, rows
 from ctrlserver.admin.hexdump import dump, printable
 from ctrlserver.admin.replies import Listing, Reply, Table, Word
 from ctrlserver.desk import Desk
@@ -19,6 +19,9 @@ from ctrlserver.stats.records import PeerRecord, StreamRecord, Value
 
 PACKETS_LIMIT: Final = 10
 """Packets shown without ``limit=N``."""
+
+PART_BYTES: Final = 1024
+"""Bytes of a packet shown in one step: so a packet of 64 MiB takes no longer turn than others."""
 
 
 @frozen
@@ -40,13 +43,19 @@ class Streams(Command):
     def reply(self, desk: Desk) -> Reply:
         """Rows of streams."""
         chosen, total = desk.book.choose(self.state, self.peer, self.limit)
-        return Table(rows(desk, self._records(desk, chosen)), total, len(chosen))
+        return Table(rows(desk, _Records(desk, self.state, chosen)), total, len(chosen))
 
-    def _records(self, desk: Desk, chosen: Iterable[StreamCounters]) -> Iterator[StreamRecord]:
-        """Made one by one; a stream that has been closed meanwhile is not among the open ones."""
-        for stream in chosen:
-            if self.state in (None, stream.state):
-                yield desk.book.record(stream)
+
+@frozen
+class _Records:
+    """Made one by one; a stream that has been closed meanwhile is not among the open ones."""
+
+    desk: Desk
+    state: str | None
+    chosen: Sequence[StreamCounters]
+
+    def __iter__(self) -> Iterator[StreamRecord]:
+        return (self.desk.book.record(each) for each in self.chosen if self.state in (None, each.state))
 
 
 @frozen
@@ -72,12 +81,8 @@ class Packets(Command):
         if kept is None:
             wrong = f"no packets of stream {self.stream} are kept; set keep = N for its listener in the configuration"
             raise CommandError(409, "keeps-nothing", wrong)
-        packets = kept.last(self.limit)
-        value: Iterator[Mapping[str, Value]] = (
-            {"packet": number, "bytes": len(octets), "hex": octets.hex(), "ascii": printable(octets)}
-            for number, octets in packets
-        )
-        return Listing(_dumps(packets), value, len(packets), len(kept))
+        numbers = kept.numbers(self.limit)
+        return Listing(_dumps(stream, numbers), _packets(stream, numbers), len(numbers), len(kept))
 
 
 @frozen
@@ -97,7 +102,7 @@ class Peers(Command):
     def reply(self, desk: Desk) -> Reply:
         """Rows of hosts."""
         sums = list(desk.book.hosts.sums())
-        return Table(rows(desk, map(self._record, sums[: self.limit])), len(sums))
+        return Table(rows(desk, Made(self._record, sums[: self.limit])), len(sums))
 
     def _record(self, sums: ClosedStreams) -> PeerRecord:
         return PeerRecord(sums.host, sums.listener, sums.streams, sums.packets, sums.bytes)
@@ -130,11 +135,45 @@ class Kick(Command):
         return Word("kicked", {"kicked": self.stream})
 
 
-def _dumps(packets: Iterable[tuple[int, bytes]]) -> Iterator[str]:
+def _part(stream: StreamCounters, number: int, start: int) -> bytes | None:
+    """Some bytes of a kept packet, none past its end; None where it is no longer kept."""
+    packet = None if stream.kept is None else stream.kept.get(number)
+    return None if packet is None else packet[start : start + PART_BYTES]
+
+
+def _parts(stream: StreamCounters, number: int) -> Iterator[bytes]:
+    """A kept packet, looked up again for each part: between two of them a reader may let minutes pass."""
+    start = 0
+    while octets := _part(stream, number, start):
+        yield octets
+        start += PART_BYTES
+
+
+def _lengths(stream: StreamCounters, numbers: range) -> Iterator[tuple[int, int]]:
+    """Those that are still kept when their turn comes, with their lengths."""
+    for number in numbers:
+        if stream.kept is not None and (packet := stream.kept.get(number)) is not None:
+            length = len(packet)
+            del packet
+            yield number, length
+
+
+def _dumps(stream: StreamCounters, numbers: range) -> Iterator[str]:
     """A line for people above the dump of each."""
-    for number, octets in packets:
-        yield f"# packet {number} {len(octets)} bytes"
-        yield from dump(octets)
+    for number, length in _lengths(stream, numbers):
+        yield f"# packet {number} {length} bytes"
+        for at, octets in enumerate(_parts(stream, number)):
+            yield from dump(octets, at * PART_BYTES)
+
+
+def _packets(stream: StreamCounters, numbers: range) -> Iterator[Mapping[str, Value | Iterator[str]]]:
+    for number, length in _lengths(stream, numbers):
+        yield {
+            "packet": number,
+            "bytes": length,
+            "hex": map(bytes.hex, _parts(stream, number)),
+            "ascii": map(printable, _parts(stream, number)),
+        }
 
 
 def _unknown_stream(desk: Desk, number: int) -> CommandError:

@@ -9,6 +9,7 @@ from ctrlserver.admin.commands.page import MARK, page
 from ctrlserver.admin.commands.table import COMMANDS
 from ctrlserver.admin.dialogue import MAX_LINE
 from ctrlserver.admin.limits import Limits
+from ctrlserver.admin.protocol import UNREAD
 
 FILE = Path(__file__).resolve().parents[3] / "docs" / "admin-protocol.md"
 
@@ -38,6 +39,6 @@ def test_the_bounds_in_the_page_are_the_servers() -> None:
     limits, words = Limits(), " ".join(FILE.read_text().partition(MARK)[0].split())
     assert f"at most {MAX_LINE:,} bytes".replace(",", " ") in words
     assert f"{limits.connections} connections at once, and {limits.spare} more through a unix socket" in words
-    assert f"While {limits.unread_bytes // 1024} KiB of replies are unread" in words
+    assert f"while {UNREAD // 1024} KiB of replies are unread" in words
     assert f"After {limits.stall_seconds:.0f} seconds without" in words
     assert f"After {limits.idle_seconds:.0f} seconds of silence" in words
