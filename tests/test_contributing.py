@@ -61,6 +61,20 @@ class House:
         return done.stdout
 
 
+def test_ci_installs_every_program_that_a_test_needs() -> None:
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    needed = set(re.findall(r'needs\("([a-z-]+)"\)', tests)) - {"bash", "setsid"}  # of every Debian
+    installed = (ROOT / ".ci" / "run").read_text()
+    assert needed >= {"socat", "redis-server"}
+    assert set() == {program for program in needed if f"command -v {program} >" not in installed}
+
+
+def test_ci_runs_what_a_commit_has_to_pass() -> None:
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert {"make lint", "make demo"} <= set(lines)
+    assert any(line.startswith("make test ") for line in lines)
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     return House(tmp_path)
