@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from ctrlserver import __version__
+from tests.integration.conftest import starting
 
 PROJECT = Path(__file__).parent.parent
 TOP = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile")
@@ -155,6 +156,12 @@ def test_the_daemon_is_a_program_of_its_own_once_installed(programs: Path, tmp_p
         assert "good" in output_of(*words, "--check", cwd=tmp_path)
     text = (PROJECT / "etc" / "ctrlserver.toml").read_text()
     assert text == output_of(programs / "ctrlserver", "--example-config", cwd=tmp_path)
+
+
+def test_an_installed_daemon_starts_and_answers(programs: Path, tmp_path: Path) -> None:
+    with starting(tmp_path) as start:
+        assert "OK pong\r\n" == start(program=[programs / "ctrlserver"]).ask("ping")
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_the_code_that_runs_is_the_installed_one(programs: Path, source: Path, tmp_path: Path) -> None:
