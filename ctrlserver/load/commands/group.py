@@ -39,7 +39,10 @@ _SUBCOMMANDS = {
 _FOREIGN = {
     name: equal
     for names, equal in (
-        ("-c --connections --max-connections --concurrency --parallel --clients --vus --workers", "streams are -P"),
+        (
+            "-c --connections --max-connections --concurrency --parallel --clients --vus --workers --max-workers",
+            "streams are -P",
+        ),
         ("-d -z --time --runtime --test-time", "the duration is -t"),
         (
             "-b --bitrate --bandwidth --rps --qps --mps --pps --requests-per-second --rate-limit",
@@ -66,13 +69,16 @@ _FOREIGN = {
         ("-j --json-output", "the result in JSON is -J"),
         ("--logfile --summary-export --export --save --result-file", "the result goes to a file with -o"),
         ("--cacert --ca --cacerts --root-certs", "whom to trust is --cafile"),
-        ("-s --server", "the server is twistd -n ctrlserver"),
+        ("-s --server", "the server is the command ctrlserver"),
     )
     for name in names.split()
 }
 
 #: A word that was meant as a long flag, with one hyphen or with a dash of a word processor, and what comes after it.
 _SLIP = re.compile("(?:-|[\u2013\u2014]-?)([A-Za-z][A-Za-z-]+)(=.*)?", re.DOTALL)
+
+#: Short flags whose values may follow as letters: -mrequest.
+_TAKE_WORDS = ("-f", "-m", "-o")
 
 #: A short flag with a value in the manner of Go.
 _EQUALS = re.compile("(-[A-Za-z])=(.+)", re.DOTALL)
@@ -133,7 +139,7 @@ def exit_code(arguments: Sequence[str], interrupts: Interrupts) -> int:
 
 
 def _check_slips(command: click.Command, words: Sequence[str]) -> None:
-    """UsageError for ``-rate 5`` and ``-r=5``, which click takes for ``-r ate`` and a rate of ``=5``."""
+    """UsageError for ``-rate 5``, ``-lazy`` and ``-r=5``, which click takes for values of ``-r`` and ``-l``."""
     options = [param for param in command.params if isinstance(param, click.Option)]
     flags = {name: not param.is_flag for param in options for name in (*param.opts, *param.secondary_opts)}
     is_value = False
@@ -147,6 +153,8 @@ def _check_slips(command: click.Command, words: Sequence[str]) -> None:
             flag = f"--{slip[1]}"
             hint = f": {_FOREIGN[flag]}" if flag not in flags else f'; did you mean "{flag}{slip[2] or ""}"?'
             raise UsageError(f"unknown option {quoted(word)}{hint}")
+        elif slip is not None and flags.get(word[:2]) and word[:2] not in _TAKE_WORDS:
+            raise UsageError(f"unknown option {quoted(word)}")
         elif equals is not None and flags.get(equals[1]):
             raise UsageError(f'{quoted(word)}: expected no "="; did you mean "{equals[1]} {equals[2]}"?')
         else:

@@ -133,6 +133,8 @@ def test_a_flag_of_another_tool_is_told_with_its_equal(
         ("plot a -output x.html", 'unknown option "-output"; did you mean "--output"?'),
         ("run localhost:1 \u2013rate 5", 'unknown option "\u2013rate"; did you mean "--rate"?'),
         ("run localhost:1 --RATE 5", 'unknown option "--RATE"; did you mean "--rate"?'),
+        ("run localhost:1 -lazy", 'unknown option "-lazy"'),
+        ("run localhost:1 -max-workers 5", 'unknown option "-max-workers": streams are -P'),
         ("run -t=5s localhost:1", '"-t=5s": expected no "="; did you mean "-t 5s"?'),
         ("-n 5 localhost:1", 'unknown option "-n": options follow a command, such as ctrlload run TARGET -n 5M'),
     ],
@@ -145,7 +147,18 @@ def test_a_slip_of_hyphens_is_told_with_the_flag(
 
 def test_a_value_may_look_like_a_slip(capsys: pytest.CaptureFixture[str]) -> None:
     assert '--stall-timeout: duration "x"' in refused(
-        capsys, "run", "localhost:1", "--payload", "-rate", "--label", "-r=5", "-n5", "--stall-timeout", "x"
+        capsys,
+        "run",
+        "localhost:1",
+        "--payload",
+        "-rate",
+        "--label",
+        "-r=5",
+        "-n5",
+        "-mrequest",
+        "-fline",
+        "--stall-timeout",
+        "x",
     )
 
 
