@@ -42,6 +42,26 @@ def listening(shared: Start, tmp_path_factory: pytest.TempPathFactory) -> Listen
     return cache(begin)
 
 
+@pytest.mark.parametrize("flags", [(), ("-r", "1k"), ("-P", "3"), ("-m", "request"), ("-m", "request", "-r", "1k")])
+def test_empty_datagrams_are_sent_answered_and_reconciled_by_their_number(
+    listening: Listening, flags: tuple[str, ...]
+) -> None:
+    daemon = listening('mode = "echo"')
+    document = load(f"udp:127.0.0.1:{udp_port(daemon)}", "-n", "60", "-l", "0", *flags, "--admin", daemon.admin)
+    counts = [document[part][what] for part in ("sent", "received") for what in ("packets", "bytes")]
+    assert ([60, 0, 60, 0], True) == (counts, document["reconciled"])
+    if "request" in flags:
+        assert {"packets": 60, "bytes": 0} == document["replies"]
+    assert [60, 0] == [sum(i[what] for i in document["intervals"]) for what in ("packets", "bytes")]
+
+
+@pytest.mark.parametrize("limit", [("--bytes", "1k"), ("-r", "1kbit/s")])
+def test_packets_of_no_bytes_are_not_counted_in_bytes_or_bits(limit: tuple[str, ...]) -> None:
+    done = run(BIN / "ctrlload", "run", "udp:127.0.0.1:9", "-l", "0", *limit)
+    assert (2, 1) == (done.returncode, len(done.stderr.splitlines()))
+    assert b"packets of no bytes make no bytes and no bits" in done.stderr
+
+
 @pytest.mark.parametrize(
     "flags",
     [(), ("--no-write-combine",), ("-P", "3"), ("-l", "10..300"), ("--probe",), ("--probe", "-r", "1k", "-P", "2")],

@@ -234,7 +234,8 @@ class OfDatagrams:
             nbytes = sum(record_number(record, "bytes") for record in found)
             sums[stream.stream] = packets, nbytes
             lost += max(0, stream.packets - packets + sum(record_number(record, "duplicate") for record in found))
-            fits = packets < stream.packets if nbytes < stream.bytes else (packets, nbytes) == _size(stream)
+            fewer = nbytes < stream.bytes or not (nbytes or stream.bytes)
+            fits = (packets, nbytes) == _size(stream) or (fewer and packets < stream.packets)
             if not fits and difference is None:
                 sent = f"sent {counted(stream.packets, 'datagram')} of {stream.bytes} bytes"
                 difference = _found(stream, sent, packets, nbytes)

@@ -85,6 +85,10 @@ def prepared(asked: Asked) -> Options:
     else:
         size = size or Sizes(framing.size or DEFAULT_SIZE, framing.size or DEFAULT_SIZE)
         pattern = size_pattern(size, framing, asked.seed)
+    if pattern.empty and (asked.total_bytes is not None or isinstance(asked.rate, BitRate)):
+        raise UsageError(
+            "--bytes, --rate: packets of no bytes make no bytes and no bits; count them, as -n 100 -r 10/s"
+        )
     reply_framing = asked.reply_framing or framing if asked.mode == REQUEST else None
     if reply_framing is not None and not reply_framing.counts_packets:
         words = "replies of framing raw cannot be counted; say how they end, such as --reply-framing line"

@@ -18,6 +18,7 @@ from attrs import field, frozen
 
 from ctrlserver.errors import FramingError, UnitError, UsageError
 from ctrlserver.units import BitRate, parse_size
+from ctrlserver.wire.datagram import DATAGRAM
 from ctrlserver.wire.framing import Framing, FramingSpec
 from ctrlserver.words import quoted
 
@@ -34,8 +35,8 @@ RANDOM_PACKETS = 16
 #: the others does not: each is a single repeated byte.
 _FILLS = (b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_", b"x", b"-", b"\x01")
 
-#: An empty datagram is a packet to a server; here it would be none.
-_NO_EMPTY_PACKETS = "ctrlload sends no packet of no bytes: it counts what it sends by the bytes"
+#: On a stream nothing would be sent. A mixture would have to be counted in two ways.
+_NO_EMPTY_PACKETS = "packets of no bytes go over udp: only, and only if all of them are so"
 
 
 @frozen
@@ -69,13 +70,15 @@ def parse_sizes(text: str) -> Sizes:
 class Pattern:
     """A block of whole packets, repeated without end.
 
-    ``stride`` is the bytes of each packet. It is 0 if they differ; ``ends`` then has where each one ends.
+    ``stride`` is the bytes of each packet. It is 0 if they differ; ``ends`` then has where each one ends. If the
+    packets are ``empty`` datagrams, the block has one byte for each, which does not go on the wire.
     """
 
     block: bytes = field(repr=False)
     packets_a_block: int
     stride: int
     ends: array[int] | None = field(default=None, repr=False)
+    empty: bool = False
 
     def bytes_of(self, packets: int) -> int:
         """Bytes of the first ``packets`` packets."""
@@ -137,7 +140,7 @@ def payload_pattern(payload: bytes, spec: FramingSpec) -> Pattern:
         packet = spec.new().encode(payload)
     except FramingError as error:
         raise UsageError(f"--payload: framing {spec.text} cannot carry it: {error}") from None
-    return _constant(packet, BLOCK_BYTES)
+    return _constant(packet, spec, BLOCK_BYTES)
 
 
 def size_pattern(sizes: Sizes, spec: FramingSpec, seed: int, block_bytes: int | None = None) -> Pattern:
@@ -145,7 +148,7 @@ def size_pattern(sizes: Sizes, spec: FramingSpec, seed: int, block_bytes: int | 
     framing = spec.new()
     fill = _fill(sizes, spec, framing)
     if sizes.least == sizes.most:
-        return _constant(framing.encode(_filled(fill, sizes.most)), block_bytes or BLOCK_BYTES)
+        return _constant(framing.encode(_filled(fill, sizes.most)), spec, block_bytes or BLOCK_BYTES)
     if not framing.encode(_filled(fill, sizes.least)):
         raise UsageError(f"--size {sizes}: with framing {spec.text}, {_NO_EMPTY_PACKETS}")
     count = max(RANDOM_PACKETS, 2 * (block_bytes or RANDOM_BLOCK_BYTES) // (sizes.least + sizes.most + 1))
@@ -158,7 +161,9 @@ def size_pattern(sizes: Sizes, spec: FramingSpec, seed: int, block_bytes: int | 
     return Pattern(block=b"".join(packets), packets_a_block=count, stride=0, ends=ends)
 
 
-def _constant(packet: bytes, block_bytes: int) -> Pattern:
+def _constant(packet: bytes, spec: FramingSpec, block_bytes: int) -> Pattern:
+    if not packet and spec is DATAGRAM:
+        return Pattern(block=bytes(block_bytes), packets_a_block=block_bytes, stride=1, empty=True)
     if not packet:
         raise UsageError(f"--size, --payload: {_NO_EMPTY_PACKETS}")
     count = max(1, block_bytes // len(packet))

@@ -172,7 +172,7 @@ class Streams(Work):
     @property
     def last(self) -> float:
         """Of the streams that have sent."""
-        return max((stream.last for stream in self.streams if stream.moved), default=0.0)
+        return max((stream.last for stream in self.streams if stream.progress), default=0.0)
 
     # After the last packet
 

@@ -7,7 +7,7 @@ pattern's block, or its packets if each is a write of its own.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import evolve
 
@@ -21,7 +21,7 @@ from ctrlserver.load.streams.receive import ReceiveStream
 from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.load.streams.send import PacedSendStream, PacketStream, SendStream, TlsPacketStream
 from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
-from ctrlserver.load.streams.udp import DatagramStream, ProbesWhenDue, UdpKind, batch_of
+from ctrlserver.load.streams.udp import DatagramStream, ProbesWhenDue, UdpKind, batch_of, empty_sender
 from ctrlserver.load.streams.wire import Opened
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
 from ctrlserver.wire.probe import ProbeBlock
@@ -48,9 +48,11 @@ def _sender(line: Line, options: Options, timing: Timing, session: int, packets:
     pattern, over_udp = line.pattern, options.target.transport == UDP
     releases = None if options.curve is None else Releases(timing)
     combine, write_bytes, batch, probes = options.write_combine, WRITE_BYTES, 1, None
+    send: Callable[[memoryview], int] = line.socket.send
     if over_udp:
         assert isinstance(line.socket, socket.socket)
         batch = batch_of(line.socket, pattern, combine=combine)
+        send = empty_sender(line.socket) if pattern.empty else send
         line = evolve(line, kind=UdpKind(line.socket, batch))
         combine, write_bytes = batch > 1, batch * pattern.stride or LONGEST_DATAGRAM
     if options.probe:
@@ -65,16 +67,14 @@ def _sender(line: Line, options: Options, timing: Timing, session: int, packets:
             combine=combine,
             write_bytes=write_bytes,
             releases=releases,
+            send=send,
         )
     if releases is not None:
-        send = (
-            line.socket.send
-            if probes is None
-            else ProbesWhenDue(line.socket.send, probes, pattern.stride, releases).send
-        )
+        if probes is not None:
+            send = ProbesWhenDue(send, probes, pattern.stride, releases).send
         return PacedSendStream(line, combine=combine, write_bytes=write_bytes, releases=releases, send=send)
-    if over_udp and (combine or probes is not None):
-        return DatagramStream(line, batch=batch, probes=probes)
+    if over_udp and (combine or probes is not None or pattern.empty):
+        return DatagramStream(line, batch=batch, probes=probes, send=send)
     if combine:
         return SendStream(line)
     return TlsPacketStream(line) if options.target.over_tls else PacketStream(line, packets=packets)

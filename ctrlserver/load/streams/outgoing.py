@@ -259,7 +259,7 @@ class Conversation:
     def _begin(self, events: int) -> None:
         """Be active from now on, and wait for ``events``."""
         now = self.lane.clock()
-        if not self.moved:
+        if not self.progress:
             self.began = self.last = now
         self.active = True
         self.seen_at = now

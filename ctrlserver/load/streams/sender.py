@@ -66,8 +66,13 @@ class Sender(Conversation):
 
     @property
     def moved(self) -> int:
-        """Bytes sent."""
-        return self.sent
+        """Bytes sent; empty datagrams have none."""
+        return 0 if self._pattern.empty else self.sent
+
+    @property
+    def progress(self) -> int:
+        """A number that grows as long as the target reads or answers."""
+        return self.sent + self.reply_bytes + self.replies
 
     @property
     def incomplete_bytes(self) -> int:

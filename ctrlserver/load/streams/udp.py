@@ -121,7 +121,21 @@ class ProbesWhenDue:
         return taken
 
 
+def empty_sender(sock: socket.socket) -> Callable[[memoryview], int]:
+    """A ``send`` for packets without a byte: an empty datagram for the one byte that the pattern has for each."""
+
+    def send(packet: memoryview) -> int:
+        sock.send(b"")
+        return len(packet)
+
+    return send
+
+
 def batch_of(sock: socket.socket, pattern: Pattern, *, combine: bool) -> int:
     """Datagrams that may go in one call on ``sock``, which gets their size as an option; 1 where they go one by one."""
-    most = min(SEGMENTS_A_CALL, LONGEST_DATAGRAM // pattern.stride) if combine and pattern.stride else 1
+    most = (
+        min(SEGMENTS_A_CALL, LONGEST_DATAGRAM // pattern.stride)
+        if combine and not pattern.empty and pattern.stride
+        else 1
+    )
     return most if most > 1 and try_option(sock, SOL_UDP, UDP_SEGMENT, pattern.stride) else 1

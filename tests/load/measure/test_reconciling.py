@@ -90,6 +90,15 @@ def test_one_packet_received_has_no_rate() -> None:
         assert (None, bits) == (received.packets_per_second, received.bits_per_second)
 
 
+def test_fewer_empty_datagrams_are_loss_and_no_difference() -> None:
+    datagrams = OfDatagrams([stream(1, 10, 0)], 0, 0.0, 1.0)
+    outcome = datagrams.compare([record(1, 8, 0)], None, 0.0)
+    assert (False, None) == (outcome.reconciled, outcome.difference)
+    assert outcome.delivery is not None
+    assert 2 == outcome.delivery.lost
+    assert datagrams.compare([record(1, 11, 0)], None, 0.0).difference is not None
+
+
 def test_the_newest_stream_from_our_address_is_ours() -> None:
     newest_first = [record(1, stream=9), record(1, packets=3, stream=4)]
     assert reconcile([stream(1)], newest_first, "fixed:1024").reconciled

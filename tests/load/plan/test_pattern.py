@@ -118,8 +118,8 @@ def test_a_payload_of_ones_own_is_repeated() -> None:
         (Sizes(1024, 1024), "fixed:512", "--size 1024: framing fixed:512 cannot carry it"),
         (Sizes(64, 1024), "fixed:64", "--size 64..1024: framing fixed:64 cannot carry it"),
         (Sizes(300, 300), "int8", "--size 300: framing int8 cannot carry it"),
-        (Sizes(0, 0), "raw", "no bytes"),
-        (Sizes(0, 9), "raw", "no bytes"),
+        (Sizes(0, 0), "raw", "packets of no bytes go over udp: only"),
+        (Sizes(0, 9), "raw", "packets of no bytes go over udp: only, and only if all"),
     ],
 )
 def test_a_size_the_framing_cannot_carry_is_refused_in_one_line(sizes: Sizes, framing: str, words: str) -> None:
@@ -170,7 +170,12 @@ def test_a_range_the_wrong_way_round_says_which_way() -> None:
         parse_sizes("1024..64")
 
 
-@pytest.mark.parametrize("sizes", [Sizes(0, 0), Sizes(0, 10)])
-def test_of_empty_datagrams_only_what_is_true_is_said(sizes: Sizes) -> None:
-    with pytest.raises(UsageError, match="ctrlload sends no packet of no bytes: it counts what it sends by the bytes"):
-        size_pattern(sizes, DATAGRAM, seed=1)
+def test_empty_datagrams_are_counted_one_by_one_and_have_no_bytes() -> None:
+    for pattern in (size_pattern(Sizes(0, 0), DATAGRAM, seed=1), payload_pattern(b"", DATAGRAM)):
+        assert pattern.empty
+        assert (7, 7, 0) == (pattern.bytes_of(7), pattern.packets_in(7), pattern.rest_in(7))
+
+
+def test_some_packets_of_no_bytes_among_others_are_refused() -> None:
+    with pytest.raises(UsageError, match="only if all of them are so"):
+        size_pattern(Sizes(0, 10), DATAGRAM, seed=1)
