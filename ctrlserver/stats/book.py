@@ -20,6 +20,7 @@ from typing import Any
 from ctrlserver.addresses import host_of, is_from
 from ctrlserver.stats.counters import CLOSED_KEPT, REASONS, REJECTIONS, Counters, Origin, StreamCounters, Totals
 from ctrlserver.stats.hosts import Hosts
+from ctrlserver.stats.memory import Memory
 from ctrlserver.stats.probing import Probing
 from ctrlserver.stats.rates import Rates
 from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, rate_figure, seconds_figure, timestamp
@@ -66,6 +67,7 @@ class Book:
         self.renames = renames
         self.counters = Counters(closed_kept)
         self.hosts = Hosts()
+        self.memory = Memory()
         self.runs = Runs(self.counters, run_gap, expected_packets, timestamp=self._timestamp, on_end=on_run_end)
         self.rates = Rates()
         self._start = now
@@ -158,6 +160,18 @@ class Book:
         chosen.sort(key=attrgetter("stream"), reverse=True)
         return chosen[:limit], len(chosen)
 
+    def relieve_memory(self, now: float) -> None:
+        """Come below the limit of ``memory``; to be called after ``memory.over``."""
+        self.memory.relieve(self._give_up_closed, now)
+
+    def _give_up_closed(self) -> bool:
+        if not self._kept_closed:
+            return False
+        kept = self._kept_closed[0].kept
+        self.memory.given_up += 0 if kept is None else len(kept)
+        self._drop_oldest_kept()
+        return True
+
     def _timestamp(self, monotonic: float) -> str:
         at = bisect_right(self._clocks, monotonic, key=itemgetter(0)) - 1
         return timestamp(monotonic + self._clocks[max(0, at)][1])
@@ -169,14 +183,16 @@ class Book:
             stream.kept = None
             return
         self._kept_closed.append(stream)
-        self._kept_bytes += stream.kept.bytes
+        self._kept_bytes += stream.kept.memory
+        self.memory.add(stream.kept.memory)
         while self._kept_bytes > self._kept_closed_bytes:
             self._drop_oldest_kept()
 
     def _drop_oldest_kept(self) -> None:
         stream = self._kept_closed.popleft()
         if stream.kept is not None:
-            self._kept_bytes -= stream.kept.bytes
+            self._kept_bytes -= stream.kept.memory
+            self.memory.add(-stream.kept.memory)
             stream.kept = None
 
     def record(self, stream: StreamCounters) -> StreamRecord:
@@ -237,6 +253,8 @@ class Book:
             dropped_total=totals.dropped,
             dropped_in_batches_total=totals.dropped_in_batches,
             unanswered_loops_total=self.counters.loops,
+            memory_bytes=self.memory.held,
+            kept_given_up_total=self.memory.given_up,
         )
 
 

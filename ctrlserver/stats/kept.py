@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 
+PACKET_OVERHEAD = 48
+"""Bytes that a packet costs beside its content: its object and its place."""
+
 
 class KeptPackets:
     """At most ``limit`` packets and ``max_bytes`` bytes. ``total`` counts all packets given, ``bytes`` those held."""
@@ -25,6 +28,18 @@ class KeptPackets:
 
     def __len__(self) -> int:
         return len(self._packets)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory of those held, with their objects."""
+        return self.bytes + PACKET_OVERHEAD * len(self._packets)
+
+    def clear(self) -> int:
+        """Give up those held; return their number."""
+        packets = len(self._packets)
+        self._packets.clear()
+        self.bytes = 0
+        return packets
 
     def add(self, packets: list[bytes]) -> None:
         """Take the next packets of the stream, in order."""

@@ -75,6 +75,8 @@ class StatsRecord:
     unanswered_loops_total: Annotated[
         int, "counter", "packets", "datagrams not answered: their sender would answer the answer"
     ]
+    memory_bytes: Annotated[int, "gauge", "bytes", "held for all peers: unfinished and kept packets, replies owed"]
+    kept_given_up_total: Annotated[int, "counter", "packets", "kept packets given up because memory_limit was reached"]
 
 
 @frozen

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from ctrlserver.errors import RenameError
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import REASONS, Origin, StreamCounters
-from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.kept import PACKET_OVERHEAD, KeptPackets
 from ctrlserver.stats.records import RunRecord, as_mapping
 from ctrlserver.stats.rename import Renames
 
@@ -291,7 +291,7 @@ def test_the_packets_kept_of_a_stream_outlast_its_close() -> None:
 
 
 def test_the_packets_kept_of_closed_streams_are_bounded_in_all_and_the_oldest_go() -> None:
-    book = a_book(kept_closed_bytes=10)
+    book = a_book(kept_closed_bytes=10 + 2 * PACKET_OVERHEAD)
     for n in range(1, 5):
         stream = keep(book.stream_opened(ORIGIN, f"a:{n}", 500.0), b"1234")
         book.stream_closed(stream, "eof", 0, 501.0)
@@ -299,7 +299,7 @@ def test_the_packets_kept_of_closed_streams_are_bounded_in_all_and_the_oldest_go
 
 
 def test_a_stream_that_goes_off_view_frees_its_share_of_the_bound() -> None:
-    book = a_book(closed_kept=2, kept_closed_bytes=10)
+    book = a_book(closed_kept=2, kept_closed_bytes=10 + 2 * PACKET_OVERHEAD)
     for n in range(1, 10):
         stream = book.stream_opened(ORIGIN, f"a:{n}", 500.0)
         if n % 3:

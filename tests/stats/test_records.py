@@ -79,6 +79,8 @@ def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
                 "dropped_total",
                 "dropped_in_batches_total",
                 "unanswered_loops_total",
+                "memory_bytes",
+                "kept_given_up_total",
             ],
         ),
         ("stream", [*STREAM.split(), *PROBE.split(), *TCP.split()]),
