@@ -32,6 +32,7 @@ from ctrlserver.config.endpoints import behind_proxy, private
 from ctrlserver.desk import Desk
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
+from ctrlserver.linux.memory import memory_there_is
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
 from ctrlserver.net.listeners import CannotBind, announce, bound, transport_and_address
 from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
@@ -88,6 +89,7 @@ class ControlService(MultiService):
             renames=config.renames,
             on_run_end=lambda record: self.log.info("{line}", line=summary_line(record)),
         )
+        self.book.memory.limit = config.memory_limit or memory_there_is() // 4
         self.plane = DataPlane(config.listeners, self.book, reactor, clock)
         self._reserve = Reserve(self.plane.seats)
         self._admin_ports: list[IListeningPort] = []

@@ -45,6 +45,7 @@ def test_the_shipped_file_loads_with_its_optional_keys_in_use(tmp_path: Path) ->
         listeners=(ListenerConfig(protocol="HTTP", labels={"site": "lab-2", "rack": 7}),),
         expected_packets=10_000,
         max_streams=10_000,
+        memory_limit=1 << 30,
         rename=(("protocol", "inet_protocol"),),
     )
     assert expected == load_config(written(tmp_path, text))
@@ -93,6 +94,7 @@ def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
         run_gap = "2s"
         expected_packets = "5M"
         max_streams = "1k"
+        memory_limit = "64MiB"
         [[listener]]
         name = "web"
         endpoint = "unix:/run/web.sock"
@@ -142,6 +144,7 @@ def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
         run_gap=2.0,
         expected_packets=5_000_000,
         max_streams=1_000,
+        memory_limit=64 << 20,
         rename=(("protocol", "peer"), ("peer", "protocol")),
     )
 
@@ -160,7 +163,8 @@ def test_a_server_may_have_no_admin_port(tmp_path: Path) -> None:
     [
         ('run_gp: unknown key; did you mean "run_gap"?', "run_gp = 1"),
         (
-            "colour: unknown key: expected one of run_gap, expected_packets, max_streams, rename, listener, admin",
+            "colour: unknown key: expected one of run_gap, expected_packets, max_streams, memory_limit, rename,"
+            " listener, admin",
             "colour = 1",
         ),
         ('"a b": unknown key', '"a b" = 1'),

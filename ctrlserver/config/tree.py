@@ -41,6 +41,8 @@ MODES = ("sink", "echo", "reply", "source")
 """What the server does: count a packet and discard it, send it back, answer it with ``reply``; or send packets."""
 _LARGEST_BUFFER = 1 << 30
 """Bytes one stream may be allowed to hold for one packet or for its replies: a few of them fill a machine."""
+_LARGEST_MEMORY = 1 << 50
+"""Bytes the server may hold for its peers: more than any machine has."""
 _LARGEST_KEPT = 64 << 20
 """Bytes of kept packets a stream may hold: what all the closed streams together may."""
 _MOST_KEPT = 100_000
@@ -336,6 +338,9 @@ class Config:
     )
     max_streams: int | None = _key(
         None, _count(1, _MOST_STREAMS, "at least 1 stream, or no such key for as many as there is room for")
+    )
+    memory_limit: int | None = _key(
+        None, _size(1 << 20, _LARGEST_MEMORY, 'a size from "1MiB", or no such key for a quarter of the memory there is')
     )
     rename: tuple[tuple[str, str], ...] = _key((), _rename)
 

@@ -119,6 +119,7 @@ class LaneLink:
         """Keep what the stream left; it is read before anything else, in a later turn."""
         self._left = left
         self._read = self._read_left
+        self.stream.hold(len(left))
         if not self._held and self.stream.counters.state == "open":
             self.release()
 
@@ -127,6 +128,7 @@ class LaneLink:
         left, self._left = self._left, b""
         into[: len(left)] = left
         self._read = self._socket.recv_into
+        self.stream.hold()
         self._lane.change(self._fd, EPOLLIN)
         return len(left)
 

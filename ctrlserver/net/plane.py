@@ -13,7 +13,8 @@ Rules:
 - A UDP port beside a TCP port has the same number. If the kernel chose the number and UDP cannot have it, the plane
   gives both back and tries others.
 - Of rejected connections and datagrams there is at most one log line a second, with the number for each reason since
-  the line before; of failed TLS handshakes likewise. So a rejection costs two additions and never a line of its own.
+  the line before; so a rejection costs two additions and never a line of its own. Likewise of failed TLS handshakes and
+  of what ``memory_limit`` cost.
 """
 
 from __future__ import annotations
@@ -67,10 +68,14 @@ class DataPlane:
         self._reactor = reactor
         self._clock = clock
         self._counters = book.counters
+        self._memory = book.memory
+        self._memory.over = lambda: reactor.callLater(0, lambda: book.relieve_memory(clock()))
         self._looks = Looks(SWEEP_SECONDS)
         self._logged: dict[str, int] = {}
         self._logged_at = self._handshakes_logged_at = float("-inf")
         self._handshakes_logged = 0
+        self._relieved = (0, 0)
+        self._relieved_at = float("-inf")
         self._lane = Lane(reactor, clock) if Lane.supported(reactor) else None
         if any(each.probe for each in listeners) and not has_numpy():  # where it is installed, it is imported now
             self.log.warn("probe: numpy is not installed, so probe packets are decoded one by one, which is slower")
@@ -122,6 +127,7 @@ class DataPlane:
                 listener.sweep()
         self._log_rejections(now)
         self._log_handshakes(now)
+        self._log_memory(now)
 
     def _log_rejections(self, now: float) -> None:
         rejected = self._counters.rejected_by_reason
@@ -146,6 +152,17 @@ class DataPlane:
                 last=self.seats.last_handshake,
             )
             self._handshakes_logged, self._handshakes_logged_at = failed, now
+
+    def _log_memory(self, now: float) -> None:
+        relieved = (self._memory.given_up, self._counters.closed_by_reason["limit"])
+        if relieved != self._relieved and now - self._relieved_at >= LINE_SECONDS:
+            self.log.warn(
+                "memory_limit of {limit} bytes reached: {packets} kept packets given up, {streams} streams ended",
+                limit=self._memory.limit,
+                packets=relieved[0] - self._relieved[0],
+                streams=relieved[1] - self._relieved[1],
+            )
+            self._relieved, self._relieved_at = relieved, now
 
     def streams(self) -> Iterator[Stream | DatagramStream]:
         """The open streams."""

@@ -106,6 +106,7 @@ class StreamProtocol(Protocol):
         for start in range(0, len(view), step):
             if self._held or self._soon is not None:
                 self._rest += data[start:]
+                self.stream.hold(len(self._rest))
                 return
             if self.stream.counters.state != "open":
                 return
@@ -113,6 +114,7 @@ class StreamProtocol(Protocol):
             left = self.stream.received(view[start:end], now)
             if left:
                 self._rest = bytes(view[end - left :])
+                self.stream.hold(left)
                 if not self._held:
                     self._soon = self._reactor.callLater(0, self._go_on)
                     IPushProducer(self.transport).pauseProducing()
@@ -220,6 +222,8 @@ class StreamProtocol(Protocol):
         """Read again, first the data that is kept here."""
         self._held = False
         rest, self._rest = self._rest, b""
+        if rest:
+            self.stream.hold()
         self.dataReceived(rest)
         if not self._held and self._soon is None and self.stream.counters.state == "open":
             if self._ended:

@@ -21,6 +21,10 @@ class Outbox(Protocol):
     def block(self) -> memoryview:
         """The next bytes to send; empty if nothing is owed."""
 
+    @property
+    def held(self) -> int:
+        """Bytes held for these replies alone."""
+
     def taken(self, nbytes: int) -> None:
         """The socket took the first ``nbytes`` of the last ``block``."""
 
@@ -31,13 +35,15 @@ class Outbox(Protocol):
 class EchoOutbox:
     """The rest of one echoed chunk, of packets of ``size`` bytes.
 
-    ``size`` None: packets differ in size. Nobody knows then how many packets the rest holds, so none is counted.
+    ``held``: all of it, until the last byte is taken. ``size`` None: packets differ in size. Nobody knows then how many
+    packets the rest holds, so none is counted.
     """
 
-    __slots__ = ("_rest", "_size")
+    __slots__ = ("_rest", "_size", "held")
 
     def __init__(self, rest: bytes | memoryview, size: int | None = None) -> None:
         self._rest = memoryview(bytes(rest))
+        self.held = len(rest)
         self._size = size
 
     def block(self) -> memoryview:
@@ -87,6 +93,11 @@ class CannedOutbox:
     def block(self) -> memoryview:
         """The next bytes of the repeated reply."""
         return self._canned.span(self._offset, self._left)
+
+    @property
+    def held(self) -> int:
+        """None: the block is that of all streams."""
+        return 0
 
     def taken(self, nbytes: int) -> None:
         """Advance by ``nbytes``."""

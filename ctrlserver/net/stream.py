@@ -200,6 +200,7 @@ class Stream:
             left = counters.bytes % origin.size if origin.by_size and origin.size else self._framing.pending_bytes
             self._streams.all.pop(counters.stream, None)
             self.terms.gate.leave(counters.peer)
+            self.terms.book.memory.hold(self, 0)
             self.terms.book.stream_closed(counters, reason, left, now)
             self._link = NO_LINK
             part()
@@ -225,11 +226,26 @@ class Stream:
             packets = framing.feed(chunk)
             counters.packets += len(packets)
             counters.kept.add(packets)
+        if framing.holds:
+            self.hold()
         left = framing.left
         if left:
             framing.left = 0
             counters.bytes -= left
         return left
+
+    def hold(self, left: int = 0) -> None:
+        """Tell the book what is held for the peer; the link holds ``left`` bytes of it."""
+        counters = self.counters
+        if counters.state == "open":
+            kept = counters.kept
+            unfinished = self._framing.pending_bytes if self._framing.holds else 0
+            more = unfinished if kept is None else unfinished + kept.memory
+            self.terms.book.memory.hold(self, left + more + self._owed_bytes())
+
+    def _owed_bytes(self) -> int:
+        """Bytes of replies held for the peer."""
+        return 0
 
 
 class AnsweringStream(Stream):
@@ -307,12 +323,17 @@ class AnsweringStream(Stream):
         else:
             self._outbox = outbox
             self._blocked_since = now
+            self.hold()
             self._streams.waiting.add(self)
             self._link.hold()
+
+    def _owed_bytes(self) -> int:
+        return 0 if self._outbox is None else self._outbox.held
 
     def _settle(self, now: float) -> None:
         """The socket took the last reply."""
         self._outbox = None
+        self.hold()
         if self._closing is None:
             self._streams.waiting.discard(self)
             self._link.release()
@@ -330,6 +351,7 @@ class AnsweringStream(Stream):
         outbox, self._outbox = self._outbox, None
         if outbox is None:
             return False
+        self.hold()
         self.counters.unanswered += outbox.packets(self.counters.bytes)
         self._streams.waiting.discard(self)
         return True

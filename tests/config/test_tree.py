@@ -106,6 +106,7 @@ def test_a_good_value_is_read(expected: object, key: str, value: object) -> None
         ('such as ["10.0.0.0/8", "fd00::/8"], at most 100', "allow", ["::1"] * 101),
         ("0: expected at least 1 stream", "max_streams", 0),
         ("did you mean 1?", "max_streams_per_peer", -1),
+        ('"1kB": expected a size from "1MiB", or no such key', "memory_limit", "1kB"),
         ("3: expected a table of names and values", "labels", 3),
         ("3: expected a table of old and new names", "rename", 3),
     ],

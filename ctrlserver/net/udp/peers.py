@@ -94,6 +94,7 @@ class Peers:
         self.by_address.pop(stream.address, None)
         if stream.name is not None:
             self.by_name.pop(stream.name, None)
+        self._terms.book.memory.hold(stream, 0)
         self._terms.book.stream_closed(stream.counters, reason, 0, now)
 
     def sweep(self, now: float) -> None:

@@ -120,6 +120,7 @@ class Intake:
         if content is not None:
             if counters.kept is not None:
                 counters.kept.add(cut(content, segment) if packets > 1 else [bytes(content)])
+                self._terms.book.memory.hold(stream, counters.kept.memory)
             if counters.probing is not None:
                 self._probe(content, segment, counters.probing)
             if stream.answer is not None:

@@ -1,0 +1,89 @@
+"""What peers can make the server hold, together: never more than ``memory_limit`` for long."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from pathlib import Path
+
+from tests.integration.conftest import PATIENCE, Daemon, Start
+
+LIMIT = 1 << 20
+
+CONFIG = """
+memory_limit = "1MiB"
+[[listener]]
+endpoint = "tcp:0:interface=127.0.0.1"
+framing = "line"
+{keys}
+[[admin]]
+endpoint = "tcp:0:interface=127.0.0.1"
+"""
+
+
+def resident(daemon: Daemon) -> int:
+    """Bytes of memory that the process has."""
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) << 10
+
+
+def begin(start: Start, folder: Path, keys: str) -> Daemon:
+    (folder / "x.toml").write_text(CONFIG.format(keys=keys))
+    return start("--config", "x.toml")
+
+
+def test_packets_that_are_never_whole_end_the_streams_that_hold_most(start: Start, tmp_path: Path) -> None:
+    daemon = begin(start, tmp_path, "keep = 1")
+    before = resident(daemon)
+    clients = [daemon.connect() for _ in range(64)]
+    for client in clients:
+        with contextlib.suppress(OSError):
+            client.sendall(b"x" * (1 << 20))
+    good = daemon.connect()
+    good.sendall(b"good\n" * 10)
+    daemon.await_stats(packets_total=10, streams_open=1, closed_limit_total=64)
+    assert "open" == daemon.ask_json("streams")[0]["state"], "who holds little stays"
+    assert resident(daemon) - before < LIMIT + (64 << 20)
+    daemon.log.wait(r"memory_limit of 1048576 bytes reached: \d+ kept packets given up, \d+ streams ended")
+    for client in (*clients, good):
+        client.close()
+
+
+def test_kept_packets_of_many_udp_peers_go_the_oldest_first(start: Start, tmp_path: Path) -> None:
+    daemon = begin(start, tmp_path, 'keep = 10\nudp = true\nudp_idle_timeout = "60s"')
+    port = int(daemon.log.wait(r"listening data udp \S+:(\d+)")[1])
+    sockets = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(100)]
+    for number, each in enumerate(sockets, 1):
+        for _ in range(10):
+            each.sendto(b"x" * 3000, ("127.0.0.1", port))
+        daemon.await_stats(streams_total=number, packets_total=10 * number)
+    stats = daemon.ask_json("stats")
+    assert 0 == stats["closed_limit_total"]
+    assert stats["memory_bytes"] <= LIMIT
+    assert stats["kept_given_up_total"] >= 1000 - LIMIT // 3000
+    assert 0 == len(daemon.ask_json("packets 1"))
+    assert 10 == len(daemon.ask_json("packets 100"))
+    for each in sockets:
+        each.close()
+
+
+def test_replies_that_nobody_reads_are_within_the_limit_too(start: Start, tmp_path: Path) -> None:
+    daemon = begin(start, tmp_path, 'mode = "echo"')
+    clients = []
+    for _ in range(80):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", daemon.ports["data"]))
+        client.setblocking(False)
+        clients.append(client)
+    block = b"y" * 65535 + b"\n"
+    end = time.monotonic() + PATIENCE
+    while not (stats := daemon.ask_json("stats"))["closed_limit_total"]:
+        assert time.monotonic() < end
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.send(block)
+    assert stats["memory_bytes"] <= LIMIT
+    for client in clients:
+        client.close()

@@ -1,0 +1,28 @@
+"""The memory that a control group allows, of both versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ctrlserver.linux.memory import group_limits, memory_there_is
+
+
+def test_the_limits_of_a_group_and_of_those_around_it_are_read(tmp_path: Path) -> None:
+    (tmp_path / "groups").write_text("0::/system.slice/x.service\n")
+    inner = tmp_path / "root/system.slice/x.service"
+    inner.mkdir(parents=True)
+    (inner / "memory.max").write_text("max\n")
+    (inner.parent / "memory.max").write_text("1048576\n")
+    assert [1048576] == group_limits(tmp_path / "groups", tmp_path / "root")
+
+
+def test_the_limits_of_the_first_version_are_read(tmp_path: Path) -> None:
+    (tmp_path / "groups").write_text("3:cpu,memory:/box\n2:cpuset:/other\n")
+    (tmp_path / "root/memory/box").mkdir(parents=True)
+    (tmp_path / "root/memory/box/memory.limit_in_bytes").write_text("2097152\n")
+    assert [2097152] == group_limits(tmp_path / "groups", tmp_path / "root")
+
+
+def test_there_is_memory_where_no_group_says_so(tmp_path: Path) -> None:
+    assert [] == group_limits(tmp_path / "none", tmp_path)
+    assert 1 << 20 < memory_there_is(tmp_path / "none", tmp_path) < 1 << 60
