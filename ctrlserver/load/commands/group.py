@@ -142,7 +142,8 @@ def _check_slips(command: click.Command, words: Sequence[str]) -> None:
     """UsageError for ``-rate 5``, ``-lazy`` and ``-r=5``, which click takes for values of ``-r`` and ``-l``."""
     options = [param for param in command.params if isinstance(param, click.Option)]
     flags = {name: not param.is_flag for param in options for name in (*param.opts, *param.secondary_opts)}
-    is_value = False
+    is_value, host = False, ""
+    takes_target = any(param.name == "target" for param in command.params)
     for word in words:
         if word == "--":
             return
@@ -157,8 +158,11 @@ def _check_slips(command: click.Command, words: Sequence[str]) -> None:
             raise UsageError(f"unknown option {quoted(word)}")
         elif equals is not None and flags.get(equals[1]):
             raise UsageError(f'{quoted(word)}: expected no "="; did you mean "{equals[1]} {equals[2]}"?')
+        elif takes_target and host and word.isdecimal():
+            raise UsageError(f'TARGET: {quoted(host)} has no port; did you mean "{host}:{word}"?')
         else:
             is_value = flags.get(word, False)
+            host = "" if word.startswith("-") or ":" in word else word
 
 
 def _words(error: click.ClickException) -> str:

@@ -206,6 +206,8 @@ def test_the_commands_stand_in_the_help_with_a_whole_line_each(capsys: pytest.Ca
         ("127.0.0.1:22222", 'unknown command "127.0.0.1:22222"; did you mean "ctrlload run 127.0.0.1:22222"?'),
         ("", "missing command: it is one of run, search, compare, plot; ctrlload --help says more"),
         ("help", 'unknown command "help": it is one of run, search, compare, plot'),
+        ("run 127.0.0.1 7", 'TARGET: "127.0.0.1" has no port; did you mean "127.0.0.1:7"?'),
+        ("search -P 4 localhost 7 -m request", 'TARGET: "localhost" has no port; did you mean "localhost:7"?'),
         ("127.0.0.1 22222", 'did you mean "ctrlload run 127.0.0.1:22222"?'),
         ("run localhost:1 --packet 5", 'unknown option "--packet"; did you mean "--packets"?'),
         ("run localhost:1 --no-write-combin", 'did you mean "--no-write-combine"?'),
