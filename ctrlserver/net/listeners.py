@@ -228,7 +228,8 @@ def why(failure: Failure) -> str:
     if "Cannot acquire lock" in str(reason):
         return "another server listens there"
     if isinstance(reason, OSError) and reason.strerror:
-        return reason.strerror.lower()
+        named = f": {reason.filename}" if isinstance(reason.filename, str) else ""  # /dev/null, in a bare chroot
+        return reason.strerror.lower() + named
     return str(reason)
 
 

@@ -14,9 +14,10 @@ from twisted.internet import task
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 
 from ctrlserver.net.gate import Gate, Seats
-from ctrlserver.net.listeners import CannotBind, bound, removed_leftover
+from ctrlserver.net.listeners import CannotBind, bound, removed_leftover, why
 from tests.net.conftest import Serve, in_thread, read_to_end
 
 
@@ -177,3 +178,11 @@ async def test_many_dead_peers_are_given_up_in_portions(serve: Serve, monkeypatc
     assert [3, 1, 0] == left
     for client in dead:
         client.close()
+
+
+def test_a_file_that_listening_lacks_is_named() -> None:
+    """In a bare chroot it is /dev/null."""
+    try:
+        open("/nowhere/null", "rb").close()
+    except OSError:
+        assert "no such file or directory: /nowhere/null" == why(Failure())

@@ -73,10 +73,12 @@ def carried_out(
         if problem is not None:  # a mistake of ours; the reactor must stop all the same
             codes[:] = [EXIT_FAILED]
             print_words(f"ctrlload: an error of ctrlload's own: {problem.value!r}\n")
-        if reactor.getThreadPool().working:
-            # A name look-up still runs in a thread. Nobody needs it, but reactor.stop() would wait for it.
-            os._exit(codes[0])
         reactor.stop()
+
+    def leave_threads() -> None:
+        """End without the name look-ups that still run in threads: Twisted would wait for them."""
+        if codes and reactor.getThreadPool().working:
+            os._exit(codes[0])
 
     def started() -> None:
         work.run().addCallback(ended).addCallback(codes.append).addBoth(leave)
@@ -84,6 +86,7 @@ def carried_out(
 
     gc.freeze()  # a collection that walks through all modules would stop the sending for about 20 ms
     reactor.callWhenRunning(started)
+    reactor.addSystemEventTrigger("before", "shutdown", leave_threads)
     reactor.run(installSignalHandlers=False)
     return codes[0] if codes else EXIT_INTERRUPTED
 
