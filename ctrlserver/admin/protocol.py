@@ -37,11 +37,9 @@ Beware: below ``read_bytes`` Twisted pauses no producer; whether a small reply i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, Final
 
-from attrs import define
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import (
     IAddress,
@@ -53,21 +51,18 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.admin.commands.table import carry_out
 from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Fault, More, Request
 from ctrlserver.admin.limits import Limits, Reserve
+from ctrlserver.admin.making import SLICE, Making, failed
 from ctrlserver.admin.replies import Long, encode_error, encode_in_steps
 from ctrlserver.admin.transports import can_half_close, is_reset, read_at_most, take_urgent_data_in_line
 from ctrlserver.admin.turns import Turns
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
-
-SLICE: Final = 16 * 1024
-"""Bytes of a long reply made and given to the transport at once."""
 
 UNREAD: Final = Limits().read_bytes + SLICE
 """Bytes that wait for a peer which does not read: up to the transport's mark, and a slice that went past it."""
@@ -84,20 +79,9 @@ class Stage(IntEnum):
     ENDED = 3
 
 
-@define
-class _Making:
-    """A reply in the making."""
-
-    request: Request
-    steps: Iterator[bytes]
-    begun: bool = False  # some of it has gone out
-
-
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class AdminConnection(Protocol):
     """One peer of the admin port."""
-
-    log = Logger()
 
     def __init__(self, factory: AdminFactory) -> None:
         self._factory = factory
@@ -113,7 +97,7 @@ class AdminConnection(Protocol):
         self._stage = Stage.OPEN
         self._progress = 0.0  # when lines were carried out last, or while output waits, when some of it went
         self._timer: IDelayedCall | None = None
-        self._making: _Making | None = None  # the reply that is not whole yet
+        self._making: Making | None = None  # the reply that is not whole yet
 
     # Called by the transport
 
@@ -224,41 +208,23 @@ class AdminConnection(Protocol):
             command, reply = carry_out(request, self._desk)
             steps = encode_in_steps(command, reply, json=request.json)
             if isinstance(reply, Long):
-                self._making = _Making(request, steps)
+                self._making = Making(request, steps)
                 return
             octets, closes = b"".join(steps), reply.closes
         except CommandError as error:
             octets = encode_error(error, json=request.json)
         except Exception:
-            octets = self._failed(request)
+            octets = failed(request)
         self._send(octets)
         if closes:
             self._close()
 
-    def _make(self, making: _Making) -> None:
-        """Make and send as much of a long reply as there is time for, at most a slice and what one step gives."""
-        octets, ends = bytearray(), False
-        try:
-            while not ends and len(octets) < SLICE:
-                piece = next(making.steps, None)
-                octets += piece or b""
-                ends = piece is None
-                if not self._turns.has_time():
-                    break
-        except Exception:
-            ends = True
-            octets[:] = self._failed(making.request)
-            if making.begun and making.request.json:
-                self._making, octets = None, bytearray()  # the line that was begun has no end
-                self._close()
-        making.begun = making.begun or bool(octets)
-        self._making = None if ends else making
-        self._send(bytes(octets))
-
-    def _failed(self, request: Request) -> bytes:
-        self.log.failure("admin command {command!r} failed", command=request.words[0])
-        wrong = f'"{request.words[0].casefold()}" failed; the log of the server says why'
-        return encode_error(CommandError(500, "internal", wrong), json=request.json)
+    def _make(self, making: Making) -> None:
+        self._send(making.more(self._turns.has_time))
+        if making.ended:
+            self._making = None
+        if making.broken:
+            self._close()
 
     def _send(self, octets: bytes) -> None:
         if octets:

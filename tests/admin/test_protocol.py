@@ -13,7 +13,8 @@ from zope.interface.verify import verifyObject
 
 from ctrlserver.admin.commands.table import COMMANDS
 from ctrlserver.admin.limits import Limits
-from ctrlserver.admin.protocol import SLICE, UNREAD
+from ctrlserver.admin.making import SLICE
+from ctrlserver.admin.protocol import UNREAD
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.records import StreamRecord
