@@ -98,10 +98,10 @@ Event = Request | Fault | Answer | More
 class Dialogue:
     """The input of one peer: ``receive`` chunks, ``finish`` at the end of input, pull ``next_event`` until it is None.
 
-    After a fault that closes, the dialogue drops all further input.
+    ``lines``: how many newlines have ended a line. After a fault that closes, the dialogue drops all further input.
     """
 
-    __slots__ = ("_after_cr", "_at", "_closed", "_ended", "_held", "_line", "_skipped", "_swallows")
+    __slots__ = ("_after_cr", "_at", "_closed", "_ended", "_held", "_line", "_skipped", "_swallows", "lines")
 
     def __init__(self) -> None:
         self._held = b""  # received; parsed up to _at
@@ -110,6 +110,7 @@ class Dialogue:
         self._after_cr = False  # of the line begun: telnet writes CR NUL for CR
         self._swallows = False  # the rest of a line that was too long is dropped
         self._skipped = -1  # bytes of the subnegotiation so far, -1 without one
+        self.lines = 0
         self._ended = False
         self._closed = False
 
@@ -127,6 +128,11 @@ class Dialogue:
         """Whether bytes wait to be parsed, or an end of input to be acted on."""
         return self._ended or self._at < len(self._held)
 
+    @property
+    def is_amid(self) -> bool:
+        """Whether a line or a telnet sequence is begun, and its end has not come."""
+        return bool(self._line) or self._swallows or self._skipped >= 0 or self._at < len(self._held)
+
     def next_event(self) -> Event | None:
         """The next event in order, or ``MORE``; None if it needs more input."""
         for _ in range(PIECES):
@@ -141,6 +147,7 @@ class Dialogue:
                 event = self._negotiate()
             elif not self._line and not self._swallows and (end := _end_of(_EMPTY_LINES, self._held, before)) > before:
                 self._at = end
+                self.lines += 1
             elif octet == LF:
                 event = self._end_line()
             elif (end := _end_of(_PLAIN, self._held, before)) > before:
@@ -176,6 +183,7 @@ class Dialogue:
 
     def _end_line(self) -> Request | Fault | None:
         self._at += 1
+        self.lines += 1
         self._after_cr = False
         if self._swallows:
             self._swallows = False

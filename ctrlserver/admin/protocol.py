@@ -28,6 +28,8 @@ Rules:
 - The peer's end of input (``nc -N``, ``socat``) ends nothing before all lines received are answered.
 - We linger where we can (not over TLS): closed with input unread, a socket resets, and the peer may lose the reply.
 - One timer a connection. With output unread for ``stall_seconds`` without progress, the connection is aborted.
+- A seat is for those who use it: only a whole line renews ``idle_seconds``. A line begun that does not end within
+  ``line_seconds`` ends the connection, and so does a TLS handshake after ``handshake_seconds``.
 
 What must never happen: two replies mixed; a reply without its status line; a line carried out after ``quit``; memory
 that grows with what a peer does not read; a turn that a flood makes longer than ``turn_seconds`` and one step.
@@ -45,9 +47,11 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IHalfCloseableProtocol,
+    IHandshakeListener,
     IPushProducer,
     IReactorFDSet,
     IReactorTime,
+    ISSLTransport,
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -79,7 +83,7 @@ class Stage(IntEnum):
     ENDED = 3
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
+@implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
 class AdminConnection(Protocol):
     """One peer of the admin port."""
 
@@ -93,6 +97,9 @@ class AdminConnection(Protocol):
         self._paused = False  # the transport has enough
         self._reading = True
         self._fruitless = False  # the last slice parsed something, and nothing came of it
+        self._lines = 0  # of the dialogue when it was looked at last
+        self._due: float | None = None  # when the line begun, or the TLS handshake, is to be over
+        self._shaking = False  # hands, for TLS
         self._input_ended = False
         self._stage = Stage.OPEN
         self._progress = 0.0  # when lines were carried out last, or while output waits, when some of it went
@@ -110,12 +117,20 @@ class AdminConnection(Protocol):
         if ITCPTransport.providedBy(transport) and isinstance(transport.getHost(), IPv4Address | IPv6Address):
             transport.setTcpNoDelay(True)
             take_urgent_data_in_line(transport)
+        self._shaking = ISSLTransport.providedBy(transport)
+        if self._shaking:
+            self._due = self._progress + self._limits.handshake_seconds
+            self._look_by(self._due)
         transport.registerProducer(self, True)
         spare = self._limits.spare if isinstance(transport.getHost(), UNIXAddress) else 0
         wrong = self._factory.admit(self, spare)
         if wrong is not None:
             self._send(encode_error(CommandError(503, "too-many-connections", wrong), json=False))
             self._close()
+
+    def handshakeCompleted(self) -> None:
+        """The TLS handshake is over."""
+        self._shaking, self._due = False, None
 
     def dataReceived(self, data: bytes) -> None:
         """Carry out what has become whole."""
@@ -171,8 +186,6 @@ class AdminConnection(Protocol):
         if self._making is not None and is_reset(self._transport()):
             self._transport().abortConnection()
             return False
-        if not self._paused:
-            self._advance()
         self._fruitless = self._dialogue.has_input
         while self._stage is Stage.OPEN:
             if self._paused:
@@ -186,13 +199,28 @@ class AdminConnection(Protocol):
                 self._close()
             else:
                 self._read_on()
+                self._time_the_line()
                 return False
             if (self._making or self._dialogue.has_input) and not self._turns.has_time():
                 return self._stage is Stage.OPEN
         return False
 
+    def _time_the_line(self) -> None:
+        """All is parsed: a line begun has until ``_due``, from its first byte."""
+        lines, self._lines = self._lines, self._dialogue.lines
+        if self._lines != lines:
+            self._due = None
+            self._advance()
+        if not self._dialogue.is_amid:
+            self._due = None
+        elif self._due is None:
+            self._due = self._reactor.seconds() + self._limits.line_seconds
+            self._look_by(self._due)
+
     def _take(self, event: Event) -> None:
         self._fruitless = self._fruitless and isinstance(event, More)
+        if isinstance(event, Request | Fault):
+            self._advance()
         if isinstance(event, Answer):
             self._send(event.octets)
         elif isinstance(event, Request):
@@ -220,6 +248,7 @@ class AdminConnection(Protocol):
             self._close()
 
     def _make(self, making: Making) -> None:
+        self._advance()
         self._send(making.more(self._turns.has_time))
         if making.ended:
             self._making = None
@@ -269,10 +298,13 @@ class AdminConnection(Protocol):
 
     def _advance(self) -> None:
         """There was progress: patience begins anew."""
-        now = self._progress = self._reactor.seconds()
-        soonest = now + (self._limits.linger_seconds if self._stage is Stage.ENDED else self._limits.stall_seconds)
+        self._progress = self._reactor.seconds()
+        ended = self._stage is Stage.ENDED
+        self._look_by(self._progress + (self._limits.linger_seconds if ended else self._limits.stall_seconds))
+
+    def _look_by(self, soonest: float) -> None:
         if self._timer is not None and self._timer.active() and self._timer.getTime() > soonest:
-            self._timer.reset(soonest - now)
+            self._timer.reset(max(0.0, soonest - self._reactor.seconds()))
 
     def _look(self, has_read: bool = False) -> None:
         """The timer: end the connection where there was no progress for too long, once its socket was read."""
@@ -281,17 +313,23 @@ class AdminConnection(Protocol):
         patience = self._limits.stall_seconds if owes else self._limits.idle_seconds
         if has_ended:
             patience = self._limits.linger_seconds
-        left = self._progress + patience - self._reactor.seconds()
-        if left > _EARLY:
-            self._timer = self._reactor.callLater(left, self._look)
+        now, ends = self._reactor.seconds(), self._progress + patience
+        is_late = not owes and self._due is not None and self._due - now <= _EARLY
+        if self._due is not None and not owes:
+            ends = min(ends, self._due)
+        if ends - now > _EARLY:
+            self._timer = self._reactor.callLater(ends - now, self._look)
         elif not has_read:
             self._timer = self._reactor.callLater(0, self._look, True)
         elif has_ended:
             self._transport().loseConnection()  # the kernel still sends what it has
-        elif owes:
+        elif owes or self._shaking:
             self._transport().abortConnection()
         else:
             self._timer = self._reactor.callLater(self._limits.stall_seconds, self._look)
+            if is_late:
+                wrong = f"a line has {self._limits.line_seconds:g} s to end, and this one has not"
+                self._send(encode_error(CommandError(408, "timeout", wrong), json=False))
             self._close()
 
     def _transport(self) -> Any:

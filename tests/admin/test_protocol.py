@@ -264,6 +264,44 @@ def test_input_keeps_a_connection(server: Server, peer: Peer) -> None:
     assert peer.transport.is_open
 
 
+@pytest.mark.parametrize("begun", [b"p", b"x" * 3000, b"\xff\xfa\x18", b"ping\np"])
+@pytest.mark.parametrize("more", [b"", b"x", b"\xff\xf1", b"\xff\xfd\x01"])
+def test_a_line_begun_has_ten_seconds_however_its_bytes_come(server: Server, begun: bytes, more: bytes) -> None:
+    peer = server.connect()
+    peer.says(begun)
+    for _ in range(9):
+        server.clock.advance(1)
+        peer.says(more)
+    assert peer.transport.is_open
+    server.clock.pump([0.9, 0.2, 0])
+    assert peer.transport.disconnecting
+    assert peer.transport.sent.endswith(b"ERR 408 timeout a line has 10 s to end, and this one has not\r\n")
+    assert b"" == peer.says(b"ing\n")
+
+
+def test_a_line_that_ends_in_time_is_carried_out_and_the_next_has_its_own_time(server: Server, peer: Peer) -> None:
+    for _ in range(5):
+        peer.says(b"pi")
+        server.clock.advance(9)
+        assert b"OK pong\r\n" == peer.says(b"ng\n")
+    peer.says(b"ping\npi")
+    server.clock.advance(9)
+    peer.says(b"ng\npi")
+    server.clock.advance(9)
+    assert b"OK pong\r\n" == peer.says(b"ng\n")
+    server.clock.advance(250)
+    assert peer.transport.is_open
+
+
+@pytest.mark.parametrize("octets", [b"\xff\xf1", b"\xff\xfe\x01", b"\xff\xfd\x01", b"x\xff\xf4"])
+def test_bytes_that_are_no_line_keep_no_seat(server: Server, peer: Peer, octets: bytes) -> None:
+    for _ in range(40):
+        peer.says(octets)
+        server.clock.advance(8)
+    server.clock.advance(0)
+    assert peer.transport.disconnecting
+
+
 def test_a_turn_ends_after_its_time_and_the_rest_follows_in_order(server: Server) -> None:
     server.bounded(turn_seconds=-1.0)
     peer = server.connect()

@@ -361,6 +361,36 @@ async def test_one_read_takes_no_more_than_the_limit_says(
         assert Limits().read_bytes == transport.bufferSize
 
 
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
+@pytest_twisted.ensureDeferred
+async def test_a_tls_peer_that_says_nothing_leaves_its_seat_after_ten_seconds(
+    listen: Callable[..., Admin], tmp_path: Path
+) -> None:
+    pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
+    path, clock = tmp_path / "tls.pem", Clock()
+    path.write_bytes(certificate())
+    admin = listen(f"ssl:0:interface=127.0.0.1:privateKey={path}", clock=clock)
+    trusts = ssl.create_default_context(cafile=str(path))
+
+    def shaken() -> ssl.SSLSocket:
+        client = trusts.wrap_socket(admin.connect(), server_hostname="localhost")
+        assert b"OK pong\r\n" == asked(client)
+        return client
+
+    def asked(client: ssl.SSLSocket) -> bytes:
+        client.sendall(b"ping\n")
+        return client.recv(99)
+
+    with admin.connect(), await deferToThread(shaken) as used:
+        await until(lambda: len(admin.connections) == 2)
+        clock.advance(9.9)
+        assert 2 == len(admin.connections)
+        clock.pump([0.2, 0])
+        await until(lambda: len(admin.connections) == 1)
+        clock.advance(200)
+        assert b"OK pong\r\n" == await deferToThread(asked, used)
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_unix_socket_is_served_as_well(
     listen: Callable[..., Admin], tmp_path: Path, complaints: list[LogEvent]

@@ -42,3 +42,5 @@ def test_the_bounds_in_the_page_are_the_servers() -> None:
     assert f"while {UNREAD // 1024} KiB of replies are unread" in words
     assert f"After {limits.stall_seconds:.0f} seconds without" in words
     assert f"After {limits.idle_seconds:.0f} seconds of silence" in words
+    assert f"A line has {limits.line_seconds:.0f} seconds from its first byte" in words
+    assert f"A TLS handshake has {limits.handshake_seconds:.0f} seconds" in words
