@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from ctrlserver.config import Config
 from ctrlserver.config.endpoints import behind_proxy, private
 from ctrlserver.desk import Desk
 from ctrlserver.lane.clock import keep_monotonic_time
+from ctrlserver.lane.sparing import Sparing
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.linux.memory import memory_there_is
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
@@ -38,10 +40,15 @@ from ctrlserver.net.listeners import CannotBind, announce, bound, transport_and_
 from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
 from ctrlserver.net.proxied import Door, listen_proxied
 from ctrlserver.stats.book import Book
+from ctrlserver.stats.records import RunRecord
 from ctrlserver.stats.runs import summary_line
 
 #: Seconds between two readings of the counters: the resolution of the rates, of a run's end and of the loop lag.
 TICK_SECONDS = SWEEP_SECONDS
+
+
+#: Lines on runs that may follow each other; of more, one a second, for a peer can begin runs as fast as connections.
+RUN_LINES_AT_ONCE = 10
 
 
 class CannotStart(SystemExit, Exception):
@@ -80,6 +87,7 @@ class ControlService(MultiService):
         self._reactor = reactor
         self._clock = clock
         self._wall = wall
+        self._run_lines = Sparing(RUN_LINES_AT_ONCE)
         self.book = Book(
             version=__version__,
             now=clock(),
@@ -87,7 +95,7 @@ class ControlService(MultiService):
             run_gap=config.run_gap,
             expected_packets=config.expected_packets,
             renames=config.renames,
-            on_run_end=lambda record: self.log.info("{line}", line=summary_line(record)),
+            on_run_end=self._run_ended,
         )
         self.book.memory.limit = config.memory_limit or memory_there_is() // 4
         self.plane = DataPlane(config.listeners, self.book, reactor, clock)
@@ -183,6 +191,16 @@ class ControlService(MultiService):
         self.plane.sweep()
         self.book.tick(now, lag, self._wall())
 
+        self._tell_runs(now)
+
+    def _tell_runs(self, now: float) -> None:
+        if more := self._run_lines.overdue(now):
+            self.log.info("{more} more runs ended", more=more)
+
+    def _run_ended(self, record: RunRecord) -> None:
+        if self._run_lines.may_write(self._clock()):
+            self.log.info("{line}", line=summary_line(record))
+
     # The end
 
     def stopService(self) -> Deferred[object]:
@@ -192,6 +210,7 @@ class ControlService(MultiService):
         stopped = [self._unbind(), maybeDeferred(super().stopService)]
         self.plane.drain()
         self.book.runs.stop(self._clock())
+        self._tell_runs(math.inf)
         self._admin.close()
         self.plane.stop()
         self._bound = False

@@ -9,10 +9,12 @@ import pytest
 import pytest_twisted
 from attrs import evolve
 from twisted.internet.error import CannotListenError
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from zope.interface import directlyProvides, providedBy
 
 from ctrlserver.config import AdminConfig, Config, ListenerConfig
-from ctrlserver.service import CannotStart, ControlService
+from ctrlserver.service import RUN_LINES_AT_ONCE, CannotStart, ControlService
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -71,3 +73,16 @@ async def test_it_gives_up_after_some_and_says_why() -> None:
         server.startService()
     await server.stopService()
     assert len(set(reactor.refused)) > 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_flood_of_runs_writes_few_lines_and_tells_the_number_of_the_others() -> None:
+    now = 100.0
+    server = ControlService(Config(), Clock(), lambda: now)
+    with capturedLogs() as lines:
+        for number in range(100):
+            server.book.runs.start(f"r{number}", None, now)
+            server.book.runs.stop(now)
+        await server.stopService()
+    assert RUN_LINES_AT_ONCE == sum("line" in line for line in lines)
+    assert [100 - RUN_LINES_AT_ONCE] == [line["more"] for line in lines if "more" in line]

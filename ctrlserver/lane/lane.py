@@ -34,7 +34,8 @@ Rules:
 - A turn is bounded by ``TURN_SECONDS``, with rests by ``RESTING_SECONDS``: timers and the admin port wait for it. The
   clock is read after each socket, so a turn is longer by one ``ready`` at most.
 - Events are level triggered. An owner need not read to the end: the next round offers it what is left.
-- An owner that raises has a bug. The lane logs it, drops its socket, calls ``failed`` and goes on with the others.
+- An owner that raises has a bug, or there is no memory. The lane logs it, once a second at most, drops its socket,
+  calls ``failed`` and goes on with the others.
 - What is in ``together`` may raise too: the lane then closes it, and serves all sockets one by one from then on.
 
 Beware: an owner may get an event that was meant for the socket that had its number before. So all reads and writes of
@@ -56,6 +57,8 @@ from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from ctrlserver.lane.sparing import Sparing
 
 #: Sockets served in a round.
 ROUND_SOCKETS = 32
@@ -154,6 +157,7 @@ class Lane:
         self._bell = -1  # always readable; in the inner epoll while a turn has left something
         self._ringing = False
         self.together: Together | None = None
+        self.bugs, self.out_of_memory = Sparing(), Sparing()
         self._steady_since = self._turn_ended = self.round_began
 
     def start(self) -> None:
@@ -192,6 +196,12 @@ class Lane:
         if self._epoll is not None:
             self._epoll.modify(fd, events)
 
+    def tell_left_out(self, now: float) -> None:
+        """Log how many streams ended as the last one told of did; to be called now and then."""
+        for what, lines in (("of a bug", self.bugs), ("out of memory", self.out_of_memory)):
+            if number := lines.overdue(now):
+                self.log.warn("{number} more streams ended {what}", number=number, what=what)
+
     def again(self, fd: int, events: int) -> None:
         """Call the owner of ``fd`` in a later turn, as if ``events`` had come; to be asked for in its ``ready``."""
         self._again.append((fd, events))
@@ -206,7 +216,11 @@ class Lane:
 
     def drop(self, fd: int, owner: Owner | None = None) -> None:
         """Take socket ``fd`` off the lane: its owner, or ``together`` for it, has just raised an exception."""
-        self.log.failure("a bug ended a stream; its socket {fd} leaves the lane", fd=fd)
+        if isinstance(sys.exc_info()[1], MemoryError):
+            if self.out_of_memory.may_write(self.clock()):
+                self.log.warn("out of memory: a stream ended; its socket {fd} leaves the lane", fd=fd)
+        elif self.bugs.may_write(self.clock()):
+            self.log.failure("a bug ended a stream; its socket {fd} leaves the lane", fd=fd)
         owner = owner or self._owners.get(fd)
         self.forget(fd)
         if owner is not None:

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from collections.abc import Callable
 from select import EPOLLIN, EPOLLOUT
 
@@ -133,8 +134,11 @@ class LaneLink:
         return len(left)
 
     def failed(self) -> None:
-        """The lane dropped this socket after an exception."""
-        self.stream.failed(self._lane.clock())
+        """The lane dropped this socket after an exception; it may be handling it."""
+        if isinstance(sys.exc_info()[1], MemoryError):
+            self.stream.abort("limit", self._lane.clock())
+        else:
+            self.stream.failed(self._lane.clock())
 
     def since(self, now: float) -> float:
         """The time at which the lane saw the socket ready: before the read, so a stream of one chunk has a duration."""

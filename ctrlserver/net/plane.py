@@ -128,6 +128,8 @@ class DataPlane:
         self._log_rejections(now)
         self._log_handshakes(now)
         self._log_memory(now)
+        if self._lane is not None:
+            self._lane.tell_left_out(now)
 
     def _log_rejections(self, now: float) -> None:
         rejected = self._counters.rejected_by_reason
@@ -157,7 +159,8 @@ class DataPlane:
         relieved = (self._memory.given_up, self._counters.closed_by_reason["limit"])
         if relieved != self._relieved and now - self._relieved_at >= LINE_SECONDS:
             self.log.warn(
-                "memory_limit of {limit} bytes reached: {packets} kept packets given up, {streams} streams ended",
+                "short of memory, memory_limit is {limit} bytes: "
+                "{packets} kept packets given up, {streams} streams ended",
                 limit=self._memory.limit,
                 packets=relieved[0] - self._relieved[0],
                 streams=relieved[1] - self._relieved[1],

@@ -100,6 +100,13 @@ class StreamProtocol(Protocol):
             self._cancel_deadline()
 
     def dataReceived(self, data: bytes) -> None:
+        """Feed the stream; without memory for that it ends."""
+        try:
+            self._feed(data)
+        except MemoryError:
+            self.stream.abort("limit", self._streams.clock())
+
+    def _feed(self, data: bytes) -> None:
         """Feed the stream, in chunks no larger than the replies that it may owe."""
         view, step = memoryview(data), min(COPY_BYTES, self._streams.terms.reply_buffer)
         now = self._time()

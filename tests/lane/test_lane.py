@@ -305,3 +305,36 @@ def test_who_left_the_lane_is_not_called_again(flow: Flow) -> None:
     flow.lane.doRead()
     flow.lane.doRead()
     assert done == worker.done
+
+
+@define(eq=False)
+class Raising:
+    """Raises whenever it is ready."""
+
+    error: Exception
+    ended: int = 0
+
+    def ready(self, events: int) -> None:
+        raise self.error
+
+    def failed(self) -> None:
+        self.ended += 1
+
+
+@pytest.mark.parametrize(("error", "tracebacks"), [(MemoryError(), 0), (ValueError("a bug"), 1)])
+def test_a_flood_of_owners_that_raise_is_a_line_a_second_with_the_number_of_the_others(
+    flow: Flow, error: Exception, tracebacks: int
+) -> None:
+    owner = Raising(error)
+    with capturedLogs() as lines:
+        for _ in range(100):
+            flow.lane.watch(flow.reader.end.fileno(), owner, select.EPOLLIN)
+            flow.far.send(b"x")
+            flow.lane.doRead()
+            flow.lane.tell_left_out(flow.time.seconds())
+        flow.time.advance(1)
+        flow.lane.tell_left_out(flow.time.seconds())
+    assert 100 == owner.ended
+    assert tracebacks == sum("log_failure" in line for line in lines)
+    assert [99] == [line["number"] for line in lines if "number" in line]
+    assert 2 == len(lines)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from attrs import define
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 
@@ -122,3 +123,23 @@ async def test_a_unix_peer_that_hangs_up_while_it_is_owed_is_closed_at_once(tmp_
     await listener.stop_listening()
     lane.stop()
     assert (0, 1) == (totals.streams_open, totals.streams_total)
+
+
+@define
+class Exhausted:
+    """A framing for which there is no memory now."""
+
+    fault: None = None
+    pending_bytes: int = 0
+    holds: bool = False
+
+    def count(self, chunk: memoryview) -> int:
+        raise MemoryError
+
+
+def test_without_memory_a_stream_ends_at_the_limit_over_twisted_too() -> None:
+    protocol = protocol_of(terms_of("line", "echo"))
+    protocol.makeConnection(StringTransport())  # type: ignore[no-untyped-call]
+    protocol.stream._framing = Exhausted()  # type: ignore[assignment]
+    protocol.dataReceived(b"one\n")
+    assert "limit" == protocol.stream.counters.reason
