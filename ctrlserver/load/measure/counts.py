@@ -19,7 +19,10 @@ def per_second(number: float, seconds: float) -> float | None:
 
 @frozen
 class Counts:
-    """Running totals over all streams at one moment. ``replies`` and ``reply_bytes`` are 0 unless in request mode."""
+    """Running totals over all streams at one moment; in connect mode ``packets`` are connections, and all else is 0.
+
+    ``replies`` and ``reply_bytes`` are 0 unless in request mode.
+    """
 
     packets: int = 0
     bytes: int = 0

@@ -122,7 +122,7 @@ class Progress:
     """How far a run is, or its warm-up: ``fraction`` is from 0 to 1, None if no end is known.
 
     Counts are of the current part, the warm-up or the measured one. ``in_flight`` packets still await their answer;
-    ``gauge`` has the rate that the schedule asks for now, and the times of the current interval.
+    ``gauge`` has the rate that the schedule asked for in the last second, and the times of the current interval.
     """
 
     fraction: float | None

@@ -131,8 +131,11 @@ class Pacer:
         return 0.0 if self._plan is None else self._plan.curve.mean(start - self.began, end - self.began)
 
     def target_now(self) -> float:
-        """The plan's rate at this moment, in packets per second."""
-        return 0.0 if self._plan is None else self._plan.curve.rate(self._clock() - self.began)
+        """The plan's mean rate over the last second, as rates are shown, in packets per second."""
+        if self._plan is None:
+            return 0.0
+        curve, seen = self._plan.curve, self._clock() - self.began
+        return curve.mean(max(0, seen - SECOND), seen) if seen > 0 else curve.rate(0)
 
     def plan_seconds(self) -> float:
         """How long the plan takes for what was released: up to the next packet, or to its end."""
@@ -239,7 +242,7 @@ class OpenLoop:
         return round(self._pacer.target(round(start * SECOND), round(end * SECOND)), 3)
 
     def target_now(self) -> float:
-        """The plan's rate at this moment, in packets per second."""
+        """The plan's mean rate over the last second, in packets per second."""
         return self._pacer.target_now()
 
     def plan_seconds(self) -> float:

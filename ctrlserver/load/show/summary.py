@@ -186,7 +186,8 @@ def interval_line(interval: Interval, what: str) -> str:
     if interval.bytes or what == "packets":
         words.append(f"{format_bits(interval.bits_per_second or 0.0):>13}")
     if interval.target_packets_per_second is not None:
-        words.append(f"target {format_rate(interval.target_packets_per_second)}")
+        late = interval.packets and not interval.target_packets_per_second
+        words.append("catching up" if late else f"target {format_rate(interval.target_packets_per_second)}")
     words += time_words(interval)
     if interval.warm_up:
         words.append("warm-up")

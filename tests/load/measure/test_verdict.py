@@ -88,6 +88,14 @@ def test_a_target_that_takes_nothing_is_not_excused_by_a_few_late_wake_ups(delay
     assert expected == told.bottleneck
 
 
+def test_a_run_that_sent_nothing_of_its_plan_has_no_rate() -> None:
+    none = Histogram()
+    told = scheduled(
+        target=5.0, planned=10, sent=0, plan_seconds=2.0, seconds=0, busy=0, slip=none, delay=none, dropped_ticks=0
+    )
+    assert (None, "target") == (told.achieved_packets_per_second, told.bottleneck)
+
+
 def test_a_run_that_sent_nothing_has_a_record_all_the_same() -> None:
     none = Histogram()
     told = scheduled(

@@ -112,3 +112,13 @@ def test_the_target_of_a_time_is_the_plans() -> None:
     assert 1000.0 == paced.pacer.target(BEGAN + SECOND, BEGAN + 3 * SECOND)
     assert 1000.0 == paced.pacer.target_now()
     paced.close()
+
+
+def test_the_target_that_is_shown_is_the_mean_of_the_second_whose_rate_is_shown() -> None:
+    paced = Paced(Curve((Piece.of(1, 1000, 1000), Piece.of(1, 2000, 2000))), 1)
+    seen = []
+    for milliseconds in (500, 1500, 2000):
+        paced.wake(milliseconds)
+        seen.append(paced.pacer.target_now())
+    assert [1000.0, 1500.0, 2000.0] == seen
+    paced.close()

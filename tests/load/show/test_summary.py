@@ -125,6 +125,15 @@ def test_response_and_service_stand_side_by_side_and_the_verdict_below() -> None
     assert "bottleneck  target: packets waited" in text
 
 
+def test_packets_sent_when_the_schedule_asks_for_none_catch_up() -> None:
+    out = io.StringIO()
+    Lines(out).interval(Interval(1.0, 1.0, 500, 512_000, 500.0, 4_096_000.0, False, 0.0))
+    Lines(out).interval(Interval(2.0, 1.0, 0, 0, 0.0, 0.0, False, 0.0))
+    caught_up, nothing_due = out.getvalue().splitlines()
+    assert (True, False) == ("catching up" in caught_up, "target" in caught_up)
+    assert "target 0/s" in nothing_due
+
+
 def test_an_intervals_line_has_its_target_and_its_times() -> None:
     out = io.StringIO()
     interval = Interval(1.0, 1.0, 500, 512_000, 500.0, 4_096_000.0, False, 1000.0, 0.002, 0.004, 0.001, 0.003)
