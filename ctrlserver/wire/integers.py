@@ -29,7 +29,7 @@ class LengthPrefixed(Prefixed):
         """Number of packets completed by ``chunk``, without building them."""
         # A peer that waits for each answer sends one whole packet: this test counts it at a third of the cost.
         size = len(chunk)
-        if size >= self.longest_head and not self._held and not self._dropped and self.fault is None:
+        if size >= self.longest_head and not self._held and self.fault is None:
             (length,) = self.layout.unpack_from(chunk)
             if length + self.longest_head == size and length <= self.limit:
                 return 1

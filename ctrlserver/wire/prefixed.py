@@ -54,7 +54,7 @@ class Prefixed:
     _held: bytearray = field(factory=bytearray, init=False)
     _head: int = field(default=0, init=False)  # length of the held frame's header
     _need: int = field(default=0, init=False)  # length of the held frame, 0 until its header is read
-    _dropped: int = field(default=0, init=False)  # bytes of the incomplete frame, if it is not held
+    _dropped: int = field(default=0, init=False)  # bytes of the incomplete frame that are not held
     _wait: int = field(default=EAGER, init=False)  # frames to walk before the next try for equal ones
     _patience: int = field(default=EAGER, init=False)  # what _wait was when it was last set
 
@@ -68,7 +68,7 @@ class Prefixed:
         if self.fault is not None:
             return 0
         packets = at = 0
-        if self._held or self._dropped:
+        if self._held:
             at = self._complete(chunk)
             if not at:
                 return 0
@@ -93,7 +93,8 @@ class Prefixed:
         if at < size and self.fault is None:
             if not self.holds and (frame := self._frame(chunk, at, size)) is not None:
                 self._head, self._need = frame
-                self._dropped = size - at
+                self._held += chunk[at : at + self._head]
+                self._dropped = size - at - self._head
             else:
                 self._held += chunk[at:]
         return packets
@@ -168,8 +169,6 @@ class Prefixed:
     def _complete(self, chunk: bytes | memoryview) -> int:
         """Complete the held frame from ``chunk``; return the bytes used, 0 if it is still incomplete or faulty."""
         held = self._held
-        if self._dropped:
-            return self._complete_dropped(chunk)
         if not self._need:
             missing = self.longest_head - len(held)
             first = held if missing <= 0 else bytes(held) + bytes(chunk[:missing])
@@ -179,29 +178,23 @@ class Prefixed:
                     held += chunk
                 return 0
             self._head, self._need = frame
-        taken = self._need - len(held)
+        need, self._need = self._need, 0
+        taken = need - len(held) - self._dropped
         if taken > len(chunk):
+            self._need = need
             if self.holds:
                 held += chunk
             else:
-                self._dropped = len(held) + len(chunk)
-                held.clear()
+                self._dropped += len(chunk)
             return 0
+        self._dropped = 0
+        if not self.holds:
+            if self.trailer and chunk[taken - 1] != self.trailer[0]:
+                self._fail_trailer(need - self._head - 1)
+                return 0
+            return taken
         held += chunk[:taken]
-        self._need = 0
         if not held.endswith(self.trailer):
             self._frame(held, 0, len(held))
             return 0
-        return taken
-
-    def _complete_dropped(self, chunk: bytes | memoryview) -> int:
-        """As ``_complete``, of a frame whose bytes are not held."""
-        taken = self._need - self._dropped
-        if taken > len(chunk):
-            self._dropped += len(chunk)
-            return 0
-        if self.trailer and chunk[taken - 1] != self.trailer[0]:
-            self._fail_trailer(self._need - self._head - 1)
-            return 0
-        self._need = self._dropped = 0
         return taken
