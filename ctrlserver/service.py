@@ -35,6 +35,7 @@ from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.lane.sparing import Sparing
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.linux.memory import memory_there_is
+from ctrlserver.net.accepting import accept_few
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
 from ctrlserver.net.listeners import CannotBind, announce, bound, transport_and_address
 from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
@@ -135,7 +136,7 @@ class ControlService(MultiService):
             for number, admin in enumerate(self.config.admin, 1):
                 name = "admin" if number == 1 else f"admin{number}"
                 port = bound(name, admin.endpoint, partial(self._listen_admin, admin.endpoint))
-                self._admin_ports.append(port)
+                self._admin_ports.append(accept_few(port, name, self._reactor))
                 announce(name, port)
         except CannotBind as error:
             self._unbind()

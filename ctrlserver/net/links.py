@@ -65,7 +65,8 @@ BACKLOG = 4096
 #: of up to 1 MiB are more than the kernel queues for a socket that nobody reads, unless the peer goes on sending.
 LEFTOVER_READS = 16
 
-_OUT_OF = {errno.EMFILE: "descriptors", errno.ENFILE: "descriptors", errno.ENOBUFS: "memory", errno.ENOMEM: "memory"}
+#: What the kernel lacks, by the error of an accept.
+OUT_OF = {errno.EMFILE: "descriptors", errno.ENFILE: "descriptors", errno.ENOBUFS: "memory", errno.ENOMEM: "memory"}
 
 
 class LaneLink:
@@ -236,8 +237,8 @@ class LaneAcceptor:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _OUT_OF:
-                    self._pause(_OUT_OF[error.errno])
+                if error.errno in OUT_OF:
+                    self._pause(OUT_OF[error.errno])
                     return
                 continue  # the peer was gone before we accepted it
             peer = peer_name(address)

@@ -30,6 +30,7 @@ from ctrlserver.addresses import text_of
 from ctrlserver.config.endpoints import behind_proxy
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.keepalive import SHORTEST_SECONDS, send_probes
+from ctrlserver.net.accepting import accept_few
 from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.protocol import StreamFactory
 from ctrlserver.net.proxied import Door, listen_proxied
@@ -106,7 +107,8 @@ class Listener:
         if self._lane is not None and sock is not None:
             port.stopReading()  # type: ignore[attr-defined]
             self._acceptor = LaneAcceptor(self._lane, self._reactor, sock, self.open_streams)
-        return port
+            return port
+        return accept_few(port, self.terms.origin.listener, self._reactor)
 
     def streams(self) -> Iterator[Stream | DatagramStream]:
         """The open streams of this listener."""

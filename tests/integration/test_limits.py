@@ -152,6 +152,31 @@ def test_with_no_descriptor_left_at_all_it_waits_idle_and_goes_on_after(start: S
         client.close()
 
 
+def test_a_flood_of_admin_connections_takes_no_unix_seat_fills_no_log_and_each_is_told(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "x.toml").write_text(
+        f'[[listener]]\nendpoint = "{LOOPBACK}"\n{ADMIN}[[admin]]\nendpoint = "unix:{tmp_path}/a.sock"\n'
+    )
+    daemon = start("--config", "x.toml", admins=2, launcher=FEW_DESCRIPTORS)
+    streams = [daemon.connect() for _ in range(FEW // 2)]
+    before = len(daemon.log.lines)
+    asked = [daemon.connect("admin") for _ in range(300)]
+    with daemon.connect("admin2") as local:
+        local.sendall(b"ping\nstats rejected\n")
+        assert local.recv(9).startswith(b"OK pong")
+    told = 0
+    for client in asked[100:]:
+        client.settimeout(PATIENCE)
+        told += client.recv(99).startswith(b"ERR 503 ")
+    assert 200 == told
+    lines = daemon.log.lines[before:]
+    assert 10 > len(lines), lines
+    assert not [line for line in lines if "EMFILE" in line]
+    for client in (*streams, *asked):
+        client.close()
+
+
 def test_max_streams_larger_than_the_descriptors_is_cut_down_and_said_so(start: Start, tmp_path: Path) -> None:
     daemon = start(*config(tmp_path, "", "max_streams = 10_000"), launcher=FEW_DESCRIPTORS)
     daemon.log.wait("max_streams is 64, not 10000: this process may have 128 descriptors open")
