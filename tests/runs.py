@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from ctrlserver.client.target import Target
-from ctrlserver.load.measure.intervals import Interval, Progress
+from ctrlserver.load.measure.intervals import Interval, Progress, Waiting
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.result import Result, as_json
 from ctrlserver.load.running.run import LoadRun
@@ -29,12 +29,16 @@ class Heard:
     intervals: list[Interval] = field(factory=list)
     steps: list[Progress] = field(factory=list)
     notes: list[str] = field(factory=list)
+    waits: list[Waiting] = field(factory=list)
 
     def interval(self, interval: Interval) -> None:
         self.intervals.append(interval)
 
     def progress(self, progress: Progress) -> None:
         self.steps.append(progress)
+
+    def waiting(self, waiting: Waiting) -> None:
+        self.waits.append(waiting)
 
     def note(self, text: str) -> None:
         self.notes.append(text)

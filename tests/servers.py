@@ -36,6 +36,7 @@ class Servers:
         self.renames: dict[str, str] = {}
         self.tamper: Callable[[dict[str, object]], object] = dict
         self.closed_kept = 1000
+        self.stats: dict[str, object] = {}
         self.open: set[Any] = set()
         self.all_gone: Deferred[None] | None = None
         self._ports: list[Any] = []
@@ -63,11 +64,27 @@ class Servers:
         if command.startswith("kick "):
             self.sources[int(command.split()[1])].end()
             return {"kicked": 1}, None
+        if command == "stats json":
+            return dict(self.stats), None
+        if command.startswith("peers "):
+            rows = [dict(row) for row in self._sums().values()]
+            return rows, len(rows)
         limit = int(command.removeprefix("streams limit=").removesuffix(" json"))
         closed = [stream for stream in self.streams if stream.state == "closed"][-self.closed_kept :]
         view = [stream for stream in self.streams if stream.state == "open" or stream in closed]
         rows = [self._published(stream) for stream in reversed(view)]
         return rows[:limit], len(rows)
+
+    def _sums(self) -> dict[str, dict[str, object]]:
+        """What the closed streams of each host came to."""
+        sums: dict[str, Any] = {}
+        for stream in self.streams:
+            if stream.state == "closed":
+                host = stream.peer.rpartition(":")[0]
+                row = sums.setdefault(host, {"peer": host, "streams": 0, "packets": 0, "bytes": 0})
+                for name, more in (("streams", 1), ("packets", stream.packets), ("bytes", stream.bytes)):
+                    row[name] += more
+        return sums
 
     def _published(self, stream: Counted) -> dict[str, object]:
         record: dict[str, object] = {

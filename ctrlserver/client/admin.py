@@ -30,11 +30,18 @@ from ctrlserver.words import harmless, printable, quoted
 #: Longest reply read, in bytes: the records of 100 000 streams.
 MAX_REPLY = 64 << 20
 
+#: Rows of hosts to ask for: more than a server keeps.
+MOST_PEERS = 100_000
+
 #: Seconds an answer may take: a list of many streams on a loaded server included.
 ANSWER_SECONDS = 10.0
 
 #: Seconds the first answer may take, by which the port shows what it is.
 HELLO_SECONDS = 5.0
+
+
+class RefusedError(LoadError):
+    """A ctrlserver that does not do what it was asked, or does not know the command."""
 
 
 @frozen
@@ -79,27 +86,22 @@ class AdminClient(Protocol):
         total = envelope.get("total")
         return Streams(records, total if isinstance(total, int) else len(records))
 
-    async def newest_stream(self) -> int:
-        """The number of the newest stream on view, 0 where there is none."""
-        records = (await self.streams(1)).records
-        return max((_number(record.get("stream")) or 0 for record in records), default=0)
-
     async def kick(self, number: int) -> None:
         """Have the server end a stream; LoadError where it does not."""
         await self._asked(f"kick {number} json")
 
-    async def open_counts(self, limit: int) -> dict[int, tuple[int, int]]:
-        """Packets and bytes of the open ones of the newest ``limit`` streams, by their number."""
-        return {
-            _number(record.get("stream")) or 0: (_number(record.get("packets")) or 0, _number(record.get("bytes")) or 0)
-            for record in (await self.streams(limit)).records
-            if record.get("state") == "open"
-        }
-
-    async def dropped(self) -> int | None:
-        """Datagrams that the server's kernel dropped since it started, all senders'; None where it does not tell."""
+    async def stats(self) -> dict[str, object]:
+        """The server's own record."""
         stats = await self._data("stats json")
-        return _number(self._original(stats).get("dropped_total")) if isinstance(stats, Mapping) else None
+        return self._original(stats) if isinstance(stats, Mapping) else {}
+
+    async def peers(self) -> list[dict[str, object]]:
+        """What the closed streams of each host came to; empty if the server does not know that command."""
+        try:
+            rows = await self._data(f"peers limit={MOST_PEERS} json")
+        except RefusedError:
+            return []
+        return [self._original(row) for row in _objects(rows)]
 
     def close(self) -> None:
         """Hang up."""
@@ -134,7 +136,7 @@ class AdminClient(Protocol):
         if not envelope["ok"]:
             error = envelope.get("error")
             said = error.get("message") if isinstance(error, dict) else error
-            raise LoadError(f'the admin port {self._name} refused "{command}": {_one_line(str(said))}')
+            raise RefusedError(f'the admin port {self._name} refused "{command}": {_one_line(str(said))}')
         return cast("dict[str, object]", envelope)
 
     async def _line(self, command: str) -> bytes:
@@ -197,10 +199,6 @@ async def open_admin(reactor: IReactorTime, target: Target, timeout: float) -> A
     factory.noisy = False
     endpoint = endpoint_of(target, reactor)
     return cast("AdminClient", await connect(reactor, endpoint, factory, f"the admin port {target.text}", timeout))
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _objects(rows: object) -> list[Mapping[str, object]]:

@@ -47,12 +47,15 @@ async def test_streams_come_by_their_original_names(servers: Servers) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_newest_stream_is_known_by_its_number(servers: Servers) -> None:
-    target = servers.listen(Admin)
-    client = await open_admin(reactor, target, 5.0)
-    assert 0 == await client.newest_stream()
-    servers.streams = [Counted(7, "127.0.0.1:5")]
-    assert 7 == await client.newest_stream()
+async def test_a_server_that_does_not_know_the_sums_of_hosts_has_none(servers: Servers) -> None:
+    version, renames = (
+        b'{"ok":true,"command":"version","data":{"version":"0.0"}}\r\n',
+        b'{"ok":true,"command":"rename","data":[]}\r\n',
+    )
+    unknown = b'{"ok":false,"error":{"code":404,"id":"unknown-command","message":"\\"peers\\""}}\r\n'
+    client = await open_admin(reactor, servers.saying(version + renames + unknown), 5.0)
+    await client.version()
+    assert [] == await client.peers()
     client.close()
 
 

@@ -122,7 +122,8 @@ def admin_client(octets: bytes) -> None:
     async def ask() -> None:
         await client.version()
         await client.streams(10)
-        await client.dropped()
+        await client.stats()
+        await client.peers()
 
     asked = ensureDeferred(ask())
     for chunk in cut(octets):

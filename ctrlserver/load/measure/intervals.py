@@ -134,6 +134,20 @@ class Progress:
     warm_up: bool = False
 
 
+@frozen
+class Waiting:
+    """The wait after the last byte, ``seconds`` long by now: for the server's counts, or for the target to close.
+
+    The server has counted ``counted_bytes`` of ``bytes``, None where its counts are not awaited. Our kernel still holds
+    ``unsent_bytes`` for the target.
+    """
+
+    seconds: float
+    counted_bytes: int | None
+    bytes: int
+    unsent_bytes: int
+
+
 class Watcher(Protocol):
     """Shows a run to a person, or to a program, while it goes on."""
 
@@ -142,6 +156,9 @@ class Watcher(Protocol):
 
     def progress(self, progress: Progress) -> None:
         """Several times a second."""
+
+    def waiting(self, waiting: Waiting) -> None:
+        """The run waits after its last byte; about once a second, from the first one on."""
 
     def note(self, text: str) -> None:
         """A line worth showing that is no failure."""

@@ -5,37 +5,41 @@ Each kind of stream has its own comparison:
 
 - ``ByAddress``: packets and bytes of each stream against the newest record whose peer is our address. Where the server
   counts no packets (framing ``raw``) bytes alone decide.
-- ``OfDatagrams``: the same, but missing datagrams are loss, which is a finding and no difference. A difference is only
-  more than we sent, or a server that knows none of our streams.
+- ``OfDatagrams`` (datagrams.py): the same, but what is missing is lost.
 - ``OverUnix``: these streams have no address. If the server has as many new ones as we opened, both are compared in
   order of size.
 
-Beware: a server ends a UDP stream for silence and the next datagram begins another, so a peer may have several records.
-It may also still hold a stream of whoever had our port before us, whose counts are subtracted (``earlier``). A record
-is what another program says: a field that is missing, of another type, negative or NaN counts as 0.
+A server keeps only its last closed streams on view. Streams of ours that are not among them are compared in all, with
+its sums for our host (``peers``). So are streams whose peers are not our addresses, because a proxy or NAT stands
+between, as long as nobody else sent: those of one host, as many as ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, cast
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import evolve, field, frozen
 
 from ctrlserver.addresses import plain_address
 from ctrlserver.load.measure.counts import Received, StreamCount, per_second
+from ctrlserver.load.measure.reading import (
+    Reading,
+    Record,
+    Sum,
+    host_in,
+    peer_of,
+    record_number,
+    record_seconds,
+    sum_of,
+)
 from ctrlserver.words import counted
-
-Record = Mapping[str, object]
-
-#: Seconds without news after which missing datagrams are lost: many times what any network delays them.
-QUIET_SECONDS = 0.5
 
 #: What a server calls the peer of a stream over a unix socket.
 UNIX_PEER = "unix"
 
-#: No server has counted more than this.
-_MOST = 1 << 63
+#: The limits of a server by the names of the reasons for which it rejects a connection.
+_LIMITS = {"not_allowed": "allow"}
 
 
 @frozen
@@ -61,7 +65,7 @@ class Reconciliation:
     ``reconciled`` is None if nobody can know, and ``unclear`` says why. ``settled``: asking again cannot change it.
     ``received`` is None if the server knows none of our streams. ``difference`` names the first stream that differs,
     and by how much; lost datagrams are no difference. ``counted`` has the server's packets and bytes by the number of
-    our stream. ``delivery`` is of datagrams alone.
+    our stream. ``delivery`` is of datagrams alone. ``remark``: how they were compared, if not stream by stream.
     """
 
     reconciled: bool | None
@@ -71,23 +75,39 @@ class Reconciliation:
     counted: dict[int, tuple[int, int]] = field(factory=dict)
     delivery: Delivery | None = None
     unclear: str | None = None
+    remark: str | None = None
+
+
+class Comparison(Protocol):
+    """A way to compare what a server says with our streams."""
+
+    @property
+    def streams(self) -> Sequence[StreamCount]:
+        """Our counts."""
+
+    @property
+    def before(self) -> Reading:
+        """What the server said before our streams were opened."""
+
+    def compare(self, reading: Reading) -> Reconciliation:
+        """The outcome by ``reading``."""
 
 
 #: The outcome where no server was asked.
 NOT_COMPARED = Reconciliation(None, False, None, None)
 
 
-def received_of(records: Sequence[Record], least_seconds: float, most_seconds: float) -> Received | None:
-    """The sum of a server's ``records``, which took from ``least_seconds`` to ``most_seconds``; None without records.
+def received_of(total: Sum, records: Sequence[Record], least_seconds: float, most_seconds: float) -> Received | None:
+    """What a server counted in ``total``, which took from ``least_seconds`` to ``most_seconds``; None without streams.
 
-    What came in one read has the time 0: the server does not know how long it took. A rate over the most that it can
-    have taken is none that the link cannot carry. A single packet has none.
+    ``records`` are those of its streams that are known. What came in one read has the time 0: the server does not know
+    how long it took. A rate over the most that it can have taken is none that the link cannot carry. A single packet
+    has none.
     """
-    if not records:
+    if total.streams <= 0:
         return None
-    packets = sum(record_number(record, "packets") for record in records)
-    nbytes = sum(record_number(record, "bytes") for record in records)
-    timed = max(map(record_seconds, records))
+    packets, nbytes = total.packets, total.bytes
+    timed = max(map(record_seconds, records), default=0.0)
     seconds = round(max(least_seconds, timed or most_seconds), 6)
     rates = per_second(packets, seconds), per_second(nbytes * 8, seconds)
     if packets == 1:
@@ -101,78 +121,190 @@ def _by(more: int, what: str) -> str:
     return f"{counted(abs(more), what)} {'more' if more > 0 else 'fewer'}"
 
 
-def record_number(record: Record, name: str) -> int:
-    """A count of a server's record; 0 if it is missing or no count."""
-    value = record.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else 0
+def _more(theirs: Sum, ours: Sum) -> str:
+    return f"{_by(theirs.packets - ours.packets, 'packet')}, {_by(theirs.bytes - ours.bytes, 'byte')}"
 
 
-def record_seconds(record: Record, name: str = "seconds") -> float:
-    """A time of a server's record; 0 if it is missing or no time."""
-    value = record.get(name)
-    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST
-    return float(cast("float", value)) if known else 0.0
+def sent_in(streams: Sequence[StreamCount]) -> Sum:
+    """The sum of our own counts."""
+    return Sum(len(streams), sum(each.packets for each in streams), sum(each.bytes for each in streams))
+
+
+def is_closed(record: Record) -> bool:
+    """Whether the server has closed the stream."""
+    return record.get("state") == "closed"
+
+
+def closed_unseen(
+    reading: Reading, before: Reading, ours: Sequence[Record], new: Sequence[Record], hosts: set[str]
+) -> Sum:
+    """Closed streams of ``hosts`` that are not on view any more, and began or ended after ``before``.
+
+    Of the listener that has ``ours``, if any is known.
+    """
+    listener = ours[0].get("listener") if ours else None
+    shown = sum_of(
+        record
+        for record in new
+        if is_closed(record)
+        and host_in(str(record.get("peer"))) in hosts
+        and listener in (None, record.get("listener"))
+    )
+    return reading.closed_since(before, hosts, listener) - shown
+
+
+def elsewhere(new: Sequence[Record], data: bool) -> tuple[str, list[Record]] | None:
+    """The one host and listener that all new streams belong to, and these streams; None if there are several.
+
+    ``data``: only streams that have brought some, for health checks bring none.
+    """
+    found = [record for record in new if record_number(record, "bytes") or not data]
+    hosts = {(host_in(str(record.get("peer"))), record.get("listener")) for record in found}
+    return (next(iter(hosts))[0], found) if len(hosts) == 1 else None
+
+
+def rejection_words(rejected: Mapping[str, int]) -> str:
+    """``"3 connections (max_streams)"``: how many, and the limits that they met."""
+    limits = ", ".join(_LIMITS.get(reason, reason) for reason in rejected)
+    return f"{counted(sum(rejected.values()), 'connection')} ({limits})"
+
+
+def behind(host: str, stream: StreamCount) -> str:
+    """Why none of the server's streams has an address of ours."""
+    return f"the server's new streams come from {host}, not from {stream.local}: a proxy or NAT stands between"
 
 
 @frozen
 class ByAddress:
     """Stream by stream, by our address.
 
-    ``framing`` is ours, and ``verb`` says what we did with the packets: both are for the words of a difference. Records
-    numbered up to ``newer_than`` are of streams that began before ours. Our first data went at ``began``. Our last went
-    at ``ended``, or the schedule gave it time up to then.
+    ``framing`` is ours, and ``verb`` says what we did with the packets: both are for the words of a difference.
+    ``before`` is what the server had when our streams were opened. Our first data went at ``began``. Our last went at
+    ``ended``, or the schedule gave it time up to then.
     """
 
     streams: Sequence[StreamCount]
     framing: str
-    newer_than: int
+    before: Reading
     began: float
     ended: float
     verb: str = "sent"
 
-    needs_drops: ClassVar = False
-
-    def compare(self, records: Iterable[Record], dropped: int | None, now: float) -> Reconciliation:
+    def compare(self, reading: Reading) -> Reconciliation:
         """Settled once everything has arrived, or the streams that differ are closed."""
+        new = self._new(reading)
         by_peer: dict[str, Record] = {}
-        for theirs in records:
-            if record_number(theirs, "stream") > self.newer_than:
-                by_peer.setdefault(plain_address(str(theirs.get("peer", ""))), theirs)
+        for theirs in new:
+            by_peer.setdefault(peer_of(theirs), theirs)
         matched = [by_peer.get(plain_address(stream.local)) for stream in self.streams]
-        return self._compared(self.streams, matched, now)
+        outcome = self._compared(self.streams, matched, reading)
+        ours = [record for record in matched if record is not None]
+        if len(ours) == len(self.streams):
+            return outcome
+        hosts = {host_in(stream.local) for stream in self.streams}
+        unseen = closed_unseen(reading, self.before, ours, new, hosts)
+        return self._with_unseen(outcome, ours, unseen, new, reading)
 
-    def _compared(self, streams: Sequence[StreamCount], matched: Sequence[Record | None], now: float) -> Reconciliation:
+    def _new(self, reading: Reading) -> list[Record]:
+        return [record for record in reading.records if record_number(record, "stream") > self.before.newest]
+
+    def _compared(
+        self, streams: Sequence[StreamCount], matched: Sequence[Record | None], reading: Reading
+    ) -> Reconciliation:
         """Compare each of ``streams`` with its record, which is None if the server has none."""
         differences: list[str] = []
+        missing: list[str] = []
         settled = True
         counted: dict[int, tuple[int, int]] = {}
         for stream, record in zip(streams, matched, strict=True):
             if record is None:
-                settled = False
-                differences.append(f"stream {stream.stream}: the server has no stream from {stream.local}")
+                missing.append(f"stream {stream.stream}: the server has no stream from {stream.local}")
                 continue
             packets, nbytes = record_number(record, "packets"), record_number(record, "bytes")
             counted[stream.stream] = packets, nbytes
-            uncounted = record.get("framing") == "raw" or (self.verb == "received" and self.framing == "raw")
-            same_packets = packets == stream.packets or uncounted
+            same_packets = packets == stream.packets or self._uncounted(record)
             if not (same_packets and nbytes == stream.bytes):
-                settled = settled and (nbytes >= stream.bytes or record.get("state") == "closed")
+                settled = settled and (nbytes >= stream.bytes or is_closed(record))
                 differences.append(self._difference(stream, packets, nbytes, record))
+        known = [record for record in matched if record is not None]
         return Reconciliation(
-            reconciled=not differences,
-            settled=settled,
-            received=received_of(
-                [known for known in matched if known is not None], self.ended - self.began, now - self.began
-            ),
-            difference=differences[0] if differences else None,
+            reconciled=not differences and not missing,
+            settled=settled and not missing,
+            received=received_of(sum_of(known), known, self.ended - self.began, reading.at - self.began),
+            difference=next(iter(differences + missing), None),
             counted=counted,
         )
 
+    def _with_unseen(
+        self, outcome: Reconciliation, ours: Sequence[Record], unseen: Sum, new: Sequence[Record], reading: Reading
+    ) -> Reconciliation:
+        """What is known if the server shows only ``ours``, and has closed the ``unseen`` ones as well."""
+        wanted, shown = sent_in(self.streams), sum_of(ours)
+        lacking = wanted.streams - shown.streams - unseen.streams
+        if lacking == 0 and len(outcome.counted) < wanted.streams and unseen.streams:
+            words = (
+                f"the server has {counted(shown.streams, 'stream')} of ours on view: all were compared in their sums"
+            )
+            return self._in_all(outcome, shown + unseen, ours, words, reading)
+        if lacking < 0:
+            words = f"the server has closed {unseen.streams} more streams from our address, not all of them ours"
+            return evolve(outcome, reconciled=None, difference=None, unclear=f"{words}: not reconciled")
+        rejected = reading.rejected_since(self.before)
+        missing = {stream.stream for stream in self.streams} - outcome.counted.keys()
+        if lacking <= sum(rejected.values()) and missing <= reading.over:
+            words = f"{outcome.difference}: it has rejected {rejection_words(rejected)}"
+            return evolve(outcome, settled=True, difference=words)
+        if ours or unseen.streams > 0:
+            return outcome
+        return self._of_another_host(outcome, new, reading)
+
+    def _of_another_host(self, outcome: Reconciliation, new: Sequence[Record], reading: Reading) -> Reconciliation:
+        """None of the server's streams has an address of ours."""
+        wanted = sent_in(self.streams)
+        there = elsewhere(new, wanted.bytes > 0)
+        if there is None:
+            if not any(record_number(record, "bytes") for record in new):
+                return outcome
+            words = f"{outcome.difference}, but new ones of several hosts: a proxy or NAT may stand between"
+            return evolve(outcome, reconciled=None, difference=None, unclear=f"{words}: not reconciled")
+        host, shown = there
+        found = sum_of(shown)
+        if found.streams < wanted.streams:
+            found += closed_unseen(reading, self.before, shown, new, {host})
+        words = behind(host, self.streams[0])
+        fits = found.streams == wanted.streams and found.bytes <= wanted.bytes
+        if fits or (found.packets, found.bytes) == (wanted.packets, wanted.bytes):
+            words = f"{words}; all were compared in their sums"
+            return self._in_all(evolve(outcome, counted={}), found, shown, words, reading)
+        words = f"{words}. They are {found.streams} of {found.bytes} bytes, ours {wanted.streams} of {wanted.bytes}"
+        return evolve(outcome, reconciled=None, difference=None, unclear=f"{words}: not reconciled")
+
+    def _in_all(
+        self, outcome: Reconciliation, found: Sum, records: Sequence[Record], remark: str, reading: Reading
+    ) -> Reconciliation:
+        """Compare the sums alone."""
+        wanted = sent_in(self.streams)
+        uncounted = any(map(self._uncounted, records))
+        same = found.bytes == wanted.bytes and (uncounted or found.packets == wanted.packets)
+        words = f"{self.verb} {counted(wanted.packets, 'packet')} of {wanted.bytes} bytes on {wanted.streams} streams"
+        words += f", the server counted {found.packets} of {found.bytes} bytes: {_more(found, wanted)}"
+        return evolve(
+            outcome,
+            reconciled=same,
+            settled=same or all(map(is_closed, records)),
+            received=received_of(found, records, self.ended - self.began, reading.at - self.began),
+            difference=None if same else f"{words} ({remark})",
+            remark=remark if same else None,
+        )
+
+    def _uncounted(self, record: Record) -> bool:
+        return record.get("framing") == "raw" or (self.verb == "received" and self.framing == "raw")
+
     def _difference(self, stream: StreamCount, packets: int, nbytes: int, record: Record) -> str:
         sent = f"{self.verb} {counted(stream.packets, 'packet')} of {stream.bytes} bytes"
-        more = f"{_by(packets - stream.packets, 'packet')}, {_by(nbytes - stream.bytes, 'byte')}"
+        more = _more(Sum(1, packets, nbytes), Sum(1, stream.packets, stream.bytes))
         theirs, reason = str(record.get("framing", self.framing)), record.get("reason")
-        words = f"{_found(stream, sent, packets, nbytes)}: {more}"
+        words = f"{found_words(stream, sent, packets, nbytes)}: {more}"
         if theirs != self.framing:
             words += f"; its framing is {theirs}, ours {self.framing}"
         return words if reason in (None, "eof") else f"{words}; it closed the stream with reason {reason}"
@@ -182,110 +314,23 @@ class ByAddress:
 class OverUnix(ByAddress):
     """New streams without an address: if they are as many as ours, compared in order of size."""
 
-    def compare(self, records: Iterable[Record], dropped: int | None, now: float) -> Reconciliation:
+    def compare(self, reading: Reading) -> Reconciliation:
         """``unclear`` if there are more, because nobody knows which of them are ours."""
-        theirs = [
-            record
-            for record in records
-            if record.get("peer") == UNIX_PEER and record_number(record, "stream") > self.newer_than
-        ]
+        theirs = [record for record in self._new(reading) if record.get("peer") == UNIX_PEER]
         number = len(self.streams)
         if len(theirs) > number:
             words = f"the server has {len(theirs)} new streams over unix sockets, ours are {number} of them"
             return Reconciliation(None, True, None, None, unclear=f"{words}: not reconciled")
         if len(theirs) < number:
             words = f"the server has {counted(len(theirs), 'new stream')} over unix sockets, we opened {number}"
-            return Reconciliation(False, False, None, words)
+            outcome = Reconciliation(False, False, None, words)
+            unseen = closed_unseen(reading, self.before, theirs, theirs, {UNIX_PEER})
+            return self._with_unseen(outcome, theirs, unseen, (), reading)
         ours = sorted(self.streams, key=lambda stream: (stream.bytes, stream.packets))
         theirs.sort(key=lambda record: (record_number(record, "bytes"), record_number(record, "packets")))
-        return self._compared(ours, theirs, now)
+        return self._compared(ours, theirs, reading)
 
 
-@define
-class OfDatagrams:
-    """Datagrams, by our address; ``dropped_before`` is the server's count before the first of ours, None if unknown."""
-
-    streams: Sequence[StreamCount]
-    newer_than: int
-    began: float
-    ended: float
-    earlier: Mapping[int, tuple[int, int]] = field(factory=dict)
-    dropped_before: int | None = None
-    _packets: int = -1
-    _since: float = 0.0
-
-    needs_drops: ClassVar = True
-
-    def compare(self, records: Iterable[Record], dropped: int | None, now: float) -> Reconciliation:
-        """Settled once every datagram has arrived or was dropped, as far as is known, or no news came for a while."""
-        by_peer: dict[str, list[Record]] = {}
-        for theirs in records:
-            number = record_number(theirs, "stream")
-            if number > self.newer_than or number in self.earlier:
-                by_peer.setdefault(plain_address(str(theirs.get("peer", ""))), []).append(self._ours(theirs))
-        matched: list[Record] = []
-        sums: dict[int, tuple[int, int]] = {}
-        difference: str | None = None
-        lost = 0
-        for stream in self.streams:
-            found = by_peer.get(plain_address(stream.local), [])
-            matched += found
-            packets = sum(record_number(record, "packets") for record in found)
-            nbytes = sum(record_number(record, "bytes") for record in found)
-            sums[stream.stream] = packets, nbytes
-            lost += max(0, stream.packets - packets + sum(record_number(record, "duplicate") for record in found))
-            fewer = nbytes < stream.bytes or not (nbytes or stream.bytes)
-            fits = (packets, nbytes) == _size(stream) or (fewer and packets < stream.packets)
-            if not fits and difference is None:
-                sent = f"sent {counted(stream.packets, 'datagram')} of {stream.bytes} bytes"
-                difference = _found(stream, sent, packets, nbytes)
-        new_drops = None if dropped is None or self.dropped_before is None else dropped - self.dropped_before
-        got = sum(packets for packets, _ in sums.values())
-        if got != self._packets:
-            self._packets, self._since = got, now
-        whole = all(sums[stream.stream] == _size(stream) for stream in self.streams)
-        wanted = sum(stream.packets for stream in self.streams)
-        if not matched and wanted:
-            ours = self.streams[0].local
-            difference = f"the server has no stream from {ours}; is --admin the port of the server at the target?"
-        known = wanted == got + (new_drops or 0)
-        return Reconciliation(
-            reconciled=whole,
-            settled=bool(matched and known) or now - self._since >= QUIET_SECONDS,
-            received=received_of(matched, self.ended - self.began, now - self.began),
-            difference=difference,
-            counted=sums if matched else {},
-            delivery=_delivery(lost, new_drops, matched) if matched else None,
-        )
-
-    def _ours(self, record: Record) -> Record:
-        packets, nbytes = self.earlier.get(record_number(record, "stream"), (0, 0))
-        more = {"packets": record_number(record, "packets") - packets, "bytes": record_number(record, "bytes") - nbytes}
-        return {**record, **more}
-
-
-#: A way to compare. ``compare`` takes the server's records, newest first, and its count of dropped datagrams, which it
-#: needs where ``needs_drops`` says so; both were read at ``now``.
-Comparison = ByAddress | OfDatagrams
-
-
-def _size(stream: StreamCount) -> tuple[int, int]:
-    return stream.packets, stream.bytes
-
-
-def _found(stream: StreamCount, sent: str, packets: int, nbytes: int) -> str:
+def found_words(stream: StreamCount, sent: str, packets: int, nbytes: int) -> str:
+    """What we sent and what the server counted."""
     return f"stream {stream.stream} ({stream.local}): {sent}, the server counted {packets} of {nbytes} bytes"
-
-
-def _delivery(lost: int, dropped: int | None, records: Sequence[Record]) -> Delivery:
-    """The receiver's report; only streams that look for probe packets report duplicates, order and jitter."""
-    probing = [record for record in records if record.get("lost") is not None]
-    if not probing:
-        return Delivery(lost, None, None, None, dropped)
-    return Delivery(
-        lost=lost,
-        duplicate=sum(record_number(record, "duplicate") for record in probing),
-        out_of_order=sum(record_number(record, "out_of_order") for record in probing),
-        jitter_seconds=max(record_seconds(record, "jitter_seconds") for record in probing),
-        dropped_by_receiver=dropped,
-    )

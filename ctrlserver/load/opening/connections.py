@@ -95,9 +95,14 @@ class Connections:
         self._factory: Factory[Held | TlsConnection] = Factory.forProtocol(cast("Any", make))
         self._factory.noisy = False
         self.made: list[Held | TlsConnection] = []
+        self._first_words = b""
 
-    async def open(self, number: int) -> list[Opened]:
-        """Connect ``number`` times; LoadError in one line, and nothing under way, if one fails."""
+    async def open(self, number: int, first_words: bytes = b"") -> list[Opened]:
+        """Connect ``number`` times; LoadError in one line, and nothing under way, if one fails.
+
+        ``first_words`` are said on each at once: connecting all of them may take longer than a target waits for a word.
+        """
+        self._first_words = first_words
         opened = [await self._connected(self._endpoint(self._target), 1, number)] * number
         endpoint = self._same_address(self.made[0])
         remaining = iter(range(1, number))
@@ -122,9 +127,13 @@ class Connections:
         self.made.append(held)
         held.ready.addTimeout(self._timeout, deadlines(self._reactor))
         try:
-            return await held.ready
+            opened = await held.ready
         except defer.TimeoutError:
             raise LoadError(f"cannot connect to {name}: no TLS handshake within {self._timeout:g} s") from None
+        if self._first_words:
+            with suppress(OSError):  # the stream finds out
+                opened.socket.send(self._first_words)
+        return opened
 
     def _endpoint(self, target: Target) -> IStreamClientEndpoint:
         endpoint = endpoint_of(target, self._reactor)

@@ -42,8 +42,8 @@ class DatagramSockets:
         self.made: list[socket.socket] = []
         self.elsewhere = ""  # the other addresses of the name, for an error
 
-    async def open(self, number: int) -> list[Opened]:
-        """``number`` sockets; LoadError in one line if one cannot be opened."""
+    async def open(self, number: int, first_words: bytes = b"") -> list[Opened]:
+        """``number`` sockets; LoadError in one line if one cannot be opened. Nothing is said before the packets."""
         addresses = await self._addresses()
         opened = []
         for _ in range(number):

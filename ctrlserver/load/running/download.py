@@ -22,7 +22,7 @@ from ctrlserver.errors import LoadError
 from ctrlserver.load.measure.counts import Counts, StreamCount
 from ctrlserver.load.measure.reconciling import Comparison
 from ctrlserver.load.plan.pattern import shares
-from ctrlserver.load.running.ending import OTHERS_ON_VIEW
+from ctrlserver.load.running.asking import OTHERS_ON_VIEW
 from ctrlserver.load.running.send_mode import Streams
 from ctrlserver.load.running.work import Figures
 from ctrlserver.load.streams.outgoing import UNLIMITED
@@ -37,6 +37,14 @@ class Downloads(Streams):
     verb = "received"
     _ending: Deferred[None] | None = None
     _unasked: str | None = None
+
+    @property
+    def first_words(self) -> bytes:  # type: ignore[override]
+        """The first digit of the number that is asked for, so that a source does not begin before it has the others."""
+        options = self._options
+        numbered = options.packets is not None or options.total_bytes is not None
+        asks = options.payload is None and options.framing.size and not options.warm_up
+        return b"0" if numbered and asks else b""
 
     def stop_new(self, *, at_once: bool) -> None:
         """The time is up: have the server end our streams, so that all it sent is counted here too."""
@@ -78,7 +86,7 @@ class Downloads(Streams):
             for record in (await client.streams(len(streams) + OTHERS_ON_VIEW)).records:
                 number = record.get("stream")
                 ours = plain_address(str(record.get("peer", ""))) in wanted and record.get("state") == "open"
-                if ours and isinstance(number, int) and number > self._transport.newest_before:
+                if ours and isinstance(number, int) and number > self._transport.before.newest:
                     await client.kick(number)
 
     def notes(self) -> list[str]:

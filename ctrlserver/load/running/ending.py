@@ -1,23 +1,27 @@
 """The end of a run, after the last byte: reconcile with the server, close our side, await the target's close.
 
-Rules: the server is asked while the streams are still open, because it lists only its last 1 000 closed ones. Every
-wait is bounded: for the counts, for the bytes that our kernel still holds for a slow target, and for the target's
+Rules: the server is asked while the streams are still open, because it lists only its last 1 000 closed ones. A
+difference counts if two answers agree on it. Listing many streams takes at most a fifth of the time. Every wait is
+bounded: for the counts, for the bytes that our kernel still holds for a slow target, and for the target's
 close, which a foreign server may never do. A failure is an error unless the server has confirmed every packet by then.
 """
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from attrs import Factory, define
+from attrs import Factory, define, evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 
 from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
+from ctrlserver.load.measure.intervals import Waiting
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Comparison, Reconciliation
+from ctrlserver.load.running.asking import OTHERS_ON_VIEW, read
 from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation
 from ctrlserver.load.streams.wire import CLOSED, REFUSED, RESET
 from ctrlserver.looks import Looks
@@ -35,8 +39,15 @@ RECONCILE_SECONDS = 10.0
 ASK_FIRST_SECONDS = 0.02
 ASK_LAST_SECONDS = 0.5
 
-#: Records to ask for beyond our own: other senders' streams may be newer than ours.
-OTHERS_ON_VIEW = 1000
+#: The pause after an answer, in times that it took, and its bound: it may have taken long because we were paused.
+ASK_PAUSES = 4
+ASK_MOST_SECONDS = 2.0
+
+#: Seconds without progress after which nobody can know which of the server's streams are ours.
+UNCLEAR_SECONDS = 1.0
+
+#: Seconds between two words on how the wait goes on.
+TELL_SECONDS = 1.0
 
 #: Seconds between two looks at what our kernel still holds.
 WATCH_SECONDS = 0.02
@@ -47,7 +58,7 @@ class Ending:
     """What the streams report to once they have sent. ``failure``: the first that counts, in one line.
 
     ``patience``: seconds without progress after which a target that reads nothing is given up; with ``gentle`` that
-    ends the stream and is no failure.
+    ends the stream and is no failure. ``waiting`` is told while the server's counts are waited for.
     """
 
     _reactor: IReactorTime
@@ -55,10 +66,13 @@ class Ending:
     _streams: Sequence[Conversation]
     _patience: float
     _gentle: bool
+    _waiting: Callable[[Waiting], None] = lambda _: None
     failure: str | None = None
     reconciliation: Reconciliation = NOT_COMPARED
     _reconcile_seconds: float = Factory(lambda: RECONCILE_SECONDS)
     _hurried: bool = False
+    _began: float = Factory(lambda self: self._clock(), takes_self=True)
+    _told: float = Factory(lambda self: self._began, takes_self=True)
     _looks: Looks = Factory(lambda: Looks(WATCH_SECONDS))
     _awaited: set[Conversation] = Factory(set)
     _all_ended: Deferred[None] | None = None
@@ -74,25 +88,49 @@ class Ending:
         """
         with closing(await open_admin(self._reactor, admin, timeout)) as client:
             await client.version()
-            least, most, since = UNLIMITED, 0, self._clock()
+            since = self._clock()
+            least, most = UNLIMITED, 0
             pause, limit = ASK_FIRST_SECONDS, len(comparison.streams) + OTHERS_ON_VIEW
             while True:
-                asked = self._clock()  # an answer is as old as its question, however long we were paused meanwhile
-                dropped = await client.dropped() if comparison.needs_drops else None
-                seen = await client.streams(limit)
-                self.reconciliation = comparison.compare(seen.records, dropped, self._clock())
-                if self.reconciliation.reconciled or self.reconciliation.settled:
+                asked, last = self._clock(), self.reconciliation  # an answer is as old as its question
+                reading = await read(client, limit, self._clock)
+                if reading.rejected_since(comparison.before):
+                    reading = evolve(reading, over=self._hung_up())
+                self.reconciliation = outcome = comparison.compare(reading)
+                if outcome.reconciled or (outcome.settled and (outcome == last or outcome.reconciled is None)):
                     return
                 unsent = sum(stream.unsent_bytes() for stream in self._streams)
-                counted = sum(nbytes for _, nbytes in self.reconciliation.counted.values())
-                seconds = self._reconcile_seconds
-                if (unsent < least or counted > most) and not self._hurried:
-                    least, most, since = min(least, unsent), max(most, counted), self._clock()
+                received = outcome.received.bytes if outcome.received is not None else 0
+                now, seconds = self._clock(), self._reconcile_seconds
+                if outcome.unclear is not None:
+                    seconds = min(seconds, UNCLEAR_SECONDS)
+                if (unsent < least or received > most) and not self._hurried:
+                    least, most, since = min(least, unsent), max(most, received), now
                 elif asked - since >= (max(seconds, self._patience) if unsent else seconds):
                     return
-                limit = max(limit, seen.total)
-                await deferLater(self._reactor, pause)
+                self._tell(received, unsent)
+                limit = max(limit, reading.total)
+                await deferLater(self._reactor, max(pause, min(ASK_PAUSES * (now - asked), ASK_MOST_SECONDS)))
                 pause = min(1.5 * pause, ASK_LAST_SECONDS)
+
+    def _tell(self, received: int | None, unsent: int) -> None:
+        """Have the wait shown."""
+        now = self._clock()
+        if now - self._told >= TELL_SECONDS:
+            self._told = now
+            moved = sum(stream.moved for stream in self._streams)
+            self._waiting(Waiting(now - self._began, received, moved, unsent))
+
+    def _hung_up(self) -> frozenset[int]:
+        """The streams whose targets have closed or reset the connection; nothing is read, and no error is taken."""
+        poll, numbers = select.poll(), {}
+        for stream in self._streams:
+            descriptor = stream.socket.fileno()
+            if descriptor >= 0:
+                numbers[descriptor] = stream.number
+                poll.register(descriptor, select.POLLRDHUP)
+        gone = {numbers[descriptor] for descriptor, _ in poll.poll(0)}
+        return frozenset(gone | {stream.number for stream in self._streams if stream.over or stream.eof})
 
     def hurry(self, patience: float) -> None:
         """After an interrupt: wait for nothing longer than ``patience``."""
@@ -121,8 +159,10 @@ class Ending:
         now = self._clock()
         if not self._looks.may_judge(now):
             return
+        held = 0
         for stream in list(self._awaited):
             unsent = stream.unsent_bytes()
+            held += unsent
             if unsent != stream.seen:
                 stream.seen, stream.seen_at = unsent, now
             patience = self._patience if unsent else CLOSE_SECONDS if stream.kind.closes else LINGER_SECONDS
@@ -134,6 +174,8 @@ class Ending:
                     stream.stall(self._patience)
                 else:
                     self.stream_ended(stream)
+        if self._awaited:
+            self._tell(None, held)
 
     # What the streams report
 

@@ -170,7 +170,9 @@ class LoadRun:
             self._watcher.note(note)
         gentle = self._interrupted or self._sending.ended_early
         patience = GRACE_SECONDS if gentle else options.stall_timeout
-        self._ending = ending = Ending(self._reactor, self._lane.clock, work.streams, patience, gentle)
+        self._ending = ending = Ending(
+            self._reactor, self._lane.clock, work.streams, patience, gentle, self._watcher.waiting
+        )
         if options.admin is not None:
             await self._reconcile(ending, options.admin)
         await ending.drain()
@@ -186,8 +188,10 @@ class LoadRun:
             await ending.reconcile(admin, self._options.connect_timeout, comparison)
         except LoadError as error:
             self._failed(str(error))
-        if ending.reconciliation.unclear is not None:
-            self._watcher.note(ending.reconciliation.unclear)
+        outcome = ending.reconciliation
+        for words in (outcome.unclear, outcome.remark):
+            if words is not None:
+                self._watcher.note(words)
 
     async def _close(self) -> None:
         self._work.close()
@@ -223,7 +227,7 @@ class LoadRun:
             streams=self._stream_counts(),
             interrupted=self._interrupted,
             error=self._error,
-            difference=outcome.difference,
+            difference=outcome.difference or outcome.unclear,
             latency=self._work.timing.latencies() if measuring else None,
             schedule=None if open_loop is None else open_loop.scheduled(news.packets, seconds),
             delivery=outcome.delivery,

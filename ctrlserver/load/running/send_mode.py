@@ -36,6 +36,7 @@ class Streams(Work):
     """The work of send mode, to which its streams report. ``awaits_replies``: a packet is over once it is answered."""
 
     verb = "sent"
+    first_words = b""
     awaits_replies = False
 
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
@@ -47,7 +48,7 @@ class Streams(Work):
     async def open(self) -> None:
         """Connect all streams, and await the target's greeting if one is asked for."""
         options = self._options
-        opened = await self._transport.connections.open(options.streams)
+        opened = await self._transport.connections.open(options.streams, self.first_words)
         self.streams += make_streams(options, opened, self, self.timing, getrandbits(16))
         if options.greeting is not None:
             await await_greetings(self._reactor, self.lane, self.streams, options.greeting, options.stall_timeout)

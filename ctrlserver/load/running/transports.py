@@ -7,7 +7,7 @@ datagrams that its kernel has dropped: both are subtracted from what it reports 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -15,20 +15,28 @@ from ctrlserver.client.admin import AdminClient
 from ctrlserver.client.target import UDP
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import StreamCount
-from ctrlserver.load.measure.reconciling import ByAddress, Comparison, OfDatagrams, OverUnix
+from ctrlserver.load.measure.datagrams import OfDatagrams
+from ctrlserver.load.measure.reading import Reading
+from ctrlserver.load.measure.reconciling import ByAddress, Comparison, OverUnix
 from ctrlserver.load.opening.connections import Connections
 from ctrlserver.load.opening.udp_sockets import DatagramSockets
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.running.ending import OTHERS_ON_VIEW
+from ctrlserver.load.running.asking import OTHERS_ON_VIEW, read
 
 
 class Transport:
-    """TCP, TLS and unix sockets. ``newest_before``: the server's newest stream before ours, once it was asked."""
+    """TCP, TLS and unix sockets. ``before``: what the server said before our streams were opened, once it was asked."""
 
-    def __init__(self, connections: Connections | DatagramSockets, options: Options) -> None:
+    #: Streams to ask for before ours are opened: the newest, whose number tells ours from those before.
+    _before = 1
+
+    def __init__(
+        self, connections: Connections | DatagramSockets, options: Options, clock: Callable[[], float]
+    ) -> None:
         self.connections = connections
         self.may_greet = not (options.target.over_tls or options.target.transport == UDP)
-        self.newest_before = 0
+        self.before = Reading()
+        self._clock = clock
         self._framing = options.framing.text
 
     @property
@@ -38,7 +46,7 @@ class Transport:
 
     async def ask_first(self, client: AdminClient) -> None:
         """Before the first packet: ask the server for what its later counts are compared with."""
-        self.newest_before = await client.newest_stream()
+        self.before = await read(client, self._before, self._clock)
 
     def comparison(self, counts: Sequence[StreamCount], began: float, ended: float, verb: str) -> Comparison:
         """How to compare ``counts`` with the server's; we sent or received (``verb``) from ``began`` to ``ended``.
@@ -46,28 +54,21 @@ class Transport:
         By our addresses; streams over a unix socket have none.
         """
         kind = ByAddress if all(count.local for count in counts) else OverUnix
-        return kind(counts, self._framing, self.newest_before, began, ended, verb)
+        return kind(counts, self._framing, self.before, began, ended, verb)
 
 
 class OverUdp(Transport):
-    """UDP. ``_open_before`` and ``_dropped_before`` are known once the server was asked."""
+    """UDP: the streams that are open before ours are asked for too."""
 
-    _open_before: dict[int, tuple[int, int]]
-    _dropped_before: int | None
-
-    async def ask_first(self, client: AdminClient) -> None:
-        """Its newest stream, those that are open, and the datagrams dropped so far."""
-        await super().ask_first(client)
-        self._open_before = await client.open_counts(OTHERS_ON_VIEW)
-        self._dropped_before = await client.dropped()
+    _before = OTHERS_ON_VIEW
 
     def comparison(self, counts: Sequence[StreamCount], began: float, ended: float, verb: str) -> Comparison:
         """By our addresses; what did not arrive is loss."""
-        return OfDatagrams(counts, self.newest_before, began, ended, self._open_before, self._dropped_before)
+        return OfDatagrams(counts, self.before, began, ended)
 
 
 def transport_of(reactor: IReactorTime, lane: Lane, options: Options) -> Transport:
     """The transport of the target that ``options`` name."""
     if options.target.transport == UDP:
-        return OverUdp(DatagramSockets(reactor, lane, options), options)
-    return Transport(Connections(reactor, lane, options), options)
+        return OverUdp(DatagramSockets(reactor, lane, options), options, lane.clock)
+    return Transport(Connections(reactor, lane, options), options, lane.clock)

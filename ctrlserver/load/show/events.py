@@ -1,9 +1,9 @@
 """The events of ``--json-stream``: one JSON object a line, during the run.
 
-Rules: first ``start``, then an ``interval`` for each slice, an ``error`` for each error, last ``end`` with the whole
-result document. Every event has a ``time``, ISO 8601 UTC. Each line is flushed. The run never waits for the reader: an
-event that does not fit the pipe is kept and sent with the next one. Only ``end`` waits. A reader that goes away is no
-error.
+Rules: first ``start``, then an ``interval`` for each slice, ``waiting`` once a second of the wait after the last byte,
+an ``error`` for each error, last ``end`` with the whole result document. Every event has a ``time``, ISO 8601 UTC. Each
+line is flushed. The run never waits for the reader: an event that does not fit the pipe is kept and sent with the next
+one. Only ``end`` waits. A reader that goes away is no error.
 
 Beware: the kernel keeps a line in one piece only up to ``PIPE_BUF``; an interval is far shorter.
 """
@@ -18,7 +18,7 @@ from typing import TextIO
 
 import attrs
 
-from ctrlserver.load.measure.intervals import Interval, Watcher
+from ctrlserver.load.measure.intervals import Interval, Waiting, Watcher
 from ctrlserver.load.show.output import put, raise_unwritten
 
 SCHEMA = "ctrlload-events/1"
@@ -47,6 +47,11 @@ class EventStream:
         """A slice has ended."""
         self._people.interval(interval)
         self._tell("interval", {"interval": attrs.asdict(interval)})
+
+    def waiting(self, waiting: Waiting) -> None:
+        """The run waits after its last byte."""
+        self._people.waiting(waiting)
+        self._tell("waiting", {"waiting": attrs.asdict(waiting)})
 
     def end(self, document: Mapping[str, object], errors: Sequence[str], exit_code: int) -> None:
         """The run is over; wait until the reader has all. LoadError if stdout could not be written."""

@@ -25,8 +25,8 @@ from typing import TextIO
 
 from attrs import asdict, evolve, frozen
 
-from ctrlserver.load.measure.intervals import Gauge, Interval, Progress
-from ctrlserver.load.show.summary import folded, interval_line, time_words
+from ctrlserver.load.measure.intervals import Gauge, Interval, Progress, Waiting
+from ctrlserver.load.show.summary import folded, interval_line, time_words, waiting_words
 from ctrlserver.units import format_bits, format_count, format_duration, format_rate
 
 #: The view shows the rate of so many seconds.
@@ -170,6 +170,13 @@ class LiveView:
         with suppress(OSError):
             lines = view(self.title, figures, max(1, self._fit() - _ECHOED), self._what, self._signs)
             self._live.update(self._text("\n".join(lines), no_wrap=True, overflow="crop"), refresh=True)
+
+    def waiting(self, waiting: Waiting) -> None:
+        """Instead of the bar, what is waited for."""
+        if self._writable.poll(0):
+            with suppress(OSError):
+                line = waiting_words(waiting)[: max(1, self._fit() - _ECHOED)]
+                self._live.update(self._text(line, no_wrap=True, overflow="crop"), refresh=True)
 
     def note(self, text: str) -> None:
         """A line above the view."""

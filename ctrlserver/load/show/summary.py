@@ -12,7 +12,7 @@ from textwrap import wrap
 from typing import TextIO
 
 from ctrlserver.load.measure.counts import Received, Volume
-from ctrlserver.load.measure.intervals import Gauge, Interval, Progress
+from ctrlserver.load.measure.intervals import Gauge, Interval, Progress, Waiting
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Bottleneck, Scheduled
@@ -158,7 +158,9 @@ def _delivered(delivery: Delivery) -> str:
 
 def _reconciled(result: Result) -> str:
     if result.reconciled:
-        return f"yes, packet by packet on {counted(len(result.streams), 'stream')}: sent = received"
+        streams = counted(len(result.streams), "stream")
+        whole = all(stream.received_bytes is not None for stream in result.streams)
+        return f"yes, {'packet by packet' if whole else 'in all'} on {streams}: sent = received"
     if result.difference is None and result.delivery is not None:
         sent = sum(stream.packets for stream in result.streams)
         return f"no: {result.delivery.lost} of {counted(sent, 'datagram')} were lost"
@@ -207,6 +209,17 @@ def folded(lines: Iterable[str], columns: int | None) -> list[str]:
     return [line for pieces in broken for line in pieces]
 
 
+def waiting_words(waiting: Waiting) -> str:
+    """``"waiting for the server's counts for 3 s: 1 MiB of 2 MiB counted, 1 MiB not yet taken by the target"``."""
+    what = "the target to close" if waiting.counted_bytes is None else "the server's counts"
+    words = []
+    if waiting.counted_bytes is not None:
+        words.append(f"{format_bytes(waiting.counted_bytes)} of {format_bytes(waiting.bytes)} counted")
+    if waiting.unsent_bytes:
+        words.append(f"{format_bytes(waiting.unsent_bytes)} not yet taken by the target")
+    return f"waiting for {what} for {waiting.seconds:.0f} s{': ' if words else ''}{', '.join(words)}"
+
+
 class Lines:
     """Plain lines for a file, a pipe or cron: one for each interval."""
 
@@ -220,6 +233,10 @@ class Lines:
 
     def progress(self, progress: Progress) -> None:
         """Nothing: lines are for intervals."""
+
+    def waiting(self, waiting: Waiting) -> None:
+        """A line."""
+        self.say(f"ctrlload: {waiting_words(waiting)}")
 
     def note(self, text: str) -> None:
         """A line as it is."""

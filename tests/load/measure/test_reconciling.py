@@ -3,45 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from ctrlserver.load.measure.counts import StreamCount
-from ctrlserver.load.measure.reconciling import (
-    QUIET_SECONDS,
-    ByAddress,
-    Delivery,
-    OfDatagrams,
-    OverUnix,
-    Reconciliation,
-)
-
-
-def stream(number: int = 1, packets: int = 10, nbytes: int = 10240, local: str | None = None) -> StreamCount:
-    return StreamCount(
-        stream=number,
-        local=f"127.0.0.1:{40000 + number}" if local is None else local,
-        target="127.0.0.1:22222",
-        packets=packets,
-        bytes=nbytes,
-        seconds=1.0,
-        incomplete_bytes=0,
-        writes=1,
-        replies=None,
-        received_packets=None,
-        received_bytes=None,
-        reason="complete",
-    )
-
-
-def record(number: int = 1, packets: int = 10, nbytes: int = 10240, **more: Any) -> dict[str, object]:
-    published = {
-        "stream": number,
-        "peer": f"127.0.0.1:{40000 + number}",
-        "framing": "fixed:1024",
-        "state": "open",
-        "reason": None,
-        "packets": packets,
-        "bytes": nbytes,
-        "seconds": 2.0,
-    }
-    return {**published, **more}
+from ctrlserver.load.measure.reading import Reading
+from ctrlserver.load.measure.reconciling import ByAddress, OverUnix, Reconciliation
+from tests.load.measure.records import ours, record, stream, theirs
 
 
 def reconcile(
@@ -52,7 +16,8 @@ def reconcile(
     seconds: float = 0.0,
     told: float = 0.0,
 ) -> Reconciliation:
-    return ByAddress(streams, framing, newer_than, 0.0, seconds).compare(records, None, told)
+    before = Reading([{"stream": newer_than}])
+    return ByAddress(streams, framing, before, 0.0, seconds).compare(Reading(records, at=told))
 
 
 def test_equal_counts_reconcile_and_are_summed() -> None:
@@ -88,15 +53,6 @@ def test_one_packet_received_has_no_rate() -> None:
         received = reconcile([stream(1, 1, 1024)], [record(1, 1, 1024, seconds=seconds)], "raw", told=0.5).received
         assert received is not None
         assert (None, bits) == (received.packets_per_second, received.bits_per_second)
-
-
-def test_fewer_empty_datagrams_are_loss_and_no_difference() -> None:
-    datagrams = OfDatagrams([stream(1, 10, 0)], 0, 0.0, 1.0)
-    outcome = datagrams.compare([record(1, 8, 0)], None, 0.0)
-    assert (False, None) == (outcome.reconciled, outcome.difference)
-    assert outcome.delivery is not None
-    assert 2 == outcome.delivery.lost
-    assert datagrams.compare([record(1, 11, 0)], None, 0.0).difference is not None
 
 
 def test_the_newest_stream_from_our_address_is_ours() -> None:
@@ -150,91 +106,8 @@ def test_a_record_without_sense_counts_as_nothing() -> None:
     assert not reconcile([stream(1)], [record(1, bytes=True)], "fixed:1024").reconciled
 
 
-def ours(number: int = 1, packets: int = 10, nbytes: int = 1000, local: str = "127.0.0.1:5") -> StreamCount:
-    return stream(number, packets, nbytes, local)
-
-
-def theirs(number: int, packets: int, nbytes: int, peer: str = "127.0.0.1:5", **more: object) -> dict[str, Any]:
-    return {"stream": number, "peer": peer, "packets": packets, "bytes": nbytes, "seconds": 0.5, **more}
-
-
-def datagrams(*records: dict[str, Any], dropped: int | None = 0, now: float = 0.0, **fields: Any) -> Reconciliation:
-    comparison = OfDatagrams([ours()], **{"newer_than": 0, "began": 0.0, "ended": 1.0, "dropped_before": 0, **fields})
-    if now:
-        comparison.compare(records, dropped, 0.0)
-    return comparison.compare(records, dropped, now)
-
-
-def test_datagrams_that_all_arrived_are_reconciled() -> None:
-    seen = datagrams(theirs(1, 10, 1000))
-    assert (True, True, None) == (seen.reconciled, seen.settled, seen.difference)
-    assert Delivery(0, None, None, None, 0) == seen.delivery
-
-
-def test_lost_datagrams_are_told_and_no_difference() -> None:
-    seen = datagrams(theirs(1, 7, 700), dropped=1)
-    assert (False, False, None) == (seen.reconciled, seen.settled, seen.difference)
-    assert Delivery(3, None, None, None, 1) == seen.delivery
-
-
-def test_what_has_not_come_may_still_come_until_nothing_new_does() -> None:
-    assert not datagrams(theirs(1, 7, 700), now=QUIET_SECONDS / 2).settled
-    assert datagrams(theirs(1, 7, 700), now=QUIET_SECONDS).settled
-
-
-def test_news_start_the_waiting_anew() -> None:
-    comparison = OfDatagrams([ours()], 0, 0.0, 1.0)
-    comparison.compare([theirs(1, 7, 700)], None, 0.0)
-    assert not comparison.compare([theirs(1, 8, 800)], None, QUIET_SECONDS).settled
-    assert comparison.compare([theirs(1, 8, 800)], None, 2 * QUIET_SECONDS).settled
-
-
-def test_what_was_dropped_is_not_waited_for() -> None:
-    assert datagrams(theirs(1, 7, 700), dropped=8, dropped_before=5).settled
-
-
-def test_more_than_was_sent_is_a_difference() -> None:
-    seen = datagrams(theirs(1, 11, 1100))
-    assert seen.reconciled is False
-    assert "sent 10 datagrams of 1000 bytes, the server counted 11 of 1100 bytes" in str(seen.difference)
-
-
-def test_as_many_packets_of_other_sizes_are_a_difference() -> None:
-    assert datagrams(theirs(1, 10, 900)).difference is not None
-
-
-def test_a_server_without_any_of_our_streams_is_a_difference_and_no_loss() -> None:
-    seen = datagrams(theirs(1, 10, 1000, "127.0.0.1:6"), now=QUIET_SECONDS)
-    assert (False, True, None, None) == (seen.reconciled, seen.settled, seen.received, seen.delivery)
-    assert "is --admin the port of the server at the target?" in str(seen.difference)
-
-
-def test_a_stream_that_none_arrived_of_is_lost_beside_one_that_did() -> None:
-    comparison = OfDatagrams([ours(), ours(2, local="127.0.0.1:6")], 0, 0.0, 1.0)
-    seen = comparison.compare([theirs(1, 10, 1000)], None, 0.0)
-    assert Delivery(10, None, None, None, None) == seen.delivery
-    assert {1: (10, 1000), 2: (0, 0)} == seen.counted
-
-
-def test_a_stream_that_was_ended_for_silence_and_begun_again_counts_as_one() -> None:
-    seen = datagrams(theirs(2, 4, 400), theirs(1, 6, 600))
-    assert seen.reconciled
-    assert seen.received is not None
-    assert 10 == seen.received.packets
-
-
-def test_what_somebody_sent_from_our_port_before_us_is_taken_off() -> None:
-    seen = datagrams(theirs(3, 110, 11_000), theirs(2, 5, 5), newer_than=3, earlier={3: (100, 10_000)})
-    assert seen.reconciled
-
-
-def test_a_duplicate_is_not_what_makes_up_for_a_lost_one() -> None:
-    seen = datagrams(theirs(1, 10, 1000, lost=1, duplicate=1, out_of_order=2, jitter_seconds=0.001))
-    assert Delivery(1, 1, 2, 0.001, 0) == seen.delivery
-
-
 def unix(streams: list[StreamCount], *records: dict[str, Any]) -> Reconciliation:
-    return OverUnix(streams, "fixed:100", 0, 0.0, 1.0).compare(records, None, 0.0)
+    return OverUnix(streams, "fixed:100", Reading(), 0.0, 1.0).compare(Reading(records))
 
 
 def test_streams_over_a_unix_socket_are_compared_in_order_of_size() -> None:
@@ -255,3 +128,96 @@ def test_unix_streams_of_others_beside_ours_cannot_be_told_apart() -> None:
     seen = unix([ours(1, 3, 300, "")], theirs(7, 3, 300, "unix"), theirs(8, 3, 300, "unix"))
     assert (None, True, None) == (seen.reconciled, seen.settled, seen.difference)
     assert "not reconciled" in str(seen.unclear)
+
+
+def summed(streams: int, packets: int, nbytes: int, host: str = "127.0.0.1") -> dict[str, object]:
+    return {"peer": host, "listener": "data", "streams": streams, "packets": packets, "bytes": nbytes}
+
+
+def of_reading(records: list[dict[str, object]], *closed: dict[str, object]) -> Reconciliation:
+    """3 streams of 10 packets and 10240 bytes; 2 others of our host were closed before."""
+    before = Reading([{"stream": 100}], closed=[summed(2, 7, 70)])
+    rows = [{**record, "listener": "data"} for record in records]
+    comparison = ByAddress([stream(1), stream(2), stream(3)], "fixed:1024", before, 0.0, 1.0, "received")
+    return comparison.compare(Reading(rows, closed=closed))
+
+
+def closed(number: int, **more: Any) -> dict[str, object]:
+    return record(number, **{"stream": 100 + number, "state": "closed", "reason": "eof", **more})
+
+
+def test_closed_streams_that_the_server_shows_no_more_are_compared_in_their_sums() -> None:
+    outcome = of_reading([closed(3)], summed(5, 37, 70 + 3 * 10240))
+    assert (True, True, None) == (outcome.reconciled, outcome.settled, outcome.difference)
+    assert outcome.received is not None
+    assert (30, 3 * 10240, {3: (10, 10240)}) == (outcome.received.packets, outcome.received.bytes, outcome.counted)
+    assert "the server has 1 stream of ours on view: all were compared in their sums" == outcome.remark
+
+
+def test_sums_that_differ_are_a_difference() -> None:
+    outcome = of_reading([closed(3)], summed(5, 36, 70 + 3 * 10240 - 1))
+    assert (False, True) == (outcome.reconciled, outcome.settled)
+    assert "received 30 packets of 30720 bytes on 3 streams" in str(outcome.difference)
+    assert "the server counted 29 of 30719 bytes: 1 packet fewer, 1 byte fewer" in str(outcome.difference)
+
+
+def test_other_closed_streams_of_our_host_on_view_are_not_in_our_sums() -> None:
+    theirs_on_view = closed(9, packets=5, nbytes=50)
+    assert of_reading([theirs_on_view, closed(3)], summed(6, 42, 120 + 3 * 10240)).reconciled
+
+
+def test_others_among_the_streams_that_the_server_shows_no_more_make_it_unclear() -> None:
+    outcome = of_reading([closed(3)], summed(6, 37, 70 + 3 * 10240))
+    assert (None, None) == (outcome.reconciled, outcome.difference)
+    assert (
+        "the server has closed 3 more streams from our address, not all of them ours: not reconciled" == outcome.unclear
+    )
+
+
+def test_streams_that_are_not_closed_yet_are_waited_for() -> None:
+    outcome = of_reading([closed(3)], summed(4, 27, 70 + 2 * 10240))
+    assert (False, False) == (outcome.reconciled, outcome.settled)
+
+
+def test_a_stream_that_the_server_rejected_is_named_with_the_limit_at_once() -> None:
+    stats = {"rejected_total": 2, "rejected_max_streams_total": 2}
+    after = {"rejected_total": 3, "rejected_max_streams_total": 2, "rejected_not_allowed_total": 1}
+    comparison = ByAddress([stream(1), stream(2)], "fixed:1024", Reading(stats=stats), 0.0, 1.0)
+    still_open = comparison.compare(Reading([record(1)], stats=after))
+    outcome = comparison.compare(Reading([record(1)], stats=after, over=frozenset([2])))
+    assert (False, False) == (still_open.reconciled, still_open.settled)
+    assert (False, True) == (outcome.reconciled, outcome.settled)
+    expected = "stream 2: the server has no stream from 127.0.0.1:40002: it has rejected 1 connection (allow)"
+    assert expected == outcome.difference
+
+
+def test_streams_behind_a_proxy_are_compared_in_their_sums_if_nobody_else_sent() -> None:
+    behind = [closed(number, peer=f"10.0.0.9:{number}") for number in (1, 2, 3)]
+    health_check = closed(4, peer="10.0.0.7:1", packets=0, nbytes=0)
+    outcome = of_reading([*behind, health_check])
+    assert outcome.reconciled
+    expected = "the server's new streams come from 10.0.0.9, not from 127.0.0.1:40001: a proxy or NAT stands between"
+    assert f"{expected}; all were compared in their sums" == outcome.remark
+    lost = of_reading([*behind[:2], closed(3, peer="10.0.0.9:3", packets=9, nbytes=9 * 1024)])
+    assert (False, True) == (lost.reconciled, lost.settled)
+    assert "1 packet fewer, 1024 bytes fewer" in str(lost.difference)
+
+
+def test_streams_behind_a_proxy_beside_others_are_unclear_with_the_reason() -> None:
+    behind = [closed(number, peer=f"10.0.0.9:{number}") for number in (1, 2, 3)]
+    for others in (closed(4, peer="10.0.0.8:4"), closed(4, peer="10.0.0.9:4")):
+        outcome = of_reading([*behind, others])
+        assert (None, None) == (outcome.reconciled, outcome.difference)
+        assert "a proxy or NAT" in str(outcome.unclear)
+
+
+def test_more_streams_behind_a_proxy_than_the_server_shows_are_compared_too() -> None:
+    shown = closed(3, peer="10.0.0.9:3")
+    assert of_reading([shown], summed(2, 7, 70), summed(3, 30, 3 * 10240, "10.0.0.9")).reconciled
+
+
+def test_more_unix_streams_than_the_server_shows_are_compared_in_their_sums() -> None:
+    ours_over_unix = [stream(number, local="") for number in (1, 2, 3)]
+    comparison = OverUnix(ours_over_unix, "fixed:1024", Reading(), 0.0, 1.0)
+    sums = summed(3, 30, 3 * 10240, "unix")
+    assert comparison.compare(Reading([closed(3, peer="unix", listener="data")], closed=[sums])).reconciled

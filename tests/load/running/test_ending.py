@@ -12,7 +12,7 @@ from ctrlserver.client.target import parse_target
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.running import ending
 from ctrlserver.load.running.run import LoadRun
-from tests.peers import Admin, Counted, Counting, Sink
+from tests.peers import Admin, Counted, Counting, Sink, Source
 from tests.runs import Heard, good, load, options, reached
 from tests.servers import Servers, reactor
 
@@ -36,6 +36,35 @@ async def test_more_streams_than_the_server_keeps_reconcile_too(servers: Servers
     servers.closed_kept = 5
     result = good(await load(servers.listen(Counting), packets=400, streams=40, admin=servers.listen(Admin)))
     assert result.reconciled is True
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_downloads_than_the_server_keeps_reconcile_by_its_sums(servers: Servers) -> None:
+    servers.closed_kept = 5
+    heard = Heard()
+    flags: dict[str, Any] = {"mode": "receive", "packets": 400, "streams": 40, "admin": servers.listen(Admin)}
+    result = good(await load(servers.listen(Source), heard, **flags))
+    assert result.reconciled is True
+    assert result.received is not None
+    assert 400 == result.received.packets
+    assert ["the server has 5 streams of ours on view: all were compared in their sums"] == heard.notes
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_wait_for_the_counts_is_shown(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "TELL_SECONDS", 0.0)
+    heard, asked = Heard(), 0
+
+    def grow(record: dict[str, Any]) -> None:
+        nonlocal asked
+        asked += 1
+        record["packets"] = min(asked, record["packets"])
+        record["bytes"] = record["packets"] * 1024
+
+    servers.tamper = grow
+    good(await load(servers.listen(Counting), heard, packets=4, admin=servers.listen(Admin)))
+    counting = [waiting for waiting in heard.waits if waiting.counted_bytes is not None]
+    assert [(1024, 4096), (2048, 4096), (3072, 4096)] == [(each.counted_bytes, each.bytes) for each in counting]
 
 
 @pytest_twisted.ensureDeferred
@@ -160,7 +189,7 @@ async def over_unix(servers: Servers, tmp_path: Path, heard: Heard, others: Sequ
         listening.listen(5)
         given = options(parse_target(f"unix:{path}"), packets=5, admin=servers.listen(Admin))
         running = LoadRun(reactor, given, heard).run()
-        await reached(lambda: len(servers.asked) > 4)  # asked before the first byte, and again after the last
+        await reached(lambda: len(servers.asked) > 6)  # asked before the first byte, and again after the last
         servers.streams += [Counted(1, "unix", 5, 5 * 1024), *others]
         taken, _ = listening.accept()
         with taken:

@@ -7,10 +7,13 @@ import pytest_twisted
 from attrs import define, evolve
 from twisted.internet.testing import MemoryReactorClock
 
+from ctrlserver.client.admin import Streams
 from ctrlserver.client.target import parse_target
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import StreamCount
-from ctrlserver.load.measure.reconciling import ByAddress, OfDatagrams, OverUnix
+from ctrlserver.load.measure.datagrams import OfDatagrams
+from ctrlserver.load.measure.reading import Reading
+from ctrlserver.load.measure.reconciling import ByAddress, OverUnix
 from ctrlserver.load.running.transports import Transport, transport_of
 from tests.runs import options
 
@@ -23,17 +26,17 @@ class Answering:
 
     asked: list[str]
 
-    async def newest_stream(self) -> int:
-        self.asked.append("newest")
-        return 7
+    async def streams(self, limit: int) -> Streams:
+        self.asked.append(f"streams {limit}")
+        return Streams([{"stream": 7, "peer": "127.0.0.1:5", "packets": 1, "bytes": 100}], 1)
 
-    async def open_counts(self, limit: int) -> dict[int, tuple[int, int]]:
-        self.asked.append("open")
-        return {7: (1, 100)}
+    async def stats(self) -> dict[str, object]:
+        self.asked.append("stats")
+        return {"dropped_total": 3}
 
-    async def dropped(self) -> int | None:
-        self.asked.append("dropped")
-        return 3
+    async def peers(self) -> list[dict[str, object]]:
+        self.asked.append("peers")
+        return []
 
 
 def transport(target: str) -> Transport:
@@ -53,18 +56,24 @@ def test_only_a_plain_stream_may_be_greeted(target: str, may_greet: bool) -> Non
 async def test_streams_are_compared_by_address_from_the_newest_before_ours() -> None:
     tcp, admin = transport("127.0.0.1:9"), Answering([])
     await tcp.ask_first(admin)  # type: ignore[arg-type]
-    assert ["newest"] == admin.asked
-    assert ByAddress([SENT], "fixed:1024", 7, 1.0, 3.0, "received") == tcp.comparison([SENT], 1.0, 3.0, "received")
+    assert ["stats", "streams 1", "peers"] == admin.asked
+    assert 7 == tcp.before.newest
+    assert ByAddress([SENT], "fixed:1024", tcp.before, 1.0, 3.0, "received") == tcp.comparison(
+        [SENT], 1.0, 3.0, "received"
+    )
 
 
 def test_streams_without_an_address_are_compared_by_size() -> None:
     unix = [evolve(SENT, local="")]
-    assert OverUnix(unix, "fixed:1024", 0, 1.0, 3.0) == transport("unix:/nowhere").comparison(unix, 1.0, 3.0, "sent")
+    expected = OverUnix(unix, "fixed:1024", Reading(), 1.0, 3.0, "sent")
+    assert expected == transport("unix:/nowhere").comparison(unix, 1.0, 3.0, "sent")
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_a_server_had_of_datagrams_before_ours_is_known_to_the_comparison() -> None:
     udp, admin = transport("udp:127.0.0.1:9"), Answering([])
     await udp.ask_first(admin)  # type: ignore[arg-type]
-    assert ["newest", "open", "dropped"] == admin.asked
-    assert OfDatagrams([SENT], 7, 1.0, 3.0, {7: (1, 100)}, 3) == udp.comparison([SENT], 1.0, 3.0, "sent")
+    assert ["stats", "streams 1000", "peers"] == admin.asked
+    comparison = udp.comparison([SENT], 1.0, 3.0, "sent")
+    assert isinstance(comparison, OfDatagrams)
+    assert ({7: (1, 100)}, 3) == (comparison.earlier, comparison.before.dropped)

@@ -15,7 +15,7 @@ from attrs import define, evolve, field
 from ctrlserver.client.target import Target
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.search import search
-from ctrlserver.load.measure.intervals import Interval, Progress
+from ctrlserver.load.measure.intervals import Interval, Progress, Waiting
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Bottleneck, Scheduled, Slip
 from ctrlserver.load.plan.asked import Asked, Sought
@@ -65,6 +65,9 @@ class Watching:
         self.progressed.append(progress)
         if self.search is not None:
             self.search.interrupt()
+
+    def waiting(self, waiting: Waiting) -> None:
+        pass
 
     def note(self, text: str) -> None:
         pass

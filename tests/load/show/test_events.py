@@ -12,7 +12,7 @@ import pytest
 import pytest_twisted
 
 from ctrlserver.errors import LoadError
-from ctrlserver.load.measure.intervals import Interval
+from ctrlserver.load.measure.intervals import Interval, Waiting
 from ctrlserver.load.results.result import as_document
 from ctrlserver.load.show.events import EventStream
 from ctrlserver.load.show.summary import Lines
@@ -56,6 +56,10 @@ def test_each_event_is_one_line_and_is_there_at_once(pipe: tuple[int, TextIO]) -
     interval = os.read(reading, 65536).decode()
     got += interval
     assert 10 == json.loads(interval)["interval"]["packets"]
+    events.waiting(Waiting(1.0, None, 10_240, 5))
+    waiting = os.read(reading, 65536).decode()
+    got += waiting
+    assert {"seconds": 1.0, "counted_bytes": None, "bytes": 10_240, "unsent_bytes": 5} == json.loads(waiting)["waiting"]
     events.end(as_document(FULL), ["one thing", "another"], 1)
     got += os.read(reading, 65536).decode()
     *_, first, second, end = validated_events(got)

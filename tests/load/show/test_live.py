@@ -9,7 +9,7 @@ import pytest_twisted
 from attrs import evolve
 
 from ctrlserver.load.commands.execute_search import SearchView
-from ctrlserver.load.measure.intervals import Gauge, Interval, Progress
+from ctrlserver.load.measure.intervals import Gauge, Interval, Progress, Waiting
 from ctrlserver.load.show.live import LiveView, Meter, drawable, view
 from ctrlserver.load.show.output import mute
 from tests.load.commands.test_cli import COMMAND, ROOT, Process
@@ -118,6 +118,20 @@ def test_the_view_of_a_search_counts_what_is_searched(monkeypatch: pytest.Monkey
             assert select([reader], [], [], PATIENCE)[0], drawn
             drawn += reader.read(1 << 16)
         assert b"step 3" in drawn
+        shown.close()
+
+
+def test_a_wait_takes_the_place_of_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    ours, theirs, _ = opened(80)
+    with open(theirs, "w") as terminal, open(ours, "rb", buffering=0) as reader:
+        shown = LiveView(terminal)
+        shown.progress(Progress(1.0, 1.0, 20, 2048))
+        shown.waiting(Waiting(2.0, 1024, 2048, 0))
+        drawn, end = b"", b"waiting for the server's counts for 2 s: 1.00 KiB of 2.00 KiB counted"
+        while not drawn.endswith(end):
+            assert select([reader], [], [], PATIENCE)[0], drawn
+            drawn += reader.read(1 << 16)
         shown.close()
 
 

@@ -4,11 +4,11 @@ import io
 
 from attrs import evolve
 
-from ctrlserver.load.measure.intervals import Interval, Progress
+from ctrlserver.load.measure.intervals import Interval, Progress, Waiting
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import scheduled
 from ctrlserver.load.results.thresholds import Judgement
-from ctrlserver.load.show.summary import Lines, error_lines, folded, summary_lines
+from ctrlserver.load.show.summary import Lines, error_lines, folded, summary_lines, waiting_words
 from ctrlserver.stats.latency import Histogram
 from tests.load.results.test_result import EMPTY, FULL, STREAM
 
@@ -139,3 +139,11 @@ def test_an_intervals_line_has_its_target_and_its_times() -> None:
     interval = Interval(1.0, 1.0, 500, 512_000, 500.0, 4_096_000.0, False, 1000.0, 0.002, 0.004, 0.001, 0.003)
     Lines(out).interval(interval)
     assert "target 1.00 k/s  response p50 2.000 ms p99 4.000 ms  service p50 1.000 ms p99 3.000 ms" in out.getvalue()
+
+
+def test_a_wait_says_for_what_and_how_far_it_is() -> None:
+    assert (
+        "waiting for the server's counts for 3 s: 1.00 KiB of 2.00 KiB counted, 1.00 KiB not yet taken by the target"
+        == (waiting_words(Waiting(3.2, 1024, 2048, 1024)))
+    )
+    assert "waiting for the target to close for 1 s" == waiting_words(Waiting(1.0, None, 2048, 0))
