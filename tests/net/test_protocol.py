@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import ssl
+import struct
+import termios
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 
 import pytest
 import pytest_twisted
@@ -192,3 +196,43 @@ def test_a_fault_of_tls_is_told_in_the_words_of_openssl_or_as_a_close() -> None:
     assert "no shared cipher" == tls_fault(Exception([("SSL routines", "", "no shared cipher")]))
     for other in (None, Exception(), Exception([]), Exception("x")):
         assert "the peer closed the connection" == tls_fault(other)
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_that_was_acknowledged_before_a_reset_is_counted(serve: Callable[[], Awaitable[Served]]) -> None:
+    from twisted.internet import reactor
+
+    served = await serve()
+    lines = b"a line of a peer that reads no echoes\n" * 5000
+
+    def script() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with context.wrap_socket(served.connect()) as client:
+            client.sendall(lines[:1000])
+            client.recv(1)
+            client.setblocking(False)
+            at, end = 1000, time.monotonic() + PATIENCE
+            while at < len(lines) and time.monotonic() < end:
+                with suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    at += client.send(lines[at:])
+                with suppress(ssl.SSLWantReadError):
+                    client.recv(65536)
+            while unacknowledged(client) and time.monotonic() < end:
+                time.sleep(0.001)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    for _ in range(20):
+        await in_thread(script)
+        while served.stats().streams_open:
+            served.clock.advance(0)
+            await deferLater(reactor, 0)
+    assert {(5000, len(lines), "reset")} == {
+        (record.packets, record.bytes, record.reason) for record in served.book.streams()
+    }
+
+
+def unacknowledged(client: socket.socket) -> int:
+    """Bytes that the other side's kernel does not have yet."""
+    (left,) = struct.unpack("i", fcntl.ioctl(client, termios.TIOCOUTQ, bytes(4)))
+    return int(left)
