@@ -3,7 +3,7 @@
 Many peers may ask at once, and one peer may send a thousand lines in one read. Meanwhile the data streams must go on,
 and a peer that asks one question must not wait behind a flood. So time is dealt in turns and slices::
 
-    reactor   |--- turn 1 ms ---|  data streams, timers  |--- turn 1 ms ---|  data streams, timers ...
+    reactor   |-- turn 0.5 ms --|  data streams, timers  |-- turn 0.5 ms --|  data streams, timers ...
                A   B   C   A   B                          C   A   B   C
               slices of 0.1 ms, or one line where that takes longer
 
