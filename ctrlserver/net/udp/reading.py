@@ -66,6 +66,8 @@ READS_A_TURN = 32
 #: Calls of ``recvmmsg`` likewise: up to 64 datagrams each take 0.1 ms as well, as many whole batches 1 ms.
 CALLS_A_TURN = 4
 
+#: Seconds after which no further call is made where somebody looks into the content: a sender chooses what that costs.
+CONTENT_SECONDS = 0.001
 
 #: Ports of services that answer whatever they get: echo, daytime, quote of the day, chargen, time (RFC 862 to 868).
 ANSWERING_PORTS = frozenset({7, 13, 17, 19, 37})
@@ -285,7 +287,7 @@ class ManyReader(OneReader):
                 counters.last = now
             else:
                 self._take_rows(table, sizes, segments, now)
-            if rows < table.rows:
+            if rows < table.rows or (at_once is not None and lane.clock() > now + CONTENT_SECONDS):
                 return
 
     def _answered(self, stream: DatagramStream, table: Messages, sizes: list[int]) -> bool:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from select import EPOLLIN
 
 import pytest
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 
+from ctrlserver.lane.lane import Lane
+from ctrlserver.linux.recvmmsg import messages
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.terms import DatagramTerms, Terms
+from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import Peers
-from ctrlserver.net.udp.reading import Intake
+from ctrlserver.net.udp.reading import CONTENT_SECONDS, Intake, ManyReader
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.datagram import DATAGRAM
@@ -88,3 +94,29 @@ def test_a_peer_on_a_port_that_no_client_is_given_lacks_every_thousandth_answer(
     (stream,) = answering._peers.by_address.values()
     assert (2_500, withheld) == (stream.counters.packets, book.counters.loops)
     assert stream.counters.unanswered >= withheld
+
+
+@pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")
+@pytest.mark.parametrize(("mode", "keep", "one"), [("sink", 0, False), ("sink", 5, True), ("echo", 0, True)])
+def test_where_content_costs_much_a_turn_ends_after_one_table(
+    ours: socket.socket, peer: socket.socket, mode: str, keep: int, one: bool
+) -> None:
+    ours.bind(("127.0.0.1", 0))
+    ours.setblocking(False)
+    time_ = Clock()
+
+    def clock() -> float:
+        time_.advance(CONTENT_SECONDS * 2)
+        return time_.seconds()
+
+    lane = Lane(MemoryReactorClock(), clock)
+    book = Book(version="test", now=0.0, wall=0.0)
+    terms = DatagramTerms(Terms(book, Origin("data", "udp", "datagram", mode), DATAGRAM, keep=keep))
+    table = messages(ours, lane.view if terms.needs_content else None, False)
+    if table is None:
+        pytest.skip("no recvmmsg here")
+    reader = ManyReader(Peers(terms, now=0.0), ours, lane, DropCount(ours, False), table)
+    for _ in range(200):
+        peer.sendto(b"x" * 100, ours.getsockname())
+    reader.ready(EPOLLIN)
+    assert (table.rows if one else 200) == book.counters.totals().packets
