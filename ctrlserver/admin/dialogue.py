@@ -174,7 +174,7 @@ class Dialogue:
         line += self._held[start : min(end, start + MAX_LINE + 3)]
         if len(line) <= MAX_LINE or (len(line) <= MAX_LINE + 2 and len(line.rstrip(b"\r")) <= MAX_LINE):
             return None  # a CR may belong to the end of the line
-        foreign = foreign_line(bytes(line))
+        foreign = foreign_line(bytes(line[:MAX_LINE]))  # what all cuts of the input have by now
         line.clear()
         if foreign:
             return self._refuse(foreign)
