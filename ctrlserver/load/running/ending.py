@@ -92,12 +92,12 @@ class Ending:
             least, most = UNLIMITED, 0
             pause, limit = ASK_FIRST_SECONDS, len(comparison.streams) + OTHERS_ON_VIEW
             while True:
-                asked, last = self._clock(), self.reconciliation  # an answer is as old as its question
+                asked, last = self._clock(), self.reconciliation.difference  # an answer is as old as its question
                 reading = await read(client, limit, self._clock)
                 if reading.rejected_since(comparison.before):
                     reading = evolve(reading, over=self._hung_up())
                 self.reconciliation = outcome = comparison.compare(reading)
-                if outcome.reconciled or (outcome.settled and (outcome == last or outcome.reconciled is None)):
+                if outcome.reconciled or (outcome.settled and outcome.difference in (last, None)):
                     return
                 unsent = sum(stream.unsent_bytes() for stream in self._streams)
                 received = outcome.received.bytes if outcome.received is not None else 0

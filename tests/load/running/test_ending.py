@@ -214,3 +214,15 @@ async def test_a_unix_stream_is_not_reconciled_beside_another_new_one(servers: S
     assert result.reconciled is None
     (note,) = heard.notes
     assert "the server has 2 new streams over unix sockets, ours are 1 of them: not reconciled" == note
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_difference_that_two_answers_agree_on_ends_the_wait_whatever_time_it_took(servers: Servers) -> None:
+    """A record without a time is given that of the question, which is another each time."""
+
+    def lose(record: dict[str, Any]) -> None:
+        record.update(packets=9, state="closed", seconds=0.0)
+
+    servers.tamper = lose
+    good(await load(servers.listen(Counting), packets=10, admin=servers.listen(Admin)), 3)
+    assert 3 == sum(command.startswith("streams ") for command in servers.asked)
