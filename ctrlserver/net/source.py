@@ -76,6 +76,14 @@ class SourceStream(AnsweringStream):
         elif now - self.counters.opened >= ASK_SECONDS:
             self._begin(ENDLESS, now)
 
+    def abort(self, reason: str, now: float) -> None:
+        """End the stream at once; if an operator did, its peer still gets what is counted."""
+        if reason == "kicked":
+            self._outbox = None
+            self.finish(reason, now)
+        else:
+            super().abort(reason, now)
+
     def _begin(self, asked: int | None, now: float) -> None:
         asking = self._asking
         if asking is not None and asking.fault:

@@ -115,6 +115,26 @@ async def test_an_empty_line_asks_for_packets_until_the_peer_closes(serve: Serve
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_peer_whose_stream_an_operator_ends_gets_all_that_is_counted(serve: Serve) -> None:
+    """On the lane also if a line came after the packets had begun, so that nobody has read it."""
+    served = await serve("fixed:1000", "source", canned=PACKETS)
+
+    def begin() -> socket.socket:
+        client = served.connect()
+        client.sendall(b"\n")
+        client.recv(1000, socket.MSG_WAITALL)
+        client.sendall(b"\n")
+        return client
+
+    client = await in_thread(begin)
+    (stream,) = served.listener.streams()
+    stream.abort("kicked", 0.0)
+    got = await in_thread(lambda: read_to_end(client))
+    (record,) = served.records()
+    assert ("kicked", 1000 + len(got)) == (record.reason, record.bytes)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_peer_that_says_nothing_is_sent_to_after_a_second(serve: Serve) -> None:
     served = await serve("fixed:1000", "source", canned=PACKETS)
     sweeping = task.LoopingCall(served.listener.sweep)
