@@ -1,7 +1,7 @@
 """A small client of the admin port: who answers there, and what it counted of our streams.
 
-Rules: one command at a time, in JSON, each answered by exactly one line, bounded in length and in time. Where no
-ctrlserver answers, the error is one line that quotes what did. Published names are mapped back to the original ones, so
+Rules: commands in JSON, each answered by exactly one line, bounded in length and in time. Where no ctrlserver
+answers, the error is one line that quotes what did. Published names are mapped back to the original ones, so
 a server that renames its fields is understood all the same.
 
 Beware: a server closes an idle admin connection; ask over a new one after a long run.
@@ -10,7 +10,7 @@ Beware: a server closes an idle admin connection; ask over a new one after a lon
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from attrs import frozen
@@ -40,8 +40,16 @@ ANSWER_SECONDS = 10.0
 HELLO_SECONDS = 5.0
 
 
+#: What a server calls it that a stream to be ended is closed, or not even on view any more.
+OVER_ALREADY = ("stream-closed", "unknown-stream")
+
+
 class RefusedError(LoadError):
-    """A ctrlserver that does not do what it was asked, or does not know the command."""
+    """A ctrlserver that does not do what it was asked, or does not know the command. ``name``: the server's word."""
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 @frozen
@@ -86,9 +94,19 @@ class AdminClient(Protocol):
         total = envelope.get("total")
         return Streams(records, total if isinstance(total, int) else len(records))
 
-    async def kick(self, number: int) -> None:
-        """Have the server end a stream; LoadError where it does not."""
-        await self._asked(f"kick {number} json")
+    async def kick(self, numbers: Sequence[int]) -> None:
+        """Have the server end these streams, all asked at once; LoadError where it does not.
+
+        One that is over already is as wanted.
+        """
+        commands = [f"kick {number} json" for number in numbers]
+        self._say(commands)
+        for command in commands:
+            try:
+                await self._answer(command)
+            except RefusedError as error:
+                if error.name not in OVER_ALREADY:
+                    raise
 
     async def stats(self) -> dict[str, object]:
         """The server's own record."""
@@ -121,6 +139,16 @@ class AdminClient(Protocol):
         return (await self._asked(command)).get("data")
 
     async def _asked(self, command: str) -> dict[str, object]:
+        """Ask, and give the answer."""
+        self._say([command])
+        return await self._answer(command)
+
+    def _say(self, commands: Sequence[str]) -> None:
+        """Ask all of it at once; each is answered by a line, in this order."""
+        if not self._lost:
+            self.transport.write("".join(f"{command}\r\n" for command in commands).encode())
+
+    async def _answer(self, command: str) -> dict[str, object]:
         """The reply of a ctrlserver, which says ``ok``; LoadError for anything else."""
         line = await self._line(command)
         try:
@@ -135,8 +163,8 @@ class AdminClient(Protocol):
             raise LoadError(f"{self._name} {what}: it answered {quoted(text)}")
         if not envelope["ok"]:
             error = envelope.get("error")
-            said = error.get("message") if isinstance(error, dict) else error
-            raise RefusedError(f'the admin port {self._name} refused "{command}": {_one_line(str(said))}')
+            said, name = (error.get("message"), error.get("id")) if isinstance(error, dict) else (error, None)
+            raise RefusedError(f'the admin port {self._name} refused "{command}": {_one_line(str(said))}', str(name))
         return cast("dict[str, object]", envelope)
 
     async def _line(self, command: str) -> bytes:
@@ -150,7 +178,6 @@ class AdminClient(Protocol):
         waiting: Deferred[bytes] = Deferred()
         self._waiting = waiting
         waiting.addTimeout(seconds, deadlines(self._reactor))
-        self.transport.write(command.encode() + b"\r\n")
         self._look()
         try:
             return await waiting

@@ -59,6 +59,23 @@ async def test_a_server_that_does_not_know_the_sums_of_hosts_has_none(servers: S
     client.close()
 
 
+def test_streams_are_ended_in_one_question_and_those_that_are_over_are_no_failure() -> None:
+    transport = StringTransport()
+    client = AdminClient(Clock(), "there")
+    client.makeConnection(transport)  # type: ignore[no-untyped-call]
+    asked = Deferred.fromCoroutine(client.kick([1, 2, 3]))
+    assert b"kick 1 json\r\nkick 2 json\r\nkick 3 json\r\n" == transport.value()
+    closed = b'{"ok":false,"error":{"code":409,"id":"stream-closed","message":"stream 2 is closed already"}}\r\n'
+    forgotten = b'{"ok":false,"error":{"code":404,"id":"unknown-stream","message":"no stream 3 is on view"}}\r\n'
+    client.dataReceived(b'{"ok":true,"data":{"kicked":1}}\r\n' + closed + forgotten)
+    assert asked.called
+    asked = Deferred.fromCoroutine(client.kick([4]))
+    client.dataReceived(b'{"ok":false,"error":{"code":403,"id":"not-allowed","message":"no operator"}}\r\n')
+    refused: list[str] = []
+    asked.addErrback(lambda failure: refused.append(str(failure.value)))
+    assert ['the admin port there refused "kick 4 json": no operator'] == refused
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_mapping_of_renames_is_understood_as_well(servers: Servers) -> None:
     renames = b'{"ok":true,"command":"rename","data":{"peer":"remote"}}\r\n'

@@ -16,19 +16,23 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from ctrlserver.addresses import plain_address
-from ctrlserver.client.admin import open_admin
+from ctrlserver.client.admin import AdminClient, open_admin
 from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError
 from ctrlserver.load.measure.counts import Counts, StreamCount
+from ctrlserver.load.measure.reading import peer_of, record_number
 from ctrlserver.load.measure.reconciling import Comparison
 from ctrlserver.load.plan.pattern import shares
 from ctrlserver.load.running.asking import OTHERS_ON_VIEW
 from ctrlserver.load.running.send_mode import Streams
-from ctrlserver.load.running.work import Figures
+from ctrlserver.load.running.work import GRACE_SECONDS, Figures
 from ctrlserver.load.streams.outgoing import UNLIMITED
 from ctrlserver.load.streams.receive import ReceiveStream
 from ctrlserver.load.streams.wire import CLOSED, COMPLETE, ENDED
 from ctrlserver.looks import deadlines
+
+#: Seconds between two looks at whether the server has ended our streams.
+LOOK_SECONDS = 0.1
 
 
 class Downloads(Streams):
@@ -53,6 +57,7 @@ class Downloads(Streams):
             streams = [stream for stream in cast("list[ReceiveStream]", self.streams) if stream.active]
             for stream in streams:
                 stream.patient = True
+            self._grace = GRACE_SECONDS if at_once else self._options.stall_timeout
             self._ending = Deferred.fromCoroutine(self._have_ended(admin, streams))
             self._ending.addErrback(lambda failure: failure.trap(CancelledError) and None)
         super().stop_new(at_once=at_once)
@@ -69,25 +74,36 @@ class Downloads(Streams):
 
     async def _have_ended(self, admin: Target, streams: Sequence[ReceiveStream]) -> None:
         try:
-            await self._ask_to_end(admin, streams)
+            with closing(await open_admin(self._reactor, admin, self._options.connect_timeout)) as client:
+                await client.version()
+                await self._end(client, streams)
         except LoadError as error:
             self._unasked = f"the server was not asked to end the download: {error}"
-        else:
-            await deferLater(deadlines(self._reactor), self._options.stall_timeout)
         for stream in streams:
             stream.patient = False
             stream.end_at_packet(ENDED)
 
-    async def _ask_to_end(self, admin: Target, streams: Sequence[ReceiveStream]) -> None:
-        """Have the server end ``streams``, which it sends packets without end; LoadError if it cannot be asked."""
-        with closing(await open_admin(self._reactor, admin, self._options.connect_timeout)) as client:
-            await client.version()
-            wanted = {plain_address(stream.local) for stream in streams}
-            for record in (await client.streams(len(streams) + OTHERS_ON_VIEW)).records:
-                number = record.get("stream")
-                ours = plain_address(str(record.get("peer", ""))) in wanted and record.get("state") == "open"
-                if ours and isinstance(number, int) and number > self._transport.before.newest:
-                    await client.kick(number)
+    async def _end(self, client: AdminClient, streams: Sequence[ReceiveStream]) -> None:
+        """Have the server end ``streams``, until for a while it knows no more of them and none ends.
+
+        It may not have accepted all of them yet.
+        """
+        wanted, seen = {plain_address(stream.local) for stream in streams}, self._transport.before.newest
+        kicked: set[int] = set()
+        progress, since = -1, 0.0
+        while True:
+            if len(kicked) < len(streams):
+                records = (await client.streams(len(streams) + OTHERS_ON_VIEW)).records
+                ours = [each for each in records if peer_of(each) in wanted and each.get("state") == "open"]
+                new = {number for each in ours if (number := record_number(each, "stream")) > seen} - kicked
+                await client.kick(sorted(new))
+                kicked |= new
+            now, known = self.lane.clock(), len(kicked) + sum(not stream.active for stream in streams)
+            if known > progress:
+                progress, since = known, now
+            elif now - since >= self._options.stall_timeout:
+                return
+            await deferLater(deadlines(self._reactor), LOOK_SECONDS)
 
     def notes(self) -> list[str]:
         """What was not asked, who ended the download where no number was asked for, and what was cut off."""

@@ -44,6 +44,7 @@ class Streams(Work):
         self._going: set[Conversation] = set()
         self._limits: list[int] = []
         self._gentle = False  # cut a stream without progress after the grace, instead of failing it
+        self._grace = GRACE_SECONDS
 
     async def open(self) -> None:
         """Connect all streams, and await the target's greeting if one is asked for."""
@@ -97,7 +98,7 @@ class Streams(Work):
 
     def watch(self, now: float) -> None:
         """No stream may go without progress for too long."""
-        patience = GRACE_SECONDS if self._gentle else self._options.stall_timeout
+        patience = self._grace if self._gentle else self._options.stall_timeout
         for stream in list(self._going):
             progress = stream.progress
             if progress != stream.seen or stream.idle:

@@ -39,6 +39,24 @@ async def test_a_download_ends_by_time_and_what_was_on_its_way_is_counted_with_a
 
 
 @pytest_twisted.ensureDeferred
+async def test_streams_that_the_server_shows_late_are_ended_too_each_once(servers: Servers) -> None:
+    lists = 0
+
+    def hide(record: dict[str, Any]) -> None:
+        nonlocal lists
+        if record["stream"] == 1:
+            lists += 1
+        elif lists < 1:
+            record["peer"] = "not accepted yet"
+
+    servers.tamper = hide
+    flags: dict[str, Any] = {"duration": 0.1, "streams": 2, "admin": servers.listen(Admin)}
+    result = good(await load(servers.listen(Source), mode="receive", **flags))
+    assert (True, {"ended"}) == (result.reconciled, {stream.reason for stream in result.streams})
+    assert ["kick 1 json", "kick 2 json"] == [command for command in servers.asked if command.startswith("kick ")]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_download_that_the_server_cannot_end_is_cut_off_and_not_reconciled(servers: Servers) -> None:
     heard, admin = Heard(), servers.listen(Admin)
 
