@@ -8,6 +8,7 @@ Rules:
 
 - A byte that no text holds (a control byte other than tab, LF, CR, and those of telnet) is such a sign: TLS, SMB, STUN,
   HTTP/2, memcached's binary protocol and databases all begin with some.
+- So is a line that begins as no character of UTF-8 does: memcached's binary protocol, where its second byte is LF.
 - HTTP is known by the end of its first line, whatever the verb; by a verb of its own in upper case; and by a header, so
   by ``Host:`` at the latest.
 
@@ -33,6 +34,7 @@ _OTHERS: Final = (
     ("memcached", re.compile(rb"(?:set|add|replace|append|prepend|cas)[ \t]+\S+[ \t]+\d+[ \t]+-?\d+[ \t]+\d+")),
     ("mail", re.compile(rb"(?:EHLO|HELO|LHLO)[ \t]", re.IGNORECASE)),
     ("SSH", re.compile(rb"SSH-\d")),
+    ("no text", re.compile(rb"[\x80-\xbf]")),
 )
 _OURS = "and this port takes plain lines, such as: stats json"
 

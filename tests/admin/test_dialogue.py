@@ -120,7 +120,7 @@ def test_blank_padding_does_not_excuse_a_long_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "octets", [b"st\xc3\x28ts\n", b"\xc3\n", b"\x80\n", b"stats \xff\n", b"\xff\xfe\n", b"\xff\xff\n"]
+    "octets", [b"st\xc3\x28ts\n", b"\xc3\n", b"x\x80\n", b"stats \xff\n", b"\xff\xfe\n", b"\xff\xff\n"]
 )
 def test_invalid_utf8_is_a_fault_of_its_line_only(octets: bytes) -> None:
     fault, request = events_of([octets + b"ping\n"])
@@ -313,7 +313,7 @@ def test_one_call_drops_a_bounded_number_of_pieces(piece: bytes, monkeypatch: py
         done.clear()
 
 
-@pytest.mark.parametrize("piece", [*DROPPED, b"ping\n", b"\xff\xfd\x01", b"a" * 1024 + b"\n", b"\x80\n"])
+@pytest.mark.parametrize("piece", [*DROPPED, b"ping\n", b"\xff\xfd\x01", b"a" * 1024 + b"\n", b"x\x80\n"])
 def test_the_calls_for_n_bytes_double_as_the_bytes_do(piece: bytes) -> None:
     def calls(times: int) -> int:
         dialogue = Dialogue()

@@ -49,6 +49,8 @@ def test_a_request_line_too_long_is_known_by_its_first_part(line: bytes) -> None
         b"EHLO me",
         b"helo me",
         b"SSH-2.0-OpenSSH_9.2",
+        b"\x80",
+        b"\xac\xed",
     ],
 )
 def test_a_line_of_another_protocol_is_refused(line: bytes) -> None:

@@ -25,6 +25,8 @@ CLIENTS = {
 }
 ASIDE = {
     "memcached, binary": struct.pack(">BBHBBHIIQ", 0x80, 1, 3, 8, 0, 0, 18, 0, 0) + bytes(8) + b"key" + b"\nreset\n",
+    "memcached, no operation": struct.pack(">BBHBBHIIQ", 0x80, 10, 0, 0, 0, 0, 0, 0, 0) + b"\nreset\n",
+    "memcached, no operation, quiet": b"\x80\nreset\n",
     "memcached, text": b"set key 0 0 7\r\nreset\r\n\r\n",
     "STUN": struct.pack(">HHI", 1, 20, 0x2112A442) + b"\nreset\nreset\n" + b"\nreset\n",
     "SMB": struct.pack(">I", 60) + b"\xffSMBr" + b"\nreset\n" * 8,
