@@ -87,8 +87,9 @@ class Stage(IntEnum):
 class AdminConnection(Protocol):
     """One peer of the admin port."""
 
-    def __init__(self, factory: AdminFactory) -> None:
+    def __init__(self, factory: AdminFactory, *, local: bool) -> None:
         self._factory = factory
+        self._spare = factory.limits.spare if local else 0
         self._desk = factory.desk
         self._limits = factory.limits
         self._turns = factory.turns
@@ -122,8 +123,7 @@ class AdminConnection(Protocol):
             self._due = self._progress + self._limits.handshake_seconds
             self._look_by(self._due)
         transport.registerProducer(self, True)
-        spare = self._limits.spare if isinstance(transport.getHost(), UNIXAddress) else 0
-        wrong = self._factory.admit(self, spare)
+        wrong = self._factory.admit(self, self._spare)
         if wrong is not None:
             self._send(encode_error(CommandError(503, "too-many-connections", wrong), json=False))
             self._close()
@@ -353,8 +353,11 @@ class AdminFactory(Factory):
         self._refused: set[AdminConnection] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> AdminConnection:
-        """A connection. Whether it is one too many is decided when it is made."""
-        return AdminConnection(self)
+        """A connection. Whether it is one too many is decided when it is made.
+
+        ``addr`` is the peer's own: whoever comes from the network, by a proxy's unix socket, takes no local seat.
+        """
+        return AdminConnection(self, local=isinstance(addr, UNIXAddress))
 
     def admit(self, connection: AdminConnection, spare: int) -> str | None:
         """Count a new connection; None, or why it is rejected. ``spare`` more than usual are allowed."""

@@ -130,8 +130,8 @@ class Server:
     def bounded(self, **limits: Any) -> None:
         self.factory = AdminFactory(self.desk, self.clock, limits=Limits(**limits))
 
-    def connect(self, host: IAddress = TCP_HOST) -> Peer:
-        connection = self.factory.buildProtocol(None)
+    def connect(self, host: IAddress = TCP_HOST, peer: IAddress | None = None) -> Peer:
+        connection = self.factory.buildProtocol(peer or host)
         transport = SlowTransport(host)
         connection.makeConnection(transport)  # type: ignore[no-untyped-call]
         return Peer(connection, transport)

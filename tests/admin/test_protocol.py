@@ -18,7 +18,7 @@ from ctrlserver.admin.protocol import UNREAD
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.records import StreamRecord
-from tests.admin.conftest import Peer, Server
+from tests.admin.conftest import TCP_HOST, Peer, Server
 
 LIMITS = Limits()
 
@@ -485,6 +485,14 @@ def test_past_the_sixty_fourth_four_more_come_in_by_a_unix_socket(server: Server
     assert [["OK pong"]] * 4 == [peer.asks("ping") for peer in local[:4]]
     assert local[4].transport.sent.startswith(b"ERR 503 too-many-connections 68 connections are open")
     assert server.connect().transport.sent.startswith(b"ERR 503 too-many-connections 64 connections are open")
+
+
+def test_a_peer_from_the_network_takes_no_seat_of_the_unix_socket_by_a_proxys_either(server: Server) -> None:
+    path = UNIXAddress("/run/x.sock")
+    for _ in range(64):
+        assert server.connect(path, TCP_HOST).transport.is_open
+    assert server.connect(path, TCP_HOST).transport.sent.startswith(b"ERR 503 too-many-connections 64 ")
+    assert ["OK pong"] == server.connect(path).asks("ping")
 
 
 def test_those_of_the_unix_socket_are_among_the_sixty_four(server: Server) -> None:
