@@ -191,10 +191,10 @@ class ControlService(MultiService):
         self._due = now + TICK_SECONDS
         self.plane.sweep()
         self.book.tick(now, lag, self._wall())
+        self._tell_left_out(now)
 
-        self._tell_runs(now)
-
-    def _tell_runs(self, now: float) -> None:
+    def _tell_left_out(self, now: float) -> None:
+        self._admin.failures.tell_left_out(now)
         if more := self._run_lines.overdue(now):
             self.log.info("{more} more runs ended", more=more)
 
@@ -211,7 +211,7 @@ class ControlService(MultiService):
         stopped = [self._unbind(), maybeDeferred(super().stopService)]
         self.plane.drain()
         self.book.runs.stop(self._clock())
-        self._tell_runs(math.inf)
+        self._tell_left_out(math.inf)
         self._admin.close()
         self.plane.stop()
         self._bound = False

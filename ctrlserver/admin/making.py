@@ -9,17 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from attrs import define
+from attrs import define, field
 from twisted.logger import Logger
 
 from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.replies import encode_error
 from ctrlserver.errors import CommandError
+from ctrlserver.lane.sparing import Sparing
 
 log = Logger()
 
 SLICE: Final = 16 * 1024
 """Bytes of a long reply made and given to the transport at once."""
+
+
+@define(eq=False)
+class Failures:
+    """Commands that failed: logged once a second at most, for a peer may ask for the same as often as it likes."""
+
+    clock: Callable[[], float]
+    _lines: Sparing = field(factory=Sparing, init=False)
+
+    def reply(self, request: Request) -> bytes:
+        """Log the exception that is under way; what the peer is told instead of its reply."""
+        if self._lines.may_write(self.clock()):
+            log.failure("admin command {command!r} failed", command=request.words[0])
+        wrong = f'"{request.words[0].casefold()}" failed; the log of the server says why'
+        return encode_error(CommandError(500, "internal", wrong), json=request.json)
+
+    def tell_left_out(self, now: float) -> None:
+        """Log how many more there were than were logged; to be called now and then."""
+        if number := self._lines.overdue(now):
+            log.warn("{number} more admin commands failed", number=number)
 
 
 @define
@@ -28,6 +49,7 @@ class Making:
 
     request: Request
     steps: Iterator[bytes]
+    failures: Failures
     begun: bool = False
     ended: bool = False
     broken: bool = False
@@ -43,14 +65,7 @@ class Making:
                 if not has_time():
                     break
         except Exception:
-            octets[:] = failed(self.request)
+            octets[:] = self.failures.reply(self.request)
             self.ended, self.broken = True, self.begun and self.request.json
         self.begun = self.begun or bool(octets)
         return b"" if self.broken else bytes(octets)
-
-
-def failed(request: Request) -> bytes:
-    """Log the exception that is under way; what the peer is told instead of its reply."""
-    log.failure("admin command {command!r} failed", command=request.words[0])
-    wrong = f'"{request.words[0].casefold()}" failed; the log of the server says why'
-    return encode_error(CommandError(500, "internal", wrong), json=request.json)

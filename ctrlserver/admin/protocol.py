@@ -61,7 +61,7 @@ from zope.interface import implementer
 from ctrlserver.admin.commands.table import carry_out
 from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Fault, More, Request
 from ctrlserver.admin.limits import Limits, Reserve
-from ctrlserver.admin.making import SLICE, Making, failed
+from ctrlserver.admin.making import SLICE, Failures, Making
 from ctrlserver.admin.replies import Long, encode_error, encode_in_steps
 from ctrlserver.admin.transports import can_half_close, is_reset, read_at_most, take_urgent_data_in_line
 from ctrlserver.admin.turns import Turns
@@ -236,13 +236,13 @@ class AdminConnection(Protocol):
             command, reply = carry_out(request, self._desk)
             steps = encode_in_steps(command, reply, json=request.json)
             if isinstance(reply, Long):
-                self._making = Making(request, steps)
+                self._making = Making(request, steps, self._factory.failures)
                 return
             octets, closes = b"".join(steps), reply.closes
         except CommandError as error:
             octets = encode_error(error, json=request.json)
         except Exception:
-            octets = failed(request)
+            octets = self._factory.failures.reply(request)
         self._send(octets)
         if closes:
             self._close()
@@ -348,6 +348,7 @@ class AdminFactory(Factory):
         self.reactor = reactor
         self.limits = limits or Limits()
         self.turns = Turns(reactor, self.limits)
+        self.failures = Failures(reactor.seconds)
         self._reserve = reserve
         self._open: set[AdminConnection] = set()
         self._refused: set[AdminConnection] = set()

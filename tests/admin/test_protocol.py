@@ -102,6 +102,22 @@ def test_an_error_inside_a_command_is_500_logged_once_and_survived(
     assert ["OK pong"] == peer.asks("ping")
 
 
+def test_errors_inside_commands_write_a_line_a_second_at_most_and_the_number_of_the_others(
+    server: Server, logged: list[LogEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(server.book), "stats", lambda *_: 1 / 0)
+    monkeypatch.setattr(type(server.book), "record", lambda *_: 1 / 0)
+    server.stream()
+    for line in ("stats", "stats json", "streams", "streams json", "stats"):
+        assert b"internal" in server.connect().says(f"{line}\n".encode())
+        server.clock.advance(0.1)
+    assert 1 == len(logged)
+    server.factory.failures.tell_left_out(server.clock.seconds())
+    assert 1 == len(logged)
+    server.factory.failures.tell_left_out(server.clock.seconds() + 1)
+    assert [None, 4] == [event.get("number") for event in logged]
+
+
 # A peer that does not read
 
 
