@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
-from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, BACKLOG, OUT_OF
+from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, OUT_OF, listen_for_many
 
 #: Connections made before everything else has its turn: those rejected in one go are closed in the next, and of the
 #: descriptors kept free no more than 4 may be in the air. A TLS connection takes 0.2 ms.
@@ -58,7 +58,7 @@ class Accepting:
         self._name = name
         self._reactor = reactor
         self._warned = float("-inf")
-        port.socket.listen(BACKLOG)
+        listen_for_many(port.socket)
         port.doRead = self.ready
 
     def ready(self) -> None:

@@ -385,6 +385,19 @@ async def test_an_urgent_byte_is_a_byte_of_the_stream(serve: Serve, mode: str) -
     assert (1, 8, 0) == (record.packets, record.bytes, record.incomplete_bytes)
 
 
+@pytest.mark.parametrize("mode", ["sink", "echo"])
+@pytest_twisted.ensureDeferred
+async def test_urgent_bytes_that_come_before_the_connection_is_accepted_count(serve: Serve, mode: str) -> None:
+    served = await serve("fixed:1", mode)
+    client = served.connect()  # by the kernel alone: the reactor waits for this function
+    for byte in (b"a", b"b", b"c"):
+        client.send(byte, socket.MSG_OOB)
+    client.shutdown(socket.SHUT_WR)
+    assert (b"abc" if mode == "echo" else b"") == await in_thread(read_to_end, client)
+    (record,) = served.records()
+    assert (3, 3) == (record.packets, record.bytes)
+
+
 DENSE = b"0:,1:a," * 30_000
 """More packets than one turn may cut."""
 
