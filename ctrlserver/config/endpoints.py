@@ -206,6 +206,12 @@ def _inherited(text: str) -> tuple[int, AddressFamily, int, AddressFamily]:
         return endpoint.fileno, AddressFamily(inherited.family), inherited.type, endpoint.addressFamily
 
 
+def unix_path(text: str) -> str | None:
+    """The path of a unix socket, behind a PROXY header too; None for any other endpoint."""
+    kind, arguments, keywords = _parts(behind_proxy(text) or text)
+    return (arguments[0] if arguments else keywords.get("address")) if kind == "unix" else None
+
+
 def private(text: str) -> str:
     """The same, its unix socket for its owner alone unless ``text`` gives it a mode; Twisted's own is 666."""
     kind, arguments, keywords = _parts(behind_proxy(text) or text)

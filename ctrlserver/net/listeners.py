@@ -27,7 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ctrlserver.addresses import text_of
-from ctrlserver.config.endpoints import behind_proxy
+from ctrlserver.config.endpoints import behind_proxy, unix_path
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.keepalive import SHORTEST_SECONDS, send_probes
 from ctrlserver.net.accepting import accept_few
@@ -180,8 +180,11 @@ def transport_word(endpoint: str) -> str:
 def bound(name: str, where: str, listen: Callable[[], Any]) -> IListeningPort:
     """The port that ``listen`` returns, or its Deferred has by now; else ``CannotBind`` with ``name`` and ``where``.
 
-    A unix socket at which nobody listens any more is removed first.
+    A unix socket at which nobody listens any more is removed first. One at which somebody does is never touched.
     """
+    path = unix_path(where)
+    if path is not None and is_taken(os.fsencode(path)):
+        raise CannotBind(f"cannot listen for {name} on {where}: another server listens there")
     outcome: list[IListeningPort | Failure] = []
     maybeDeferred(listen).addBoth(outcome.append)
     if outcome and isinstance(outcome[0], Failure) and removed_leftover(outcome[0].value):
@@ -204,18 +207,30 @@ def removed_leftover(error: BaseException | None) -> bool:
     if not isinstance(path, bytes):
         return False
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode) or is_taken(path):
             return False
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.setblocking(False)
-            if peer.connect_ex(path) != errno.ECONNREFUSED:
-                return False
         os.remove(path)
         with suppress(FileNotFoundError):
             os.remove(path + b".lock")
     except (OSError, ValueError):  # gone, not ours to remove, or no name of a file
         return False
     return True
+
+
+def is_taken(path: bytes) -> bool:
+    """Whether ``path`` is a unix socket at which somebody listens, or may: we may not ask, or it is one of datagrams.
+
+    Twisted goes by the process in its lock file alone. It would remove the living socket of a program that writes no
+    lock, or of a server in another container, whose process is none here.
+    """
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return False
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.setblocking(False)
+            return peer.connect_ex(path) != errno.ECONNREFUSED
+    except (OSError, ValueError):  # no such file
+        return False
 
 
 def announce(name: str, port: IListeningPort) -> None:
@@ -230,7 +245,8 @@ def why(failure: Failure) -> str:
     if "Cannot acquire lock" in str(reason):
         return "another server listens there"
     if isinstance(reason, OSError) and reason.strerror:
-        named = f": {reason.filename}" if isinstance(reason.filename, str) else ""  # /dev/null, in a bare chroot
+        one = isinstance(reason.filename, str) and reason.filename2 is None  # /dev/null, in a bare chroot; not a lock
+        named = f": {reason.filename}" if one else ""
         return reason.strerror.lower() + named
     return str(reason)
 

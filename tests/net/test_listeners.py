@@ -109,6 +109,33 @@ async def test_what_is_not_left_over_is_not_taken(tmp_path: Path, listening: boo
     assert path.exists()
 
 
+@pytest.mark.parametrize("lock", ["none", "of a process that is gone"])
+@pytest.mark.parametrize("before", ["unix:", "unix:address=", "haproxy:unix:"])
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_at_which_somebody_listens_stays_whatever_its_lock_says(
+    tmp_path: Path, before: str, lock: str
+) -> None:
+    from twisted.internet import reactor
+
+    path = tmp_path / "data.sock"
+    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as client:
+        other.bind(str(path))
+        other.listen()
+        if lock != "none":  # in another container, say
+            path.with_name("data.sock.lock").symlink_to(str(1 << 30))
+        with pytest.raises(CannotBind, match="another server listens there"):
+            bound("data", f"{before}{path}", lambda: serverFromString(reactor, f"unix:{path}").listen(Factory()))
+        client.connect(str(path))
+    assert (lock != "none") == os.path.lexists(f"{path}.lock")
+
+
+def test_a_folder_that_is_not_there_is_told_without_the_number_of_our_process(tmp_path: Path) -> None:
+    where = f"unix:{tmp_path}/none/data.sock"
+    with pytest.raises(CannotBind) as caught:
+        bound("data", where, lambda: os.symlink(str(os.getpid()), tmp_path / "none" / "data.sock.lock"))
+    assert f"cannot listen for data on {where}: no such file or directory" == str(caught.value)
+
+
 @pytest.mark.parametrize("where", [b"", b"\0name", 22222])
 def test_what_is_no_file_is_never_left_over(where: bytes | int) -> None:
     assert not removed_leftover(CannotListenError(None, where, "in use"))
