@@ -106,6 +106,7 @@ class ControlService(MultiService):
             Desk(book=self.book, version=__version__, now=clock, kick=self.plane.kick),
             reactor,
             reserve=self._reserve,
+            shared=lambda: bool(self.book.counters.open),
         )
         self._tick = LoopingCall(self._look)
         self._tick.clock = reactor

@@ -21,9 +21,10 @@ class Limits:
     holds as much output pauses us.
     ``stall_seconds``: a peer that reads nothing for so long has gone. ``idle_seconds``: as long as a person looks at a
     reply. ``line_seconds``: from the first byte of a line to its end, which any client sends at once.
-    ``handshake_seconds``: for TLS, as on a data port. ``turn_seconds``: a quarter of a lane's turn, so that a flood of
-    questions leaves the data streams most of the time. ``slice_seconds``: one or two usual replies, so that all
-    connections have a slice within a few turns. ``linger_seconds``: several round trips around the world.
+    ``handshake_seconds``: for TLS, as on a data port. ``share``: of the time, while there are data streams; with what
+    the kernel and Twisted take beside, a flood leaves the streams two thirds. ``turn_seconds``: a quarter of a lane's
+    turn, so that timers and streams wait little. ``slice_seconds``: one or two usual replies, so that all connections
+    have a slice within a few turns. ``linger_seconds``: several round trips around the world.
     ``refused``: how many rejected connections may linger at once; each holds a reserved descriptor.
     """
 
@@ -34,6 +35,7 @@ class Limits:
     idle_seconds: float = 300.0
     line_seconds: float = 10.0
     handshake_seconds: float = 10.0
+    share: float = 0.25
     turn_seconds: float = 0.0005
     slice_seconds: float = 0.0001
     linger_seconds: float = 2.0

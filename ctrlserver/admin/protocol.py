@@ -39,6 +39,7 @@ Beware: below ``read_bytes`` Twisted pauses no producer; whether a small reply i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, Final
 
@@ -172,6 +173,7 @@ class AdminConnection(Protocol):
         self._paused = False
         self._advance()
         if self._stage is Stage.OPEN:
+            self._fruitless = self._fruitless or self._making is not None or self._dialogue.has_input
             self._serve()
 
     def stopProducing(self) -> None:
@@ -342,12 +344,18 @@ class AdminFactory(Factory):
     noisy = False
 
     def __init__(
-        self, desk: Desk, reactor: IReactorTime, *, limits: Limits | None = None, reserve: Reserve | None = None
+        self,
+        desk: Desk,
+        reactor: IReactorTime,
+        *,
+        limits: Limits | None = None,
+        reserve: Reserve | None = None,
+        shared: Callable[[], bool] = lambda: False,
     ) -> None:
         self.desk = desk
         self.reactor = reactor
         self.limits = limits or Limits()
-        self.turns = Turns(reactor, self.limits)
+        self.turns = Turns(reactor, self.limits, shared)
         self.failures = Failures(reactor.seconds)
         self._reserve = reserve
         self._open: set[AdminConnection] = set()

@@ -135,3 +135,56 @@ def test_after_a_stop_nobody_has_a_turn(room: Room) -> None:
     room.busy("a").asks(6)
     room.turns.stop()
     assert "" == room.next_turn()
+
+
+# Beside data streams
+
+
+@pytest.fixture
+def shared() -> Room:
+    room = Room()
+    room.turns = Turns(room.clock, LIMITS, lambda: True)
+    return room
+
+
+def rest_of(room: Room) -> float:
+    """Seconds until the next turn."""
+    (call,) = room.clock.getDelayedCalls()
+    return float(call.getTime() - room.clock.seconds())
+
+
+def test_beside_data_streams_a_turn_is_a_quarter_of_the_time(shared: Room) -> None:
+    shared.busy("a").asks(12)
+    began = shared.clock.seconds()
+    shared.clock.advance(rest_of(shared))
+    shared.clock.advance(rest_of(shared))
+    assert (12, 10.0) == (len(shared.done), shared.clock.seconds() - began)
+    assert [] == shared.clock.getDelayedCalls()
+
+
+def test_a_step_that_overran_leaves_the_data_streams_the_more(shared: Room) -> None:
+    shared.busy("a", step_seconds=5.0).asks(2)
+    assert 4 * 5.0 == rest_of(shared)
+
+
+def test_beside_data_streams_a_slice_spends_its_time_however_short_it_is(shared: Room) -> None:
+    shared.busy("a", step_seconds=0.0).asks(1)
+    served = [shared.busy("b", step_seconds=0.0).asks(1) for _ in range(5)]
+    assert [True, True, True, False, False] == served
+    assert 4.0 == rest_of(shared)
+
+
+def test_beside_data_streams_a_question_now_and_then_is_answered_at_once(shared: Room) -> None:
+    for _ in range(20):
+        assert shared.busy("q").asks(1)
+        shared.clock.advance(1.0)
+    assert [] == shared.clock.getDelayedCalls()
+
+
+def test_a_question_does_not_take_what_those_who_wait_have_earned(shared: Room) -> None:
+    shared.busy("w").asks(6)
+    shared.clock.advance(2.0)
+    assert not shared.busy("q").asks(1)
+    assert 2.0 == rest_of(shared)
+    shared.clock.advance(2.0)
+    assert ["q", "w", "w"] == shared.done[4:]
