@@ -118,3 +118,17 @@ def test_the_parts_on_the_page_on_architecture_are_where_it_says() -> None:
         if not re.search(rf"^class {name}\b", (PACKAGE / file).read_text(), re.MULTILINE)
     ]
     assert [] == missing
+
+
+def test_every_bound_on_the_page_on_architecture_is_held_by_tests_that_are_there() -> None:
+    _, table = ARCHITECTURE.read_text().split("## Where the bounds are\n")
+    header, _, *rows = re.findall(r"^\| .*$|^\|---.*$", table.partition("\n## ")[0], re.MULTILINE)
+    assert header.endswith("| held by |")
+    texts = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    there = {name for text in texts for name in re.findall(r"def (test_\w+)", text)}
+    for row in rows:
+        what, *_, held_by = row.strip("| ").split(" | ")
+        named = re.findall(r"`(\w+)`", held_by)
+        assert named, f"no test attacks the bound of {what}"
+        assert set() == set(named) - there, what
+    assert len(rows) > 30

@@ -24,6 +24,7 @@ from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.framing import parse_framing
+from tests.net.conftest import Serve, in_thread, read_to_end
 
 
 def terms_of(framing: str, mode: str) -> Terms:
@@ -67,6 +68,50 @@ def test_packets_whose_answer_the_socket_refuses_are_not_counted_as_answered(mod
         lane.doRead()
     lane.stop()
     assert ("reset", 2) == (counters.reason, terms.book.counters.totals().replies)
+
+
+class Endless(socket.socket):
+    """Has more for whoever reads, whenever it is read."""
+
+    reads = 0
+
+    def recv_into(self, *_: object) -> int:
+        self.reads += 1
+        return 1
+
+
+@pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")
+def test_of_a_peer_that_goes_on_sending_a_close_reads_a_bounded_part() -> None:
+    lane = Lane(MemoryReactorClock(), lambda: 1.0)
+    lane.start()
+    near = Endless()
+    terms = terms_of("fixed:10", "sink")
+    link = LaneLink(lane, near, OpenStreams(terms, lane.clock), "peer:1")
+    link.stream.ended(1.0)
+    lane.stop()
+    assert ("eof", 16, -1) == (link.stream.counters.reason, near.reads, near.fileno())
+
+
+@pytest.mark.parametrize("way", ["lane"])
+@pytest.mark.parametrize(("framing", "touched"), [("line", True), ("fixed:1000", False)])
+@pytest_twisted.ensureDeferred
+async def test_a_read_that_copies_uses_64_kib_of_the_buffer_and_one_that_skips_none(
+    serve: Serve, framing: str, touched: bool
+) -> None:
+    served = await serve(framing)
+
+    def script() -> None:
+        with served.connect() as client:
+            client.sendall((b"x" * 999 + b"\n") * 1000)
+            client.shutdown(socket.SHUT_WR)
+            read_to_end(client)
+
+    await in_thread(script)
+    assert [1000] == [record.packets for record in served.records()]
+    assert served.lane is not None
+    used = len(served.lane.buffer.rstrip(b"\0"))
+    assert touched == (0 < used <= 65536)
+    assert used <= 65536
 
 
 def test_what_a_transport_hands_over_although_it_was_told_to_pause_is_neither_lost_nor_mixed_up() -> None:
