@@ -22,8 +22,9 @@ sends and closes. The lane does none of these: it knows sockets, events and owne
                         all owners are patient, the flow is steady ... rest 0.1 ms, next round
 
 An owner that has more to do with what it has read than a turn bears asks to be called ``again``. Those are served after
-the rounds, in order, at least one each turn, and in ``AGAIN_SECONDS`` of each turn. So what costs much waits for what
-costs little, and goes on all the same.
+the rounds, in order, at least one each turn, and for ``AGAIN_SECONDS`` if the rounds served anybody. With them wait the
+events of owners whose bytes cost much (``lane/costly.py``). So what costs much waits for what costs little, and goes on
+all the same.
 
 A rest lets data gather, so that one read brings a megabyte and not only what arrived since the read before. An owner
 is ``patient`` if nobody waits for an answer from it; one eager owner prevents all rests. A flow is steady if turns have
@@ -58,6 +59,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ctrlserver.lane.costly import COSTLY_SECONDS, SUSPECT_SECONDS, Costly, Owner, is_costly
 from ctrlserver.lane.sparing import Sparing
 
 #: Sockets served in a round.
@@ -88,16 +90,6 @@ COPY_BYTES = 1 << 16
 
 #: A socket and its ``select.EPOLL*`` bits.
 Event = tuple[int, int]
-
-
-class Owner(Protocol):
-    """Owns a socket on a lane: reads it, sends on it, closes it."""
-
-    def ready(self, events: int) -> None:
-        """The socket is ready for ``events`` (``select.EPOLL*`` bits): read or send a bounded number of times."""
-
-    def failed(self) -> None:
-        """``ready`` raised an exception, and the lane has dropped the socket."""
 
 
 class Together(Protocol):
@@ -151,9 +143,12 @@ class Lane:
         self._reactor = reactor
         self._epoll: select.epoll | None = None
         self._owners: dict[int, Owner] = {}
+        self._events: dict[int, int] = {}
         self._eager: set[int] = set()
         self._left: list[Event] = []  # of a round that the end of a turn cut short
         self._again: deque[Event] = deque()
+        self._put_off = 0  # events of this turn
+        self._suspects: dict[int, float] = {}  # sockets whose bytes cost much once, and when
         self._bell = -1  # always readable; in the inner epoll while a turn has left something
         self._ringing = False
         self.together: Together | None = None
@@ -175,6 +170,8 @@ class Lane:
             os.close(self._bell)
             self._ringing = False
             self._owners.clear()
+            self._events.clear()
+            self._suspects.clear()
             self._eager.clear()
             self._left.clear()
             self._again.clear()
@@ -188,12 +185,14 @@ class Lane:
         assert self._epoll is not None, "the lane is not started"
         self._epoll.register(fd, events)
         self._owners[fd] = owner
+        self._events[fd] = events
         if not patient:
             self._eager.add(fd)
 
     def change(self, fd: int, events: int) -> None:
         """Watch ``fd`` for other ``events``."""
         if self._epoll is not None:
+            self._events[fd] = events
             self._epoll.modify(fd, events)
 
     def tell_left_out(self, now: float) -> None:
@@ -209,6 +208,8 @@ class Lane:
     def forget(self, fd: int) -> None:
         """Stop watching ``fd``, before its owner closes it. Sockets that are not on the lane are ignored."""
         if self._owners.pop(fd, None) is not None and self._epoll is not None:
+            del self._events[fd]
+            self._suspects.pop(fd, None)
             self._eager.discard(fd)
             if self.together is not None:
                 self.together.forget(fd)
@@ -247,6 +248,7 @@ class Lane:
         linger = self._linger
         together = self.together
         fewest = together.fewest if together is not None else 0
+        served = self._put_off = 0
         if now - self._turn_ended > PAUSE_SECONDS:
             self._steady_since = now
         left = self._left
@@ -259,7 +261,7 @@ class Lane:
             if left:
                 left = self._left = []
             elif linger:
-                self.round_began = clock()
+                now = self.round_began = clock()
             if together is not None and len(events) >= fewest:
                 try:
                     events = together.serve(events)
@@ -267,20 +269,24 @@ class Lane:
                     self.log.failure("sockets are served one by one from now on: serving them together failed")
                     together = None
                     self._separate()
+                now = clock()
+            served += len(events)
             waiting = iter(events)
             for fd, bits in waiting:
                 owner = owner_of(fd)
+                began = now
                 if owner is not None:
                     try:
-                        owner.ready(bits)
+                        took = owner.ready(bits)
                     except Exception:
                         self.drop(fd, owner)
-                now = clock()
+                        took = None
+                    now = clock()
+                    if now - began > COSTLY_SECONDS and is_costly(took, now - began):
+                        self._suspect(fd, owner, now)
                 if now > end:
                     self._left = list(waiting)
                     break
-            if not events:
-                now = clock()
             self.round_began = now
             if now > end or self._epoll is None:
                 break
@@ -288,26 +294,49 @@ class Lane:
                 if now > end_of_rests or self._again:
                     break
                 self._rest(REST_SECONDS)
-                self.round_began = clock()
+                now = self.round_began = clock()
         if self._again:
-            self._serve_again(end + AGAIN_SECONDS)
-            now = clock()
+            now = self._serve_again(now + AGAIN_SECONDS if served > self._put_off else end + AGAIN_SECONDS)
         if self._left or self._again:
             self._ring(True)
         self._turn_ended = now
 
-    def _serve_again(self, end: float) -> None:
-        """Serve those that asked to be called again: each once, until ``end``, and one of them in any case."""
+    def _serve_again(self, end: float) -> float:
+        """Serve those that wait: each once, until ``end``, and one of them in any case. Returns the time."""
+        now = self.clock()
         for _ in range(len(self._again)):
             fd, bits = self._again.popleft()
             owner = self._owners.get(fd)
+            costly = owner if isinstance(owner, Costly) else None
             if owner is not None:
                 try:
-                    owner.ready(bits)
+                    if costly is not None:
+                        owner = costly.owner
+                        self.change(fd, self._events[fd])
+                    took = owner.ready(bits)
                 except Exception:
                     self.drop(fd, owner)
-            if self.clock() > end:
+                    took = None
+            began, now = now, self.clock()
+            if costly is not None and costly.is_cheap(took, now - began) and self._owners.get(fd) is costly:
+                self._owners[fd] = costly.owner
+            if now > end:
                 break
+        return now
+
+    def _suspect(self, fd: int, owner: Owner, now: float) -> None:
+        """The bytes of ``owner`` cost much just now; if it is the second time in short, it is costly."""
+        if fd in self._owners:
+            if now - self._suspects.get(fd, float("-inf")) < SUSPECT_SECONDS:
+                self._owners[fd] = Costly(owner, fd, self._wait)
+            self._suspects[fd] = now
+
+    def _wait(self, fd: int, events: int) -> None:
+        """Have a costly owner wait, and look for no events of its socket meanwhile."""
+        if self._epoll is not None:
+            self._epoll.modify(fd, 0)
+        self._put_off += 1
+        self._again.append((fd, events))
 
     def _ring(self, ringing: bool) -> None:
         """Have the reactor call ``doRead`` again, whether sockets are ready or not; or no longer."""

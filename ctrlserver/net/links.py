@@ -98,25 +98,27 @@ class LaneLink:
         if isinstance(self.stream, EchoStream) and len(self._into) >= ROW_BYTES:
             join(lane, self._fd, self.stream)
 
-    def ready(self, events: int) -> None:
-        """Read one chunk, or send on."""
+    def ready(self, events: int) -> int | None:
+        """Read one chunk, or send on. Returns the bytes counted."""
         lane = self._lane
         if events & EPOLLOUT:
             self.stream.writable(lane.clock())
-            return
+            return None
         try:
             size = self._read(self._into)
         except BlockingIOError:
-            return
+            return None
         except OSError:
             self.stream.lost(lane.clock())
-            return
+            return None
         if size:
             left = self.stream.received(lane.view[:size], lane.clock())
             if left:
                 self._keep(bytes(lane.view[size - left : size]))
+                return size - left
         else:
             self.stream.ended(lane.clock())
+        return size
 
     def _keep(self, left: bytes) -> None:
         """Keep what the stream left; it is read before anything else, in a later turn."""

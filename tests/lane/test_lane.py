@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 
+from ctrlserver.lane.costly import CHEAP_TIMES, COSTLY_SECONDS
 from ctrlserver.lane.lane import (
     AGAIN_SECONDS,
     PAUSE_SECONDS,
@@ -29,16 +30,18 @@ pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="a lane nee
 
 @define(eq=False)
 class Reader:
-    """Reads one byte for each ``ready``, which takes ``seconds`` of the lane's time."""
+    """Reads one byte for each ``ready``, which takes ``seconds`` of the lane's time; ``judged``: and says so."""
 
     end: socket.socket
     time: Clock
     seconds: float = 0.0
     read: int = 0
+    judged: bool = False
 
-    def ready(self, events: int) -> None:
+    def ready(self, events: int) -> int | None:
         self.read += len(self.end.recv(1))
         self.time.advance(self.seconds)
+        return 1 if self.judged else None
 
     def failed(self) -> None:
         raise AssertionError("no reader fails here")
@@ -255,7 +258,7 @@ class Worker(Reader):
     parts: int = 0
     done: int = 0
 
-    def ready(self, events: int) -> None:
+    def ready(self, events: int) -> int | None:
         if not self.parts:
             self.parts = len(self.end.recv(100))
         assert self.lane is not None
@@ -264,6 +267,7 @@ class Worker(Reader):
         self.parts -= 1
         if self.parts:
             self.lane.again(self.end.fileno(), select.EPOLLIN)
+        return None
 
 
 def test_who_has_more_to_do_is_called_in_later_turns_although_its_socket_is_not_ready(flow: Flow) -> None:
@@ -305,6 +309,90 @@ def test_who_left_the_lane_is_not_called_again(flow: Flow) -> None:
     flow.lane.doRead()
     flow.lane.doRead()
     assert done == worker.done
+
+
+def test_whose_bytes_cost_much_leaves_most_of_a_turn_to_the_others_and_goes_on_all_the_same(two: Two) -> None:
+    time, lane = two.readers[0].time, two.lane
+    costly, cheap = two.readers
+    costly.judged, costly.seconds = True, AGAIN_SECONDS / 2
+    cheap.seconds = TURN_SECONDS / 20
+    two.fars[0].send(b"x" * 100)
+    two.fars[1].send(b"y" * 1000)
+    for _ in range(2):
+        lane.doRead()
+    for _ in range(10):
+        worked, read, began = costly.read, cheap.read, time.seconds()
+        lane.doRead()
+        assert 1 == costly.read - worked
+        assert (cheap.read - read) * cheap.seconds > (time.seconds() - began) * 0.7
+
+
+def test_many_whose_bytes_cost_much_take_turns(flow: Flow) -> None:
+    costly: list[Reader] = []
+    fars = []
+    for _ in range(8):
+        near, far = socket.socketpair()
+        far.send(b"x" * 100)
+        fars.append(far)
+        costly.append(Reader(near, flow.time, AGAIN_SECONDS, judged=True))
+        flow.lane.watch(near.fileno(), costly[-1], select.EPOLLIN)
+    flow.lane.watch(flow.reader.end.fileno(), flow.reader, select.EPOLLIN)
+    flow.reader.seconds = TURN_SECONDS / 20
+    flow.far.send(b"y" * 10000)
+    for _ in range(80):
+        flow.lane.doRead()
+    reads = [reader.read for reader in costly]
+    assert max(reads) - min(reads) <= 1
+    assert min(reads) >= 9
+    for reader, far in zip(costly, fars, strict=True):
+        flow.lane.forget(reader.end.fileno())
+        reader.end.close()
+        far.close()
+
+
+def test_whose_bytes_cost_much_is_served_at_once_while_nobody_else_is_ready(flow: Flow) -> None:
+    flow.lane.watch(flow.reader.end.fileno(), flow.reader, select.EPOLLIN)
+    flow.reader.judged, flow.reader.seconds = True, TURN_SECONDS / 10
+    flow.far.send(b"x" * 20)
+    turns = 0
+    while select.select([flow.lane], [], [], 0)[0]:
+        flow.lane.doRead()
+        turns += 1
+    assert 20 == flow.reader.read
+    assert turns <= 21
+
+
+@pytest.mark.parametrize("pauses", [1, 2])
+def test_a_pause_of_the_process_makes_no_owner_costly_and_a_second_one_not_for_long(two: Two, pauses: int) -> None:
+    paused, other = two.readers
+    paused.judged, paused.seconds = True, 0.01
+    for _ in range(pauses):
+        two.round()
+        two.lane.doRead()
+    paused.seconds = COSTLY_SECONDS / 2
+    for _ in range(CHEAP_TIMES * (pauses - 1)):
+        two.round()
+    other.seconds = TURN_SECONDS / 10
+    read = paused.read
+    two.fars[0].send(b"x" * 5)
+    two.fars[1].send(b"y" * 100)
+    two.lane.doRead()
+    assert 5 == paused.read - read
+
+
+def test_whose_bytes_cost_much_is_not_called_once_it_left_the_lane(two: Two) -> None:
+    costly, other = two.readers
+    costly.judged, costly.seconds = True, TURN_SECONDS * 2
+    for _ in range(2):
+        two.round()
+        two.lane.doRead()
+    other.seconds = TURN_SECONDS * 2  # its turn ends before the other's events are served
+    two.round()
+    read = costly.read
+    two.lane.forget(costly.end.fileno())
+    for _ in range(5):
+        two.lane.doRead()
+    assert read == costly.read
 
 
 @define(eq=False)

@@ -38,7 +38,8 @@ from zope.interface import implementer
 
 from ctrlserver.addresses import ip_version, text_of
 from ctrlserver.errors import LoadError, UsageError
-from ctrlserver.lane.lane import Lane, Owner
+from ctrlserver.lane.costly import Owner
+from ctrlserver.lane.lane import Lane
 from ctrlserver.load.streams.wire import Opened
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from ctrlserver.lane.lane import Owner
+from ctrlserver.lane.costly import Owner
 
 #: How a stream ended (``streams[].reason``).
 COMPLETE = "complete"  # all that was asked for
