@@ -149,6 +149,7 @@ class Lane:
         self._again: deque[Event] = deque()
         self._put_off = 0  # events of this turn
         self._suspects: dict[int, float] = {}  # sockets whose bytes cost much once, and when
+        self._after_round: Callable[[], object] | None = None
         self._bell = -1  # always readable; in the inner epoll while a turn has left something
         self._ringing = False
         self.together: Together | None = None
@@ -204,6 +205,10 @@ class Lane:
     def again(self, fd: int, events: int) -> None:
         """Call the owner of ``fd`` in a later turn, as if ``events`` had come; to be asked for in its ``ready``."""
         self._again.append((fd, events))
+
+    def after_round(self, call: Callable[[], object]) -> None:
+        """Call ``call`` once this round is over, when no owner is at work."""
+        self._after_round = call
 
     def forget(self, fd: int) -> None:
         """Stop watching ``fd``, before its owner closes it. Sockets that are not on the lane are ignored."""
@@ -287,6 +292,8 @@ class Lane:
                 if now > end:
                     self._left = list(waiting)
                     break
+            if self._after_round is not None:
+                self._end_round()
             self.round_began = now
             if now > end or self._epoll is None:
                 break
@@ -297,6 +304,8 @@ class Lane:
                 now = self.round_began = clock()
         if self._again:
             now = self._serve_again(now + AGAIN_SECONDS if served > self._put_off else end + AGAIN_SECONDS)
+            if self._after_round is not None:
+                self._end_round()
         if self._left or self._again:
             self._ring(True)
         self._turn_ended = now
@@ -337,6 +346,11 @@ class Lane:
             self._epoll.modify(fd, 0)
         self._put_off += 1
         self._again.append((fd, events))
+
+    def _end_round(self) -> None:
+        call, self._after_round = self._after_round, None
+        if call is not None:
+            call()
 
     def _ring(self, ringing: bool) -> None:
         """Have the reactor call ``doRead`` again, whether sockets are ready or not; or no longer."""

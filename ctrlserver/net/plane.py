@@ -69,7 +69,8 @@ class DataPlane:
         self._clock = clock
         self._counters = book.counters
         self._memory = book.memory
-        self._memory.over = lambda: reactor.callLater(0, lambda: book.relieve_memory(clock()))
+        self._memory.over = self._memory_is_over
+        self._relieve = lambda: book.relieve_memory(clock())
         self._looks = Looks(SWEEP_SECONDS)
         self._logged: dict[str, int] = {}
         self._logged_at = self._handshakes_logged_at = float("-inf")
@@ -130,6 +131,12 @@ class DataPlane:
         self._log_memory(now)
         if self._lane is not None:
             self._lane.tell_left_out(now)
+
+    def _memory_is_over(self) -> None:
+        """Relieve it once this round of the lane is over; at the latest after this turn of the reactor."""
+        if self._lane is not None:
+            self._lane.after_round(self._relieve)
+        self._reactor.callLater(0, self._relieve)
 
     def _log_rejections(self, now: float) -> None:
         rejected = self._counters.rejected_by_reason

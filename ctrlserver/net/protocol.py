@@ -105,6 +105,9 @@ class StreamProtocol(Protocol):
             self._feed(data)
         except MemoryError:
             self.stream.abort("limit", self._streams.clock())
+        book = self._streams.terms.book
+        if book.memory.due:  # many connections may have data in one turn of the reactor
+            book.relieve_memory(self._streams.clock())
 
     def _feed(self, data: bytes) -> None:
         """Feed the stream, in chunks no larger than the replies that it may owe."""

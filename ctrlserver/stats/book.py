@@ -161,7 +161,7 @@ class Book:
         return chosen[:limit], len(chosen)
 
     def relieve_memory(self, now: float) -> None:
-        """Come below the limit of ``memory``; to be called after ``memory.over``."""
+        """Come below the limit of ``memory``; to be called while it is ``due`` and no holder is at work."""
         self.memory.relieve(self._give_up_closed, now)
 
     def _give_up_closed(self) -> bool:

@@ -1,14 +1,15 @@
 """What is held for all peers together, within one limit. PURE.
 
 Model: whoever holds bytes for a peer says how many, each time it holds more or less (``hold``). Over the limit ``over``
-is called, once until ``relieve``, which gives up in this order:
+is called, once until ``relieve``, and ``due`` says that this is to be called, as soon as no holder is at work. It gives
+up in this order:
 
 1. kept packets of closed streams, the oldest first (the book's);
 2. kept packets of open streams, those first that have been silent longest;
 3. streams: the one that holds most ends, for the reason ``limit``.
 
-Rules: small objects are counted with their headers. ``relieve`` makes an eighth of the limit free, so its walk over the
-holders is paid for by as much growth.
+Rules: small objects are counted with their headers. ``relieve`` makes an eighth of the limit free, ``MOST_FREED`` at
+most. So its walk over the holders is paid for by as much growth, and a large limit makes no long stall.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from typing import Protocol
 from ctrlserver.stats.counters import StreamCounters
 
 UNLIMITED = 1 << 62
+
+#: Bytes that one ``relieve`` frees below the limit, at most.
+MOST_FREED = 32 << 20
 
 
 class Holder(Protocol):
@@ -31,9 +35,12 @@ class Holder(Protocol):
 
 
 class Memory:
-    """Bytes ``held`` by ``holders``, at most ``limit`` for long. ``given_up``: kept packets given up for the limit."""
+    """Bytes ``held`` by ``holders``, at most ``limit`` but for what one round reads.
 
-    __slots__ = ("_called", "given_up", "held", "holders", "limit", "over")
+    ``given_up``: kept packets given up for the limit.
+    """
+
+    __slots__ = ("due", "given_up", "held", "holders", "limit", "over")
 
     def __init__(self, limit: int = UNLIMITED, over: Callable[[], object] = lambda: None) -> None:
         self.limit = limit
@@ -41,7 +48,7 @@ class Memory:
         self.held = 0
         self.given_up = 0
         self.holders: dict[Holder, int] = {}
-        self._called = False
+        self.due = False
 
     def hold(self, holder: Holder, nbytes: int) -> None:
         """``holder`` holds ``nbytes`` in all from now on."""
@@ -53,14 +60,19 @@ class Memory:
     def add(self, nbytes: int) -> None:
         """So many bytes more are held, by nobody in particular."""
         self.held += nbytes
-        if self.held > self.limit and not self._called:
-            self._called = True
+        if self.held > self.limit and not self.due:
+            self.due = True
             self.over()
 
     def relieve(self, give_up_closed: Callable[[], bool], now: float) -> None:
-        """Come below the limit. ``give_up_closed`` gives up those of one closed stream; False if there are none."""
-        self._called = False
-        enough = self.limit - self.limit // 8
+        """Come below the limit if that is due.
+
+        ``give_up_closed`` gives up those of one closed stream; False if there are none.
+        """
+        if not self.due:
+            return
+        self.due = False
+        enough = self.limit - min(self.limit // 8, MOST_FREED)
         while self.held > enough and give_up_closed():
             pass
         if self.held > enough:

@@ -1,11 +1,14 @@
-"""What peers can make the server hold, together: never more than ``memory_limit`` for long."""
+"""What peers can make the server hold, together: never more than ``memory_limit`` when somebody looks."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.integration.conftest import PATIENCE, Daemon, Start
 
@@ -33,27 +36,36 @@ def begin(start: Start, folder: Path, keys: str) -> Daemon:
     return start("--config", "x.toml")
 
 
-def test_packets_that_are_never_whole_end_the_streams_that_hold_most(start: Start, tmp_path: Path) -> None:
+@pytest.fixture
+def opened() -> Iterator[contextlib.ExitStack]:
+    """Closes the sockets that a test enters."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+def test_packets_that_are_never_whole_end_the_streams_that_hold_most(
+    start: Start, tmp_path: Path, opened: contextlib.ExitStack
+) -> None:
     daemon = begin(start, tmp_path, "keep = 1")
     before = resident(daemon)
-    clients = [daemon.connect() for _ in range(64)]
+    clients = [opened.enter_context(daemon.connect()) for _ in range(64)]
     for client in clients:
         with contextlib.suppress(OSError):
             client.sendall(b"x" * (1 << 20))
-    good = daemon.connect()
-    good.sendall(b"good\n" * 10)
+    good = opened.enter_context(daemon.connect())
+    good.sendall(b"good\n" * 10 + b"begun")
     daemon.await_stats(packets_total=10, streams_open=1, closed_limit_total=64)
     assert "open" == daemon.ask_json("streams")[0]["state"], "who holds little stays"
     assert resident(daemon) - before < LIMIT + (64 << 20)
     daemon.log.wait(r"memory_limit is 1048576 bytes: \d+ kept packets given up, \d+ streams ended")
-    for client in (*clients, good):
-        client.close()
 
 
-def test_kept_packets_of_many_udp_peers_go_the_oldest_first(start: Start, tmp_path: Path) -> None:
+def test_kept_packets_of_many_udp_peers_go_the_oldest_first(
+    start: Start, tmp_path: Path, opened: contextlib.ExitStack
+) -> None:
     daemon = begin(start, tmp_path, 'keep = 10\nudp = true\nudp_idle_timeout = "60s"')
     port = int(daemon.log.wait(r"listening data udp \S+:(\d+)")[1])
-    sockets = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(100)]
+    sockets = [opened.enter_context(socket.socket(type=socket.SOCK_DGRAM)) for _ in range(100)]
     for number, each in enumerate(sockets, 1):
         for _ in range(10):
             each.sendto(b"x" * 3000, ("127.0.0.1", port))
@@ -64,15 +76,15 @@ def test_kept_packets_of_many_udp_peers_go_the_oldest_first(start: Start, tmp_pa
     assert stats["kept_given_up_total"] >= 1000 - LIMIT // 3000
     assert 0 == len(daemon.ask_json("packets 1"))
     assert 10 == len(daemon.ask_json("packets 100"))
-    for each in sockets:
-        each.close()
 
 
-def test_replies_that_nobody_reads_are_within_the_limit_too(start: Start, tmp_path: Path) -> None:
+def test_replies_that_nobody_reads_are_within_the_limit_too(
+    start: Start, tmp_path: Path, opened: contextlib.ExitStack
+) -> None:
     daemon = begin(start, tmp_path, 'mode = "echo"')
     clients = []
     for _ in range(80):
-        client = socket.socket()
+        client = opened.enter_context(socket.socket())
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", daemon.ports["data"]))
         client.setblocking(False)
@@ -85,5 +97,3 @@ def test_replies_that_nobody_reads_are_within_the_limit_too(start: Start, tmp_pa
             with contextlib.suppress(OSError):
                 client.send(block)
     assert stats["memory_bytes"] <= LIMIT
-    for client in clients:
-        client.close()

@@ -299,6 +299,26 @@ def test_who_has_more_to_do_leaves_most_of_a_turn_to_the_others_and_goes_on_all_
         assert (other.read - read) * other.seconds > (time.seconds() - began) * 0.6
 
 
+def test_what_shall_follow_a_round_comes_once_when_it_is_over_and_before_the_next(two: Two) -> None:
+    seen: list[list[int]] = []
+
+    @define(eq=False)
+    class Asking(Reader):
+        def ready(self, events: int) -> None:
+            super().ready(events)
+            two.lane.after_round(lambda: seen.append([reader.read for reader in readers]))
+
+    readers = [Asking(reader.end, reader.time) for reader in two.readers]
+    for reader in readers:
+        two.lane.forget(reader.end.fileno())
+        two.lane.watch(reader.end.fileno(), reader, select.EPOLLIN)
+    for far in two.fars:
+        far.send(b"xyz")
+    two.lane.doRead()
+    two.round()
+    assert [[1, 1], [2, 2], [3, 3], [4, 4]] == seen
+
+
 def test_who_left_the_lane_is_not_called_again(flow: Flow) -> None:
     worker = Worker(flow.reader.end, flow.time, TURN_SECONDS * 2, lane=flow.lane)
     flow.lane.watch(worker.end.fileno(), worker, select.EPOLLIN)
