@@ -172,8 +172,8 @@ _Drawn = tuple[Panel, list[list[Series]], str]
 class _Slice:
     start: float
     end: float
-    packets: float
-    bytes: float
+    packets_per_second: float | None
+    bits_per_second: float | None
     warm_up: bool
     target: float | None
     times: Mapping[str, float | None]
@@ -194,8 +194,8 @@ def _slices(document: Document) -> list[_Slice]:
             _Slice(
                 start=start,
                 end=start + seconds,
-                packets=number_at(interval, ("packets",)) or 0,
-                bytes=number_at(interval, ("bytes",)) or 0,
+                packets_per_second=number_at(interval, ("packets_per_second",)),
+                bits_per_second=number_at(interval, ("bits_per_second",)),
                 warm_up=interval.get("warm_up") is True,
                 target=number_at(interval, ("target_packets_per_second",)),
                 times={name: number_at(interval, (name,)) for name in _TIMES},
@@ -208,16 +208,21 @@ def _slices(document: Document) -> list[_Slice]:
 def _together(slices: Sequence[_Slice]) -> _Slice:
     """Neighbours as one: rates by the time they took, the worst of each percentile."""
     seconds = sum(one.end - one.start for one in slices)
-    targets = [(one.target, one.end - one.start) for one in slices if one.target is not None]
     worst = {name: max((t for one in slices if (t := one.times[name]) is not None), default=None) for name in _TIMES}
     return evolve(
         slices[0],
         end=slices[0].start + seconds,
-        packets=sum(one.packets for one in slices),
-        bytes=sum(one.bytes for one in slices),
-        target=sum(target * time for target, time in targets) / sum(time for _, time in targets) if targets else None,
+        packets_per_second=_mean([(one.packets_per_second, one.end - one.start) for one in slices]),
+        bits_per_second=_mean([(one.bits_per_second, one.end - one.start) for one in slices]),
+        target=_mean([(one.target, one.end - one.start) for one in slices]),
         times=worst,
     )
+
+
+def _mean(rates: Iterable[tuple[float | None, float]]) -> float | None:
+    """Of rates with the seconds that each lasted; None if none is known."""
+    known = [(rate, seconds) for rate, seconds in rates if rate is not None]
+    return sum(rate * seconds for rate, seconds in known) / sum(seconds for _, seconds in known) if known else None
 
 
 def _steps(columns: Iterable[tuple[float, float, float | None]]) -> tuple[tuple[Point, ...], ...]:
@@ -239,12 +244,13 @@ def _counted_in(results: Sequence[tuple[str, Document]]) -> str:
 
 
 def _rate_panel(names: Sequence[str], runs: Sequence[Sequence[_Slice]], counted: str) -> _Drawn:
-    in_packets = any(one.packets for slices in runs for one in slices)
+    in_packets = any(one.packets_per_second for slices in runs for one in slices)
     drawn: list[list[Series]] = []
     targets: dict[str, Series] = {}
     for number, (name, slices) in enumerate(zip(names, runs, strict=True)):
-        numbers = [(one.start, one.end, one.packets if in_packets else one.bytes * 8) for one in slices]
-        parts = _steps((start, end, value / (end - start)) for start, end, value in numbers)
+        parts = _steps(
+            (one.start, one.end, one.packets_per_second if in_packets else one.bits_per_second) for one in slices
+        )
         drawn.append([Series("achieved" if len(runs) == 1 else name, number, "solid", parts)])
         if in_packets and (parts := _steps((one.start, one.end, one.target) for one in slices)):
             targets[name] = Series(f"{name}: target", number, "dotted", parts)
@@ -254,7 +260,7 @@ def _rate_panel(names: Sequence[str], runs: Sequence[Sequence[_Slice]], counted:
     title = "Rate over time, and its target" if targets else "Rate over time"
     label, kind = (f"{counted}/s", "rate") if in_packets else ("bit/s", "bits")
     panel = Panel(title, "seconds", label, kind, series, _warm_up(runs))
-    return panel, drawn, "no rate over time: the result has no intervals"
+    return panel, drawn, "no rate over time: no interval has a rate"
 
 
 def _latency_panel(names: Sequence[str], runs: Sequence[Sequence[_Slice]]) -> _Drawn:

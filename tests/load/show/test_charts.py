@@ -35,6 +35,8 @@ def interval(start: float, packets: int, target: float | None = None, **changes:
         "seconds": 0.5,
         "packets": packets,
         "bytes": packets * 64,
+        "packets_per_second": packets / 0.5,
+        "bits_per_second": packets * 64 * 8 / 0.5,
         "warm_up": False,
         "target_packets_per_second": target,
         **TIMES,
@@ -131,14 +133,21 @@ def test_a_rate_of_connections_is_called_so() -> None:
 
 
 def test_bytes_without_packets_are_drawn_in_bits() -> None:
-    raw = changed(BASE, latency=None, intervals=[interval(0.0, 0, **NO_TIMES, bytes=1_000)])
+    raw = changed(BASE, latency=None, intervals=[interval(0.0, 0, **NO_TIMES, bytes=1_000, bits_per_second=16_000.0)])
     (panel,) = charts([("a.json", raw)]).panels
     assert ("bit/s", [[(0.0, 16_000.0), (0.5, 16_000.0)]]) == (panel.y_label, lines(panel)["achieved"])
 
 
+def test_the_rates_drawn_are_those_of_the_document_and_one_packet_alone_leaves_a_gap() -> None:
+    last = interval(1.5, 2, 4.0, seconds=0.1, packets_per_second=4.0)
+    alone = interval(1.0, 1, 4.0, seconds=0.001, packets_per_second=None, bits_per_second=None)
+    made = charts([("a.json", changed(OPEN, intervals=[interval(0.5, 50, 100.0), alone, last]))])
+    assert [[(0.5, 100.0), (1.0, 100.0)], [(1.5, 4.0), (1.6, 4.0)]] == lines(made.panels[0])["achieved"]
+
+
 def test_a_result_with_nothing_to_draw_is_refused_in_one_line() -> None:
     empty = changed(BASE, latency=None, intervals=[])
-    with pytest.raises(UsageError, match="nothing to draw: no rate over time: the result has no intervals"):
+    with pytest.raises(UsageError, match="nothing to draw: no rate over time: no interval has a rate"):
         charts([("a.json", empty)])
     with pytest.raises(UsageError, match="at most 6 can be told apart"):
         charts([(str(number), OPEN) for number in range(MOST_RESULTS + 1)])
