@@ -64,8 +64,8 @@ class Scheduled:
     """The result's ``schedule``.
 
     ``planned_packets`` were due by the end of the sending. ``achieved_packets_per_second`` is over the plan's time
-    or, where that is longer, the time that the sending took; None if nothing was sent. ``dropped_ticks`` are wake-ups
-    of the pacer that came more than ``LATE`` too late.
+    or, where that is longer, the time that the sending took; None if nothing was sent, or a single packet.
+    ``dropped_ticks`` are wake-ups of the pacer that came more than ``LATE`` too late.
     """
 
     target_packets_per_second: float
@@ -98,7 +98,7 @@ def scheduled(
     its_own = too_many_late(delay) and delay.count_above(LATE) >= LEAST_BLAME * (late + planned - sent)
     return Scheduled(
         target_packets_per_second=round(target, 3),
-        achieved_packets_per_second=round(sent / span, 3) if sent and span > 0 else None,
+        achieved_packets_per_second=round(sent / span, 3) if sent > 1 and span > 0 else None,
         planned_packets=planned,
         sent_packets=sent,
         late_packets=late,

@@ -21,7 +21,9 @@ def step_line(step: Step) -> str:
 
     A good one fits 80 columns.
     """
-    achieved = "nothing" if step.achieved_packets_per_second is None else f"{step.achieved_packets_per_second:.1f}/s"
+    achieved = "-" if number_at(step.result, ("schedule", "sent_packets")) else "nothing"
+    if step.achieved_packets_per_second is not None:
+        achieved = f"{step.achieved_packets_per_second:.1f}/s"
     words = [
         f"{step.step:>3}",
         f"{step.rate_packets_per_second:>8.12g}/s",

@@ -88,6 +88,14 @@ def test_a_target_that_takes_nothing_is_not_excused_by_a_few_late_wake_ups(delay
     assert expected == told.bottleneck
 
 
+def test_a_single_packet_has_no_achieved_rate() -> None:
+    none = Histogram()
+    told = scheduled(
+        target=2.0, planned=1, sent=1, plan_seconds=0.5, seconds=0, busy=0, slip=none, delay=none, dropped_ticks=0
+    )
+    assert (None, 1) == (told.achieved_packets_per_second, told.sent_packets)
+
+
 def test_a_run_that_sent_nothing_of_its_plan_has_no_rate() -> None:
     none = Histogram()
     told = scheduled(

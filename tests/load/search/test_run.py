@@ -230,8 +230,8 @@ async def test_a_search_interrupted_before_it_begins_is_whole(servers: Servers) 
     assert (130, []) == (result.exit_code, validated_search(as_json(result))["steps"])
 
 
-def scheduled(achieved: float, bottleneck: str, planned: int = 1_000) -> Scheduled:
-    return Scheduled(1_000.0, achieved, planned, 900, 0, 0, Slip(0.0, 0.0, 0.0, 0.0, 0.0), Bottleneck(bottleneck))
+def scheduled(achieved: float | None, bottleneck: str, planned: int = 1_000, sent: int = 900) -> Scheduled:
+    return Scheduled(1_000.0, achieved, planned, sent, 0, 0, Slip(0.0, 0.0, 0.0, 0.0, 0.0), Bottleneck(bottleneck))
 
 
 def judged(**changes: Any) -> Step:
@@ -250,6 +250,12 @@ def test_a_run_is_held_to_its_rate_its_conditions_its_counts_and_its_end() -> No
     assert ["p99>2ms held, the value is 3.000 ms", "lost>0 held, the value is unknown"] == conditions.why
     assert ["the counts do not reconcile: 1 fewer"] == judged(schedule=fine, reconciled=False, difference="1 fewer").why
     assert ["reset"] == judged(schedule=None, error="reset").why
+
+
+def test_a_run_of_one_packet_has_no_rate_and_is_good_if_that_was_the_plan() -> None:
+    whole = judged(schedule=scheduled(None, "none", planned=1, sent=1))
+    assert ("good", "1 1000/s achieved - good") == (whole.verdict, " ".join(step_line(whole).split()))
+    assert "bad" == judged(schedule=scheduled(None, "target", planned=5, sent=1)).verdict
 
 
 def test_a_late_generator_is_not_the_targets_fault() -> None:
