@@ -80,16 +80,17 @@ class Intervals:
         before = self.kept[-1] if self.kept else None
         news, start, seconds = counts.since(self._counts), self._from, now - self._from
         if before is None or before.warm_up != warm_up:
-            rates = part_rates(news, max(now, plan_ends) - start)
-            return self._keep(start, now, counts, news, rates, warm_up) if seconds > 0 else None
+            planned = max(now, plan_ends)
+            rates = part_rates(news, planned - start)
+            return self._keep(start, now, counts, news, rates, warm_up, planned=planned) if seconds > 0 else None
         joined = seconds < shortest
         if joined:
             start = self._began + before.start_seconds
             news = Counts(before.packets + news.packets, before.bytes + news.bytes)
             self.kept.pop()
-        span = max(now, plan_ends) - start
-        rates = per_second(news.packets, span), per_second(news.bytes * 8, span)
-        interval = self._keep(start, now, counts, news, rates, warm_up, join=joined)
+        planned = max(now, plan_ends)
+        rates = per_second(news.packets, planned - start), per_second(news.bytes * 8, planned - start)
+        interval = self._keep(start, now, counts, news, rates, warm_up, planned=planned, join=joined)
         return None if joined else interval
 
     def _keep(
@@ -101,6 +102,7 @@ class Intervals:
         rates: tuple[float | None, float | None],
         warm_up: bool,
         *,
+        planned: float = 0.0,
         join: bool = False,
     ) -> Interval:
         interval = Interval(
@@ -110,7 +112,7 @@ class Intervals:
             news.bytes,
             *rates,
             warm_up,
-            **asdict(self._gauge(start, end, join)),
+            **asdict(self._gauge(start, planned or end, join)),
         )
         self._from, self._counts = end, counts
         self.kept.append(interval)

@@ -6,7 +6,7 @@ view of ``live.py`` takes the place of the lines. Programs read the result docum
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from textwrap import wrap
 from typing import TextIO
@@ -177,16 +177,20 @@ def time_words(times: Gauge | Interval) -> list[str]:
     ]
 
 
+def _known(rate: float | None, words: Callable[[float], str]) -> str:
+    return "-" if rate is None else words(rate)
+
+
 def interval_line(interval: Interval, what: str) -> str:
     """A slice that has ended; ``what`` was counted."""
     end = interval.start_seconds + interval.seconds
     words = [
         f"{interval.start_seconds:8.2f} - {end:8.2f} s",
         f"{interval.packets:>12} {what}",
-        f"{format_rate(interval.packets_per_second or 0.0):>12}",
+        f"{_known(interval.packets_per_second, format_rate):>12}",
     ]
     if interval.bytes or what == "packets":
-        words.append(f"{format_bits(interval.bits_per_second or 0.0):>13}")
+        words.append(f"{_known(interval.bits_per_second, format_bits):>13}")
     if interval.target_packets_per_second is not None:
         late = interval.packets and not interval.target_packets_per_second
         words.append("catching up" if late else f"target {format_rate(interval.target_packets_per_second)}")

@@ -81,3 +81,14 @@ def test_one_packet_after_others_has_the_rate_that_the_schedule_gives_it() -> No
     last = intervals.end(11.1, Counts(3, 3000, 3), warm_up=False, shortest=0.05, plan_ends=11.5)
     assert last is not None
     assert (2.0, 16_000.0) == (last.packets_per_second, last.bits_per_second)
+
+
+def test_the_target_of_a_last_interval_is_over_the_time_of_its_rate() -> None:
+    asked: list[tuple[float, float]] = []
+
+    def gauge(start: float, end: float, _join: bool) -> Gauge:
+        asked.append((start, end))
+        return Gauge()
+
+    Intervals(10.0, gauge).end(10.001, Counts(1, 1000, 1), warm_up=False, shortest=0.05, plan_ends=10.5)
+    assert [(10.0, 10.5)] == asked
