@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import random
+import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -40,12 +41,13 @@ pytestmark = pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason
 
 @define
 class Lab:
-    """A lane with echo streams on it; ``fars`` are their peers, ``links`` our ends, in the same order."""
+    """A lane with echo streams on it; ``fars`` are their peers, ``nears`` and ``links`` our ends, in the same order."""
 
     lane: Lane
     open_streams: OpenStreams
     listening: socket.socket
     fars: list[socket.socket] = field(factory=list)
+    nears: list[socket.socket] = field(factory=list)
     links: list[LaneLink] = field(factory=list)
     joint: list[int] = field(factory=list)
 
@@ -63,6 +65,7 @@ class Lab:
             if sndbuf:
                 near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
             self.fars.append(far)
+            self.nears.append(near)
             self.links.append(LaneLink(self.lane, near, self.open_streams, f"peer:{len(self.fars)}"))
 
     def begin(self, streams: int = MANY, **options: int) -> None:
@@ -71,9 +74,17 @@ class Lab:
         self.connect(streams, **options)
         for far in self.fars[first:]:
             far.sendall(b"f" * SIZE)
+        for row in range(first, len(self.fars)):
+            self.arrives(row, select.POLLIN)
         self.lane.doRead()
         for far in self.fars[first:]:
             assert b"f" * SIZE == far.recv(100)
+
+    def arrives(self, row: int, event: int) -> None:
+        """Wait for what a far end sent: a busy kernel delivers it later than the send returns. A reset is event 0."""
+        near = select.poll()
+        near.register(self.nears[row], event)
+        assert near.poll(PATIENCE * 1000)
 
     def counters(self, row: int) -> StreamCounters:
         """What the books say of one stream."""
@@ -188,6 +199,8 @@ def test_ends_and_resets_among_them_are_told_apart_and_the_others_go_on(lab: Lab
     lab.fars[2].shutdown(socket.SHUT_WR)
     for far in lab.fars[3:]:
         far.sendall(b"x")
+    for row in range(MANY):
+        lab.arrives(row, {0: select.POLLRDHUP, 1: 0, 2: select.POLLRDHUP}.get(row, select.POLLIN))
     lab.lane.doRead()
     assert b"" == lab.fars[0].recv(10)
     assert b"z" * 25 == exactly(lab.fars[2], 25)
