@@ -3,9 +3,9 @@
 Rules: a file is written beside its place and renamed into it, so a reader never sees half a document; it keeps its mode
 and owner, and a symbolic link stays one. Where no rename is possible (a file mounted alone, a folder that we may not
 write, a file with two names) it is written in place, as a shell's ``>`` would. Anything else (a pipe, ``/dev/stdout``)
-is written directly. ``check_output`` looks before the run whether that will work. What cannot be written after all
-goes to a new file in ``$TMPDIR``, or to stderr. A stdout or stderr that is closed, full or without a reader never ends
-the program in a traceback.
+is written directly; a named pipe that finds no reader in ``PIPE_SECONDS`` is given up. ``check_output`` looks before
+the run whether that will work. What cannot be written after all goes to a new file in ``$TMPDIR``, or to stderr. A
+stdout or stderr that is closed, full or without a reader never ends the program in a traceback.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import secrets
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,9 @@ from ctrlserver.load.results.exit_codes import EXIT_FAILED
 #: Puts on stdout what ends there, given the errors and the exit code so far; LoadError if it cannot.
 Ending = Callable[[Sequence[str], int], None]
 
+
+#: Seconds in which a named pipe may find its reader. A shell would wait for ever, and a CI job with it.
+PIPE_SECONDS = 10.0
 
 #: A second write, in place, would not fit either, and would destroy what is there.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -186,7 +190,25 @@ def _replace(place: Path, there: os.stat_result | None, content: bytes) -> None:
 
 def _write_in_place(place: str | Path, content: bytes) -> None:
     create = 0 if os.path.exists(place) else os.O_CREAT  # O_CREAT is refused for another's file in /tmp
-    _write(os.open(place, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY | create, 0o666), content)
+    flags = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY | create
+    _write(_opened_pipe(place, flags) if Path(place).is_fifo() else os.open(place, flags, 0o666), content)
+
+
+def _opened_pipe(place: str | Path, flags: int) -> int:
+    """A named pipe, once it has a reader."""
+    end = time.monotonic() + PIPE_SECONDS
+    while True:
+        try:
+            number = os.open(place, flags | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() >= end:
+                raise OSError(errno.ENXIO, "nobody reads this pipe") from None
+            time.sleep(0.02)
+        else:
+            os.set_blocking(number, True)
+            return number
 
 
 def _write(number: int, content: bytes) -> None:

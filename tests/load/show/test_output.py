@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,28 @@ def test_what_is_no_regular_file_is_written_as_it_is(tmp_path: Path) -> None:
         assert pipe.is_fifo()
     finally:
         os.close(reading)
+
+
+def test_a_named_pipe_may_find_its_reader_later(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(write_output, str(pipe), "text")
+        assert "text" == pipe.read_text()
+        written.result()
+
+
+def test_what_a_named_pipe_without_a_reader_does_not_take_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ctrlserver.load.show.output.PIPE_SECONDS", 0.0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    assert 1 == deliver([(str(pipe), "text")], "", "", [], 0)
+    (kept,) = tmp_path.glob("ctrlload.*")
+    assert "text" == kept.read_text()
+    assert f"the result to {pipe}: nobody reads this pipe; it is in {kept}\n" in capsys.readouterr().err
 
 
 def refusing_rename(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
