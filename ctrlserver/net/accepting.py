@@ -21,15 +21,13 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.internet.tcp import Port
-from twisted.logger import Logger
 
-from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, OUT_OF, listen_for_many
+from ctrlserver.lane.sparing import Sparing
+from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, OUT_OF, listen_for_many, tell_pause
 
 #: Connections made before everything else has its turn: those rejected in one go are closed in the next, and of the
 #: descriptors kept free no more than 4 may be in the air. A TLS connection takes 0.2 ms.
 ACCEPTS_A_GO = 2
-
-log = Logger()
 
 
 def accept_few(port: IListeningPort, name: str, reactor: IReactorTime) -> IListeningPort:
@@ -57,7 +55,7 @@ class Accepting:
         self._connect: Callable[[], None] = port.doRead
         self._name = name
         self._reactor = reactor
-        self._warned = float("-inf")
+        self._lines = Sparing()
         listen_for_many(port.socket)
         port.doRead = self.ready
 
@@ -85,15 +83,7 @@ class Accepting:
     def _pause(self, lacking: str) -> None:
         self._port.stopReading()
         self._reactor.callLater(ACCEPT_PAUSE_SECONDS, self._resume)
-        now = self._reactor.seconds()
-        if now - self._warned >= 1.0:
-            self._warned = now
-            log.warn(
-                "out of {lacking}: {listener} accepts nothing for {seconds} s at a time until some are free",
-                lacking=lacking,
-                listener=self._name,
-                seconds=ACCEPT_PAUSE_SECONDS,
-            )
+        tell_pause(self._lines, lacking, self._name, self._reactor.seconds())
 
     def _resume(self) -> None:
         if self._port.connected and not self._port.disconnecting:

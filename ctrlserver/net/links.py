@@ -44,6 +44,7 @@ from twisted.logger import Logger
 
 from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import COPY_BYTES, Lane
+from ctrlserver.lane.sparing import Sparing
 from ctrlserver.linux.keepalive import unanswered_seconds
 from ctrlserver.linux.tcp_info import tcp_figures
 from ctrlserver.linux.transfers import ROW_BYTES
@@ -68,6 +69,23 @@ LEFTOVER_READS = 16
 
 #: What the kernel lacks, by the error of an accept.
 OUT_OF = {errno.EMFILE: "descriptors", errno.ENFILE: "descriptors", errno.ENOBUFS: "memory", errno.ENOMEM: "memory"}
+
+
+log = Logger()
+
+
+def tell_pause(lines: Sparing, lacking: str, listener: str, now: float) -> None:
+    """Log that ``listener`` accepts nothing for a moment: a line a second at most, with the number of pauses."""
+    if lines.may_write(now):
+        log.warn(
+            "out of {lacking}: {listener} accepts nothing for {seconds} s at a time until some are free; "
+            "pauses since the last such line: {number}",
+            lacking=lacking,
+            listener=listener,
+            seconds=ACCEPT_PAUSE_SECONDS,
+            number=1 + lines.left_out,
+        )
+        lines.left_out = 0
 
 
 class LaneLink:
@@ -220,8 +238,6 @@ def listen_for_many(sock: socket.socket) -> None:
 class LaneAcceptor:
     """Accepts from a listening socket on the lane."""
 
-    log = Logger()
-
     def __init__(self, lane: Lane, reactor: IReactorTime, sock: socket.socket, streams: OpenStreams) -> None:
         terms = streams.terms
         self._lane = lane
@@ -231,7 +247,7 @@ class LaneAcceptor:
         self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
         self._link: type[LaneLink] = SkippingLink if terms.skips and self._tcp else LaneLink
         self._paused: IDelayedCall | None = None
-        self._warned = -1.0
+        self._lines = Sparing()
         sock.setblocking(False)
         listen_for_many(sock)
         lane.watch(sock.fileno(), self, EPOLLIN, patient=True)
@@ -272,15 +288,7 @@ class LaneAcceptor:
         """Accept nothing for a moment, for want of ``lacking``."""
         self._lane.forget(self._socket.fileno())
         self._paused = self._reactor.callLater(ACCEPT_PAUSE_SECONDS, self._resume)
-        now = self._lane.clock()
-        if now - self._warned >= 1.0:
-            self._warned = now
-            self.log.warn(
-                "out of {lacking}: {listener} accepts nothing for {seconds} s at a time until some are free",
-                lacking=lacking,
-                listener=self._streams.terms.origin.listener,
-                seconds=ACCEPT_PAUSE_SECONDS,
-            )
+        tell_pause(self._lines, lacking, self._streams.terms.origin.listener, self._lane.clock())
 
     def _resume(self) -> None:
         self._paused = None

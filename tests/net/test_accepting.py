@@ -102,7 +102,7 @@ def test_more_connections_than_twisted_would_queue_wait_in_the_kernel(port: Any)
 
 
 @pytest_twisted.ensureDeferred
-async def test_without_descriptors_the_port_pauses_and_says_so_once_a_second(
+async def test_without_descriptors_the_port_pauses_and_says_so_once_a_second_with_the_number_of_pauses(
     port: Any, factory: Counting, complaints: list[LogEvent]
 ) -> None:
     clock = Clock()
@@ -116,6 +116,8 @@ async def test_without_descriptors_the_port_pauses_and_says_so_once_a_second(
         assert port in reactor.getReaders()
     assert 3 == len(complaints)
     assert "descriptors" == complaints[0]["lacking"]
+    assert 1 == complaints[0]["number"]
+    assert 20 <= sum(line["number"] for line in complaints) <= 25
     port.socket = listening
     await deferLater(reactor, 0)
     port.doRead()

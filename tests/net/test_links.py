@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import time
 from pathlib import Path
+from select import EPOLLIN
 
 import pytest
 import pytest_twisted
 from attrs import define
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.net.links import LaneLink
+from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, LaneAcceptor, LaneLink
 from ctrlserver.net.listeners import Listener
 from ctrlserver.net.protocol import StreamFactory, StreamProtocol
 from ctrlserver.net.replies import CannedReply
@@ -168,6 +171,30 @@ async def test_a_unix_peer_that_hangs_up_while_it_is_owed_is_closed_at_once(tmp_
     await listener.stop_listening()
     lane.stop()
     assert (0, 1) == (totals.streams_open, totals.streams_total)
+
+
+class NoDescriptors(socket.socket):
+    """A listening socket for which there is no descriptor."""
+
+    def accept(self) -> tuple[socket.socket, object]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_without_descriptors_a_data_port_says_so_once_a_second_with_the_number_of_pauses() -> None:
+    reactor = MemoryReactorClock()
+    lane = Lane(reactor, reactor.seconds)
+    lane.start()
+    with NoDescriptors() as listening, capturedLogs() as lines:
+        listening.bind(("127.0.0.1", 0))
+        acceptor = LaneAcceptor(lane, reactor, listening, OpenStreams(terms_of("line", "sink"), lane.clock))
+        for _ in range(25):
+            acceptor.ready(EPOLLIN)
+            reactor.advance(ACCEPT_PAUSE_SECONDS)
+        acceptor.stop()
+    lane.stop()
+    assert 3 == len(lines)
+    assert 20 <= sum(line["number"] for line in lines) <= 25
+    assert {"descriptors"} == {line["lacking"] for line in lines}
 
 
 @define
