@@ -169,6 +169,12 @@ def rejection_words(rejected: Mapping[str, int]) -> str:
     return f"{counted(sum(rejected.values()), 'connection')} ({limits})"
 
 
+def closing_words(reason: object) -> str:
+    """``"it closed the stream with reason fault"``, and what to do about a TLS listener."""
+    hint = ": it expects TLS, as in tls:HOST:PORT" if reason == "handshake" else ""
+    return f"it closed the stream with reason {reason}{hint}"
+
+
 def behind(host: str, stream: StreamCount) -> str:
     """Why none of the server's streams has an address of ours."""
     return f"the server's new streams come from {host}, not from {stream.local}: a proxy or NAT stands between"
@@ -307,7 +313,7 @@ class ByAddress:
         words = f"{found_words(stream, sent, packets, nbytes)}: {more}"
         if theirs != self.framing:
             words += f"; its framing is {theirs}, ours {self.framing}"
-        return words if reason in (None, "eof") else f"{words}; it closed the stream with reason {reason}"
+        return words if reason in (None, "eof") else f"{words}; {closing_words(reason)}"
 
 
 @frozen

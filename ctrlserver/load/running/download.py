@@ -39,6 +39,7 @@ class Downloads(Streams):
     """The work of receive mode."""
 
     verb = "received"
+    served_by = ("source",)
     _ending: Deferred[None] | None = None
     _unasked: str | None = None
 
@@ -104,6 +105,10 @@ class Downloads(Streams):
             elif now - since >= self._options.stall_timeout:
                 return
             await deferLater(deadlines(self._reactor), LOOK_SECONDS)
+
+    def fail(self, message: str) -> None:
+        """As always; what was not asked belongs to it."""
+        super().fail(message if self._unasked is None else f"{message}; {self._unasked}")
 
     def notes(self) -> list[str]:
         """What was not asked, who ended the download where no number was asked for, and what was cut off."""

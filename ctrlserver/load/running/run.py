@@ -12,7 +12,7 @@
     close        Work, connections       every socket is closed
     result       LoadRun._result
 
-An error skips what is left up to "close". The result is made in any case.
+An error skips what is left up to "close", where the server is asked why. The result is made in any case.
 
 Who knows what: ``Sending`` knows the clock (sending.py), a ``Work`` the mode (work.py), a ``Transport`` what differs
 between TCP, TLS and UDP (transports.py). ``LoadRun`` knows the order of the phases, and neither mode nor transport.
@@ -46,11 +46,13 @@ from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import StreamCount, Volume
 from ctrlserver.load.measure.intervals import Watcher
+from ctrlserver.load.measure.reasons import why
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Reconciliation
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.result import Environment, Result, as_document
 from ctrlserver.load.results.thresholds import judge
+from ctrlserver.load.running.asking import OTHERS_ON_VIEW, read
 from ctrlserver.load.running.connect_mode import Slots
 from ctrlserver.load.running.download import Downloads
 from ctrlserver.load.running.ending import Ending
@@ -60,10 +62,17 @@ from ctrlserver.load.running.transports import transport_of
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
 from ctrlserver.load.streams.outgoing import Conversation
 from ctrlserver.load.streams.wire import REFUSED
+from ctrlserver.looks import deadlines
 
 #: Seconds that the lane waits for more before it gives the reactor a turn. By a schedule most packets go alone, and one
 #: turn of the reactor for each wake-up of the pacer and for each reply took a third of the processor time.
 LINGER_SECONDS = 0.001
+
+#: Seconds that the server has to say why a run failed.
+WHY_SECONDS = 1.0
+
+#: What is told of datagrams with a number and a time if the server did not look at these.
+NO_PROBING = "the server does not look for probe packets: order and jitter are not known (probe = true in its listener)"
 
 #: The work of each mode.
 WORK: dict[str, type[Work]] = {
@@ -140,6 +149,8 @@ class LoadRun:
                 self.log.failure("the run failed by an error of ctrlload's own")
                 self._failed(f"an error of ctrlload's own: {type(error).__name__}: {error}")
         with suppress(CancelledError):  # interrupted once more: leave
+            await self._ask_why()
+        with suppress(CancelledError):
             await self._close()
         return self._result()
 
@@ -155,6 +166,23 @@ class LoadRun:
             with closing(await open_admin(self._reactor, admin, self._options.connect_timeout)) as client:
                 self._server = await client.version()
                 await self._transport.ask_first(client)
+
+    async def _ask_why(self) -> None:
+        """If the run failed before anything was reconciled, have the server say why, within a short time."""
+        admin = self._options.admin
+        if admin is None or self._server is None or self._error is None or self._ending is not None or self._cancelled:
+            return
+        asking = Deferred.fromCoroutine(self._why(admin))
+        asking.addTimeout(WHY_SECONDS, deadlines(self._reactor))
+        with suppress(LoadError, TimeoutError):
+            if words := await asking:
+                self._error = f"{self._error}; {words}"
+
+    async def _why(self, admin: Target) -> str | None:
+        with closing(await open_admin(self._reactor, admin, WHY_SECONDS)) as client:
+            await client.version()
+            reading = await read(client, len(self._work.streams) + OTHERS_ON_VIEW, self._lane.clock)
+        return why(self._work.served_by, self._stream_counts(), reading, self._transport.before)
 
     async def _open(self) -> None:
         if not Lane.supported(self._reactor):
@@ -189,7 +217,8 @@ class LoadRun:
         except LoadError as error:
             self._failed(str(error))
         outcome = ending.reconciliation
-        for words in (outcome.unclear, outcome.remark):
+        unlooked = self._options.probe and outcome.delivery is not None and outcome.delivery.duplicate is None
+        for words in (outcome.unclear, outcome.remark, NO_PROBING if unlooked else None):
             if words is not None:
                 self._watcher.note(words)
 

@@ -201,6 +201,7 @@ class Requests(Streams):
     """The work of request mode."""
 
     tick = REQUEST_TICK
+    served_by = "echo", "reply"
     awaits_replies = True
 
     async def open(self) -> None:

@@ -56,10 +56,12 @@ class Figures:
 class Work:
     """The work of one mode. ``error`` is its first failure, which has ended it; ``streams`` is empty in connect mode.
 
-    ``tick``: least nanoseconds between two wake-ups of the pacer.
+    ``tick``: least nanoseconds between two wake-ups of the pacer. ``served_by``: the modes of a listener that give this
+    mode what it waits for.
     """
 
     tick = SEND_TICK
+    served_by: tuple[str, ...] = ()
 
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
         self.timing = Timing()
