@@ -12,7 +12,8 @@ Otherwise the connection queues for the next turn. Calls go one way: connection 
 within ``carry_on`` a connection only asks ``has_time``.
 
 Time is earned and spent. While there are data streams (``shared``), each second earns ``Limits.share`` of a second, up
-to a turn; a slice spends what it took. So one that overran leaves the data streams the more. Without data streams all
+to a turn; a slice spends what it took. So one that overran leaves the data streams the more. A question that arrives
+may have what is earned so far; those who wait have a turn once a whole one should be. Without data streams all
 time is earned, and a turn follows when the reactor has seen to everything else.
 
 Two queues decide who is next:
@@ -80,8 +81,11 @@ class Turns:
         if connection in self._arrived or connection in self._waiting:
             return False
         self._earn(self._share if self._shared() else 1.0)
-        waits = self._arrived or self._waiting
-        if not waits and (self._left > 0 or self._left >= self._turn_seconds):
+        if self._arrived or self._waiting:
+            may_begin = self._left > 0 and not had_a_slice
+        else:
+            may_begin = self._left > 0 or self._left >= self._turn_seconds
+        if may_begin:
             done = self._give_slice(connection)
         else:
             (self._waiting if had_a_slice else self._arrived).append(connection)
