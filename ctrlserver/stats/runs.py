@@ -86,7 +86,8 @@ class Runs:
             self._end_if_another(stream)
         active = self._active
         if active is None and not self._held:
-            active = self._begin(None, self.expected_packets, since, automatic=True)
+            totals = self._counters.totals()
+            active = self._begin(None, self.expected_packets, since, totals, automatic=True)
             active.first = since
         self._senders.add(stream.stream)
         if active is None:
@@ -133,15 +134,17 @@ class Runs:
     def start(self, name: str, expect: int | None, now: float) -> RunRecord:
         """Begin an operator's run; the active one ends. Return the record of the new one."""
         self._end_if_idle(now)
-        self._end()
+        totals = self._counters.totals()
+        self._end(totals)
         self._held = False
-        active = self._begin(name, self.expected_packets if expect is None else expect, now, automatic=False)
+        expected = self.expected_packets if expect is None else expect
+        active = self._begin(name, expected, now, totals, automatic=False)
         return self._record(active, active.base, "active")
 
     def stop(self, now: float) -> RunRecord | None:
         """End the active run, automatic or not; ``None`` without one."""
         self._end_if_idle(now)
-        record = self._end()
+        record = None if self._active is None else self._end(self._counters.totals())
         if record is not None:
             self._senders = {stream.stream for stream in self._counters.open.values() if stream.bytes}
             self._held = bool(self._senders)
@@ -156,12 +159,16 @@ class Runs:
 
     def record(self, number: int, now: float) -> RunRecord | None:
         """The active or a kept ended run of this number."""
-        return next((record for record in self.records(now) if record.run == number), None)
+        self._end_if_idle(now)
+        if self._active is not None and self._active.number == number:
+            return self._record(self._active, self._counters.totals(), "active")
+        return next((record for record in self.ended if record.run == number), None)
 
-    def _begin(self, name: str | None, expected_packets: int | None, now: float, *, automatic: bool) -> _Active:
+    def _begin(
+        self, name: str | None, expected_packets: int | None, now: float, base: Totals, *, automatic: bool
+    ) -> _Active:
         self.total += 1
         inherited = {stream.stream: stream.bytes for stream in self._counters.open.values() if stream.bytes}
-        base = self._counters.totals()
         self._active = active = _Active(self.total, name, automatic, expected_packets, now, base, inherited)
         self._senders.clear()
         self._idle_since = now
@@ -171,24 +178,26 @@ class Runs:
         active = self._active
         if active is None or not active.automatic or self._senders or now - self._idle_since < self.run_gap:
             return
-        self._idle_since = max(self._idle_since, self._counters.totals().last)
+        totals = self._counters.totals()
+        self._idle_since = max(self._idle_since, totals.last)
         if now - self._idle_since >= self.run_gap:
-            self._end()
+            self._end(totals)
 
     def _end_if_another(self, stream: StreamCounters) -> None:
         """End the active run, or a hold, if ``stream`` was opened ``run_gap`` after the last data."""
         self._quiet = False
-        if stream.opened - self._counters.totals().last < self.run_gap:
+        totals = self._counters.totals()
+        if stream.opened - totals.last < self.run_gap:
             return
         self._held = False
         if self._active is not None and self._active.automatic:
-            self._end()
+            self._end(totals)
 
-    def _end(self) -> RunRecord | None:
+    def _end(self, totals: Totals) -> RunRecord | None:
         active = self._active
         if active is None:
             return None
-        record = self._record(active, self._counters.totals(), "ended")
+        record = self._record(active, totals, "ended")
         self._active = None
         self.ended.appendleft(record)
         self._on_end(record)

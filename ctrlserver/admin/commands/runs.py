@@ -44,11 +44,10 @@ class Run(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """A record."""
-        now = desk.now()
-        record = desk.book.runs.record(self.run, now)
+        runs = desk.book.runs
+        record = runs.record(self.run, desk.now())
         if record is None:
-            known = desk.book.runs.records(now)
-            seen = f"the newest is {known[0].run}" if known else "there has been none yet"
+            seen = f"the newest is {runs.total}" if runs.total else "there has been none yet"
             raise CommandError(404, "unknown-run", f"no run {self.run}; {seen}")
         return Record(published(desk, record))
 
