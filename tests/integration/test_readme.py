@@ -22,8 +22,8 @@ import pytest
 from tests.integration.conftest import BIN, Daemon, Start, needs, needs_openbsd_netcat, run
 from tests.pages import PAGES, README, ROOT, blocks, commands
 
-FIGURE = re.compile(r"\d+(\.\d+)?")
-"""What may differ between the page and a run."""
+FIGURE = re.compile(r"\d+(\.\d+)?( [kMG](?=bit/s|/s)| (?=bit/s|/s)| [um]?s\b)?")
+"""What may differ between the page and a run: a number, and how large its unit is."""
 PLAIN = "/usr/local/bin:/usr/bin:/bin"
 """The programs of a shell in which no environment is active."""
 PORT = re.compile(r"\b\d{5}\b")
