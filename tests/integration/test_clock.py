@@ -93,14 +93,22 @@ def fill(client: socket.socket) -> None:
         client.send(bytes(65536))
 
 
-@clocks
+@pytest.mark.parametrize(
+    ("make", "program"),
+    [
+        (by_python, (BIN / "twistd", "-n", "--pidfile=", "ctrlserver")),
+        (by_libfaketime, (BIN / "twistd", "-n", "--pidfile=", "ctrlserver")),
+        (by_python, (BIN / "twist", "--log-format=text", "ctrlserver")),
+    ],
+    ids=["python", "libfaketime", "twist"],
+)
 @steps
 def test_a_clock_that_is_set_ends_streams_and_runs_neither_early_nor_late(
-    start: Start, tmp_path: Path, make: Callable[[Path], WallClock], step: int
+    start: Start, tmp_path: Path, make: Callable[[Path], WallClock], program: tuple[str | Path, ...], step: int
 ) -> None:
     clock = make(tmp_path)
     (tmp_path / "x.toml").write_text(CONFIG)
-    daemon = start("--config", "x.toml", listeners=1, env=clock.environment)
+    daemon = start("--config", "x.toml", listeners=1, env=clock.environment, program=program)
     asking = daemon.connect("admin")
     slow, idle, datagrams = daemon.connect(), daemon.connect(), socket.socket(type=socket.SOCK_DGRAM)
     fill(slow)
