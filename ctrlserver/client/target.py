@@ -120,6 +120,19 @@ def _parsed(text: str, usual: int) -> Target:
         return _plain(text, match)
     expected = "expected HOST:PORT or a Twisted client endpoint"
     host, _, port_text = text.rpartition(":")
+    if text.startswith("/"):
+        raise UsageError(f"{quoted(text)} has no port: {expected}; did you mean {quoted(f'unix:{text}')}?")
+    if text.casefold() == "unix:":
+        raise UsageError(f"{quoted(text)} has no path: expected unix:PATH")
+    family = re.fullmatch(r"(?P<scheme>tcp|udp)[46]:(?P<address>.+)", text, re.IGNORECASE)
+    if family is not None and _HOST_PORT.fullmatch(family["address"]):
+        before = "udp:" if family["scheme"].casefold() == UDP else ""
+        raise UsageError(f"{quoted(text)}: {expected}; did you mean {quoted(before + family['address'])}?")
+    before, slash, _ = text.partition("/")
+    if slash and scheme.casefold() != "unix" and _HOST_PORT.fullmatch(before):
+        raise UsageError(f"{quoted(text)}: {expected}; did you mean {quoted(before)}?")
+    if (ip_version(host.strip("[]")) or host.casefold() == "localhost") and port_text and not port_text.isdecimal():
+        raise UsageError(f"{quoted(text)}: {quoted(port_text)} is no port: expected a number from 1 to 65535")
     if ip_version(host) == 6:
         raise UsageError(f"{quoted(text)}: an IPv6 address is written in brackets, such as [{host}]:{port_text}")
     if not rest or ip_version(text.strip("[]")) == 6:

@@ -21,7 +21,7 @@ from tests.peers import Sink
 from tests.servers import Servers, quiet, reactor, refusing
 
 
-@pytest.mark.parametrize("text", ["udb:127.0.0.1:22222", "tpc:127.0.0.1:22222", "127.0.0.1:x", "tcp:a"])
+@pytest.mark.parametrize("text", ["udb:127.0.0.1:22222", "tpc:127.0.0.1:22222", "test-box:x", "tcp:a"])
 def test_an_endpoint_twisted_does_not_know_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="neither HOST:PORT nor a Twisted client endpoint") as caught:
         endpoint_of(parse_target(text), reactor)

@@ -106,6 +106,15 @@ def test_what_is_no_address_of_an_admin_port_is_refused_in_one_line(text: str, w
         ("127.0.0.1:65536", "the port must be 1 to 65535"),
         ("::1:22222", "an IPv6 address is written in brackets, such as [::1]:22222"),
         ("[nonsense]:1", "is not an IPv6 address"),
+        ("/run/x.sock", 'did you mean "unix:/run/x.sock"?'),
+        ("unix:", '"unix:" has no path: expected unix:PATH'),
+        ("tcp4:127.0.0.1:5", 'did you mean "127.0.0.1:5"?'),
+        ("tcp6:[::1]:5", 'did you mean "[::1]:5"?'),
+        ("udp4:127.0.0.1:5", 'did you mean "udp:127.0.0.1:5"?'),
+        ("127.0.0.1:5/stats", 'did you mean "127.0.0.1:5"?'),
+        ("127.0.0.1:http", '"http" is no port: expected a number from 1 to 65535'),
+        ("localhost:+5", '"+5" is no port'),
+        ("[::1]:0x5", '"0x5" is no port'),
     ],
 )
 def test_what_is_no_address_is_refused_in_one_line(text: str, words: str) -> None:

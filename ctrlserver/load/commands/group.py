@@ -40,9 +40,10 @@ _FOREIGN = {
     name: equal
     for names, equal in (
         (
-            "-c --connections --max-connections --concurrency --parallel --clients --vus --workers --max-workers",
+            "--connections --max-connections --concurrency --parallel --clients --vus --workers --max-workers",
             "streams are -P",
         ),
+        ("-c", "streams are -P, and the target takes no flag: ctrlload run HOST:PORT"),
         ("-d -z --time --runtime --test-time", "the duration is -t"),
         (
             "-b --bitrate --bandwidth --rps --qps --mps --pps --requests-per-second --rate-limit",

@@ -38,7 +38,19 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "!=": operator.ne,
 }
 _BIT_UNITS = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9}
-_UNITS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "us": 1e-6, "ms": 1e-3, "s": 1.0, **_BIT_UNITS}
+_BYTE_UNITS = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
+_UNITS = {
+    "": 1.0,
+    "k": 1e3,
+    "K": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    **_BIT_UNITS,
+    **_BYTE_UNITS,
+}
 
 _EXPRESSION = re.compile(
     r"\s*(?P<name>[^\s<>=!]+)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<number>-?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -127,11 +139,17 @@ def parse_threshold(expression: str) -> Threshold:
     """The condition that ``expression`` states; ``UsageError`` in one line if it does not parse."""
     match = _EXPRESSION.fullmatch(expression)
     if match is None:
-        raise UsageError(f'{quoted(expression)}: expected NAME OPERATOR NUMBER, such as "packets_per_second<500k"')
+        better = re.sub(r"(?<![<>=!])=(?![<>=])", "==", re.sub("=([<>])", r"\1=", expression))
+        near = f"; did you mean {quoted(better)}?" if better != expression and _EXPRESSION.fullmatch(better) else ""
+        raise UsageError(
+            f'{quoted(expression)}: expected NAME OPERATOR NUMBER, such as "packets_per_second<500k"{near}'
+        )
     unit = match["unit"]
     if unit not in _UNITS:
-        near = did_you_mean(unit, [name for name in _UNITS if name])
-        expected = "expected k, M, G, us, ms, s or Mbit"
+        bits = re.fullmatch(r"([kKmMgG]?)b(?:its?|ps)?", unit, re.IGNORECASE)  # 10Mbps is no 10ms
+        meant = f"{bits[1].upper().replace('K', 'k')}bit" if bits else unit
+        near = f'; did you mean "{meant}"?' if bits else did_you_mean(unit, [name for name in _UNITS if name])
+        expected = "expected k, M, G, us, ms, s, MB or Mbit"
         raise UsageError(f"{quoted(expression)}: unknown unit {quoted(unit)}, {expected}{near}")
     bound = float(match["number"].replace("_", "")) * _UNITS[unit]
     if not math.isfinite(bound):

@@ -94,7 +94,8 @@ def test_a_flag_without_an_equal_here_gets_no_hint(capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("-c -connections --connections -workers --vus --parallel", "streams are -P"),
+        ("-c", "streams are -P, and the target takes no flag: ctrlload run HOST:PORT"),
+        ("-connections --connections -workers --vus --parallel", "streams are -P"),
         ("-d -z --time", "the duration is -t"),
         ("-b --bitrate --rps --qps --mps", "the rate is -r, such as 5k/s or 10Mbit/s"),
         ("--stage", "rates over time are --profile, such as '10s@1k,60s@1k..50k'"),
