@@ -27,11 +27,17 @@ from ctrlserver.errors import LoadError
 from ctrlserver.looks import deadlines
 from ctrlserver.words import harmless, printable, quoted
 
-#: Longest reply read, in bytes: the records of 100 000 streams.
-MAX_REPLY = 64 << 20
+#: Bytes of a reply, and bytes and values more for each record that is asked for: twice what the longest has. A value
+#: costs up to 400 bytes of memory, however short it is written.
+MAX_REPLY = 4 << 20
+RECORD_BYTES = 1024
+RECORD_VALUES = 40
+
+#: Records that any reply may have.
+FEWEST_RECORDS = 100
 
 #: Rows of hosts to ask for: more than a server keeps.
-MOST_PEERS = 100_000
+MOST_PEERS = 10_000
 
 #: Seconds an answer may take: a list of many streams on a loaded server included.
 ANSWER_SECONDS = 10.0
@@ -71,6 +77,7 @@ class AdminClient(Protocol):
         self._received = bytearray()
         self._waiting: Deferred[bytes] | None = None
         self._lost = False
+        self._records = FEWEST_RECORDS  # that the reply may have
         self._known = False  # whether it has shown that it is a ctrlserver
         self._originals: Mapping[str, str] = {}
 
@@ -86,7 +93,7 @@ class AdminClient(Protocol):
 
     async def streams(self, limit: int) -> Streams:
         """The newest ``limit`` stream records, open and closed."""
-        envelope = await self._asked(f"streams limit={limit} json")
+        envelope = await self._asked(f"streams limit={limit} json", limit)
         rows = envelope.get("data")
         if not isinstance(rows, list):
             raise LoadError(f'the admin port {self._name} answered "streams json" without a list')
@@ -116,7 +123,7 @@ class AdminClient(Protocol):
     async def peers(self) -> list[dict[str, object]]:
         """What the closed streams of each host came to; empty if the server does not know that command."""
         try:
-            rows = await self._data(f"peers limit={MOST_PEERS} json")
+            rows = (await self._asked(f"peers limit={MOST_PEERS} json", MOST_PEERS)).get("data")
         except RefusedError:
             return []
         return [self._original(row) for row in _objects(rows)]
@@ -138,8 +145,9 @@ class AdminClient(Protocol):
     async def _data(self, command: str) -> object:
         return (await self._asked(command)).get("data")
 
-    async def _asked(self, command: str) -> dict[str, object]:
-        """Ask, and give the answer."""
+    async def _asked(self, command: str, records: int = FEWEST_RECORDS) -> dict[str, object]:
+        """Ask, and give the answer, which has at most so many ``records``."""
+        self._records = records
         self._say([command])
         return await self._answer(command)
 
@@ -151,6 +159,8 @@ class AdminClient(Protocol):
     async def _answer(self, command: str) -> dict[str, object]:
         """The reply of a ctrlserver, which says ``ok``; LoadError for anything else."""
         line = await self._line(command)
+        if line.count(b",") > self._records * RECORD_VALUES:
+            raise LoadError(f'the admin port {self._name} answered "{command}" with more values than it was asked for')
         try:
             envelope = harmless(json.loads(line))
         except (ValueError, RecursionError):
@@ -195,15 +205,19 @@ class AdminClient(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Gather up to the end of a line."""
         self._received += data
-        if len(self._received) > MAX_REPLY:
+        most = MAX_REPLY + self._records * RECORD_BYTES
+        if len(self._received) > most:
             self.transport.loseConnection()
+            if self._waiting is not None and not self._waiting.called:
+                words = f"answered with more than {most} bytes, beginning with {self._half()}"
+                self._waiting.errback(LoadError(f"the admin port {self._name} {words}"))
         elif b"\n" in data:
             self._look()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Fail the command that waits for its answer."""
         self._lost = True
-        if self._waiting is not None:
+        if self._waiting is not None and not self._waiting.called:
             self._waiting.errback(ConnectionLost())
 
     def _look(self) -> None:

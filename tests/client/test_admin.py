@@ -137,7 +137,14 @@ def test_an_answer_that_came_during_a_pause_of_the_process_is_in_time() -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_reply_without_end_is_bounded(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin_client, "MAX_REPLY", 1000)
-    assert "closed the connection" in await refusal(servers.saying(b"x" * 5000))
+    monkeypatch.setattr(admin_client, "RECORD_BYTES", 1)
+    assert 'answered with more than 1100 bytes, beginning with "xxx' in await refusal(servers.saying(b"x" * 5000))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reply_of_more_values_than_asked_for_is_not_parsed(servers: Servers) -> None:
+    said = await refusal(servers.saying(b'{"ok":true,"data":[' + b",".join([b'{"a":1}'] * 5000) + b"]}\r\n"))
+    assert 'answered "version json" with more values than it was asked for' in said
 
 
 @pytest_twisted.ensureDeferred

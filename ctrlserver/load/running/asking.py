@@ -14,6 +14,9 @@ from ctrlserver.load.measure.reading import Reading
 #: Records to ask for beyond our own: other senders' streams may be newer than ours.
 OTHERS_ON_VIEW = 1000
 
+#: Records to ask for at most beyond our own, whatever the server says it has: about 10 MB.
+MOST_OTHERS = 10_000
+
 
 async def read(client: AdminClient, limit: int, clock: Callable[[], float]) -> Reading:
     """Ask for the newest ``limit`` streams, the server's own record and the sums of the closed streams."""

@@ -21,7 +21,7 @@ from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
 from ctrlserver.load.measure.intervals import Waiting
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Comparison, Reconciliation
-from ctrlserver.load.running.asking import OTHERS_ON_VIEW, read
+from ctrlserver.load.running.asking import MOST_OTHERS, OTHERS_ON_VIEW, read
 from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation
 from ctrlserver.load.streams.wire import CLOSED, REFUSED, RESET
 from ctrlserver.looks import Looks
@@ -109,7 +109,7 @@ class Ending:
                 elif asked - since >= (max(seconds, self._patience) if unsent else seconds):
                     return
                 self._tell(received, unsent)
-                limit = max(limit, reading.total)
+                limit = max(limit, min(reading.total, len(comparison.streams) + MOST_OTHERS))
                 await deferLater(self._reactor, max(pause, min(ASK_PAUSES * (now - asked), ASK_MOST_SECONDS)))
                 pause = min(1.5 * pause, ASK_LAST_SECONDS)
 
