@@ -203,8 +203,12 @@ class ByAddress:
         for theirs in new:
             by_peer.setdefault(peer_of(theirs), theirs)
         matched = [by_peer.get(plain_address(stream.local)) for stream in self.streams]
-        outcome = self._compared(self.streams, matched, reading)
         ours = [record for record in matched if record is not None]
+        mode = next((record["mode"] for record in ours if record.get("mode", "source") != "source"), None)
+        if self.verb == "received" and mode is not None:
+            words = f"the mode of its listener is {mode}, so the server counted what we said, not what it sent"
+            return Reconciliation(None, True, None, None, unclear=f"{words}: not reconciled")
+        outcome = self._compared(self.streams, matched, reading)
         if len(ours) == len(self.streams):
             return outcome
         hosts = {host_in(stream.local) for stream in self.streams}

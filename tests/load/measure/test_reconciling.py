@@ -154,6 +154,13 @@ def test_closed_streams_that_the_server_shows_no_more_are_compared_in_their_sums
     assert "the server has 1 stream of ours on view: all were compared in their sums" == outcome.remark
 
 
+def test_a_download_from_a_listener_that_sends_nothing_is_not_reconciled_and_no_difference() -> None:
+    asked = [closed(number, packets=0, bytes=1, mode="sink") for number in (1, 2, 3)]
+    outcome = of_reading(asked, summed(5, 7, 73))
+    assert (None, True, None) == (outcome.reconciled, outcome.settled, outcome.difference)
+    assert "the mode of its listener is sink" in str(outcome.unclear)
+
+
 def test_sums_that_differ_are_a_difference() -> None:
     outcome = of_reading([closed(3)], summed(5, 36, 70 + 3 * 10240 - 1))
     assert (False, True) == (outcome.reconciled, outcome.settled)
