@@ -46,10 +46,13 @@ class Costly:
         self._fd = fd
         self._put_off = put_off
         self._times = 0
+        self.waits = False
 
     def ready(self, events: int) -> None:
-        """Wait."""
-        self._put_off(self._fd, events)
+        """Wait, once: the events of a reset come while it waits, too."""
+        if not self.waits:
+            self.waits = True
+            self._put_off(self._fd, events)
 
     def failed(self) -> None:
         """As its owner."""

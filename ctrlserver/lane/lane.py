@@ -62,6 +62,9 @@ from zope.interface import implementer
 from ctrlserver.lane.costly import COSTLY_SECONDS, SUSPECT_SECONDS, Costly, Owner, is_costly
 from ctrlserver.lane.sparing import Sparing
 
+#: Events to watch for where none is wanted: of a reset, which epoll reports whatever it was asked for, it tells once.
+UNWATCHED = select.EPOLLONESHOT if sys.platform == "linux" else 0
+
 #: Sockets served in a round.
 ROUND_SOCKETS = 32
 
@@ -320,7 +323,7 @@ class Lane:
             if owner is not None:
                 try:
                     if costly is not None:
-                        owner = costly.owner
+                        owner, costly.waits = costly.owner, False
                         self.change(fd, self._events[fd])
                     took = owner.ready(bits)
                 except Exception:
@@ -341,9 +344,9 @@ class Lane:
             self._suspects[fd] = now
 
     def _wait(self, fd: int, events: int) -> None:
-        """Have a costly owner wait, and look for no events of its socket meanwhile."""
+        """Have a costly owner wait, and look for no events of its socket meanwhile: a reset comes once at most."""
         if self._epoll is not None:
-            self._epoll.modify(fd, 0)
+            self._epoll.modify(fd, UNWATCHED)
         self._put_off += 1
         self._again.append((fd, events))
 

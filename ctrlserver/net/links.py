@@ -43,7 +43,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ctrlserver.addresses import peer_name
-from ctrlserver.lane.lane import COPY_BYTES, Lane
+from ctrlserver.lane.lane import COPY_BYTES, UNWATCHED, Lane
 from ctrlserver.lane.sparing import Sparing
 from ctrlserver.linux.keepalive import unanswered_seconds
 from ctrlserver.linux.tcp_info import tcp_figures
@@ -186,7 +186,7 @@ class LaneLink:
     def release(self) -> None:
         """Wait for input again; first comes what the stream left."""
         self._held = False
-        self._lane.change(self._fd, 0 if self._left else EPOLLIN)
+        self._lane.change(self._fd, UNWATCHED if self._left else EPOLLIN)
         if self._left:
             self._lane.again(self._fd, EPOLLIN)
 

@@ -347,6 +347,21 @@ def test_whose_bytes_cost_much_leaves_most_of_a_turn_to_the_others_and_goes_on_a
         assert (cheap.read - read) * cheap.seconds > (time.seconds() - began) * 0.7
 
 
+def test_whose_bytes_cost_much_waits_its_turn_although_its_peer_has_gone(two: Two) -> None:
+    costly, cheap = two.readers
+    costly.judged, costly.seconds = True, AGAIN_SECONDS / 4
+    cheap.seconds = TURN_SECONDS / 20
+    two.fars[0].send(b"x" * 100)
+    two.fars[1].send(b"y" * 1000)
+    for _ in range(2):
+        two.lane.doRead()
+    two.fars[0].close()  # epoll reports that whatever it was asked for
+    for _ in range(10):
+        worked = costly.read
+        two.lane.doRead()
+        assert 1 == costly.read - worked
+
+
 def test_many_whose_bytes_cost_much_take_turns(flow: Flow) -> None:
     costly: list[Reader] = []
     fars = []
