@@ -17,7 +17,7 @@ Model::
 
 - A peer is not answered if its port is that of a service which answers whatever it gets, of this server or another: one
   forged datagram would travel between the two for ever. Which peers these are is found out when their streams open.
-  A peer on any other port that clients do not have may be one too: its answers are given sparingly (``sparing.py``).
+  A peer on any other port that clients do not have may be one too: some answers are withheld (``withholding.py``).
 
 Rules: a turn is bounded, so that the lane's other sockets have theirs. What a read put into the lane's buffer is used
 before the next read.
@@ -55,7 +55,7 @@ from ctrlserver.linux.udp import (
 from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import OTHERS, DatagramStream, Peers
-from ctrlserver.net.udp.sparing import Answer, Sparing
+from ctrlserver.net.udp.withholding import Answer, Withholding
 from ctrlserver.stats.probing import Probing
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM, cut, packets_in, packets_in_all
 from ctrlserver.wire.probe import HEADER_SIZE, decode
@@ -88,7 +88,9 @@ class Intake:
         self._counters = terms.book.counters
         self._first_client_port = first_client_port()
         self._answer = answer = {"echo": self.echo, "reply": self.reply}.get(terms.origin.mode)
-        self._sparing = None if answer is None else Sparing(answer, self._counters)  # of peers that share a stream
+        self._withholding = (
+            None if answer is None else Withholding(answer, self._counters)
+        )  # of peers that share a stream
 
     def received(
         self,
@@ -136,11 +138,11 @@ class Intake:
         """How the datagrams of one peer are answered where ``answer`` answers."""
         if self._loops(address):
             return self._count_loop
-        return answer if address[1] >= self._first_client_port else Sparing(answer, self._counters)
+        return answer if address[1] >= self._first_client_port else Withholding(answer, self._counters)
 
     def _answer_others(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
         """Answer peers that share a stream."""
-        answer = self._answer if address[1] >= self._first_client_port else self._sparing
+        answer = self._answer if address[1] >= self._first_client_port else self._withholding
         if answer is None or self._loops(address):
             answer = self._count_loop
         return answer(content, segment, packets, address)

@@ -20,7 +20,7 @@ SPARED = 1000
 Answer = Callable[[memoryview, int, int, Address], int]
 
 
-class Sparing:
+class Withholding:
     """Answers as ``answer`` does, but for every ``SPARED``-th message."""
 
     __slots__ = ("_answer", "_counters", "_left")
