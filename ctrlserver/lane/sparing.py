@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import define, field
 
 #: Seconds for which a line is paid.
@@ -32,3 +34,20 @@ class Sparing:
         self._paid_until = now + LINE_SECONDS
         told, self.left_out = self.left_out, 0
         return told
+
+
+@define(eq=False)
+class Growth:
+    """What counters have grown by since the last line about them."""
+
+    _told: Mapping[str, int] = field(factory=dict, init=False)
+    _paid_until: float = field(default=float("-inf"), init=False)
+
+    def since(self, counts: Mapping[str, int], now: float) -> dict[str, int]:
+        """The growth by name; empty if there is none, or the last line is less than a second ago."""
+        if now < self._paid_until:
+            return {}
+        grown = {name: more for name, count in counts.items() if (more := count - self._told.get(name, 0))}
+        if grown:
+            self._told, self._paid_until = dict(counts), now + LINE_SECONDS
+        return grown

@@ -31,6 +31,7 @@ from twisted.logger import Logger
 from ctrlserver.config import ListenerConfig
 from ctrlserver.config.endpoints import behind_proxy, is_any_port
 from ctrlserver.lane.lane import Lane
+from ctrlserver.lane.sparing import Growth
 from ctrlserver.looks import Looks
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, transport_word
@@ -51,9 +52,6 @@ PORT_TRIES = 8
 #: Seconds between two sweeps.
 SWEEP_SECONDS = 0.25
 
-#: Seconds between two log lines on rejections.
-LINE_SECONDS = 1.0
-
 
 class DataPlane:
     """``listeners`` as they are configured; ``clock`` gives monotonic seconds."""
@@ -72,11 +70,7 @@ class DataPlane:
         self._memory.over = self._memory_is_over
         self._relieve = lambda: book.relieve_memory(clock())
         self._looks = Looks(SWEEP_SECONDS)
-        self._logged: dict[str, int] = {}
-        self._logged_at = self._handshakes_logged_at = float("-inf")
-        self._handshakes_logged = 0
-        self._relieved = (0, 0)
-        self._relieved_at = float("-inf")
+        self._rejections, self._handshakes, self._relieved = Growth(), Growth(), Growth()
         self._lane = Lane(reactor, clock) if Lane.supported(reactor) else None
         if any(each.probe for each in listeners) and not has_numpy():  # where it is installed, it is imported now
             self.log.warn("probe: numpy is not installed, so probe packets are decoded one by one, which is slower")
@@ -139,11 +133,7 @@ class DataPlane:
         self._reactor.callLater(0, self._relieve)
 
     def _log_rejections(self, now: float) -> None:
-        rejected = self._counters.rejected_by_reason
-        if rejected != self._logged and now - self._logged_at >= LINE_SECONDS:
-            news = {reason: more for reason, n in rejected.items() if (more := n - self._logged.get(reason, 0))}
-            self._logged = dict(rejected)
-            self._logged_at = now
+        if news := self._rejections.since(self._counters.rejected_by_reason, now):
             self.log.warn(
                 "peers rejected: {number} ({reasons}), the last {peer}; {open} streams are open",
                 number=sum(news.values()),
@@ -153,26 +143,23 @@ class DataPlane:
             )
 
     def _log_handshakes(self, now: float) -> None:
-        failed = self._counters.closed_by_reason["handshake"]
-        if failed != self._handshakes_logged and now - self._handshakes_logged_at >= LINE_SECONDS:
+        if news := self._handshakes.since({"failed": self._counters.closed_by_reason["handshake"]}, now):
             self.log.warn(
                 "TLS handshakes failed: {number}, the last of {last}",
-                number=failed - self._handshakes_logged,
+                number=news["failed"],
                 last=self.seats.last_handshake,
             )
-            self._handshakes_logged, self._handshakes_logged_at = failed, now
 
     def _log_memory(self, now: float) -> None:
-        relieved = (self._memory.given_up, self._counters.closed_by_reason["limit"])
-        if relieved != self._relieved and now - self._relieved_at >= LINE_SECONDS:
+        relieved = {"packets": self._memory.given_up, "streams": self._counters.closed_by_reason["limit"]}
+        if news := self._relieved.since(relieved, now):
             self.log.warn(
                 "short of memory, memory_limit is {limit} bytes: "
                 "{packets} kept packets given up, {streams} streams ended",
                 limit=self._memory.limit,
-                packets=relieved[0] - self._relieved[0],
-                streams=relieved[1] - self._relieved[1],
+                packets=news.get("packets", 0),
+                streams=news.get("streams", 0),
             )
-            self._relieved, self._relieved_at = relieved, now
 
     def streams(self) -> Iterator[Stream | DatagramStream]:
         """The open streams."""

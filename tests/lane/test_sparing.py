@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctrlserver.lane.sparing import Sparing
+from ctrlserver.lane.sparing import Growth, Sparing
 
 
 def test_one_line_a_second_is_written_and_the_others_are_told_by_number() -> None:
@@ -29,3 +29,10 @@ def test_a_flood_of_lines_writes_no_more_than_two_a_second() -> None:
         if tick % 250 == 0:
             written += lines.overdue(now) > 0
     assert written <= 3 + 10 * 2
+
+
+def test_what_counters_have_grown_by_is_told_once_a_second_at_most_and_nothing_is_left_out() -> None:
+    growth = Growth()
+    seen = ((0, 0, 5.0), (3, 0, 5.1), (4, 2, 5.9), (4, 2, 6.1), (4, 2, 9.0))
+    told = [growth.since({"a": a, "b": b}, now) for a, b, now in seen]
+    assert [{}, {"a": 3}, {}, {"a": 1, "b": 2}, {}] == told
