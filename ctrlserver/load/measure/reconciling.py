@@ -203,13 +203,9 @@ class ByAddress:
         for theirs in new:
             by_peer.setdefault(peer_of(theirs), theirs)
         matched = [by_peer.get(plain_address(stream.local)) for stream in self.streams]
-        ours = [record for record in matched if record is not None]
-        mode = next((record["mode"] for record in ours if record.get("mode", "source") != "source"), None)
-        if self.verb == "received" and mode is not None:
-            words = f"the mode of its listener is {mode}, so the server counted what we said, not what it sent"
-            return Reconciliation(None, True, None, None, unclear=f"{words}: not reconciled")
         outcome = self._compared(self.streams, matched, reading)
-        if len(ours) == len(self.streams):
+        ours = [record for record in matched if record is not None]
+        if len(ours) == len(self.streams) or outcome.unclear is not None:
             return outcome
         hosts = {host_in(stream.local) for stream in self.streams}
         unseen = closed_unseen(reading, self.before, ours, new, hosts)
@@ -222,6 +218,11 @@ class ByAddress:
         self, streams: Sequence[StreamCount], matched: Sequence[Record | None], reading: Reading
     ) -> Reconciliation:
         """Compare each of ``streams`` with its record, which is None if the server has none."""
+        known = [record for record in matched if record is not None]
+        mode = next((record["mode"] for record in known if record.get("mode", "source") != "source"), None)
+        if self.verb == "received" and mode is not None:
+            words = f"the mode of its listener is {mode}, so the server counted what we said, not what it sent"
+            return Reconciliation(None, True, None, None, unclear=f"{words}: not reconciled")
         differences: list[str] = []
         missing: list[str] = []
         settled = True
@@ -236,7 +237,6 @@ class ByAddress:
             if not (same_packets and nbytes == stream.bytes):
                 settled = settled and (nbytes >= stream.bytes or is_closed(record))
                 differences.append(self._difference(stream, packets, nbytes, record))
-        known = [record for record in matched if record is not None]
         return Reconciliation(
             reconciled=not differences and not missing,
             settled=settled and not missing,
