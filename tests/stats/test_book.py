@@ -2,59 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ctrlserver.errors import RenameError
 from ctrlserver.stats.book import Book
-from ctrlserver.stats.counters import REASONS, Origin, StreamCounters
+from ctrlserver.stats.counters import REASONS
 from ctrlserver.stats.kept import PACKET_OVERHEAD, KeptPackets
 from ctrlserver.stats.records import RunRecord, as_mapping
 from ctrlserver.stats.rename import Renames
-
-ORIGIN = Origin("data", "tcp", "fixed:1000", "echo", 1000, {"site": "lab"})
-LINES = Origin("lines", "tcp", "line", "sink")
-WALL = 1367409600.0
-
-
-def a_book(
-    *,
-    run_gap: float = 1.0,
-    closed_kept: int = 1000,
-    kept_closed_bytes: int = 10_000,
-    renames: Renames | None = None,
-    on_run_end: Callable[[RunRecord], object] = id,
-) -> Book:
-    return Book(
-        version="1.2.3",
-        now=500.0,
-        wall=WALL,
-        run_gap=run_gap,
-        closed_kept=closed_kept,
-        kept_closed_bytes=kept_closed_bytes,
-        renames=Renames() if renames is None else renames,
-        on_run_end=on_run_end,
-    )
-
-
-def send(book: Book, stream: StreamCounters, packets: int, now: float, size: int = 1000) -> None:
-    """Count a chunk as the shell does."""
-    if stream.first < 0:
-        book.first_data(stream, now, now)
-    stream.packets += packets
-    stream.bytes += packets * size
-    stream.last = now
-
-
-def keep(stream: StreamCounters, *packets: bytes) -> StreamCounters:
-    stream.kept = KeptPackets(10, 1000)
-    stream.kept.add(list(packets))
-    return stream
-
+from tests.stats.books import LINES, ORIGIN, WALL, a_book, keep, send
 
 # stats and reset
 
@@ -372,106 +328,3 @@ def test_renames_can_be_replaced() -> None:
     book = a_book()
     book.renames = book.renames.with_rename("protocol", "inet_protocol")
     assert {"inet_protocol": "tcp"} == book.renames.apply({"protocol": "tcp"})
-
-
-# Everything at once
-
-
-class AnyDay(RuleBasedStateMachine):
-    """Streams come, send and go, time passes, an operator starts and stops runs: the numbers always add up."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 500.0
-        self.ended: list[RunRecord] = []
-        self.book = a_book(closed_kept=5, on_run_end=self.ended.append)
-        self.streams: list[StreamCounters] = []
-        self.outside = 0
-        self.read = 0
-        self.before = self.book.counters.totals()
-        self.brought = 0
-
-    def chosen(self, which: int) -> StreamCounters | None:
-        still_open = [stream for stream in self.streams if stream.state == "open"]
-        return still_open[which % len(still_open)] if still_open else None
-
-    @rule(eighths=st.integers(1, 16))
-    def wait(self, eighths: int) -> None:
-        self.now += eighths / 8
-
-    @rule()
-    def tick(self) -> None:
-        self.book.tick(self.now, 0.001, WALL + self.now - 500)
-
-    @rule()
-    def open(self) -> None:
-        self.streams.append(self.book.stream_opened(ORIGIN, "a:1", self.now))
-
-    @rule(which=st.integers(0, 5), packets=st.integers(0, 20), rest=st.integers(1, 999))
-    def send(self, which: int, packets: int, rest: int) -> None:
-        stream = self.chosen(which)
-        if stream is not None:
-            send(self.book, stream, packets, self.now)
-            stream.bytes += rest
-            self.brought += packets
-            records = self.book.runs.records(self.now)
-            if not records or records[0].state != "active":
-                self.outside += packets
-
-    @rule(which=st.integers(0, 5), reason=st.sampled_from(REASONS), incomplete_bytes=st.integers(0, 999))
-    def close(self, which: int, reason: str, incomplete_bytes: int) -> None:
-        stream = self.chosen(which)
-        if stream is not None:
-            self.book.stream_closed(stream, reason, incomplete_bytes, self.now)
-
-    @rule(expect=st.none() | st.integers(0, 30))
-    def start_run(self, expect: int | None) -> None:
-        assert 0 == self.book.runs.start("by order", expect, self.now).packets
-
-    @rule()
-    def stop_run(self) -> None:
-        self.book.runs.stop(self.now)
-
-    @rule()
-    def reset(self) -> None:
-        self.read += self.book.reset(self.now).packets
-
-    @invariant()
-    def totals_are_the_sum_over_the_streams_and_only_grow(self) -> None:
-        totals = self.book.counters.totals()
-        assert totals.packets == sum(stream.packets for stream in self.streams)
-        assert totals.bytes == sum(stream.bytes for stream in self.streams)
-        assert totals.incomplete_bytes == sum(stream.incomplete_bytes for stream in self.streams)
-        assert totals.packets >= self.before.packets
-        assert totals.last >= self.before.last
-        self.before = totals
-
-    @invariant()
-    def the_packets_of_all_runs_and_those_outside_add_up(self) -> None:
-        records = self.book.runs.records(self.now)
-        assert [record.run for record in records] == list(range(len(records), 0, -1))
-        assert sum(record.packets for record in records) + self.outside == self.brought
-        assert [record for record in records if record.state == "ended"] == self.ended[::-1]
-
-    @invariant()
-    def a_record_is_sound(self) -> None:
-        for record in self.book.runs.records(self.now):
-            assert 0.0 <= record.seconds <= self.now - 500.0
-            assert record.packets == 0 or record.streams > 0
-            assert (record.complete is None) == (record.expected_packets is None)
-
-    @invariant()
-    def readings_add_up(self) -> None:
-        stats = self.book.stats(self.now)
-        assert self.read + stats.packets == stats.packets_total
-        assert stats.runs_total == len(self.book.runs.records(self.now))
-
-    @invariant()
-    def only_the_bound_of_closed_streams_is_on_view(self) -> None:
-        shown = self.book.streams()
-        assert [record.stream for record in shown] == sorted((record.stream for record in shown), reverse=True)
-        assert len(shown) == len(self.book.counters.open) + min(5, sum(s.state == "closed" for s in self.streams))
-
-
-TestAnyDay = AnyDay.TestCase
-TestAnyDay.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
