@@ -1,10 +1,15 @@
-"""Whose bytes cost much, and when they are cheap again."""
+"""Whose bytes cost much, when they are cheap again, and what the lane does with such owners meanwhile."""
 
 from __future__ import annotations
+
+import select
+import socket
 
 import pytest
 
 from ctrlserver.lane.costly import CHEAP_BYTES, CHEAP_RATE, CHEAP_TIMES, COSTLY_SECONDS, Costly, is_costly
+from ctrlserver.lane.lane import AGAIN_SECONDS, TURN_SECONDS
+from tests.lane.conftest import Flow, Reader, Two
 
 
 class Nobody:
@@ -52,3 +57,105 @@ def test_an_event_of_a_costly_owner_waits() -> None:
     waiting: list[tuple[int, int]] = []
     Costly(Nobody(), 3, lambda fd, events: waiting.append((fd, events))).ready(1)
     assert [(3, 1)] == waiting
+
+
+# On a lane
+
+
+def test_whose_bytes_cost_much_leaves_most_of_a_turn_to_the_others_and_goes_on_all_the_same(two: Two) -> None:
+    time, lane = two.readers[0].time, two.lane
+    costly, cheap = two.readers
+    costly.judged, costly.seconds = True, AGAIN_SECONDS / 2
+    cheap.seconds = TURN_SECONDS / 20
+    two.fars[0].send(b"x" * 100)
+    two.fars[1].send(b"y" * 1000)
+    for _ in range(2):
+        lane.doRead()
+    for _ in range(10):
+        worked, read, began = costly.read, cheap.read, time.seconds()
+        lane.doRead()
+        assert 1 == costly.read - worked
+        assert (cheap.read - read) * cheap.seconds > (time.seconds() - began) * 0.7
+
+
+def test_whose_bytes_cost_much_waits_its_turn_although_its_peer_has_gone(two: Two) -> None:
+    costly, cheap = two.readers
+    costly.judged, costly.seconds = True, AGAIN_SECONDS / 4
+    cheap.seconds = TURN_SECONDS / 20
+    two.fars[0].send(b"x" * 100)
+    two.fars[1].send(b"y" * 1000)
+    for _ in range(2):
+        two.lane.doRead()
+    two.fars[0].close()  # epoll reports that whatever it was asked for
+    for _ in range(10):
+        worked = costly.read
+        two.lane.doRead()
+        assert 1 == costly.read - worked
+
+
+def test_many_whose_bytes_cost_much_take_turns(flow: Flow) -> None:
+    costly: list[Reader] = []
+    fars = []
+    for _ in range(8):
+        near, far = socket.socketpair()
+        far.send(b"x" * 100)
+        fars.append(far)
+        costly.append(Reader(near, flow.time, AGAIN_SECONDS, judged=True))
+        flow.lane.watch(near.fileno(), costly[-1], select.EPOLLIN)
+    flow.lane.watch(flow.reader.end.fileno(), flow.reader, select.EPOLLIN)
+    flow.reader.seconds = TURN_SECONDS / 20
+    flow.far.send(b"y" * 10000)
+    for _ in range(80):
+        flow.lane.doRead()
+    reads = [reader.read for reader in costly]
+    assert max(reads) - min(reads) <= 1
+    assert min(reads) >= 9
+    for reader, far in zip(costly, fars, strict=True):
+        flow.lane.forget(reader.end.fileno())
+        reader.end.close()
+        far.close()
+
+
+def test_whose_bytes_cost_much_is_served_at_once_while_nobody_else_is_ready(flow: Flow) -> None:
+    flow.lane.watch(flow.reader.end.fileno(), flow.reader, select.EPOLLIN)
+    flow.reader.judged, flow.reader.seconds = True, TURN_SECONDS / 10
+    flow.far.send(b"x" * 20)
+    turns = 0
+    while select.select([flow.lane], [], [], 0)[0]:
+        flow.lane.doRead()
+        turns += 1
+    assert 20 == flow.reader.read
+    assert turns <= 21
+
+
+@pytest.mark.parametrize("pauses", [1, 2])
+def test_a_pause_of_the_process_makes_no_owner_costly_and_a_second_one_not_for_long(two: Two, pauses: int) -> None:
+    paused, other = two.readers
+    paused.judged, paused.seconds = True, 0.01
+    for _ in range(pauses):
+        two.round()
+        two.lane.doRead()
+    paused.seconds = COSTLY_SECONDS / 2
+    for _ in range(CHEAP_TIMES * (pauses - 1)):
+        two.round()
+    other.seconds = TURN_SECONDS / 10
+    read = paused.read
+    two.fars[0].send(b"x" * 5)
+    two.fars[1].send(b"y" * 100)
+    two.lane.doRead()
+    assert 5 == paused.read - read
+
+
+def test_whose_bytes_cost_much_is_not_called_once_it_left_the_lane(two: Two) -> None:
+    costly, other = two.readers
+    costly.judged, costly.seconds = True, TURN_SECONDS * 2
+    for _ in range(2):
+        two.round()
+        two.lane.doRead()
+    other.seconds = TURN_SECONDS * 2  # its turn ends before the other's events are served
+    two.round()
+    read = costly.read
+    two.lane.forget(costly.end.fileno())
+    for _ in range(5):
+        two.lane.doRead()
+    assert read == costly.read

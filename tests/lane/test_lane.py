@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import select
 import socket
-from collections.abc import Iterator
 
 import pytest
 from attrs import define, field
-from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 
-from ctrlserver.lane.costly import CHEAP_TIMES, COSTLY_SECONDS
 from ctrlserver.lane.lane import (
     AGAIN_SECONDS,
     PAUSE_SECONDS,
@@ -24,63 +20,7 @@ from ctrlserver.lane.lane import (
     Event,
     Lane,
 )
-
-pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="a lane needs epoll")
-
-
-@define(eq=False)
-class Reader:
-    """Reads one byte for each ``ready``, which takes ``seconds`` of the lane's time; ``judged``: and says so."""
-
-    end: socket.socket
-    time: Clock
-    seconds: float = 0.0
-    read: int = 0
-    judged: bool = False
-
-    def ready(self, events: int) -> int | None:
-        self.read += len(self.end.recv(1))
-        self.time.advance(self.seconds)
-        return 1 if self.judged else None
-
-    def failed(self) -> None:
-        raise AssertionError("no reader fails here")
-
-
-@define
-class Flow:
-    """A lane with one socket on it, and the socket's other end."""
-
-    lane: Lane
-    reader: Reader
-    far: socket.socket
-    time: Clock
-    rests: list[float] = field(factory=list)
-
-    def turn(self) -> int:
-        """The bytes read in one turn."""
-        before = self.reader.read
-        self.lane.doRead()
-        return self.reader.read - before
-
-
-@pytest.fixture
-def flow() -> Iterator[Flow]:
-    near, far = socket.socketpair()
-    near.setblocking(False)
-    time = Clock()
-    rests: list[float] = []
-
-    def rest(seconds: float) -> None:
-        rests.append(seconds)
-        time.advance(seconds)
-
-    lane = Lane(MemoryReactorClock(), time.seconds, rest=rest)
-    lane.start()
-    yield Flow(lane, Reader(near, time), far, time, rests)
-    lane.stop()
-    near.close()
-    far.close()
+from tests.lane.conftest import Flow, Reader, Two
 
 
 def go_on_for(flow: Flow, seconds: float) -> None:
@@ -168,38 +108,6 @@ class Pairs:
 
     def close(self) -> None:
         self.closed = True
-
-
-@define
-class Two:
-    """A lane with two sockets on it, and the sockets' other ends."""
-
-    lane: Lane
-    readers: list[Reader]
-    fars: list[socket.socket]
-
-    def round(self) -> list[int]:
-        """Make both sockets ready for one byte; gives what each owner has read by the end of the turn."""
-        for far in self.fars:
-            far.send(b"x")
-        self.lane.doRead()
-        return [reader.read for reader in self.readers]
-
-
-@pytest.fixture
-def two() -> Iterator[Two]:
-    time = Clock()
-    lane = Lane(MemoryReactorClock(), time.seconds)
-    lane.start()
-    pairs = [socket.socketpair() for _ in range(2)]
-    readers = [Reader(near, time) for near, _ in pairs]
-    for reader in readers:
-        lane.watch(reader.end.fileno(), reader, select.EPOLLIN)
-    yield Two(lane, readers, [far for _, far in pairs])
-    lane.stop()
-    for pair in pairs:
-        for end in pair:
-            end.close()
 
 
 def test_what_serves_sockets_together_has_a_round_first_and_owners_get_what_it_leaves(two: Two) -> None:
@@ -329,105 +237,6 @@ def test_who_left_the_lane_is_not_called_again(flow: Flow) -> None:
     flow.lane.doRead()
     flow.lane.doRead()
     assert done == worker.done
-
-
-def test_whose_bytes_cost_much_leaves_most_of_a_turn_to_the_others_and_goes_on_all_the_same(two: Two) -> None:
-    time, lane = two.readers[0].time, two.lane
-    costly, cheap = two.readers
-    costly.judged, costly.seconds = True, AGAIN_SECONDS / 2
-    cheap.seconds = TURN_SECONDS / 20
-    two.fars[0].send(b"x" * 100)
-    two.fars[1].send(b"y" * 1000)
-    for _ in range(2):
-        lane.doRead()
-    for _ in range(10):
-        worked, read, began = costly.read, cheap.read, time.seconds()
-        lane.doRead()
-        assert 1 == costly.read - worked
-        assert (cheap.read - read) * cheap.seconds > (time.seconds() - began) * 0.7
-
-
-def test_whose_bytes_cost_much_waits_its_turn_although_its_peer_has_gone(two: Two) -> None:
-    costly, cheap = two.readers
-    costly.judged, costly.seconds = True, AGAIN_SECONDS / 4
-    cheap.seconds = TURN_SECONDS / 20
-    two.fars[0].send(b"x" * 100)
-    two.fars[1].send(b"y" * 1000)
-    for _ in range(2):
-        two.lane.doRead()
-    two.fars[0].close()  # epoll reports that whatever it was asked for
-    for _ in range(10):
-        worked = costly.read
-        two.lane.doRead()
-        assert 1 == costly.read - worked
-
-
-def test_many_whose_bytes_cost_much_take_turns(flow: Flow) -> None:
-    costly: list[Reader] = []
-    fars = []
-    for _ in range(8):
-        near, far = socket.socketpair()
-        far.send(b"x" * 100)
-        fars.append(far)
-        costly.append(Reader(near, flow.time, AGAIN_SECONDS, judged=True))
-        flow.lane.watch(near.fileno(), costly[-1], select.EPOLLIN)
-    flow.lane.watch(flow.reader.end.fileno(), flow.reader, select.EPOLLIN)
-    flow.reader.seconds = TURN_SECONDS / 20
-    flow.far.send(b"y" * 10000)
-    for _ in range(80):
-        flow.lane.doRead()
-    reads = [reader.read for reader in costly]
-    assert max(reads) - min(reads) <= 1
-    assert min(reads) >= 9
-    for reader, far in zip(costly, fars, strict=True):
-        flow.lane.forget(reader.end.fileno())
-        reader.end.close()
-        far.close()
-
-
-def test_whose_bytes_cost_much_is_served_at_once_while_nobody_else_is_ready(flow: Flow) -> None:
-    flow.lane.watch(flow.reader.end.fileno(), flow.reader, select.EPOLLIN)
-    flow.reader.judged, flow.reader.seconds = True, TURN_SECONDS / 10
-    flow.far.send(b"x" * 20)
-    turns = 0
-    while select.select([flow.lane], [], [], 0)[0]:
-        flow.lane.doRead()
-        turns += 1
-    assert 20 == flow.reader.read
-    assert turns <= 21
-
-
-@pytest.mark.parametrize("pauses", [1, 2])
-def test_a_pause_of_the_process_makes_no_owner_costly_and_a_second_one_not_for_long(two: Two, pauses: int) -> None:
-    paused, other = two.readers
-    paused.judged, paused.seconds = True, 0.01
-    for _ in range(pauses):
-        two.round()
-        two.lane.doRead()
-    paused.seconds = COSTLY_SECONDS / 2
-    for _ in range(CHEAP_TIMES * (pauses - 1)):
-        two.round()
-    other.seconds = TURN_SECONDS / 10
-    read = paused.read
-    two.fars[0].send(b"x" * 5)
-    two.fars[1].send(b"y" * 100)
-    two.lane.doRead()
-    assert 5 == paused.read - read
-
-
-def test_whose_bytes_cost_much_is_not_called_once_it_left_the_lane(two: Two) -> None:
-    costly, other = two.readers
-    costly.judged, costly.seconds = True, TURN_SECONDS * 2
-    for _ in range(2):
-        two.round()
-        two.lane.doRead()
-    other.seconds = TURN_SECONDS * 2  # its turn ends before the other's events are served
-    two.round()
-    read = costly.read
-    two.lane.forget(costly.end.fileno())
-    for _ in range(5):
-        two.lane.doRead()
-    assert read == costly.read
 
 
 @define(eq=False)
