@@ -1,23 +1,30 @@
-"""A real book on a clock of its own, a desk over it, and a connection that talks to a transport in memory."""
+"""A real book on a clock of its own, a desk over it, and a connection that talks to a transport in memory.
+
+``listen`` makes an admin port on real sockets instead, of ``listening.py``.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import pytest
+import pytest_twisted
 from attrs import define, field
 from twisted.internet.address import IPv4Address
-from twisted.internet.interfaces import IAddress
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
 from ctrlserver.admin.limits import Limits
 from ctrlserver.admin.protocol import AdminConnection, AdminFactory
 from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
+from tests.admin.listening import Admin, desk_of, reactor
 
 MARK = Limits().read_bytes
 
@@ -161,3 +168,51 @@ def peer(server: Server) -> Peer:
 @pytest.fixture
 def asks(peer: Peer) -> Callable[[str], list[str]]:
     return peer.asks
+
+
+@pytest.fixture
+def logged() -> Iterator[list[LogEvent]]:
+    events: list[LogEvent] = []
+    observer = cast(ILogObserver, events.append)
+    globalLogPublisher.addObserver(observer)
+    yield events
+    globalLogPublisher.removeObserver(observer)
+
+
+def stuck(peer: Peer) -> Peer:
+    """From now on this peer reads nothing."""
+    peer.transport.stuck = True
+    return peer
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Admin]]:
+    made: list[Admin] = []
+
+    def make(
+        endpoint: str = "tcp:0:interface=127.0.0.1", streams: int = 0, clock: Clock | None = None, **limits: Any
+    ) -> Admin:
+        factory = AdminFactory(desk_of(streams), clock or reactor, limits=Limits(**limits))
+        ports: list[IListeningPort] = []
+        serverFromString(reactor, endpoint).listen(factory).addCallback(ports.append)
+        made.append(Admin(factory, ports[0]))
+        return made[-1]
+
+    yield make
+    for admin in made:
+        admin.factory.close()
+        pytest_twisted.blockon(admin.port.stopListening())
+
+
+@pytest.fixture
+def complaints() -> Iterator[list[LogEvent]]:
+    events: list[LogEvent] = []
+
+    def observe(event: LogEvent) -> None:
+        if event["log_level"] >= LogLevel.warn:
+            events.append(event)
+
+    observer = cast(ILogObserver, observe)
+    globalLogPublisher.addObserver(observer)
+    yield events
+    globalLogPublisher.removeObserver(observer)

@@ -1,41 +1,18 @@
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import cast
-
 import pytest
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, IReactorTime
 from twisted.internet.testing import StringTransport
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.logger import LogEvent
 from zope.interface.verify import verifyObject
 
 from ctrlserver.admin.commands.table import COMMANDS
 from ctrlserver.admin.limits import Limits
-from ctrlserver.admin.making import SLICE
 from ctrlserver.admin.protocol import UNREAD
-from ctrlserver.stats.counters import StreamCounters
-from ctrlserver.stats.kept import KeptPackets
-from ctrlserver.stats.records import StreamRecord
-from tests.admin.conftest import TCP_HOST, Peer, Server
+from tests.admin.conftest import TCP_HOST, Peer, Server, stuck
 
 LIMITS = Limits()
-
-
-@pytest.fixture
-def logged() -> Iterator[list[LogEvent]]:
-    events: list[LogEvent] = []
-    observer = cast(ILogObserver, events.append)
-    globalLogPublisher.addObserver(observer)
-    yield events
-    globalLogPublisher.removeObserver(observer)
-
-
-def stuck(peer: Peer) -> Peer:
-    """From now on this peer reads nothing."""
-    peer.transport.stuck = True
-    return peer
 
 
 def test_the_connection_is_what_twisted_asks_for(server: Server, peer: Peer) -> None:
@@ -130,41 +107,6 @@ def test_while_a_peer_reads_nothing_no_line_is_carried_out_and_nothing_is_read(p
     assert "paused" == peer.transport.producerState
 
 
-@pytest.mark.parametrize(
-    "line", ["streams limit=3000", "streams limit=3000 json", "packets 1 limit=9", "packets 1 json"]
-)
-def test_a_long_reply_is_made_as_it_is_read(server: Server, line: str) -> None:
-    server.stream(open=True).kept = kept = KeptPackets(10, 1 << 20)
-    kept.add([bytes(1 << 20)])
-    for number in range(2000):
-        server.stream(number, open=True)
-    whole = server.connect().says(f"{line}\n".encode())
-    peer = stuck(server.connect())
-    peer.says(f"{line}\n".encode())
-    row = max(map(len, whole.split(b"}" if "json" in line else b"\n")))
-    assert len(peer.transport.sent) <= UNREAD + min(row, 4096)
-    while peer.transport.producer_paused:
-        before = len(peer.transport.sent)
-        peer.transport.drain()
-        assert len(peer.transport.sent) - before <= UNREAD + min(row, 4096)
-    assert whole == peer.transport.sent
-
-
-def test_packets_that_go_while_a_reply_is_read_cost_nothing_and_are_shown_no_more(server: Server) -> None:
-    stream = server.stream(open=True)
-    stream.kept = kept = KeptPackets(100, 1 << 20)
-    kept.add([b"x" * 9000 for _ in range(100)])
-    peer = stuck(server.connect())
-    peer.says(b"packets 1 limit=100 json\n")
-    kept.add([b"y" * 9000 for _ in range(100)])
-    while peer.transport.producer_paused:
-        peer.transport.drain()
-    rows = json.loads(peer.transport.sent)["data"]
-    assert list(range(1, 1 + len(rows))) == [row["packet"] for row in rows]
-    assert len(rows) < 5
-    assert {b"x"[0]} == set(b"".join(bytes.fromhex(row["hex"]) for row in rows))
-
-
 def test_all_replies_arrive_once_the_peer_reads(peer: Peer) -> None:
     stuck(peer)
     peer.says(b"stats\n" * 1000 + b"quit\n")
@@ -194,19 +136,6 @@ def test_the_end_of_input_waits_for_the_peer_to_read(peer: Peer) -> None:
         peer.transport.drain()
     assert peer.transport.disconnecting
     assert 200 == peer.transport.sent.count(b"\r\nOK %d\r\n" % len(COMMANDS))
-
-
-def test_one_long_reply_is_given_on_in_slices(server: Server, peer: Peer) -> None:
-    stuck(peer)
-    for _ in range(1000):
-        server.stream(1)
-    peer.says(b"streams limit=1000 json\n")
-    drains = 0
-    while peer.transport.producer_paused:
-        drains += 1
-        peer.transport.drain()
-    assert drains >= len(peer.transport.sent) // (UNREAD + SLICE) > 1
-    assert peer.transport.sent.endswith(b'"total":1000}\r\n')
 
 
 def test_a_peer_stalled_with_unread_output_is_aborted(server: Server, peer: Peer) -> None:
@@ -316,166 +245,6 @@ def test_bytes_that_are_no_line_keep_no_seat(server: Server, peer: Peer, octets:
         server.clock.advance(8)
     server.clock.advance(0)
     assert peer.transport.disconnecting
-
-
-def test_a_turn_ends_after_its_time_and_the_rest_follows_in_order(server: Server) -> None:
-    server.bounded(turn_seconds=-1.0)
-    peer = server.connect()
-    assert b"OK pong\r\n" == peer.says(b"ping\n" * 3 + b"qui")
-    assert "paused" == peer.transport.producerState
-    peer.says(b"t")
-    peer.ends()
-    for _ in range(4):
-        server.clock.advance(0)
-    assert b"OK pong\r\n" * 3 + b"OK bye\r\n" == peer.transport.sent
-    assert peer.transport.disconnecting
-
-
-def test_one_turn_is_for_all_connections_together(server: Server) -> None:
-    server.bounded(turn_seconds=-1.0)
-    one, other = server.connect(), server.connect()
-    assert b"OK pong\r\n" == one.says(b"ping\n" * 2)
-    assert b"" == other.says(b"ping\n")
-    server.clock.advance(0)
-    assert b"OK pong\r\n" * 2 == one.transport.sent
-    assert b"OK pong\r\n" == other.transport.sent
-
-
-def test_a_flood_of_one_connection_is_carried_out_in_slices_and_others_come_first(server: Server) -> None:
-    server.bounded(turn_seconds=1.0, slice_seconds=0.1)
-    for _ in range(10):
-        server.stream(open=True)
-    server.kick_seconds = 0.3
-    one, other = server.connect(), server.connect()
-    one.says(b"".join(b"kick %d\n" % number for number in range(1, 9)))
-    assert [1, 2, 3, 4] == server.kicked  # alone it has the whole turn
-    other.says(b"kick 9\nkick 10\n")
-    server.clock.advance(0)
-    server.clock.advance(0)
-    assert [1, 2, 3, 4, 9, 5, 10, 6, 7, 8] == server.kicked
-    assert [8, 2] == [peer.transport.sent.count(b"OK") for peer in (one, other)]
-
-
-@pytest.mark.parametrize("piece", [b"\xff\xf1", b"\xff\xf4", b"\xff\xfa\xff\xf0", b" \r\0\n"])
-def test_a_turn_ends_within_a_flood_that_needs_no_answer(server: Server, piece: bytes) -> None:
-    server.bounded(turn_seconds=-1.0)
-    one, other = server.connect(), server.connect()
-    assert b"" == one.says(piece * 1000 + b"ping\n")
-    assert "paused" == one.transport.producerState
-    other.says(b"ping\n")
-    server.clock.advance(0)
-    assert b"OK pong\r\n" == other.transport.sent
-    for _ in range(1000):
-        server.clock.advance(0)
-    assert b"OK pong\r\n" == one.transport.sent
-
-
-def test_a_question_is_answered_before_lines_without_end_are_read_on(server: Server) -> None:
-    server.bounded(turn_seconds=-1.0)
-    floods, peer = [server.connect() for _ in range(8)], server.connect()
-    for flood in floods * 2:
-        flood.says(b"x" * 4096)
-    for _ in range(5):
-        for flood in floods:
-            flood.says(b"x" * 4096)
-        peer.says(b"ping\n")
-        server.clock.advance(0)
-        assert peer.transport.sent.endswith(b"OK pong\r\n")
-        peer.transport.clear()  # type: ignore[no-untyped-call]
-
-
-def test_who_was_answered_reads_on_at_once_though_the_turn_is_over(server: Server) -> None:
-    server.bounded(turn_seconds=-1.0)
-    peer = server.connect()
-    assert b"OK pong\r\n" == peer.says(b"ping\n")
-    assert "producing" == peer.transport.producerState
-
-
-@pytest.mark.parametrize("line", ["streams", "streams json"])
-def test_between_the_rows_of_a_long_reply_others_have_their_turn_and_it_comes_whole(
-    server: Server, monkeypatch: pytest.MonkeyPatch, line: str
-) -> None:
-    for number in range(20):
-        server.stream(number, open=True)
-    whole = server.connect().says(f"{line}\n".encode())
-    kicked_by_then, record = [], server.book.record
-
-    def seen(_: object, stream: StreamCounters) -> StreamRecord:
-        kicked_by_then.append(len(server.kicked))
-        return record(stream)
-
-    monkeypatch.setattr(type(server.book), "record", seen)
-    server.bounded(turn_seconds=-1.0)
-    one, other = server.connect(), server.connect()
-    assert b"" == one.says(f"{line}\nping\n".encode())
-    other.says(b"ping\n" * 3 + b"kick 20\n")  # its row has been made by then
-    server.clock.advance(0)
-    assert [0, 1] == sorted(set(kicked_by_then))
-    assert whole + b"OK pong\r\n" == one.transport.sent
-
-
-def test_a_stream_closed_while_the_reply_is_made_is_not_among_the_open_ones(server: Server) -> None:
-    streams = [server.stream(open=True) for _ in range(5)]
-    server.bounded(turn_seconds=-1.0)
-    peer = server.connect()
-    peer.says(b"streams open limit=4 json\n")
-    server.book.stream_closed(streams[2], "eof", 0, 0.0)
-    for _ in range(20):
-        server.clock.advance(0)
-    reply = json.loads(peer.transport.sent)
-    assert ([5, 4, 2], 4) == ([row["stream"] for row in reply["data"]], reply["total"])
-
-
-@pytest.mark.parametrize("line", ["streams", "streams json"])
-def test_a_reply_that_fails_before_any_of_it_was_sent_is_one_error(
-    server: Server, peer: Peer, logged: list[LogEvent], monkeypatch: pytest.MonkeyPatch, line: str
-) -> None:
-    server.stream()
-    server.stream()
-    whole = server.book.record
-    monkeypatch.setattr(type(server.book), "record", lambda _, stream: whole(stream) if stream.stream == 2 else 1 / 0)
-    octets = peer.says(f"{line}\n".encode())
-    assert 1 == octets.count(b"\n") == len(logged)
-    assert octets.startswith((b"ERR 500 internal", b'{"ok":false,"error":{"code":500'))
-    assert ["OK pong"] == peer.asks("ping")
-
-
-def test_a_line_of_json_that_fails_when_it_is_begun_has_no_end_and_the_connection_is_closed(
-    server: Server, peer: Peer, logged: list[LogEvent], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for _ in range(100):
-        server.stream()
-    whole = server.book.record
-    monkeypatch.setattr(type(server.book), "record", lambda _, stream: whole(stream) if stream.stream > 2 else 1 / 0)
-    octets = peer.says(b"streams json\nping\n")
-    assert octets.startswith(b'{"ok":true')
-    assert b"\n" not in octets
-    assert peer.transport.disconnecting
-    assert 1 == len(logged)
-
-
-@pytest.mark.parametrize("line", ["packets 1 limit=9", "packets 1 limit=9 json"])
-def test_a_long_listing_is_made_in_many_turns_and_comes_whole(server: Server, line: str) -> None:
-    stream = server.stream(open=True)
-    stream.kept = KeptPackets(10, 1000)
-    stream.kept.add([b"packet %d" % number for number in range(10)])
-    whole = server.connect().says(f"{line}\n".encode())
-    server.bounded(turn_seconds=-1.0)
-    peer = server.connect()
-    assert b"" == peer.says(f"{line}\n".encode())
-    server.clock.advance(0)
-    assert whole == peer.transport.sent
-    assert b"of 10" in whole or b'"total":10' in whole
-
-
-def test_a_peer_lost_in_the_middle_of_its_reply_leaves_nothing_to_do(server: Server) -> None:
-    server.stream()
-    server.bounded(turn_seconds=-1.0)
-    peer = server.connect()
-    peer.says(b"streams\n")
-    peer.connection.connectionLost()
-    server.clock.advance(0)
-    assert [] == server.clock.getDelayedCalls()
 
 
 # How many

@@ -3,124 +3,18 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import struct
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Callable
 
 import pytest
 import pytest_twisted
-from attrs import define
-from twisted.internet import reactor as installed_reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
-from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+from twisted.logger import LogEvent
 
 from ctrlserver.admin.limits import Limits
-from ctrlserver.admin.protocol import UNREAD, AdminConnection, AdminFactory
-from ctrlserver.desk import Desk
-from ctrlserver.stats.book import Book
-from ctrlserver.stats.counters import Origin
-from tests.certificates import certificate
-
-reactor = cast(Any, installed_reactor)
-
-
-def desk_of(streams: int) -> Desk:
-    book = Book(version="1.2.3", now=0.0, wall=1_700_000_000.0)
-    origin = Origin("data", "tcp", "fixed:1024", "sink", 1024)
-    for _ in range(streams):
-        book.stream_opened(origin, "10.0.0.1:1", 0.0)
-    return Desk(book, "1.2.3", lambda: 0.0, lambda _: False)
-
-
-@define
-class Admin:
-    """A listening admin port, on the loopback."""
-
-    factory: AdminFactory
-    port: IListeningPort
-
-    def connect(self, receive_buffer: int = 0) -> socket.socket:
-        client = socket.socket()
-        client.settimeout(20)
-        if receive_buffer:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        client.connect(("127.0.0.1", cast(Any, self.port.getHost()).port))
-        return client
-
-    @property
-    def connections(self) -> list[AdminConnection]:
-        return [*self.factory._open, *self.factory._refused]
-
-
-@pytest.fixture
-def listen() -> Iterator[Callable[..., Admin]]:
-    made: list[Admin] = []
-
-    def make(
-        endpoint: str = "tcp:0:interface=127.0.0.1", streams: int = 0, clock: Clock | None = None, **limits: Any
-    ) -> Admin:
-        factory = AdminFactory(desk_of(streams), clock or reactor, limits=Limits(**limits))
-        ports: list[IListeningPort] = []
-        serverFromString(reactor, endpoint).listen(factory).addCallback(ports.append)
-        made.append(Admin(factory, ports[0]))
-        return made[-1]
-
-    yield make
-    for admin in made:
-        admin.factory.close()
-        pytest_twisted.blockon(admin.port.stopListening())
-
-
-@pytest.fixture
-def complaints() -> Iterator[list[LogEvent]]:
-    events: list[LogEvent] = []
-
-    def observe(event: LogEvent) -> None:
-        if event["log_level"] >= LogLevel.warn:
-            events.append(event)
-
-    observer = cast(ILogObserver, observe)
-    globalLogPublisher.addObserver(observer)
-    yield events
-    globalLogPublisher.removeObserver(observer)
-
-
-def read_all(client: socket.socket) -> bytes:
-    octets = bytearray()
-    while chunk := client.recv(65536):
-        octets += chunk
-    return bytes(octets)
-
-
-def ask(client: socket.socket, octets: bytes) -> bytes:
-    """Blocking, as ``nc -N`` does it: send all, end the sending side, read to the end."""
-    with client:
-        client.sendall(octets)
-        client.shutdown(socket.SHUT_WR)
-        return read_all(client)
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> Deferred[None]:
-    """Fires when the condition holds; asked at every turn of the reactor."""
-    finished: Deferred[None] = Deferred()
-    ends = reactor.seconds() + seconds
-
-    def look() -> None:
-        if condition():
-            finished.callback(None)
-        elif reactor.seconds() > ends:
-            finished.errback(AssertionError("it did not come to hold"))
-        else:
-            reactor.callLater(0.001, look)
-
-    look()
-    return finished
+from ctrlserver.admin.protocol import UNREAD
+from tests.admin.listening import Admin, ask, reactor, read_all, until
 
 
 @pytest.mark.parametrize("octets", [b"stats\n", b"stats", b"stats\r\nstats"])
@@ -311,97 +205,6 @@ async def test_a_peer_that_resets_in_the_middle_of_a_long_reply_gives_up_the_res
     client.close()
     await until(lambda: not admin.connections)
     assert b"" == next(making.steps, None)
-
-
-@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
-@pytest_twisted.ensureDeferred
-async def test_peers_over_tls_are_served_and_bounded_as_others_are(
-    listen: Callable[..., Admin], tmp_path: Path, complaints: list[LogEvent]
-) -> None:
-    pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
-    path = tmp_path / "tls.pem"
-    path.write_bytes(certificate())
-    admin = listen(f"ssl:0:interface=127.0.0.1:privateKey={path}", connections=1)
-    trusts = ssl.create_default_context(cafile=str(path))
-
-    def connected() -> ssl.SSLSocket:
-        return trusts.wrap_socket(admin.connect(), server_hostname="localhost")
-
-    def asked() -> tuple[bytes, bytes]:
-        with connected() as first, connected() as second:
-            refusal = read_all(second)
-            first.sendall(b"ping\nquit\n")
-            return read_all(first), refusal
-
-    answer, refusal = await deferToThread(asked)
-    assert b"OK pong\r\nOK bye\r\n" == answer
-    assert refusal.startswith(b"ERR 503 too-many-connections ")
-    await until(lambda: not admin.connections)
-    assert [] == complaints
-
-
-@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
-@pytest.mark.parametrize("over_tls", [False, True])
-@pytest_twisted.ensureDeferred
-async def test_one_read_takes_no_more_than_the_limit_says(
-    listen: Callable[..., Admin], tmp_path: Path, over_tls: bool
-) -> None:
-    endpoint = "tcp:0:interface=127.0.0.1"
-    if over_tls:
-        pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
-        path = tmp_path / "tls.pem"
-        path.write_bytes(certificate())
-        endpoint = f"ssl:0:interface=127.0.0.1:privateKey={path}"
-    admin = listen(endpoint)
-    with admin.connect():
-        await until(lambda: bool(admin.connections))
-        transport = admin.connections[0]._transport()
-        while over_tls and hasattr(transport, "transport"):
-            transport = transport.transport
-        assert Limits().read_bytes == transport.bufferSize
-
-
-@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
-@pytest_twisted.ensureDeferred
-async def test_a_tls_peer_that_says_nothing_leaves_its_seat_after_ten_seconds(
-    listen: Callable[..., Admin], tmp_path: Path
-) -> None:
-    pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
-    path, clock = tmp_path / "tls.pem", Clock()
-    path.write_bytes(certificate())
-    admin = listen(f"ssl:0:interface=127.0.0.1:privateKey={path}", clock=clock)
-    trusts = ssl.create_default_context(cafile=str(path))
-
-    def shaken() -> ssl.SSLSocket:
-        client = trusts.wrap_socket(admin.connect(), server_hostname="localhost")
-        assert b"OK pong\r\n" == asked(client)
-        return client
-
-    def asked(client: ssl.SSLSocket) -> bytes:
-        client.sendall(b"ping\n")
-        return client.recv(99)
-
-    with admin.connect(), await deferToThread(shaken) as used:
-        await until(lambda: len(admin.connections) == 2)
-        clock.advance(9.9)
-        assert 2 == len(admin.connections)
-        clock.pump([0.2, 0])
-        await until(lambda: len(admin.connections) == 1)
-        clock.advance(200)
-        assert b"OK pong\r\n" == await deferToThread(asked, used)
-
-
-@pytest_twisted.ensureDeferred
-async def test_a_unix_socket_is_served_as_well(
-    listen: Callable[..., Admin], tmp_path: Path, complaints: list[LogEvent]
-) -> None:
-    path = tmp_path / "admin.sock"
-    listen(f"unix:{path}")
-    client = socket.socket(socket.AF_UNIX)
-    client.settimeout(20)
-    client.connect(str(path))
-    assert b"OK pong\r\n" == await deferToThread(ask, client, b"ping")
-    assert [] == complaints
 
 
 @pytest_twisted.ensureDeferred

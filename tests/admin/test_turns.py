@@ -6,6 +6,7 @@ from twisted.internet.task import Clock
 
 from ctrlserver.admin.limits import Limits
 from ctrlserver.admin.turns import Turns
+from tests.admin.conftest import Server
 
 LIMITS = Limits(turn_seconds=1.0, slice_seconds=0.25)
 
@@ -196,3 +197,79 @@ def test_those_who_wait_get_on_however_many_questions_arrive(shared: Room) -> No
         shared.clock.advance(1.0)
     assert len(shared.done) < 5 * shared.done.count("w")
     assert len(shared.done) * 0.25 < 0.3 * shared.clock.seconds()
+
+
+# Connections that take turns
+
+
+def test_a_turn_ends_after_its_time_and_the_rest_follows_in_order(server: Server) -> None:
+    server.bounded(turn_seconds=-1.0)
+    peer = server.connect()
+    assert b"OK pong\r\n" == peer.says(b"ping\n" * 3 + b"qui")
+    assert "paused" == peer.transport.producerState
+    peer.says(b"t")
+    peer.ends()
+    for _ in range(4):
+        server.clock.advance(0)
+    assert b"OK pong\r\n" * 3 + b"OK bye\r\n" == peer.transport.sent
+    assert peer.transport.disconnecting
+
+
+def test_one_turn_is_for_all_connections_together(server: Server) -> None:
+    server.bounded(turn_seconds=-1.0)
+    one, other = server.connect(), server.connect()
+    assert b"OK pong\r\n" == one.says(b"ping\n" * 2)
+    assert b"" == other.says(b"ping\n")
+    server.clock.advance(0)
+    assert b"OK pong\r\n" * 2 == one.transport.sent
+    assert b"OK pong\r\n" == other.transport.sent
+
+
+def test_a_flood_of_one_connection_is_carried_out_in_slices_and_others_come_first(server: Server) -> None:
+    server.bounded(turn_seconds=1.0, slice_seconds=0.1)
+    for _ in range(10):
+        server.stream(open=True)
+    server.kick_seconds = 0.3
+    one, other = server.connect(), server.connect()
+    one.says(b"".join(b"kick %d\n" % number for number in range(1, 9)))
+    assert [1, 2, 3, 4] == server.kicked  # alone it has the whole turn
+    other.says(b"kick 9\nkick 10\n")
+    server.clock.advance(0)
+    server.clock.advance(0)
+    assert [1, 2, 3, 4, 9, 5, 10, 6, 7, 8] == server.kicked
+    assert [8, 2] == [peer.transport.sent.count(b"OK") for peer in (one, other)]
+
+
+@pytest.mark.parametrize("piece", [b"\xff\xf1", b"\xff\xf4", b"\xff\xfa\xff\xf0", b" \r\0\n"])
+def test_a_turn_ends_within_a_flood_that_needs_no_answer(server: Server, piece: bytes) -> None:
+    server.bounded(turn_seconds=-1.0)
+    one, other = server.connect(), server.connect()
+    assert b"" == one.says(piece * 1000 + b"ping\n")
+    assert "paused" == one.transport.producerState
+    other.says(b"ping\n")
+    server.clock.advance(0)
+    assert b"OK pong\r\n" == other.transport.sent
+    for _ in range(1000):
+        server.clock.advance(0)
+    assert b"OK pong\r\n" == one.transport.sent
+
+
+def test_a_question_is_answered_before_lines_without_end_are_read_on(server: Server) -> None:
+    server.bounded(turn_seconds=-1.0)
+    floods, peer = [server.connect() for _ in range(8)], server.connect()
+    for flood in floods * 2:
+        flood.says(b"x" * 4096)
+    for _ in range(5):
+        for flood in floods:
+            flood.says(b"x" * 4096)
+        peer.says(b"ping\n")
+        server.clock.advance(0)
+        assert peer.transport.sent.endswith(b"OK pong\r\n")
+        peer.transport.clear()  # type: ignore[no-untyped-call]
+
+
+def test_who_was_answered_reads_on_at_once_though_the_turn_is_over(server: Server) -> None:
+    server.bounded(turn_seconds=-1.0)
+    peer = server.connect()
+    assert b"OK pong\r\n" == peer.says(b"ping\n")
+    assert "producing" == peer.transport.producerState
