@@ -1,166 +1,22 @@
 """What every UDP port must do, whichever way in it has: many messages a call or one on the lane, or Twisted.
 
-Rules: overload needs no race: the reactor does not run while the test does, so nothing is read meanwhile.
+Rules: the reactor does not run while a test sends, so what it sends waits and is read together.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-import sys
-import time
-from collections.abc import Callable, Iterator
 from ipaddress import ip_network
-from typing import Any
 
 import pytest
 import pytest_twisted
-from attrs import define, field
-from twisted.internet.defer import maybeDeferred
-from twisted.internet.task import deferLater
 
-from ctrlserver.lane.lane import Lane
-from ctrlserver.linux.arrivals import charged_and_drops
 from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
 from ctrlserver.net.gate import Gate, Seats
-from ctrlserver.net.replies import CannedReply
-from ctrlserver.net.terms import DatagramTerms, Terms
-from ctrlserver.net.udp.port import DatagramPort
-from ctrlserver.net.udp.reading import ManyReader, OneReader
-from ctrlserver.stats.counters import Origin, Totals
-from ctrlserver.stats.records import StreamRecord
-from ctrlserver.wire.datagram import DATAGRAM
 from ctrlserver.wire.probe import encode
-from tests.net.conftest import PATIENCE, WatchedBook, in_thread
-
-linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own batching and drops are Linux's")
-
-
-READERS = {"recvmmsg": ManyReader, "recvmsg": OneReader, "twisted": type(None)}
-
-
-@pytest.fixture(params=READERS)
-def way(request: pytest.FixtureRequest) -> str:
-    """The way in; all of them pass the same suite."""
-    if request.param == "recvmmsg" and sys.platform != "linux":
-        pytest.skip("recvmmsg is Linux's")
-    return str(request.param)
-
-
-class Time:
-    """A clock: the real time plus ``ahead`` seconds."""
-
-    ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self.ahead
-
-
-@define
-class Served:
-    """A port that listens."""
-
-    book: WatchedBook
-    port: DatagramPort
-    time: Time
-    number: int
-    gate: Gate
-    clients: list[socket.socket] = field(factory=list)
-
-    def connect(self) -> socket.socket:
-        """A blocking client socket, connected to the port."""
-        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        client.settimeout(PATIENCE)
-        client.connect(("127.0.0.1", self.number))
-        self.clients.append(client)
-        return client
-
-    @property
-    def socket(self) -> socket.socket:
-        """The port's own."""
-        assert self.port.port is not None
-        return self.port.port.socket  # type: ignore[attr-defined, no-any-return]
-
-    @property
-    def counts_arrivals(self) -> bool:
-        """Whether drops of batches are known in datagrams."""
-        assert self.port.drops is not None
-        return self.port.drops._arrivals is not None
-
-    def records(self) -> list[StreamRecord]:
-        """All streams, newest first."""
-        return self.book.streams()
-
-    async def until(self, reached: Callable[[Totals], bool]) -> Totals:
-        """Let the reactor run until ``reached`` holds of the totals, and give them."""
-        from twisted.internet import reactor
-
-        end = time.monotonic() + PATIENCE
-        while not reached(totals := self.book.counters.totals()):
-            assert time.monotonic() < end, totals
-            await deferLater(reactor, 0)
-        return totals
-
-
-Serve = Callable[..., Served]
-
-
-@pytest.fixture
-def serve(way: str) -> Iterator[Serve]:
-    """``serve(mode=...)`` binds a free UDP port; the fixture closes everything at the end of the test."""
-    from twisted.internet import reactor
-
-    up: list[tuple[Served, Lane | None]] = []
-
-    def start(
-        mode: str = "sink",
-        reply: bytes = b"\x06",
-        keep: int = 0,
-        probe: bool = False,
-        gate: Gate | None = None,
-        taken: socket.socket | None = None,
-        **options: Any,
-    ) -> Served:
-        clock = Time()
-        lane = Lane(reactor, clock) if way != "twisted" else None
-        if lane is not None:
-            lane.start()
-        book = WatchedBook(version="test", now=clock(), wall=time.time())
-        terms = Terms(
-            book=book,
-            origin=Origin("data", "udp", "datagram", mode),
-            spec=DATAGRAM,
-            canned=CannedReply(reply) if mode == "reply" else None,
-            keep=keep,
-            probe=probe,
-            gate=gate or Gate(Seats()),
-        )
-        port = DatagramPort(DatagramTerms(terms=terms, many=way == "recvmmsg", **options), lane, reactor, clock)
-        listening = port.adopt(taken.detach(), taken.family) if taken is not None else port.listen(0, "127.0.0.1")
-        number = listening.getHost().port  # type: ignore[attr-defined]
-        assert READERS[way] is type(port.reader)
-        up.append((Served(book, port, clock, number, terms.gate), lane))
-        return up[-1][0]
-
-    yield start
-    for served, lane in up:
-        pytest_twisted.blockon(maybeDeferred(served.port.stop_listening))
-        for client in served.clients:
-            client.close()
-        for stream in list(served.port.peers.by_address.values()):
-            stream.abort("drain", 0.0)
-        if lane is not None:
-            lane.stop()
-
-
-def check(record: object, **expected: object) -> None:
-    """Compare these attributes by name, so that a failure names the one that differs."""
-    assert expected == {name: getattr(record, name) for name in expected}
-
-
-def send_batch(client: socket.socket, packets: int, size: int) -> None:
-    """Send many datagrams in one call; the kernel keeps them as one message until a reader wants them one by one."""
-    client.sendmsg([b"x" * (packets * size)], [(SOL_UDP, UDP_SEGMENT, struct.pack("=H", size))])
+from tests.net.conftest import in_thread
+from tests.net.udp.conftest import Serve, check, linux, send_batch
 
 
 @pytest_twisted.ensureDeferred
@@ -413,111 +269,6 @@ async def test_a_kicked_peer_comes_back_as_a_new_stream(serve: Serve) -> None:
     totals = await served.until(lambda totals: totals.packets == 2)
     check(totals, streams_total=2, streams_open=1)
     assert "kicked" == served.records()[1].reason
-
-
-@linux
-@pytest_twisted.ensureDeferred
-async def test_received_and_dropped_add_up_to_what_was_sent(serve: Serve) -> None:
-    served = serve(receive_buffer=8192)
-    client = served.connect()
-    for _ in range(3):
-        before = served.book.counters.totals()
-        for _ in range(1000):
-            client.send(b"x" * 64)
-        totals = served.book.counters.totals()
-        assert totals.dropped > before.dropped, "drops are reported before another datagram arrives"
-        sent = before.packets + before.dropped + 1000
-        await served.until(lambda totals, sent=sent: totals.packets + totals.dropped == sent)  # type: ignore[misc]
-    assert served.book.stats(served.time()).dropped_total == totals.dropped
-    await maybeDeferred(served.port.stop_listening)
-    assert served.book.counters.totals().dropped == totals.dropped
-    assert 0 == totals.dropped_in_batches, "no batch was sent, so none was dropped"
-
-
-@linux
-@pytest.mark.parametrize(
-    "options", [{}, {"mode": "echo"}, {"mode": "reply"}, {"keep": 5}, {"probe": True}, {"gro": False}], ids=repr
-)
-@pytest_twisted.ensureDeferred
-async def test_dropped_batches_are_reported_in_datagrams(serve: Serve, way: str, options: dict[str, Any]) -> None:
-    served = serve(receive_buffer=16384, **options)
-    counted = way != "twisted" and options != {"gro": False}
-    if counted and not served.counts_arrivals:
-        pytest.skip("bpf is refused here")
-    clients, sent, told = [served.connect(), served.connect()], 0, 0
-    for rounds in range(3):
-        for each in range(100):
-            packets = each * 7 % 60 + 1
-            send_batch(clients[each % 2], packets, 64)
-            clients[0].send(b"x" * 64 * (each % 3))
-            sent += packets + 1
-        totals = served.book.counters.totals()
-        assert told < totals.dropped < sent, rounds
-        totals = await served.until(lambda totals, sent=sent: totals.packets + totals.dropped == sent)  # type: ignore[misc]
-        told = totals.dropped
-    for _ in range(3):
-        totals = served.book.counters.totals()
-        assert sent == totals.packets + totals.dropped
-        assert 0 == totals.dropped_in_batches
-    assert counted == (totals.dropped > charged_and_drops(served.socket)[1]), "else no batch was dropped"
-    await maybeDeferred(served.port.stop_listening)
-    assert told == served.book.counters.totals().dropped
-
-
-@linux
-@pytest_twisted.ensureDeferred
-async def test_without_a_count_of_arrivals_drops_after_a_batch_may_be_batches(serve: Serve, way: str) -> None:
-    served = serve(receive_buffer=8192, count_arrivals=False)
-    client = served.connect()
-    client.send(b"x")
-    send_batch(client, 2, 64)
-    await served.until(lambda totals: totals.packets == 3)
-    for _ in range(300):
-        client.send(b"x" * 64)
-    totals = served.book.counters.totals()
-    assert totals.dropped > 0
-    assert totals.dropped_in_batches == (0 if way == "twisted" else totals.dropped)  # Twisted reads no batches
-    assert served.book.stats(served.time()).dropped_in_batches_total == totals.dropped_in_batches
-
-
-@linux
-@pytest_twisted.ensureDeferred
-async def test_without_gro_drops_are_exact_though_the_sender_batches(serve: Serve) -> None:
-    served = serve(receive_buffer=8192, gro=False)
-    client = served.connect()
-    for _ in range(20):
-        send_batch(client, 50, 64)
-    assert served.book.counters.totals().dropped > 0
-    totals = await served.until(lambda totals: totals.packets + totals.dropped == 1000)
-    check(totals, streams_total=1, dropped_in_batches=0)
-
-
-@linux
-@pytest_twisted.ensureDeferred
-async def test_a_socket_taken_over_gives_what_waits_in_it_and_its_earlier_drops_are_not_counted(
-    serve: Serve, way: str
-) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        bound.bind(("127.0.0.1", 0))
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as early:
-            early.connect(bound.getsockname())
-            for _ in range(100):
-                early.send(b"x" * 64)
-        waiting = 100 - charged_and_drops(bound)[1]
-        assert 0 < waiting < 100
-        served = serve(taken=bound, receive_buffer=0)
-    if way != "twisted" and not served.counts_arrivals:
-        pytest.skip("bpf is refused here")
-    client = served.connect()
-    sent = waiting
-    for each in range(100):
-        packets = each * 7 % 60 + 1
-        send_batch(client, packets, 64)
-        sent += packets
-    totals = await served.until(lambda totals: totals.packets + totals.dropped == sent)
-    assert totals.dropped > 0
-    assert 0 == served.book.counters.totals().dropped_in_batches
 
 
 @linux
