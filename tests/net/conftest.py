@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ import pytest_twisted
 from attrs import define
 from twisted.internet.defer import Deferred, DeferredQueue
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
 
 from ctrlserver.lane.lane import Lane
@@ -27,6 +29,9 @@ T = TypeVar("T")
 
 #: Seconds after which a client gives up: only ever reached by a failure.
 PATIENCE = 20.0
+
+DENSE = b"0:,1:a," * 30_000
+"""More packets than one turn may cut."""
 
 
 class WatchedBook(Book):
@@ -137,3 +142,16 @@ def serve(way: str) -> Iterator[Serve]:
             stream.abort("drain", 0.0)
         if served.lane is not None:
             served.lane.stop()
+
+
+def reactor_now() -> IReactorTime:
+    from twisted.internet import reactor
+
+    assert IReactorTime.providedBy(reactor)
+    return reactor
+
+
+def reset(client: socket.socket) -> None:
+    """Close with RST."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()

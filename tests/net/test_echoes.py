@@ -10,7 +10,6 @@ import errno
 import random
 import select
 import socket
-import struct
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -31,7 +30,7 @@ from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
 from ctrlserver.wire.framing import parse_framing
-from tests.net.conftest import PATIENCE
+from tests.net.conftest import PATIENCE, reset
 
 SIZE = 10
 MANY = 3 * FEWEST
@@ -127,11 +126,6 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     lane.stop()
     for far in [*made.fars, made.listening]:
         far.close()
-
-
-def reset(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
 
 
 def fails(*_: object) -> NoReturn:
