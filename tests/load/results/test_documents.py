@@ -13,7 +13,7 @@ from hdrh.histogram import HdrHistogram
 from twisted.internet.protocol import Protocol
 
 from ctrlserver.load.plan.modes import MODES
-from tests.load.commands.test_cli import start
+from tests.load.command_line import start
 from tests.load.documents import validated, validated_events
 from tests.load.show.test_junit import suite
 from tests.peers import Counting, Echo, Sink, Source

@@ -26,7 +26,7 @@ from ctrlserver.load.search.document import SearchResult, Step
 from ctrlserver.load.search.run import SearchRun
 from ctrlserver.load.search.words import answer_lines, search_error_lines, step_line
 from ctrlserver.stats.latency import Latency
-from tests.load.commands.test_cli import finished, refused, start
+from tests.load.command_line import finished, refused, start
 from tests.load.documents import check_schema, validated_search
 from tests.load.results.test_result import FULL
 from tests.peers import Admin, Counting, Echo, Resetting, Silent, Sink

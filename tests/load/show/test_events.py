@@ -16,7 +16,7 @@ from ctrlserver.load.measure.intervals import Interval, Waiting
 from ctrlserver.load.results.result import as_document
 from ctrlserver.load.show.events import EventStream
 from ctrlserver.load.show.summary import Lines
-from tests.load.commands.test_cli import finished, start
+from tests.load.command_line import finished, start
 from tests.load.documents import check_schema, validated_events
 from tests.load.results.test_result import FULL
 from tests.peers import Echo, Silent, Sink

@@ -13,7 +13,7 @@ from ctrlserver.load.measure.counts import Connected, Counts, Volume
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.results.thresholds import Judgement
 from ctrlserver.load.show.junit import junit_xml
-from tests.load.commands.test_cli import finished, start
+from tests.load.command_line import finished, start
 from tests.load.results.test_result import EMPTY, FULL
 from tests.peers import Silent, Sink
 from tests.servers import Servers, refusing

@@ -12,7 +12,7 @@ from ctrlserver.load.commands.execute_search import SearchView
 from ctrlserver.load.measure.intervals import Gauge, Interval, Progress, Waiting
 from ctrlserver.load.show.live import LiveView, Meter, drawable, view
 from ctrlserver.load.show.output import mute
-from tests.load.commands.test_cli import COMMAND, ROOT, Process
+from tests.load.command_line import COMMAND, ROOT, Process
 from tests.load.screen import Screen, opened
 from tests.peers import Echo, Silent, Sink
 from tests.runs import reached
