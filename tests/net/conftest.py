@@ -94,6 +94,21 @@ def read_to_end(client: socket.socket, close: bool = True) -> bytes:
     return bytes(got)
 
 
+async def exchange(served: Served, *pieces: bytes) -> bytes:
+    """A peer sends all and half-closes, and reads meanwhile to the end; what it got."""
+    client = await in_thread(served.connect)
+
+    def write() -> None:
+        for piece in pieces:
+            client.sendall(piece)
+        client.shutdown(socket.SHUT_WR)
+
+    writing = in_thread(write)
+    got = await in_thread(read_to_end, client)
+    await writing
+    return got
+
+
 Serve = Callable[..., Awaitable[Served]]
 
 

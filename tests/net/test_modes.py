@@ -9,7 +9,7 @@ import pytest_twisted
 from twisted.internet import task
 
 from ctrlserver.net.modes import EchoStream
-from tests.net.conftest import DENSE, PATIENCE, Serve, in_thread, reactor_now, read_to_end, reset
+from tests.net.conftest import DENSE, PATIENCE, Serve, exchange, in_thread, reactor_now, read_to_end, reset
 
 
 def send_until_it_blocks(client: socket.socket) -> int:
@@ -28,16 +28,7 @@ def send_until_it_blocks(client: socket.socket) -> int:
 async def test_an_echo_returns_every_byte_to_a_peer_that_sends_all_first_and_half_closes(serve: Serve) -> None:
     served = await serve("fixed:1024", "echo")
     sent = bytes(range(256)) * 4 * 8 * 1024  # 8 MiB: more than both sockets' buffers hold
-
-    def write(client: socket.socket) -> None:
-        client.sendall(sent)
-        client.shutdown(socket.SHUT_WR)
-
-    client = await in_thread(served.connect)
-    writing = in_thread(write, client)
-    got = await in_thread(read_to_end, client)
-    await writing
-    assert sent == got
+    assert sent == await exchange(served, sent)
     (record,) = served.records()
     assert (8 * 1024, "eof") == (record.packets, record.reason)
     assert 8 * 1024 == served.book.counters.totals().replies
@@ -61,16 +52,7 @@ async def test_no_more_is_kept_for_a_peer_than_the_reply_buffer_holds(serve: Ser
 @pytest_twisted.ensureDeferred
 async def test_a_canned_reply_answers_each_packet_once_however_many_come_at_once(serve: Serve) -> None:
     served = await serve("fixed:1", "reply", reply=b"0123456789")
-
-    def write(client: socket.socket) -> None:
-        client.sendall(b"q" * 1_000_000)
-        client.shutdown(socket.SHUT_WR)
-
-    client = await in_thread(served.connect)
-    writing = in_thread(write, client)
-    got = await in_thread(read_to_end, client)
-    await writing
-    assert b"0123456789" * 1_000_000 == got
+    assert b"0123456789" * 1_000_000 == await exchange(served, b"q" * 1_000_000)
     (record,) = served.records()
     assert (1_000_000, "eof") == (record.packets, record.reason)
 
@@ -165,16 +147,7 @@ async def test_replies_that_never_went_out_are_not_counted_as_given(serve: Serve
 @pytest_twisted.ensureDeferred
 async def test_more_packets_than_a_turn_cuts_are_answered_in_order(serve: Serve, mode: str, expected: bytes) -> None:
     served = await serve("netstring", mode, reply=b"OK")
-
-    def write(client: socket.socket) -> None:
-        client.sendall(DENSE)
-        client.shutdown(socket.SHUT_WR)
-
-    client = await in_thread(served.connect)
-    writing = in_thread(write, client)
-    got = await in_thread(read_to_end, client)
-    await writing
-    assert expected == got
+    assert expected == await exchange(served, DENSE)
     (record,) = served.records()
     assert (60_000, "eof") == (record.packets, record.reason)
     assert 60_000 == served.book.counters.totals().replies

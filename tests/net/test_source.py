@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet import task
 
 from ctrlserver.net.source import source_packets
-from tests.net.conftest import Serve, in_thread, read_to_end
+from tests.net.conftest import Serve, Served, exchange, in_thread, read_to_end
 
 PACKETS = source_packets(1000)
 
@@ -20,17 +20,22 @@ def exactly(client: socket.socket, nbytes: int) -> bytes:
         return stream.read(nbytes)
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_peer_gets_exactly_the_packets_it_asks_for(serve: Serve) -> None:
-    served = await serve("fixed:1000", "source", canned=PACKETS)
+async def told(served: Served, *pieces: bytes) -> bytes:
+    """All that a peer gets who says these pieces of a line and reads to the end."""
 
     def script() -> bytes:
         client = served.connect()
-        client.sendall(b"50")
-        client.sendall(b"00\n")
+        for piece in pieces:
+            client.sendall(piece)
         return read_to_end(client)
 
-    assert await in_thread(script) == PACKETS.reply * 5000
+    return await in_thread(script)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_gets_exactly_the_packets_it_asks_for(serve: Serve) -> None:
+    served = await serve("fixed:1000", "source", canned=PACKETS)
+    assert await told(served, b"50", b"00\n") == PACKETS.reply * 5000
     (record,) = served.records()
     assert (5000, 5_000_000, 0) == (record.packets, record.bytes, record.incomplete_bytes)
     assert ("source", "eof", 1000, 1) == (record.mode, record.reason, record.size, record.run)
@@ -41,13 +46,7 @@ async def test_a_peer_gets_exactly_the_packets_it_asks_for(serve: Serve) -> None
 @pytest_twisted.ensureDeferred
 async def test_packets_that_went_into_the_kernel_at_once_have_no_rate(serve: Serve) -> None:
     served = await serve("fixed:1000", "source", canned=PACKETS)
-
-    def script() -> bytes:
-        client = served.connect()
-        client.sendall(b"8\n")
-        return read_to_end(client)
-
-    assert 8000 == len(await in_thread(script))
+    assert 8000 == len(await told(served, b"8\n"))
     (record,), (run,) = served.records(), served.book.runs.records(0.0)
     assert (8, 0.0, None) == (record.packets, record.seconds, record.bits_per_second)
     assert (8, 0.0, None) == (run.packets, run.seconds, run.bits_per_second)
@@ -73,26 +72,13 @@ async def test_a_peer_that_talks_while_it_is_sent_to_gets_all_the_same(serve: Se
 @pytest_twisted.ensureDeferred
 async def test_a_half_close_ends_the_line_not_the_stream(serve: Serve) -> None:
     served = await serve("fixed:1000", "source", canned=PACKETS)
-
-    def script() -> bytes:
-        client = served.connect()
-        client.sendall(b"3")
-        client.shutdown(socket.SHUT_WR)
-        return read_to_end(client)
-
-    assert await in_thread(script) == PACKETS.reply * 3
+    assert await exchange(served, b"3") == PACKETS.reply * 3
 
 
 @pytest_twisted.ensureDeferred
 async def test_no_packets_asked_for_is_an_end_at_once_and_no_run(serve: Serve) -> None:
     served = await serve("fixed:1000", "source", canned=PACKETS)
-
-    def script() -> bytes:
-        client = served.connect()
-        client.sendall(b"0\n")
-        return read_to_end(client)
-
-    assert b"" == await in_thread(script)
+    assert b"" == await told(served, b"0\n")
     (record,) = served.records()
     assert (0, "eof", None) == (record.packets, record.reason, record.run)
 
@@ -154,13 +140,7 @@ async def test_a_peer_that_says_nothing_is_sent_to_after_a_second(serve: Serve) 
 @pytest_twisted.ensureDeferred
 async def test_a_line_that_is_no_number_is_a_fault(serve: Serve) -> None:
     served = await serve("fixed:1000", "source", canned=PACKETS)
-
-    def script() -> bytes:
-        client = served.connect()
-        client.sendall(b"many\n")
-        return read_to_end(client)
-
-    assert b"" == await in_thread(script)
+    assert b"" == await told(served, b"many\n")
     (record,) = served.records()
     assert (0, "fault") == (record.packets, record.reason)
 

@@ -15,25 +15,13 @@ import pytest_twisted
 from twisted.internet import task
 
 from ctrlserver.net.modes import EchoStream
-from tests.net.conftest import DENSE, PATIENCE, Serve, in_thread, reactor_now, read_to_end, reset
-
-
-def send_all(client: socket.socket, *pieces: bytes) -> None:
-    for piece in pieces:
-        client.sendall(piece)
+from tests.net.conftest import DENSE, PATIENCE, Serve, exchange, in_thread, reactor_now, read_to_end, reset
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_sink_counts_packets_bytes_and_the_incomplete_rest(serve: Serve) -> None:
     served = await serve("fixed:1024")
-
-    def script() -> None:
-        client = served.connect()
-        send_all(client, b"x" * 1024 * 10_240, b"y" * 100)
-        client.shutdown(socket.SHUT_WR)
-        assert b"" == read_to_end(client)
-
-    await in_thread(script)
+    assert b"" == await exchange(served, b"x" * 1024 * 10_240, b"y" * 100)
     (record,) = served.records()
     assert (10_240, 10_240 * 1024 + 100, 100) == (record.packets, record.bytes, record.incomplete_bytes)
     assert ("closed", "eof", 1024) == (record.state, record.reason, record.size)
@@ -44,14 +32,7 @@ async def test_a_sink_counts_packets_bytes_and_the_incomplete_rest(serve: Serve)
 @pytest_twisted.ensureDeferred
 async def test_what_came_in_one_read_has_no_rate(serve: Serve, mode: str) -> None:
     served = await serve("fixed:1000", mode)
-
-    def script() -> None:
-        client = served.connect()
-        client.sendall(b"x" * 8000)
-        client.shutdown(socket.SHUT_WR)
-        assert (8000 if mode == "echo" else 0) == len(read_to_end(client))
-
-    await in_thread(script)
+    assert (8000 if mode == "echo" else 0) == len(await exchange(served, b"x" * 8000))
     (record,) = served.records()
     assert (8, 0.0, None, None) == (
         record.packets,
@@ -65,15 +46,7 @@ async def test_what_came_in_one_read_has_no_rate(serve: Serve, mode: str) -> Non
 async def test_a_length_prefixed_sink_counts_packets_of_all_sizes(serve: Serve) -> None:
     served = await serve("int32")
     sizes = [0, 1, 1023, 1024, 70_000, 5] * 20
-
-    def script() -> None:
-        client = served.connect()
-        for size in sizes:
-            client.sendall(struct.pack("!I", size) + b"z" * size)
-        client.shutdown(socket.SHUT_WR)
-        read_to_end(client)
-
-    await in_thread(script)
+    await exchange(served, *(struct.pack("!I", size) + b"z" * size for size in sizes))
     (record,) = served.records()
     assert (len(sizes), sum(sizes) + 4 * len(sizes), 0) == (record.packets, record.bytes, record.incomplete_bytes)
 
@@ -135,14 +108,7 @@ async def test_a_stream_that_is_over_leaves_no_cycle_behind(serve: Serve) -> Non
 @pytest_twisted.ensureDeferred
 async def test_raw_counts_bytes_and_no_packets(serve: Serve) -> None:
     served = await serve("raw")
-
-    def script() -> None:
-        client = served.connect()
-        client.sendall(b"anything at all")
-        client.shutdown(socket.SHUT_WR)
-        read_to_end(client)
-
-    await in_thread(script)
+    await exchange(served, b"anything at all")
     (record,) = served.records()
     assert (0, 15, None) == (record.packets, record.bytes, record.size)
 
@@ -150,14 +116,7 @@ async def test_raw_counts_bytes_and_no_packets(serve: Serve) -> None:
 @pytest_twisted.ensureDeferred
 async def test_the_last_packets_are_kept_where_asked(serve: Serve) -> None:
     served = await serve("line", keep=2)
-
-    def script() -> None:
-        client = served.connect()
-        client.sendall(b"one\ntwo\nthree\n")
-        client.shutdown(socket.SHUT_WR)
-        read_to_end(client)
-
-    await in_thread(script)
+    await exchange(served, b"one\ntwo\nthree\n")
     kept = served.book.counters.recent[0].kept
     assert kept is not None
     assert [(2, b"two"), (3, b"three")] == kept.last(10)
@@ -239,14 +198,7 @@ async def test_urgent_bytes_that_come_before_the_connection_is_accepted_count(se
 @pytest_twisted.ensureDeferred
 async def test_more_packets_than_a_turn_cuts_are_counted_exactly_to_the_end(serve: Serve, keep: int) -> None:
     served = await serve("netstring", keep=keep)
-
-    def script() -> None:
-        client = served.connect()
-        send_all(client, DENSE + b"9:abc")
-        client.shutdown(socket.SHUT_WR)
-        assert b"" == read_to_end(client)
-
-    await in_thread(script)
+    assert b"" == await exchange(served, DENSE + b"9:abc")
     (record,) = served.records()
     assert (60_000, len(DENSE) + 5, 5, "eof") == (
         record.packets,
