@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import FileIO
 from select import select
 
 import pytest
@@ -22,6 +23,21 @@ from tests.servers import Servers, reactor
 PATIENCE = 30.0
 
 TIMED = Gauge(20_000.0, 0.0012344, 0.009876, 0.0011, 0.0042)
+
+
+def drawn_until(end: bytes, reader: FileIO) -> bytes:
+    """What has been drawn on a terminal, read at its other end, once it ends so."""
+    drawn = b""
+    while not drawn.endswith(end):
+        assert select([reader], [], [], PATIENCE)[0], drawn
+        drawn += reader.read(1 << 16)
+    return drawn
+
+
+def screen_of(columns: int, drawn: bytes) -> Screen:
+    screen = Screen(columns)
+    screen.feed(drawn.decode())
+    return screen
 
 
 def test_the_view_shows_the_bar_the_rates_and_the_times() -> None:
@@ -113,11 +129,7 @@ def test_the_view_of_a_search_counts_what_is_searched(monkeypatch: pytest.Monkey
         shown = SearchView(terminal, "search", "connections")
         shown.begin(3, 1_000.0)
         shown.progress(Progress(0.1, 1.0, 10, 0))
-        drawn = b""
-        while not drawn.endswith(b"10 connections"):
-            assert select([reader], [], [], PATIENCE)[0], drawn
-            drawn += reader.read(1 << 16)
-        assert b"step 3" in drawn
+        assert b"step 3" in drawn_until(b"10 connections", reader)
         shown.close()
 
 
@@ -128,10 +140,7 @@ def test_a_wait_takes_the_place_of_the_bar(monkeypatch: pytest.MonkeyPatch) -> N
         shown = LiveView(terminal)
         shown.progress(Progress(1.0, 1.0, 20, 2048))
         shown.waiting(Waiting(2.0, 1024, 2048, 0))
-        drawn, end = b"", b"waiting for the server's counts for 2 s: 1.00 KiB of 2.00 KiB counted"
-        while not drawn.endswith(end):
-            assert select([reader], [], [], PATIENCE)[0], drawn
-            drawn += reader.read(1 << 16)
+        drawn_until(b"waiting for the server's counts for 2 s: 1.00 KiB of 2.00 KiB counted", reader)
         shown.close()
 
 
@@ -144,11 +153,7 @@ def test_words_stand_above_the_view_as_they_are(monkeypatch: pytest.MonkeyPatch,
         shown.progress(Progress(0.1, 1.0, 10, 10))
         shown.note("a [bold]word of a_very:smile:_long line " + 100 * "x")
         shown.progress(Progress(0.2, 2.0, 20, 20))
-        drawn = b""
-        while not drawn.endswith(b"20 packets"):
-            drawn += reader.read(1 << 16)
-        screen = Screen(80)
-        screen.feed(drawn.decode())
+        screen = screen_of(80, drawn_until(b"20 packets", reader))
         assert screen.shown[0].startswith("ctrlload: a [bold]word of a_very:smile:_long line xxx")
         assert [title, "rate"] == [line.split()[0] for line in screen.shown[2:]]
         shown.close()
@@ -166,13 +171,7 @@ def test_what_the_terminal_echoes_of_ctrl_c_leaves_no_half_bar(monkeypatch: pyte
         shown.close()
         terminal.write("the end")
         terminal.flush()
-        drawn = b""
-        while not drawn.endswith(b"the end"):
-            assert select([reader], [], [], PATIENCE)[0], drawn
-            drawn += reader.read(1 << 16)
-        screen = Screen(40)
-        screen.feed(drawn.decode())
-        assert ["the end"] == screen.shown
+        assert ["the end"] == screen_of(40, drawn_until(b"the end", reader)).shown
 
 
 @pytest.mark.parametrize("lines", [False, True])
@@ -189,13 +188,7 @@ def test_a_line_for_each_interval_stays_above_the_view_if_asked_for(
         shown.close()
         terminal.write("the end")
         terminal.flush()
-        drawn = b""
-        while not drawn.endswith(b"the end"):
-            assert select([reader], [], [], PATIENCE)[0], drawn
-            drawn += reader.read(1 << 16)
-        screen = Screen(80)
-        screen.feed(drawn.decode())
-        above = screen.shown[:-1]
+        above = screen_of(80, drawn_until(b"the end", reader)).shown[:-1]
         assert ("0.00 -     1.00 s" in "".join(above)) == lines
         assert not lines or "3.000 ms" in above[-1]
         assert all(len(line) <= 80 for line in above)
@@ -219,8 +212,7 @@ async def test_on_a_terminal_a_run_is_shown_while_it_goes_on(servers: Servers, c
     await reached(lambda: process.out.count(b"to go") >= 4 and process.out.count(b"latency") >= 2)
     process.transport.write(b"\x03")
     assert 130 == await process.ended
-    screen = Screen(columns)
-    screen.feed(process.out.decode().replace("^C", ""))
+    screen = screen_of(columns, process.out.replace(b"^C", b""))
     full = [frame for frame in screen.frames if len(frame) == 3 and "to go" in frame[0] and "latency" in frame[2]]
     assert ["sending", "rate", "latency"] == [line.split()[0] for line in full[-1]]
     assert any(" of 500/s " in frame[1] for frame in full)
@@ -258,8 +250,7 @@ async def test_of_a_view_nothing_is_left_behind_when_the_run_is_over(servers: Se
     for peer in servers.open:
         peer.let_go()
     assert 0 == await process.ended
-    screen = Screen(columns)
-    screen.feed(process.out.decode())
+    screen = screen_of(columns, process.out)
     assert any("warm-up" in frame[0] and "to go" in frame[0] for frame in screen.frames)
     assert ["total", "sent", "warm-up", "replies"] == [line.split()[0] for line in screen.shown[:4]]
     assert not any("to go" in line or "in flight" in line for line in screen.shown)
@@ -273,8 +264,7 @@ async def test_on_a_terminal_an_interval_that_is_asked_for_keeps_its_lines(
 ) -> None:
     process = on_terminal(80, "run", servers.listen(Echo).text, "-m", "request", "-r", "500", "-t", "0.5", *flags)
     assert 0 == await process.ended
-    screen = Screen(80)
-    screen.feed(process.out.decode())
+    screen = screen_of(80, process.out)
     assert bool(flags) == any(line.strip().startswith("0.00 -") for line in screen.shown)
     assert any(line.startswith("total time") for line in screen.shown)
     assert screen.shown[-1].startswith("bottleneck")
@@ -299,8 +289,7 @@ async def test_after_ctrl_c_the_cursor_is_there_and_the_view_is_not(servers: Ser
     if twice:
         process.transport.signalProcess("TERM")
     assert 130 == await process.ended
-    screen = Screen(80)
-    screen.feed(process.out.decode().replace("^C", ""))
+    screen = screen_of(80, process.out.replace(b"^C", b""))
     assert screen.cursor_visible
     assert any(line.startswith("interrupted") for line in screen.shown)
     assert not any("in flight" in line or "to go" in line for line in screen.shown)
@@ -319,8 +308,7 @@ async def test_a_search_is_shown_with_its_steps_above(servers: Servers) -> None:
         for peer in servers.open:
             peer.let_go()
     assert 0 == await process.ended
-    screen = Screen(80)
-    screen.feed(process.out.decode())
+    screen = screen_of(80, process.out)
     titles = {frame[-3].split("  ")[0] for frame in screen.frames if len(frame) >= 3 and "latency" in frame[-1]}
     assert {"step 1", "step 2"} <= titles
     assert ["1", "2"] == [line.split()[0] for line in screen.shown if "achieved" in line]
