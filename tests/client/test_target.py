@@ -46,6 +46,20 @@ def test_a_plain_address_may_say_its_transport(text: str, host: str, port: int, 
     assert Target(text, host, port, transport) == parse_target(text)
 
 
+NEITHER = [
+    ("tcp://127.0.0.1:5", 'is a URL: expected HOST:PORT; did you mean "127.0.0.1:5"?'),
+    ("http://test-box/stats?a=b", 'did you mean "test-box:80"?'),
+    ("https://me@test-box/", 'is a URL: expected ssl:HOST:PORT; did you mean "ssl:test-box:443"?'),
+    ("a" * 64 + ":5", "a part of a host name has 1 to 63 characters"),
+    ("a..b:5", '"a..b" is not a host name'),
+    ("tcp:a..b:5", '"a..b" is not a host name'),
+    ("[fe80::1]:5", "a link-local address is written with its interface, such as [fe80::1%eth0]:5"),
+    ("unix:/" + "x" * 107, "the path of a unix socket has at most 107 bytes, not 108"),
+    ("unix:path=/" + "\u00e9" * 60 + ":timeout=5", "not 121"),
+]
+"""What is the address of no target and of no admin port, and what is said of it."""
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -53,15 +67,7 @@ def test_a_plain_address_may_say_its_transport(text: str, host: str, port: int, 
         ("udp:127.0.0.1:22223", "an admin port is asked over TCP or a unix socket"),
         ("tcp:22223", 'did you mean "127.0.0.1:22223"?'),
         ("a\tb:5", "an address has no such characters"),
-        ("tcp://127.0.0.1:5", 'is a URL: expected HOST:PORT; did you mean "127.0.0.1:5"?'),
-        ("http://test-box/stats?a=b", 'did you mean "test-box:80"?'),
-        ("https://me@test-box/", 'is a URL: expected ssl:HOST:PORT; did you mean "ssl:test-box:443"?'),
-        ("a" * 64 + ":5", "a part of a host name has 1 to 63 characters"),
-        ("a..b:5", '"a..b" is not a host name'),
-        ("tcp:a..b:5", '"a..b" is not a host name'),
-        ("[fe80::1]:5", "a link-local address is written with its interface, such as [fe80::1%eth0]:5"),
-        ("unix:/" + "x" * 107, "the path of a unix socket has at most 107 bytes, not 108"),
-        ("unix:path=/" + "\u00e9" * 60 + ":timeout=5", "not 121"),
+        *NEITHER,
     ],
 )
 def test_what_is_no_address_of_an_admin_port_is_refused_in_one_line(text: str, words: str) -> None:
@@ -93,15 +99,7 @@ def test_what_is_no_address_of_an_admin_port_is_refused_in_one_line(text: str, w
         ("tcp://test-box", 'did you mean "test-box:22222"?'),
         ("udp:" + "a" * 64 + ":5", "a part of a host name has 1 to 63 characters"),
         ("tls:a..b:5", '"a..b" is not a host name'),
-        ("tcp://127.0.0.1:5", 'is a URL: expected HOST:PORT; did you mean "127.0.0.1:5"?'),
-        ("http://test-box/stats?a=b", 'did you mean "test-box:80"?'),
-        ("https://me@test-box/", 'is a URL: expected ssl:HOST:PORT; did you mean "ssl:test-box:443"?'),
-        ("a" * 64 + ":5", "a part of a host name has 1 to 63 characters"),
-        ("a..b:5", '"a..b" is not a host name'),
-        ("tcp:a..b:5", '"a..b" is not a host name'),
-        ("[fe80::1]:5", "a link-local address is written with its interface, such as [fe80::1%eth0]:5"),
-        ("unix:/" + "x" * 107, "the path of a unix socket has at most 107 bytes, not 108"),
-        ("unix:path=/" + "\u00e9" * 60 + ":timeout=5", "not 121"),
+        *NEITHER,
         ("127.0.0.1:0", "the port must be 1 to 65535"),
         ("127.0.0.1:65536", "the port must be 1 to 65535"),
         ("::1:22222", "an IPv6 address is written in brackets, such as [::1]:22222"),
