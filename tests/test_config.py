@@ -10,6 +10,7 @@ import pytest
 from ctrlserver.config import AdminConfig, Config, ListenerConfig, load_config, override
 from ctrlserver.errors import ConfigError, FramingSpecError
 from ctrlserver.wire.framing import parse_framing
+from tests.config.messages import one_line_of
 
 TEACHER = Path(__file__).resolve().parent.parent / "etc" / "ctrlserver.toml"
 
@@ -23,12 +24,7 @@ def written(folder: Path, text: str) -> Path:
 def message_of(folder: Path, text: str) -> str:
     """The error for a file with ``text``, without the file's name in front of it."""
     path = written(folder, text)
-    with pytest.raises(ConfigError) as caught:
-        load_config(path)
-    message = str(caught.value)
-    assert 1 == len(message.splitlines())
-    assert message.startswith(f"{path}: ")
-    return message.removeprefix(f"{path}: ")
+    return one_line_of(lambda: load_config(path), f"{path}: ")
 
 
 # The file that teaches

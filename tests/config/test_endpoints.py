@@ -11,14 +11,11 @@ from twisted.internet import endpoints as twisted_endpoints
 
 from ctrlserver.config.endpoints import _parts, check_endpoint, is_any_port, private
 from ctrlserver.errors import ConfigError
+from tests.config.messages import one_line_of
 
 
 def message_of(text: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        check_endpoint(text)
-    message = str(caught.value)
-    assert 1 == len(message.splitlines())
-    return message
+    return one_line_of(lambda: check_endpoint(text))
 
 
 @pytest.mark.parametrize(

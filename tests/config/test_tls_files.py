@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ctrlserver.config import check_endpoint
-from ctrlserver.errors import ConfigError
 from tests.certificates import certificate
+from tests.config.messages import one_line_of
 from tests.integration.conftest import BIN, PATIENCE, needs
 
 pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
@@ -61,12 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def message_of(text: str) -> str:
-    with pytest.raises(ConfigError) as caught:
-        check_endpoint(text)
-    message = str(caught.value)
-    assert 1 == len(message.splitlines())
-    assert message.startswith(f'endpoint "{text}": ')
-    return message.removeprefix(f'endpoint "{text}": ')
+    return one_line_of(lambda: check_endpoint(text), f'endpoint "{text}": ')
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,12 @@ from hypothesis import strategies as st
 
 from ctrlserver.config.toml_file import read_toml
 from ctrlserver.errors import ConfigError
+from tests.config.messages import one_line_of
 
 
 def message_of(path: Path) -> str:
     """The error for the file at ``path``, without the path in front of it."""
-    with pytest.raises(ConfigError) as caught:
-        read_toml(path)
-    message = str(caught.value)
-    assert 1 == len(message.splitlines())
-    assert message.startswith(f"{path}: ")
-    return message.removeprefix(f"{path}: ")
+    return one_line_of(lambda: read_toml(path), f"{path}: ")
 
 
 def test_a_document_is_read_with_or_without_a_byte_order_mark(tmp_path: Path) -> None:
