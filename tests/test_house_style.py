@@ -1,4 +1,4 @@
-"""The tests' own rule that a machine can check: expected before actual.
+"""The tests' own rules that a machine can check: expected before actual, and no module longer than one of the package.
 
 A constant is what is expected: a literal (f-strings too), a display or an arithmetic of constants, ``pytest.approx`` of
 one, a name in CAPITALS. Where one side of an ``assert left == right`` is a constant and the other is not, the constant
@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_architecture import MOST_LINES
+
 TESTS = Path(__file__).parent
+MODULES = sorted(TESTS.rglob("*.py"))
+
+
+def named(path: Path) -> str:
+    return path.relative_to(TESTS).as_posix()
 
 
 def is_constant(node: ast.expr) -> bool:
@@ -50,6 +57,11 @@ def turned_round(tree: ast.Module) -> list[ast.Compare]:
     ]
 
 
-@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: path.relative_to(TESTS).as_posix())
+@pytest.mark.parametrize("path", MODULES, ids=named)
 def test_expected_stands_before_actual(path: Path) -> None:
     assert [] == [compare.lineno for compare in turned_round(ast.parse(path.read_text()))]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_a_module_of_tests_is_read_in_one_go(path: Path) -> None:
+    assert path.read_text().count("\n") <= MOST_LINES, f"{named(path)} is longer than {MOST_LINES} lines"
