@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +14,7 @@ from twisted.logger import LogEvent
 from ctrlserver.admin.limits import Limits
 from ctrlserver.admin.protocol import UNREAD
 from tests.admin.listening import Admin, ask, reactor, read_all, until
+from tests.servers import reset_at_close
 
 
 @pytest.mark.parametrize("octets", [b"stats\n", b"stats", b"stats\r\nstats"])
@@ -184,7 +184,7 @@ async def test_a_peer_that_resets_leaves_no_trace(listen: Callable[..., Admin], 
     for octets in (b"", b"stats\n" * 100, b"sta"):
         client = admin.connect()
         client.sendall(octets)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_at_close(client)
         client.close()
     await deferLater(reactor, 0.01)
     await until(lambda: not admin.connections)
@@ -201,7 +201,7 @@ async def test_a_peer_that_resets_in_the_middle_of_a_long_reply_gives_up_the_res
     await until(lambda: any(connection._making for connection in admin.connections))
     making = admin.connections[0]._making
     assert making is not None
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_at_close(client)
     client.close()
     await until(lambda: not admin.connections)
     assert b"" == next(making.steps, None)

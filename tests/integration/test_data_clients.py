@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import BIN, PATIENCE, Daemon, Start, needs, needs_openbsd_netcat, run
+from tests.servers import reset_at_close
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -116,7 +117,7 @@ def test_a_thousand_streams_at_once_half_of_them_reset_in_mid_packet(start: Star
         client.sendall(b"x" * (number % 50 * 1024 + 512))
     for number, client in enumerate(clients):
         if number % 2:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_at_close(client)
         client.close()
     packets = sum(number % 50 for number in range(1000))
     stats = daemon.await_stats(streams_open=0, streams_total=1000)

@@ -7,7 +7,6 @@ import ctypes
 import errno
 import os
 import socket
-import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 from ctrlserver.linux import transfers as module
 from ctrlserver.linux.transfers import ROW_BYTES, STRIDE_BYTES, Transfers, transfers
+from tests.servers import reset_at_close
 
 ROWS = 8
 
@@ -49,7 +49,7 @@ def pair() -> Iterator[Callable[[], Pair]]:
 
 
 def reset(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_at_close(sock)
     sock.close()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
@@ -24,6 +23,7 @@ from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
 from ctrlserver.stats.records import StreamRecord
 from ctrlserver.wire.framing import parse_framing
+from tests.servers import reset_at_close
 
 T = TypeVar("T")
 
@@ -168,5 +168,5 @@ def reactor_now() -> IReactorTime:
 
 def reset(client: socket.socket) -> None:
     """Close with RST."""
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_at_close(client)
     client.close()

@@ -26,6 +26,7 @@ from ctrlserver.stats.records import StatsRecord
 from ctrlserver.wire.framing import parse_framing
 from tests.certificates import certificate
 from tests.net.conftest import PATIENCE, WatchedBook, in_thread, read_to_end
+from tests.servers import reset_at_close
 
 pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
 
@@ -220,7 +221,7 @@ async def test_all_that_was_acknowledged_before_a_reset_is_counted(serve: Callab
                     client.recv(65536)
             while unacknowledged(client) and time.monotonic() < end:
                 time.sleep(0.001)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_at_close(client)
 
     for _ in range(20):
         await in_thread(script)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 
 import pytest
 import pytest_twisted
@@ -11,6 +10,7 @@ from twisted.internet import task
 
 from ctrlserver.net.source import source_packets
 from tests.net.conftest import Serve, Served, exchange, in_thread, read_to_end
+from tests.servers import reset_at_close
 
 PACKETS = source_packets(1000)
 
@@ -153,7 +153,7 @@ async def test_a_peer_gone_before_it_had_all_is_a_reset(serve: Serve) -> None:
         with served.connect() as client:
             client.sendall(b"1000000000\n")
             exactly(client, 1000)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_at_close(client)
 
     await in_thread(script)
     await served.book.closed.get()

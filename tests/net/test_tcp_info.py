@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 import sys
 
 import pytest
@@ -9,6 +8,7 @@ import pytest_twisted
 
 from ctrlserver.linux.tcp_info import socket_of, tcp_figures
 from tests.net.conftest import Serve, in_thread, read_to_end
+from tests.servers import reset_at_close
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is read on Linux only")
 
@@ -43,7 +43,7 @@ async def test_they_are_known_after_a_reset_too(serve: Serve) -> None:
     def script() -> None:
         with served.connect() as client:
             client.sendall(b"ping")
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            reset_at_close(client)
 
     await in_thread(script)
     await served.book.closed.get()
