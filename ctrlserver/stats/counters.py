@@ -2,7 +2,8 @@
 
 Rules: the hot path adds to the slots of its own :class:`StreamCounters` with a plain ``+=`` and touches nothing else.
 Derived numbers have no counter: packets of a fixed size follow from the bytes, replies from the packets. ``totals``
-adds the sums of the closed streams and a walk over the open ones. Every close has one of :data:`REASONS`, and only the
+adds the sums of the closed streams and a walk over the open ones, origin by origin: what is the same for all streams of
+an origin is asked once, and only the slots that matter are read. Every close has one of :data:`REASONS`, and only the
 first close of a stream counts. The streams of a listener share one :class:`Origin`, so that a stream costs a few
 hundred bytes.
 
@@ -47,7 +48,7 @@ class TcpPath(Protocol):
         """For how long the peer's machine has owed an answer; 0 if it owes none."""
 
 
-@frozen
+@frozen(eq=False)
 class Origin:
     """Where streams come from: what all streams of one listener share.
 
@@ -121,7 +122,7 @@ class StreamCounters:
 
 @frozen
 class Totals:
-    """All streams at one instant, open and closed; ``last`` is the monotonic time of the latest data or -1.0."""
+    """All streams at one instant, open and closed."""
 
     streams_open: int
     streams_total: int
@@ -131,7 +132,6 @@ class Totals:
     faults: int
     rejected: int
     replies: int
-    last: float
     dropped: int = 0
     dropped_in_batches: int = 0
 
@@ -155,6 +155,8 @@ class Counters:
     rejected_by_reason: Counter[str] = field(factory=Counter, init=False)
     loops: int = field(default=0, init=False)
     drops: list[Callable[[], tuple[int, int]]] = field(factory=list, init=False)
+    _of_origin: dict[Origin, set[StreamCounters]] = field(factory=dict, init=False)
+    """The open streams of each origin that has some."""
     _streams: int = field(default=0, init=False)
     _packets: int = field(default=0, init=False)
     _bytes: int = field(default=0, init=False)
@@ -166,6 +168,7 @@ class Counters:
         """A new stream, numbered from 1."""
         self._streams = number = self._streams + 1
         self.open[number] = stream = StreamCounters(number, origin, peer, now)
+        self._of_origin.setdefault(origin, set()).add(stream)
         return stream
 
     def closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int = 0) -> None:
@@ -177,6 +180,10 @@ class Counters:
             return
         self.closed_by_reason[reason] += 1
         del self.open[stream.stream]
+        siblings = self._of_origin[stream.origin]
+        siblings.remove(stream)
+        if not siblings:
+            del self._of_origin[stream.origin]
         stream.state = "closed"
         stream.reason = reason
         stream.incomplete_bytes = incomplete_bytes
@@ -198,16 +205,18 @@ class Counters:
         return self.open.get(number) or next((stream for stream in self.recent if stream.stream == number), None)
 
     def totals(self) -> Totals:
-        """The sums now. The walk costs about 0.15 microseconds for each open stream."""
-        packets, octets, replies, last = self._packets, self._bytes, self._replies, self._last
-        for stream in self.open.values():
-            whole = stream.whole()
+        """The sums now. The walk costs about 0.1 microseconds for each open stream."""
+        packets, octets, replies = self._packets, self._bytes, self._replies
+        for origin, streams in self._of_origin.items():
+            received = [stream.bytes for stream in streams]
+            octets += sum(received)
+            if origin.by_size and (size := origin.size):
+                whole = sum([each // size for each in received])
+            else:
+                whole = sum([stream.packets for stream in streams])
             packets += whole
-            octets += stream.bytes
-            if stream.origin.answers:
-                replies += whole - stream.unanswered
-            if stream.last > last:
-                last = stream.last
+            if origin.answers:
+                replies += whole - sum([stream.unanswered for stream in streams])
         drops = [dropped() for dropped in self.drops]
         return Totals(
             streams_open=len(self.open),
@@ -218,7 +227,10 @@ class Counters:
             faults=self.closed_by_reason["fault"],
             rejected=self.rejected_by_reason.total(),
             replies=replies,
-            last=last,
             dropped=sum([total for total, _ in drops]),
             dropped_in_batches=sum([in_batches for _, in_batches in drops]),
         )
+
+    def last_data(self) -> float:
+        """The monotonic time of the latest data, or -1.0. This is a walk, too."""
+        return max([self._last, *[stream.last for stream in self.open.values()]])

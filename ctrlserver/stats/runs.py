@@ -125,7 +125,7 @@ class Runs:
         if self._active is not None:
             self._find_first(self._active, totals)
         paused = lag_seconds > LATE_SECONDS
-        self._quiet = not paused and now - totals.last >= self.run_gap
+        self._quiet = not paused and now - self._counters.last_data() >= self.run_gap
         if paused:
             self._idle_since = now
         self._last_tick = now
@@ -178,20 +178,18 @@ class Runs:
         active = self._active
         if active is None or not active.automatic or self._senders or now - self._idle_since < self.run_gap:
             return
-        totals = self._counters.totals()
-        self._idle_since = max(self._idle_since, totals.last)
+        self._idle_since = max(self._idle_since, self._counters.last_data())
         if now - self._idle_since >= self.run_gap:
-            self._end(totals)
+            self._end(self._counters.totals())
 
     def _end_if_another(self, stream: StreamCounters) -> None:
         """End the active run, or a hold, if ``stream`` was opened ``run_gap`` after the last data."""
         self._quiet = False
-        totals = self._counters.totals()
-        if stream.opened - totals.last < self.run_gap:
+        if stream.opened - self._counters.last_data() < self.run_gap:
             return
         self._held = False
         if self._active is not None and self._active.automatic:
-            self._end(totals)
+            self._end(self._counters.totals())
 
     def _end(self, totals: Totals) -> RunRecord | None:
         active = self._active
@@ -211,8 +209,8 @@ class Runs:
     def _record(self, active: _Active, totals: Totals, state: str) -> RunRecord:
         self._find_first(active, totals)
         base = active.base
-        known = active.first >= 0 and totals.last != active.at_once
-        seconds = max(0.0, totals.last - active.first) if known else 0.0
+        last = self._counters.last_data() if active.first >= 0 else active.at_once
+        seconds = 0.0 if last == active.at_once else max(0.0, last - active.first)
         packets = totals.packets - base.packets
         octets = totals.bytes - base.bytes
         streams = active.streams

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ctrlserver.stats.counters import Totals
 from ctrlserver.stats.rates import SAMPLE_SECONDS, Rates
 
-NOTHING = Totals(0, 0, 0, 0, 0, 0, 0, 0, -1.0)
+NOTHING = Totals(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def totals(packets: int, size: int = 1024) -> Totals:

@@ -29,13 +29,17 @@ A_RECORD = RunRecord(
 
 
 class CountedWalks(Counters):
-    """Counters that count how often their totals were made."""
+    """Counters that count how often their open streams were gone through."""
 
     walks = 0
 
     def totals(self) -> Totals:
         self.walks += 1
         return super().totals()
+
+    def last_data(self) -> float:
+        self.walks += 1
+        return super().last_data()
 
 
 # Runs that begin by themselves
