@@ -18,7 +18,7 @@ such data begins none.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from attrs import define, field
 
@@ -38,7 +38,7 @@ LATE_SECONDS = 0.1
 class _Active:
     """A run under way; ``first`` is -1.0 before any data. ``at_once``: the time after the reads of its first round.
 
-    ``inherited`` holds the streams that were sending before the run, and the bytes of each by then.
+    ``inherited`` holds the open streams that were sending before the run, and the bytes of each by then.
     """
 
     number: int
@@ -47,7 +47,7 @@ class _Active:
     expected_packets: int | None
     began: float
     base: Totals
-    inherited: Mapping[int, int]
+    inherited: dict[StreamCounters, int]
     first: float = -1.0
     at_once: float = -1.0
     streams: int = 0
@@ -109,7 +109,7 @@ class Runs:
     def closed(self, stream: StreamCounters, now: float) -> None:
         """A stream has closed and its counters are in the sums."""
         active = self._active
-        if active is not None and _has_gone_on(stream, active):
+        if active is not None and stream.bytes > active.inherited.pop(stream, stream.bytes):
             active.streams += 1
         if stream.stream in self._senders:
             self._senders.remove(stream.stream)
@@ -168,7 +168,7 @@ class Runs:
         self, name: str | None, expected_packets: int | None, now: float, base: Totals, *, automatic: bool
     ) -> _Active:
         self.total += 1
-        inherited = {stream.stream: stream.bytes for stream in self._counters.open.values() if stream.bytes}
+        inherited = {stream: stream.bytes for stream in self._counters.open.values() if stream.bytes}
         self._active = active = _Active(self.total, name, automatic, expected_packets, now, base, inherited)
         self._senders.clear()
         self._idle_since = now
@@ -213,16 +213,13 @@ class Runs:
         seconds = 0.0 if last == active.at_once else max(0.0, last - active.first)
         packets = totals.packets - base.packets
         octets = totals.bytes - base.bytes
-        streams = active.streams
-        if active.inherited:
-            streams += sum(_has_gone_on(stream, active) for stream in self._counters.open.values())
         return RunRecord(
             run=active.number,
             name=active.name,
             state=state,
             started=self._timestamp(active.began),
             seconds=seconds_figure(seconds),
-            streams=streams,
+            streams=active.streams + sum([stream.bytes > before for stream, before in active.inherited.items()]),
             packets=packets,
             bytes=octets,
             packets_per_second=rate_figure(packets, seconds),
@@ -232,11 +229,6 @@ class Runs:
             expected_packets=active.expected_packets,
             complete=None if active.expected_packets is None else packets == active.expected_packets,
         )
-
-
-def _has_gone_on(stream: StreamCounters, active: _Active) -> bool:
-    """Whether the stream sent before the run, and again in it."""
-    return stream.bytes > active.inherited.get(stream.stream, stream.bytes)
 
 
 def summary_line(record: RunRecord) -> str:
