@@ -47,7 +47,7 @@ from ctrlserver.looks import deadlines
 from ctrlserver.net.modes import open_stream
 from ctrlserver.net.proxied import Announced
 from ctrlserver.net.stream import OpenStreams, Stream
-from ctrlserver.net.unread import read_to_the_end
+from ctrlserver.net.unread import connection_below, read_to_the_end
 from ctrlserver.stats.counters import TcpFigures
 
 #: For a TLS handshake: many times what the worst link and the slowest device need for two round trips. Without this
@@ -85,7 +85,9 @@ class StreamProtocol(Protocol):
             self.transport.setTcpNoDelay(True)
         if (sock := socket_of(self.transport)) is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # an urgent byte is a byte of the stream
-        read_to_the_end(self.transport, self._reads_on, self._reactor)
+        below = connection_below(self.transport)
+        if below is not None:
+            read_to_the_end(below, self._reads_on, self._reactor)
         IConsumer(self.transport).registerProducer(self, True)
         self.stream = open_stream(self._streams, self, self._peer, self._streams.clock())
         self.stream.counters.path = self

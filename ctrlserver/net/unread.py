@@ -22,16 +22,19 @@ from twisted.python.failure import Failure
 READ_BYTES = 1 << 16
 
 
-def read_to_the_end(transport: Any, reads_on: Callable[[], bool | None], reactor: IReactorTime) -> None:
-    """Have the connection below ``transport`` read what it has not read before it is lost.
+def connection_below(transport: Any) -> Connection | None:
+    """The connection at the bottom of ``transport``, if it is one of Twisted's own."""
+    while not isinstance(transport, Connection | None):
+        transport = getattr(transport, "transport", None)
+    return transport
+
+
+def read_to_the_end(connection: Any, reads_on: Callable[[], bool | None], reactor: IReactorTime) -> None:
+    """Have ``connection`` read what it has not read before it is lost.
 
     ``reads_on``: whether somebody still wants it; None while it can take nothing.
     """
-    while not isinstance(transport, Connection):
-        transport = getattr(transport, "transport", None)
-        if transport is None:
-            return
-    transport.connectionLost = Unread(transport, reads_on, reactor).lost  # type: ignore[method-assign]
+    connection.connectionLost = Unread(connection, reads_on, reactor).lost
 
 
 class Unread:
