@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import certificate
 from tests.integration.conftest import PATIENCE, Daemon, Start
 
 LIMIT = 1 << 20
 
 CONFIG = """
-memory_limit = "1MiB"
+memory_limit = "{limit}"
 [[listener]]
-endpoint = "tcp:0:interface=127.0.0.1"
+endpoint = "{endpoint}"
 framing = "line"
 {keys}
 [[admin]]
@@ -31,8 +33,9 @@ def resident(daemon: Daemon) -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) << 10
 
 
-def begin(start: Start, folder: Path, keys: str) -> Daemon:
-    (folder / "x.toml").write_text(CONFIG.format(keys=keys))
+def begin(start: Start, folder: Path, keys: str, endpoint: str = "tcp:0", limit: int = LIMIT) -> Daemon:
+    endpoint += ":interface=127.0.0.1"
+    (folder / "x.toml").write_text(CONFIG.format(keys=keys, endpoint=endpoint, limit=limit))
     return start("--config", "x.toml")
 
 
@@ -78,17 +81,35 @@ def test_kept_packets_of_many_udp_peers_go_the_oldest_first(
     assert 10 == len(daemon.ask_json("packets 100"))
 
 
-def test_replies_that_nobody_reads_are_within_the_limit_too(
-    start: Start, tmp_path: Path, opened: contextlib.ExitStack
+def unread(opened: contextlib.ExitStack, port: int, way: str) -> socket.socket:
+    """A peer that never reads."""
+    client = opened.enter_context(socket.socket())
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(PATIENCE)
+    client.connect(("127.0.0.1", port))
+    if way == "haproxy":
+        client.sendall(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n")
+    if way == "tls":
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        client = opened.enter_context(context.wrap_socket(client))
+    client.setblocking(False)
+    return client
+
+
+@pytest.mark.parametrize("way", ["tcp", "haproxy", "tls"])
+def test_replies_that_nobody_reads_are_within_the_limit_wherever_they_wait(
+    start: Start, tmp_path: Path, opened: contextlib.ExitStack, way: str
 ) -> None:
-    daemon = begin(start, tmp_path, 'mode = "echo"')
-    clients = []
-    for _ in range(80):
-        client = opened.enter_context(socket.socket())
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", daemon.ports["data"]))
-        client.setblocking(False)
-        clients.append(client)
+    """The limit has room for those that the streams hold; Twisted and OpenSSL hold as many again and more."""
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(certificate())
+    endpoint = {"tcp": "tcp:0", "haproxy": "haproxy:tcp:0", "tls": f"ssl:0:privateKey={pem}:certKey={pem}"}[way]
+    peers, limit = (80, LIMIT) if way == "tcp" else (40, 40 * 80 << 10)
+    daemon = begin(start, tmp_path, 'mode = "echo"', endpoint, limit)
+    port = int(daemon.log.wait(r"listening data \S+ \S+:(\d+)")[1])
+    clients = [unread(opened, port, way) for _ in range(peers)]
+    before = resident(daemon)
     block = b"y" * 65535 + b"\n"
     end = time.monotonic() + PATIENCE
     while not (stats := daemon.ask_json("stats"))["closed_limit_total"]:
@@ -96,4 +117,5 @@ def test_replies_that_nobody_reads_are_within_the_limit_too(
         for client in clients:
             with contextlib.suppress(OSError):
                 client.send(block)
-    assert stats["memory_bytes"] <= LIMIT
+    assert stats["memory_bytes"] <= limit
+    assert resident(daemon) - before < limit + (64 << 20)
