@@ -14,10 +14,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from heapq import merge
+from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from ctrlserver.addresses import host_of, is_from
+from ctrlserver.addresses import is_from
 from ctrlserver.stats.counters import CLOSED_KEPT, REASONS, REJECTIONS, Counters, Origin, StreamCounters, Totals
 from ctrlserver.stats.hosts import Hosts
 from ctrlserver.stats.memory import Memory
@@ -146,19 +148,20 @@ class Book:
     def choose(
         self, state: str | None = None, peer: str | None = None, limit: int | None = None
     ) -> tuple[list[StreamCounters], int]:
-        """The counters that ``streams`` makes records of, and their number without ``limit``."""
-        chosen: list[StreamCounters] = []
-        if state != "closed" and peer is None:
-            chosen.extend(self.counters.open.values())
-        elif state != "closed" and peer is not None:
-            for host in {peer, peer.strip("[]"), host_of(peer)}:
-                chosen.extend(self.hosts.open_of(host).values())
-        if state != "open":
-            chosen.extend(self.counters.recent)
-        if peer is not None:
-            chosen = [stream for stream in chosen if is_from(peer, stream.peer)]
-        chosen.sort(key=attrgetter("stream"), reverse=True)
-        return chosen[:limit], len(chosen)
+        """The counters that ``streams`` makes records of, and their number without ``limit``.
+
+        It costs as much as it gives, and a look at the closed streams.
+        """
+        shown: dict[int, StreamCounters] | list[StreamCounters] = []
+        if state != "closed":
+            shown = self.counters.open if peer is None else self.hosts.open_of(peer)
+        newest_open = reversed(shown if isinstance(shown, list) else shown.values())
+        closed = () if state == "open" else self.counters.recent
+        wanted = [stream for stream in closed if peer is None or is_from(peer, stream.peer)]
+        by_number = attrgetter("stream")
+        wanted.sort(key=by_number, reverse=True)
+        newest = merge(newest_open, wanted, key=by_number, reverse=True)
+        return list(islice(newest, limit)), len(shown) + len(wanted)
 
     def relieve_memory(self, now: float) -> None:
         """Come below the limit of ``memory``; to be called while it is ``due`` and no holder is at work."""

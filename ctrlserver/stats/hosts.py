@@ -8,7 +8,7 @@ Beware: of the hosts without open streams, those that were idle for longest are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from attrs import define, field
 
@@ -17,8 +17,6 @@ from ctrlserver.stats.counters import StreamCounters
 
 HOSTS_KEPT = 1000
 """Hosts without open streams whose sums are kept: some hundred KiB."""
-
-_NONE: Mapping[int, StreamCounters] = {}
 
 
 @define(eq=False)
@@ -34,10 +32,14 @@ class ClosedStreams:
 
 @define(eq=False)
 class Host:
-    """``open``: its open streams by their numbers. ``closed``: what the others came to, by listener."""
+    """``open``: its open streams, oldest first. ``closed``: what the others came to, by listener.
+
+    A stream is found by its peer; one whose peer has another already, at another listener, by its number.
+    """
 
     name: str
-    open: dict[int, StreamCounters] = field(factory=dict)
+    open: dict[str | int, StreamCounters] = field(factory=dict)
+    numbered: int = 0
     closed: dict[str, ClosedStreams] = field(factory=dict)
 
 
@@ -58,13 +60,21 @@ class Hosts:
         host = self._busy.get(name)
         if host is None:
             self._busy[name] = host = self._idle.pop(name, None) or Host(name)
-        host.open[stream.stream] = stream
+        if stream.peer in host.open:
+            host.open[stream.stream] = stream
+            host.numbered += 1
+        else:
+            host.open[stream.peer] = stream
 
     def closed(self, stream: StreamCounters) -> None:
         """It is closed, and its numbers are final."""
         name, listener = host_of(stream.peer) or stream.peer, stream.origin.listener
         host = self._busy[name]
-        del host.open[stream.stream]
+        if host.open.get(stream.peer) is stream:
+            del host.open[stream.peer]
+        else:
+            del host.open[stream.stream]
+            host.numbered -= 1
         sums = host.closed.get(listener)
         if sums is None:
             host.closed[listener] = sums = ClosedStreams(name, listener)
@@ -76,10 +86,17 @@ class Hosts:
             if len(self._idle) > self.kept:
                 del self._idle[next(iter(self._idle))]
 
-    def open_of(self, name: str) -> Mapping[int, StreamCounters]:
-        """The open streams of a host by their numbers, oldest first."""
-        host = self._busy.get(name)
-        return _NONE if host is None else host.open
+    def open_of(self, asked: str) -> list[StreamCounters]:
+        """The open streams of a host or of a whole address, oldest first."""
+        if (host := self._busy.get(asked.strip("[]"))) is not None:
+            return list(host.open.values())
+        host = self._busy.get(host_of(asked))
+        if host is None:
+            return []
+        if host.numbered:
+            return [stream for stream in host.open.values() if stream.peer == asked]
+        found = host.open.get(asked)
+        return [] if found is None else [found]
 
     def sums(self) -> Iterator[ClosedStreams]:
         """The closed streams of each host and listener."""

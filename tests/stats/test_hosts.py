@@ -44,11 +44,24 @@ def test_closed_streams_are_summed_by_host_and_listener() -> None:
 def test_the_open_streams_of_a_host_are_its_own() -> None:
     server = Server()
     first, _, third = server.open("10.0.0.1:1"), server.open("10.0.0.2:1"), server.open("10.0.0.1:2")
-    assert [1, 3] == list(server.hosts.open_of("10.0.0.1"))
+    assert [first, third] == server.hosts.open_of("10.0.0.1")
     server.close(first)
-    assert [3] == list(server.hosts.open_of("10.0.0.1"))
+    assert [third] == server.hosts.open_of("10.0.0.1")
     server.close(third)
-    assert [] == list(server.hosts.open_of("10.0.0.1"))
+    assert [] == server.hosts.open_of("10.0.0.1")
+
+
+def test_one_address_may_have_a_stream_at_each_of_several_listeners() -> None:
+    server = Server()
+    first, second, third = [server.open("10.0.0.1:1") for _ in range(3)]
+    assert [first, second, third] == server.hosts.open_of("10.0.0.1:1")
+    server.close(first)
+    assert [second, third] == server.hosts.open_of("10.0.0.1:1")
+    fourth = server.open("10.0.0.1:1")
+    server.close(third)
+    assert [second, fourth] == server.hosts.open_of("10.0.0.1:1")
+    server.close(second)
+    assert [fourth] == server.hosts.open_of("10.0.0.1:1")
 
 
 def test_peers_without_an_address_are_a_host_of_their_own() -> None:
@@ -67,11 +80,11 @@ def test_of_the_hosts_without_open_streams_the_longest_idle_is_forgotten() -> No
     assert {"10.0.0.3", "10.0.0.4", "10.0.0.5"} == {host for host, *_ in server.sums()}
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30))
-def test_the_streams_of_a_host_are_those_that_a_walk_over_all_finds(steps: list[tuple[int, bool]]) -> None:
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.booleans()), max_size=30))
+def test_the_streams_of_a_host_are_those_that_a_walk_over_all_finds(steps: list[tuple[int, int, bool]]) -> None:
     book = Book(version="1", now=0.0, wall=0.0)
-    for number, (host, closes) in enumerate(steps):
-        stream = book.stream_opened(DATA, f"10.0.0.{host}:{number}", 0.0)
+    opened = [book.stream_opened(DATA, f"10.0.0.{host}:{port}", 0.0) for host, port, _ in steps]
+    for stream, (_, _, closes) in zip(opened, steps, strict=True):
         if closes:
             book.stream_closed(stream, "eof", 0, 0.0)
     shown = book.streams()
