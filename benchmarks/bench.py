@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from attrs import evolve
 
-from benchmarks import decode, figures, pacing, reading, rows, tools
+from benchmarks import decode, figures, pacing, reading, rows, siege, tools
 from benchmarks.figures import FigureRow
 from benchmarks.pairs import (
     Cells,
@@ -47,7 +47,8 @@ from benchmarks.pairs import (
 from benchmarks.programs import BUILD, ProgramFailedError
 from benchmarks.rows import Row
 
-GROUPS = ("bulk", "writes", "echo", "load", "redis", "udp", "admin", "idle", "tools", "decode")
+GROUPS = ("bulk", "writes", "echo", "load", "redis", "udp", "admin", "idle", "tools", "decode", "siege")
+ORDINARY = GROUPS[:-1]  # hostile peers take a minute of all processors
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 ROWS: tuple[Row | FigureRow, ...] = (
     *rows.ROWS,
@@ -56,6 +57,7 @@ ROWS: tuple[Row | FigureRow, ...] = (
     *pacing.PAIRS,
     *figures.FIGURES,
     *pacing.FIGURES,
+    *siege.FIGURES,
 )
 
 
@@ -84,7 +86,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=positive, default=5, help="pairs for each row (5)")
     parser.add_argument("--seconds", type=positive, default=1.0, help="seconds of one measurement (1)")
     parser.add_argument("--quick", action="store_true", help="one short pair a row: a smoke run, not a measurement")
-    parser.add_argument("--only", type=groups, default=GROUPS, help="groups of rows: " + ",".join(GROUPS))
+    parser.add_argument("--only", type=groups, default=ORDINARY, help="groups of rows: " + ",".join(GROUPS))
     parser.add_argument("--markdown", action="store_true", help="tables for the documents")
     parser.add_argument("--show", type=Path, metavar="FILE", help="print the tables of a document; measure nothing")
     parser.add_argument("--fill", type=Path, metavar="PAGE", help="with --show: put them between the marks of a page")
