@@ -9,11 +9,11 @@ Rules:
 - A byte that no text holds (a control byte other than tab, LF, CR, and those of telnet) is such a sign: TLS, SMB, STUN,
   HTTP/2, memcached's binary protocol and databases all begin with some.
 - So is a line that begins as no character of UTF-8 does: memcached's binary protocol, where its second byte is LF.
-- HTTP is known by the end of its first line, whatever the verb; by a verb of its own in upper case; and by a header, so
-  by ``Host:`` at the latest.
+- HTTP is known by the end of its first line, whatever the verb, and so are protocols made like it; by a target that
+  begins with ``/``; by a verb of its own in upper case; and by a header, so by ``Host:`` at the latest.
 
 Beware: what is refused here can be no command. So no command has a colon in its first word, and no last argument is
-``HTTP/1.1``.
+``HTTP/1.1``, and no first one begins with ``/``.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from ctrlserver.errors import CommandError
 HTTP_VERBS: Final = frozenset(b"GET HEAD POST PUT DELETE OPTIONS TRACE CONNECT PATCH PRI".split())
 """In upper case only, as HTTP sends them, for a person may type ``get stats``; PRI opens HTTP/2."""
 
-_HTTP = re.compile(rb"(?:%s)(?![\w.-])|\S+[ \t]+(?:/\S{500}|https?:/)" % b"|".join(sorted(HTTP_VERBS)))
-_HTTP_VERSION = re.compile(rb"HTTP/\d(?:\.\d)?$", re.IGNORECASE)
+_HTTP = re.compile(rb"(?:%s)(?![\w.-])|\S+[ \t]+(?:/|https?:/)|HTTP/\d" % b"|".join(sorted(HTTP_VERBS)))
+_HTTP_VERSION = re.compile(rb"(?:HTTP|RTSP|SIP|ICAP)/\d(?:\.\d)?$", re.IGNORECASE)
 _OTHERS: Final = (
     ("a header of HTTP or the like", re.compile(rb"[^\s:]*:")),
     ("Redis", re.compile(rb"[*$]-?\d+$")),
     ("memcached", re.compile(rb"(?:set|add|replace|append|prepend|cas)[ \t]+\S+[ \t]+\d+[ \t]+-?\d+[ \t]+\d+")),
+    ("a PROXY header, for an endpoint haproxy:tcp", re.compile(rb"PROXY[ \t]+(?:TCP[46]|UNKNOWN)")),
     ("mail", re.compile(rb"(?:EHLO|HELO|LHLO)[ \t]", re.IGNORECASE)),
     ("SSH", re.compile(rb"SSH-\d")),
     ("no text", re.compile(rb"[\x80-\xbf]")),

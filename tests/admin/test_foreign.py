@@ -30,6 +30,14 @@ def test_a_verb_of_http_in_upper_case_is_http_whatever_joins_it_to_its_target(ve
     assert "http-request" == id_of(verb + (joint or b" ") + b"/x")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [b"query /", b"get /x", b"post\t /stats json", b"HTTP/1.1 200 OK", b"INVITE sip:a@b SIP/2.0", b"play x RTSP/1.0"],
+)
+def test_a_target_a_status_or_a_version_shows_http_and_what_is_made_like_it(line: bytes) -> None:
+    assert "http-request" == id_of(line)
+
+
 @pytest.mark.parametrize("line", [b"post /" + b"x" * 1020, b"purge http://h/" + b"x" * 1000])
 def test_a_request_line_too_long_is_known_by_its_first_part(line: bytes) -> None:
     assert "http-request" == id_of(line)
@@ -46,6 +54,8 @@ def test_a_request_line_too_long_is_known_by_its_first_part(line: bytes) -> None
         b"$4",
         b"set key 0 0 5",
         b"cas k 1 0 5 77",
+        b"PROXY TCP4 10.0.0.1 10.0.0.2 4000 22223",
+        b"PROXY UNKNOWN",
         b"EHLO me",
         b"helo me",
         b"SSH-2.0-OpenSSH_9.2",
