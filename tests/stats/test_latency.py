@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import base64
+import tracemalloc
+import zlib
+
 import pytest
 from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
@@ -10,11 +14,13 @@ from ctrlserver.stats.latency import (
     HIGHEST,
     LAST_BUCKET,
     LOWEST,
+    MOST_DECOMPRESSED,
     UNIT_SECONDS,
     Histogram,
     bucket_of,
     decoded,
     highest_in,
+    in_library,
     lowest_in,
     seconds,
 )
@@ -102,6 +108,29 @@ def test_what_is_no_histogram_of_ours_is_refused_in_one_line() -> None:
     other = HdrHistogram(1, 1000_000, 2).encode().decode()
     with pytest.raises(ValueError, match="another layout"):
         decoded(other)
+
+
+def test_a_histogram_that_decompresses_to_more_than_any_has_is_refused_before_it_is_decompressed() -> None:
+    text = base64.b64decode(histogram([1, 2, 3]).encoded())
+    packer = zlib.compressobj()
+    packed = packer.compress(zlib.decompress(text[8:])) + packer.compress(bytes(64 << 20)) + packer.flush()
+    bomb = base64.b64encode(text[:4] + len(packed).to_bytes(4, "big") + packed).decode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=f"larger than {MOST_DECOMPRESSED} bytes"):
+            in_library(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 4 * MOST_DECOMPRESSED
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_histogram_with_a_count_in_each_bucket_is_far_from_the_bound() -> None:
+    every = Histogram()
+    for bucket in range(LAST_BUCKET + 1):
+        every.counts[bucket] = 1 << 40
+    octets = zlib.decompress(base64.b64decode(every.encoded())[8:])
+    assert len(octets) < MOST_DECOMPRESSED / 8
+    assert len(every) == in_library(every.encoded()).get_total_count()
 
 
 def test_nothing_recorded_tells_nothing() -> None:

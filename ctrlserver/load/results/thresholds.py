@@ -24,6 +24,7 @@ from attrs import frozen
 
 from ctrlserver.errors import UsageError
 from ctrlserver.load.results.schemas import number_at, number_paths, part_at
+from ctrlserver.stats.latency import in_library
 from ctrlserver.units import format_bits, format_duration
 from ctrlserver.words import did_you_mean, quoted
 
@@ -190,12 +191,10 @@ def _value(document: Mapping[str, object], path: Path) -> float | None:
 
 def _from_histogram(document: Mapping[str, object], kind: Path, percentile: float) -> float | None:
     """Seconds, as the document has its own percentiles; None if nothing was timed."""
-    from hdrh.histogram import HdrHistogram
-
     encoded, unit = part_at(document, (*kind, "hdr")), number_at(document, ("latency", "unit_seconds"))
     if not isinstance(encoded, str) or unit is None:
         return None
-    return float(HdrHistogram.decode(encoded).get_value_at_percentile(percentile)) * unit
+    return float(in_library(encoded).get_value_at_percentile(percentile)) * unit
 
 
 def _paths(expression: str, name: str, *, in_bits: bool) -> tuple[Path, ...]:

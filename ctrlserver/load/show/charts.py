@@ -20,6 +20,7 @@ from attrs import evolve, frozen
 
 from ctrlserver.errors import UsageError
 from ctrlserver.load.results.schemas import number_at
+from ctrlserver.stats.latency import in_library
 
 #: Columns of a time chart: the eye cannot separate more.
 MOST_COLUMNS = 600
@@ -302,9 +303,9 @@ def _spectrum_panel(results: Sequence[tuple[str, Document]]) -> _Drawn:
         for kind, colour, style in (("response", 1, "solid"), ("service", 0, "solid" if single else "dashed")):
             try:
                 points = spectrum(document, kind)
-            except Exception as error:  # hdrh and zlib raise many kinds of errors
+            except Exception as error:  # hdrh and zlib raise many kinds of errors; the caller names a single file
                 words = f"latency.{kind}.hdr does not decode: {type(error).__name__}"
-                raise UsageError(f"{name}: {words}") from None
+                raise UsageError(words if single else f"{name}: {words}") from None
             words = f"{kind} time" if single else f"{name}: {kind}"
             drawn[-1].append(Series(words, colour if single else number, style, (points,) if points else ()))
     panel = Panel("Percentile spectrum", "percentile", "latency", "seconds", ())
@@ -317,13 +318,11 @@ def spectrum(document: Document, kind: str) -> tuple[Point, ...]:
     ``kind`` is ``response`` or ``service``; empty if the run has not timed it. A histogram that does not decode
     raises errors of many kinds.
     """
-    from hdrh.histogram import HdrHistogram
-
     unit = number_at(document, ("latency", "unit_seconds"))
     encoded = part_of(part_of(document, "latency"), kind).get("hdr")
     if unit is None or not isinstance(encoded, str):
         return ()
-    histogram = HdrHistogram.decode(encoded)
+    histogram = in_library(encoded)
     last = 2 * int(histogram.get_total_count())
     places = math.ceil(math.log10(last) * _POINTS_A_DECADE) if last > 0 else -1
     xs = [min(10 ** (place / _POINTS_A_DECADE), last) for place in range(places + 1)]

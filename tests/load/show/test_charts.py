@@ -155,8 +155,11 @@ def test_a_result_with_nothing_to_draw_is_refused_in_one_line() -> None:
 
 @pytest.mark.parametrize("hdr", ["", "hello", "HISTFAAAAB", "SGVsbG8gd29ybGQ="])
 def test_a_histogram_that_does_not_decode_is_one_line(hdr: str) -> None:
-    with pytest.raises(UsageError, match=r"a\.json: latency\.service\.hdr does not decode"):
-        charts([("a.json", changed(OPEN, latency__response=None, latency__service__hdr=hdr))])
+    wrong = changed(OPEN, latency__response=None, latency__service__hdr=hdr)
+    with pytest.raises(UsageError, match=r"^latency\.service\.hdr does not decode"):
+        charts([("a.json", wrong)])
+    with pytest.raises(UsageError, match=r"^a\.json: latency\.service\.hdr does not decode"):
+        charts([("a.json", wrong), ("b.json", OPEN)])
 
 
 def test_a_long_run_is_put_together_and_its_worst_times_are_kept() -> None:
