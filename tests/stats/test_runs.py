@@ -231,6 +231,19 @@ def test_the_first_data_of_a_stream_in_a_run_costs_no_walk_over_all_streams() ->
     assert [1, 1, 1] == [stream.run for stream in streams]
 
 
+def test_a_stream_that_goes_on_from_before_a_run_counts_once_in_it_open_and_closed(scene: Scene) -> None:
+    goes_on, silent, ends = (scene.open() for _ in range(3))
+    for stream in (goes_on, silent, ends):
+        scene.data(stream)
+    assert 0 == scene.runs.start("b", None, scene.now).streams
+    scene.data(goes_on)
+    scene.data(ends)
+    assert 2 == scene.runs.records(scene.now)[0].streams
+    scene.close(ends)
+    scene.close(silent)
+    assert 2 == scene.runs.records(scene.now)[0].streams
+
+
 # Runs on view
 
 
