@@ -15,9 +15,17 @@ from ctrlserver.stats.book import Book
 
 @frozen
 class Desk:
-    """``now()`` gives monotonic seconds. ``kick(number)`` ends an open stream; False where it is not open."""
+    """``now()`` gives monotonic seconds. ``kick(number)`` ends an open stream; False where it is not open.
+
+    ``asked``: the number that the book gave to the questions under way, when they arrived.
+    """
 
     book: Book
     version: str
     now: Callable[[], float]
     kick: Callable[[int], bool]
+    asked: int | None = None
+
+    def for_questions(self) -> Desk:
+        """The same for questions that arrive now."""
+        return Desk(self.book, self.version, self.now, self.kick, self.book.asked())

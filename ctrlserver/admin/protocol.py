@@ -124,8 +124,7 @@ class AdminConnection(Protocol):
             self._due = self._progress + self._limits.handshake_seconds
             self._look_by(self._due)
         transport.registerProducer(self, True)
-        wrong = self._factory.admit(self, self._spare)
-        if wrong is not None:
+        if (wrong := self._factory.admit(self, self._spare)) is not None:
             self._send(encode_error(CommandError(503, "too-many-connections", wrong), json=False))
             self._close()
 
@@ -136,12 +135,14 @@ class AdminConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Carry out what has become whole."""
         if self._stage is Stage.OPEN:
+            self._desk = self._desk.for_questions()
             self._dialogue.receive(data)
             self._serve()
 
     def readConnectionLost(self) -> None:
         """The peer sends no more: answer what it has sent, then close."""
         self._input_ended = True
+        self._desk = self._desk.for_questions()
         self._dialogue.finish()
         if self._stage is Stage.OPEN:
             self._serve()

@@ -5,6 +5,10 @@ of day at that instant, and the book computes every published timestamp from the
 clock, later timestamps follow it; earlier ones stay, and no duration changes. ``reset`` takes its record and its new
 base from the same totals, so no packet is lost between the two.
 
+Those who ask at the same time share one reading: whoever has the number of ``asked`` may have the record of an instant
+after it, made for somebody else. So a flood of questions costs few walks over the open streams, and a record never
+lacks what was counted before its question arrived. ``changed`` and each tick end the sharing.
+
 Beware: the caller must call ``first_data`` before it counts a stream's first chunk, and must count nothing after
 ``stream_closed``.
 """
@@ -75,6 +79,8 @@ class Book:
         self._start = now
         self._clocks = deque([(now, wall - now)], maxlen=_CLOCKS_KEPT)  # monotonic time, time of day minus monotonic
         self._base = self.counters.totals()
+        self._asked = 0
+        self._reading: tuple[int, StatsRecord] | None = None  # how often somebody had asked by then
         self._resets = 0
         self._lags: deque[tuple[float, float]] = deque(maxlen=_LAGS_KEPT)
         self._kept_closed: deque[StreamCounters] = deque()
@@ -117,6 +123,7 @@ class Book:
         """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how late the call is."""
         if abs(wall - now - self._clocks[-1][1]) > _CLOCK_SET_SECONDS:
             self._clocks.append((now, wall - now))
+        self.changed()
         totals = self.counters.totals()
         self.rates.sample(now, totals)
         self._lags.append((now, lag_seconds))
@@ -124,14 +131,26 @@ class Book:
 
     # Read by the admin port
 
-    def stats(self, now: float) -> StatsRecord:
-        """The whole server now."""
-        return self._stats(now, self.counters.totals())
+    def asked(self) -> int:
+        """Questions have arrived; their number."""
+        self._asked += 1
+        return self._asked
+
+    def changed(self) -> None:
+        """Somebody changes something now: whoever asks next is to see it."""
+        self._reading = None
+
+    def stats(self, now: float, asked: int | None = None) -> StatsRecord:
+        """The whole server now; or, for a question of number ``asked``, at an instant since that arrived."""
+        if asked is None or self._reading is None or self._reading[0] < asked:
+            self._reading = self._asked, self._stats(now, self.counters.totals())
+        return self._reading[1]
 
     def reset(self, now: float) -> StatsRecord:
         """Set the counts since the last reset to 0; return the record from before."""
         totals = self.counters.totals()
         record = self._stats(now, totals)
+        self.changed()
         self._base = totals
         self._resets += 1
         return record

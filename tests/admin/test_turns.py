@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 
 from ctrlserver.admin.limits import Limits
 from ctrlserver.admin.turns import Turns
-from tests.admin.conftest import Server
+from tests.admin.conftest import Peer, Server
 
 LIMITS = Limits(turn_seconds=1.0, slice_seconds=0.25)
 
@@ -273,3 +273,47 @@ def test_who_was_answered_reads_on_at_once_though_the_turn_is_over(server: Serve
     peer = server.connect()
     assert b"OK pong\r\n" == peer.says(b"ping\n")
     assert "producing" == peer.transport.producerState
+
+
+def test_questions_of_many_peers_share_one_walk_over_the_streams(server: Server) -> None:
+    server.bounded(turn_seconds=-1.0)
+    walks: list[float] = []
+
+    def dropped() -> tuple[int, int]:  # read once in each walk
+        walks.append(server.clock.seconds())
+        return 0, 0
+
+    server.book.counters.drops.append(dropped)
+    peers = [server.connect() for _ in range(9)]
+    for peer in peers:
+        peer.says(b"stats streams_total\n" * 5)
+    for _ in range(9 * 5):
+        server.clock.advance(0)
+    assert [b"streams_total 0\r\nOK 1\r\n" * 5] * 9 == [peer.transport.sent for peer in peers]
+    assert 2 == len(walks)  # one for the first, who came alone, and one for those that came meanwhile
+
+
+def test_what_one_peer_changes_and_asks_in_one_go_is_told_in_order(server: Server, peer: Peer) -> None:
+    stream = server.stream(3, open=True)
+    lines = peer.says(b"stats streams_open\nkick %d\nstats streams_open\n" % stream.stream).decode().splitlines()
+    assert ["streams_open 1", "streams_open 0"] == [line for line in lines if line.startswith("streams_open")]
+    lines = peer.says(b"stats packets\nreset\nstats packets\n").decode().splitlines()
+    assert ["packets 3", "packets 3", "packets 0"] == [line for line in lines if line.startswith("packets ")]
+
+
+def test_a_question_that_the_end_of_input_ends_arrives_with_that_end(server: Server, peer: Peer) -> None:
+    other = server.connect()
+    peer.says(b"stats packets_total")
+    assert ["packets_total 0", "OK 1"] == other.asks("stats packets_total")
+    server.stream(3)
+    peer.ends()
+    assert b"packets_total 3\r\nOK 1\r\n" == peer.transport.sent
+
+
+def test_what_is_counted_between_two_questions_is_told_to_the_second(server: Server, peer: Peer) -> None:
+    told: list[str] = []
+    stream = server.stream(1, open=True)
+    for _ in range(3):
+        told += peer.asks("stats packets_total")
+        stream.packets += 1
+    assert ["packets_total 1", "packets_total 2", "packets_total 3"] == [line for line in told if line[:2] != "OK"]

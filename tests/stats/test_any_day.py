@@ -24,6 +24,7 @@ class AnyDay(RuleBasedStateMachine):
         self.read = 0
         self.before = self.book.counters.totals()
         self.brought = 0
+        self.questions: list[tuple[int, int]] = []  # the number of each, and the packets counted when it arrived
 
     def chosen(self, which: int) -> StreamCounters | None:
         still_open = [stream for stream in self.streams if stream.state == "open"]
@@ -40,6 +41,21 @@ class AnyDay(RuleBasedStateMachine):
     @rule()
     def open(self) -> None:
         self.streams.append(self.book.stream_opened(ORIGIN, "a:1", self.now))
+
+    @rule()
+    def ask(self) -> None:
+        self.questions.append((self.book.asked(), self.brought))
+
+    @rule(which=st.integers(0, 5))
+    def answer(self, which: int) -> None:
+        """The record is of one instant since the question arrived."""
+        if self.questions:
+            asked, brought = self.questions.pop(which % len(self.questions))
+            stats = self.book.stats(self.now, asked)
+            assert brought <= stats.packets_total <= self.brought
+            assert self.read + stats.packets == stats.packets_total
+            by_reason = [getattr(stats, f"closed_{reason.replace('-', '_')}_total") for reason in REASONS]
+            assert stats.streams_total - stats.streams_open == sum(by_reason)
 
     @rule(which=st.integers(0, 5), packets=st.integers(0, 20), rest=st.integers(1, 999))
     def send(self, which: int, packets: int, rest: int) -> None:

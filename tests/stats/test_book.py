@@ -65,6 +65,34 @@ def test_a_reset_gives_the_reading_it_closes_and_begins_a_new_one() -> None:
     assert (2, 2_000, 7, 1) == (after.packets, after.bytes, after.packets_total, after.resets_total)
 
 
+def test_questions_that_have_arrived_share_one_record() -> None:
+    book = a_book()
+    first, second = book.asked(), book.asked()
+    assert book.stats(501.0, first) is book.stats(501.5, second)
+
+
+def test_a_question_is_told_what_was_counted_before_it_arrived() -> None:
+    book = a_book()
+    stream = book.stream_opened(ORIGIN, "a:1", 500.0)
+    before = book.stats(501.0, book.asked())
+    send(book, stream, 5, 500.5)
+    after = book.stats(501.0, book.asked())
+    assert (0, 5) == (before.packets, after.packets)
+
+
+def test_a_record_is_shared_until_the_next_tick_or_change() -> None:
+    book = a_book()
+    asked = book.asked()
+    records = [book.stats(501.0, asked)]
+    book.tick(501.0, 0.0, WALL + 1)
+    records.append(book.stats(501.0, asked))
+    book.reset(501.0)
+    records.append(book.stats(501.0, asked))
+    book.changed()
+    records.append(book.stats(501.0, asked))
+    assert 4 == len({id(record) for record in records})
+
+
 def test_the_loop_lag_is_the_largest_of_the_last_ten_seconds() -> None:
     book = a_book()
     for now, lag in ((501.0, 0.001), (502.0, 0.5), (505.0, 0.02), (508.0, 0.01)):

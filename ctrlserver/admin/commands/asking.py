@@ -68,7 +68,7 @@ class Stats(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """The stats record, or a part of it."""
-        record = published(desk, desk.book.stats(desk.now()))
+        record = published(desk, desk.book.stats(desk.now(), desk.asked))
         chosen = {name: value for name, value in record.items() if name.startswith(self.prefix)}
         if not chosen:
             raise unknown_field(desk, self.prefix, record)

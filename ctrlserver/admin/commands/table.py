@@ -94,6 +94,8 @@ def carry_out(request: Request, desk: Desk) -> tuple[str, Reply]:
     if not request.ended and not command.only_reads():
         wrong = f"{quoted(kind.command)} changes something, and its line ended without a newline; nothing was done"
         raise CommandError(400, "incomplete-line", wrong)
+    if not command.only_reads():
+        desk.book.changed()
     return kind.command, command.reply(desk)
 
 
