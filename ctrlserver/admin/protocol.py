@@ -27,7 +27,7 @@ Rules:
   fails half-way, a text ends with an ERR line, and a line of JSON has no end: the connection is closed.
 - The peer's end of input (``nc -N``, ``socat``) ends nothing before all lines received are answered.
 - We linger where we can (not over TLS): closed with input unread, a socket resets, and the peer may lose the reply.
-- One timer a connection. With output unread for ``stall_seconds`` without progress, the connection is aborted.
+- One timer a connection (``Patience``). With output unread for ``stall_seconds`` without progress, the connection is aborted.
 - A seat is for those who use it: only a whole line renews ``idle_seconds``. A line begun that does not end within
   ``line_seconds`` ends the connection, and so does a TLS handshake after ``handshake_seconds``.
 
@@ -46,7 +46,6 @@ from typing import Any, Final
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IHalfCloseableProtocol,
     IHandshakeListener,
     IPushProducer,
@@ -63,6 +62,7 @@ from ctrlserver.admin.commands.table import carry_out
 from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Fault, More, Request
 from ctrlserver.admin.limits import Limits, Reserve
 from ctrlserver.admin.making import SLICE, Failures, Making
+from ctrlserver.admin.patience import Awaited, Patience
 from ctrlserver.admin.replies import Long, encode_error, encode_in_steps
 from ctrlserver.admin.transports import can_half_close, is_reset, read_at_most, take_urgent_data_in_line
 from ctrlserver.admin.turns import Turns
@@ -71,9 +71,6 @@ from ctrlserver.errors import CommandError
 
 UNREAD: Final = Limits().read_bytes + SLICE
 """Bytes that wait for a peer which does not read: up to the transport's mark, and a slice that went past it."""
-
-_EARLY: Final = 0.001
-"""Seconds by which a timer may come early, through rounding."""
 
 
 class Stage(IntEnum):
@@ -99,13 +96,9 @@ class AdminConnection(Protocol):
         self._paused = False  # the transport has enough
         self._reading = True
         self._fruitless = False  # the last slice parsed something, and nothing came of it
-        self._lines = 0  # of the dialogue when it was looked at last
-        self._due: float | None = None  # when the line begun, or the TLS handshake, is to be over
-        self._shaking = False  # hands, for TLS
         self._input_ended = False
         self._stage = Stage.OPEN
-        self._progress = 0.0  # when lines were carried out last, or while output waits, when some of it went
-        self._timer: IDelayedCall | None = None
+        self._patience = Patience(factory.reactor, factory.limits, self._awaited, self._expired)
         self._making: Making | None = None  # the reply that is not whole yet
 
     # Called by the transport
@@ -114,15 +107,10 @@ class AdminConnection(Protocol):
         """Register; reject the peer where there are too many."""
         transport = self._transport()
         read_at_most(transport, self._limits.read_bytes)
-        self._progress = self._reactor.seconds()
-        self._timer = self._reactor.callLater(min(self._limits.stall_seconds, self._limits.idle_seconds), self._look)
+        self._patience.begin(shaking=ISSLTransport.providedBy(transport))
         if ITCPTransport.providedBy(transport) and isinstance(transport.getHost(), IPv4Address | IPv6Address):
             transport.setTcpNoDelay(True)
             take_urgent_data_in_line(transport)
-        self._shaking = ISSLTransport.providedBy(transport)
-        if self._shaking:
-            self._due = self._progress + self._limits.handshake_seconds
-            self._look_by(self._due)
         transport.registerProducer(self, True)
         if (wrong := self._factory.admit(self, self._spare)) is not None:
             self._send(encode_error(CommandError(503, "too-many-connections", wrong), json=False))
@@ -130,7 +118,7 @@ class AdminConnection(Protocol):
 
     def handshakeCompleted(self) -> None:
         """The TLS handshake is over."""
-        self._shaking, self._due = False, None
+        self._patience.handshake_over()
 
     def dataReceived(self, data: bytes) -> None:
         """Carry out what has become whole."""
@@ -152,27 +140,25 @@ class AdminConnection(Protocol):
     def writeConnectionLost(self) -> None:
         """All output and its end are on their way; now the peer's end is awaited."""
         self._stage = Stage.ENDED
-        self._advance()
+        self._patience.advance()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let go of everything."""
         self._stage = Stage.ENDED
         self._making = None
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
+        self._patience.end()
         self._factory.forget(self)
 
     def pauseProducing(self) -> None:
         """The transport has enough: from now on the peer has to read."""
         if not self._paused:
             self._paused = True
-            self._advance()
+            self._patience.advance()
 
     def resumeProducing(self) -> None:
         """The transport has nothing left."""
         self._paused = False
-        self._advance()
+        self._patience.advance()
         if self._stage is Stage.OPEN:
             self._fruitless = self._fruitless or self._making is not None or self._dialogue.has_input
             self._serve()
@@ -202,28 +188,16 @@ class AdminConnection(Protocol):
                 self._close()
             else:
                 self._read_on()
-                self._time_the_line()
+                self._patience.time_the_line(self._dialogue)
                 return False
             if (self._making or self._dialogue.has_input) and not self._turns.has_time():
                 return self._stage is Stage.OPEN
         return False
 
-    def _time_the_line(self) -> None:
-        """All is parsed: a line begun has until ``_due``, from its first byte."""
-        lines, self._lines = self._lines, self._dialogue.lines
-        if self._lines != lines:
-            self._due = None
-            self._advance()
-        if not self._dialogue.is_amid:
-            self._due = None
-        elif self._due is None:
-            self._due = self._reactor.seconds() + self._limits.line_seconds
-            self._look_by(self._due)
-
     def _take(self, event: Event) -> None:
         self._fruitless = self._fruitless and isinstance(event, More)
         if isinstance(event, Request | Fault):
-            self._advance()
+            self._patience.advance()
         if isinstance(event, Answer):
             self._send(event.octets)
         elif isinstance(event, Request):
@@ -251,7 +225,7 @@ class AdminConnection(Protocol):
             self._close()
 
     def _make(self, making: Making) -> None:
-        self._advance()
+        self._patience.advance()
         self._send(making.more(self._turns.has_time))
         if making.ended:
             self._making = None
@@ -283,7 +257,7 @@ class AdminConnection(Protocol):
         if self._stage >= Stage.HUNG_UP:
             return
         self._stage = Stage.HUNG_UP
-        self._advance()
+        self._patience.advance()
         transport = self._transport()
         transport.unregisterProducer()
         if self._input_ended or not can_half_close(transport) or not self._factory.may_linger(self):
@@ -299,37 +273,17 @@ class AdminConnection(Protocol):
             self._transport().unregisterProducer()
         self._transport().loseConnection()
 
-    def _advance(self) -> None:
-        """There was progress: patience begins anew."""
-        self._progress = self._reactor.seconds()
-        ended = self._stage is Stage.ENDED
-        self._look_by(self._progress + (self._limits.linger_seconds if ended else self._limits.stall_seconds))
+    def _awaited(self) -> Awaited:
+        if self._stage is Stage.ENDED:
+            return Awaited.END
+        return Awaited.READING if self._stage is not Stage.OPEN or self._is_unread() else Awaited.LINE
 
-    def _look_by(self, soonest: float) -> None:
-        if self._timer is not None and self._timer.active() and self._timer.getTime() > soonest:
-            self._timer.reset(max(0.0, soonest - self._reactor.seconds()))
-
-    def _look(self, has_read: bool = False) -> None:
-        """The timer: end the connection where there was no progress for too long, once its socket was read."""
-        has_ended = self._stage is Stage.ENDED
-        owes = self._stage is not Stage.OPEN or self._is_unread()
-        patience = self._limits.stall_seconds if owes else self._limits.idle_seconds
-        if has_ended:
-            patience = self._limits.linger_seconds
-        now, ends = self._reactor.seconds(), self._progress + patience
-        is_late = not owes and self._due is not None and self._due - now <= _EARLY
-        if self._due is not None and not owes:
-            ends = min(ends, self._due)
-        if ends - now > _EARLY:
-            self._timer = self._reactor.callLater(ends - now, self._look)
-        elif not has_read:
-            self._timer = self._reactor.callLater(0, self._look, True)
-        elif has_ended:
+    def _expired(self, awaited: Awaited, is_late: bool) -> None:
+        if awaited is Awaited.END:
             self._transport().loseConnection()  # the kernel still sends what it has
-        elif owes or self._shaking:
+        elif awaited is Awaited.READING or self._patience.is_shaking:
             self._transport().abortConnection()
         else:
-            self._timer = self._reactor.callLater(self._limits.stall_seconds, self._look)
             if is_late:
                 wrong = f"a line has {self._limits.line_seconds:g} s to end, and this one has not"
                 self._send(encode_error(CommandError(408, "timeout", wrong), json=False))
