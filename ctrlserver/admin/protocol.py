@@ -27,7 +27,7 @@ Rules:
   fails half-way, a text ends with an ERR line, and a line of JSON has no end: the connection is closed.
 - The peer's end of input (``nc -N``, ``socat``) ends nothing before all lines received are answered.
 - We linger where we can (not over TLS): closed with input unread, a socket resets, and the peer may lose the reply.
-- One timer a connection (``Patience``). With output unread for ``stall_seconds`` without progress, the connection is aborted.
+- One timer a connection (``Patience``). Output unread for ``stall_seconds`` without progress aborts the connection.
 - A seat is for those who use it: only a whole line renews ``idle_seconds``. A line begun that does not end within
   ``line_seconds`` ends the connection, and so does a TLS handshake after ``handshake_seconds``.
 
