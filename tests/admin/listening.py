@@ -15,6 +15,7 @@ from ctrlserver.admin.protocol import AdminConnection, AdminFactory
 from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
+from tests.clients import connected
 
 reactor = cast(Any, installed_reactor)
 
@@ -35,12 +36,7 @@ class Admin:
     port: IListeningPort
 
     def connect(self, receive_buffer: int = 0) -> socket.socket:
-        client = socket.socket()
-        client.settimeout(20)
-        if receive_buffer:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        client.connect(("127.0.0.1", cast(Any, self.port.getHost()).port))
-        return client
+        return connected(("127.0.0.1", cast(Any, self.port.getHost()).port), receive_buffer=receive_buffer)
 
     @property
     def connections(self) -> list[AdminConnection]:

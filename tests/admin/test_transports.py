@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from twisted.logger import LogEvent
 from ctrlserver.admin.limits import Limits
 from tests.admin.listening import Admin, ask, read_all, until
 from tests.certificates import certificate
+from tests.clients import connected
 
 
 @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
@@ -29,11 +29,11 @@ async def test_peers_over_tls_are_served_and_bounded_as_others_are(
     admin = listen(f"ssl:0:interface=127.0.0.1:privateKey={path}", connections=1)
     trusts = ssl.create_default_context(cafile=str(path))
 
-    def connected() -> ssl.SSLSocket:
+    def shaken() -> ssl.SSLSocket:
         return trusts.wrap_socket(admin.connect(), server_hostname="localhost")
 
     def asked() -> tuple[bytes, bytes]:
-        with connected() as first, connected() as second:
+        with shaken() as first, shaken() as second:
             refusal = read_all(second)
             first.sendall(b"ping\nquit\n")
             return read_all(first), refusal
@@ -102,8 +102,6 @@ async def test_a_unix_socket_is_served_as_well(
 ) -> None:
     path = tmp_path / "admin.sock"
     listen(f"unix:{path}")
-    client = socket.socket(socket.AF_UNIX)
-    client.settimeout(20)
-    client.connect(str(path))
+    client = connected(path)
     assert b"OK pong\r\n" == await deferToThread(ask, client, b"ping")
     assert [] == complaints

@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tests.clients import connected
+
 #: Seconds after which a wait fails: only ever reached by a failure.
 PATIENCE = 30.0
 BIN = Path(sys.executable).parent
@@ -114,11 +116,8 @@ class Daemon:
     def connect(self, name: str = "data") -> socket.socket:
         """A plain client socket to a listener or the admin port."""
         if name in self.paths:
-            client = socket.socket(socket.AF_UNIX)
-            client.settimeout(PATIENCE)
-            client.connect(self.paths[name])
-            return client
-        return socket.create_connection(("127.0.0.1", self.ports[name]), PATIENCE)
+            return connected(self.paths[name], patience=PATIENCE)
+        return connected(("127.0.0.1", self.ports[name]), patience=PATIENCE)
 
     def ask(self, *lines: str) -> str:
         """The whole answer to some admin lines, on a connection of its own."""

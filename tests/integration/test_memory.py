@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import certificate
+from tests.clients import connected
 from tests.integration.conftest import PATIENCE, Daemon, Start
 
 LIMIT = 1 << 20
@@ -83,10 +84,7 @@ def test_kept_packets_of_many_udp_peers_go_the_oldest_first(
 
 def unread(opened: contextlib.ExitStack, port: int, way: str) -> socket.socket:
     """A peer that never reads."""
-    client = opened.enter_context(socket.socket())
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.settimeout(PATIENCE)
-    client.connect(("127.0.0.1", port))
+    client = opened.enter_context(connected(("127.0.0.1", port), receive_buffer=4096, patience=PATIENCE))
     if way == "haproxy":
         client.sendall(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n")
     if way == "tls":

@@ -23,6 +23,7 @@ from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
 from ctrlserver.stats.records import StreamRecord
 from ctrlserver.wire.framing import parse_framing
+from tests.clients import connected
 from tests.servers import reset_at_close
 
 T = TypeVar("T")
@@ -63,11 +64,7 @@ class Served:
 
     def connect(self, *, receive_buffer: int = 0) -> socket.socket:
         """A blocking client socket."""
-        client = socket.socket()
-        if receive_buffer:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        client.settimeout(PATIENCE)
-        client.connect(("127.0.0.1", self.port))
+        client = connected(("127.0.0.1", self.port), receive_buffer=receive_buffer, patience=PATIENCE)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return client
 

@@ -16,6 +16,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
 from ctrlserver.net.accepting import ACCEPTS_A_GO, accept_few
+from tests.clients import connected
 
 reactor = cast(Any, installed_reactor)
 
@@ -77,7 +78,7 @@ def complaints() -> Iterator[list[LogEvent]]:
 
 
 def connect(port: Any, count: int) -> list[socket.socket]:
-    return [socket.create_connection(("127.0.0.1", port.getHost().port), 20) for _ in range(count)]
+    return [connected(("127.0.0.1", port.getHost().port)) for _ in range(count)]
 
 
 def test_one_go_makes_a_few_connections_whole_and_the_rest_wait(port: Any, factory: Counting) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import socket
 import time
 from pathlib import Path
@@ -27,6 +26,7 @@ from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.framing import parse_framing
+from tests.clients import connected
 from tests.net.conftest import Serve, in_thread, read_to_end
 
 
@@ -155,8 +155,7 @@ async def test_a_unix_peer_that_hangs_up_while_it_is_owed_is_closed_at_once(tmp_
     lane.start()
     listener = Listener(terms, lane, reactor, time.monotonic)
     await listener.listen(serverFromString(reactor, f"unix:{tmp_path / 'x.sock'}"))
-    client = socket.socket(socket.AF_UNIX)
-    client.connect(os.fspath(tmp_path / "x.sock"))
+    client = connected(tmp_path / "x.sock")
     client.setblocking(False)
     frame = b"\0\0\x03\xfc" + b"x" * 1020
     while not listener.open_streams.waiting:

@@ -25,6 +25,7 @@ from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import StatsRecord
 from ctrlserver.wire.framing import parse_framing
 from tests.certificates import certificate
+from tests.clients import connected
 from tests.net.conftest import PATIENCE, WatchedBook, in_thread, read_to_end
 from tests.servers import reset_at_close
 
@@ -43,7 +44,7 @@ class Served:
     port: int
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        return connected(("127.0.0.1", self.port), patience=PATIENCE)
 
     async def accepted(self) -> None:
         """A stream is open, and what opened it has returned."""

@@ -24,6 +24,7 @@ from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import StatsRecord
 from ctrlserver.wire.framing import parse_framing
 from tests.certificates import certificate
+from tests.clients import connected
 from tests.net.conftest import PATIENCE, WatchedBook, in_thread, read_to_end
 
 HEADER = b"PROXY TCP4 203.0.113.7 198.51.100.1 56324 443\r\n"
@@ -40,7 +41,7 @@ class Served:
     port: int
 
     def connect(self, *parts: bytes) -> socket.socket:
-        client = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        client = connected(("127.0.0.1", self.port), patience=PATIENCE)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for part in parts:
             client.sendall(part)
