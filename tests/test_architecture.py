@@ -27,6 +27,7 @@ FLOOR = {
     "wire": 2,
     "stats": 2,
     "client": 3,
+    "console": 3,
     "render": 3,
     "config": 3,
     "linux": 3,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.console.interrupts import Interrupts
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 import ctrlserver
+from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.load.commands import group as commands
-from ctrlserver.load.commands.interrupts import Interrupts
 from tests.servers import reactor
 
 COMMAND = [sys.executable, "-m", "ctrlserver.load.cli"]

@@ -9,7 +9,7 @@ import platform
 import sys
 from functools import partial
 
-from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.reactor import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.reactor import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.measure.intervals import Interval

@@ -17,9 +17,9 @@ from importlib import import_module
 import click
 
 from ctrlserver import __version__
+from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_USAGE
+from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.errors import UsageError
-from ctrlserver.load.commands.interrupts import Interrupts
-from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_USAGE
 from ctrlserver.load.show.output import mute, print_words
 from ctrlserver.words import did_you_mean, quoted
 

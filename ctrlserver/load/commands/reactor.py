@@ -23,11 +23,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from ctrlserver.client.connect import endpoint_of
+from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
+from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.errors import UsageError
 from ctrlserver.lane.clock import keep_monotonic_time
-from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.results.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
 from ctrlserver.load.show.live import drawable
 from ctrlserver.load.show.output import print_words
 

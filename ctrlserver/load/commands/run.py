@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from ctrlserver.client.target import parse_target
-from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.parameters import options_of, reading, record_of
 from ctrlserver.load.plan.asked import Asked

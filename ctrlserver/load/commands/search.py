@@ -11,8 +11,8 @@ from typing import Any
 import click
 from attrs import evolve
 
+from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.errors import UsageError
-from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.parameters import options_of, record_of
 from ctrlserver.load.commands.run import parameters

@@ -19,12 +19,12 @@ import attrs
 from attrs import field, frozen
 
 import ctrlserver
+from ctrlserver.console.exit_codes import gravest
 from ctrlserver.load.measure.counts import Connected, Received, Replies, StreamCount, Volume
 from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Scheduled
-from ctrlserver.load.results.exit_codes import gravest
 from ctrlserver.load.results.thresholds import Judgement
 
 SCHEMA = "ctrlload/1"

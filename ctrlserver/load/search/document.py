@@ -15,11 +15,11 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from ctrlserver.console.exit_codes import gravest
 from ctrlserver.load.measure.verdict import Bottleneck
 from ctrlserver.load.plan.asked import Sought
 from ctrlserver.load.plan.modes import CONNECT
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.results.exit_codes import gravest
 from ctrlserver.load.results.result import Environment, Result, as_document
 from ctrlserver.load.search.strategy import Limit, Outcome, Search
 

@@ -22,8 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from ctrlserver.console.exit_codes import EXIT_FAILED
 from ctrlserver.errors import LoadError, UsageError
-from ctrlserver.load.results.exit_codes import EXIT_FAILED
 
 #: Puts on stdout what ends there, given the errors and the exit code so far; LoadError if it cannot.
 Ending = Callable[[Sequence[str], int], None]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.load.commands import group as commands
-from ctrlserver.load.commands.interrupts import Interrupts
 from tests.load.documents import changed, check_schema, validator
 from tests.load.results.test_comparison import BASE, rate
 

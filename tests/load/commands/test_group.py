@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import ctrlserver
+from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.load.commands import group as commands
 from ctrlserver.load.commands import run as run_command
-from ctrlserver.load.commands.interrupts import Interrupts
 from tests.load.command_line import refused
 
 

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.load.commands import group as commands
-from ctrlserver.load.commands.interrupts import Interrupts
 from ctrlserver.load.show.chart_page import page
 from ctrlserver.load.show.chart_picture import picture
 from ctrlserver.load.show.charts import charts

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.console.interrupts import Interrupts
 
 
 def test_a_signal_before_there_is_a_run_is_not_lost() -> None:
@@ -50,7 +50,7 @@ def test_each_signal_is_passed_on() -> None:
 def test_hangups_count_once_and_under_nohup_not_at_all(inherited: signal.Handlers, outcome: str) -> None:
     code = """
 import os, signal
-from ctrlserver.load.commands.interrupts import Interrupts
+from ctrlserver.console.interrupts import Interrupts
 told = []
 interrupts = Interrupts()
 interrupts.attach(lambda: told.append(1))
