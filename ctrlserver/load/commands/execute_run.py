@@ -10,6 +10,7 @@ import sys
 from functools import partial
 
 from ctrlserver.console.interrupts import Interrupts
+from ctrlserver.console.streams import columns_of
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.reactor import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE
@@ -19,7 +20,7 @@ from ctrlserver.load.running.run import LoadRun, utc_now
 from ctrlserver.load.show.events import EventStream
 from ctrlserver.load.show.junit import junit_xml
 from ctrlserver.load.show.live import LiveView
-from ctrlserver.load.show.output import columns_of, deliver
+from ctrlserver.load.show.output import deliver
 from ctrlserver.load.show.summary import Lines, error_lines, folded, summary_lines
 
 #: What the view on a terminal says of a mode; all other modes are sending.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from ctrlserver.console.interrupts import Interrupts
+from ctrlserver.console.streams import columns_of
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.reactor import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.measure.intervals import Interval
@@ -20,7 +21,7 @@ from ctrlserver.load.search.document import SearchResult, Step
 from ctrlserver.load.search.run import SearchRun
 from ctrlserver.load.search.words import answer_lines, search_error_lines, step_line
 from ctrlserver.load.show.live import LiveView
-from ctrlserver.load.show.output import columns_of, deliver
+from ctrlserver.load.show.output import deliver
 from ctrlserver.load.show.summary import Lines, folded
 
 

@@ -19,8 +19,8 @@ import click
 from ctrlserver import __version__
 from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_USAGE
 from ctrlserver.console.interrupts import Interrupts
+from ctrlserver.console.streams import mute, print_words
 from ctrlserver.errors import UsageError
-from ctrlserver.load.show.output import mute, print_words
 from ctrlserver.words import did_you_mean, quoted
 
 #: How like a flag must be to one of ours to be taken for a slip: --packet for --packets, not --parallel for --profile.

@@ -25,11 +25,10 @@ from typing import TYPE_CHECKING, Any, cast
 from ctrlserver.client.connect import endpoint_of
 from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
 from ctrlserver.console.interrupts import Interrupts
+from ctrlserver.console.streams import drawable, print_words
 from ctrlserver.errors import UsageError
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.show.live import drawable
-from ctrlserver.load.show.output import print_words
 
 if TYPE_CHECKING:
     from twisted.internet.epollreactor import EPollReactor

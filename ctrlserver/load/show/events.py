@@ -18,8 +18,8 @@ from typing import TextIO
 
 import attrs
 
+from ctrlserver.console.streams import put, raise_unwritten
 from ctrlserver.load.measure.intervals import Interval, Waiting, Watcher
-from ctrlserver.load.show.output import put, raise_unwritten
 
 SCHEMA = "ctrlload-events/1"
 

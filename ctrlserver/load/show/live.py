@@ -19,7 +19,6 @@ import os
 import re
 import select
 from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO
 
@@ -41,16 +40,8 @@ _BESIDE = 30
 #: Columns that stay free at the right: the terminal writes ``^C`` there, and a line that it wraps cannot be erased.
 _ECHOED = 2
 
-#: Values of TERM for terminals that cannot move the cursor.
-_DUMB = ("", "dumb", "unknown")
-
 #: Columns of a terminal that does not report its width.
 _COLUMNS = 80
-
-
-def drawable(out: TextIO | None, environment: Mapping[str, str]) -> bool:
-    """Whether ``out`` is a terminal that can be drawn on."""
-    return out is not None and out.isatty() and environment.get("TERM", "") not in _DUMB
 
 
 @frozen

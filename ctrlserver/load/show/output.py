@@ -4,8 +4,7 @@ Rules: a file is written beside its place and renamed into it, so a reader never
 and owner, and a symbolic link stays one. Where no rename is possible (a file mounted alone, a folder that we may not
 write, a file with two names) it is written in place, as a shell's ``>`` would. Anything else (a pipe, ``/dev/stdout``)
 is written directly; a named pipe that finds no reader in ``PIPE_SECONDS`` is given up. ``check_output`` looks before
-the run whether that will work. What cannot be written after all goes to a new file in ``$TMPDIR``, or to stderr. A
-stdout or stderr that is closed, full or without a reader never ends the program in a traceback.
+the run whether that will work. What cannot be written after all goes to a new file in ``$TMPDIR``, or to stderr.
 """
 
 from __future__ import annotations
@@ -14,15 +13,14 @@ import errno
 import os
 import secrets
 import stat
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
 from ctrlserver.console.exit_codes import EXIT_FAILED
+from ctrlserver.console.streams import print_output, print_words
 from ctrlserver.errors import LoadError, UsageError
 
 #: Puts on stdout what ends there, given the errors and the exit code so far; LoadError if it cannot.
@@ -219,50 +217,3 @@ def _write(number: int, content: bytes) -> None:
 
 def _encoded(content: str | bytes) -> bytes:
     return content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
-
-
-def columns_of(out: TextIO | None) -> int | None:
-    """The width of a terminal; None if ``out`` is none."""
-    try:
-        return os.get_terminal_size(out.fileno()).columns or None if out is not None and out.isatty() else None
-    except OSError:
-        return None
-
-
-def print_output(text: str) -> None:
-    """Print to stdout; LoadError if that fails, but not for a reader that has gone."""
-    try:
-        put(sys.stdout, text)
-    except OSError as error:
-        raise_unwritten(error)
-
-
-def raise_unwritten(problem: OSError | None) -> None:
-    """LoadError for a failed write to stdout, but not for a reader that has gone."""
-    if problem is not None and not isinstance(problem, BrokenPipeError):
-        raise LoadError(f"cannot write to stdout: {problem.strerror or problem}")
-
-
-def print_words(text: str) -> None:
-    """Print to stderr; ignore failures, for there is no other place to report them."""
-    with suppress(OSError):
-        put(sys.stderr, text)
-
-
-def put(out: TextIO | None, text: str) -> None:
-    """Write ``text`` to a standard stream and flush it; after an OSError the stream is mute."""
-    if out is None:  # closed before the program started
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    try:
-        out.write(text)
-        out.flush()
-    except OSError:
-        mute(out)
-        raise
-
-
-def mute(out: TextIO) -> None:
-    """Discard what is still buffered: Python would try to write it at exit, and print a traceback."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, out.fileno())
-    os.close(nowhere)

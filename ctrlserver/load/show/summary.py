@@ -11,13 +11,13 @@ from contextlib import suppress
 from textwrap import wrap
 from typing import TextIO
 
+from ctrlserver.console.streams import put
 from ctrlserver.load.measure.counts import Received, Volume
 from ctrlserver.load.measure.intervals import Gauge, Interval, Progress, Waiting
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Bottleneck, Scheduled
 from ctrlserver.load.results.result import Result
-from ctrlserver.load.show.output import put
 from ctrlserver.units import format_bits, format_bytes, format_duration, format_rate
 from ctrlserver.words import counted
 

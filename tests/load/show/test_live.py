@@ -9,10 +9,10 @@ import pytest
 import pytest_twisted
 from attrs import evolve
 
+from ctrlserver.console.streams import mute
 from ctrlserver.load.commands.execute_search import SearchView
 from ctrlserver.load.measure.intervals import Gauge, Interval, Progress, Waiting
-from ctrlserver.load.show.live import LiveView, Meter, drawable, view
-from ctrlserver.load.show.output import mute
+from ctrlserver.load.show.live import LiveView, Meter, view
 from tests.load.command_line import COMMAND, ROOT, Process
 from tests.load.screen import Screen, opened
 from tests.peers import Echo, Silent, Sink
@@ -97,16 +97,6 @@ def test_times_stay_until_there_are_newer_ones() -> None:
     assert TIMED == gauge
     gauge = meter.figures(Progress(0.0, 0.0, 0, 0, 1, Gauge(20_000.0))).gauge
     assert gauge == Gauge(20_000.0)
-
-
-def test_only_a_terminal_that_can_be_drawn_on_is() -> None:
-    ours, theirs, _ = opened(80)
-    with open(ours, "rb"), open(theirs, "w") as terminal, open(os.devnull, "w") as nothing:
-        assert drawable(terminal, {"TERM": "xterm"})
-        for term in ({}, {"TERM": "dumb"}, {"TERM": "unknown"}, {"TERM": ""}):
-            assert not drawable(terminal, term)
-        assert not drawable(nothing, {"TERM": "xterm"})
-    assert not drawable(None, {"TERM": "xterm"})
 
 
 def test_a_terminal_that_has_gone_is_no_matter_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
