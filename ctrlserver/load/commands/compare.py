@@ -16,8 +16,8 @@ import attrs
 import click
 
 from ctrlserver.console.exit_codes import EXIT_THRESHOLD
+from ctrlserver.console.parameters import completing, reading
 from ctrlserver.errors import UsageError
-from ctrlserver.load.commands.parameters import completing, reading
 from ctrlserver.load.results.comparison import CONFIDENCE, FIGURES, Compared, Figure, compare, differing_options
 from ctrlserver.units import parse_share
 from ctrlserver.words import did_you_mean, quoted

@@ -9,22 +9,17 @@ Beware: Twisted is imported only when there is something to run, so ``--help`` a
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
+from typing import cast
 
 import click
 
 from ctrlserver import __version__
-from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_USAGE
 from ctrlserver.console.interrupts import Interrupts
-from ctrlserver.console.streams import mute, print_words
+from ctrlserver.console.usage import carried_out, usage_words
 from ctrlserver.errors import UsageError
 from ctrlserver.words import did_you_mean, quoted
-
-#: How like a flag must be to one of ours to be taken for a slip: --packet for --packets, not --parallel for --profile.
-_NEAR = 0.8
 
 #: Where each subcommand is: the module, and its name there.
 _SUBCOMMANDS = {
@@ -126,17 +121,7 @@ def ctrlload() -> None:
 
 def exit_code(arguments: Sequence[str], interrupts: Interrupts) -> int:
     """Carry out the command line and give the exit code."""
-    try:
-        code = ctrlload.main(args=list(arguments), prog_name="ctrlload", standalone_mode=False, obj=interrupts)
-    except (click.ClickException, UsageError) as error:
-        message = str(error) if isinstance(error, UsageError) else _words(error)
-        click.echo(f"ctrlload: {' '.join(message.split())}", err=True)
-        return EXIT_USAGE
-    except OSError as error:  # click printed the help or the version; all other writes have their own errors
-        mute(sys.stdout)
-        print_words(f"ctrlload: cannot write to stdout: {error.strerror or error}\n")
-        return EXIT_FAILED
-    return code if isinstance(code, int) else 0
+    return carried_out(ctrlload, "ctrlload", arguments, interrupts, _words)
 
 
 def _check_slips(command: click.Command, words: Sequence[str]) -> None:
@@ -168,39 +153,15 @@ def _check_slips(command: click.Command, words: Sequence[str]) -> None:
 
 def _words(error: click.ClickException) -> str:
     """A click error in our words: the flag, then what is wrong."""
-    if isinstance(error, click.NoSuchOption):
-        params = [] if error.ctx is None else error.ctx.command.params
-        known = [name for param in params for name in (*param.opts, *param.secondary_opts)]
-        given = error.option_name
-        longer = [name for name in known if name.startswith(given)]  # --out for --output
-        near = next(iter(longer or get_close_matches(given.casefold(), known, n=1, cutoff=_NEAR)), None)
-        hint = f'; did you mean "{near}"?' if near is not None and given.startswith("--") else ""
-        if error.ctx is not None and error.ctx.command is ctrlload and not hint:
-            return f"unknown option {quoted(given)}: options follow a command, such as ctrlload run TARGET -n 5M"
-        return f"unknown option {quoted(given)}{f': {_FOREIGN[given]}' if given in _FOREIGN else hint}"
-    if isinstance(error, click.MissingParameter):
-        return f"{_flag(error)} is missing: {_usage(error)}"
-    if isinstance(error, click.BadParameter):
-        return f"{_flag(error)}: {error.message}"
+    words = usage_words(error, _FOREIGN)
+    outside = isinstance(error, click.NoSuchOption) and error.ctx is not None and error.ctx.command is ctrlload
+    if outside and "; did you mean " not in words:
+        given = quoted(cast("click.NoSuchOption", error).option_name)
+        return f"unknown option {given}: options follow a command, such as ctrlload run TARGET -n 5M"
     if isinstance(error, click.UsageError) and error.message == "Missing command.":
         return f"missing command: {_known_commands()}"
-    message = error.format_message().rstrip(".")
-    return message[:1].lower() + message[1:]
+    return words
 
 
 def _known_commands() -> str:
     return f"it is one of {', '.join(_SUBCOMMANDS)}; ctrlload --help says more"
-
-
-def _usage(error: click.UsageError) -> str:
-    """The command that was meant, its arguments first."""
-    if error.ctx is None:
-        return "ctrlload COMMAND"
-    pieces = error.ctx.command.collect_usage_pieces(error.ctx)
-    return " ".join([error.ctx.command_path, *pieces[1:], pieces[0]])
-
-
-def _flag(error: click.BadParameter) -> str:
-    if isinstance(error.param, click.Option):
-        return max(error.param.opts, key=len)
-    return "TARGET" if error.param is None or error.param.name is None else error.param.name.upper()

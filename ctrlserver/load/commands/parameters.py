@@ -5,30 +5,17 @@ Rules: a flag that is not given is left out, so that the record's own default ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import attrs
 import click
 from attrs import evolve
-from click.shell_completion import CompletionItem
 
-from ctrlserver.errors import UsageError
-from ctrlserver.load.plan.flag import Flag, Parse, flags_of
+from ctrlserver.console.parameters import completing, reading
+from ctrlserver.load.plan.flag import Flag, flags_of
 
 _Record = TypeVar("_Record", bound=attrs.AttrsInstance)
-
-
-def reading(parse: Parse) -> Parse:
-    """The same as click calls it: a UsageError becomes click's, which knows the flag."""
-
-    def read(text: str) -> object:
-        try:
-            return parse(text)
-        except UsageError as error:
-            raise click.BadParameter(str(error)) from None
-
-    return read
 
 
 def options_of(record: type, *, of_search: bool = False) -> list[click.Option]:
@@ -53,14 +40,3 @@ def _option(name: str, flag: Flag) -> click.Option:
             kind["shell_complete"] = completing(*flag.values)
     shown = bool(flag.default)
     return click.Option([*flag.names, name], help=flag.help, default=flag.default, show_default=shown, **kind)
-
-
-def completing(*values: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    """What a shell offers for a value: those of ``values`` that begin so, or without any the names of files."""
-
-    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[CompletionItem]:
-        if not values:
-            return [CompletionItem(begun, type="file")]
-        return [CompletionItem(value) for value in values if value.startswith(begun.casefold())]
-
-    return complete

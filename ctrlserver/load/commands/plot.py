@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from ctrlserver.console.exit_codes import EXIT_GOOD
+from ctrlserver.console.parameters import completing
 from ctrlserver.errors import UsageError
-from ctrlserver.load.commands.parameters import completing
 from ctrlserver.words import did_you_mean, quoted
 
 _KINDS = {".html": "html", ".htm": "html", ".png": "png", ".svg": "svg"}

@@ -15,8 +15,9 @@ from click.core import ParameterSource
 
 from ctrlserver.client.target import parse_target
 from ctrlserver.console.interrupts import Interrupts
+from ctrlserver.console.parameters import reading
 from ctrlserver.load.commands.outputs import Outputs
-from ctrlserver.load.commands.parameters import options_of, reading, record_of
+from ctrlserver.load.commands.parameters import options_of, record_of
 from ctrlserver.load.plan.asked import Asked
 from ctrlserver.wire.framing import FRAMINGS
 
