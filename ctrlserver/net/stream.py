@@ -48,6 +48,7 @@ from ctrlserver.net.probes import ProbedFraming
 from ctrlserver.net.replies import Outbox
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.wire.datagram import DATAGRAM
 from ctrlserver.wire.framing import PACKETS_A_CALL, Framing
 
 #: Blocks of replies that a stream sends before the other streams have their turn.
@@ -98,6 +99,9 @@ class NoLink:
 
 
 NO_LINK = NoLink()
+
+#: The framing of a stream that is over: it holds nothing, while Twisted or the collector may still hold the stream.
+NO_FRAMING: Framing = DATAGRAM.new()
 
 
 class OpenStreams:
@@ -203,6 +207,7 @@ class Stream:
             self.terms.book.memory.hold(self, 0)
             self.terms.book.stream_closed(counters, reason, left, now)
             self._link = NO_LINK
+            self._framing = NO_FRAMING
             part()
 
     def _count(self, chunk: memoryview, now: float) -> int:
