@@ -6,16 +6,39 @@ stream, is a callable here, so that ``admin/`` knows no listener, lane or reacto
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from ctrlserver.errors import CommandError
 from ctrlserver.stats.book import Book
+from ctrlserver.stats.records import ListenerRecord
+
+
+@frozen
+class Health:
+    """``live``: the loop turns. ``ready``: new streams are welcome; if not, ``reasons`` say why."""
+
+    live: bool
+    ready: bool
+    reasons: Sequence[str] = ()
+
+
+def not_wired(*_: object) -> NoReturn:
+    """What nobody has given this desk."""
+    raise CommandError(409, "not-available", "this server cannot do that")
 
 
 @frozen
 class Desk:
     """``now()`` gives monotonic seconds. ``kick(number)`` ends an open stream; False where it is not open.
+
+    ``listeners()`` has a record each. ``drain(True)`` has the data ports reject what is new, ``drain(False)`` ends
+    that. ``log(level)`` sets the level of the log and gives the one before. ``reload()`` reads the config again and
+    gives a line for each change, or for what needs a restart; ``CommandError`` 400 ``bad-config`` where the config is
+    not good, and nothing has changed then. ``shutdown()`` begins the end. ``config()`` has the tables and values that
+    hold, without secrets.
 
     ``asked``: the number that the book gave to the questions under way, when they arrived.
     """
@@ -24,8 +47,15 @@ class Desk:
     version: str
     now: Callable[[], float]
     kick: Callable[[int], bool]
+    listeners: Callable[[], Sequence[ListenerRecord]] = tuple
+    health: Callable[[], Health] = lambda: Health(live=True, ready=True)
+    drain: Callable[[bool], None] = not_wired
+    log: Callable[[str], str] = not_wired
+    reload: Callable[[], Sequence[str]] = not_wired
+    shutdown: Callable[[], None] = not_wired
+    config: Callable[[], Mapping[str, Any]] = not_wired
     asked: int | None = None
 
     def for_questions(self) -> Desk:
         """The same for questions that arrive now."""
-        return Desk(self.book, self.version, self.now, self.kick, self.book.asked())
+        return evolve(self, asked=self.book.asked())

@@ -20,7 +20,7 @@ from attrs import define, field
 from ctrlserver.addresses import host_of
 from ctrlserver.stats.counters import REJECTIONS
 
-MAX_STREAMS, MAX_STREAMS_PER_PEER, NOT_ALLOWED, UDP_STREAMS, PROXY_HEADER = REJECTIONS
+MAX_STREAMS, MAX_STREAMS_PER_PEER, NOT_ALLOWED, UDP_STREAMS, PROXY_HEADER, DRAINING = REJECTIONS
 
 #: Descriptors withheld from streams: for the admin port and files.
 RESERVED_DESCRIPTORS = 64

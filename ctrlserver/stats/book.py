@@ -79,6 +79,9 @@ class Book:
         self._start = now
         self._clocks = deque([(now, wall - now)], maxlen=_CLOCKS_KEPT)  # monotonic time, time of day minus monotonic
         self._base = self.counters.totals()
+        self.config_reloads = 0
+        self.config_reload_failures = 0
+        self.admin_refused = 0
         self._asked = 0
         self._reading: tuple[int, StatsRecord] | None = None  # how often somebody had asked by then
         self._resets = 0
@@ -277,6 +280,9 @@ class Book:
             unanswered_loops_total=self.counters.loops,
             memory_bytes=self.memory.held,
             kept_given_up_total=self.memory.given_up,
+            config_reloads_total=self.config_reloads,
+            config_reload_failures_total=self.config_reload_failures,
+            admin_refused_total=self.admin_refused,
         )
 
 

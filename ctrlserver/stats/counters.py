@@ -26,7 +26,7 @@ Label: TypeAlias = str | int | float | bool
 REASONS = ("eof", "reset", "fault", "idle", "limit", "slow-reader", "kicked", "drain", "handshake", "timeout")
 """Why a stream was closed; the words are published."""
 
-REJECTIONS = ("max-streams", "max-streams-per-peer", "not-allowed", "udp-streams", "proxy-header")
+REJECTIONS = ("max-streams", "max-streams-per-peer", "not-allowed", "udp-streams", "proxy-header", "draining")
 """Why a connection, or a datagram, was rejected before it became a stream; the words are published.
 
 Datagrams of ``udp-streams`` are not lost: one stream counts those of all further peers."""

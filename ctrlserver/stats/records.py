@@ -68,6 +68,7 @@ class StatsRecord:
     rejected_proxy_header_total: Annotated[
         int, "counter", "streams", "connections rejected: no PROXY header, or a wrong one, on a haproxy: endpoint"
     ]
+    rejected_draining_total: Annotated[int, "counter", "streams", "connections and datagrams rejected: draining"]
     dropped_total: Annotated[int, "counter", "packets", "datagrams the kernel dropped before they were read"]
     dropped_in_batches_total: Annotated[
         int, "counter", "packets", "of dropped_total, what may be batches counted as one; 0: received + dropped = sent"
@@ -77,6 +78,13 @@ class StatsRecord:
     ]
     memory_bytes: Annotated[int, "gauge", "bytes", "held for all peers: unfinished and kept packets, replies owed"]
     kept_given_up_total: Annotated[int, "counter", "packets", "kept packets given up because memory_limit was reached"]
+    config_reloads_total: Annotated[int, "counter", "reloads", "times that the config was read again and applied"]
+    config_reload_failures_total: Annotated[
+        int, "counter", "reloads", "times that the config was read again and refused; the old one stayed"
+    ]
+    admin_refused_total: Annotated[
+        int, "counter", "commands", "commands refused for their level, and wrong answers to a challenge"
+    ]
 
 
 @frozen
@@ -144,6 +152,42 @@ class PeerRecord:
     bytes: Annotated[int, "counter", "bytes", "bytes received in these streams, or sent as a source"]
 
 
+@frozen
+class ListenerRecord:
+    """One data listener at one instant; ``udp_address`` where it takes datagrams."""
+
+    name: Annotated[str, "text", None, "name of the listener"]
+    endpoint: Annotated[str, "text", None, "where it listens, as configured"]
+    address: Annotated[str, "text", None, "where it listens, as bound"]
+    udp_address: Annotated[str | None, "text", None, "where it takes datagrams, as bound"]
+    framing: Annotated[str, "text", None, "rule by which bytes are cut into packets"]
+    mode: Annotated[str, "text", None, "what the server does with a packet"]
+    streams_open: Annotated[int, "gauge", "streams", "streams open now"]
+    streams_total: Annotated[int, "counter", "streams", "streams opened since the start"]
+    packets_total: Annotated[int, "counter", "packets", "whole packets received, or sent as a source"]
+    bytes_total: Annotated[int, "counter", "bytes", "bytes received, or sent as a source"]
+    draining: Annotated[bool, "flag", None, "takes no new streams"]
+    injections: Annotated[int, "gauge", "injections", "injections active"] = 0
+
+
+@frozen
+class IntervalRecord:
+    """What came between two instants; ``watch`` pushes them."""
+
+    time: Annotated[str, "timestamp", None, "when the interval ended"]
+    seconds: Annotated[float, "gauge", "seconds", "length of the interval"]
+    packets: Annotated[int, "gauge", "packets", "whole packets received, or sent as a source, in the interval"]
+    bytes: Annotated[int, "gauge", "bytes", "bytes received, or sent as a source, in the interval"]
+    packets_per_second: Annotated[float | None, "gauge", "packets/s", "packets / seconds"]
+    bits_per_second: Annotated[float | None, "gauge", "bits/s", "bytes * 8 / seconds"]
+    streams_open: Annotated[int, "gauge", "streams", "streams open at its end"]
+    streams_opened: Annotated[int, "gauge", "streams", "streams opened in the interval"]
+    streams_closed: Annotated[int, "gauge", "streams", "streams closed in the interval"]
+    rejected: Annotated[int, "gauge", "streams", "connections and datagrams rejected in the interval"]
+    replies: Annotated[int, "gauge", "packets", "replies given in the interval"]
+    loop_lag_seconds: Annotated[float, "gauge", "seconds", "longest delay of the server's loop in the last 10 s"]
+
+
 PROBE_FIELDS = ("lost", "duplicate", "out_of_order", "jitter_seconds", "delay_p50_seconds", "delay_p99_seconds")
 """Fields of a stream's record if its listener looks for probe packets; otherwise ``lost`` is ``None``."""
 
@@ -153,7 +197,7 @@ TCP_FIELDS = ("rtt_seconds", "retransmits")
 
 @frozen
 class Field:
-    """A published field: ``record`` is ``stats``, ``stream``, ``run`` or ``peer``."""
+    """A published field: ``record`` is the word of ``_RECORDS``."""
 
     name: str
     record: str
@@ -167,6 +211,8 @@ _RECORDS: Mapping[str, type[AttrsInstance]] = {
     "stream": StreamRecord,
     "run": RunRecord,
     "peer": PeerRecord,
+    "listener": ListenerRecord,
+    "interval": IntervalRecord,
 }
 
 _FIELDS = tuple(
@@ -178,7 +224,11 @@ _FIELDS = tuple(
 _NAMES = frozenset(described.name for described in _FIELDS)
 
 
-def as_mapping(record: StatsRecord | StreamRecord | RunRecord | PeerRecord | Field) -> dict[str, Value]:
+Published: TypeAlias = StatsRecord | StreamRecord | RunRecord | PeerRecord | ListenerRecord | IntervalRecord
+"""What is published, each under the word that ``describe`` has for it."""
+
+
+def as_mapping(record: Published | Field) -> dict[str, Value]:
     """The published fields in order, a stream's labels after them.
 
     Fields that only some streams have (of probe packets, of TCP) are left out of the records of the others. A label

@@ -37,6 +37,14 @@ RUN = """
     run name state started seconds streams packets bytes packets_per_second bits_per_second incomplete_bytes faults
     expected_packets complete
 """
+LISTENER = """
+    name endpoint address udp_address framing mode streams_open streams_total packets_total bytes_total draining
+    injections
+"""
+INTERVAL = """
+    time seconds packets bytes packets_per_second bits_per_second streams_open streams_opened streams_closed rejected
+    replies loop_lag_seconds
+"""
 
 A_STREAM = StreamRecord(
     stream=7,
@@ -81,11 +89,16 @@ def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
                 "unanswered_loops_total",
                 "memory_bytes",
                 "kept_given_up_total",
+                "config_reloads_total",
+                "config_reload_failures_total",
+                "admin_refused_total",
             ],
         ),
         ("stream", [*STREAM.split(), *PROBE.split(), *TCP.split()]),
         ("run", RUN.split()),
         ("peer", ["peer", "listener", "streams", "packets", "bytes"]),
+        ("listener", LISTENER.split()),
+        ("interval", INTERVAL.split()),
     ],
 )
 def test_the_fields_have_the_names_and_the_order_of_the_contract(record: str, names: list[str]) -> None:
@@ -116,7 +129,7 @@ def test_a_unit_in_a_name_is_the_unit_of_the_field() -> None:
 
 def test_describe_of_a_name_gives_it_in_every_record_that_has_it() -> None:
     assert [("faults_total", "stats")] == [(found.name, found.record) for found in describe("faults_total")]
-    assert ["stats", "stream", "run", "peer"] == [found.record for found in describe("packets")]
+    assert ["stats", "stream", "run", "peer", "interval"] == [found.record for found in describe("packets")]
 
 
 def test_describe_of_an_unknown_name_is_empty() -> None:

@@ -12,7 +12,7 @@ from ctrlserver.admin.arguments import Parameter, bind
 from ctrlserver.admin.replies import Reply
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
-from ctrlserver.stats.records import PeerRecord, RunRecord, StatsRecord, StreamRecord, Value, as_mapping
+from ctrlserver.stats.records import Published, Value, as_mapping
 from ctrlserver.words import did_you_mean, quoted
 
 LIMIT: Final = 100
@@ -73,7 +73,7 @@ class Command:
         raise NotImplementedError
 
 
-def published(desk: Desk, record: StatsRecord | StreamRecord | RunRecord) -> Mapping[str, Value]:
+def published(desk: Desk, record: Published) -> Mapping[str, Value]:
     """The fields of ``record`` by their published names."""
     return desk.book.renames.apply(as_mapping(record))
 
@@ -89,7 +89,7 @@ class Made(Generic[T, U]):
         return map(self.make, self.of)
 
 
-def rows(desk: Desk, records: Iterable[StreamRecord | RunRecord | PeerRecord]) -> Iterable[Mapping[str, Value]]:
+def rows(desk: Desk, records: Iterable[Published]) -> Iterable[Mapping[str, Value]]:
     """Published one by one, all under the names of now; as often as ``records`` may be gone through."""
     renames = desk.book.renames
     return Made(lambda record: renames.apply(as_mapping(record)), records)

@@ -38,9 +38,11 @@ def test_describe_lists_every_published_field(peer: Peer) -> None:
 
 
 def test_describe_of_a_field_knows_all_records_and_renames(server: Server, peer: Peer) -> None:
-    assert ["stats", "stream", "run", "peer"] == [row["record"] for row in peer.asks_json("describe packets")["data"]]
+    assert ["stats", "stream", "run", "peer", "interval"] == [
+        row["record"] for row in peer.asks_json("describe packets")["data"]
+    ]
     server.book.renames = Renames((("packets", "messages"),))
-    assert ["messages"] * 4 == [row["name"] for row in peer.asks_json("describe messages")["data"]]
+    assert ["messages"] * 5 == [row["name"] for row in peer.asks_json("describe messages")["data"]]
     assert ['ERR 404 unknown-field "packets" is published as "messages"'] == peer.asks("describe packets")
     assert ("404", "unknown-field") == refusal(peer.asks("describe mesages"))
 
