@@ -23,6 +23,7 @@ FLOOR = {
     "addresses": 0,
     "terminal": 0,
     "looks": 1,
+    "secret": 1,
     "units": 1,
     "wire": 2,
     "stats": 2,
