@@ -81,11 +81,8 @@ class Turns:
         if connection in self._arrived or connection in self._waiting:
             return False
         self._earn(self._share if self._shared() else 1.0)
-        if self._arrived or self._waiting:
-            may_begin = self._left > 0 and not had_a_slice
-        else:
-            may_begin = self._left > 0 or self._left >= self._turn_seconds
-        if may_begin:
+        goes_behind = had_a_slice and bool(self._arrived or self._waiting)
+        if self._left > 0 and not goes_behind:
             done = self._give_slice(connection)
         else:
             (self._waiting if had_a_slice else self._arrived).append(connection)

@@ -86,9 +86,18 @@ def test_between_the_rows_of_a_long_reply_others_have_their_turn_and_it_comes_wh
     assert whole + b"OK pong\r\n" == one.transport.sent
 
 
-def test_a_stream_closed_while_the_reply_is_made_is_not_among_the_open_ones(server: Server) -> None:
+def test_a_stream_closed_while_the_reply_is_made_is_not_among_the_open_ones(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     streams = [server.stream(open=True) for _ in range(5)]
-    server.bounded(turn_seconds=-1.0)
+    record = server.book.record
+
+    def slow(_: object, stream: StreamCounters) -> StreamRecord:
+        server.clock.rightNow += 1.0  # a row fills a turn
+        return record(stream)
+
+    monkeypatch.setattr(type(server.book), "record", slow)
+    server.bounded(turn_seconds=0.5)
     peer = server.connect()
     peer.says(b"streams open limit=4 json\n")
     server.book.stream_closed(streams[2], "eof", 0, 0.0)
