@@ -33,15 +33,24 @@ Network = IPv4Network | IPv6Network
 
 @define(eq=False)
 class Seats:
-    """The streams that a server has room for; ``limit`` 0 is no limit.
+    """The streams that a server has room for; ``limit`` 0 is no limit. ``draining``: it takes no new ones.
 
     ``last_refused``: the peer rejected last; ``last_handshake``: the peer whose TLS handshake failed last, and why.
     """
 
     limit: int = 0
     taken: int = 0
+    draining: bool = False
     last_refused: str = ""
     last_handshake: str = ""
+
+    def full(self) -> str | None:
+        """Why there is no seat for anybody; None if one is free."""
+        return MAX_STREAMS if 0 < self.limit <= self.taken else None
+
+    def refuse(self) -> str | None:
+        """Why no new stream is accepted, whoever the peer; None if some are."""
+        return DRAINING if self.draining else self.full()
 
 
 @define(eq=False)
@@ -91,8 +100,8 @@ class Gate:
         reason = None
         if not self.allows(peer):
             reason = NOT_ALLOWED
-        elif 0 < seats.limit <= seats.taken:
-            reason = MAX_STREAMS
+        elif (full := seats.refuse()) is not None:
+            reason = full
         elif self.per_peer and self._streams_of[host_of(peer)] >= self.per_peer:
             reason = MAX_STREAMS_PER_PEER
         if reason is not None:

@@ -41,7 +41,7 @@ from zope.interface import implementer
 
 from ctrlserver.addresses import host_port, peer_name
 from ctrlserver.looks import deadlines
-from ctrlserver.net.gate import MAX_STREAMS, PROXY_HEADER, Seats
+from ctrlserver.net.gate import PROXY_HEADER, Seats
 from ctrlserver.wire.proxy import WrongHeader, read_header
 
 #: For the header: a proxy sends it at once. Without this limit a silent peer would hold a seat for ever.
@@ -61,11 +61,15 @@ class Announced:
 
 @frozen
 class Door:
-    """What the connections of a server share before they are streams; ``rejected`` counts a reason."""
+    """What the connections of a server share before they are streams; ``rejected`` counts a reason.
+
+    ``admin``: they come to the admin port, which answers while the server drains.
+    """
 
     seats: Seats
     rejected: Callable[[str], None]
     reactor: IReactorTime
+    admin: bool = False
 
 
 class ProxiedFactory(Factory):
@@ -112,8 +116,8 @@ class Proxied(Protocol):
     def connectionMade(self) -> None:
         """Wait for the header, if a seat is free."""
         seats = self._factory.door.seats
-        if 0 < seats.limit <= seats.taken:
-            self._reject(MAX_STREAMS)
+        if (reason := seats.full() if self._factory.door.admin else seats.refuse()) is not None:
+            self._reject(reason)
         else:
             seats.taken += 1
             self._deadline = deadlines(self._factory.door.reactor).callLater(HEADER_SECONDS, self.connectionLost)

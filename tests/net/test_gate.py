@@ -31,6 +31,15 @@ def test_the_seats_of_a_server_are_shared_by_its_listeners_and_free_again_after_
     assert first.refuses("b:1") is None
 
 
+def test_a_server_that_drains_lets_nobody_in_whatever_room_there_is() -> None:
+    seats = Seats(limit=2)
+    gate = Gate(seats)
+    seats.draining = True
+    assert "draining" == gate.refuses("a:1")
+    seats.draining = False
+    assert gate.refuses("a:1") is None
+
+
 def test_a_host_has_its_number_of_streams_and_takes_nothing_from_the_others() -> None:
     gate = Gate(Seats(), per_peer=2)
     for peer in ("[::1]:1", "[::1]:2", "10.0.0.1:1"):

@@ -191,6 +191,20 @@ async def test_connections_that_wait_for_their_header_take_the_seats_of_streams(
     silent.close()
 
 
+@pytest_twisted.ensureDeferred
+async def test_while_the_server_drains_neither_a_new_connection_nor_one_that_waits_becomes_a_stream(
+    serve: Serve,
+) -> None:
+    served = await serve()
+    waiting = served.connect()
+    await served.until(lambda: served.seats.taken == 1)
+    served.seats.draining = True
+    waiting.sendall(HEADER)
+    assert b"" == await in_thread(read_to_end, waiting)
+    assert b"" == await in_thread(read_to_end, served.connect(HEADER))
+    assert (0, 2) == (served.stats().streams_total, served.stats().rejected_draining_total)
+
+
 @pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
 @pytest.mark.parametrize("header_first", [True, False])
 @pytest_twisted.ensureDeferred

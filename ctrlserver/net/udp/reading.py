@@ -52,7 +52,7 @@ from ctrlserver.linux.udp import (
     Address,
     first_client_port,
 )
-from ctrlserver.net.gate import NOT_ALLOWED, UDP_STREAMS
+from ctrlserver.net.gate import DRAINING, NOT_ALLOWED, UDP_STREAMS
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import OTHERS, DatagramStream, Peers
 from ctrlserver.net.udp.withholding import Answer, Withholding
@@ -110,6 +110,9 @@ class Intake:
         if stream is None:
             if not self._terms.gate.allows(peer_name(address)):
                 self._reject(NOT_ALLOWED, packets, address)
+                return
+            if self._terms.gate.seats.draining:
+                self._reject(DRAINING, packets, address)
                 return
             stream = self._peers.open(address, now, since)
             if self._answer is not None:

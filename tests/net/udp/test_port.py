@@ -103,6 +103,20 @@ async def test_datagrams_of_a_network_that_is_not_allowed_are_counted_as_rejecte
     assert {"not-allowed": 3} == served.book.counters.rejected_by_reason
 
 
+@pytest_twisted.ensureDeferred
+async def test_while_the_server_drains_known_peers_go_on_and_new_ones_are_rejected(serve: Serve) -> None:
+    served = serve(gate=Gate(seats := Seats()))
+    known, new = served.connect(), served.connect()
+    known.send(b"x" * 64)
+    await served.until(lambda totals: totals.packets == 1)
+    seats.draining = True
+    for client in (new, known, new):
+        client.send(b"x" * 64)
+    totals = await served.until(lambda totals: totals.rejected == 2 and totals.packets == 2)
+    check(totals, packets=2, bytes=128, streams_total=1)
+    assert {"draining": 2} == served.book.counters.rejected_by_reason
+
+
 @linux
 @pytest_twisted.ensureDeferred
 async def test_lost_and_late_probe_packets_are_found_in_batches_too(serve: Serve) -> None:
