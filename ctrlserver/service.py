@@ -6,7 +6,8 @@ Rules:
   line that names the port, on standard error and in the log.
 - ``privilegedStartService`` binds the ports, before ``twistd`` gives up its privileges. ``twist`` has no such step, so
   ``startService`` binds them if they are not bound yet.
-- The end: first the ports are closed, then the streams, then the run is ended and logged, then the admin connections.
+- The end: first the data ports are closed, then the streams have ``drain_timeout`` to end (``life/draining.py``). Then
+  the others are ended, the run is ended and logged, and the admin ports and their connections are closed.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from twisted.application.service import MultiService
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IListeningPort, IReactorCore, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -30,9 +33,10 @@ from ctrlserver.admin.protocol import AdminFactory
 from ctrlserver.admin.reach import strangers
 from ctrlserver.config import Config
 from ctrlserver.config.endpoints import behind_proxy, private
-from ctrlserver.desk import Desk
+from ctrlserver.desk import Desk, Health
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.lane.sparing import Sparing
+from ctrlserver.life.draining import Draining
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.linux.memory import memory_there_is
 from ctrlserver.net.accepting import accept_few
@@ -47,6 +51,8 @@ from ctrlserver.stats.runs import summary_line
 #: Seconds between two readings of the counters: the resolution of the rates, of a run's end and of the loop lag.
 TICK_SECONDS = SWEEP_SECONDS
 
+#: Seconds by which the loop may be late while the server is ready for new streams.
+READY_LAG_SECONDS = 1.0
 
 #: Lines on runs that may follow each other; of more, one a second, for a peer can begin runs as fast as connections.
 RUN_LINES_AT_ONCE = 10
@@ -103,7 +109,15 @@ class ControlService(MultiService):
         self._reserve = Reserve(self.plane.seats)
         self._admin_ports: list[IListeningPort] = []
         self._admin = AdminFactory(
-            Desk(book=self.book, version=__version__, now=clock, kick=self.plane.kick),
+            Desk(
+                book=self.book,
+                version=__version__,
+                now=clock,
+                kick=self.plane.kick,
+                drain=self._drain,
+                health=self._health,
+                shutdown=self.end,
+            ),
             reactor,
             reserve=self._reserve,
             shared=lambda: bool(self.book.counters.open),
@@ -111,7 +125,10 @@ class ControlService(MultiService):
         self._tick = LoopingCall(self._look)
         self._tick.clock = reactor
         self._due = 0.0
+        self._lag = 0.0
         self._bound = False
+        self.is_ending = False
+        self.draining = Draining(self.plane, lambda: len(self.book.counters.open), reactor)
 
     # The start
 
@@ -174,7 +191,7 @@ class ControlService(MultiService):
     def _listen_admin(self, endpoint: str) -> Deferred[IListeningPort]:
         endpoint = private(endpoint)
         if (behind := behind_proxy(endpoint)) is not None:
-            door = Door(self.plane.seats, self.book.counters.rejected, self._reactor)
+            door = Door(self.plane.seats, self.book.counters.rejected, self._reactor, admin=True)
             return listen_proxied(serverFromString(self._reactor, behind), self._admin, door)
         return maybeDeferred(serverFromString(self._reactor, endpoint).listen, self._admin)
 
@@ -188,10 +205,10 @@ class ControlService(MultiService):
 
     def _look(self) -> None:
         now = self._clock()
-        lag = max(0.0, now - self._due)
+        self._lag = max(0.0, now - self._due)
         self._due = now + TICK_SECONDS
         self.plane.sweep()
-        self.book.tick(now, lag, self._wall())
+        self.book.tick(now, self._lag, self._wall())
         self._tell_left_out(now)
 
     def _tell_left_out(self, now: float) -> None:
@@ -203,9 +220,44 @@ class ControlService(MultiService):
         if self._run_lines.may_write(self._clock()):
             self.log.info("{line}", line=summary_line(record))
 
+    def _drain(self, on: bool) -> None:
+        """Accept no new streams, or some again."""
+        if not self.is_ending and self.plane.seats.draining != on:
+            self.plane.seats.draining = on
+            self.log.info("draining: no new streams are accepted" if on else "draining is over: streams are accepted")
+
+    def _health(self) -> Health:
+        lag = max(self._lag, self._clock() - self._due)
+        found = {
+            "stopping": self.is_ending,
+            "draining": self.plane.seats.draining and not self.is_ending,
+            "ports are not bound": not self._bound,
+            f"the loop is {lag:.1f} s late": lag >= READY_LAG_SECONDS,
+        }
+        reasons = tuple(reason for reason, holds in found.items() if holds)
+        return Health(live=True, ready=not reasons, reasons=reasons)
+
     # The end
 
+    def end(self) -> None:
+        """End the server as SIGTERM does; at the second call at once."""
+        if self.is_ending:
+            self.draining.at_once()
+        else:
+            self.is_ending = True
+            self._reactor.callLater(0, self._stop_reactor)
+
+    def _stop_reactor(self) -> None:
+        with suppress(ReactorNotRunning):  # a signal came first
+            IReactorCore(self._reactor).stop()
+
     def stopService(self) -> Deferred[object]:
+        """Let the open streams end by themselves, until ``drain_timeout``; then end everything."""
+        self.is_ending = True
+        over = self.draining.begin(self.config.drain_timeout)
+        return over.addCallback(lambda _: self._stop())
+
+    def _stop(self) -> Deferred[object]:
         """Stop listening, end the run, close the streams and the admin connections."""
         if self._tick.running:
             self._tick.stop()

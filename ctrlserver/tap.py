@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NoReturn
 
-from twisted.application.service import IService, Service
+from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
-from twisted.logger import Logger
 from twisted.python import usage
 
 from ctrlserver import __version__, terminal
 from ctrlserver.config import Config, load_config, override
 from ctrlserver.errors import UsageError
+from ctrlserver.life.signals import Signals
 from ctrlserver.service import ControlService
 from ctrlserver.wire.framing import FRAMINGS
 from ctrlserver.words import did_you_mean
@@ -112,37 +111,6 @@ class Options(usage.Options):
             stop(f"cannot write the log file {log_file}: {reason}; twistd --logfile=FILE takes another")
 
 
-class Signals(Service):
-    """While it runs, the signals that would end the process by default say in the log that they do nothing.
-
-    One that has a meaning already keeps it: USR1 has twistd open its log file anew.
-    """
-
-    log = Logger()
-
-    def __init__(self, reactor: IReactorFromThreads) -> None:
-        self._reactor = reactor
-
-    def startService(self) -> None:
-        """Take them."""
-        super().startService()  # type: ignore[no-untyped-call]
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, self._ignore)
-                signal.siginterrupt(number, False)
-
-    def stopService(self) -> None:
-        """Give them back."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            if signal.getsignal(number) == self._ignore:
-                signal.signal(number, signal.SIG_DFL)
-
-    def _ignore(self, number: int, frame: object) -> None:
-        name = signal.Signals(number).name
-        self._reactor.callFromThread(self.log.info, "{name} changes nothing; SIGTERM ends the server", name=name)
-
-
 def files_of(twistd: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """The pid file and the log file that ``twistd`` will write, by its options; ``twist`` has none."""
     pid_file, log_file = twistd.get("pidfile"), twistd.get("logfile")
@@ -187,5 +155,5 @@ def makeService(options: Options) -> IService:
     if goes_to_background(options.parent or {}):
         terminal.keep()
     service = ControlService(options.configuration, reactor)
-    Signals(reactor).setServiceParent(service)  # type: ignore[no-untyped-call]
+    Signals(reactor, lambda: service.is_ending, service.draining.at_once, {}).setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

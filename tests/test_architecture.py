@@ -47,6 +47,7 @@ FLOOR = {
     "load/commands": 11,
     "load/cli": 12,
     "load/__main__": 13,
+    "life": 5,
     "service": 6,
     "tap": 7,
     "__main__": 8,

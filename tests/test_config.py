@@ -159,8 +159,8 @@ def test_a_server_may_have_no_admin_port(tmp_path: Path) -> None:
     [
         ('run_gp: unknown key; did you mean "run_gap"?', "run_gp = 1"),
         (
-            "colour: unknown key: expected one of run_gap, expected_packets, max_streams, memory_limit, rename,"
-            " listener, admin",
+            "colour: unknown key: expected one of run_gap, expected_packets, max_streams, memory_limit, drain_timeout,"
+            " rename, listener, admin",
             "colour = 1",
         ),
         ('"a b": unknown key', '"a b" = 1'),

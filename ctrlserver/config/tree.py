@@ -342,6 +342,7 @@ class Config:
     memory_limit: int | None = _key(
         None, _size(1 << 20, _LARGEST_MEMORY, 'a size from "1MiB", or no such key for a quarter of the memory there is')
     )
+    drain_timeout: float = _key(5.0, _duration(0, "a duration, or 0 for none"))
     rename: tuple[tuple[str, str], ...] = _key((), _rename)
 
     @property

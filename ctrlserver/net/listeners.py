@@ -126,11 +126,16 @@ class Listener:
             self._give_up_dead_peers(now, max(self.terms.keepalive, SHORTEST_SECONDS))
         if self.terms.idle_timeout and now - self._looked >= IDLE_LOOK_SECONDS:
             self._looked = now
-            before = now - self.terms.idle_timeout
-            for silent in list(self.streams()):
-                counters = silent.counters
-                if counters.last <= before and counters.opened <= before and silent not in self.open_streams.waiting:
-                    silent.abort("idle", now)
+            self.end_silent(self.terms.idle_timeout, "idle")
+
+    def end_silent(self, seconds: float, reason: str) -> None:
+        """End the streams that have sent nothing for ``seconds``, but for those that are owed replies."""
+        now = self._clock()
+        before = now - seconds
+        for silent in list(self.streams()):
+            counters = silent.counters
+            if counters.last <= before and counters.opened <= before and silent not in self.open_streams.waiting:
+                silent.abort(reason, now)
 
     def _give_up_dead_peers(self, now: float, keepalive: float) -> None:
         """End the streams whose peers' machines have owed an answer for so long. A search takes several sweeps."""
@@ -144,16 +149,20 @@ class Listener:
             if counters.last <= before and counters.opened <= before and counters.unanswered_seconds() >= keepalive:
                 stream.abort("timeout", now)
 
-    def stop_listening(self) -> Deferred[object]:
-        """Accept no more, and close the port."""
+    def stop_accepting(self) -> Deferred[object]:
+        """Close the port for connections; the UDP port stays."""
         if self._acceptor is not None:
             self._acceptor.stop()
             self._acceptor = None
         port, self.port = self.port, None
-        stops: list[Callable[[], object]] = [] if port is None else [port.stopListening]
+        return maybeDeferred(lambda: None if port is None else port.stopListening())
+
+    def stop_listening(self) -> Deferred[object]:
+        """Accept no more, and close both ports."""
+        stops = [self.stop_accepting()]
         if self.datagrams is not None:
-            stops.append(self.datagrams.stop_listening)
-        return DeferredList([maybeDeferred(stop) for stop in stops])  # type: ignore[return-value]
+            stops.append(maybeDeferred(self.datagrams.stop_listening))
+        return DeferredList(stops)  # type: ignore[return-value]
 
 
 def plain_socket(port: IListeningPort, factory: StreamFactory) -> socket.socket | None:

@@ -3,7 +3,7 @@
 Model: a ``DataPlane`` makes a ``Listener`` for each listener of the config, and the terms of its streams. It knows the
 book and no admin port, so a process that only counts needs a book and a plane. Its life:
 
-    made -> bind() -> sweep() now and then, kick(), drain() -> stop_listening(), drain(), stop()
+    made -> bind() -> sweep() now and then, kick() -> leave(), sweep() ... -> stop_listening(), drain(), stop()
 
 Rules:
 
@@ -52,6 +52,9 @@ PORT_TRIES = 8
 #: Seconds between two sweeps.
 SWEEP_SECONDS = 0.25
 
+#: Seconds of silence after which a stream holds up the server's end no longer: nobody is known to be at work on it.
+LEAVING_SECONDS = 1.0
+
 
 class DataPlane:
     """``listeners`` as they are configured; ``clock`` gives monotonic seconds."""
@@ -69,6 +72,7 @@ class DataPlane:
         self._memory = book.memory
         self._memory.over = self._memory_is_over
         self._relieve = lambda: book.relieve_memory(clock())
+        self._leaving = False
         self._looks = Looks(SWEEP_SECONDS)
         self._rejections, self._handshakes, self._relieved = Growth(), Growth(), Growth()
         self._lane = Lane(reactor, clock) if Lane.supported(reactor) else None
@@ -120,6 +124,8 @@ class DataPlane:
         if self._looks.may_judge(now):
             for listener in self.listeners:
                 listener.sweep()
+                if self._leaving:
+                    listener.end_silent(LEAVING_SECONDS, "drain")
         self._log_rejections(now)
         self._log_handshakes(now)
         self._log_memory(now)
@@ -172,6 +178,16 @@ class DataPlane:
         if stream is not None:
             stream.abort("kicked", self._clock())
         return stream is not None
+
+    def leave(self) -> Deferred[object]:
+        """Accept nothing new, and end the silent streams, now and in each further sweep.
+
+        The ports for connections are closed. The UDP ports stay, for the peers that are sending.
+        """
+        self._leaving = self.seats.draining = True
+        closed = DeferredList([listener.stop_accepting() for listener in self.listeners])
+        self.sweep()
+        return closed  # type: ignore[return-value]
 
     def drain(self) -> None:
         """End all streams."""

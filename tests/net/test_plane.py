@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver, LogEvent, capturedLogs, formatEvent, gl
 from ctrlserver.config import ListenerConfig
 from ctrlserver.net import plane as module
 from ctrlserver.net.listeners import CannotBind
-from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
+from ctrlserver.net.plane import LEAVING_SECONDS, SWEEP_SECONDS, DataPlane
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from tests.runs import reached
@@ -66,6 +66,33 @@ async def test_a_drain_ends_the_streams_of_all_listeners(served: tuple[DataPlane
         plane.drain()
         assert [] == list(plane.streams())
         assert (0, 2) == (plane.seats.taken, book.stats(time.monotonic()).closed_drain_total)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_plane_that_leaves_closes_its_ports_and_ends_its_silent_streams_alone() -> None:
+    from twisted.internet import reactor
+
+    ahead = 0.0
+    book = Book(version="test", now=0.0, wall=0.0)
+    plane = DataPlane([ListenerConfig(endpoint=LOOPBACK)], book, cast(Any, reactor), lambda: time.monotonic() + ahead)
+    plane.bind()
+    port = plane.listeners[0].port
+    assert port is not None
+    number = port.getHost().port  # type: ignore[attr-defined]
+    with connected(plane, 0), connected(plane, 0) as busy:
+        await reached(lambda: len(list(plane.streams())) == 2)
+        ahead = LEAVING_SECONDS
+        plane.sweep()  # late, as after a pause: it judges nobody
+        busy.sendall(bytes(1024))
+        await reached(lambda: sum(record.packets for record in book.streams()) == 1)
+        ahead += SWEEP_SECONDS
+        await plane.leave()
+        assert [("open", 1), ("closed", 0)] == [(record.state, record.packets) for record in book.streams()]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", number))
+    await plane.stop_listening()
+    plane.drain()
+    plane.stop()
 
 
 def test_a_port_in_use_is_named_with_the_listener_and_the_reason(served: tuple[DataPlane, Book]) -> None:

@@ -1,0 +1,1 @@
+"""How a running daemon is told something, changes and ends."""

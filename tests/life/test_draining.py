@@ -1,0 +1,81 @@
+"""When a daemon is told to end: how long its streams may go on."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.task import Clock
+
+from ctrlserver.life.draining import LOOK_SECONDS, Draining
+
+
+class Plane:
+    """What is drained: so many streams are open."""
+
+    def __init__(self, streams: int) -> None:
+        self.streams = streams
+        self.left = 0
+
+    def leave(self) -> None:
+        self.left += 1
+
+
+def draining(streams: int) -> tuple[Draining, Plane, Clock, list[float]]:
+    """And the times at which it was over."""
+    clock, plane = Clock(), Plane(streams)
+    over: list[float] = []
+    drains = Draining(cast(Any, plane), lambda: plane.streams, clock)
+    drains._over.addCallback(lambda _: over.append(clock.seconds()))
+    return drains, plane, clock, over
+
+
+def test_without_an_open_stream_it_is_over_at_once() -> None:
+    drains, plane, clock, over = draining(0)
+    drains.begin(5.0)
+    assert ([0.0], 1, []) == (over, plane.left, clock.getDelayedCalls())
+
+
+def test_it_is_over_when_the_last_stream_has_ended() -> None:
+    drains, plane, clock, over = draining(1)
+    drains.begin(5.0)
+    clock.pump([LOOK_SECONDS] * 10)
+    assert [] == over
+    plane.streams = 0
+    clock.advance(LOOK_SECONDS)
+    assert 1 == len(over)
+    assert [] == clock.getDelayedCalls()
+
+
+def test_streams_that_do_not_end_have_the_time_given_and_no_more() -> None:
+    drains, _, clock, over = draining(1)
+    drains.begin(5.0)
+    clock.pump([LOOK_SECONDS] * 249)
+    assert [] == over
+    clock.pump([LOOK_SECONDS] * 2)
+    assert 1 == len(over)
+
+
+def test_a_second_order_ends_the_wait() -> None:
+    drains, _, clock, over = draining(1)
+    drains.begin(5.0)
+    drains.at_once()
+    assert ([0.0], []) == (over, clock.getDelayedCalls())
+
+
+def test_an_order_to_hurry_that_comes_first_leaves_no_time() -> None:
+    drains, _, _, over = draining(1)
+    drains.at_once()
+    drains.begin(5.0)
+    assert [0.0] == over
+
+
+def test_no_time_given_is_no_wait() -> None:
+    drains, _, _, over = draining(1)
+    drains.begin(0.0)
+    assert [0.0] == over
+
+
+def test_to_begin_twice_is_to_begin_once() -> None:
+    drains, plane, _, _ = draining(1)
+    assert drains.begin(5.0) is drains.begin(5.0)
+    assert 1 == plane.left
