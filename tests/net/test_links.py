@@ -11,7 +11,7 @@ from select import EPOLLIN
 
 import pytest
 import pytest_twisted
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
@@ -25,9 +25,9 @@ from ctrlserver.net.stream import OpenStreams
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
-from ctrlserver.wire.framing import parse_framing
+from ctrlserver.wire.framing import PACKETS_A_CALL, parse_framing
 from tests.clients import connected
-from tests.net.conftest import Serve, in_thread, read_to_end
+from tests.net.conftest import DENSE, Serve, in_thread, read_to_end
 
 
 def terms_of(framing: str, mode: str) -> Terms:
@@ -71,6 +71,29 @@ def test_packets_whose_answer_the_socket_refuses_are_not_counted_as_answered(mod
         lane.doRead()
     lane.stop()
     assert ("reset", 2) == (counters.reason, terms.book.counters.totals().replies)
+
+
+@pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")
+@pytest.mark.parametrize("probe", [False, True])
+@pytest.mark.parametrize("keep", [0, 3])
+@pytest.mark.parametrize("mode", ["sink", "echo", "reply"])
+def test_a_stream_cuts_a_bounded_number_of_packets_in_a_turn_and_gives_back_the_rest(
+    mode: str, keep: int, probe: bool
+) -> None:
+    terms = evolve(
+        terms_of("netstring", mode), keep=keep, probe=probe, canned=CannedReply(b"ok") if mode == "reply" else None
+    )
+    lane = Lane(MemoryReactorClock(), lambda: 1.0)
+    lane.start()
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        stream = LaneLink(lane, near, OpenStreams(terms, lane.clock), "peer:1").stream
+        left = stream.received(memoryview(DENSE)[:65536], 1.0)
+        assert 0 < left < 65536
+        assert 0 < stream.counters.whole() <= 3 * PACKETS_A_CALL
+        stream.abort("drain", 1.0)
+    lane.stop()
 
 
 class Endless(socket.socket):
