@@ -26,7 +26,7 @@ from ctrlserver.errors import UsageError
 from ctrlserver.life.signals import Signals
 from ctrlserver.service import ControlService
 from ctrlserver.wire.framing import FRAMINGS
-from ctrlserver.words import did_you_mean
+from ctrlserver.words import did_you_mean, printable
 
 FLAGS = ("data", "framing", "mode", "reply", "admin")
 
@@ -142,7 +142,7 @@ def refusal(path: str) -> str | None:
 
 def stop(message: str) -> NoReturn:
     """Print one line and exit with code 1."""
-    sys.stderr.write(f"ctrlserver: {message}\n")
+    sys.stderr.write(f"ctrlserver: {printable(message)}\n")
     sys.exit(1)
 
 

@@ -15,7 +15,7 @@ import click
 from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_USAGE
 from ctrlserver.console.streams import mute, print_words
 from ctrlserver.errors import UsageError
-from ctrlserver.words import quoted
+from ctrlserver.words import printable, quoted
 
 #: How like a flag must be to one of ours to be taken for a slip: --packet for --packets, not --parallel for --profile.
 _NEAR = 0.8
@@ -33,7 +33,7 @@ def carried_out(
         code = command.main(args=list(arguments), prog_name=program, standalone_mode=False, obj=given)
     except (click.ClickException, UsageError) as error:
         message = str(error) if isinstance(error, UsageError) else words(error)
-        click.echo(f"{program}: {' '.join(message.split())}", err=True)
+        click.echo(f"{program}: {printable(' '.join(message.split()))}", err=True)
         return EXIT_USAGE
     except OSError as error:  # click printed the help or the version; all other writes have their own errors
         mute(sys.stdout)

@@ -20,7 +20,7 @@ from ctrlserver.console.parameters import completing, reading
 from ctrlserver.errors import UsageError
 from ctrlserver.load.results.comparison import CONFIDENCE, FIGURES, Compared, Figure, compare, differing_options
 from ctrlserver.units import parse_share
-from ctrlserver.words import did_you_mean, quoted
+from ctrlserver.words import did_you_mean, printable, quoted
 
 SCHEMA = "ctrlload-comparison/1"
 
@@ -166,7 +166,7 @@ def _worse(one: Compared, tolerance: float) -> str:
 
 def table(compared: Sequence[Compared], names_a: Sequence[str], names_b: Sequence[str]) -> list[str]:
     """The comparison for people, at most 80 columns but for the names of files."""
-    lines = [f"A  {' '.join(names_a)}", f"B  {' '.join(names_b)}", ""]
+    lines = [f"{side}  {printable(' '.join(names))}" for side, names in (("A", names_a), ("B", names_b))] + [""]
     if not compared:
         return [*lines, "no figure that either side knows"]
     with_interval = any(one.ratio_low is not None for one in compared)

@@ -14,7 +14,7 @@ import click
 from ctrlserver.console.exit_codes import EXIT_GOOD
 from ctrlserver.console.parameters import completing
 from ctrlserver.errors import UsageError
-from ctrlserver.words import did_you_mean, quoted
+from ctrlserver.words import did_you_mean, printable, quoted
 
 _KINDS = {".html": "html", ".htm": "html", ".png": "png", ".svg": "svg"}
 
@@ -91,10 +91,10 @@ def _shortened(names: list[str]) -> list[str]:
 
 def _names(files: Sequence[str]) -> list[str]:
     """The files by their names alone if these are all different, each short enough for a legend."""
-    names = [Path(file).name for file in files]
+    names = [printable(Path(file).name) for file in files]
     if len(set(names)) == len(names):
         return _shortened(names)
     if len(set(files)) == len(files):
-        return _shortened(list(files))
+        return _shortened([printable(file) for file in files])
     twice = next(file for file in files if files.count(file) > 1)
     raise UsageError(f"{twice}: given twice")

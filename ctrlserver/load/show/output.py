@@ -22,6 +22,7 @@ from pathlib import Path
 from ctrlserver.console.exit_codes import EXIT_FAILED
 from ctrlserver.console.streams import print_output, print_words
 from ctrlserver.errors import LoadError, UsageError
+from ctrlserver.words import printable
 
 #: Puts on stdout what ends there, given the errors and the exit code so far; LoadError if it cannot.
 Ending = Callable[[Sequence[str], int], None]
@@ -65,7 +66,7 @@ def deliver(
         words = (stdout if isinstance(stdout, str) else document) + words
         errors.append(str(error))
         code = code or EXIT_FAILED
-    print_words(words + "".join(f"ctrlload: {line}\n" for line in errors))
+    print_words(words + "".join(f"ctrlload: {printable(line)}\n" for line in errors))
     return code
 
 

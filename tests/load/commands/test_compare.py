@@ -152,3 +152,12 @@ def test_columns_do_not_touch_however_small_a_ratio_is(capsys: pytest.CaptureFix
     _, out, _ = told(capsys, "fast.json slow.json --figure latency.response.mean")
     assert ["352.0", "ms", "188.8", "us", "0.000536", "B"] == row(out, "response mean")
     assert 1 == len({len(line) - len(line.split("  ")[-1]) for line in out.splitlines()[3:]})
+
+
+def test_a_name_of_a_file_steers_no_terminal(capsys: pytest.CaptureFixture[str], files: Path) -> None:
+    name = "\x1b[31m\u202e\x9bx.json"
+    (files / name).write_text(json.dumps(changed(BASE, error="\x1b]0;x")))
+    code, out, err = told(capsys, f"{name} {name}")
+    assert 4 == code
+    assert (out + err).replace("\n", "").isprintable()
+    assert r"A  \x1b[31m\u202e\x9bx.json" == out.splitlines()[0]

@@ -195,6 +195,28 @@ def test_a_usage_error_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
     assert words in refused(capsys, *arguments.split())
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "run ssl:h:1 --cafile {}",
+        "run h:1 --payload @{}",
+        "run h:1 --profile @{}",
+        "run h:1 -o none/{}",
+        "run {}:1",
+        "run h:1 --{}",
+        "plot {} -o x.html",
+        "plot {0} {0} -o x.html",
+        "compare {} {}",
+        "{}",
+    ],
+)
+def test_whatever_a_word_holds_the_error_is_one_printable_line(
+    capsys: pytest.CaptureFixture[str], arguments: str
+) -> None:
+    line = refused(capsys, *(word.replace("{}", "{0}").format("a\x1b[31m\u202e\x9bz") for word in arguments.split()))
+    assert line.removesuffix("\n").isprintable()
+
+
 def test_help_and_version_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == commands.exit_code(["--version"], Interrupts())
     assert f"ctrlload {ctrlserver.__version__}\n" == capsys.readouterr().out

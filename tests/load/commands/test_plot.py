@@ -189,6 +189,15 @@ def test_nothing_of_a_result_is_taken_for_markup(capsys: pytest.CaptureFixture[s
         assert NASTY in reader.words
 
 
+def test_a_name_of_a_file_has_no_control_character_on_the_page(capsys: pytest.CaptureFixture[str], files: Path) -> None:
+    for folder in ("x", "y"):
+        (files / folder).mkdir()
+        (files / folder / "\x1b[31m\u202e\x9bx.json").write_text(json.dumps(OPEN))
+    for names in ("x/\x1b[31m\u202e\x9bx.json open.json", "x/\x1b[31m\u202e\x9bx.json y/\x1b[31m\u202e\x9bx.json"):
+        assert 0 == told(capsys, f"{names} -o out.html")[0]
+        assert (files / "out.html").read_text().replace("\n", "").isprintable()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -173,6 +173,11 @@ def test_all_that_a_command_ends_with_is_written(tmp_path: Path, capsys: pytest.
     assert "words\nctrlload: one\nctrlload: two\n" == captured.err
 
 
+def test_an_error_is_one_printable_line_whatever_it_quotes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert 1 == deliver([], "", "words\n", ["a\x1b[31m\u202e\x9b\nb"], 1)
+    assert "words\nctrlload: a\\x1b[31m\\u202e\\x9b\\nb\n" == capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("code", "expected"), [(0, 1), (3, 3)])
 def test_what_cannot_be_written_is_an_error_and_the_rest_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, code: int, expected: int
