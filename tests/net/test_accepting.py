@@ -112,8 +112,9 @@ async def test_without_descriptors_the_port_pauses_and_says_so_once_a_second_wit
     listening, port.socket = port.socket, Exhausted(port.socket)
     for _ in range(25):
         port.doRead()
+        clock.advance(0.09)
         assert port not in reactor.getReaders()
-        clock.advance(0.1)
+        clock.advance(0.011)
         assert port in reactor.getReaders()
     assert 3 == len(complaints)
     assert "descriptors" == complaints[0]["lacking"]

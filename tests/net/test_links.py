@@ -96,6 +96,33 @@ def test_a_stream_cuts_a_bounded_number_of_packets_in_a_turn_and_gives_back_the_
     lane.stop()
 
 
+class Crowded(socket.socket):
+    """Has one more connection whenever it is asked."""
+
+    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        near, far = socket.socketpair()
+        far.close()
+        return near, ("127.0.0.1", 1)
+
+
+@pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")
+def test_a_data_port_accepts_64_connections_in_one_go() -> None:
+    reactor = MemoryReactorClock()
+    lane = Lane(reactor, lambda: 1.0)
+    lane.start()
+    with Crowded() as listening:
+        listening.bind(("127.0.0.1", 0))
+        streams = OpenStreams(terms_of("line", "sink"), lane.clock)
+        acceptor = LaneAcceptor(lane, reactor, listening, streams)
+        acceptor.ready(EPOLLIN)
+        opened = list(streams.all.values())
+        for stream in opened:
+            stream.abort("drain", 1.0)
+        acceptor.stop()
+    lane.stop()
+    assert 64 == len(opened)
+
+
 class Endless(socket.socket):
     """Has more for whoever reads, whenever it is read."""
 
@@ -211,6 +238,8 @@ def test_without_descriptors_a_data_port_says_so_once_a_second_with_the_number_o
         acceptor = LaneAcceptor(lane, reactor, listening, OpenStreams(terms_of("line", "sink"), lane.clock))
         for _ in range(25):
             acceptor.ready(EPOLLIN)
+            (resumes,) = reactor.getDelayedCalls()
+            assert pytest.approx(0.1) == resumes.getTime() - reactor.seconds()
             reactor.advance(ACCEPT_PAUSE_SECONDS)
         acceptor.stop()
     lane.stop()
