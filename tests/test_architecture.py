@@ -25,6 +25,7 @@ FLOOR = {
     "looks": 1,
     "secret": 1,
     "units": 1,
+    "logs": 1,
     "wire": 2,
     "stats": 2,
     "client": 3,

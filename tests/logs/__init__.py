@@ -1,0 +1,1 @@
+"""The log: which lines are written, in which form, and where to."""
