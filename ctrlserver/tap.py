@@ -18,17 +18,20 @@ from typing import Any, NoReturn
 
 from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
+from twisted.logger import LogLevel
 from twisted.python import usage
 
 from ctrlserver import __version__, terminal
 from ctrlserver.config import Config, load_config, override
 from ctrlserver.errors import UsageError
 from ctrlserver.life.signals import Signals
+from ctrlserver.logs.level import LEVEL, LEVELS
+from ctrlserver.logs.log import LOG, for_twist, for_twistd
 from ctrlserver.service import ControlService
 from ctrlserver.wire.framing import FRAMINGS
 from ctrlserver.words import did_you_mean, printable
 
-FLAGS = ("data", "framing", "mode", "reply", "admin")
+FLAGS = ("data", "framing", "mode", "reply", "admin", "log-format")
 
 
 class Options(usage.Options):
@@ -46,6 +49,7 @@ class Options(usage.Options):
         ["mode", "m", None, "What the server does with a packet (sink): sink, echo, reply or source."],
         ["reply", "r", None, r"The reply to each packet in mode reply (\x06)."],
         ["admin", "a", None, "Where the server answers questions (tcp:22223:interface=127.0.0.1)."],
+        ["log-format", None, None, "The form of the log (text): text, or json for one object a line."],
     ]
     optFlags = [  # noqa: RUF012
         ["udp", "u", "Receive UDP too, on the data port's number; each datagram is a packet."],
@@ -94,13 +98,38 @@ class Options(usage.Options):
         """Apply the flags to the file."""
         try:
             base = load_config(self["config"]) if self["config"] else Config()
-            self.configuration = override(base, **{flag: self[flag] for flag in FLAGS}, udp=bool(self["udp"]) or None)
+            self.configuration = override(base, **self._given())
         except UsageError as error:
             stop(str(error))
         if self["check"]:
             print("ctrlserver: the configuration is good")  # noqa: T201
             sys.exit(0)
         self._check_files()
+        self._choose_log()
+
+    def _given(self) -> dict[str, Any]:
+        """What ``override`` is given of the flags."""
+        return {flag.replace("-", "_"): self[flag] for flag in FLAGS} | {"udp": bool(self["udp"]) or None}
+
+    def _choose_log(self) -> None:
+        """Have ``twistd`` or ``twist`` log through ours, unless the operator gave ``twistd`` another ``--logger``.
+
+        ``twist`` has options for form and level too; ours, where they are given, stand over them.
+        """
+        program = self.parent if self.parent is not None else {}
+        form, level = self.configuration.log_format, self.configuration.log_level
+        LOG.form = form
+        if "fileLogObserverFactory" in program:
+            if self["log-format"] is None and program["logFormat"] == "json":
+                LOG.form = "json"
+            if level == "info" and (asked := program["logLevel"]) is not LogLevel.info:
+                level = asked.name if asked.name in LEVELS else "warn"
+            program["logLevel"] = LogLevel.debug
+            program["fileLogObserverFactory"] = for_twist
+        elif not program.get("logger"):
+            LOG.twistd = program
+            program["logger"] = f"{for_twistd.__module__}.{for_twistd.__name__}"
+        LEVEL.set(level)
 
     def _check_files(self) -> None:
         """Stop if ``twistd`` cannot write its own two files: it would say so by a traceback."""
@@ -155,5 +184,7 @@ def makeService(options: Options) -> IService:
     if goes_to_background(options.parent or {}):
         terminal.keep()
     service = ControlService(options.configuration, reactor)
-    Signals(reactor, lambda: service.is_ending, service.draining.at_once, {}).setServiceParent(service)  # type: ignore[no-untyped-call]
+    Signals(
+        reactor, lambda: service.is_ending, service.draining.at_once, {signal.SIGUSR1: LOG.reopen}
+    ).setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

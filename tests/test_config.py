@@ -91,6 +91,8 @@ def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
         expected_packets = "5M"
         max_streams = "1k"
         memory_limit = "64MiB"
+        log_format = "json"
+        log_level = "warn"
         [[listener]]
         name = "web"
         endpoint = "unix:/run/web.sock"
@@ -141,6 +143,8 @@ def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
         expected_packets=5_000_000,
         max_streams=1_000,
         memory_limit=64 << 20,
+        log_format="json",
+        log_level="warn",
         rename=(("protocol", "peer"), ("peer", "protocol")),
     )
 
@@ -160,7 +164,7 @@ def test_a_server_may_have_no_admin_port(tmp_path: Path) -> None:
         ('run_gp: unknown key; did you mean "run_gap"?', "run_gp = 1"),
         (
             "colour: unknown key: expected one of run_gap, expected_packets, max_streams, memory_limit, drain_timeout,"
-            " rename, listener, admin",
+            " log_format, log_level, rename, listener, admin",
             "colour = 1",
         ),
         ('"a b": unknown key', '"a b" = 1'),

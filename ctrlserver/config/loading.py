@@ -24,7 +24,7 @@ _KINDS: Mapping[str, type] = {"": Config, "listener": ListenerConfig, "admin": A
 """What is made from a table, by the name of its array; the whole file has none."""
 _ATTRIBUTES = {"listener": "listeners"}
 """The attributes that are not called as their keys are."""
-_KEY_OF = {"data": ("listener", "endpoint"), "admin": ("admin", "endpoint")}
+_KEY_OF = {"data": ("listener", "endpoint"), "admin": ("admin", "endpoint"), "log_format": ("", "log_format")}
 """Table and key of the flags that are not called as a listener's key."""
 
 
@@ -50,13 +50,15 @@ def override(
     reply: str | None = None,
     admin: str | None = None,
     udp: bool | None = None,
+    log_format: str | None = None,
 ) -> Config:
     """A good ``config`` with the given flags in its first listener and its first admin listener.
 
     ``ConfigError`` names the flag: ``--mode: unknown mode "snik": ...``.
     """
     texts = {"data": data, "framing": framing, "mode": mode, "reply": reply, "udp": udp, "admin": admin}
-    values: dict[str, dict[str, Any]] = {"listener": {}, "admin": {}}
+    texts["log_format"] = log_format
+    values: dict[str, dict[str, Any]] = {"": {}, "listener": {}, "admin": {}}
     flag_of = {}
     for flag, text in texts.items():
         if text is not None:
@@ -65,7 +67,8 @@ def override(
             try:
                 values[home][key] = readers(_KINDS[home])[key](text)
             except UsageError as error:
-                raise ConfigError(f"--{flag}: {error}") from None
+                raise ConfigError(f"--{flag.replace('_', '-')}: {error}") from None
+    config = evolve(config, **values[""])
     config = evolve(config, listeners=(evolve(config.listeners[0], **values["listener"]), *config.listeners[1:]))
     if admin is not None:
         config = evolve(config, admin=(AdminConfig(**values["admin"]), *config.admin[1:]))

@@ -26,6 +26,8 @@ from attrs import Factory, field, fields, frozen
 
 from ctrlserver.config.endpoints import check_endpoint, datagram_address, inherited_datagrams
 from ctrlserver.errors import ConfigError
+from ctrlserver.logs.level import LEVELS
+from ctrlserver.logs.lines import FORMATS
 from ctrlserver.stats.counters import Label
 from ctrlserver.stats.records import describe, field_names
 from ctrlserver.stats.rename import Renames
@@ -153,6 +155,19 @@ def _mode(value: object) -> str:
     if text not in MODES:
         raise ConfigError(f"unknown mode {quoted(text)}: expected {expected}{did_you_mean(text, MODES)}")
     return text
+
+
+def _one_of(words: tuple[str, ...]) -> Reader:
+    """One of ``words``."""
+    expected = f"{', '.join(words[:-1])} or {words[-1]}"
+
+    def read(value: object) -> str:
+        text = _text(value, expected)
+        if text not in words:
+            raise ConfigError(f"{quoted(text)}: expected {expected}{did_you_mean(text, words)}")
+        return text
+
+    return read
 
 
 def _reply(value: object) -> str:
@@ -343,6 +358,8 @@ class Config:
         None, _size(1 << 20, _LARGEST_MEMORY, 'a size from "1MiB", or no such key for a quarter of the memory there is')
     )
     drain_timeout: float = _key(5.0, _duration(0, "a duration, or 0 for none"))
+    log_format: str = _key("text", _one_of(FORMATS))
+    log_level: str = _key("info", _one_of(LEVELS))
     rename: tuple[tuple[str, str], ...] = _key((), _rename)
 
     @property

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from attrs import define, field
-from twisted.logger import ILogObserver, LogLevel
+from twisted.logger import ILogObserver, Logger, LogLevel
 from zope.interface import implementer
 
 from ctrlserver.logs.level import LEVEL
@@ -29,6 +29,8 @@ from ctrlserver.words import counted
 @define(eq=False)
 class Log:
     """``form`` is one of ``lines.FORMATS``, and may be changed while lines are written."""
+
+    told = Logger()
 
     form: str = "text"
     outlet: Outlet = field(factory=lambda: Descriptor(None))
@@ -60,9 +62,14 @@ class Log:
         line = json_line(event) if self.form == "json" else text_line(event, stamped=self.outlet.stamped)
         return self.outlet.write(line, getattr(event.get("log_level"), "name", "info"))
 
-    def reopen(self) -> str | None:
-        """Open the log file anew, by its name; why not, where that fails."""
-        return self.outlet.reopen()
+    def reopen(self) -> None:
+        """Open the log file anew, by its name, and say so."""
+        if self.outlet.path is None:
+            self.told.info("the log has no file to open anew", event="log-not-reopened")
+        elif why_not := self.outlet.reopen():
+            self.told.error("the log file cannot be opened anew: {why_not}", event="log-not-reopened", why_not=why_not)
+        else:
+            self.told.info("the log is open anew", event="log-reopened")
 
 
 LOG = Log()

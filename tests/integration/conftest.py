@@ -26,7 +26,7 @@ from tests.clients import connected
 PATIENCE = 30.0
 BIN = Path(sys.executable).parent
 
-LISTENING = re.compile(r"listening (\S+) (?:tcp (?:\S+):(\d+)|unix (\S+))$")
+LISTENING = re.compile(r'listening (\S+) (?:tcp (?:\S+):(\d+)|unix (\S+?))(?:"})?$')
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
