@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from attrs import asdict
 from twisted.application.service import MultiService
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -159,7 +160,7 @@ class ControlService(MultiService):
         except CannotBind as error:
             self._unbind()
             close_now(self._reactor)
-            self.log.error("{error}", error=error)
+            self.log.error("{error}", event="cannot-start", error=error)
             raise CannotStart(f"ctrlserver: {error}") from None
         terminal.release()
         self._warn_of_strangers()
@@ -173,6 +174,7 @@ class ControlService(MultiService):
         if asked is not None and asked > seats.limit:
             self.log.warn(
                 "max_streams is {limit}, not {asked}: this process may have {descriptors} descriptors open",
+                event="max-streams-lowered",
                 limit=seats.limit,
                 asked=asked,
                 descriptors=descriptors,
@@ -185,6 +187,7 @@ class ControlService(MultiService):
         if reached:
             self.log.warn(
                 "the admin port has no authentication, and others can reset counters and close streams: {reached}",
+                event="admin-open-to-others",
                 reached=", ".join(reached),
             )
 
@@ -214,17 +217,21 @@ class ControlService(MultiService):
     def _tell_left_out(self, now: float) -> None:
         self._admin.failures.tell_left_out(now)
         if more := self._run_lines.overdue(now):
-            self.log.info("{more} more runs ended", more=more)
+            self.log.info("{more} more runs ended", event="more-runs-ended", more=more)
 
     def _run_ended(self, record: RunRecord) -> None:
         if self._run_lines.may_write(self._clock()):
-            self.log.info("{line}", line=summary_line(record))
+            self.log.info("{log_line}", event="run-ended", log_line=summary_line(record), **asdict(record))
 
     def _drain(self, on: bool) -> None:
         """Accept no new streams, or some again."""
         if not self.is_ending and self.plane.seats.draining != on:
             self.plane.seats.draining = on
-            self.log.info("draining: no new streams are accepted" if on else "draining is over: streams are accepted")
+            self.log.info(
+                "draining: no new streams are accepted" if on else "draining is over: streams are accepted",
+                event="draining",
+                on=on,
+            )
 
     def _health(self) -> Health:
         lag = max(self._lag, self._clock() - self._due)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -184,7 +185,7 @@ def makeService(options: Options) -> IService:
     if goes_to_background(options.parent or {}):
         terminal.keep()
     service = ControlService(options.configuration, reactor)
-    Signals(
-        reactor, lambda: service.is_ending, service.draining.at_once, {signal.SIGUSR1: LOG.reopen}
-    ).setServiceParent(service)  # type: ignore[no-untyped-call]
+    means = {signal.SIGUSR1: LOG.reopen}
+    signals = Signals(reactor, lambda: service.is_ending, service.draining.at_once, means)
+    signals.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

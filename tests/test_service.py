@@ -84,5 +84,5 @@ async def test_a_flood_of_runs_writes_few_lines_and_tells_the_number_of_the_othe
             server.book.runs.start(f"r{number}", None, now)
             server.book.runs.stop(now)
         await server.stopService()
-    assert RUN_LINES_AT_ONCE == sum("line" in line for line in lines)
+    assert RUN_LINES_AT_ONCE == sum("log_line" in line for line in lines)
     assert [100 - RUN_LINES_AT_ONCE] == [line["more"] for line in lines if "more" in line]

@@ -33,14 +33,14 @@ class Failures:
     def reply(self, request: Request) -> bytes:
         """Log the exception that is under way; what the peer is told instead of its reply."""
         if self._lines.may_write(self.clock()):
-            log.failure("admin command {command!r} failed", command=request.words[0])
+            log.failure("admin command {command!r} failed", event="bug", command=request.words[0])
         wrong = f'"{request.words[0].casefold()}" failed; the log of the server says why'
         return encode_error(CommandError(500, "internal", wrong), json=request.json)
 
     def tell_left_out(self, now: float) -> None:
         """Log how many more there were than were logged; to be called now and then."""
         if number := self._lines.overdue(now):
-            log.warn("{number} more admin commands failed", number=number)
+            log.warn("{number} more admin commands failed", event="more-bugs", number=number)
 
 
 @define

@@ -203,7 +203,7 @@ class Lane:
         """Log how many streams ended as the last one told of did; to be called now and then."""
         for what, lines in (("of a bug", self.bugs), ("out of memory", self.out_of_memory)):
             if number := lines.overdue(now):
-                self.log.warn("{number} more streams ended {what}", number=number, what=what)
+                self.log.warn("{number} more streams ended {what}", event="more-bugs", number=number, what=what)
 
     def again(self, fd: int, events: int) -> None:
         """Call the owner of ``fd`` in a later turn, as if ``events`` had come; to be asked for in its ``ready``."""
@@ -227,16 +227,18 @@ class Lane:
         """Take socket ``fd`` off the lane: its owner, or ``together`` for it, has just raised an exception."""
         if isinstance(sys.exc_info()[1], MemoryError):
             if self.out_of_memory.may_write(self.clock()):
-                self.log.warn("out of memory: a stream ended; its socket {fd} leaves the lane", fd=fd)
+                self.log.warn(
+                    "out of memory: a stream ended; its socket {fd} leaves the lane", event="out-of-memory", fd=fd
+                )
         elif self.bugs.may_write(self.clock()):
-            self.log.failure("a bug ended a stream; its socket {fd} leaves the lane", fd=fd)
+            self.log.failure("a bug ended a stream; its socket {fd} leaves the lane", event="bug", fd=fd)
         owner = owner or self._owners.get(fd)
         self.forget(fd)
         if owner is not None:
             try:
                 owner.failed()
             except Exception:
-                self.log.failure("the owner of socket {fd} raised in failed() too", fd=fd)
+                self.log.failure("the owner of socket {fd} raised in failed() too", event="bug", fd=fd)
 
     # IReadDescriptor
 
@@ -274,7 +276,9 @@ class Lane:
                 try:
                     events = together.serve(events)
                 except Exception:
-                    self.log.failure("sockets are served one by one from now on: serving them together failed")
+                    self.log.failure(
+                        "sockets are served one by one from now on: serving them together failed", event="bug"
+                    )
                     together = None
                     self._separate()
                 now = clock()

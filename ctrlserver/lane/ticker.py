@@ -89,7 +89,7 @@ class Ticker:
         try:
             self._tick()
         except Exception:
-            Lane.log.failure("a bug ended a timer")
+            Lane.log.failure("a bug ended a timer", event="bug")
             self._broken()
 
 

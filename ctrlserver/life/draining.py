@@ -54,6 +54,7 @@ class Draining:
             if (number := self._open()) and not self._hurried and seconds:
                 self.log.info(
                     "stopping: {streams} may go on for {seconds:g} s; another SIGTERM ends the server at once",
+                    event="stopping",
                     streams=counted(number, "open stream"),
                     seconds=seconds,
                 )

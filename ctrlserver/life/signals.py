@@ -81,4 +81,4 @@ class Signals(Service):
         self._threads.callFromThread(self._means.get(known, partial(self._ignore, known.name)))
 
     def _ignore(self, name: str) -> None:
-        self.log.info("{name} changes nothing; SIGTERM ends the server", name=name)
+        self.log.info("{name} changes nothing; SIGTERM ends the server", event="signal", name=name)

@@ -66,7 +66,11 @@ def serve_together(lane: Lane) -> None:
         if table is not None:
             lane.together = Echoes(table, lane)
         else:
-            log.info("echoes are served one by one: the kernel has no AIO for sockets, or none left")
+            log.info(
+                "echoes are served one by one: the kernel has no AIO for sockets, or none left",
+                event="slower",
+                lacking="AIO",
+            )
 
 
 def join(lane: Lane, fd: int, stream: EchoStream) -> None:

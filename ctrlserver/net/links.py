@@ -80,6 +80,7 @@ def tell_pause(lines: Sparing, lacking: str, listener: str, now: float) -> None:
         log.warn(
             "out of {lacking}: {listener} accepts nothing for {seconds} s at a time until some are free; "
             "pauses since the last such line: {number}",
+            event="accept-paused",
             lacking=lacking,
             listener=listener,
             seconds=ACCEPT_PAUSE_SECONDS,

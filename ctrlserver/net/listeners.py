@@ -244,7 +244,14 @@ def is_taken(path: bytes) -> bool:
 
 def announce(name: str, port: IListeningPort) -> None:
     """Log the address of a port."""
-    log.info("listening {name} {address}", name=name, address=transport_and_address(port.getHost()))
+    transport, _, address = transport_and_address(port.getHost()).partition(" ")
+    log.info(
+        "listening {listener} {transport} {address}",
+        event="listening",
+        listener=name,
+        transport=transport,
+        address=address,
+    )
 
 
 def why(failure: Failure) -> str:

@@ -77,7 +77,11 @@ class DataPlane:
         self._rejections, self._handshakes, self._relieved = Growth(), Growth(), Growth()
         self._lane = Lane(reactor, clock) if Lane.supported(reactor) else None
         if any(each.probe for each in listeners) and not has_numpy():  # where it is installed, it is imported now
-            self.log.warn("probe: numpy is not installed, so probe packets are decoded one by one, which is slower")
+            self.log.warn(
+                "probe: numpy is not installed, so probe packets are decoded one by one, which is slower",
+                event="slower",
+                lacking="numpy",
+            )
         self.listeners: list[Listener] = []
         answering: set[int] = set()
         for each in listeners:
@@ -142,6 +146,7 @@ class DataPlane:
         if news := self._rejections.since(self._counters.rejected_by_reason, now):
             self.log.warn(
                 "peers rejected: {number} ({reasons}), the last {peer}; {open} streams are open",
+                event="rejected",
                 number=sum(news.values()),
                 reasons=", ".join(f"{reason} {more}" for reason, more in news.items()),
                 peer=self.seats.last_refused,
@@ -152,6 +157,7 @@ class DataPlane:
         if news := self._handshakes.since({"failed": self._counters.closed_by_reason["handshake"]}, now):
             self.log.warn(
                 "TLS handshakes failed: {number}, the last of {last}",
+                event="handshakes-failed",
                 number=news["failed"],
                 last=self.seats.last_handshake,
             )
@@ -162,6 +168,7 @@ class DataPlane:
             self.log.warn(
                 "short of memory, memory_limit is {limit} bytes: "
                 "{packets} kept packets given up, {streams} streams ended",
+                event="memory-limit",
                 limit=self._memory.limit,
                 packets=news.get("packets", 0),
                 streams=news.get("streams", 0),

@@ -82,8 +82,8 @@ def test_usr1_opens_the_log_file_anew(tmp_path: Path) -> None:
         log.rename(tmp_path / "log.1")
         process.send_signal(signal.SIGUSR1)
         awaited(lambda: log.exists() and "the log is open anew" in log.read_text())
-        process.send_signal(signal.SIGHUP)
-        awaited(lambda: "SIGHUP changes nothing" in log.read_text())
+        process.send_signal(signal.SIGUSR2)
+        awaited(lambda: "SIGUSR2 changes nothing" in log.read_text())
         assert process.poll() is None
     finally:
         process.terminate()
