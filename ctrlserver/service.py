@@ -39,7 +39,7 @@ from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.lane.sparing import Sparing
 from ctrlserver.life.draining import Draining
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
-from ctrlserver.linux.memory import memory_there_is
+from ctrlserver.linux.memory import give_back_large_blocks, memory_there_is
 from ctrlserver.net.accepting import accept_few
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
 from ctrlserver.net.listeners import CannotBind, announce, bound, transport_and_address
@@ -105,6 +105,7 @@ class ControlService(MultiService):
             renames=config.renames,
             on_run_end=self._run_ended,
         )
+        give_back_large_blocks()
         self.book.memory.limit = config.memory_limit or memory_there_is() // 4
         self.plane = DataPlane(config.listeners, self.book, reactor, clock)
         self._reserve = Reserve(self.plane.seats)

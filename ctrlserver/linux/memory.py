@@ -1,4 +1,8 @@
-"""How much memory this process may use: the machine's, its control group's or its own limit, whichever is least."""
+"""How much memory this process may use: the machine's, its control group's or its own limit, whichever is least.
+
+And that it gives back what it freed. glibc takes large blocks from the kernel one by one, but after the first one is
+freed it cuts them from its heap instead. There a small one after them keeps them all.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,17 @@ import os
 import resource
 from contextlib import suppress
 from pathlib import Path
+
+from ctrlserver.linux.library import library_function
+
+#: Blocks from this size on are taken from the kernel one by one: larger than those of a turn, which are soon freed.
+LARGE_BYTES = 144 << 10
+
+#: Bytes free at the end of the heap before they are given back, so that a turn's blocks are not taken anew each time.
+TRIM_BYTES = 8 << 20
+
+#: Of mallopt.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 _ROOT = Path("/sys/fs/cgroup")
 
@@ -18,6 +33,14 @@ def memory_there_is(groups: Path = Path("/proc/self/cgroup"), root: Path = _ROOT
         if soft != resource.RLIM_INFINITY:
             limits.append(soft)
     return min(limits)
+
+
+def give_back_large_blocks() -> None:
+    """From now on a large block goes back to the kernel when it is freed; nothing where the library is not glibc."""
+    mallopt = library_function("mallopt")
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, TRIM_BYTES)
 
 
 def group_limits(groups: Path, root: Path) -> list[int]:

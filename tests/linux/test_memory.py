@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
+from ctrlserver.linux.library import library_function
 from ctrlserver.linux.memory import group_limits, memory_there_is
 
 
@@ -26,3 +31,29 @@ def test_the_limits_of_the_first_version_are_read(tmp_path: Path) -> None:
 def test_there_is_memory_where_no_group_says_so(tmp_path: Path) -> None:
     assert [] == group_limits(tmp_path / "none", tmp_path)
     assert 1 << 20 < memory_there_is(tmp_path / "none", tmp_path) < 1 << 60
+
+
+LARGE_AMONG_SMALL = """
+from ctrlserver.linux.memory import give_back_large_blocks
+
+def resident():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) << 12
+
+give_back_large_blocks()
+large, small = [], []
+for _ in range(2):  # what is freed once is what glibc takes from its heap afterwards
+    large.clear()
+    for _ in range(64):
+        large.append(bytearray(b"x" * (1 << 20)))
+        small.append(bytearray(100_000))
+full = resident()
+large.clear()
+print(full - resident())
+"""
+
+
+@pytest.mark.skipif(library_function("mallopt") is None, reason="the library is not glibc")
+def test_a_large_block_goes_back_to_the_kernel_although_small_ones_lie_between() -> None:
+    freed = int(subprocess.run([sys.executable, "-c", LARGE_AMONG_SMALL], capture_output=True, check=True).stdout)
+    assert 60 << 20 <= freed
