@@ -143,7 +143,8 @@ class LaneLink:
         """Keep what the stream left; it is read before anything else, in a later turn."""
         self._left = left
         self._read = self._read_left
-        self.stream.hold(len(left))
+        self.stream.beside = len(left)
+        self.stream.hold()
         if not self._held and self.stream.counters.state == "open":
             self.release()
 
@@ -152,6 +153,7 @@ class LaneLink:
         left, self._left = self._left, b""
         into[: len(left)] = left
         self._read = self._socket.recv_into
+        self.stream.beside = 0
         self.stream.hold()
         self._lane.change(self._fd, EPOLLIN)
         return len(left)

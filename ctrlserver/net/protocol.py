@@ -7,7 +7,7 @@ Rules:
 
 - The write buffer of a Twisted transport has no bound. The transport reports when it holds more than 64 KiB (push
   producer). From then on it gets nothing, the stream keeps its one chunk of replies, and reading is paused until the
-  buffer is empty. What a full one holds is counted for ``memory_limit``, with what OpenSSL keeps.
+  buffer is empty. What a full one holds is counted for ``memory_limit``; so is what OpenSSL keeps, as long as it does.
 - Data that arrives while reading is paused is kept here: TLS delivers all records of one read, paused or not. So are
   bytes that a stream leaves for a later turn.
 - Twisted closes a socket whose write failed, with its unread input. Here that is read first (``net/unread.py``).
@@ -55,8 +55,8 @@ from ctrlserver.stats.counters import TcpFigures
 #: limit a silent peer would hold a descriptor for ever, since ``idle_timeout`` is off by default.
 HANDSHAKE_SECONDS = 10.0
 
-#: What OpenSSL keeps for a connection over which 64 KiB came and went in one go: measured, beside 25 KiB of the start.
-OPENSSL_BYTES = 108 << 10
+#: What OpenSSL keeps for a connection: from its start, and from its first data, once 64 KiB came or went in one go.
+OPENSSL_FIRST_BYTES, OPENSSL_BYTES = 28 << 10, 108 << 10
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
@@ -75,8 +75,8 @@ class StreamProtocol(Protocol):
         self._lost = False
         self._shaking = False  # hands, for TLS
         self._below: Any = None  # the connection at the bottom of the transport
-        self._beside = 0  # bytes that are held beside its write buffer while this is full
-        self._unsent = 0  # bytes in both; 0 unless it is full
+        self._openssl = 0  # bytes
+        self._unsent = 0  # bytes in its write buffer; 0 unless that is full
         self._rest = b""
         self._soon: IDelayedCall | None = None  # to go on with what the stream left for a later turn
         self._ended = False
@@ -100,7 +100,8 @@ class StreamProtocol(Protocol):
         self.stream.counters.path = self
         if ISSLTransport.providedBy(self.transport):
             self._shaking = True
-            self._beside = OPENSSL_BYTES
+            self._openssl = OPENSSL_FIRST_BYTES
+            self._count_held()
             self._end_within(HANDSHAKE_SECONDS, lambda: self._handshake_failed(f"not over in {HANDSHAKE_SECONDS:g} s"))
 
     def handshakeCompleted(self) -> None:
@@ -115,8 +116,6 @@ class StreamProtocol(Protocol):
             self._feed(data)
         except MemoryError:
             self.stream.abort("limit", self._streams.clock())
-        if self._unsent:
-            self._count_held()  # the stream counts its own part alone
         book = self._streams.terms.book
         if book.memory.due:  # many connections may have data in one turn of the reactor
             book.relieve_memory(self._streams.clock())
@@ -151,6 +150,9 @@ class StreamProtocol(Protocol):
         """The time of the first data, until the reactor's turn is over."""
         now = self._streams.clock()
         self._time = lambda: now
+        if self._openssl:
+            self._openssl = OPENSSL_BYTES
+            self._count_held()
         self._reactor.callLater(0, self._end_first_turn)
         return now
 
@@ -202,12 +204,13 @@ class StreamProtocol(Protocol):
     def _measure(self) -> None:
         below = self._below
         if self._full and below is not None:
-            self._unsent = len(below.dataBuffer) + below._tempDataLen + self._beside
+            self._unsent = len(below.dataBuffer) + below._tempDataLen
             self._count_held()
 
     def _count_held(self) -> None:
-        """Tell the stream what is held for its peer here: unread and unsent bytes."""
-        self.stream.hold(len(self._rest) + self._unsent)
+        """Tell the stream what is held for its peer here: unread and unsent bytes, and those of OpenSSL."""
+        self.stream.beside = len(self._rest) + self._unsent + self._openssl
+        self.stream.hold()
 
     def resumeProducing(self) -> None:
         """The write buffer is empty."""

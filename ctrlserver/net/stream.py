@@ -131,13 +131,17 @@ class OpenStreams:
 
 
 class Stream:
-    """A stream in mode ``sink``, and what the other modes build on."""
+    """A stream in mode ``sink``, and what the other modes build on.
 
-    __slots__ = ("_framing", "_link", "_streams", "counters", "terms")
+    ``beside``: bytes that its link holds for the peer; after a change the link calls ``hold``.
+    """
+
+    __slots__ = ("_framing", "_link", "_streams", "beside", "counters", "terms")
 
     def __init__(self, streams: OpenStreams, link: Link, counters: StreamCounters) -> None:
         self.counters = counters
         self.terms = terms = streams.terms
+        self.beside = 0
         self._streams = streams
         self._link = link
         self._framing: Framing
@@ -239,14 +243,14 @@ class Stream:
             counters.bytes -= left
         return left
 
-    def hold(self, left: int = 0) -> None:
-        """Tell the book what is held for the peer; the link holds ``left`` bytes of it."""
+    def hold(self) -> None:
+        """Tell the book what is held for the peer."""
         counters = self.counters
         if counters.state == "open":
             kept = counters.kept
             unfinished = self._framing.pending_bytes if self._framing.holds else 0
             more = unfinished if kept is None else unfinished + kept.memory
-            self.terms.book.memory.hold(self, left + more + self._owed_bytes())
+            self.terms.book.memory.hold(self, self.beside + more + self._owed_bytes())
 
     def _owed_bytes(self) -> int:
         """Bytes of replies held for the peer."""

@@ -103,7 +103,7 @@ def test_replies_that_nobody_reads_are_within_the_limit_wherever_they_wait(
     pem = tmp_path / "server.pem"
     pem.write_bytes(certificate())
     endpoint = {"tcp": "tcp:0", "haproxy": "haproxy:tcp:0", "tls": f"ssl:0:privateKey={pem}:certKey={pem}"}[way]
-    peers, limit = (80, LIMIT) if way == "tcp" else (40, 40 * 80 << 10)
+    peers, limit = {"tcp": (80, LIMIT), "haproxy": (40, 40 * 80 << 10), "tls": (40, 40 * 180 << 10)}[way]
     daemon = begin(start, tmp_path, 'mode = "echo"', endpoint, limit)
     port = int(daemon.log.wait(r"listening data \S+ \S+:(\d+)")[1])
     clients = [unread(opened, port, way) for _ in range(peers)]

@@ -18,7 +18,13 @@ from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.task import Clock, deferLater
 
 from ctrlserver.net.gate import Seats
-from ctrlserver.net.protocol import HANDSHAKE_SECONDS, StreamFactory, tls_fault
+from ctrlserver.net.protocol import (
+    HANDSHAKE_SECONDS,
+    OPENSSL_BYTES,
+    OPENSSL_FIRST_BYTES,
+    StreamFactory,
+    tls_fault,
+)
 from ctrlserver.net.stream import OpenStreams
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import Origin
@@ -119,6 +125,31 @@ async def test_a_peer_that_has_ended_its_handshake_stays(serve: Callable[[], Awa
     (await in_thread(echo, client)).close()
     await served.book.closed.get()
     assert (1, 2) == (served.stats().closed_eof_total + served.stats().closed_reset_total, served.stats().packets_total)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_openssl_keeps_is_counted_as_long_as_the_stream_is_open(
+    serve: Callable[[], Awaitable[Served]],
+) -> None:
+    served = await serve()
+
+    def begin() -> ssl.SSLSocket:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context.wrap_socket(served.connect())
+
+    def send(client: ssl.SSLSocket) -> bytes:
+        client.sendall(b"a\n")
+        return client.recv(10)
+
+    client = await in_thread(begin)
+    await served.accepted()
+    assert OPENSSL_FIRST_BYTES == served.stats().memory_bytes
+    assert b"a\n" == await in_thread(send, client)
+    assert OPENSSL_BYTES == served.stats().memory_bytes
+    client.close()
+    await served.book.closed.get()
+    assert 0 == served.stats().memory_bytes
 
 
 @pytest_twisted.ensureDeferred
