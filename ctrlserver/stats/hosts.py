@@ -8,7 +8,7 @@ Beware: of the hosts without open streams, those that were idle for longest are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 
 from attrs import define, field
 
@@ -47,12 +47,14 @@ class Host:
 class Hosts:
     """A peer without an address, such as ``unix``, is its own host.
 
-    ``_idle`` are the hosts without open streams, the one that has been so for longest first.
+    ``_idle`` are the hosts without open streams, the one that has been so for longest first. ``_sums`` are the
+    ``closed`` of all hosts, so that nobody walks over the hosts that have none.
     """
 
     kept: int = HOSTS_KEPT
     _busy: dict[str, Host] = field(factory=dict, init=False)
     _idle: dict[str, Host] = field(factory=dict, init=False)
+    _sums: dict[tuple[str, str], ClosedStreams] = field(factory=dict, init=False)
 
     def opened(self, stream: StreamCounters) -> None:
         """A stream is open."""
@@ -77,14 +79,16 @@ class Hosts:
             host.numbered -= 1
         sums = host.closed.get(listener)
         if sums is None:
-            host.closed[listener] = sums = ClosedStreams(name, listener)
+            host.closed[listener] = self._sums[name, listener] = sums = ClosedStreams(name, listener)
         sums.streams += 1
         sums.packets += stream.packets
         sums.bytes += stream.bytes
         if not host.open:
             self._idle[name] = self._busy.pop(name)
             if len(self._idle) > self.kept:
-                del self._idle[next(iter(self._idle))]
+                forgotten = self._idle.pop(next(iter(self._idle)))
+                for each in forgotten.closed:
+                    del self._sums[forgotten.name, each]
 
     def open_of(self, asked: str) -> list[StreamCounters]:
         """The open streams of a host or of a whole address, oldest first."""
@@ -98,7 +102,6 @@ class Hosts:
         found = host.open.get(asked)
         return [] if found is None else [found]
 
-    def sums(self) -> Iterator[ClosedStreams]:
-        """The closed streams of each host and listener."""
-        for host in (*self._busy.values(), *self._idle.values()):
-            yield from list(host.closed.values())
+    def sums(self) -> Collection[ClosedStreams]:
+        """The closed streams of each host and listener; a view, which changes as streams close."""
+        return self._sums.values()

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Counters, Origin, StreamCounters
-from ctrlserver.stats.hosts import Hosts
+from ctrlserver.stats.hosts import Host, Hosts
 
 DATA = Origin("data", "tcp", "line", "sink")
 ECHO = Origin("echo", "tcp", "line", "echo")
@@ -78,6 +80,25 @@ def test_of_the_hosts_without_open_streams_the_longest_idle_is_forgotten() -> No
     server.open("10.0.0.4:2")
     server.close(server.open("10.0.0.5:1"))
     assert {"10.0.0.3", "10.0.0.4", "10.0.0.5"} == {host for host, *_ in server.sums()}
+
+
+class Unwalked(dict[str, Host]):
+    """Hosts that are looked up, and never walked over."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("a walk over all hosts")
+
+    values = items = keys = __iter__  # type: ignore[assignment]
+
+
+def test_the_sums_are_given_without_a_walk_over_the_open_hosts() -> None:
+    server = Server()
+    server.hosts._busy = Unwalked()
+    server.close(server.open("10.0.0.1:1"))
+    for host in range(2, 9):
+        server.open(f"10.0.0.{host}:1")
+    assert [("10.0.0.1", "data", 1, 1, 10)] == server.sums()
+    assert 1 == len(server.hosts.sums())
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.booleans()), max_size=30))

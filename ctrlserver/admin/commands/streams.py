@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from attrs import frozen
@@ -101,8 +102,8 @@ class Peers(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of hosts."""
-        sums = list(desk.book.hosts.sums())
-        return Table(rows(desk, Made(self._record, sums[: self.limit])), len(sums))
+        sums = desk.book.hosts.sums()
+        return Table(rows(desk, Made(self._record, list(islice(sums, self.limit)))), len(sums))
 
     def _record(self, sums: ClosedStreams) -> PeerRecord:
         return PeerRecord(sums.host, sums.listener, sums.streams, sums.packets, sums.bytes)
