@@ -6,7 +6,8 @@ Rules:
 - On Linux the timer is a timerfd, a descriptor on the lane like any socket: while the lane is busy a wake-up costs no
   turn of the reactor. Without timerfd the reactor's timer is used.
 
-Beware: ``os.timerfd_create`` is new in Python 3.13; so that all versions work alike, the C library is called.
+Beware: ``os.timerfd_create`` is new in Python 3.13; so that all versions work alike, the C library is called. The timer
+is set by how long it is to wait: libfaketime moves absolute times when it moves the wall clock, whatever the clock is.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ _SECOND = 10**9
 
 #: A time that never comes.
 NEVER = 1 << 62
-_ABSOLUTE = 1  # TFD_TIMER_ABSTIME
 _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -108,7 +108,7 @@ def _timerfd() -> tuple[int, Callable[[int], None]] | None:
     timer = (ctypes.c_long * 4)()  # struct itimerspec: seconds and nanoseconds of the interval, and of the first time
 
     def set_time(moment: int) -> None:
-        timer[2], timer[3] = divmod(max(1, moment), _SECOND)
-        settime(fd, _ABSOLUTE, timer, None)
+        timer[2], timer[3] = divmod(max(1, moment - time.monotonic_ns()), _SECOND)
+        settime(fd, 0, timer, None)
 
     return fd, set_time

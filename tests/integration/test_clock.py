@@ -144,7 +144,7 @@ def test_a_clock_that_is_set_leaves_a_load_test_its_time(
             "-t",
             "1s",
             "-r",
-            "100",
+            "1000",
         ],
         env=clock.environment,
         stdout=subprocess.PIPE,
@@ -156,4 +156,4 @@ def test_a_clock_that_is_set_leaves_a_load_test_its_time(
     clock.set(step)
     said, _ = load.communicate(timeout=PATIENCE)
     assert 0 == load.returncode, said
-    assert 100 == daemon.ask_json("stats")["packets_total"]
+    assert 1000 == daemon.ask_json("stats")["packets_total"]
