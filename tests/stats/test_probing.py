@@ -242,6 +242,8 @@ def test_packets_of_several_sessions_at_once_are_entered_as_one_by_one(packets: 
 def test_a_sequence_that_never_rises_long_is_entered_without_an_array_for_each_stretch(
     factor: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packets = plain(*[number ^ 1 for number in range(2000 * factor)])
+    falling = plain(*[number ^ 1 for number in range(2000 * factor)])
+    leaping = plain(*[number // 2 * 2 * WINDOW + number % 2 for number in range(2000 * factor)])
     monkeypatch.delattr(Probing, "_extend")
-    assert figures(probed(packets)) == figures(probed_in_chunks(packets, []))
+    for packets in (falling, leaping):
+        assert figures(probed(packets)) == figures(probed_in_chunks(packets, []))
