@@ -38,8 +38,10 @@ from ctrlserver.desk import Desk, Health
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.lane.sparing import Sparing
 from ctrlserver.life.draining import Draining
+from ctrlserver.life.supervision import Supervision
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.linux.memory import give_back_large_blocks, memory_there_is
+from ctrlserver.logs.level import LEVEL
 from ctrlserver.net.accepting import accept_few
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
 from ctrlserver.net.listeners import CannotBind, announce, bound, transport_and_address
@@ -48,6 +50,7 @@ from ctrlserver.net.proxied import Door, listen_proxied
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.records import RunRecord
 from ctrlserver.stats.runs import summary_line
+from ctrlserver.words import counted
 
 #: Seconds between two readings of the counters: the resolution of the rates, of a run's end and of the loop lag.
 TICK_SECONDS = SWEEP_SECONDS
@@ -116,6 +119,7 @@ class ControlService(MultiService):
                 version=__version__,
                 now=clock,
                 kick=self.plane.kick,
+                log=LEVEL.set,
                 drain=self._drain,
                 health=self._health,
                 shutdown=self.end,
@@ -130,6 +134,8 @@ class ControlService(MultiService):
         self._lag = 0.0
         self._bound = False
         self.is_ending = False
+        self.supervision = Supervision(reactor, self._status)
+        self.supervision.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.draining = Draining(self.plane, lambda: len(self.book.counters.open), reactor)
 
     # The start
@@ -145,6 +151,7 @@ class ControlService(MultiService):
         super().startService()  # type: ignore[no-untyped-call]
         self._due = self._clock() + TICK_SECONDS
         self._tick.start(TICK_SECONDS, now=False)
+        self._reactor.callLater(0, self.supervision.ready)
 
     def _bind(self) -> None:
         if self._bound:
@@ -245,6 +252,11 @@ class ControlService(MultiService):
         reasons = tuple(reason for reason, holds in found.items() if holds)
         return Health(live=True, ready=not reasons, reasons=reasons)
 
+    def _status(self) -> str:
+        """What ``systemctl status`` shows."""
+        rate = self.book.stats(self._clock()).packets_per_second
+        return f"{counted(len(self.book.counters.open), 'stream')} open, {rate:.0f} packets/s"
+
     # The end
 
     def end(self) -> None:
@@ -262,6 +274,7 @@ class ControlService(MultiService):
     def stopService(self) -> Deferred[object]:
         """Let the open streams end by themselves, until ``drain_timeout``; then end everything."""
         self.is_ending = True
+        self.supervision.stopping()
         over = self.draining.begin(self.config.drain_timeout)
         return over.addCallback(lambda _: self._stop())
 
