@@ -31,6 +31,12 @@ NO_SUCH_HOST = "the host name does not resolve"
 #: Why the kernel gives no local address and port; for an IPv6 target both may be the reason.
 NO_LOCAL_PORT = "no local port is free, or this machine has no address that reaches it"
 
+#: A target that rejects a connection may do so before it is seen to be made: the words are those of a later reset.
+TARGET_RESET = "the target reset the connection"
+
+#: Errors of a socket that mean it.
+RESETS = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN)
+
 #: Kinds of failures and their words, which may name the timeout.
 _REASONS = (
     (error.ConnectionRefusedError, "connection refused: nothing listens there"),
@@ -93,8 +99,13 @@ def connect_reason(problem: BaseException, timeout: float) -> str:
         if isinstance(problem, kind):
             return words.format(timeout)
     cause = problem.osError if isinstance(problem, error.ConnectError) else None
+    number = cause.errno if isinstance(cause, OSError) else cause
+    if number == errno.EADDRNOTAVAIL:
+        return NO_LOCAL_PORT
+    if number in RESETS:
+        return TARGET_RESET
     if isinstance(cause, OSError):
-        return NO_LOCAL_PORT if cause.errno == errno.EADDRNOTAVAIL else cause.strerror or str(cause)
+        return cause.strerror or str(cause)
     if isinstance(cause, int):
-        return NO_LOCAL_PORT if cause == errno.EADDRNOTAVAIL else os.strerror(cause)
+        return os.strerror(cause)
     return " ".join(str(problem).split()) or type(problem).__name__

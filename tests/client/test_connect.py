@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ctrlserver.client.connect import NO_LOCAL_PORT, connect, connect_reason, endpoint_of
+from ctrlserver.client.connect import NO_LOCAL_PORT, TARGET_RESET, connect, connect_reason, endpoint_of
 from ctrlserver.client.target import parse_target
 from ctrlserver.errors import LoadError, UsageError
 from tests.peers import Sink
@@ -104,6 +104,9 @@ def test_no_timer_of_twisted_bounds_a_connect(text: str) -> None:
         (error.ConnectError(errno.EADDRNOTAVAIL), NO_LOCAL_PORT),
         (error.ConnectError(OSError(errno.EADDRNOTAVAIL, "x")), NO_LOCAL_PORT),
         (error.ConnectBindError(errno.EADDRINUSE), NO_LOCAL_PORT),
+        (error.ConnectError(errno.ECONNRESET, "x"), TARGET_RESET),
+        (error.ConnectError(errno.EPIPE, "x"), TARGET_RESET),
+        (error.ConnectError(OSError(errno.ECONNABORTED, "x")), TARGET_RESET),
         (error.ConnectError(OSError(2, "No such file or directory")), "No such file or directory"),
         (ValueError("a\nb"), "a b"),
         (ValueError(), "ValueError"),

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 
+from ctrlserver.client.connect import RESETS, TARGET_RESET
 from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.streams.outgoing import Conversation
@@ -57,7 +58,8 @@ class Greeting:
         except BlockingIOError:
             return
         except OSError as error:
-            self.end(f"the connection broke before the greeting was whole ({error.strerror or error})")
+            words = f"the connection broke before the greeting was whole ({error.strerror or error})"
+            self.end(f"{TARGET_RESET if error.errno in RESETS else words}{self._heard()}")
             return
         if not size:
             self.end(f"the target closed the connection before its greeting was whole{self._heard()}")

@@ -37,6 +37,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.addresses import ip_version, text_of
+from ctrlserver.client.connect import TARGET_RESET
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.lane.costly import Owner
 from ctrlserver.lane.lane import Lane
@@ -346,7 +347,7 @@ def _said(problem: BaseException | None) -> str:
     if isinstance(problem, error.ConnectionDone):
         return "the target closed the connection"
     if isinstance(problem, error.ConnectionLost):
-        return "the target reset the connection"
+        return TARGET_RESET
     parts = problem.args[0] if problem is not None and problem.args else ""
     if isinstance(parts, list | tuple):
         words = "; ".join(str(part[-1]) for part in parts if part)

@@ -30,7 +30,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ctrlserver.addresses import ip_version
-from ctrlserver.client.connect import NO_LOCAL_PORT, NO_SUCH_HOST
+from ctrlserver.client.connect import NO_LOCAL_PORT, NO_SUCH_HOST, RESETS, TARGET_RESET
 from ctrlserver.errors import LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Connected, Counts
@@ -50,7 +50,7 @@ _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 _REASONS = {
     errno.ECONNREFUSED: "connection refused: nothing listens there",
-    errno.ECONNRESET: "the target reset the connection",
+    **dict.fromkeys(RESETS, TARGET_RESET),
     errno.EADDRNOTAVAIL: NO_LOCAL_PORT,
     socket.EAI_NONAME: NO_SUCH_HOST,
     errno.EMFILE: "too many open files",
@@ -179,7 +179,10 @@ class Slots(Work):
             return
         (opened,) = await self._transport.connections.open(1)
         assert isinstance(opened.socket, socket.socket)
-        self.family, self.address = opened.socket.family, opened.socket.getpeername()
+        try:
+            self.family, self.address = opened.socket.family, opened.socket.getpeername()
+        except OSError as error:
+            raise LoadError(f"cannot connect to {target.text}: {_reason(error.errno or errno.EIO)}") from None
         self._transport.connections.close()
 
     # While connections are made

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import Protocol
 
 from attrs import frozen
 
+from ctrlserver.client.connect import RESETS, TARGET_RESET
 from ctrlserver.lane.costly import Owner
 
 #: How a stream ended (``streams[].reason``).
@@ -22,8 +22,6 @@ SURPLUS = "surplus"  # it answered more than it was sent
 ABORTED = "aborted"  # another stream or the run failed
 REFUSED = "refused"  # nothing listens at the other end of a UDP stream
 REASONS = (COMPLETE, ENDED, CUT, RESET, CLOSED, STALLED, REPLY_FAULT, SURPLUS, ABORTED, REFUSED)
-
-_BROKEN = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN)
 
 
 class Wire(Protocol):
@@ -91,8 +89,8 @@ class SocketKind:
 
         ``eof``: the target had closed its side before.
         """
-        if error.errno not in _BROKEN:
+        if error.errno not in RESETS:
             return RESET, f"the connection broke ({error.strerror or error}) after {so_far}"
         if eof:
             return CLOSED, f"the target closed the connection early, after {so_far}"
-        return RESET, f"the target reset the connection after {so_far}"
+        return RESET, f"{TARGET_RESET} after {so_far}"

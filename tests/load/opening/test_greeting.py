@@ -8,10 +8,12 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from ctrlserver.client.connect import TARGET_RESET
 from ctrlserver.load.opening.greeting import Greeting, await_greetings
 from ctrlserver.load.streams.outgoing import Conversation
 from ctrlserver.wire.framing import parse_framing
 from tests.lanes import Bench
+from tests.servers import reset_at_close
 
 
 @pytest.fixture
@@ -55,6 +57,16 @@ def test_what_is_not_exactly_one_packet_is_told_with_what_was_said(
     assert problem is not None
     assert words in problem
     assert "; it said" in problem
+
+
+def test_a_reset_before_the_greeting_is_told_in_the_words_of_one_at_connect(bench: Bench) -> None:
+    told: list[str | None] = []
+    greeting = Greeting(bench.ours, bench.lane, parse_framing("line"), told.append)
+    greeting.begin()
+    reset_at_close(bench.theirs)
+    bench.theirs.close()
+    bench.lane.doRead()
+    assert [TARGET_RESET] == told
 
 
 def test_a_greeting_that_came_during_a_pause_of_the_process_is_in_time(bench: Bench) -> None:
