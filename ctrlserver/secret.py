@@ -18,13 +18,16 @@ from ctrlserver.words import quoted
 SHORTEST, LONGEST = 16, 4096
 
 
-def read_secret(path: str) -> bytes:
-    """What is in the file; UsageError, one line that says what to do, where it is no good."""
+def read_secret(path: str, *, forbidden: int = 0o077) -> bytes:
+    """What is in the file; UsageError, one line that says what to do, where it is no good.
+
+    ``forbidden`` are the permissions that nobody may have.
+    """
     name = quoted(path)
     try:
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         try:
-            _check(name, path, os.fstat(number))
+            _check(name, path, os.fstat(number), forbidden)
             secret = os.read(number, LONGEST + 2).removesuffix(b"\n")
         finally:
             os.close(number)
@@ -38,13 +41,13 @@ def read_secret(path: str) -> bytes:
     return secret
 
 
-def _check(name: str, path: str, about: os.stat_result) -> None:
+def _check(name: str, path: str, about: os.stat_result, forbidden: int) -> None:
     mode = stat.S_IMODE(about.st_mode)
     if not stat.S_ISREG(about.st_mode):
         raise UsageError(f"{name} is not a regular file")
     if about.st_uid not in (os.geteuid(), 0):
         raise UsageError(f"{name} belongs to user {about.st_uid}: expected it to belong to us or to root")
-    if mode & 0o077:
+    if mode & forbidden:
         raise UsageError(f"{name} has mode {mode:04o}, and others may use it: chmod 600 {path!r} makes it private")
 
 

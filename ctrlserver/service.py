@@ -30,11 +30,15 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ctrlserver import __version__, terminal
-from ctrlserver.admin.protocol import AdminFactory
-from ctrlserver.admin.reach import strangers
-from ctrlserver.config import Config
+from ctrlserver.admin.levels import strangers
+from ctrlserver.admin.ports import AdminPorts
+from ctrlserver.admin.protocol import AdminPort
+from ctrlserver.admin.session import access_of
+from ctrlserver.config import AdminConfig, Config
+from ctrlserver.config.credentials import secret_of
 from ctrlserver.config.endpoints import behind_proxy, private
 from ctrlserver.desk import Desk, Health
+from ctrlserver.errors import UsageError
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.lane.sparing import Sparing
 from ctrlserver.life.draining import Draining
@@ -113,7 +117,7 @@ class ControlService(MultiService):
         self.plane = DataPlane(config.listeners, self.book, reactor, clock)
         self._reserve = Reserve(self.plane.seats)
         self._admin_ports: list[IListeningPort] = []
-        self._admin = AdminFactory(
+        self._admin = AdminPorts(
             Desk(
                 book=self.book,
                 version=__version__,
@@ -161,11 +165,8 @@ class ControlService(MultiService):
         try:
             self.plane.bind()
             for number, admin in enumerate(self.config.admin, 1):
-                name = "admin" if number == 1 else f"admin{number}"
-                port = bound(name, admin.endpoint, partial(self._listen_admin, admin.endpoint))
-                self._admin_ports.append(accept_few(port, name, self._reactor))
-                announce(name, port)
-        except CannotBind as error:
+                self._bind_admin("admin" if number == 1 else f"admin{number}", admin)
+        except (CannotBind, UsageError) as error:
             self._unbind()
             close_now(self._reactor)
             self.log.error("{error}", event="cannot-start", error=error)
@@ -173,6 +174,14 @@ class ControlService(MultiService):
         terminal.release()
         self._warn_of_strangers()
         self._count_seats(descriptors, descriptors_in_use())
+
+    def _bind_admin(self, name: str, config: AdminConfig) -> None:
+        secret = None if config.auth is None else secret_of(config.auth)
+        factory = AdminPort(self._admin)
+        port = bound(name, config.endpoint, partial(self._listen_admin, config.endpoint, factory))
+        self._admin_ports.append(accept_few(port, name, self._reactor))
+        factory.access = access_of(config, port.getHost(), secret)
+        announce(name, port)
 
     def _count_seats(self, descriptors: int, in_use: int) -> None:
         """Set the limits of streams and admin connections: of ``descriptors``, the ports and files hold ``in_use``."""
@@ -189,22 +198,24 @@ class ControlService(MultiService):
             )
 
     def _warn_of_strangers(self) -> None:
-        """One line if others than the operator can reach an admin port."""
-        addresses = [port.getHost() for port in self._admin_ports]
-        reached = [f"{transport_and_address(each)} ({who})" for each in addresses if (who := strangers(each))]
+        """One line if others than the operator can reach an admin port that has no secret."""
+        reached = []
+        for port, access in zip(self._admin_ports, self._admin.accesses(), strict=True):
+            if access.secret is None and (who := strangers(port.getHost())):
+                reached.append(f"{transport_and_address(port.getHost())} ({who}, as {access.begins})")
         if reached:
             self.log.warn(
-                "the admin port has no authentication, and others can reset counters and close streams: {reached}",
+                "an admin port without a secret is open to others: {reached}; auth in [[admin]] gives it one",
                 event="admin-open-to-others",
                 reached=", ".join(reached),
             )
 
-    def _listen_admin(self, endpoint: str) -> Deferred[IListeningPort]:
+    def _listen_admin(self, endpoint: str, factory: AdminPort) -> Deferred[IListeningPort]:
         endpoint = private(endpoint)
         if (behind := behind_proxy(endpoint)) is not None:
             door = Door(self.plane.seats, self.book.counters.rejected, self._reactor, admin=True)
-            return listen_proxied(serverFromString(self._reactor, behind), self._admin, door)
-        return maybeDeferred(serverFromString(self._reactor, endpoint).listen, self._admin)
+            return listen_proxied(serverFromString(self._reactor, behind), factory, door)
+        return maybeDeferred(serverFromString(self._reactor, endpoint).listen, factory)
 
     def _unbind(self) -> Deferred[object]:
         ports, self._admin_ports = self._admin_ports, []
@@ -223,7 +234,7 @@ class ControlService(MultiService):
         self._tell_left_out(now)
 
     def _tell_left_out(self, now: float) -> None:
-        self._admin.failures.tell_left_out(now)
+        self._admin.journal.tell_left_out(now)
         if more := self._run_lines.overdue(now):
             self.log.info("{more} more runs ended", event="more-runs-ended", more=more)
 

@@ -36,9 +36,13 @@ def test_the_shipped_file_is_the_default_in_every_value() -> None:
 
 def test_the_shipped_file_loads_with_its_optional_keys_in_use(tmp_path: Path) -> None:
     text = re.sub(r"^#(?=[\[a-z])", "", TEACHER.read_text(), flags=re.MULTILINE)
+    secret = Path(written(tmp_path, "0123456789abcdef")).rename(tmp_path / "secret")
+    secret.chmod(0o600)
+    text = text.replace("/etc/ctrlserver/admin.secret", str(secret))
 
     expected = Config(
         listeners=(ListenerConfig(protocol="HTTP", labels={"site": "lab-2", "rack": 7}),),
+        admin=(AdminConfig(level="operator", auth=str(secret)),),
         expected_packets=10_000,
         max_streams=10_000,
         memory_limit=1 << 30,

@@ -127,7 +127,8 @@ def test_a_command_in_the_table_is_known(house: House) -> None:
     said = house.says(
         "from ctrlserver.admin.commands.table import Help, carry_out\n"
         "from ctrlserver.admin.dialogue import Request\n"
-        "print(carry_out(Request(('yours',)), None)[1])\n"
+        "from ctrlserver.admin.session import Session\n"
+        "print(carry_out(Request(('yours',)), None, Session())[1])\n"
         "print(Help('yours').reply(None).lines)\n"
         "from ctrlserver.admin.commands.page import page\n"
         "print(page(''))\n"

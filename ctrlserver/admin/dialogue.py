@@ -129,6 +129,11 @@ class Dialogue:
         return self._ended or self._at < len(self._held)
 
     @property
+    def is_fed(self) -> bool:
+        """Whether bytes wait to be parsed."""
+        return self._at < len(self._held)
+
+    @property
     def is_amid(self) -> bool:
         """Whether a line or a telnet sequence is begun, and its end has not come."""
         return bool(self._line) or self._swallows or self._skipped >= 0 or self._at < len(self._held)

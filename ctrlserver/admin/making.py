@@ -9,38 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from attrs import define, field
-from twisted.logger import Logger
+from attrs import define
 
 from ctrlserver.admin.dialogue import Request
+from ctrlserver.admin.journal import Journal
 from ctrlserver.admin.replies import encode_error
 from ctrlserver.errors import CommandError
-from ctrlserver.lane.sparing import Sparing
-
-log = Logger()
 
 SLICE: Final = 16 * 1024
 """Bytes of a long reply made and given to the transport at once."""
 
 
-@define(eq=False)
-class Failures:
-    """Commands that failed: logged once a second at most, for a peer may ask for the same as often as it likes."""
-
-    clock: Callable[[], float]
-    _lines: Sparing = field(factory=Sparing, init=False)
-
-    def reply(self, request: Request) -> bytes:
-        """Log the exception that is under way; what the peer is told instead of its reply."""
-        if self._lines.may_write(self.clock()):
-            log.failure("admin command {command!r} failed", event="bug", command=request.words[0])
-        wrong = f'"{request.words[0].casefold()}" failed; the log of the server says why'
-        return encode_error(CommandError(500, "internal", wrong), json=request.json)
-
-    def tell_left_out(self, now: float) -> None:
-        """Log how many more there were than were logged; to be called now and then."""
-        if number := self._lines.overdue(now):
-            log.warn("{number} more admin commands failed", event="more-bugs", number=number)
+def failure(journal: Journal, request: Request) -> bytes:
+    """Log the exception that is under way; what the peer is told instead of its reply."""
+    journal.failed(request.words[0])
+    wrong = f'"{request.words[0].casefold()}" failed; the log of the server says why'
+    return encode_error(CommandError(500, "internal", wrong), json=request.json)
 
 
 @define
@@ -49,7 +33,7 @@ class Making:
 
     request: Request
     steps: Iterator[bytes]
-    failures: Failures
+    journal: Journal
     begun: bool = False
     ended: bool = False
     broken: bool = False
@@ -65,7 +49,7 @@ class Making:
                 if not has_time():
                     break
         except Exception:
-            octets[:] = self.failures.reply(self.request)
+            octets[:] = failure(self.journal, self.request)
             self.ended, self.broken = True, self.begun and self.request.json
         self.begun = self.begun or bool(octets)
         return b"" if self.broken else bytes(octets)

@@ -20,19 +20,24 @@ from ctrlserver.admin.limits import Limits
 _EARLY: Final = 0.001
 """Seconds by which a timer may come early, through rounding."""
 
+LOOK_SECONDS: Final = 1.0
+"""Seconds between two looks at a peer of which nothing is awaited: it may have gone."""
+
 
 class Awaited(IntEnum):
-    """What the peer is to do next."""
+    """What the peer is to do next; nothing while we have something to say and it has read all."""
 
     LINE = 1
     READING = 2
     END = 3
+    NOTHING = 4
 
 
 class Patience:
     """The timer of one connection. ``awaited()`` is what its peer is to do now.
 
-    ``expired(awaited, is_late)`` ends the connection; ``is_late``: a line begun has taken too long.
+    ``expired(awaited, is_late)`` ends the connection, or where nothing is awaited looks whether it still has a peer.
+    ``is_late``: a line begun has taken too long.
     """
 
     def __init__(
@@ -56,6 +61,10 @@ class Patience:
         self._progress = reactor.seconds()  # when lines were carried out last, or while output waits, when some went
         self._timer: IDelayedCall | None = None
         self.is_shaking = False  # hands, for TLS
+
+    def watch_over(self) -> None:
+        """From now on nothing is awaited, until there is progress."""
+        self._look_by(self._reactor.seconds() + LOOK_SECONDS)
 
     def begin(self, *, shaking: bool) -> None:
         """The connection is made; ``shaking``: its TLS handshake is under way."""
@@ -101,6 +110,11 @@ class Patience:
     def _look(self, has_read: bool = False) -> None:
         """The timer: end the connection where there was no progress for too long, once its socket was read."""
         awaited = self._awaited()
+        if awaited is Awaited.NOTHING:
+            self._progress = self._reactor.seconds()
+            self._timer = self._reactor.callLater(min(LOOK_SECONDS, self._limits.idle_seconds), self._look)
+            self._expired(awaited, False)
+            return
         due = self._due if awaited is Awaited.LINE else None
         now, ends = self._reactor.seconds(), self._progress + self._seconds[awaited]
         if due is not None:

@@ -1,4 +1,4 @@
-"""One connection of the admin port, and the factory that bounds how many there are: the Twisted shell.
+"""One connection of the admin port, and the factory that makes it: the Twisted shell.
 
 Who calls whom::
 
@@ -6,7 +6,7 @@ Who calls whom::
                                     |       |     -- carry_out ------------> commands   a request to a reply
                                     |       +----- serve ------------------> Turns ---> carry_on, when there is time
     transport <-- write -- _send ---+
-                                            AdminFactory: admit, may_linger, forget
+                                            AdminPorts: admit, may_linger, forget
 
 ``AdminConnection`` alone knows the transport. ``Turns`` alone calls back: ``carry_on``, and nothing else.
 
@@ -39,7 +39,6 @@ Beware: below ``read_bytes`` Twisted pauses no producer; whether a small reply i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, Final
 
@@ -50,7 +49,6 @@ from twisted.internet.interfaces import (
     IHandshakeListener,
     IPushProducer,
     IReactorFDSet,
-    IReactorTime,
     ISSLTransport,
     ITCPTransport,
 )
@@ -60,13 +58,20 @@ from zope.interface import implementer
 
 from ctrlserver.admin.commands.table import carry_out
 from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Fault, More, Request
-from ctrlserver.admin.limits import Limits, Reserve
-from ctrlserver.admin.making import SLICE, Failures, Making
+from ctrlserver.admin.limits import Limits
+from ctrlserver.admin.making import SLICE, Making, failure
 from ctrlserver.admin.patience import Awaited, Patience
-from ctrlserver.admin.replies import Long, encode_error, encode_in_steps
-from ctrlserver.admin.transports import can_half_close, is_reset, read_at_most, take_urgent_data_in_line
-from ctrlserver.admin.turns import Turns
-from ctrlserver.desk import Desk
+from ctrlserver.admin.ports import AdminPorts
+from ctrlserver.admin.replies import Later, Long, Reply, encode_error, encode_in_steps
+from ctrlserver.admin.session import LOOKING_ONLY, Access, Session
+from ctrlserver.admin.transports import (
+    can_half_close,
+    is_gone,
+    is_reset,
+    peer_of,
+    read_at_most,
+    take_urgent_data_in_line,
+)
 from ctrlserver.errors import CommandError
 
 UNREAD: Final = Limits().read_bytes + SLICE
@@ -85,21 +90,24 @@ class Stage(IntEnum):
 class AdminConnection(Protocol):
     """One peer of the admin port."""
 
-    def __init__(self, factory: AdminFactory, *, local: bool) -> None:
-        self._factory = factory
-        self._spare = factory.limits.spare if local else 0
-        self._desk = factory.desk
-        self._limits = factory.limits
-        self._turns = factory.turns
-        self._reactor = factory.reactor
+    def __init__(self, ports: AdminPorts, access: Access, *, local: bool) -> None:
+        self._ports = ports
+        self._session = Session(access=access, reactor=ports.reactor, journal=ports.journal, ports=ports.accesses)
+        self._spare = ports.limits.spare if local else 0
+        self._desk = ports.desk
+        self._limits = ports.limits
+        self._turns = ports.turns
+        self._reactor = ports.reactor
         self._dialogue = Dialogue()
         self._paused = False  # the transport has enough
         self._reading = True
         self._fruitless = False  # the last slice parsed something, and nothing came of it
         self._input_ended = False
         self._stage = Stage.OPEN
-        self._patience = Patience(factory.reactor, factory.limits, self._awaited, self._expired)
+        self._patience = Patience(ports.reactor, ports.limits, self._awaited, self._expired)
         self._making: Making | None = None  # the reply that is not whole yet
+        self._later: Later | None = None  # the reply that goes on by itself
+        self._lines = 0  # of the dialogue when that began
 
     # Called by the transport
 
@@ -111,8 +119,9 @@ class AdminConnection(Protocol):
         if ITCPTransport.providedBy(transport) and isinstance(transport.getHost(), IPv4Address | IPv6Address):
             transport.setTcpNoDelay(True)
             take_urgent_data_in_line(transport)
+        self._session.peer, self._session.transport = peer_of(transport)
         transport.registerProducer(self, True)
-        if (wrong := self._factory.admit(self, self._spare)) is not None:
+        if (wrong := self._ports.admit(self, self._spare)) is not None:
             self._send(encode_error(CommandError(503, "too-many-connections", wrong), json=False))
             self._close()
 
@@ -146,8 +155,11 @@ class AdminConnection(Protocol):
         """Let go of everything."""
         self._stage = Stage.ENDED
         self._making = None
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         self._patience.end()
-        self._factory.forget(self)
+        self._ports.forget(self)
 
     def pauseProducing(self) -> None:
         """The transport has enough: from now on the peer has to read."""
@@ -182,6 +194,9 @@ class AdminConnection(Protocol):
                 return False
             if self._making is not None:
                 self._make(self._making)
+            elif self._later is not None:
+                if self._go_on(self._later):
+                    return False
             elif event := self._dialogue.next_event():
                 self._take(event)
             elif self._input_ended:
@@ -210,16 +225,21 @@ class AdminConnection(Protocol):
     def _answer(self, request: Request) -> None:
         closes = False
         try:
-            command, reply = carry_out(request, self._desk)
+            command, reply = carry_out(request, self._desk, self._session)
+            if not isinstance(reply, Reply):
+                self._later, self._lines = reply, self._dialogue.lines
+                reply.begin(self._serve, json=request.json)
+                self._patience.watch_over()
+                return
             steps = encode_in_steps(command, reply, json=request.json)
             if isinstance(reply, Long):
-                self._making = Making(request, steps, self._factory.failures)
+                self._making = Making(request, steps, self._ports.journal)
                 return
             octets, closes = b"".join(steps), reply.closes
         except CommandError as error:
             octets = encode_error(error, json=request.json)
         except Exception:
-            octets = self._factory.failures.reply(request)
+            octets = failure(self._ports.journal, request)
         self._send(octets)
         if closes:
             self._close()
@@ -231,6 +251,27 @@ class AdminConnection(Protocol):
             self._making = None
         if making.broken:
             self._close()
+
+    def _go_on(self, later: Later) -> bool:
+        """Send what a reply has that comes later; True if now it is to be waited for."""
+        event = self._dialogue.next_event() if later.ends_at_a_line and self._dialogue.is_fed else None
+        if isinstance(event, Answer):
+            self._send(event.octets)
+        elif isinstance(event, Request | Fault) or self._lines != self._dialogue.lines:
+            later.interrupt()
+        self._send(later.more())
+        if later.ended:
+            self._later = None
+            self._patience.advance()
+            if later.closes:
+                self._close()
+            elif isinstance(event, Fault) and event.closes:
+                self._take(event)
+        elif event is None and self._dialogue.is_fed:
+            self._stop_reading()
+        elif event is None:
+            self._read_on()
+        return self._later is not None and event is None
 
     def _send(self, octets: bytes) -> None:
         if octets:
@@ -260,7 +301,7 @@ class AdminConnection(Protocol):
         self._patience.advance()
         transport = self._transport()
         transport.unregisterProducer()
-        if self._input_ended or not can_half_close(transport) or not self._factory.may_linger(self):
+        if self._input_ended or not can_half_close(transport) or not self._ports.may_linger(self):
             transport.loseConnection()
         else:
             self._read_on()
@@ -268,6 +309,10 @@ class AdminConnection(Protocol):
 
     def close(self) -> None:
         """The server ends: what the transport has goes out, nothing more is made."""
+        if self._later is not None and self._stage is Stage.OPEN:
+            self._later.stop()
+            self._send(self._later.more())
+            self._later = None
         if self._stage < Stage.HUNG_UP:
             self._stage = Stage.HUNG_UP
             self._transport().unregisterProducer()
@@ -276,11 +321,16 @@ class AdminConnection(Protocol):
     def _awaited(self) -> Awaited:
         if self._stage is Stage.ENDED:
             return Awaited.END
-        return Awaited.READING if self._stage is not Stage.OPEN or self._is_unread() else Awaited.LINE
+        if self._stage is not Stage.OPEN or self._is_unread():
+            return Awaited.READING
+        return Awaited.LINE if self._later is None else Awaited.NOTHING
 
     def _expired(self, awaited: Awaited, is_late: bool) -> None:
         if awaited is Awaited.END:
             self._transport().loseConnection()  # the kernel still sends what it has
+        elif awaited is Awaited.NOTHING:
+            if is_gone(self._transport()):
+                self._transport().abortConnection()
         elif awaited is Awaited.READING or self._patience.is_shaking:
             self._transport().abortConnection()
         else:
@@ -293,62 +343,19 @@ class AdminConnection(Protocol):
         return self.transport
 
 
-class AdminFactory(Factory):
-    """Makes the connections of one or more admin ports; the bounds hold for all of them together."""
+class AdminPort(Factory):
+    """One admin port, and what it grants; ``access`` may be replaced, for the connections that follow."""
 
     noisy = False
 
-    def __init__(
-        self,
-        desk: Desk,
-        reactor: IReactorTime,
-        *,
-        limits: Limits | None = None,
-        reserve: Reserve | None = None,
-        shared: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self.desk = desk
-        self.reactor = reactor
-        self.limits = limits or Limits()
-        self.turns = Turns(reactor, self.limits, shared)
-        self.failures = Failures(reactor.seconds)
-        self._reserve = reserve
-        self._open: set[AdminConnection] = set()
-        self._refused: set[AdminConnection] = set()
+    def __init__(self, ports: AdminPorts, access: Access = LOOKING_ONLY) -> None:
+        self.access = access
+        self._ports = ports
+        ports.all.append(self)
 
     def buildProtocol(self, addr: IAddress | None) -> AdminConnection:
         """A connection. Whether it is one too many is decided when it is made.
 
         ``addr`` is the peer's own: whoever comes from the network, by a proxy's unix socket, takes no local seat.
         """
-        return AdminConnection(self, local=isinstance(addr, UNIXAddress))
-
-    def admit(self, connection: AdminConnection, spare: int) -> str | None:
-        """Count a new connection; None, or why it is rejected. ``spare`` more than usual are allowed."""
-        most = self.limits.connections + spare
-        wrong = None
-        if len(self._open) >= most:
-            wrong = f"{most} connections are open, which is the most; try again later"
-        elif self._reserve is not None and not self._reserve.enter(spare):
-            wrong = f"{len(self._open)} connections are open, and no descriptor is left for another; try again later"
-        (self._open if wrong is None else self._refused).add(connection)
-        return wrong
-
-    def may_linger(self, connection: AdminConnection) -> bool:
-        """False for a rejected connection where enough of them linger already."""
-        return connection in self._open or len(self._refused) <= self.limits.refused
-
-    def forget(self, connection: AdminConnection) -> None:
-        """A connection is gone."""
-        if connection in self._open:
-            self._open.remove(connection)
-            if self._reserve is not None:
-                self._reserve.leave()
-        self._refused.discard(connection)
-        self.turns.forget(connection)
-
-    def close(self) -> None:
-        """End all connections."""
-        self.turns.stop()
-        for connection in [*self._open, *self._refused]:
-            connection.close()
+        return AdminConnection(self._ports, self.access, local=isinstance(addr, UNIXAddress))

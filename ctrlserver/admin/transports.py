@@ -5,12 +5,20 @@ Beware: over TLS the handle of a transport is no socket of its own.
 
 from __future__ import annotations
 
+import select
 import socket
-from typing import cast
+import struct
+from typing import Any, cast
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport, ISystemHandle
 from twisted.protocols.policies import ProtocolWrapper
+
+from ctrlserver.addresses import peer_name
+
+_CREDENTIALS = struct.Struct("3i")
+"""struct ucred: process, user, group."""
 
 
 def can_half_close(transport: object) -> bool:
@@ -40,6 +48,28 @@ def is_reset(transport: object) -> bool:
     """The peer has reset the connection; a transport that does not read is not told."""
     sock = _socket_of(transport)
     return sock is not None and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+
+def is_gone(transport: object) -> bool:
+    """The peer has reset the connection, or closed both its ways; over TCP the latter looks like a half-close."""
+    sock = _socket_of(transport)
+    if sock is None:
+        return False
+    asked = select.poll()
+    asked.register(sock, 0)  # errors and hang-ups are told whatever is asked
+    return bool(asked.poll(0))
+
+
+def peer_of(transport: Any) -> tuple[str, str]:
+    """Who is at the other end, and by which transport: an address, or the user and the process of a unix socket."""
+    address = transport.getPeer()
+    if isinstance(address, IPv4Address | IPv6Address):
+        return peer_name(address), "tls" if ISSLTransport.providedBy(transport) else "tcp"
+    sock = _socket_of(transport)
+    if sock is not None and sock.family == socket.AF_UNIX and hasattr(socket, "SO_PEERCRED"):
+        pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        return f"unix:uid={uid}:pid={pid}", "unix"
+    return "unix", "unix"
 
 
 def _socket_of(transport: object) -> socket.socket | None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
-from ctrlserver.config.endpoints import is_any_port, overlap, stream_address, takes_udp_beside
-from ctrlserver.config.tree import Config, ListenerConfig, step
+from ctrlserver.config.endpoints import is_any_port, level_without_secret, overlap, stream_address, takes_udp_beside
+from ctrlserver.config.tree import RANKS, AdminConfig, Config, ListenerConfig, step
 from ctrlserver.errors import RenameError, UsageError
 from ctrlserver.stats.rename import Renames
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
@@ -28,6 +28,9 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     for at, listener in enumerate(config.listeners):
         for keys, message in _in_listener(listener):
             yield tuple(f"listener[{at}].{key}" for key in keys), message
+    for at, admin in enumerate(config.admin):
+        if wrong := _level_too_high(admin):
+            yield tuple(f"admin[{at}].{key}" for key in ("level", "endpoint", "auth")), wrong
     yield from _in_renames(config)
 
 
@@ -113,6 +116,16 @@ def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
         yield ("probe", "framing", "max_packet"), message
     if listener.keep and not spec.counts_packets:
         yield ("keep", "framing"), f'framing "{spec.text}" has no packets to keep: expected keep = 0'
+
+
+def _level_too_high(admin: AdminConfig) -> str:
+    """Why the port cannot have its ``level``, as far as its endpoint tells; empty where it can, or that is unknown."""
+    if admin.level is None or admin.auth is not None or (most := level_without_secret(admin.endpoint)) is None:
+        return ""
+    if RANKS.index(admin.level) <= RANKS.index(most):
+        return ""
+    message = f"level {quoted(admin.level)} on {quoted(admin.endpoint)} without a secret"
+    return f'{message}: expected auth = "FILE", or at most {quoted(most)}; did you mean level = {quoted(most)}?'
 
 
 def _in_renames(config: Config) -> Iterator[Conflict]:

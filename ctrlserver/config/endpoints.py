@@ -168,6 +168,16 @@ def stream_address(text: str) -> tuple[int, str] | None:
     return int(values["port"]), values.get("interface", "::" if kind == "tcp6" else "")
 
 
+def level_without_secret(text: str) -> str | None:
+    """The highest level that peers of this good endpoint may have without a secret; None where it does not say."""
+    if behind_proxy(text) is not None:
+        return "viewer"
+    if (address := stream_address(text)) is None:
+        return None
+    host = {"localhost": "127.0.0.1", "": "0.0.0.0"}.get(address[1], address[1]).partition("%")[0]
+    return ("operator" if ip_address(host).is_loopback else "viewer") if ip_version(host) else None
+
+
 def overlap(one: tuple[int, str] | None, other: tuple[int, str] | None) -> bool:
     """Whether two ports, each with its interface, cannot both be bound. ``::`` is all of IPv4 too."""
     if one is None or other is None or one[0] != other[0] or not one[0]:

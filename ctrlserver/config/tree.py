@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 from attrs import Factory, field, fields, frozen
 
+from ctrlserver.config.credentials import secret_of
 from ctrlserver.config.endpoints import check_endpoint, datagram_address, inherited_datagrams
 from ctrlserver.errors import ConfigError
 from ctrlserver.logs.level import LEVELS
@@ -39,6 +40,8 @@ Reader = Callable[[Any], object]
 _READ = "read"
 Network = IPv4Network | IPv6Network
 
+RANKS = ("viewer", "operator", "admin")
+"""What a peer of the admin port may do; each may do all that those before it may."""
 MODES = ("sink", "echo", "reply", "source")
 """What the server does: count a packet and discard it, send it back, answer it with ``reply``; or send packets."""
 _LARGEST_BUFFER = 1 << 30
@@ -142,6 +145,12 @@ def _admin_endpoint(value: object) -> str:
     if inherited_datagrams(text) is not None:
         message = "a datagram socket, and questions come in by a stream: expected ListenStream= in the unit"
         raise ConfigError(f"endpoint {quoted(text)}: {message}")
+    return text
+
+
+def _auth(value: object) -> str:
+    text = _text(value, 'the file of a secret, or "credential:NAME"')
+    secret_of(text)
     return text
 
 
@@ -339,6 +348,8 @@ class AdminConfig:
     """One admin listener."""
 
     endpoint: str = _key("tcp:22223:interface=127.0.0.1", _admin_endpoint)
+    level: str | None = _key(None, _one_of(RANKS))
+    auth: str | None = _key(None, _auth)
 
 
 @frozen

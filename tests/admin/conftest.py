@@ -20,7 +20,9 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
 from ctrlserver.admin.limits import Limits
-from ctrlserver.admin.protocol import AdminConnection, AdminFactory
+from ctrlserver.admin.ports import AdminPorts
+from ctrlserver.admin.protocol import AdminConnection, AdminPort
+from ctrlserver.admin.session import Access
 from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
@@ -117,13 +119,14 @@ class Server:
     kick_seconds: float = 0.0
     book: Book = field(init=False)
     desk: Desk = field(init=False)
-    factory: AdminFactory = field(init=False)
+    factory: AdminPorts = field(init=False)
+    access: Access = field(factory=Access)
     origin: Origin = field(factory=lambda: Origin("data", "tcp", "fixed:1024", "sink", 1024))
 
     def __attrs_post_init__(self) -> None:
         self.book = Book(version="1.2.3", now=self.clock.seconds(), wall=1_700_000_000.0)
         self.desk = Desk(self.book, "1.2.3", self.clock.seconds, self._kick)
-        self.factory = AdminFactory(self.desk, self.clock)
+        self.factory = AdminPorts(self.desk, self.clock)
 
     def _kick(self, number: int) -> bool:
         self.clock.rightNow += self.kick_seconds  # time goes by while the reactor is busy
@@ -135,10 +138,10 @@ class Server:
         return True
 
     def bounded(self, **limits: Any) -> None:
-        self.factory = AdminFactory(self.desk, self.clock, limits=Limits(**limits))
+        self.factory = AdminPorts(self.desk, self.clock, limits=Limits(**limits))
 
     def connect(self, host: IAddress = TCP_HOST, peer: IAddress | None = None) -> Peer:
-        connection = self.factory.buildProtocol(peer or host)
+        connection = AdminPort(self.factory, self.access).buildProtocol(peer or host)
         transport = SlowTransport(host)
         connection.makeConnection(transport)  # type: ignore[no-untyped-call]
         return Peer(connection, transport)
@@ -192,9 +195,9 @@ def listen() -> Iterator[Callable[..., Admin]]:
     def make(
         endpoint: str = "tcp:0:interface=127.0.0.1", streams: int = 0, clock: Clock | None = None, **limits: Any
     ) -> Admin:
-        factory = AdminFactory(desk_of(streams), clock or reactor, limits=Limits(**limits))
+        factory = AdminPorts(desk_of(streams), clock or reactor, limits=Limits(**limits))
         ports: list[IListeningPort] = []
-        serverFromString(reactor, endpoint).listen(factory).addCallback(ports.append)
+        serverFromString(reactor, endpoint).listen(AdminPort(factory, Access())).addCallback(ports.append)
         made.append(Admin(factory, ports[0]))
         return made[-1]
 

@@ -11,7 +11,8 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 
-from ctrlserver.admin.protocol import AdminConnection, AdminFactory
+from ctrlserver.admin.ports import AdminPorts
+from ctrlserver.admin.protocol import AdminConnection
 from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
@@ -32,7 +33,7 @@ def desk_of(streams: int) -> Desk:
 class Admin:
     """A listening admin port, on the loopback."""
 
-    factory: AdminFactory
+    factory: AdminPorts
     port: IListeningPort
 
     def connect(self, receive_buffer: int = 0) -> socket.socket:
@@ -40,7 +41,7 @@ class Admin:
 
     @property
     def connections(self) -> list[AdminConnection]:
-        return [*self.factory._open, *self.factory._refused]
+        return cast(list[AdminConnection], [*self.factory._open, *self.factory._refused])
 
 
 def read_all(client: socket.socket) -> bytes:

@@ -267,7 +267,7 @@ WORD = st.text(
 
 @given(st.lists(st.lists(WORD, min_size=1, max_size=4), max_size=8))
 def test_n_lines_are_n_requests_in_order(lines: list[list[str]]) -> None:
-    lines = [["do", *words, "."] for words in lines]
+    lines = [["do", "as", *words, "."] for words in lines]
     octets = "".join(" ".join(words) + "\r\n" for words in lines).encode()
     assert [Request(tuple(words)) for words in lines] == events_of([octets])
 

@@ -89,9 +89,9 @@ def test_errors_inside_commands_write_a_line_a_second_at_most_and_the_number_of_
         assert b"internal" in server.connect().says(f"{line}\n".encode())
         server.clock.advance(0.1)
     assert 1 == len(logged)
-    server.factory.failures.tell_left_out(server.clock.seconds())
+    server.factory.journal.tell_left_out(server.clock.seconds())
     assert 1 == len(logged)
-    server.factory.failures.tell_left_out(server.clock.seconds() + 1)
+    server.factory.journal.tell_left_out(server.clock.seconds() + 1)
     assert [None, 4] == [event.get("number") for event in logged]
 
 

@@ -153,3 +153,34 @@ def test_a_swap_and_a_renamed_label_are_no_conflict() -> None:
 
     assert [] == list(conflicts(config))
     assert "place" == config.renames.renamed("site")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "level", "most"),
+    [
+        ("tcp:5", "operator", "viewer"),
+        ("tcp:5", "admin", "viewer"),
+        (HOME, "admin", "operator"),
+        (HOME6, "admin", "operator"),
+        ("haproxy:tcp:5:interface=127.0.0.1", "operator", "viewer"),
+    ],
+)
+def test_a_level_that_the_port_cannot_have_without_a_secret_is_told(endpoint: str, level: str, most: str) -> None:
+    keys, message = first(Config(admin=(AdminConfig(endpoint, level),)))
+
+    assert ("admin[0].level", "admin[0].endpoint", "admin[0].auth") == keys
+    assert message.endswith(f'expected auth = "FILE", or at most "{most}"; did you mean level = "{most}"?')
+
+
+@pytest.mark.parametrize(
+    "admin",
+    [
+        AdminConfig("tcp:5", "viewer"),
+        AdminConfig("tcp:5", "admin", "/etc/secret"),
+        AdminConfig(HOME, "operator"),
+        AdminConfig("unix:/run/a.sock:mode=666", "admin"),
+        AdminConfig("systemd:domain=INET:index=0", "admin"),
+    ],
+)
+def test_a_level_that_the_port_can_have_is_no_conflict(admin: AdminConfig) -> None:
+    assert [] == list(conflicts(Config(admin=(admin,))))

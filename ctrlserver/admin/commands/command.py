@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import IntEnum
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from attrs import NOTHING, evolve, field, fields, frozen
 
 from ctrlserver.admin.arguments import Parameter, bind
-from ctrlserver.admin.replies import Reply
+from ctrlserver.admin.levels import Level
+from ctrlserver.admin.replies import Later, Reply
+from ctrlserver.admin.session import Session
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.stats.records import Published, Value, as_mapping
@@ -21,17 +22,6 @@ LIMIT: Final = 100
 T = TypeVar("T")
 U = TypeVar("U")
 _PARAMETER: Final = "parameter"
-
-
-class Level(IntEnum):
-    """What a peer may do; each level may do all that those below may."""
-
-    VIEWER = 1
-    OPERATOR = 2
-    ADMIN = 3
-
-    def __str__(self) -> str:
-        return self.name.lower()
 
 
 def argument(parameter: Parameter, default: object = NOTHING) -> Any:
@@ -49,7 +39,7 @@ class Command:
 
     The docstring of a class is its usage line, then its help, whose first line stands alone in lists. Its fields are
     the arguments, each declared by ``argument``. ``answers`` says what a good reply holds. ``example`` is a line that
-    the page shows with its reply.
+    the page shows with its reply. ``lists``: without arguments it only lists something, which any viewer may.
     """
 
     command: ClassVar[str]
@@ -57,6 +47,7 @@ class Command:
     example: ClassVar[str]
     level: ClassVar[Level] = Level.VIEWER
     reads: ClassVar[bool] = True
+    lists: ClassVar[bool] = False
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> Self:
@@ -67,6 +58,10 @@ class Command:
     def only_reads(self) -> bool:
         """Nothing is changed by this call, so it may be carried out from a line that was cut."""
         return self.reads
+
+    def answer(self, desk: Desk, session: Session) -> Reply | Later:
+        """Carry the call out for whoever asks; ``reply`` where that makes no difference."""
+        return self.reply(desk)
 
     def reply(self, desk: Desk) -> Reply:
         """Carry the call out."""

@@ -19,7 +19,9 @@ from ctrlserver.admin.arguments import Parameter
 from ctrlserver.admin.commands.command import Command, parameters_of
 from ctrlserver.admin.commands.table import COMMANDS, carry_out, help_of, usage_of
 from ctrlserver.admin.dialogue import Request
-from ctrlserver.admin.replies import Record, encode_in_steps
+from ctrlserver.admin.levels import Level
+from ctrlserver.admin.replies import Record, Reply, encode_in_steps
+from ctrlserver.admin.session import Access, Session
 from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
@@ -37,6 +39,14 @@ _WIDEST: Final = 110
 
 _VERSIONS: Final = {"version": "1.0.0", "python": "3.13.1", "twisted": "24.11.0", "platform": "Linux-6.12-x86_64"}
 """Instead of what ``version`` finds, which differs from machine to machine."""
+
+_ENDPOINT: Final = "tcp:22223:interface=127.0.0.1"
+
+
+def _session() -> Session:
+    """Somebody who may do all; its challenge is no random one."""
+    access = Access(Level.ADMIN, Level.ADMIN, b"", _ENDPOINT)
+    return Session("127.0.0.1:40007", "tcp", access, random=lambda number: bytes(range(number)))
 
 
 def page(before: str) -> str:
@@ -72,7 +82,8 @@ def _argument(parameter: Parameter) -> str:
 
 def _replied(line: str, desk: Desk) -> Iterator[str]:
     """The lines of the reply; of a long one those in the middle are left out, and the ends of wide ones."""
-    name, reply = carry_out(Request(tuple(line.split())), desk)
+    name, reply = carry_out(Request(tuple(line.split())), desk, _session())
+    assert isinstance(reply, Reply)
     if name == "version" and isinstance(reply, Record):
         reply = evolve(reply, value=_VERSIONS)
     *body, status = b"".join(encode_in_steps(name, reply, json=False)).decode().splitlines()

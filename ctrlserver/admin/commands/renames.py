@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Text
-from ctrlserver.admin.commands.command import Command, Level, argument
+from ctrlserver.admin.commands.command import Command, argument
+from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError, RenameError
@@ -25,6 +26,7 @@ class Rename(Command):
     command = "rename"
     level = Level.OPERATOR
     reads = False
+    lists = True
     answers = "The word renamed. Without arguments, a row for each rename, below a line of column names."
     example = "rename protocol inet_protocol"
     old: str = argument(Text("old", "OLD"), "")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Number, Text
-from ctrlserver.admin.commands.command import LIMIT, Command, Level, argument, published, rows
+from ctrlserver.admin.commands.command import LIMIT, Command, argument, published, rows
+from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Record, Reply, Table
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError

@@ -22,13 +22,16 @@ from typing import Final
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Text
+from ctrlserver.admin.commands.access import Auth, WhoAmI
 from ctrlserver.admin.commands.asking import Describe, Ping, Quit, Reset, Stats, Version
 from ctrlserver.admin.commands.command import Command, argument
 from ctrlserver.admin.commands.renames import Rename, Unrename
 from ctrlserver.admin.commands.runs import Run, RunsList, RunStart, RunStop
 from ctrlserver.admin.commands.streams import Kick, Packets, Peers, Streams
 from ctrlserver.admin.dialogue import Request
-from ctrlserver.admin.replies import Listing, Reply
+from ctrlserver.admin.levels import Level
+from ctrlserver.admin.replies import Later, Listing, Reply
+from ctrlserver.admin.session import Session
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.words import did_you_mean, quoted
@@ -68,6 +71,8 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     Help,
     Version,
     Ping,
+    WhoAmI,
+    Auth,
     Stats,
     Describe,
     Streams,
@@ -87,16 +92,32 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
 _BY_NAME: Final = {command.command: command for command in COMMANDS}
 
 
-def carry_out(request: Request, desk: Desk) -> tuple[str, Reply]:
-    """The name of the command asked for, and its reply; ``CommandError`` where it cannot be carried out."""
+def carry_out(request: Request, desk: Desk, session: Session) -> tuple[str, Reply | Later]:
+    """The name of the command asked for, and its reply; ``CommandError`` where it cannot be carried out.
+
+    Every command comes this way, so the level is checked here, before anything else of it is looked at.
+    """
     kind, words = _find(request.words)
+    _check_level(kind, words, desk, session)
     command = kind.parse(words)
     if not request.ended and not command.only_reads():
         wrong = f"{quoted(kind.command)} changes something, and its line ended without a newline; nothing was done"
         raise CommandError(400, "incomplete-line", wrong)
-    if not command.only_reads():
-        desk.book.changed()
-    return kind.command, command.reply(desk)
+    if command.only_reads():
+        return kind.command, command.answer(desk, session)
+    desk.book.changed()
+    reply = command.answer(desk, session)
+    session.journal.changed(session.peer, session.level, request.words)
+    return kind.command, reply
+
+
+def _check_level(kind: type[Command], words: Sequence[str], desk: Desk, session: Session) -> None:
+    needed = Level.VIEWER if kind.lists and not words else kind.level
+    if session.level < needed:
+        desk.book.admin_refused += 1
+        session.journal.refused(session.peer, session.level, kind.command)
+        wrong = f"{quoted(kind.command)} needs level {needed}, and this connection has {session.level}"
+        raise CommandError(403, "not-permitted", f"{wrong}; {session.way_to(needed)}")
 
 
 def unknown_command(given: str) -> CommandError:

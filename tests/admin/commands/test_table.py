@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctrlserver.admin.arguments import usage
-from ctrlserver.admin.commands.command import Level, parameters_of
+from ctrlserver.admin.commands.command import parameters_of
 from ctrlserver.admin.commands.table import COMMANDS
+from ctrlserver.admin.levels import Level
 from ctrlserver.stats.kept import KeptPackets
 from tests.admin.conftest import Asks, Peer, Server, refusal
 
