@@ -23,7 +23,6 @@ from attrs import asdict
 from twisted.application.service import MultiService
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort, IReactorCore, IReactorTime
 from twisted.internet.task import LoopingCall
@@ -44,6 +43,7 @@ from ctrlserver.lane.sparing import Sparing
 from ctrlserver.life.draining import Draining
 from ctrlserver.life.supervision import Supervision
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
+from ctrlserver.linux.inherited import server_endpoint
 from ctrlserver.linux.memory import give_back_large_blocks, memory_there_is
 from ctrlserver.logs.level import LEVEL
 from ctrlserver.net.accepting import accept_few
@@ -214,8 +214,8 @@ class ControlService(MultiService):
         endpoint = private(endpoint)
         if (behind := behind_proxy(endpoint)) is not None:
             door = Door(self.plane.seats, self.book.counters.rejected, self._reactor, admin=True)
-            return listen_proxied(serverFromString(self._reactor, behind), factory, door)
-        return maybeDeferred(serverFromString(self._reactor, endpoint).listen, factory)
+            return listen_proxied(server_endpoint(self._reactor, behind), factory, door)
+        return maybeDeferred(server_endpoint(self._reactor, endpoint).listen, factory)
 
     def _unbind(self) -> Deferred[object]:
         ports, self._admin_ports = self._admin_ports, []

@@ -53,5 +53,13 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_open(path: bytes | None) -> bool:
-    """Whether all users may write to it; a name that is no file's has no permissions."""
-    return path is None or path.startswith(b"\0") or bool(os.stat(path).st_mode & stat.S_IWOTH)
+    """Whether all users may write to it; a name that is no file's has no permissions.
+
+    A file that cannot be seen may be open: systemd may pass on a socket that lies outside this process's name space.
+    """
+    if path is None or path.startswith(b"\0"):
+        return True
+    try:
+        return bool(os.stat(path).st_mode & stat.S_IWOTH)
+    except OSError:
+        return True

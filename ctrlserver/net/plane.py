@@ -24,7 +24,6 @@ from functools import partial
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
 
@@ -32,6 +31,7 @@ from ctrlserver.config import ListenerConfig
 from ctrlserver.config.endpoints import behind_proxy, is_any_port
 from ctrlserver.lane.lane import Lane
 from ctrlserver.lane.sparing import Growth
+from ctrlserver.linux.inherited import server_endpoint
 from ctrlserver.looks import Looks
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, transport_word
@@ -107,7 +107,7 @@ class DataPlane:
             return [bound(name, where, lambda: udp.adopt(*inherited))]
         tries, behind = PORT_TRIES, behind_proxy(where)
         while True:
-            endpoint = serverFromString(self._reactor, behind or where)
+            endpoint = server_endpoint(self._reactor, behind or where)
             port = bound(name, where, partial(listener.listen, endpoint, proxied=behind is not None))
             if udp is None:
                 return [port]

@@ -46,6 +46,12 @@ def test_a_unix_socket_without_a_file_is_for_every_user() -> None:
     assert "every user of this machine" == strangers(UNIXAddress(b"\0name"))
 
 
+def test_a_unix_socket_whose_file_cannot_be_seen_may_be_open_to_every_user(tmp_path: Path) -> None:
+    gone = UNIXAddress(bytes(tmp_path / "gone.sock"))
+    assert "every user of this machine" == strangers(gone)
+    assert Level.OPERATOR is base_level(gone)
+
+
 LOOPBACK, NETWORK = IPv4Address("TCP", "127.0.0.1", 5), IPv4Address("TCP", "0.0.0.0", 5)
 ABSTRACT = UNIXAddress(b"\0name")
 SECRET = b"0123456789abcdef"
