@@ -10,7 +10,7 @@ from attrs import frozen
 
 from ctrlserver.admin.arguments import Choice, Number, Text
 from ctrlserver.admin.commands.command import LIMIT, Command, Made, argument, rows
-from ctrlserver.admin.hexdump import dump, printable
+from ctrlserver.admin.commands.hexdump import dump, printable
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Listing, Reply, Table, Word
 from ctrlserver.desk import Desk

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.admin.hexdump import dump, printable
+from ctrlserver.admin.commands.hexdump import dump, printable
 
 
 def test_a_dump_looks_as_that_of_other_tools() -> None:
