@@ -17,7 +17,7 @@ from typing import Final
 from attrs import field, frozen
 
 from ctrlserver.errors import CommandError, UnitError
-from ctrlserver.units import parse_count
+from ctrlserver.units import parse_count, parse_duration
 from ctrlserver.words import did_you_mean, quoted
 
 MOST: Final = 2**63 - 1
@@ -87,6 +87,30 @@ class Number(Parameter):
 
 
 @frozen
+class Duration(Parameter):
+    """Seconds, as ``parse_duration`` reads them."""
+
+    least: float = 0.0
+    most: float = 3600.0
+
+    @property
+    def expected(self) -> str:
+        """The bounds."""
+        return f"a duration from {self.least:g} to {self.most:g} s, such as 0.5, 500ms or 10s"
+
+    def read(self, text: str) -> float:
+        """Seconds."""
+        try:
+            seconds = parse_duration(text)
+        except UnitError as error:
+            raise self.wrong(text, _hint_of(error)) from None
+        if not self.least <= seconds <= self.most:
+            near = self.least if seconds < self.least else self.most
+            raise self.wrong(text, f"; did you mean {near:g}?")
+        return seconds
+
+
+@frozen
 class Choice(Parameter):
     """One of a few words, without regard to case."""
 
@@ -107,9 +131,13 @@ class Choice(Parameter):
 
 @frozen
 class Text(Parameter):
-    """Any word of at most ``longest`` characters, all of them printable; ``rest``: all words that follow as well."""
+    """Any word of at most ``longest`` characters, all of them printable; ``rest``: all words that follow as well.
+
+    ``whole``: it may hold a ``=``.
+    """
 
     rest: bool = False
+    whole: bool = False
     longest: int = 100
 
     @property
@@ -137,7 +165,7 @@ def bind(command: str, parameters: Sequence[Parameter], words: Sequence[str]) ->
     for at, word in enumerate(words):
         name, equals, text = word.partition("=")
         parameter: Parameter | None
-        if equals:
+        if equals and not (name.casefold() not in named and _takes_whole(parameters, given)):
             parameter = named.get(name.casefold())
         else:
             text = word
@@ -155,6 +183,17 @@ def bind(command: str, parameters: Sequence[Parameter], words: Sequence[str]) ->
             wrong = f"{quoted(command)} needs {parameter.shown}; usage: {usage(command, parameters)}"
             raise CommandError(400, "missing-argument", wrong)
     return given
+
+
+def _takes_whole(parameters: Sequence[Parameter], given: Mapping[str, object]) -> bool:
+    """Whether the next argument by position may hold a ``=``."""
+    following = next((each for each in parameters if each.positional and each.name not in given), None)
+    return isinstance(following, Text) and following.whole
+
+
+def _hint_of(error: UnitError) -> str:
+    _, found, hint = str(error).partition("; did you mean")
+    return found + hint
 
 
 def _left_over(command: str, parameters: Sequence[Parameter], given: Mapping[str, object], word: str) -> CommandError:

@@ -14,6 +14,7 @@ from ctrlserver.admin.journal import Journal
 from ctrlserver.admin.limits import Limits, Reserve
 from ctrlserver.admin.session import Access
 from ctrlserver.admin.turns import Served, Turns
+from ctrlserver.admin.waiting import Readings
 from ctrlserver.desk import Desk
 
 
@@ -46,6 +47,7 @@ class AdminPorts:
         self.reactor = reactor
         self.limits = limits or Limits()
         self.turns = Turns(reactor, self.limits, shared)
+        self.readings = Readings(desk, reactor)
         self.journal = Journal(reactor.seconds)
         self.all: list[Port] = []
         self._reserve = reserve

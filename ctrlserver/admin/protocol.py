@@ -92,7 +92,7 @@ class AdminConnection(Protocol):
 
     def __init__(self, ports: AdminPorts, access: Access, *, local: bool) -> None:
         self._ports = ports
-        self._session = Session(access=access, reactor=ports.reactor, journal=ports.journal, ports=ports.accesses)
+        self._session = Session(access=access, readings=ports.readings, journal=ports.journal, ports=ports.accesses)
         self._spare = ports.limits.spare if local else 0
         self._desk = ports.desk
         self._limits = ports.limits

@@ -19,10 +19,11 @@ from os import urandom
 from typing import Final
 
 from attrs import Factory, define, field, frozen
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress
 
 from ctrlserver.admin.journal import Journal
 from ctrlserver.admin.levels import Level, base_level
+from ctrlserver.admin.waiting import Readings
 from ctrlserver.config.endpoints import behind_proxy, unix_path
 from ctrlserver.config.tree import AdminConfig
 from ctrlserver.errors import ConfigError
@@ -76,7 +77,7 @@ class Session:
     peer: str = ""
     transport: str = ""
     access: Access = Access()
-    reactor: IReactorTime | None = None
+    readings: Readings | None = None
     journal: Journal = Factory(lambda: Journal(lambda: 0.0))
     ports: Callable[[], Iterable[Access]] = tuple
     level: Level = Factory(lambda self: self.access.begins, takes_self=True)

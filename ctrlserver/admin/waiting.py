@@ -1,21 +1,37 @@
-"""Replies that come later.
+"""Replies that come later: after a pause, when a condition holds, at each interval.
 
-Rules: whoever waits costs nothing until it is woken, and is woken by its own timer. What ends it, ends its
-timer too: the end of the connection (``cancel``) and of the server (``stop``).
+Rules: nobody waits in vain. The end of the connection (``cancel``) and of the server (``stop``) end every timer. All
+who wait for a condition share one reading of the numbers. Whatever is due is made in the connection's own slice
+(``more``), so those who watch take turns as those who ask do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Final, Protocol
 
 from attrs import define, field
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ctrlserver.admin.replies import encode_error
-from ctrlserver.admin.session import Session
+from ctrlserver.admin.conditions import Condition
+from ctrlserver.admin.replies import Record, encode_error, encode_in_steps
+from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
+from ctrlserver.render.jsonline import success, success_after_rows
+from ctrlserver.render.text import cells
+from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, Value, as_mapping, describe
 
-STOPPING = CommandError(503, "stopping", "the server stops")
+STOPPING: Final = CommandError(503, "stopping", "the server stops")
+
+TICK_SECONDS: Final = 0.01
+"""Between two looks of those who wait for a condition."""
+
+SHARE: Final = 0.015
+"""Of the time, what these looks may cost."""
+
+_TIME_WIDTH: Final = 24
+_NUMBER_WIDTH: Final = 10
 
 
 def _nothing() -> None:
@@ -26,7 +42,7 @@ def _nothing() -> None:
 class Pause:
     """An error that comes only after some seconds."""
 
-    session: Session
+    reactor: IReactorTime
     seconds: float
     error: CommandError
     closes: bool = False
@@ -40,8 +56,7 @@ class Pause:
     def begin(self, wake: Callable[[], None], *, json: bool) -> None:
         """The pause begins."""
         self._wake, self._json = wake, json
-        assert self.session.reactor is not None
-        self._timer = self.session.reactor.callLater(self.seconds, self._is_over)
+        self._timer = self.reactor.callLater(self.seconds, self._is_over)
 
     def _is_over(self) -> None:
         self._timer, self._over = None, True
@@ -64,6 +79,245 @@ class Pause:
 
     def cancel(self) -> None:
         """Nobody waits for it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Waiter(Protocol):
+    """Who waits for a number."""
+
+    def look(self, reading: Reading) -> None:
+        """Here is one."""
+
+
+class Reading:
+    """The numbers of one instant; each record is made when somebody wants it, and once."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._now = desk.now()
+
+    @cached_property
+    def stats(self) -> StatsRecord:
+        """The whole server."""
+        return self._desk.book.stats(self._now)
+
+    @cached_property
+    def run(self) -> RunRecord | None:
+        """The active or newest run."""
+        runs = self._desk.book.runs
+        return runs.record(runs.total, self._now)
+
+    def value(self, condition: Condition) -> Value:
+        """What a condition asks for; None where there is none yet."""
+        record: StatsRecord | RunRecord | StreamRecord | None = None
+        if condition.record == "stats":
+            record = self.stats
+        elif condition.record == "run":
+            record = self.run
+        elif (stream := self._desk.book.counters.find(condition.stream)) is not None:
+            record = self._desk.book.record(stream)
+        value: Value = getattr(record, condition.field, None)
+        return value
+
+
+@define(eq=False)
+class Readings:
+    """One reading for all who wait, as often as ``TICK_SECONDS``, or so rarely that it costs ``SHARE`` of the time."""
+
+    desk: Desk
+    reactor: IReactorTime
+    _waiters: dict[Waiter, None] = field(factory=dict, init=False)
+    _next: IDelayedCall | None = field(default=None, init=False)
+
+    def add(self, waiter: Waiter) -> None:
+        """From now on it has a look."""
+        self._waiters[waiter] = None
+        if self._next is None:
+            self._next = self.reactor.callLater(TICK_SECONDS, self._tick)
+
+    def remove(self, waiter: Waiter) -> None:
+        """It waits no more."""
+        self._waiters.pop(waiter, None)
+        if not self._waiters and self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _tick(self) -> None:
+        self._next = None
+        began = self.reactor.seconds()
+        reading = Reading(self.desk)
+        try:
+            for waiter in list(self._waiters):
+                waiter.look(reading)
+        finally:
+            took = self.reactor.seconds() - began
+            if self._waiters and self._next is None:
+                self._next = self.reactor.callLater(max(TICK_SECONDS, took / SHARE), self._tick)
+
+
+@define(eq=False)
+class Waiting:
+    """Until a condition holds, or the time is over."""
+
+    readings: Readings
+    condition: Condition
+    seconds: float
+    closes: bool = field(default=False, init=False)
+    ended: bool = field(default=False, init=False)
+    ends_at_a_line: bool = field(default=False, init=False)
+    _json: bool = field(default=False, init=False)
+    _wake: Callable[[], None] = field(default=_nothing, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _outcome: Record | CommandError | None = field(default=None, init=False)
+
+    def begin(self, wake: Callable[[], None], *, json: bool) -> None:
+        """It waits."""
+        self._wake, self._json = wake, json
+        self.readings.add(self)
+        self._timer = self.readings.reactor.callLater(self.seconds, self._time_is_over)
+
+    def look(self, reading: Reading) -> None:
+        """End where the condition holds."""
+        value = reading.value(self.condition)
+        if self.condition.holds(value):
+            self._end(Record({self.condition.shown: value}))
+
+    def _time_is_over(self) -> None:
+        self._timer = None
+        reading = Reading(self.readings.desk)
+        self.look(reading)
+        if self._outcome is None:
+            value = reading.value(self.condition)
+            seen = f"{self.condition.shown} is {'not known' if value is None else value}"
+            wrong = f"{self.condition.text} did not hold within {self.seconds:g} s; {seen}"
+            self._end(CommandError(408, "timeout", wrong))
+
+    def _end(self, outcome: Record | CommandError) -> None:
+        self.cancel()
+        self._outcome = outcome
+        self._wake()
+
+    def more(self) -> bytes:
+        """The reply, once it is known."""
+        if self._outcome is None:
+            return b""
+        self.ended = True
+        if isinstance(self._outcome, CommandError):
+            return encode_error(self._outcome, json=self._json)
+        return b"".join(encode_in_steps("wait", self._outcome, json=self._json))
+
+    def interrupt(self) -> None:
+        """No line does."""
+
+    def stop(self) -> None:
+        """It will not hold any more."""
+        self.cancel()
+        self._outcome = self._outcome or STOPPING
+
+    def cancel(self) -> None:
+        """Nobody waits for it."""
+        self.readings.remove(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+@define(eq=False)
+class Watching:
+    """A row for each interval, until there were ``count`` of them, or a line comes.
+
+    A row is made when it is sent: for a peer that does not read, intervals are left out, and the next row covers them.
+    """
+
+    readings: Readings
+    seconds: float
+    count: int | None
+    closes: bool = field(default=False, init=False)
+    ended: bool = field(default=False, init=False)
+    ends_at_a_line: bool = field(default=True, init=False)
+    _json: bool = field(default=False, init=False)
+    _wake: Callable[[], None] = field(default=_nothing, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _due_at: float = field(default=0.0, init=False)
+    _asked: int | None = field(default=None, init=False)
+    _last: StatsRecord | None = field(default=None, init=False)
+    _made: int = field(default=0, init=False)
+    _widths: list[int] = field(factory=list, init=False)
+    _over: bool = field(default=False, init=False)
+    _stopped: bool = field(default=False, init=False)
+
+    def begin(self, wake: Callable[[], None], *, json: bool) -> None:
+        """The first interval begins."""
+        self._wake, self._json = wake, json
+        desk = self.readings.desk
+        self._last = desk.book.stats(desk.now())
+        self._due_at = self.readings.reactor.seconds()
+        self._schedule()
+
+    def _schedule(self) -> None:
+        now = self.readings.reactor.seconds()
+        self._due_at = max(self._due_at + self.seconds, now)
+        self._timer = self.readings.reactor.callLater(self._due_at - now, self._is_due)
+
+    def _is_due(self) -> None:
+        self._asked = self.readings.desk.book.asked()
+        self._schedule()
+        self._wake()
+
+    def more(self) -> bytes:
+        """The head at first, a row where one is due, the status at the end."""
+        octets = b""
+        if not self._widths:
+            octets = self._head()
+        if self._asked is not None and not self._over:
+            octets += self._row(self._asked)
+            self._asked = None
+            self._over = self._made == self.count
+        if self._over:
+            self.cancel()
+            self.ended = True
+            octets += self._status()
+        return octets
+
+    def _head(self) -> bytes:
+        renamed = self.readings.desk.book.renames.renamed
+        names = [renamed(each.name) for each in describe() if each.record == "interval"]
+        names[0] = f"# {names[0]}"
+        least = [_TIME_WIDTH, *[_NUMBER_WIDTH] * (len(names) - 1)]
+        self._widths = [max(len(name), width) for name, width in zip(names, least, strict=True)]
+        return b"" if self._json else self._line(names)
+
+    def _row(self, asked: int) -> bytes:
+        desk = self.readings.desk
+        stats = desk.book.stats(desk.now(), asked)
+        assert self._last is not None
+        row = desk.book.renames.apply(as_mapping(desk.book.interval(self._last, stats)))
+        self._last = stats
+        self._made += 1
+        return success("watch", row) if self._json else self._line(cells(row))
+
+    def _line(self, words: Iterable[str]) -> bytes:
+        padded = [word.rjust(width) for word, width in zip(words, self._widths, strict=False)]
+        padded[0] = padded[0].lstrip().ljust(self._widths[0])
+        return f"{' '.join(padded)}\r\n".encode()
+
+    def _status(self) -> bytes:
+        if self._stopped:
+            return encode_error(STOPPING, json=self._json)
+        return success_after_rows("watch", self._made) if self._json else f"OK {self._made}\r\n".encode()
+
+    def interrupt(self) -> None:
+        """A line came."""
+        self._over = True
+
+    def stop(self) -> None:
+        """The server ends."""
+        self._over = self._stopped = True
+
+    def cancel(self) -> None:
+        """Nobody watches any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -43,6 +43,11 @@ def success_rows(command: str, rows: Iterable[Row], total: Callable[[int], int])
     yield b'],"total":%d}\r\n' % total(count)
 
 
+def success_after_rows(command: str, count: int) -> bytes:
+    """The last line of a reply that gave each of ``count`` rows a line of its own."""
+    return _line({"ok": True, "command": command, "data": [], "count": count, "total": count})
+
+
 def _in_parts(row: Row) -> Iterator[bytes]:
     before = b"{"
     for name, value in row.items():

@@ -30,6 +30,11 @@ def record_lines(mapping: Mapping[str, Value]) -> list[str]:
     return [f"{_opening(_word(name))} {_cell(value)}" for name, value in mapping.items()]
 
 
+def cells(mapping: Mapping[str, Value]) -> list[str]:
+    """The values of a row whose columns somebody else lays out."""
+    return [_cell(value) for value in mapping.values()]
+
+
 HELD: Final = 256
 """Rows of a table whose cells are held until the widths of the columns are known; more than a person reads."""
 

@@ -29,7 +29,15 @@ from ctrlserver.stats.hosts import Hosts
 from ctrlserver.stats.memory import Memory
 from ctrlserver.stats.probing import Probing
 from ctrlserver.stats.rates import Rates
-from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, rate_figure, seconds_figure, timestamp
+from ctrlserver.stats.records import (
+    IntervalRecord,
+    RunRecord,
+    StatsRecord,
+    StreamRecord,
+    rate_figure,
+    seconds_figure,
+    timestamp,
+)
 from ctrlserver.stats.rename import Renames
 from ctrlserver.stats.runs import Runs
 
@@ -157,6 +165,26 @@ class Book:
         self._base = totals
         self._resets += 1
         return record
+
+    def interval(self, before: StatsRecord, after: StatsRecord) -> IntervalRecord:
+        """What came between two readings."""
+        seconds = seconds_figure(after.uptime_seconds - before.uptime_seconds)
+        packets, octets = after.packets_total - before.packets_total, after.bytes_total - before.bytes_total
+        opened = after.streams_total - before.streams_total
+        return IntervalRecord(
+            time=self._timestamp(self._start + after.uptime_seconds),
+            seconds=seconds,
+            packets=packets,
+            bytes=octets,
+            packets_per_second=rate_figure(packets, seconds),
+            bits_per_second=rate_figure(octets * 8, seconds),
+            streams_open=after.streams_open,
+            streams_opened=opened,
+            streams_closed=opened - (after.streams_open - before.streams_open),
+            rejected=after.rejected_total - before.rejected_total,
+            replies=after.replies_total - before.replies_total,
+            loop_lag_seconds=after.loop_lag_seconds,
+        )
 
     def streams(
         self, state: str | None = None, peer: str | None = None, limit: int | None = None

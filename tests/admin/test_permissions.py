@@ -63,6 +63,8 @@ def is_refused(server: Server, peer: Peer, command: type[Command]) -> bool:
     before = evolve(server.book.stats(server.clock.seconds()), admin_refused_total=0)
     renames, refused = server.book.renames, server.book.admin_refused
     replied = peer.says(f"{command.example}\r\n".encode()).decode()
+    if command.command == "watch":
+        peer.says(b"\n")
     if "ERR 403" not in replied:
         assert refused == server.book.admin_refused
         return False

@@ -89,4 +89,5 @@ class Auth(Command):
         left = session.tries
         wrong = f"{counted(left, 'try', 'tries')} left; auth gives a new challenge" if left else "that was the last try"
         error = CommandError(403, "wrong-answer", f"the answer is wrong; {wrong}")
-        return Pause(session, PAUSE_SECONDS, error, closes=not left)
+        assert session.readings is not None
+        return Pause(session.readings.reactor, PAUSE_SECONDS, error, closes=not left)

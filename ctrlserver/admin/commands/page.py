@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from attrs import evolve
+from twisted.internet.task import Clock
 
 from ctrlserver.admin.arguments import Parameter
 from ctrlserver.admin.commands.command import Command, parameters_of
@@ -22,6 +23,7 @@ from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Record, Reply, encode_in_steps
 from ctrlserver.admin.session import Access, Session
+from ctrlserver.admin.waiting import Readings
 from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
@@ -43,22 +45,23 @@ _VERSIONS: Final = {"version": "1.0.0", "python": "3.13.1", "twisted": "24.11.0"
 _ENDPOINT: Final = "tcp:22223:interface=127.0.0.1"
 
 
-def _session() -> Session:
+def _session(desk: Desk, clock: Clock) -> Session:
     """Somebody who may do all; its challenge is no random one."""
     access = Access(Level.ADMIN, Level.ADMIN, b"", _ENDPOINT)
-    return Session("127.0.0.1:40007", "tcp", access, random=lambda number: bytes(range(number)))
+    return Session("127.0.0.1:40007", "tcp", access, Readings(desk, clock), random=lambda number: bytes(range(number)))
 
 
 def page(before: str) -> str:
     """The whole page; ``before`` is the page as it is."""
     by_hand = before.partition(MARK)[0].rstrip()
-    desk = _desk()
+    clock = Clock()
+    session = _session(_desk(clock), clock)
     return "\n".join(
-        (by_hand, "", MARK, "", "## Commands", "", *(line for each in COMMANDS for line in _section(each, desk)))
+        (by_hand, "", MARK, "", "## Commands", "", *(line for each in COMMANDS for line in _section(each, session)))
     )
 
 
-def _section(command: type[Command], desk: Desk) -> Iterator[str]:
+def _section(command: type[Command], session: Session) -> Iterator[str]:
     yield f"### `{usage_of(command)}`"
     yield ""
     yield from help_of(command)
@@ -70,7 +73,7 @@ def _section(command: type[Command], desk: Desk) -> Iterator[str]:
     yield ""
     yield "```text"
     yield f"> {command.example}"
-    yield from _replied(command.example, desk)
+    yield from _replied(command.example, session)
     yield "```"
     yield ""
 
@@ -80,10 +83,21 @@ def _argument(parameter: Parameter) -> str:
     return f"- `{parameter.shown}`: {parameter.expected}{optional}."
 
 
-def _replied(line: str, desk: Desk) -> Iterator[str]:
+def _replied(line: str, session: Session) -> Iterator[str]:
     """The lines of the reply; of a long one those in the middle are left out, and the ends of wide ones."""
-    name, reply = carry_out(Request(tuple(line.split())), desk, _session())
-    assert isinstance(reply, Reply)
+    readings = session.readings
+    assert readings is not None
+    name, reply = carry_out(Request(tuple(line.split())), readings.desk, session)
+    if not isinstance(reply, Reply):
+        reply.begin(lambda: None, json=False)
+        octets = reply.more()
+        while not reply.ended:
+            assert isinstance(readings.reactor, Clock)
+            readings.reactor.advance(1.0)
+            octets += reply.more()
+        for shown in octets.decode().splitlines():
+            yield shown if len(shown) <= _WIDEST else f"{shown[:_WIDEST].rstrip()} ..."
+        return
     if name == "version" and isinstance(reply, Record):
         reply = evolve(reply, value=_VERSIONS)
     *body, status = b"".join(encode_in_steps(name, reply, json=False)).decode().splitlines()
@@ -94,7 +108,7 @@ def _replied(line: str, desk: Desk) -> Iterator[str]:
     yield status
 
 
-def _desk() -> Desk:
+def _desk(clock: Clock) -> Desk:
     """A server on which every example has something to answer: a closed and an open stream, and their run."""
     book = Book(version=_VERSIONS["version"], now=0.0, wall=1_700_000_000.0)
     origin = Origin("data", "tcp", "fixed:1024", "sink", 1024)
@@ -112,7 +126,7 @@ def _desk() -> Desk:
         book.stream_closed(book.counters.open[number], "kicked", 0, 4.0)
         return True
 
-    return Desk(book, _VERSIONS["version"], lambda: 4.0, kick)
+    return Desk(book, _VERSIONS["version"], lambda: 4.0 + clock.seconds(), kick)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from ctrlserver.admin.commands.command import Command, argument
 from ctrlserver.admin.commands.renames import Rename, Unrename
 from ctrlserver.admin.commands.runs import Run, RunsList, RunStart, RunStop
 from ctrlserver.admin.commands.streams import Kick, Packets, Peers, Streams
+from ctrlserver.admin.commands.waiting import Wait, Watch
 from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Later, Listing, Reply
@@ -86,6 +87,8 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     Rename,
     Unrename,
     Kick,
+    Wait,
+    Watch,
     Quit,
 )
 

@@ -1,0 +1,69 @@
+"""Commands whose reply comes later."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+from ctrlserver.admin.arguments import Duration, Number, Text
+from ctrlserver.admin.commands.command import Command, argument
+from ctrlserver.admin.conditions import parse_condition
+from ctrlserver.admin.replies import Later, Record, Reply
+from ctrlserver.admin.session import Session
+from ctrlserver.admin.waiting import Reading, Readings, Waiting, Watching
+from ctrlserver.desk import Desk
+
+TIMEOUT: Final = 10.0
+LONGEST: Final = 3600.0
+SHORTEST_INTERVAL: Final = 0.1
+
+
+@frozen
+class Wait(Command):
+    """wait CONDITION [timeout=T]
+
+    The reply comes when CONDITION holds, or after T (10s) as ERR 408 with the value seen last.
+    CONDITION is FIELD OP NUMBER without blanks. OP is one of >= <= == != > <, and FIELD a number of the stats record,
+    run.packets, run.streams, run.complete (1 or 0) and other numbers of the active or newest run, or stream.N.packets
+    and the like. Later lines wait until then. T is at most 1h.
+    """
+
+    command = "wait"
+    answers = "The field and its value."
+    example = "wait packets_total>=1000"
+    condition: str = argument(Text("condition", "CONDITION", whole=True))
+    timeout: float = argument(Duration("timeout", "timeout=T", most=LONGEST, positional=False), TIMEOUT)
+
+    def answer(self, desk: Desk, session: Session) -> Reply | Later:
+        """At once where the condition holds."""
+        condition = parse_condition(self.condition, desk.book.renames)
+        value = Reading(desk).value(condition)
+        if condition.holds(value):
+            return Record({condition.shown: value})
+        return Waiting(_readings(session), condition, self.timeout)
+
+
+@frozen
+class Watch(Command):
+    """watch SECONDS [COUNT]
+
+    A row for each interval of SECONDS, COUNT of them or until you send a line (Enter is enough); that line is dropped.
+    With json each row is a line of JSON, and a last one says how many there were. If you do not read, the next row
+    covers the longer time.
+    """
+
+    command = "watch"
+    answers = "A row for each interval, below a line of column names that starts with #."
+    example = "watch 1 2"
+    seconds: float = argument(Duration("seconds", "SECONDS", least=SHORTEST_INTERVAL, most=LONGEST))
+    count: int | None = argument(Number("count", "COUNT", least=1), None)
+
+    def answer(self, desk: Desk, session: Session) -> Later:
+        """Rows."""
+        return Watching(_readings(session), self.seconds, self.count)
+
+
+def _readings(session: Session) -> Readings:
+    assert session.readings is not None
+    return session.readings

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ctrlserver.admin.waiting import TICK_SECONDS
+from ctrlserver.stats.rename import Renames
+from tests.admin.conftest import Peer, Server, refusal, stuck
+
+# wait
+
+
+def test_a_condition_that_holds_is_answered_at_once(server: Server, peer: Peer) -> None:
+    server.stream(10)
+    assert ["packets_total 10", "OK 1"] == peer.asks("wait packets_total>=10")
+    assert {"ok": True, "command": "wait", "data": {"packets_total": 10}} == peer.asks_json("wait packets_total>=10")
+
+
+def test_wait_answers_within_a_tick_of_the_moment(server: Server, peer: Peer) -> None:
+    assert b"" == peer.says(b"wait packets_total>=10\n")
+    server.clock.advance(5.0)
+    server.stream(10)
+    assert b"" == peer.transport.sent
+    server.clock.advance(TICK_SECONDS)
+    assert b"packets_total 10\r\nOK 1\r\n" == peer.transport.sent
+
+
+def test_wait_gives_up_after_ten_seconds_with_the_value_seen_last(server: Server, peer: Peer) -> None:
+    server.stream(3)
+    peer.says(b"wait packets_total>=10\n")
+    server.clock.advance(9.99)
+    assert b"" == peer.transport.sent
+    server.clock.advance(0.01)
+    wrong = b"ERR 408 timeout packets_total>=10 did not hold within 10 s; packets_total is 3\r\n"
+    assert wrong == peer.transport.sent
+
+
+def test_a_timeout_may_be_given_and_the_last_look_counts(server: Server, peer: Peer) -> None:
+    peer.says(b"wait packets_total>=1 timeout=500ms\nwait timeout=0 run.packets>=1 json\n")
+    server.stream(1)
+    server.clock.advance(0.5)
+    assert peer.transport.sent.startswith(b"packets_total 1\r\nOK 1\r\n")
+    assert {"run.packets": 1} == json.loads(peer.transport.sent.splitlines()[-1])["data"]
+    assert ("400", "bad-argument") == refusal(peer.asks("wait packets_total>=5 timeout=2h"))
+    assert "did you mean 3600?" in peer.asks("wait packets_total>=5 timeout=2h")[0]
+
+
+def test_later_lines_wait_their_turn_and_the_end_of_input_too(server: Server, peer: Peer) -> None:
+    peer.says(b"wait packets_total>=1\nping\n")
+    assert "paused" == peer.transport.producerState
+    peer.ends()
+    server.stream(1)
+    server.clock.advance(TICK_SECONDS)
+    assert b"packets_total 1\r\nOK 1\r\nOK pong\r\n" == peer.transport.sent
+    assert peer.transport.disconnecting
+
+
+def test_a_wait_may_last_longer_than_silence(server: Server, peer: Peer) -> None:
+    peer.says(b"wait packets_total>=1 timeout=1h\n")
+    for _ in range(3599):
+        server.clock.advance(1.0)
+    assert peer.transport.is_open
+    server.stream(1)
+    server.clock.advance(1.0)
+    assert peer.transport.sent.endswith(b"OK 1\r\n")
+    server.clock.advance(299)
+    assert peer.transport.is_open
+
+
+def test_runs_and_streams_may_be_waited_for_before_they_are_there(server: Server) -> None:
+    of_run, of_stream = server.connect(), server.connect()
+    of_run.says(b"wait run.complete==1\n")
+    of_stream.says(b"wait stream.1.packets>=4\n")
+    server.clock.advance(1.0)
+    server.book.runs.start("soak", 4, server.clock.seconds())
+    server.stream(4)
+    server.clock.advance(TICK_SECONDS)
+    assert b"run.complete true\r\nOK 1\r\n" == of_run.transport.sent
+    assert b"stream.1.packets 4\r\nOK 1\r\n" == of_stream.transport.sent
+
+
+def test_all_who_wait_share_one_reading_and_none_costs_anything_once_gone(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = 0
+    stats = type(server.book).stats
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal readings
+        readings += 1
+        return stats(*arguments)
+
+    peers = [server.connect() for _ in range(60)]
+    for peer in peers:
+        peer.says(b"wait packets_total>=1\n")
+    monkeypatch.setattr(type(server.book), "stats", counted)
+    server.clock.advance(TICK_SECONDS)
+    assert 1 == readings
+    for peer in peers:
+        peer.connection.connectionLost()
+    assert [] == server.clock.getDelayedCalls()
+
+
+def test_the_stop_of_the_server_ends_what_waits(server: Server) -> None:
+    waiting, watching = server.connect(), server.connect()
+    waiting.says(b"wait packets_total>=1\n")
+    watching.says(b"watch 1 json\n")
+    server.factory.close()
+    assert b"ERR 503 stopping the server stops\r\n" == waiting.transport.sent
+    assert 503 == json.loads(watching.transport.sent)["error"]["code"]
+    assert waiting.transport.disconnecting
+    waiting.connection.connectionLost()
+    watching.connection.connectionLost()
+    assert [] == server.clock.getDelayedCalls()
+
+
+# watch
+
+
+def rows_of(octets: bytes) -> list[list[str]]:
+    return [line.split() for line in octets.decode().splitlines()]
+
+
+def test_watch_gives_a_row_for_each_interval_below_a_head(server: Server, peer: Peer) -> None:
+    head = rows_of(peer.says(b"watch 1 2\n"))
+    assert ["#", "time", "seconds", "packets", "bytes", "packets_per_second"] == head[0][:6]
+    server.stream(5)
+    server.clock.advance(1.0)
+    server.stream(7)
+    server.clock.advance(1.0)
+    _, one, two, status = rows_of(peer.transport.sent)
+    assert ["1.0", "5", "5120", "5.0", "40960.0", "0", "1", "1", "0", "0", "0.0"] == one[1:]
+    assert ["1.0", "7", "7168"] == two[1:4]
+    assert ["OK", "2"] == status
+    assert ["OK pong"] == peer.asks("ping")
+
+
+def test_watch_in_json_is_a_line_for_each_interval_and_one_at_the_end(server: Server, peer: Peer) -> None:
+    assert b"" == peer.says(b"watch 0.5 2 json\n")
+    server.clock.advance(0.5)
+    server.clock.advance(0.5)
+    one, two, last = map(json.loads, peer.transport.sent.splitlines())
+    assert one["ok"] is two["ok"] is True
+    assert (0.5, "watch") == (one["data"]["seconds"], one["command"])
+    assert {"ok": True, "command": "watch", "data": [], "count": 2, "total": 2} == last
+
+
+@pytest.mark.parametrize("line", [b"\n", b"\r\n", b"quit\n", b"x\x80\n", b"stop\r\nping\n"])
+def test_any_line_ends_a_watch_and_is_dropped(server: Server, peer: Peer, line: bytes) -> None:
+    peer.says(b"watch 1\n")
+    server.clock.advance(1.0)
+    replied = peer.says(line)
+    assert (b"OK 1\r\nOK pong\r\n" if line.endswith(b"ping\n") else b"OK 1\r\n") == replied
+    assert peer.transport.is_open
+    assert "producing" == peer.transport.producerState
+    server.clock.advance(60.0)
+    assert peer.transport.sent.endswith(replied)
+
+
+def test_half_a_line_ends_no_watch_and_other_protocols_end_the_connection(server: Server, peer: Peer) -> None:
+    peer.says(b"watch 1\n")
+    assert b"" == peer.says(b"sto")
+    server.clock.advance(1.0)
+    assert peer.says(b"\x01").startswith(b"OK 1\r\nERR 400 control-character ")
+    assert peer.transport.disconnecting
+
+
+def test_a_watch_goes_on_after_the_end_of_input(server: Server, peer: Peer) -> None:
+    peer.says(b"watch 100 4\n")
+    peer.ends()
+    for _ in range(400):
+        server.clock.advance(1.0)
+    assert peer.transport.sent.endswith(b"OK 4\r\n")
+    assert peer.transport.disconnecting
+
+
+def test_a_peer_that_does_not_read_misses_intervals_and_the_next_row_covers_them(server: Server, peer: Peer) -> None:
+    stuck(peer)
+    peer.says(b"watch 1 json\n")
+    for _ in range(20):
+        server.clock.advance(1.0)
+    assert peer.transport.producer_paused
+    rows = len(peer.transport.sent.splitlines())
+    server.clock.advance(1.0)
+    peer.transport.stuck = False
+    peer.transport.drain()
+    lines = [json.loads(line)["data"]["seconds"] for line in peer.transport.sent.splitlines()]
+    assert rows + 1 == len(lines)
+    assert 21.0 == sum(lines)
+    assert lines[-1] > 1.0
+
+
+def test_a_peer_that_never_reads_its_watch_is_dropped(server: Server, peer: Peer) -> None:
+    stuck(peer)
+    peer.says(b"watch 1\n")
+    for _ in range(100):
+        server.clock.advance(1.0)
+    assert peer.transport.is_aborted
+
+
+def test_renames_hold_for_watch(server: Server, peer: Peer) -> None:
+    server.book.renames = Renames((("packets", "messages"),))
+    assert b" messages " in peer.says(b"watch 1\n")
+
+
+@pytest.mark.parametrize("line", ["watch", "watch 0", "watch 0.01", "watch x", "watch 1 0", "watch 1 2 3"])
+def test_a_bad_interval_is_told(peer: Peer, line: str) -> None:
+    assert "400" == refusal(peer.asks(line))[0]
