@@ -19,11 +19,12 @@ time is earned, and a turn follows when the reactor has seen to everything else.
 Two queues decide who is next:
 
     arrived     have had no slice since they last had nothing to do
-    waiting     had a slice and have more to do: round and round
+    waiting     had a slice and have more to do: who has had the least time comes first
 
 The slices go to the two by turns: a question waits for one slice of those that flood, and whoever waits has half of
-the time, however many arrive. A peer whose last input needed no answer, such as a line without end, is not among those
-that arrive: else it would do so with every read. Nor is one that goes on because its peer has read what it was owed.
+the time, however many arrive. Of those that wait, one whose line took long waits until the others had as much. A peer
+whose last input needed no answer, such as a line without end, is not among those that arrive: else it would do so with
+every read. Nor is one that goes on because its peer has read what it was owed.
 
 Rules:
 
@@ -65,7 +66,8 @@ class Turns:
         self._share = limits.share
         self._shared = shared
         self._arrived: deque[Served] = deque()
-        self._waiting: deque[Served] = deque()
+        self._waiting: dict[Served, float] = {}  # the time each has had while others waited
+        self._least = 0.0  # of those: what the one served last had had
         self._waiting_next = False  # the last slice was for one that had arrived
         self._next: IDelayedCall | None = None
         self._left = limits.turn_seconds  # to spend; below 0 where a slice overran
@@ -85,8 +87,11 @@ class Turns:
         if self._left > 0 and not goes_behind:
             done = self._give_slice(connection)
         else:
-            (self._waiting if had_a_slice else self._arrived).append(connection)
             done = False
+            if had_a_slice:
+                self._waiting[connection] = self._least + self._slice_seconds
+            else:
+                self._arrived.append(connection)
         self._schedule()
         return done
 
@@ -97,9 +102,9 @@ class Turns:
 
     def forget(self, connection: Served) -> None:
         """The connection is gone."""
-        for queue in (self._arrived, self._waiting):
-            if connection in queue:
-                queue.remove(connection)
+        self._waiting.pop(connection, None)
+        if connection in self._arrived:
+            self._arrived.remove(connection)
         if not self._arrived and not self._waiting:
             self.stop()
 
@@ -115,6 +120,8 @@ class Turns:
         self._earned_by = now
 
     def _give_slice(self, connection: Served) -> bool:
+        self._least = self._waiting.pop(connection, self._least)
+        alone = not self._arrived and not self._waiting
         began = self._reactor.seconds()
         self._ends, self._slice_ends = began + self._left, began + self._slice_seconds
         has_more = connection.carry_on()
@@ -122,7 +129,7 @@ class Turns:
         took = self._earned_by - began
         self._left -= max(took, self._slice_seconds) if self._shared() else took
         if has_more:
-            self._waiting.append(connection)
+            self._waiting[connection] = self._least + max(0.0 if alone else took, self._slice_seconds)
         return not has_more
 
     def _schedule(self) -> None:
@@ -138,14 +145,16 @@ class Turns:
         else:
             self._left = self._turn_seconds
         for _ in range(self._slices):
-            if not (queue := self._next_queue()):
+            if (connection := self._next_served()) is None:
                 break
-            self._give_slice(queue.popleft())
+            self._give_slice(connection)
             if self._left <= 0:
                 break
         self._schedule()
 
-    def _next_queue(self) -> deque[Served]:
-        """Whose turn it is; empty where nobody waits."""
+    def _next_served(self) -> Served | None:
+        """Whose turn it is; None where nobody waits."""
         self._waiting_next = not self._waiting_next and bool(self._arrived)
-        return self._arrived if self._waiting_next else self._waiting or self._arrived
+        if self._arrived and (self._waiting_next or not self._waiting):
+            return self._arrived.popleft()
+        return min(self._waiting, key=self._waiting.__getitem__, default=None)

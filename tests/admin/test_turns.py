@@ -97,6 +97,24 @@ def test_who_waits_has_every_second_slice_however_many_arrive(room: Room) -> Non
         assert (4, 2) == (len(turn), turn.count("w"))
 
 
+def test_of_those_that_wait_each_has_as_much_time_however_long_its_lines_take(room: Room) -> None:
+    a, b = room.busy("a"), room.busy("b", step_seconds=1.5)
+    a.asks(40)
+    b.asks(10)
+    turns = "".join(room.next_turn() for _ in range(12))
+    assert 5 <= turns.count("a") / turns.count("b") <= 7
+
+
+def test_who_joins_those_that_wait_comes_before_one_whose_line_took_long(room: Room) -> None:
+    w, b = room.busy("w"), room.busy("b", step_seconds=9.0)
+    w.asks(9)
+    b.asks(2)
+    room.next_turn()
+    assert not room.busy("j").asks(1, had_a_slice=True)
+    later = "".join(room.next_turn() for _ in range(6))
+    assert later.index("j") < later.index("b")
+
+
 def test_who_had_a_slice_and_answered_nothing_queues_behind_a_question(room: Room) -> None:
     room.busy("w").asks(6)
     for name in "abcd":
