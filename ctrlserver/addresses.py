@@ -8,6 +8,7 @@ Beware: the name of a peer that has no address, such as ``unix``, has no host: `
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 
 #: Bytes that fit into the address of a unix socket on Linux.
@@ -56,10 +57,11 @@ def host_of(text: str) -> str:
     return text.rpartition(":")[0].strip("[]")
 
 
-def is_from(asked: str, peer: str) -> bool:
-    """Whether ``asked`` is the whole address of ``peer``, or its host, with or without brackets."""
-    host = host_of(peer)
-    return asked == peer or (host != "" and asked.strip("[]") == host)
+def peer_test(asked: str) -> Callable[[str], bool]:
+    """Tells of a peer whether ``asked`` is its whole address, or its host, with or without brackets."""
+    host = asked.strip("[]")
+    begins = (f"{host}:", f"[{host}]:")
+    return lambda peer: peer == asked or (peer.startswith(begins) and host_of(peer) == host != "")
 
 
 def plain_address(text: str) -> str:

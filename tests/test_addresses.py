@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-from ctrlserver.addresses import host_of, host_port, ip_version, is_from, peer_name, plain_address, text_of
+from ctrlserver.addresses import host_of, host_port, ip_version, peer_name, peer_test, plain_address, text_of
 
 
 @pytest.mark.parametrize(
@@ -59,10 +59,10 @@ def test_the_host_of_an_address_has_no_brackets(expected: str, text: str) -> Non
 
 
 def test_a_peer_is_meant_by_its_address_or_its_host() -> None:
-    assert is_from("10.0.0.1:5", "10.0.0.1:5")
-    assert is_from("[::1]", "[::1]:7")
-    assert not is_from("10.0.0.1:6", "10.0.0.1:5")
-    assert not is_from("", "unix")
+    assert peer_test("10.0.0.1:5")("10.0.0.1:5")
+    assert peer_test("[::1]")("[::1]:7")
+    assert not peer_test("10.0.0.1:6")("10.0.0.1:5")
+    assert not peer_test("")("unix")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from ctrlserver.addresses import is_from
+from ctrlserver.addresses import peer_test
 from ctrlserver.stats.counters import CLOSED_KEPT, REASONS, REJECTIONS, Counters, Origin, StreamCounters, Totals
 from ctrlserver.stats.hosts import Hosts
 from ctrlserver.stats.memory import Memory
@@ -207,7 +207,8 @@ class Book:
             shown = self.counters.open if peer is None else self.hosts.open_of(peer)
         newest_open = reversed(shown if isinstance(shown, list) else shown.values())
         closed = () if state == "open" else self.counters.recent
-        wanted = [stream for stream in closed if peer is None or is_from(peer, stream.peer)]
+        is_of = None if peer is None else peer_test(peer)
+        wanted = [stream for stream in closed if is_of is None or is_of(stream.peer)]
         by_number = attrgetter("stream")
         wanted.sort(key=by_number, reverse=True)
         newest = merge(newest_open, wanted, key=by_number, reverse=True)
