@@ -1,8 +1,9 @@
-"""A small client of the admin port: who answers there, and what it counted of our streams.
+"""A small client of the admin port: who answers there, what it counted of our streams, and any command's reply.
 
-Rules: commands in JSON, each answered by exactly one line, bounded in length and in time. Where no ctrlserver
-answers, the error is one line that quotes what did. Published names are mapped back to the original ones, so
-a server that renames its fields is understood all the same.
+Rules: a reply is bounded in length and in time: one line of JSON, or lines of text up to a status line. All that a
+server says is printable. Where no ctrlserver answers, the error is one line that quotes what did. For ``ctrlload``
+published names are mapped back to the original ones, so a server that renames its fields is understood all the same;
+``ask`` and ``ask_json`` give the reply as it is.
 
 Beware: a server closes an idle admin connection; ask over a new one after a long run.
 """
@@ -10,6 +11,7 @@ Beware: a server closes an idle admin connection; ask over a new one after a lon
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -25,6 +27,7 @@ from ctrlserver.client.connect import connect, endpoint_of
 from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError
 from ctrlserver.looks import deadlines
+from ctrlserver.secret import answer_to
 from ctrlserver.words import harmless, printable, quoted
 
 #: Bytes of a reply, and bytes and values more for each record that is asked for: twice what the longest has. A value
@@ -50,6 +53,16 @@ HELLO_SECONDS = 5.0
 OVER_ALREADY = ("stream-closed", "unknown-stream")
 
 
+#: Where a reply ends: at the end of a line, or in text at that of the status line.
+_LINE = re.compile(rb"\n")
+_STATUS = re.compile(rb"^(?:OK|ERR)[^\n]*\n", re.MULTILINE)
+
+_CHALLENGE = re.compile(r"challenge ([0-9a-f]{64})\n")
+
+#: Most of ``limit=N`` that a reply is given room for.
+MOST_LIMIT = 100_000
+
+
 class RefusedError(LoadError):
     """A ctrlserver that does not do what it was asked, or does not know the command. ``name``: the server's word."""
 
@@ -71,10 +84,13 @@ class AdminClient(Protocol):
 
     transport: ITransport
 
-    def __init__(self, reactor: IReactorTime, name: str) -> None:
+    def __init__(self, reactor: IReactorTime, name: str, seconds: float = ANSWER_SECONDS) -> None:
         self._reactor = reactor
         self._name = name
+        self._seconds = seconds  # that an answer may take
         self._received = bytearray()
+        self._searched = 0  # of these bytes, for the end of the reply that is waited for
+        self._end = _LINE
         self._waiting: Deferred[bytes] | None = None
         self._lost = False
         self._records = FEWEST_RECORDS  # that the reply may have
@@ -83,13 +99,58 @@ class AdminClient(Protocol):
 
     async def version(self) -> str:
         """The server's version; LoadError where no ctrlserver answers."""
+        found = await self.hello()
+        await self._learn_renames()
+        return found
+
+    async def hello(self) -> str:
+        """The server's version, and no more: what it renames is not asked."""
         reply = await self._data("version json")
         found = reply.get("version") if isinstance(reply, Mapping) else reply
         if not isinstance(found, str):
             raise LoadError(f'{self._name} is not a ctrlserver admin port: it answered "version json" with no version')
         self._known = True
-        await self._learn_renames()
         return found
+
+    async def ask(self, command: str, seconds: float | None = None) -> str:
+        """The reply to ``command`` in text: the lines, the status line last, each ended; printable."""
+        self._records = max(FEWEST_RECORDS, limit_of(command))
+        self._say([command])
+        reply = (await self._reply(command, _STATUS, seconds)).decode("utf-8", "replace")
+        return "".join(f"{printable(line.removesuffix(chr(13)))}\n" for line in reply.split("\n")[:-1])
+
+    async def ask_json(self, command: str, seconds: float | None = None) -> dict[str, object]:
+        """The reply to ``command json``: an object whose ``ok`` says whether the server did it."""
+        self._records = max(FEWEST_RECORDS, limit_of(command))
+        self._say([f"{command} json"])
+        return await self._envelope(f"{command} json", seconds)
+
+    async def auth(self, secret: bytes) -> bool:
+        """Answer the server's challenge; RefusedError where the answer is wrong. False where it asks for none."""
+        reply = await self.ask("auth")
+        if reply.startswith(("ERR 409 ", "ERR 404 ")):
+            return False
+        challenge = _CHALLENGE.match(reply)
+        if challenge is None:
+            raise LoadError(f'the admin port {self._name} answered "auth" with no challenge: {_one_line(reply)}')
+        self._say([f"auth {answer_to(challenge[1], secret)}"])
+        reply = (await self._reply("auth ...", _STATUS)).decode("utf-8", "replace")
+        if not reply.startswith("OK"):
+            raise RefusedError(f"the admin port {self._name} refused the secret: {_one_line(reply)}", "wrong-answer")
+        return True
+
+    def say(self, line: str) -> None:
+        """Send a line, whose answer ``next_line`` gets."""
+        self._say([line])
+
+    async def next_line(self, command: str, seconds: float | None = None) -> str:
+        """The next line that comes, printable: of a command that answers bit by bit."""
+        line = await self._reply(command, _LINE, seconds)
+        return printable(line.decode("utf-8", "replace").rstrip("\r\n"))
+
+    async def next_json(self, command: str, seconds: float | None = None) -> dict[str, object]:
+        """The same of a command that was sent with ``json``."""
+        return await self._envelope(command, seconds)
 
     async def streams(self, limit: int) -> Streams:
         """The newest ``limit`` stream records, open and closed."""
@@ -157,8 +218,17 @@ class AdminClient(Protocol):
             self.transport.write("".join(f"{command}\r\n" for command in commands).encode())
 
     async def _answer(self, command: str) -> dict[str, object]:
-        """The reply of a ctrlserver, which says ``ok``; LoadError for anything else."""
-        line = await self._line(command)
+        """The reply of a ctrlserver that did it; LoadError for anything else."""
+        envelope = await self._envelope(command)
+        if not envelope["ok"]:
+            error = envelope.get("error")
+            said, name = (error.get("message"), error.get("id")) if isinstance(error, dict) else (error, None)
+            raise RefusedError(f'the admin port {self._name} refused "{command}": {_one_line(str(said))}', str(name))
+        return envelope
+
+    async def _envelope(self, command: str, seconds: float | None = None) -> dict[str, object]:
+        """The reply of a ctrlserver, which has ``ok``; LoadError for anything else."""
+        line = await self._reply(command, _LINE, seconds)
         if line.count(b",") > self._records * RECORD_VALUES:
             raise LoadError(f'the admin port {self._name} answered "{command}" with more values than it was asked for')
         try:
@@ -171,22 +241,18 @@ class AdminClient(Protocol):
                 raise LoadError(f'the admin port {self._name} refused "{command}": {_one_line(text)}')
             what = f'gave no reply to "{command}"' if self._known else "is not a ctrlserver admin port"
             raise LoadError(f"{self._name} {what}: it answered {quoted(text)}")
-        if not envelope["ok"]:
-            error = envelope.get("error")
-            said, name = (error.get("message"), error.get("id")) if isinstance(error, dict) else (error, None)
-            raise RefusedError(f'the admin port {self._name} refused "{command}": {_one_line(str(said))}', str(name))
         return cast("dict[str, object]", envelope)
 
-    async def _line(self, command: str) -> bytes:
-        """The line that answers ``command``."""
+    async def _reply(self, command: str, end: re.Pattern[bytes], seconds: float | None = None) -> bytes:
+        """What answers ``command``, up to its ``end``."""
         if self._known:
-            seconds, subject = ANSWER_SECONDS, f"the admin port {self._name} failed"
+            seconds, subject = seconds or self._seconds, f"the admin port {self._name} failed"
         else:
-            seconds, subject = HELLO_SECONDS, f"{self._name} is not a ctrlserver admin port"
+            seconds, subject = min(HELLO_SECONDS, self._seconds), f"{self._name} is not a ctrlserver admin port"
         if self._lost:
             raise LoadError(f"{subject}: it has closed the connection")
         waiting: Deferred[bytes] = Deferred()
-        self._waiting = waiting
+        self._waiting, self._end, self._searched = waiting, end, 0
         waiting.addTimeout(seconds, deadlines(self._reactor))
         self._look()
         try:
@@ -221,25 +287,36 @@ class AdminClient(Protocol):
             self._waiting.errback(ConnectionLost())
 
     def _look(self) -> None:
-        """Hand over a line, if one is whole and someone waits for it."""
+        """Hand over a reply, if one is whole and someone waits for it."""
         if self._waiting is None or self._waiting.called:
             return
-        line, end, rest = self._received.partition(b"\n")
-        if end:
-            self._received = rest
-            self._waiting.callback(bytes(line))
+        found = self._end.search(self._received, self._searched)
+        if found is None:
+            self._searched = self._received.rfind(b"\n", self._searched) + 1 or self._searched
+            return
+        reply = bytes(self._received[: found.end()])
+        del self._received[: len(reply)]
+        self._waiting.callback(reply)
 
     def _half(self) -> str:
         """The beginning of a line whose end has not come, for a person."""
         return quoted(self._received[:80].decode("utf-8", "replace"))
 
 
-async def open_admin(reactor: IReactorTime, target: Target, timeout: float) -> AdminClient:
-    """Connect to an admin port and see that a ctrlserver answers there; LoadError where it does not."""
-    factory = Factory.forProtocol(lambda: AdminClient(reactor, target.text))
+async def open_admin(
+    reactor: IReactorTime, target: Target, timeout: float, seconds: float = ANSWER_SECONDS
+) -> AdminClient:
+    """Connect to an admin port within ``timeout``; LoadError where that fails. An answer may take ``seconds``."""
+    factory = Factory.forProtocol(lambda: AdminClient(reactor, target.text, seconds))
     factory.noisy = False
     endpoint = endpoint_of(target, reactor)
     return cast("AdminClient", await connect(reactor, endpoint, factory, f"the admin port {target.text}", timeout))
+
+
+def limit_of(command: str) -> int:
+    """The rows that ``limit=N`` asks for, as far as there is room for them; 0 without."""
+    asked = re.search(r"(?i)(?:^|\s)limit=([0-9]{1,6})(?:\s|$)", command)
+    return 0 if asked is None else min(int(asked[1]), MOST_LIMIT)
 
 
 def _objects(rows: object) -> list[Mapping[str, object]]:
