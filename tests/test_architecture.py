@@ -37,6 +37,7 @@ FLOOR = {
     "desk": 3,
     "net": 4,
     "admin": 4,
+    "overview": 4,
     "load/measure": 4,
     "load/results": 5,
     "load/plan": 6,
@@ -56,6 +57,7 @@ FLOOR = {
 
 # Said aloud, not by number. What load and server share stands to the left of both; what shows a run is given it.
 NEVER = {("load", "net"), ("load", "admin"), ("load/show", "load/running")}
+NEVER |= {("overview", room) for room in ("net", "admin", "load", "lane", "linux", "config", "desk")}
 
 MOST_MODULES, MOST_LINES = 16, 400
 
@@ -73,6 +75,7 @@ PURE_FILES = {
     "load/search/strategy.py",
 }
 PURE_FILES |= {"load/results/thresholds.py", "load/results/comparison.py"}
+PURE_FILES |= {f"overview/{name}.py" for name in ("servers", "answers", "forms", "fitting")}
 PURE_FILES |= {"load/show/charts.py", "load/show/chart_page.py"}
 IMPURE_IMPORTS = {"time", "socket", "select", "os", "twisted", "subprocess", "threading"}
 
