@@ -150,6 +150,11 @@ def test_ctrlload_says_its_version_once_installed(programs: Path, tmp_path: Path
     assert __version__ in output_of(programs / "python", "-m", "ctrlserver.load", "--version", cwd=tmp_path)
 
 
+def test_ctrlstat_says_its_version_once_installed(programs: Path, tmp_path: Path) -> None:
+    for words in ([programs / "ctrlstat"], [programs / "python", "-m", "ctrlserver.overview"]):
+        assert f"ctrlstat {__version__}\n" == output_of(*words, "--version", cwd=tmp_path)
+
+
 def test_the_daemon_is_a_program_of_its_own_once_installed(programs: Path, tmp_path: Path) -> None:
     for words in ([programs / "ctrlserver"], [programs / "python", "-m", "ctrlserver"]):
         assert f"ctrlserver {__version__}\n" == output_of(*words, "--version", cwd=tmp_path)
