@@ -70,6 +70,7 @@ PURE_FILES = {
     "words.py",
     "units.py",
     "admin/dialogue.py",
+    "config/changes.py",
     "net/gate.py",
     "net/asking.py",
     "load/search/strategy.py",

@@ -1,0 +1,100 @@
+"""From one config to another: which ports stay bound, and what is told."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from ctrlserver.config import AdminConfig, Config, ListenerConfig
+from ctrlserver.config.changes import differences, kept_ports, needs_restart, one_port
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("tcp:22222", "tcp:22222", True),
+        ("tcp:22222", "tcp:port=22222:backlog=7", True),
+        ("tcp:22222", "tcp:22222:interface=0.0.0.0", True),
+        ("tcp:22222", "haproxy:tcp:22222", True),
+        ("haproxy:tcp:22222", "tcp:22222", True),
+        ("tcp:22222", "tcp:22223", False),
+        ("tcp:22222", "tcp:22222:interface=127.0.0.1", False),
+        ("tcp:22222", "udp:22222", False),
+        ("udp:22222", "udp:22222:interface=0.0.0.0", True),
+        ("udp:22222", "tcp:22222", False),
+        ("tcp:22222", "unix:22222", False),
+        ("unix:/run/x", "unix:/run/x:mode=660", True),
+        ("unix:/run/x", "unix:/run/y", False),
+    ],
+)
+def test_two_endpoints_are_one_port_if_they_have_its_address(old: str, new: str, expected: bool) -> None:
+    assert expected is one_port(old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ([("a", "tcp:1")], [("a", "tcp:1")], [0]),
+        ([("a", "tcp:1")], [("b", "tcp:1")], [0]),
+        ([("a", "tcp:1")], [("a", "tcp:2")], [None]),
+        ([("a", "tcp:1"), ("b", "tcp:2")], [("a", "tcp:2"), ("b", "tcp:1")], [1, 0]),
+        ([("a", "tcp:1"), ("b", "tcp:2")], [("a", "tcp:2")], [1]),
+        ([("a", "tcp:0")], [("a", "tcp:0"), ("b", "tcp:0")], [0, None]),
+        ([("a", "tcp:0"), ("b", "tcp:0")], [("b", "tcp:0"), ("c", "tcp:0")], [1, None]),
+        ([("", "tcp:0"), ("", "tcp:0")], [("", "tcp:0"), ("", "tcp:0")], [0, 1]),
+        ([("a", "tcp:0")], [("a", "tcp:0:interface=127.0.0.1")], [None]),
+        ([], [("a", "tcp:1")], [None]),
+    ],
+)
+def test_a_port_is_handed_on_by_its_address_and_one_of_the_kernel_s_by_its_name(
+    old: list[tuple[str, str]], new: list[tuple[str, str]], expected: list[int | None]
+) -> None:
+    assert expected == kept_ports(old, new)
+
+
+def test_the_same_config_has_no_differences() -> None:
+    assert [] == list(differences(Config(), Config()))
+    assert [] == list(needs_restart(Config(), Config()))
+
+
+def test_each_listener_admin_port_and_key_that_differs_is_one_line() -> None:
+    old = Config(
+        listeners=(ListenerConfig(name="a"), ListenerConfig(name="b", endpoint="tcp:2"), ListenerConfig(name="c")),
+        admin=(AdminConfig("tcp:5"), AdminConfig("unix:/run/a")),
+    )
+    new = Config(
+        listeners=(
+            ListenerConfig(name="a"),
+            ListenerConfig(name="b", endpoint="tcp:2", framing="line", idle_timeout=1.5, labels={"site": "x"}),
+            ListenerConfig(name="d", endpoint="tcp:4"),
+        ),
+        admin=(AdminConfig("tcp:6"), AdminConfig("unix:/run/a:mode=660")),
+        run_gap=2.0,
+        max_streams=7,
+        rename=(("protocol", "kind"),),
+    )
+    assert [
+        'listener "b": framing "fixed:1024" -> "line", labels {} -> {site = "x"}, idle_timeout 0 -> 1.5',
+        'listener "d": added, tcp:4',
+        'listener "c": removed, its open streams go on',
+        "admin tcp:6: added",
+        'admin unix:/run/a:mode=660: endpoint "unix:/run/a" -> "unix:/run/a:mode=660"',
+        "admin tcp:5: removed, its open connections go on",
+        "run_gap 1 -> 2",
+        "max_streams none -> 7",
+        "rename [] -> [protocol -> kind]",
+    ] == list(differences(old, new))
+
+
+def test_batches_of_datagrams_are_switched_by_a_restart_or_on_another_port() -> None:
+    one = ListenerConfig(endpoint="tcp:1", udp=True)
+    off = evolve(one, udp_gro=False)
+    assert ['listener "data": udp_gro needs a restart, or another port'] == list(
+        needs_restart(Config(listeners=(one,)), Config(listeners=(off,)))
+    )
+    other = evolve(off, endpoint="tcp:2")
+    assert [] == list(needs_restart(Config(listeners=(one,)), Config(listeners=(other,))))
+
+
+def test_the_form_of_the_log_needs_a_restart() -> None:
+    assert ["log_format needs a restart"] == list(needs_restart(Config(), Config(log_format="json")))
