@@ -26,9 +26,9 @@ _SUPPORTED = sys.platform == "linux"
 
 
 def send_probes(sock: socket.socket, seconds: float) -> None:
-    """Have the kernel probe the connections of a listening socket from half of ``seconds`` of silence on."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if _SUPPORTED:
+    """Have the kernel probe new connections of a listening socket from half of ``seconds`` of silence on; 0: never."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, seconds > 0)
+    if _SUPPORTED and seconds:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(seconds / 2)))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(seconds / 6)))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)

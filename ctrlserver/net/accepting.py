@@ -1,7 +1,10 @@
-"""Accepts for a port whose connections Twisted serves: a few at a time, and with as long a queue as on the lane.
+"""Listening ports of Twisted's: accepting a few at a time, and going on with another factory.
 
 Twisted takes up to a hundred connections in one go, asks the kernel to queue 50, and logs each that finds no
 descriptor. A hundred are more than the descriptors that are kept free, and a second's worth of other work.
+
+A port that is bound stays so when the config changes: ``Bound`` gives it to an endpoint in place of a new one. No
+connection is refused meanwhile, those that wait in the kernel's queue stay there, and open ones are not touched.
 
 Rules:
 
@@ -14,15 +17,20 @@ with a listening socket that has just this one to accept.
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import Port
+from zope.interface import directlyProvides, implementer, providedBy
 
 from ctrlserver.lane.sparing import Sparing
+from ctrlserver.linux.inherited import server_endpoint
 from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, OUT_OF, listen_for_many, tell_pause
 
 #: Connections made before everything else has its turn: those rejected in one go are closed in the next, and of the
@@ -88,3 +96,59 @@ class Accepting:
     def _resume(self) -> None:
         if self._port.connected and not self._port.disconnecting:
             self._port.startReading()
+
+
+@implementer(IStreamServerEndpoint)
+@frozen
+class _Passed:
+    """A socket from systemd. Its descriptor stays open, for a later config may name it; Twisted would close it."""
+
+    endpoint: AdoptedStreamServerEndpoint
+
+    def listen(self, factory: Any) -> Any:
+        """Listen on a duplicate."""
+        self.endpoint.fileno = os.dup(self.endpoint.fileno)
+        return self.endpoint.listen(factory)
+
+
+def endpoint_of(reactor: Any, text: str) -> IStreamServerEndpoint:
+    """The endpoint of a good string."""
+    make = serverFromString if isinstance(reactor, Bound) else server_endpoint
+    endpoint: IStreamServerEndpoint = make(reactor, text)
+    return _Passed(endpoint) if isinstance(endpoint, AdoptedStreamServerEndpoint) else endpoint
+
+
+class Bound:
+    """The reactor, to an endpoint whose ``port`` is bound already: whatever it binds is that port, with its factory."""
+
+    def __init__(self, reactor: Any, port: Any) -> None:
+        self._reactor = reactor
+        self._port = port
+        directlyProvides(self, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        """The port, as if it were new: whoever accepts for it does so anew."""
+        bound = self._port
+        factory.doStart()
+        bound.factory, before = factory, bound.factory
+        before.doStop()
+        vars(bound).pop("doRead", None)
+        bound.startReading()
+        return bound
+
+    def listenSSL(self, *arguments: Any, **options: Any) -> Any:
+        """The same with TLS."""
+        return PosixReactorBase.listenSSL(self, *arguments, **options)  # type: ignore[arg-type]
+
+    def listenUNIX(self, address: str, factory: Any, *, mode: int = 0o666, **_: object) -> Any:
+        """The same; its file gets the permissions."""
+        if not address.startswith("\0"):
+            os.chmod(address, mode)
+        return self.listenTCP(0, factory)
+
+    def adoptStreamPort(self, descriptor: int, family: int, factory: Any) -> Any:
+        """The same; it has a socket from systemd."""
+        return self.listenTCP(0, factory)

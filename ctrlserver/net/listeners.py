@@ -99,9 +99,30 @@ class Listener:
             raise CannotListenError(None, None, "UDP goes with a port that has a number")
         return self.datagrams.listen(address.port, address.host)
 
+    def take_over(self, old: Listener, endpoint: IStreamServerEndpoint | None, proxied: bool = False) -> None:
+        """Go on with the bound ports of ``old``, which keeps its open connections; its UDP peers come along.
+
+        ``endpoint`` gives the port for connections (``accepting.Bound``), None where there is only one for datagrams.
+        ``old`` may be this listener itself, which then takes its connections by another endpoint.
+        """
+        if endpoint is not None:
+            old.let_go()
+            self.listen(endpoint, proxied)
+        if old is not self and self.datagrams is not None and old.datagrams is not None and self.datagrams.port is None:
+            self.datagrams.take_over(old.datagrams)
+            old.datagrams = None
+
+    def let_go(self) -> IListeningPort | None:
+        """Accept no more; the port is not closed, but that of whoever calls."""
+        if self._acceptor is not None:
+            self._acceptor.stop()
+            self._acceptor = None
+        port, self.port = self.port, None
+        return port
+
     def _listening(self, port: IListeningPort) -> IListeningPort:
         self.port = port
-        if self.terms.keepalive and isinstance(port, TCPPort) and port.socket.family != socket.AF_UNIX:
+        if isinstance(port, TCPPort) and port.socket.family != socket.AF_UNIX:
             send_probes(port.socket, self.terms.keepalive)
         sock = plain_socket(port, self._factory)
         if self._lane is not None and sock is not None:
@@ -115,6 +136,11 @@ class Listener:
         yield from list(self.open_streams.all.values())
         if self.datagrams is not None:
             yield from list(self.datagrams.peers.by_address.values())
+
+    def end_datagrams(self) -> None:
+        """End the streams of the UDP peers, whose port is closed."""
+        for stream in [] if self.datagrams is None else list(self.datagrams.peers.by_address.values()):
+            stream.abort("drain", self._clock())
 
     def sweep(self) -> None:
         """End slow readers, idle streams and idle UDP peers; begin sources that were not asked. Some times a second."""
@@ -151,10 +177,7 @@ class Listener:
 
     def stop_accepting(self) -> Deferred[object]:
         """Close the port for connections; the UDP port stays."""
-        if self._acceptor is not None:
-            self._acceptor.stop()
-            self._acceptor = None
-        port, self.port = self.port, None
+        port = self.let_go()
         return maybeDeferred(lambda: None if port is None else port.stopListening())
 
     def stop_listening(self) -> Deferred[object]:

@@ -12,6 +12,10 @@ Rules:
 - ``bind`` stops at the first port that it cannot have; ``stop_listening`` then gives back the others.
 - A UDP port beside a TCP port has the same number. If the kernel chose the number and UDP cannot have it, the plane
   gives both back and tries others.
+- ``prepare`` goes to other listeners in two steps: it binds the ports that are new, and fails if it cannot; what it
+  returns then puts the new listeners in place, which cannot fail. A port that goes on stays bound and refuses nobody.
+- Of a listener that is replaced or removed, the open streams go on under their old terms; it is kept in ``retired``
+  until they have ended. The UDP peers of a removed one end with their port.
 - Of rejected connections and datagrams there is at most one log line a second, with the number for each reason since
   the line before; so a rejection costs two additions and never a line of its own. Likewise of failed TLS handshakes and
   of what ``memory_limit`` cost.
@@ -22,17 +26,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
 
 from ctrlserver.config import ListenerConfig
+from ctrlserver.config.changes import kept_ports
 from ctrlserver.config.endpoints import behind_proxy, is_any_port
 from ctrlserver.lane.lane import Lane
 from ctrlserver.lane.sparing import Growth
-from ctrlserver.linux.inherited import server_endpoint
 from ctrlserver.looks import Looks
+from ctrlserver.net.accepting import Bound, endpoint_of
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, transport_word
 from ctrlserver.net.replies import CannedReply
@@ -56,6 +61,14 @@ SWEEP_SECONDS = 0.25
 LEAVING_SECONDS = 1.0
 
 
+@frozen
+class Prepared:
+    """New listeners, bound. ``put``: in place of the present ones; ``give_up``: close their ports again."""
+
+    put: Callable[[], Deferred[object]]
+    give_up: Callable[[], None]
+
+
 class DataPlane:
     """``listeners`` as they are configured; ``clock`` gives monotonic seconds."""
 
@@ -66,6 +79,7 @@ class DataPlane:
     ) -> None:
         self.seats = Seats()
         self._configs = listeners
+        self._book = book
         self._reactor = reactor
         self._clock = clock
         self._counters = book.counters
@@ -82,12 +96,14 @@ class DataPlane:
                 event="slower",
                 lacking="numpy",
             )
-        self.listeners: list[Listener] = []
-        answering: set[int] = set()
-        for each in listeners:
-            terms = terms_of(each, book, self.seats)
-            datagrams = datagram_terms_of(each, terms, answering) if each.takes_datagrams else None
-            self.listeners.append(Listener(terms, self._lane, reactor, clock, datagrams))
+        self._answering: set[int] = set()
+        self.listeners = [self._made(each) for each in listeners]
+        self.retired: list[Listener] = []
+
+    def _made(self, config: ListenerConfig) -> Listener:
+        terms = terms_of(config, self._book, self.seats)
+        datagrams = datagram_terms_of(config, terms, self._answering) if config.takes_datagrams else None
+        return Listener(terms, self._lane, self._reactor, self._clock, datagrams)
 
     def bind(self) -> None:
         """Start the lane and bind every port; ``CannotBind`` names the first one that it cannot have."""
@@ -107,7 +123,7 @@ class DataPlane:
             return [bound(name, where, lambda: udp.adopt(*inherited))]
         tries, behind = PORT_TRIES, behind_proxy(where)
         while True:
-            endpoint = server_endpoint(self._reactor, behind or where)
+            endpoint = endpoint_of(self._reactor, behind or where)
             port = bound(name, where, partial(listener.listen, endpoint, proxied=behind is not None))
             if udp is None:
                 return [port]
@@ -119,6 +135,63 @@ class DataPlane:
                 if not tries or not is_any_port(where):
                     raise
 
+    def prepare(self, configs: Sequence[ListenerConfig]) -> Prepared:
+        """Bind the ports that only ``configs`` have; ``CannotBind`` if one cannot be had, and nothing has changed then.
+
+        What is returned puts their listeners in place of the present ones, and begins to close what ports are left.
+        """
+        before, old = self._configs, self.listeners
+        places = kept_ports([(each.name, each.endpoint) for each in before], [(c.name, c.endpoint) for c in configs])
+        after: list[Listener] = []
+        taken: list[tuple[Listener, Listener, ListenerConfig]] = []
+        told: list[tuple[str, IListeningPort]] = []
+        try:
+            for config, place in zip(configs, places, strict=True):
+                same = place is not None and before[place] == config
+                after.append(listener := old[place] if place is not None and same else self._made(config))
+                if place is None:
+                    told += [(config.name, port) for port in self._bind(listener, config)]
+                    continue
+                taken.append((listener, old[place], config))
+                if listener.datagrams is not None and old[place].datagrams is None and (port := old[place].port):
+                    beside = partial(listener.listen_beside, port)
+                    told.append((config.name, bound(config.name, f"{config.endpoint}, by udp", beside)))
+            endpoints = [self._endpoint_over(earlier, config) for _, earlier, config in taken]
+        except CannotBind:
+            give_up(after, old)
+            raise
+        put = partial(self._replace, configs, after, list(zip(taken, endpoints, strict=True)), told)
+        return Prepared(put, partial(give_up, after, old))
+
+    def _endpoint_over(self, listener: Listener, config: ListenerConfig) -> IStreamServerEndpoint | None:
+        """The endpoint of ``config`` that takes the port of ``listener``, by new certificates; None for UDP alone."""
+        if listener.port is None:
+            return None
+        try:
+            return endpoint_of(Bound(self._reactor, listener.port), behind_proxy(config.endpoint) or config.endpoint)
+        except Exception as error:  # its files are gone since the config was checked
+            raise CannotBind(f"cannot listen for {config.name} on {config.endpoint}: {error}") from None
+
+    def _replace(
+        self,
+        configs: Sequence[ListenerConfig],
+        after: list[Listener],
+        taken: Sequence[tuple[tuple[Listener, Listener, ListenerConfig], IStreamServerEndpoint | None]],
+        told: Sequence[tuple[str, IListeningPort]],
+    ) -> Deferred[object]:
+        for (listener, earlier, config), endpoint in taken:
+            if listener is not earlier or transport_word(config.endpoint) == "tls":
+                listener.take_over(earlier, endpoint, behind_proxy(config.endpoint) is not None)
+        left = [each for each in self.listeners if each not in after]
+        closed = DeferredList([each.stop_listening() for each in left])
+        for each in left:
+            each.end_datagrams()
+        self.retired += left
+        self.listeners, self._configs = after, configs
+        for name, port in told:
+            announce(name, port)
+        return closed  # type: ignore[return-value]
+
     def sweep(self) -> None:
         """Sweep the listeners, log rejected peers and failed handshakes. To be called every ``SWEEP_SECONDS``.
 
@@ -126,10 +199,11 @@ class DataPlane:
         """
         now = self._clock()
         if self._looks.may_judge(now):
-            for listener in self.listeners:
+            for listener in (*self.listeners, *self.retired):
                 listener.sweep()
                 if self._leaving:
                     listener.end_silent(LEAVING_SECONDS, "drain")
+        self.retired = [each for each in self.retired if each.open_streams.all]
         self._log_rejections(now)
         self._log_handshakes(now)
         self._log_memory(now)
@@ -176,7 +250,7 @@ class DataPlane:
 
     def streams(self) -> Iterator[Stream | DatagramStream]:
         """The open streams."""
-        for listener in self.listeners:
+        for listener in (*self.listeners, *self.retired):
             yield from listener.streams()
 
     def kick(self, number: int) -> bool:
@@ -210,6 +284,13 @@ class DataPlane:
         """Stop the lane; ``bind`` starts it again."""
         if self._lane is not None:
             self._lane.stop()
+
+
+def give_up(listeners: Sequence[Listener], but: Sequence[Listener]) -> None:
+    """Close the ports of those of ``listeners`` that are not in ``but`` as well."""
+    for listener in listeners:
+        if listener not in but:
+            listener.stop_listening()
 
 
 def terms_of(config: ListenerConfig, book: Book, seats: Seats) -> Terms:

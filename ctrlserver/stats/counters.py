@@ -163,6 +163,8 @@ class Counters:
     _incomplete_bytes: int = field(default=0, init=False)
     _replies: int = field(default=0, init=False)
     _last: float = field(default=-1.0, init=False)
+    _dropped: tuple[int, int] = field(default=(0, 0), init=False)
+    """What ports that are closed had dropped."""
 
     def opened(self, origin: Origin, peer: str, now: float) -> StreamCounters:
         """A new stream, numbered from 1."""
@@ -196,6 +198,11 @@ class Counters:
         self._last = max(self._last, stream.last)
         self.recent.append(stream)
 
+    def drops_end(self, dropped: Callable[[], tuple[int, int]]) -> None:
+        """One of ``drops`` changes no more: keep its numbers alone."""
+        self.drops.remove(dropped)
+        self._dropped = (self._dropped[0] + (last := dropped())[0], self._dropped[1] + last[1])
+
     def rejected(self, reason: str, number: int = 1) -> None:
         """Connections that were rejected before they became streams; ``reason`` is one of :data:`REJECTIONS`."""
         self.rejected_by_reason[reason] += number
@@ -227,8 +234,8 @@ class Counters:
             faults=self.closed_by_reason["fault"],
             rejected=self.rejected_by_reason.total(),
             replies=replies,
-            dropped=sum([total for total, _ in drops]),
-            dropped_in_batches=sum([in_batches for _, in_batches in drops]),
+            dropped=self._dropped[0] + sum([total for total, _ in drops]),
+            dropped_in_batches=self._dropped[1] + sum([in_batches for _, in_batches in drops]),
         )
 
     def last_data(self) -> float:

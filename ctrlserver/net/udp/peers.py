@@ -51,6 +51,10 @@ class DatagramStream:
         self.answer: Callable[[memoryview, int, int, Address], int] | None = None
         self._peers = peers
 
+    def belongs_to(self, peers: Peers) -> None:
+        """Another table has it from now on."""
+        self._peers = peers
+
     def abort(self, reason: str, now: float) -> None:
         """End the stream; the next datagram of its peer begins another one."""
         if self.counters.state == "open":
@@ -58,14 +62,18 @@ class DatagramStream:
 
 
 class Peers:
-    """The open streams of the UDP port with the terms ``options``."""
+    """The open streams of the UDP port with the terms ``options``.
 
-    __slots__ = ("_swept", "_terms", "by_address", "by_name", "options")
+    ``guests``: streams came along that were opened under other terms, which may need the content.
+    """
+
+    __slots__ = ("_swept", "_terms", "by_address", "by_name", "guests", "options")
 
     def __init__(self, options: DatagramTerms, now: float) -> None:
         self.by_address: dict[Address, DatagramStream] = {}
         self.by_name: dict[bytes, DatagramStream] = {}
         self.options = options
+        self.guests = False
         self._terms = options.terms
         self._swept = now
 
@@ -88,6 +96,16 @@ class Peers:
             counters.probing = Probing()
         self.by_address[address] = stream = DatagramStream(self, address, counters)
         return stream
+
+    def adopt(self, others: Peers) -> None:
+        """Go on with the open streams of ``others``: each is counted, kept, probed and answered as before."""
+        self.by_address.update(others.by_address)
+        self.by_name.update(others.by_name)
+        for stream in others.by_address.values():
+            stream.belongs_to(self)
+        self.guests = bool(self.by_address) and (others.guests or others.options.needs_content)
+        others.by_address.clear()
+        others.by_name.clear()
 
     def close(self, stream: DatagramStream, reason: str, now: float) -> None:
         """Take an open stream out of the tables and off the book."""

@@ -22,7 +22,6 @@ counted by nobody.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
 
@@ -51,40 +50,63 @@ class DatagramPort:
         self.peers = Peers(options, clock())
         self.reader: OneReader | None = None
         self.drops: DropCount | None = None
+        self._batches = False
 
     def listen(self, number: int, interface: str) -> IListeningPort:
         """Bind; ``CannotListenError`` if that fails."""
         return self._listening(IReactorUDP(self._reactor).listenUDP(number, self._protocol, interface, READ_BYTES))
 
     def adopt(self, descriptor: int, family: socket.AddressFamily) -> IListeningPort:
-        """Take a bound socket over: the port has a duplicate of ``descriptor``, which is closed."""
+        """Take a bound socket over. The port has a duplicate; ``descriptor`` stays, for a later config may name it."""
         reactor = IReactorSocket(self._reactor)
-        port = reactor.adoptDatagramPort(descriptor, family, self._protocol, READ_BYTES)
-        os.close(descriptor)
-        return self._listening(port)
+        return self._listening(reactor.adoptDatagramPort(descriptor, family, self._protocol, READ_BYTES))
+
+    def take_over(self, old: DatagramPort) -> None:
+        """Go on with the socket of ``old`` and the streams of its peers. Whether the kernel batches stays as it is."""
+        port, old.port, reader, old.reader, self.drops, old.drops = old.port, None, old.reader, None, old.drops, None
+        if port is None:
+            return
+        if reader is not None:
+            reader.stop()
+        self.peers.adopt(old.peers)
+        self._batches = old._batches
+        old._protocol.doStop()  # type: ignore[no-untyped-call]
+        self._protocol.makeConnection(port)  # type: ignore[arg-type]
+        port.protocol = self._protocol  # type: ignore[attr-defined]
+        self._serve(port)
 
     def _listening(self, port: IListeningPort) -> IListeningPort:
         options, lane = self.peers.options, self._lane
-        self.port = port
         sock: socket.socket = port.socket  # type: ignore[attr-defined]
         sock.setblocking(False)  # a socket taken over may block, and Twisted leaves it so
         self.drops = DropCount(sock, lane is not None and options.gro and options.count_arrivals)
         options.terms.book.counters.drops.append(self.drops.dropped)
+        self._batches = lane is not None and options.gro and try_option(sock, SOL_UDP, UDP_GRO, 1)
+        self._serve(port)
+        return port
+
+    def _serve(self, port: IListeningPort) -> None:
+        options, lane = self.peers.options, self._lane
+        self.port = port
+        sock: socket.socket = port.socket  # type: ignore[attr-defined]
+        number = port.getHost().port  # type: ignore[attr-defined]
         widen(sock, options.receive_buffer)
         if options.terms.origin.answers:
-            options.answering.add(port.getHost().port)  # type: ignore[attr-defined]
+            options.answering.add(number)
+        else:
+            options.answering.discard(number)
         if lane is None:
             self._protocol.intake = Intake(self.peers, sock)
         else:
             port.stopReading()  # type: ignore[attr-defined]
+            assert self.drops is not None
             self.reader = self._reader_on(lane, sock, self.drops)
             self.reader.start()
-        return port
 
     def _reader_on(self, lane: Lane, sock: socket.socket, drops: DropCount) -> OneReader:
-        options = self.peers.options
-        gro = options.gro and try_option(sock, SOL_UDP, UDP_GRO, 1)
-        table = messages(sock, lane.view if options.needs_content else None, gro) if options.many else None
+        options, peers = self.peers.options, self.peers
+        content = lane.view if options.needs_content or peers.guests else None
+        table = messages(sock, content, self._batches) if options.many else None
         if table is None:
             return OneReader(self.peers, sock, lane, drops)
         return ManyReader(self.peers, sock, lane, drops, table)
@@ -94,8 +116,10 @@ class DatagramPort:
         port, self.port, reader, self.reader = self.port, None, self.reader, None
         if port is None:
             return None
+        self.peers.options.answering.discard(port.getHost().port)  # type: ignore[attr-defined]
         if self.drops is not None:
             self.drops.close()
+            self.peers.options.terms.book.counters.drops_end(self.drops.dropped)
         if reader is not None:
             reader.stop()
         return port.stopListening()

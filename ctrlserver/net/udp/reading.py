@@ -80,7 +80,7 @@ class Intake:
     """
 
     def __init__(self, peers: Peers, sock: socket.socket) -> None:
-        self.needs_content = peers.options.needs_content
+        self.needs_content = peers.options.needs_content or peers.guests
         self._terms = terms = peers.options.terms
         self._peers = peers
         self._stream_at = peers.by_address.get
@@ -263,6 +263,8 @@ class ManyReader(OneReader):
             only_answers = self._answer is not None and not terms.probe and not terms.keep
             only_probes = self._answer is None and not terms.keep
             self._at_once = self._answered if only_answers else self._probed if only_probes else self._neither
+            if peers.guests:
+                self._at_once = self._neither
 
     def ready(self, events: int) -> None:
         """Read some tables full."""

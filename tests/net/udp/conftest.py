@@ -130,7 +130,7 @@ def serve(way: str) -> Iterator[Serve]:
             gate=gate or Gate(Seats()),
         )
         port = DatagramPort(DatagramTerms(terms=terms, many=way == "recvmmsg", **options), lane, reactor, clock)
-        listening = port.adopt(taken.detach(), taken.family) if taken is not None else port.listen(0, "127.0.0.1")
+        listening = port.adopt(taken.fileno(), taken.family) if taken is not None else port.listen(0, "127.0.0.1")
         number = listening.getHost().port  # type: ignore[attr-defined]
         assert READERS[way] is type(port.reader)
         up.append((Served(book, port, clock, number, terms.gate), lane))
