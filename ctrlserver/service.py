@@ -17,40 +17,34 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 from attrs import asdict
 from twisted.application.service import MultiService
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IListeningPort, IReactorCore, IReactorTime
+from twisted.internet.interfaces import IReactorCore, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from ctrlserver import __version__, terminal
-from ctrlserver.admin.levels import strangers
 from ctrlserver.admin.ports import AdminPorts
-from ctrlserver.admin.protocol import AdminPort
-from ctrlserver.admin.session import access_of
-from ctrlserver.config import AdminConfig, Config
-from ctrlserver.config.credentials import secret_of
-from ctrlserver.config.endpoints import behind_proxy, private
+from ctrlserver.config import Config
 from ctrlserver.desk import Desk, Health
 from ctrlserver.errors import UsageError
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.lane.sparing import Sparing
+from ctrlserver.life.admin_ports import BoundAdminPorts
 from ctrlserver.life.draining import Draining
+from ctrlserver.life.reloading import Read, Reloading
 from ctrlserver.life.supervision import Supervision
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
-from ctrlserver.linux.inherited import server_endpoint
 from ctrlserver.linux.memory import give_back_large_blocks, memory_there_is
 from ctrlserver.logs.level import LEVEL
-from ctrlserver.net.accepting import accept_few
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
-from ctrlserver.net.listeners import CannotBind, announce, bound, transport_and_address
+from ctrlserver.net.listeners import CannotBind
 from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
-from ctrlserver.net.proxied import Door, listen_proxied
+from ctrlserver.net.proxied import Door
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.records import RunRecord
 from ctrlserver.stats.runs import summary_line
@@ -84,7 +78,7 @@ class CannotStart(SystemExit, Exception):
 class ControlService(MultiService):
     """The running server: its book, its data plane and its admin ports.
 
-    ``clock`` returns monotonic seconds, ``wall`` seconds since 1970.
+    ``clock`` returns monotonic seconds, ``wall`` seconds since 1970. ``read`` reads the config anew; None: no file.
     """
 
     log = Logger()
@@ -95,6 +89,7 @@ class ControlService(MultiService):
         reactor: IReactorTime,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        read: Read | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         keep_monotonic_time(reactor)
@@ -113,10 +108,12 @@ class ControlService(MultiService):
             on_run_end=self._run_ended,
         )
         give_back_large_blocks()
-        self.book.memory.limit = config.memory_limit or memory_there_is() // 4
+        self.book.memory.limit = memory_limit(config)
         self.plane = DataPlane(config.listeners, self.book, reactor, clock)
         self._reserve = Reserve(self.plane.seats)
-        self._admin_ports: list[IListeningPort] = []
+        self.supervision = Supervision(reactor, self._status)
+        self.supervision.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self.reloading = Reloading(self.book, lambda: self.config, read, self._apply, self.supervision)
         self._admin = AdminPorts(
             Desk(
                 book=self.book,
@@ -124,6 +121,7 @@ class ControlService(MultiService):
                 now=clock,
                 kick=self.plane.kick,
                 log=LEVEL.set,
+                reload=self.reloading.reload,
                 drain=self._drain,
                 health=self._health,
                 shutdown=self.end,
@@ -132,14 +130,15 @@ class ControlService(MultiService):
             reserve=self._reserve,
             shared=lambda: bool(self.book.counters.open),
         )
+        door = Door(self.plane.seats, self.book.counters.rejected, reactor, admin=True)
+        self._admin_ports = BoundAdminPorts(self._admin, door, reactor)
+        self._descriptors = 0
         self._tick = LoopingCall(self._look)
         self._tick.clock = reactor
         self._due = 0.0
         self._lag = 0.0
         self._bound = False
         self.is_ending = False
-        self.supervision = Supervision(reactor, self._status)
-        self.supervision.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.draining = Draining(self.plane, lambda: len(self.book.counters.open), reactor)
 
     # The start
@@ -161,31 +160,21 @@ class ControlService(MultiService):
         if self._bound:
             return
         self._bound = True
-        descriptors = raise_descriptor_limit()
+        self._descriptors = raise_descriptor_limit()
         try:
             self.plane.bind()
-            for number, admin in enumerate(self.config.admin, 1):
-                self._bind_admin("admin" if number == 1 else f"admin{number}", admin)
+            self._admin_ports.bind(self.config.admin)
         except (CannotBind, UsageError) as error:
             self._unbind()
             close_now(self._reactor)
             self.log.error("{error}", event="cannot-start", error=error)
             raise CannotStart(f"ctrlserver: {error}") from None
         terminal.release()
-        self._warn_of_strangers()
-        self._count_seats(descriptors, descriptors_in_use())
+        self._count_seats(descriptors_in_use())
 
-    def _bind_admin(self, name: str, config: AdminConfig) -> None:
-        secret = None if config.auth is None else secret_of(config.auth)
-        factory = AdminPort(self._admin)
-        port = bound(name, config.endpoint, partial(self._listen_admin, config.endpoint, factory))
-        self._admin_ports.append(accept_few(port, name, self._reactor))
-        factory.access = access_of(config, port.getHost(), secret)
-        announce(name, port)
-
-    def _count_seats(self, descriptors: int, in_use: int) -> None:
-        """Set the limits of streams and admin connections: of ``descriptors``, the ports and files hold ``in_use``."""
-        asked, seats = self.config.max_streams, self.plane.seats
+    def _count_seats(self, in_use: int) -> None:
+        """Set the limits of streams and admin connections: of the descriptors, the ports and files hold ``in_use``."""
+        asked, seats, descriptors = self.config.max_streams, self.plane.seats, self._descriptors
         seats.limit = seats_for(asked, descriptors, in_use)
         self._reserve.room = room_for_admin(descriptors, seats.limit, in_use)
         if asked is not None and asked > seats.limit:
@@ -197,31 +186,8 @@ class ControlService(MultiService):
                 descriptors=descriptors,
             )
 
-    def _warn_of_strangers(self) -> None:
-        """One line if others than the operator can reach an admin port that has no secret."""
-        reached = []
-        for port, access in zip(self._admin_ports, self._admin.accesses(), strict=True):
-            if access.secret is None and (who := strangers(port.getHost())):
-                reached.append(f"{transport_and_address(port.getHost())} ({who}, as {access.begins})")
-        if reached:
-            self.log.warn(
-                "an admin port without a secret is open to others: {reached}; auth in [[admin]] gives it one",
-                event="admin-open-to-others",
-                reached=", ".join(reached),
-            )
-
-    def _listen_admin(self, endpoint: str, factory: AdminPort) -> Deferred[IListeningPort]:
-        endpoint = private(endpoint)
-        if (behind := behind_proxy(endpoint)) is not None:
-            door = Door(self.plane.seats, self.book.counters.rejected, self._reactor, admin=True)
-            return listen_proxied(server_endpoint(self._reactor, behind), factory, door)
-        return maybeDeferred(server_endpoint(self._reactor, endpoint).listen, factory)
-
     def _unbind(self) -> Deferred[object]:
-        ports, self._admin_ports = self._admin_ports, []
-        waiting: list[Deferred[object]] = [maybeDeferred(port.stopListening) for port in ports]
-        waiting.append(self.plane.stop_listening())
-        return DeferredList(waiting)  # type: ignore[return-value]
+        return DeferredList([self._admin_ports.close(), self.plane.stop_listening()])  # type: ignore[return-value]
 
     # While it runs
 
@@ -268,6 +234,30 @@ class ControlService(MultiService):
         rate = self.book.stats(self._clock()).packets_per_second
         return f"{counted(len(self.book.counters.open), 'stream')} open, {rate:.0f} packets/s"
 
+    # Another config
+
+    def _apply(self, config: Config) -> None:
+        """Go from the config in use to ``config``; if a port cannot be bound, ``CannotBind``, and all is as it was."""
+        if self.is_ending:
+            raise CannotBind("the server is stopping")
+        listeners = self.plane.prepare(config.listeners)
+        try:
+            put_admin_ports = self._admin_ports.prepare(config.admin)
+        except (CannotBind, UsageError):
+            listeners.give_up()
+            raise
+        book, before, self.config = self.book, self.config, config
+        listeners.put()
+        put_admin_ports()
+        book.runs.run_gap, book.runs.expected_packets = config.run_gap, config.expected_packets
+        book.memory.limit = memory_limit(config)
+        if before.log_level != config.log_level:
+            LEVEL.set(config.log_level)
+        if (before.rename, before.published_names) != (config.rename, config.published_names):
+            book.renames = config.renames
+        connections = self.plane.seats.taken + self._reserve.taken - self._reserve.borrowed
+        self._count_seats(descriptors_in_use() - connections)
+
     # The end
 
     def end(self) -> None:
@@ -301,6 +291,11 @@ class ControlService(MultiService):
         self.plane.stop()
         self._bound = False
         return DeferredList(stopped)  # type: ignore[return-value]
+
+
+def memory_limit(config: Config) -> int:
+    """Bytes that may be held for peers."""
+    return config.memory_limit or memory_there_is() // 4
 
 
 def close_now(reactor: object) -> None:

@@ -59,6 +59,7 @@ class Options(usage.Options):
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml")})
 
     configuration: Config
+    path = ""
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse, or exit with one line."""
@@ -97,6 +98,8 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Apply the flags to the file."""
+        if self["config"]:
+            self.path = os.path.abspath(self["config"])  # twistd may change its folder
         try:
             base = load_config(self["config"]) if self["config"] else Config()
             self.configuration = override(base, **self._given())
@@ -131,6 +134,10 @@ class Options(usage.Options):
             LOG.twistd = program
             program["logger"] = f"{for_twistd.__module__}.{for_twistd.__name__}"
         LEVEL.set(level)
+
+    def read_again(self) -> Config:
+        """The file as it is now, with the same flags over it; ``ConfigError`` where that is not good."""
+        return override(load_config(self.path), **self._given())
 
     def _check_files(self) -> None:
         """Stop if ``twistd`` cannot write its own two files: it would say so by a traceback."""
@@ -184,8 +191,8 @@ def makeService(options: Options) -> IService:
     assert IReactorFromThreads.providedBy(reactor)
     if goes_to_background(options.parent or {}):
         terminal.keep()
-    service = ControlService(options.configuration, reactor)
-    means = {signal.SIGUSR1: LOG.reopen}
+    service = ControlService(options.configuration, reactor, read=options.read_again if options.path else None)
+    means = {signal.SIGUSR1: LOG.reopen, signal.SIGHUP: service.reloading.by_signal}
     signals = Signals(reactor, lambda: service.is_ending, service.draining.at_once, means)
     signals.setServiceParent(service)  # type: ignore[no-untyped-call]
     return service

@@ -44,13 +44,22 @@ class Signals(Service):
         self._before: dict[int, Any] = {}
         self._told = False
 
+    def privilegedStartService(self) -> None:
+        """Take those that would end the process before a port is bound: a reload may come as soon as one is."""
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._take_those_that_would_end()
+
     def startService(self) -> None:
         """Take them; those that end the reactor once it runs."""
         super().startService()  # type: ignore[no-untyped-call]
-        for number in WOULD_END:
-            if number in self._means or signal.getsignal(number) is signal.SIG_DFL:
-                self._take(number, self._pass_on)
+        self._take_those_that_would_end()
         self._core.callWhenRunning(self._take_ends)
+
+    def _take_those_that_would_end(self) -> None:
+        for number in WOULD_END:
+            means = number in self._means or signal.getsignal(number) is signal.SIG_DFL
+            if means and number not in self._before:
+                self._take(number, self._pass_on)
 
     def _take_ends(self) -> None:
         for number in ENDS:

@@ -53,13 +53,12 @@ def test_sigterm_ends_the_run_logs_it_closes_the_streams_and_exits(start: Start)
     assert re.search(r"run 1 ended: total time \S+ s, number of packets 2, rate", log), log
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
-def test_a_signal_that_means_nothing_is_told_in_the_log_and_ends_nothing(start: Start, number: signal.Signals) -> None:
+def test_a_signal_that_means_nothing_is_told_in_the_log_and_ends_nothing(start: Start) -> None:
     daemon = start()
     daemon.ask("ping")
     for _ in range(2):
-        daemon.process.send_signal(number)
-        daemon.log.wait(rf"{number.name} changes nothing; SIGTERM ends the server")
+        daemon.process.send_signal(signal.SIGUSR2)
+        daemon.log.wait("SIGUSR2 changes nothing; SIGTERM ends the server")
     assert "OK pong\r\n" == daemon.ask("ping")
 
 

@@ -1,0 +1,117 @@
+"""SIGHUP on a running daemon: what goes on, what changes, and what a config that is not good does."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import BIN, Daemon, Start
+from tests.integration.test_transports import SYSTEMD
+
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+ONE = f'[[listener]]\nname = "one"\nendpoint = "{LOOPBACK}"\nframing = "line"\n'
+ADMIN = f'[[admin]]\nendpoint = "{LOOPBACK}"\n'
+
+
+def hup(daemon: Daemon, awaited: str) -> None:
+    """SIGHUP, until the log has the line."""
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.log.wait(awaited)
+
+
+def test_listeners_come_change_and_go_and_a_stream_of_each_goes_on(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "x.toml"
+    config.write_text(f"{ONE}{ONE.replace('one', 'gone')}{ADMIN}")
+    daemon = start("--config", "x.toml", listeners=2)
+    asking = daemon.connect("admin")
+    with daemon.connect("one") as one, daemon.connect("gone") as gone:
+        daemon.await_stats(streams_total=2)
+        config.write_text(f'run_gap = "2s"\n{ONE}mode = "echo"\n{ONE.replace("one", "new")}{ADMIN * 2}')
+        hup(daemon, r"config reloaded: run_gap 1 -> 2$")
+        new = int(daemon.log.wait(r"listening new tcp \S+:(\d+)")[1])
+        daemon.log.wait(r"listening admin2 ")
+        with daemon.connect("one") as echoed, socket.create_connection(("127.0.0.1", new)) as added:
+            for client in (one, gone, echoed, added):
+                client.sendall(b"a\n")
+            assert b"a\n" == echoed.recv(100)
+            stats = daemon.await_stats(packets_total=4)
+        assert (1, 0, 4) == (
+            stats["config_reloads_total"],
+            stats["config_reload_failures_total"],
+            stats["streams_total"],
+        )
+        with pytest.raises(ConnectionRefusedError):
+            daemon.connect("gone")
+        asking.sendall(b"ping\n")
+        assert b"OK pong\r\n" == asking.recv(100)
+        asking.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[[listener]]\nmode = "ehco"\n', r'x.toml: listener\[0\].mode: unknown mode "ehco": .* did you mean "echo"\?'),
+        ("[[listener]\n", "x.toml: line 1"),
+        (None, "x.toml: cannot be read"),
+        (
+            f'{ONE}[[listener]]\nname = "busy"\nendpoint = "tcp:TAKEN:interface=127.0.0.1"\n',
+            "cannot listen for busy on tcp:.*: address already in use",
+        ),
+    ],
+    ids=["bad-value", "no-toml", "no-file", "port-in-use"],
+)
+def test_of_a_config_that_cannot_be_used_nothing_is_taken(
+    start: Start, tmp_path: Path, text: str | None, told: str
+) -> None:
+    config = tmp_path / "x.toml"
+    config.write_text(ONE + ADMIN)
+    daemon = start("--config", "x.toml")
+    with socket.socket() as taken, daemon.connect("one") as client:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        config.unlink()
+        if text is not None:
+            config.write_text(text.replace("TAKEN", str(taken.getsockname()[1])))
+        hup(daemon, f"the config is not reloaded, the old one stays: .*{told}")
+        client.sendall(b"a\n")
+        daemon.await_stats(packets_total=1, config_reloads_total=0, config_reload_failures_total=1)
+        daemon.connect("one").close()
+
+
+def test_the_path_is_that_of_the_start_and_flags_stay_over_the_file(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text(ONE + ADMIN)
+    (tmp_path / "elsewhere").mkdir()
+    program = (BIN / "twistd", "-n", "--pidfile=", "--rundir=elsewhere", "ctrlserver")
+    daemon = start("--config", "x.toml", "--mode", "echo", program=program)
+    (tmp_path / "x.toml").write_text(f'{ONE}mode = "reply"\nidle_timeout = 7\n{ADMIN}')
+    hup(daemon, r'config reloaded: listener "one": idle_timeout 0 -> 7$')
+
+
+def test_without_a_file_there_is_nothing_to_read(start: Start) -> None:
+    daemon = start()
+    for _ in range(2):
+        hup(daemon, "SIGHUP changes nothing: there is no config file to read: the server was started without --config")
+    assert "OK pong\r\n" == daemon.ask("ping")
+
+
+@pytest.mark.parametrize("kind", ["SOCK_STREAM", "SOCK_DGRAM"])
+def test_a_socket_from_systemd_goes_on(start: Start, tmp_path: Path, kind: str) -> None:
+    text = f'[[listener]]\nendpoint = "systemd:domain=INET:index=0"\nmode = "echo"\n{ADMIN}'
+    (tmp_path / "x.toml").write_text(text)
+    launcher = (sys.executable, "-c", SYSTEMD, kind)
+    daemon = start("--config", "x.toml", launcher=launcher, listeners=int(kind == "SOCK_STREAM"))
+    port = int(daemon.log.wait(r"listening data \S+ 127\.0\.0\.1:(\d+)$")[1])
+    with socket.socket(socket.AF_INET, getattr(socket, kind)) as client:
+        client.settimeout(30)
+        client.connect(("127.0.0.1", port))
+        for round, keep in enumerate((0, 1, 1), 1):
+            (tmp_path / "x.toml").write_text(text.replace("[[admin]]", f"keep = {keep}\n[[admin]]"))
+            hup(daemon, "config reloaded")
+            daemon.await_stats(config_reloads_total=round)
+            client.send(b"x" * 1024)
+            assert client.recv(1024)
+    daemon.await_stats(packets_total=3, streams_total=1)

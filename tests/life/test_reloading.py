@@ -1,0 +1,125 @@
+"""The config is read again: what is counted, told and left as it was."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+from attrs import define, evolve, field
+from twisted.logger import capturedLogs, formatEvent
+
+from ctrlserver.config import Config, ListenerConfig
+from ctrlserver.errors import CommandError, ConfigError
+from ctrlserver.life.reloading import NOTHING_TO_READ, Reloading
+from ctrlserver.net.listeners import CannotBind
+from ctrlserver.stats.book import Book
+
+
+@define
+class Supervised:
+    """Notes what systemd is told."""
+
+    told: list[str] = field(factory=list)
+
+    def reloading(self) -> None:
+        self.told.append("reloading")
+
+    def ready(self) -> None:
+        self.told.append("ready")
+
+
+@define
+class Server:
+    """Its config, and what its file holds."""
+
+    book: Book
+    config: Config
+    file: Config | Exception
+    refuses: CannotBind | None = None
+    supervision: Supervised = field(factory=Supervised)
+
+    def read(self) -> Config:
+        if isinstance(self.file, Exception):
+            raise self.file
+        return self.file
+
+    def apply(self, config: Config) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+        self.config = config
+
+    def reloading(self) -> Reloading:
+        return Reloading(self.book, lambda: self.config, self.read, self.apply, cast(Any, self.supervision))
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        stats = self.book.stats(0.0)
+        return stats.config_reloads_total, stats.config_reload_failures_total
+
+
+def server(file: Config | Exception) -> Server:
+    return Server(Book(version="test", now=0.0, wall=0.0), Config(), file)
+
+
+def test_a_good_config_is_gone_to_counted_and_told_in_reply_and_log() -> None:
+    one = server(evolve(Config(), run_gap=2.0))
+    with capturedLogs() as log:
+        assert ["run_gap 1 -> 2"] == one.reloading().reload()
+    assert (2.0, (1, 0)) == (one.config.run_gap, one.counted)
+    assert ["config reloaded: run_gap 1 -> 2"] == [formatEvent(event) for event in log]
+
+
+def test_a_config_that_is_the_same_is_applied_too_for_certificates_may_be_new() -> None:
+    one = server(Config())
+    assert ["nothing has changed"] == one.reloading().reload()
+    assert (1, 0) == one.counted
+
+
+@pytest.mark.parametrize("on_the_way", [False, True])
+def test_a_bad_config_or_a_port_in_use_is_one_line_counted_and_the_old_config_stays(on_the_way: bool) -> None:
+    bad = 'x.toml: run_gap: "soon": expected a duration'
+    one = server(Config(run_gap=9.0) if on_the_way else ConfigError(bad))
+    one.refuses = CannotBind(bad) if on_the_way else None
+    with capturedLogs() as log, pytest.raises(CommandError) as caught:
+        one.reloading().reload()
+    assert (400, "bad-config", f"{bad}; the old config stays") == (
+        caught.value.code,
+        caught.value.id,
+        caught.value.message,
+    )
+    assert [f"the config is not reloaded, the old one stays: {bad}"] == [formatEvent(event) for event in log]
+    assert (Config(), (0, 1)) == (one.config, one.counted)
+
+
+def test_a_signal_writes_the_same_one_line_and_raises_nothing() -> None:
+    one = server(ConfigError("bad"))
+    with capturedLogs() as log:
+        one.reloading().by_signal()
+    assert ["the config is not reloaded, the old one stays: bad"] == [formatEvent(event) for event in log]
+
+
+def test_without_a_file_there_is_nothing_to_read_and_both_ways_say_so() -> None:
+    one = server(Config())
+    reloading = Reloading(one.book, lambda: one.config, None, one.apply, cast(Any, one.supervision))
+    with pytest.raises(CommandError, match=NOTHING_TO_READ) as caught:
+        reloading.reload()
+    assert (409, "no-config", (0, 0)) == (caught.value.code, caught.value.id, one.counted)
+    with capturedLogs() as log:
+        reloading.by_signal()
+    assert [f"SIGHUP changes nothing: {NOTHING_TO_READ}"] == [formatEvent(event) for event in log]
+
+
+def test_systemd_is_told_that_a_reload_begins_and_that_it_is_over_good_or_bad() -> None:
+    for file in (Config(), ConfigError("bad")):
+        one = server(file)
+        one.reloading().by_signal()
+        assert ["reloading", "ready"] == one.supervision.told
+
+
+def test_what_needs_a_restart_is_told_as_well() -> None:
+    one = server(Config(listeners=(ListenerConfig(udp=True, udp_gro=False),)))
+    one.config = Config(listeners=(ListenerConfig(udp=True),))
+    assert [
+        'listener "data": udp_gro true -> false',
+        'listener "data": udp_gro needs a restart, or another port',
+    ] == one.reloading().reload()
