@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import evolve
 from click.shell_completion import CompletionItem
 
 from ctrlserver import __version__
@@ -20,7 +22,7 @@ from ctrlserver.client.target import Target
 from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_GOOD
 from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.console.parameters import completing, reading
-from ctrlserver.console.streams import columns_of, print_output, print_words
+from ctrlserver.console.streams import columns_of, print_output, print_words, put
 from ctrlserver.console.usage import carried_out, usage_words
 from ctrlserver.errors import UsageError
 from ctrlserver.overview.servers import COMMANDS, OWN, Asked, asked, read_servers
@@ -132,6 +134,7 @@ def _ask(
 ) -> int:
     from ctrlserver.overview.asking import Question, answers_of, line_of, without_json
     from ctrlserver.overview.reactor import reactor_run
+    from ctrlserver.overview.watching import Shown, watched
 
     line, word = without_json(line_of(question.command))
     together = len(question.servers) > 1 or from_file
@@ -139,6 +142,12 @@ def _ask(
     several = len(question.servers) > 1
     sent = Question(line, timeout, wants_json or in_csv or several, several or (together and wants_json), secret)
     check_targets([server.target for server in question.servers])
+
+    if line.casefold().split()[:1] == ["watch"]:
+        width = columns_of(sys.stdout)
+        rows = evolve(sent, in_json=sent.in_json or width is not None)
+        shown = Shown(partial(put, sys.stdout), together, wants_json, in_csv, width)
+        return reactor_run(lambda reactor: watched(reactor, question.servers, rows, shown, print_words), interrupts)
 
     async def work(reactor: EPollReactor) -> int:
         answers = await answers_of(reactor, question.servers, sent)

@@ -49,6 +49,15 @@ def aligned(lines: Sequence[str]) -> list[str]:
     ]
 
 
+def padded(lines: Sequence[str], widths: dict[str, int], names: Sequence[str]) -> list[str]:
+    """The same table with columns at least as wide as ``widths``, which grow by it."""
+    rows = [[line[: len(line) - len(rest)].rstrip(), *_CELL.findall(rest)] for line, rest in map(_halves, lines)]
+    for name, column in zip(names, zip(*rows, strict=True), strict=True):
+        widths[name] = max(widths.get(name, 0), *map(len, column))
+    shown = [_padded(column, widths[name]) for name, column in zip(names, zip(*rows, strict=True), strict=True)]
+    return [_GAP.join(row).rstrip() for row in zip(*shown, strict=True)]
+
+
 def _halves(line: str) -> tuple[str, str]:
     """A line, and what comes after its first cell."""
     first = re.match(rf"(?:# )?(?:{_CELL.pattern})", line)

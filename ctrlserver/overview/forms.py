@@ -52,11 +52,17 @@ def csv_of(answers: Sequence[Answer]) -> str:
         rows = table(good)
     else:
         rows = [{"server": answer.server, **row} for answer in good for row in rows_of(answer)]
+    return csv_lines(rows)
+
+
+def csv_lines(rows: Sequence[Row], *, header: bool = True) -> str:
+    """The rows, below the names of their columns."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     out = io.StringIO()
     if names:
         writer = csv.DictWriter(out, names, lineterminator="\n", restval="")
-        writer.writeheader()
+        if header:
+            writer.writeheader()
         writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return out.getvalue()
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.python.failure import Failure
 
-from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
+from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED
 from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.console.streams import print_words
 from ctrlserver.errors import LoadError, UsageError
@@ -36,9 +36,10 @@ def reactor_run(work: Callable[[EPollReactor], Coroutine[Any, Any, int]], interr
             outcomes.append(outcome.value)
         elif isinstance(outcome.value, CancelledError):
             outcomes.append(EXIT_INTERRUPTED)
+        elif isinstance(outcome.value, BrokenPipeError):  # the reader has what it wanted
+            outcomes.append(EXIT_GOOD)
         else:
-            said = str(outcome.value) if isinstance(outcome.value, LoadError) else f"its own error: {outcome.value!r}"
-            print_words(f"ctrlstat: {said}\n")
+            print_words(f"ctrlstat: {_said(outcome.value)}\n")
             outcomes.append(EXIT_FAILED)
         reactor.stop()
 
@@ -69,3 +70,9 @@ def reactor_run(work: Callable[[EPollReactor], Coroutine[Any, Any, int]], interr
     if isinstance(outcome, UsageError):
         raise outcome
     return outcome
+
+
+def _said(problem: BaseException | None) -> str:
+    if isinstance(problem, OSError):
+        return f"cannot write to stdout: {problem.strerror or problem}"
+    return str(problem) if isinstance(problem, LoadError) else f"an error of ctrlstat's own: {problem!r}"

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +91,35 @@ def test_a_server_is_asked_through_its_unix_socket(start: Start, tmp_path: Path)
     start("--admin", f"unix:{path}")
     assert ("OK pong\n", "") == ctrlstat(path, "ping")
     assert "No such file" in ctrlstat(tmp_path / "other.sock", "ping", code=1)[1]
+
+
+def test_wait_ends_with_the_moment_and_a_time_that_is_over_is_exit_1(labs: tuple[Daemon, Daemon]) -> None:
+    assert "packets_total 3\n" in ctrlstat(labs[0].admin, "wait", "packets_total>=3")[0]
+    assert ctrlstat(labs[0].admin, "wait", "packets_total>=9", "timeout=0.1s", code=1)[0].startswith("ERR 408 timeout")
+    out, err = ctrlstat(labs[0].admin, labs[1].admin, "wait", "packets_total>=4", "timeout=0.1s", code=1)
+    assert ["packets_total", "4"] == out.splitlines()[1].split()
+    assert err.startswith(f"ctrlstat: {labs[0].admin}: ERR 408 timeout")
+
+
+def test_watch_shows_a_row_for_each_interval_of_each_server(labs: tuple[Daemon, Daemon]) -> None:
+    out, _ = ctrlstat(labs[0].admin, "watch", "0.1", "2")
+    assert ("# time", "OK 2", 4) == (out[:6], out.splitlines()[-1], out.count("\n"))
+    lines = ctrlstat(labs[0].admin, labs[1].admin, "watch", "0.1", "2")[0].splitlines()
+    assert sorted([labs[0].admin, labs[1].admin] * 2) == sorted(line.split()[0] for line in lines[1:])
+    documents = [json.loads(line) for line in ctrlstat(labs[0].admin, "watch", "0.1", "2", "--json")[0].splitlines()]
+    assert (3, 2) == (len(documents), documents[-1]["count"])
+    assert "bad-argument" in ctrlstat(labs[0].admin, "watch", "soon", code=1)[1]
+
+
+def test_watch_ends_when_nobody_reads_it_and_by_a_signal(labs: tuple[Daemon, Daemon]) -> None:
+    watch = shlex.join([*CTRLSTAT, labs[0].admin, "watch", "0.1"])
+    done = run("bash", "-o", "pipefail", "-c", f"{watch} | head -2")
+    assert (0, 2) == (done.returncode, done.stdout.count(b"\n"))
+    with subprocess.Popen(shlex.split(watch), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert (130, b"") == (process.wait(PATIENCE), process.stderr.read() if process.stderr else b"")
 
 
 def test_the_challenge_of_a_port_is_answered_from_a_file(start: Start, tmp_path: Path) -> None:
