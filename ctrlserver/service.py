@@ -121,6 +121,7 @@ class ControlService(MultiService):
                 now=clock,
                 kick=self.plane.kick,
                 log=LEVEL.set,
+                listeners=self.plane.records,
                 reload=self.reloading.reload,
                 drain=self._drain,
                 health=self._health,

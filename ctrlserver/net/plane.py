@@ -31,6 +31,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.logger import Logger
 
+from ctrlserver.addresses import text_of
 from ctrlserver.config import ListenerConfig
 from ctrlserver.config.changes import kept_ports
 from ctrlserver.config.endpoints import behind_proxy, is_any_port
@@ -47,6 +48,7 @@ from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.peers import DatagramStream
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
+from ctrlserver.stats.records import ListenerRecord
 from ctrlserver.wire.datagram import DATAGRAM
 from ctrlserver.wire.probe import has_numpy
 
@@ -247,6 +249,29 @@ class DataPlane:
                 packets=news.get("packets", 0),
                 streams=news.get("streams", 0),
             )
+
+    def records(self) -> list[ListenerRecord]:
+        """A record of each listener."""
+        return [self._record(listener, config) for listener, config in zip(self.listeners, self._configs, strict=True)]
+
+    def _record(self, listener: Listener, config: ListenerConfig) -> ListenerRecord:
+        streams_open, sums = self._counters.of_listener(config.name)
+        udp = None if listener.datagrams is None else listener.datagrams.port
+        udp_address = None if udp is None else text_of(udp.getHost())
+        origin = listener.terms.origin
+        return ListenerRecord(
+            name=config.name,
+            endpoint=config.endpoint,
+            address=udp_address or "" if listener.port is None else text_of(listener.port.getHost()),
+            udp_address=udp_address,
+            framing=origin.framing if listener.port is not None else DATAGRAM.text,
+            mode=origin.mode,
+            streams_open=streams_open,
+            streams_total=sums.streams,
+            packets_total=sums.packets,
+            bytes_total=sums.bytes,
+            draining=self.seats.draining,
+        )
 
     def streams(self) -> Iterator[Stream | DatagramStream]:
         """The open streams."""

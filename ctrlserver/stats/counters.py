@@ -120,6 +120,15 @@ class StreamCounters:
         return self.whole() - self.unanswered if self.origin.answers else 0
 
 
+@define(eq=False)
+class Sums:
+    """What some streams came to."""
+
+    streams: int = 0
+    packets: int = 0
+    bytes: int = 0
+
+
 @frozen
 class Totals:
     """All streams at one instant, open and closed."""
@@ -157,6 +166,8 @@ class Counters:
     drops: list[Callable[[], tuple[int, int]]] = field(factory=list, init=False)
     _of_origin: dict[Origin, set[StreamCounters]] = field(factory=dict, init=False)
     """The open streams of each origin that has some."""
+    _closed_of: dict[str, Sums] = field(factory=dict, init=False)
+    """What the closed streams of each listener came to, by its name."""
     _streams: int = field(default=0, init=False)
     _packets: int = field(default=0, init=False)
     _bytes: int = field(default=0, init=False)
@@ -191,6 +202,12 @@ class Counters:
         stream.incomplete_bytes = incomplete_bytes
         stream.packets = stream.whole()
         stream.path = stream.tcp_figures()
+        sums = self._closed_of.get(stream.origin.listener)
+        if sums is None:
+            self._closed_of[stream.origin.listener] = sums = Sums()
+        sums.streams += 1
+        sums.packets += stream.packets
+        sums.bytes += stream.bytes
         self._packets += stream.packets
         self._bytes += stream.bytes
         self._replies += stream.replies()
@@ -236,6 +253,16 @@ class Counters:
             replies=replies,
             dropped=self._dropped[0] + sum([total for total, _ in drops]),
             dropped_in_batches=self._dropped[1] + sum([in_batches for _, in_batches in drops]),
+        )
+
+    def of_listener(self, name: str) -> tuple[int, Sums]:
+        """How many streams of a listener are open, and what all its streams came to. A walk over the open ones."""
+        closed = self._closed_of.get(name, Sums())
+        open_ones = [each for origin, streams in self._of_origin.items() if origin.listener == name for each in streams]
+        return len(open_ones), Sums(
+            closed.streams + len(open_ones),
+            closed.packets + sum([each.whole() for each in open_ones]),
+            closed.bytes + sum([each.bytes for each in open_ones]),
         )
 
     def last_data(self) -> float:

@@ -18,6 +18,7 @@ from ctrlserver.config import ListenerConfig
 from ctrlserver.net.listeners import CannotBind
 from ctrlserver.net.plane import DataPlane
 from ctrlserver.stats.book import Book
+from ctrlserver.stats.records import ListenerRecord
 from tests.certificates import certificate
 from tests.net.conftest import PATIENCE, in_thread, read_to_end
 from tests.ports import free_port
@@ -201,6 +202,33 @@ async def test_certificates_are_read_anew_and_open_streams_keep_theirs(up: list[
             for client in (old, new):
                 client.sendall(b"a\n")
             await reached(lambda: served.records == [("one", "sink", "open", 1)] * 2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_record_of_a_listener_has_its_addresses_and_the_counts_of_all_its_streams(up: list[Served]) -> None:
+    udp = ListenerConfig(name="datagrams", endpoint="udp:0:interface=127.0.0.1")
+    served = begun(up, evolve(ONE, udp=True), udp)
+    port = served.plane.listeners[1].datagrams
+    assert port is not None
+    assert port.port is not None
+    with served.connect("one") as old, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        old.sendall(b"a\nb\n")
+        client.sendto(b"xyz", ("127.0.0.1", int(cast(Any, port.port.getHost()).port)))
+        await reached(lambda: sum(each.packets for each in served.book.streams()) == 3)
+        served.plane.kick(1)
+        served.change(evolve(ONE, udp=True, mode="echo"), udp)
+        with served.connect("one"):
+            await reached(lambda: len(served.book.counters.open) == 2)
+            one, datagrams = served.plane.records()
+    number = served.number("one")
+    assert ListenerRecord(
+        name="one", endpoint=LOOPBACK, address=f"127.0.0.1:{number}", udp_address=f"127.0.0.1:{number}", framing="line",
+        mode="echo", streams_open=1, streams_total=2, packets_total=2, bytes_total=4, draining=False,
+    ) == one  # fmt: skip
+    assert ("datagram", datagrams.address) == (datagrams.framing, datagrams.udp_address)
+    assert (1, 1, 3) == (datagrams.streams_open, datagrams.packets_total, datagrams.bytes_total)
+    served.plane.seats.draining = True
+    assert [True, True] == [each.draining for each in served.plane.records()]
 
 
 @pytest_twisted.ensureDeferred
