@@ -30,6 +30,7 @@ from twisted.logger import Logger
 from ctrlserver import __version__, terminal
 from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.config import Config
+from ctrlserver.config.shown import as_tables
 from ctrlserver.desk import Desk, Health
 from ctrlserver.errors import UsageError
 from ctrlserver.lane.clock import keep_monotonic_time
@@ -123,6 +124,7 @@ class ControlService(MultiService):
                 log=LEVEL.set,
                 listeners=self.plane.records,
                 reload=self.reloading.reload,
+                config=lambda: as_tables(self.config),
                 drain=self._drain,
                 health=self._health,
                 shutdown=self.end,

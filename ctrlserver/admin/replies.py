@@ -9,7 +9,7 @@ Beware: no body line may start with OK or ERR, or a reader stops too early; ``_t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import ClassVar, Final, Protocol, TypeAlias
 
@@ -109,10 +109,23 @@ class Listing:
         yield _text(status=count_text(self.count, self.total_of(self.count)))
 
 
+@frozen
+class Document:
+    """Lines of a form of their own, and in JSON one object."""
+
+    lines: Sequence[str]
+    value: Mapping[str, Content]
+    closes: ClassVar[bool] = False
+
+    def text(self) -> Iterator[bytes]:
+        """All lines in one piece."""
+        yield _text(*self.lines, status=str(len(self.lines)))
+
+
 Long: TypeAlias = Table | Listing
 """What is made in steps, for it may be long."""
 
-Reply: TypeAlias = Word | Record | Long
+Reply: TypeAlias = Word | Record | Document | Long
 """What a command gives back."""
 
 

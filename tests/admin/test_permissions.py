@@ -63,8 +63,9 @@ def is_refused(server: Server, peer: Peer, command: type[Command]) -> bool:
     before = evolve(server.book.stats(server.clock.seconds()), admin_refused_total=0)
     renames, refused = server.book.renames, server.book.admin_refused
     replied = peer.says(f"{command.example}\r\n".encode()).decode()
-    if command.command == "watch":
+    if peer.connection._later is not None:
         peer.says(b"\n")
+        server.clock.advance(10.0)
     if "ERR 403" not in replied:
         assert refused == server.book.admin_refused
         return False

@@ -24,10 +24,13 @@ from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Record, Reply, encode_in_steps
 from ctrlserver.admin.session import Access, Session
 from ctrlserver.admin.waiting import Readings
+from ctrlserver.config import Config
+from ctrlserver.config.shown import as_tables
 from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.records import ListenerRecord
 
 MARK: Final = (
     "<!-- Below this line the page is made by: python -m ctrlserver.admin.commands.page docs/admin-protocol.md -->"
@@ -95,17 +98,19 @@ def _replied(line: str, session: Session) -> Iterator[str]:
             assert isinstance(readings.reactor, Clock)
             readings.reactor.advance(1.0)
             octets += reply.more()
-        for shown in octets.decode().splitlines():
-            yield shown if len(shown) <= _WIDEST else f"{shown[:_WIDEST].rstrip()} ..."
+        yield from map(_cut, octets.decode().splitlines())
         return
     if name == "version" and isinstance(reply, Record):
         reply = evolve(reply, value=_VERSIONS)
     *body, status = b"".join(encode_in_steps(name, reply, json=False)).decode().splitlines()
-    for shown in body[:_MOST_LINES]:
-        yield shown if len(shown) <= _WIDEST else f"{shown[:_WIDEST].rstrip()} ..."
+    yield from map(_cut, body[:_MOST_LINES])
     if len(body) > _MOST_LINES:
         yield "..."
     yield status
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _WIDEST else f"{line[:_WIDEST].rstrip()} ..."
 
 
 def _desk(clock: Clock) -> Desk:
@@ -126,7 +131,22 @@ def _desk(clock: Clock) -> Desk:
         book.stream_closed(book.counters.open[number], "kicked", 0, 4.0)
         return True
 
-    return Desk(book, _VERSIONS["version"], lambda: 4.0 + clock.seconds(), kick)
+    counted = {"streams_open": 1, "streams_total": 2, "packets_total": 2000, "bytes_total": 2048000}
+    listener = ListenerRecord(
+        "data", "tcp:22222", "0.0.0.0:22222", None, "fixed:1024", "sink", **counted, draining=False
+    )
+    return Desk(
+        book,
+        _VERSIONS["version"],
+        lambda: 4.0 + clock.seconds(),
+        kick,
+        listeners=lambda: [listener],
+        drain=lambda _: None,
+        log=lambda _: "info",
+        reload=lambda: ["listener data: max_packet is 2097152, for new streams", "max_streams needs a restart"],
+        shutdown=lambda: None,
+        config=lambda: as_tables(Config()),
+    )
 
 
 if __name__ == "__main__":

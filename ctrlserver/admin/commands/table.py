@@ -27,6 +27,7 @@ from ctrlserver.admin.commands.asking import Describe, Ping, Quit, Reset, Stats,
 from ctrlserver.admin.commands.command import Command, argument
 from ctrlserver.admin.commands.renames import Rename, Unrename
 from ctrlserver.admin.commands.runs import Run, RunsList, RunStart, RunStop
+from ctrlserver.admin.commands.serving import Config, Drain, Health, Listeners, Log, Reload, Shutdown
 from ctrlserver.admin.commands.streams import Kick, Packets, Peers, Streams
 from ctrlserver.admin.commands.waiting import Wait, Watch
 from ctrlserver.admin.dialogue import Request
@@ -74,6 +75,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     Ping,
     WhoAmI,
     Auth,
+    Health,
     Stats,
     Describe,
     Streams,
@@ -87,8 +89,14 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     Rename,
     Unrename,
     Kick,
+    Listeners,
+    Config,
     Wait,
     Watch,
+    Drain,
+    Log,
+    Reload,
+    Shutdown,
     Quit,
 )
 

@@ -45,8 +45,10 @@ def test_a_docstring_opens_with_the_usage_of_the_parameters(command: type) -> No
 
 def test_levels_and_reads_are_stated_as_designed() -> None:
     operators = {command.command for command in COMMANDS if command.level is Level.OPERATOR}
-    assert {"run start", "run stop", "reset", "rename", "unrename", "kick"} == operators
-    assert operators == {command.command for command in COMMANDS if not command.reads}
+    assert {"run start", "run stop", "reset", "rename", "unrename", "kick", "drain", "log"} == operators
+    admins = {command.command for command in COMMANDS if command.level is Level.ADMIN}
+    assert {"reload", "shutdown"} == admins
+    assert operators | admins == {command.command for command in COMMANDS if not command.reads}
 
 
 def test_help_of_a_command_is_its_docstring(asks: Asks) -> None:

@@ -1,0 +1,157 @@
+"""Commands about the server's life: its health, listeners and config, and draining, reloading, stopping it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import frozen
+
+from ctrlserver.admin.arguments import Choice
+from ctrlserver.admin.commands.command import Command, argument, rows
+from ctrlserver.admin.levels import Level
+from ctrlserver.admin.replies import Document, Listing, Record, Reply, Table, Word
+from ctrlserver.desk import Desk
+from ctrlserver.render.jsonline import Content
+
+
+@frozen
+class Health(Command):
+    """health
+
+    Whether the server lives (live), and whether new streams are welcome (ready); if not, the reasons.
+    """
+
+    command = "health"
+    answers = "A record: live and ready, each yes or no, and reasons."
+    example = "health"
+
+    def reply(self, desk: Desk) -> Reply:
+        """A record."""
+        health = desk.health()
+        words = {True: "yes", False: "no"}
+        reasons = ", ".join(health.reasons) or None
+        return Record({"live": words[health.live], "ready": words[health.ready], "reasons": reasons})
+
+
+@frozen
+class Listeners(Command):
+    """listeners
+
+    The data listeners: name, endpoint, real address, framing, mode, and what they have counted.
+    """
+
+    command = "listeners"
+    answers = "A row for each listener, below a line of column names that starts with #."
+    example = "listeners"
+
+    def reply(self, desk: Desk) -> Reply:
+        """Rows of listeners."""
+        records = desk.listeners()
+        return Table(rows(desk, records), len(records))
+
+
+@frozen
+class Config(Command):
+    """config
+
+    The config that holds: that of the file, with the flags of the command line over it. No secret is shown.
+    """
+
+    command = "config"
+    answers = "A line KEY = VALUE for each key, in the form of TOML. In JSON, one object."
+    example = "config"
+
+    def reply(self, desk: Desk) -> Reply:
+        """Lines, or one object."""
+        config = desk.config()
+        return Document(list(_lines(config)), config)
+
+
+@frozen
+class Drain(Command):
+    """drain on|off
+
+    With on, the data ports reject what is new, and open streams go on; off ends that.
+    """
+
+    command = "drain"
+    level = Level.OPERATOR
+    reads = False
+    answers = "The word draining, or accepting."
+    example = "drain off"
+    state: str = argument(Choice("state", "on|off", ("on", "off")))
+
+    def reply(self, desk: Desk) -> Reply:
+        """A word."""
+        desk.drain(self.state == "on")
+        return Word("draining" if self.state == "on" else "accepting", {"drain": self.state})
+
+
+@frozen
+class Log(Command):
+    """log LEVEL
+
+    Write lines of LEVEL (debug, info or warn) and above to the log from now on.
+    """
+
+    command = "log"
+    level = Level.OPERATOR
+    reads = False
+    answers = "The new level. In JSON, the previous one too."
+    example = "log info"
+    lowest: str = argument(Choice("lowest", "LEVEL", ("debug", "info", "warn")))
+
+    def reply(self, desk: Desk) -> Reply:
+        """A word."""
+        return Word(self.lowest, {"level": self.lowest, "previous": desk.log(self.lowest)})
+
+
+@frozen
+class Reload(Command):
+    """reload
+
+    Read the config file again. It is checked whole first: if it is not good, nothing changes.
+    """
+
+    command = "reload"
+    level = Level.ADMIN
+    reads = False
+    answers = "A line for each change, and for each key that needs a restart."
+    example = "reload"
+
+    def reply(self, desk: Desk) -> Reply:
+        """Lines of what changed."""
+        lines = desk.reload()
+        return Listing(lines, [{"change": line} for line in lines], len(lines))
+
+
+@frozen
+class Shutdown(Command):
+    """shutdown
+
+    Stop the server: it drains, then ends.
+    """
+
+    command = "shutdown"
+    level = Level.ADMIN
+    reads = False
+    answers = "The word stopping."
+    example = "shutdown"
+
+    def reply(self, desk: Desk) -> Reply:
+        """A word."""
+        desk.shutdown()
+        return Word("stopping", {"shutdown": "stopping"})
+
+
+def _lines(content: Content, path: str = "") -> Iterator[str]:
+    """``listener[0].name = "data"``: the paths are those of errors about the config."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _lines(value, f"{path}.{key}" if path else key)
+    elif isinstance(content, Sequence) and content and isinstance(content[0], Mapping):
+        for at, value in enumerate(content):
+            yield from _lines(value, f"{path}[{at}]")
+    else:
+        yield f"{path} = {json.dumps(content)}"
