@@ -131,7 +131,7 @@ class ControlService(MultiService):
             ),
             reactor,
             reserve=self._reserve,
-            shared=lambda: bool(self.book.counters.open),
+            shared=self.plane.is_busy,
         )
         door = Door(self.plane.seats, self.book.counters.rejected, reactor, admin=True)
         self._admin_ports = BoundAdminPorts(self._admin, door, reactor)

@@ -21,7 +21,7 @@ class Limits:
     holds as much output pauses us.
     ``stall_seconds``: a peer that reads nothing for so long has gone. ``idle_seconds``: as long as a person looks at a
     reply. ``line_seconds``: from the first byte of a line to its end, which any client sends at once.
-    ``handshake_seconds``: for TLS, as on a data port. ``share``: of the time, while there are data streams; with what
+    ``handshake_seconds``: for TLS, as on a data port. ``share``: of the time, while data flow; with what
     the kernel and Twisted take beside, a flood leaves the streams two thirds. ``turn_seconds``: a quarter of a lane's
     turn, so that timers and streams wait little. ``slice_seconds``: one or two usual replies, so that all connections
     have a slice within a few turns. ``linger_seconds``: several round trips around the world.

@@ -11,10 +11,10 @@ A connection that has received something calls ``serve``. While there is time, `
 Otherwise the connection queues for the next turn. Calls go one way: connection -> ``serve`` -> ``carry_on``; from
 within ``carry_on`` a connection only asks ``has_time``.
 
-Time is earned and spent. While there are data streams (``shared``), each second earns ``Limits.share`` of a second, up
-to a turn; a slice spends what it took. So one that overran leaves the data streams the more. A question that arrives
-may have what is earned so far; those who wait have a turn once a whole one should be. Without data streams all
-time is earned, and a turn follows when the reactor has seen to everything else.
+Time is earned and spent. While data flow (``shared``), each second earns ``Limits.share`` of a second, up to a turn; a
+slice spends what it took. So one that overran leaves the data streams the more. A question that arrives may have what
+is earned so far; those who wait have a turn once a whole one should be. While no data flow, all time is earned, and a
+turn follows when the reactor has seen to everything else.
 
 Two queues decide who is next:
 
@@ -56,7 +56,7 @@ class Served(Protocol):
 
 
 class Turns:
-    """The turns of all connections of one factory. ``shared``: whether there are data streams, which have the rest."""
+    """The turns of all connections of one factory. ``shared``: whether data flow; their streams have the rest."""
 
     def __init__(self, reactor: IReactorTime, limits: Limits, shared: Callable[[], bool] = lambda: False) -> None:
         self._reactor = reactor

@@ -79,6 +79,9 @@ AGAIN_SECONDS = 0.0005
 STEADY_SECONDS = 0.05
 PAUSE_SECONDS = 0.001
 
+#: Seconds without a turn after which whoever shares the reactor's time with the lane may have all of it.
+BUSY_SECONDS = 0.01
+
 #: Seconds of a rest; the kernel adds its timer slack of 50 us. At 60 Gbit/s a megabyte gathers meanwhile.
 REST_SECONDS = 0.0001
 
@@ -316,6 +319,10 @@ class Lane:
         if self._left or self._again:
             self._ring(True)
         self._turn_ended = now
+
+    def is_busy(self) -> bool:
+        """Whether it had a turn in the last ``BUSY_SECONDS``, so that it may soon have another."""
+        return self.clock() - self._turn_ended < BUSY_SECONDS
 
     def _serve_again(self, end: float) -> float:
         """Serve those that wait: each once, until ``end``, and one of them in any case. Returns the time."""

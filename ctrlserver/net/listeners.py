@@ -58,8 +58,8 @@ class CannotBind(Exception):
 class Listener:
     """One listening port and its open streams.
 
-    ``lane`` None: Twisted reads all sockets. ``datagrams``: the terms of its UDP port, which stands alone or beside the
-    TCP port of the same number.
+    ``lane`` None: Twisted reads all sockets; ``on_lane``: the lane reads those of the connections. ``datagrams``: the
+    terms of its UDP port, which stands alone or beside the TCP port of the same number.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Listener:
         self.open_streams = OpenStreams(terms, clock)
         self.datagrams = None if datagrams is None else DatagramPort(datagrams, lane, reactor, clock)
         self.port: IListeningPort | None = None
+        self.on_lane = False
         self._lane = lane
         self._reactor = reactor
         self._clock = clock
@@ -127,6 +128,7 @@ class Listener:
         sock = plain_socket(port, self._factory)
         if self._lane is not None and sock is not None:
             port.stopReading()  # type: ignore[attr-defined]
+            self.on_lane = True
             self._acceptor = LaneAcceptor(self._lane, self._reactor, sock, self.open_streams)
             return port
         return accept_few(port, self.terms.origin.listener, self._reactor)

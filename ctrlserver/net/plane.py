@@ -278,6 +278,12 @@ class DataPlane:
         for listener in (*self.listeners, *self.retired):
             yield from listener.streams()
 
+    def is_busy(self) -> bool:
+        """Whether streams may need time now; of a stream that Twisted serves it is not known, so it counts as one."""
+        if self._lane is not None and self._lane.is_busy():
+            return True
+        return any(each.open_streams.all and not each.on_lane for each in (*self.listeners, *self.retired))
+
     def kick(self, number: int) -> bool:
         """End stream ``number``; False if no such stream is open."""
         stream = next((each for each in self.streams() if each.counters.stream == number), None)

@@ -12,6 +12,7 @@ from twisted.logger import capturedLogs
 
 from ctrlserver.lane.lane import (
     AGAIN_SECONDS,
+    BUSY_SECONDS,
     PAUSE_SECONDS,
     REST_SECONDS,
     RESTING_SECONDS,
@@ -225,6 +226,13 @@ def test_what_shall_follow_a_round_comes_once_when_it_is_over_and_before_the_nex
     two.lane.doRead()
     two.round()
     assert [[1, 1], [2, 2], [3, 3], [4, 4]] == seen
+
+
+def test_a_lane_is_busy_for_a_moment_after_a_turn(flow: Flow) -> None:
+    flow.lane.doRead()
+    assert flow.lane.is_busy()
+    flow.time.advance(BUSY_SECONDS)
+    assert not flow.lane.is_busy()
 
 
 def test_who_left_the_lane_is_not_called_again(flow: Flow) -> None:

@@ -142,7 +142,7 @@ def serve(way: str) -> Iterator[Serve]:
         )
         listener = Listener(terms, lane, reactor, time.monotonic)
         port = await listener.listen(serverFromString(reactor, "tcp:0:interface=127.0.0.1"))
-        assert (listener._acceptor is not None) == (way == "lane")
+        assert listener.on_lane == (way == "lane")
         served = Served(book, listener, lane, port.getHost().port)  # type: ignore[attr-defined]
         up.append(served)
         return served

@@ -47,6 +47,17 @@ def connected(plane: DataPlane, listener: int) -> socket.socket:
 
 
 @pytest_twisted.ensureDeferred
+async def test_silent_streams_keep_a_plane_busy_only_where_twisted_serves_them(served: tuple[DataPlane, Book]) -> None:
+    plane, book = served
+    with connected(plane, 0) as client:
+        await reached(lambda: book.counters.open)
+        client.sendall(b"x" * 1024)
+        await reached(lambda: book.stats(time.monotonic()).packets_total)
+        on_lane = plane.listeners[0].on_lane
+        await reached(lambda: plane.is_busy() != on_lane)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_stream_of_any_listener_is_kicked_by_its_number_and_once(
     served: tuple[DataPlane, Book],
 ) -> None:
