@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
 import signal
@@ -189,6 +190,8 @@ def makeService(options: Options) -> IService:
 
     assert IReactorCore.providedBy(reactor)
     assert IReactorFromThreads.providedBy(reactor)
+    if sys.__stderr__ is not None:
+        faulthandler.enable(sys.__stderr__.fileno())  # systemd's watchdog ends a process that hangs by SIGABRT
     if goes_to_background(options.parent or {}):
         terminal.keep()
     service = ControlService(options.configuration, reactor, read=options.read_again if options.path else None)

@@ -95,3 +95,11 @@ def test_a_start_that_fails_is_never_ready(start: Start, manager: Manager, tmp_p
     done = run(BIN / "ctrlserver", "--data", endpoint, "--admin", "tcp:0", cwd=tmp_path, env=manager.environment)
     assert 1 == done.returncode
     assert manager.hears_nothing_for(0.01)
+
+
+def test_a_server_that_hangs_and_is_ended_by_the_watchdog_says_where_it_was(start: Start) -> None:
+    daemon = start()
+    daemon.process.send_signal(signal.SIGABRT)
+    assert -signal.SIGABRT == daemon.process.wait(PATIENCE)
+    assert "Fatal Python error: Aborted" in daemon.stop()
+    assert 'File "' in daemon.log.text
