@@ -4,7 +4,8 @@ Rules: every argument is given by position or as ``name=value``, names without r
 word left over is an error. Numbers are strict: ASCII digits and nothing else. Every error is a
 ``CommandError`` 400 that names the argument, what was expected and, where there is one, the nearest good value.
 
-Beware: a word with ``=`` in it is always ``name=value``; a text that holds one is given by name: ``name=a=b``.
+Beware: a word with ``=`` in it is ``name=value``, unless it stood in quotes. A number that is out of place, as in
+``streams 5``, is the next argument that takes one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 
 from attrs import field, frozen
 
+from ctrlserver.admin.dialogue import Quoted
 from ctrlserver.errors import CommandError, UnitError
 from ctrlserver.units import parse_count, parse_duration
 from ctrlserver.words import did_you_mean, quoted
@@ -48,6 +50,10 @@ class Parameter:
         """The value of ``text``."""
         raise NotImplementedError
 
+    def fits(self, word: str) -> bool:
+        """Whether a word without a name is rather this argument than a later one."""
+        return True
+
     def wrong(self, text: str, hint: str = "") -> CommandError:
         """``text`` is not what was expected."""
         return CommandError(400, "bad-argument", f"{self.name} {quoted(text)}: expected {self.expected}{hint}")
@@ -71,6 +77,10 @@ class Number(Parameter):
         if number > MOST:
             raise self.wrong(text, f", at most {MOST}")
         return number
+
+    def fits(self, word: str) -> bool:
+        """Digits do."""
+        return _DIGITS.fullmatch(word) is not None
 
     def _nearest(self, text: str) -> str:
         meant: float = self.least
@@ -121,12 +131,30 @@ class Choice(Parameter):
         """The words."""
         return " or ".join(self.choices)
 
+    def fits(self, word: str) -> bool:
+        """One of the words does."""
+        return word.casefold() in self.choices
+
     def read(self, text: str) -> str:
         """The word as ``choices`` spells it."""
         word = text.casefold()
         if word in self.choices:
             return word
         raise self.wrong(text, did_you_mean(text, self.choices))
+
+
+@frozen
+class Names(Parameter):
+    """Names with commas between them."""
+
+    expected = "names with commas between them, such as stream,peer,packets"
+
+    def read(self, text: str) -> tuple[str, ...]:
+        """The names."""
+        names = tuple(text.split(","))
+        if not all(names) or len(set(names)) < len(names) or not text.isprintable():
+            raise self.wrong(text, ", each once")
+        return names
 
 
 @frozen
@@ -165,11 +193,15 @@ def bind(command: str, parameters: Sequence[Parameter], words: Sequence[str]) ->
     for at, word in enumerate(words):
         name, equals, text = word.partition("=")
         parameter: Parameter | None
-        if equals and not (name.casefold() not in named and _takes_whole(parameters, given)):
+        if (
+            equals
+            and not isinstance(word, Quoted)
+            and (name.casefold() in named or not _takes_whole(parameters, given))
+        ):
             parameter = named.get(name.casefold())
         else:
             text = word
-            parameter = next((each for each in parameters if each.positional and each.name not in given), None)
+            parameter = _at_this_place(parameters, given, word)
             if parameter is not None and isinstance(parameter, Text) and parameter.rest:
                 given[parameter.name] = parameter.read(" ".join(words[at:]))
                 break
@@ -183,6 +215,15 @@ def bind(command: str, parameters: Sequence[Parameter], words: Sequence[str]) ->
             wrong = f"{quoted(command)} needs {parameter.shown}; usage: {usage(command, parameters)}"
             raise CommandError(400, "missing-argument", wrong)
     return given
+
+
+def _at_this_place(parameters: Sequence[Parameter], given: Mapping[str, object], word: str) -> Parameter | None:
+    """The argument that ``word`` is by its place: the next one that it fits, or else the next one."""
+    following = [each for each in parameters if each.positional and each.name not in given]
+    fitting = next((each for each in following if each.fits(word)), None)
+    if fitting is None and any(isinstance(each, Choice) and each.fits(word) for each in parameters):
+        return None  # it is given already
+    return fitting or next(iter(following), None)
 
 
 def _takes_whole(parameters: Sequence[Parameter], given: Mapping[str, object]) -> bool:

@@ -53,8 +53,17 @@ FIRST_COMMAND: Final = 0xEC
 
 _EMPTY_LINES = re.compile(rb"(?:\n++|[ \t]{0,%d}+\r?\n)*+" % MAX_LINE)
 _PLAIN = re.compile(rb"[^\x00-\x08\x0a-\x0c\x0e-\x1f\x7f\xff]*")
-_BLANK = re.compile(r"[ \t]+")
+_WORD = re.compile(
+    r"""(?P<name>[^ \t"'=]+=)?(?P<mark>["'])(?P<text>.*?)(?P=mark)(?=[ \t]|\Z) | (?P<plain>[^ \t]+)""", re.VERBOSE
+)
+_OPEN = re.compile(r"""([^ \t"'=]+=)?["']""")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+
+
+class Quoted(str):
+    """A word that stood in quotes: it is a text, whatever it looks like."""
+
+    __slots__ = ()
 
 
 @frozen
@@ -219,11 +228,14 @@ class Dialogue:
         if control:
             wrong = f"the line holds the control character U+{ord(control[0]):04X}; expected printable text"
             return Fault(CommandError(400, "control-character", wrong), json)
-        words = _BLANK.split(text)
+        words = _words_of(text)
+        if words is None:
+            wrong = "a quote is open at the end of the line, or something stands right behind one that is closed"
+            return Fault(CommandError(400, "open-quote", wrong), json)
         at = len(words) - 1
-        while at > 0 and "=" in words[at]:
+        while at > 0 and "=" in words[at] and not isinstance(words[at], Quoted):
             at -= 1
-        json = words[at].casefold() == "json"
+        json = words[at].casefold() == "json" and not isinstance(words[at], Quoted)
         if json and len(words) > 1:
             del words[at]
         return Request(tuple(words), json, ended)
@@ -288,6 +300,19 @@ class Dialogue:
         else:
             self._skipped += 2
         return None
+
+
+def _words_of(text: str) -> list[str] | None:
+    """The words between blanks, those in quotes without them; None where a quote does not close."""
+    words: list[str] = []
+    for match in _WORD.finditer(text):
+        if match["plain"] is None:
+            words.append(match["name"] + match["text"] if match["name"] else Quoted(match["text"]))
+        elif _OPEN.match(match["plain"]):
+            return None
+        else:
+            words.append(match["plain"])
+    return words
 
 
 def _end_of(pattern: re.Pattern[bytes], held: bytes, at: int) -> int:

@@ -38,7 +38,7 @@ class Journal:
     def changed(self, peer: str, level: object, words: Sequence[str]) -> None:
         """A command was carried out that changes something."""
         if self._changed.may_write(self.clock()):
-            command = printable(" ".join(words))
+            command = printable(" ".join(word if word and " " not in word else f'"{word}"' for word in words))
             log.info(
                 "admin: {command} by {peer} ({peer_level})",
                 event="changed",

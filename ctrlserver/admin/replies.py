@@ -60,24 +60,27 @@ class Table:
     """Records in rows, ``total`` where they are the first of more.
 
     ``value`` may make each row when its turn comes; for a long text it is gone through twice. ``promised`` is how many
-    it had when ``total`` was counted: what has gone since is gone from the total too.
+    it had when ``total`` was counted: what has gone since is gone from the total too. A None among the rows is a step
+    that has not made one yet; ``total`` may be known only when all are made.
     """
 
-    value: Iterable[Mapping[str, Value]]
-    total: int
+    value: Iterable[Mapping[str, Value] | None]
+    total: int | Callable[[], int]
     promised: int | None = None
 
     def total_of(self, count: int) -> int:
         """How many there are in all, now that ``count`` rows were made."""
-        return self.total if self.promised is None else self.total - (self.promised - count)
+        total = self.total() if callable(self.total) else self.total
+        return total if self.promised is None else total - (self.promised - count)
 
     def text(self) -> Iterator[bytes]:
         """A piece for each row, empty while the widths of the columns are not known, then one for each line."""
         text, count = TableText(), -1
         for row in self.value:
-            text.add(row)
+            if row is not None:
+                text.add(row)
             yield b""
-        for line in text.lines(self.value):
+        for line in text.lines(row for row in self.value if row is not None):
             yield _text(line)
             count += 1
         count = max(0, count)

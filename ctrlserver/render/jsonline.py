@@ -28,11 +28,14 @@ Row: TypeAlias = Mapping[str, Value | Iterator[str]]
 """A row of a list. A text that is long comes in parts, and makes a row of many pieces."""
 
 
-def success_rows(command: str, rows: Iterable[Row], total: Callable[[int], int]) -> Iterator[bytes]:
+def success_rows(command: str, rows: Iterable[Row | None], total: Callable[[int], int]) -> Iterator[bytes]:
     """The same line for a list, in pieces made row by row; ``total`` gets the number of rows when all are made."""
     count, end = 0, b"]}\r\n"
     yield _line({"ok": True, "command": command, "data": []}).removesuffix(end)
     for row in rows:
+        if row is None:
+            yield b""
+            continue
         comma = b"," if count else b""
         if any(isinstance(value, Iterator) for value in row.values()):
             yield comma

@@ -4,6 +4,7 @@ import pytest
 
 from ctrlserver.admin.arguments import MOST, Choice, Number, Text, bind, usage
 from ctrlserver.errors import CommandError
+from tests.admin.conftest import Peer
 
 PARAMETERS = (
     Choice("state", "open|closed", ("open", "closed")),
@@ -95,3 +96,14 @@ def test_a_rest_takes_all_words() -> None:
 
 def test_the_usage_shows_what_may_be_left_out() -> None:
     assert "packets STREAM [limit=N]" == usage("packets", (Number("stream", "STREAM", required=True), PARAMETERS[2]))
+
+
+# Quotes, and words out of place
+
+
+def test_a_number_out_of_place_is_the_next_argument_that_takes_one(peer: Peer) -> None:
+    for line in ("streams 5", "streams 5 open", "streams closed 5", "runs 5", "peers 5"):
+        assert ["OK 0"] == peer.asks(line), line
+    assert ["OK 0"] == peer.asks("streams limit=5 open")
+    assert peer.asks("streams opne")[0].endswith('did you mean "open"?')
+    assert "is given twice" in peer.asks("streams open closed")[0]

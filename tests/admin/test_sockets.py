@@ -144,7 +144,7 @@ async def test_a_peer_that_leaves_even_a_little_unread_is_aborted(listen: Callab
             return True
 
         for _ in range(100):
-            client.sendall(b"help\n")
+            client.sendall(b"stats packets\n")
             await deferLater(reactor, 0.002)
             if await is_held_up():
                 break

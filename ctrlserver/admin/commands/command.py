@@ -84,10 +84,10 @@ class Made(Generic[T, U]):
         return map(self.make, self.of)
 
 
-def rows(desk: Desk, records: Iterable[Published]) -> Iterable[Mapping[str, Value]]:
+def rows(desk: Desk, records: Iterable[Published | None]) -> Iterable[Mapping[str, Value] | None]:
     """Published one by one, all under the names of now; as often as ``records`` may be gone through."""
     renames = desk.book.renames
-    return Made(lambda record: renames.apply(as_mapping(record)), records)
+    return Made(lambda record: None if record is None else renames.apply(as_mapping(record)), records)
 
 
 def unknown_field(desk: Desk, given: str, published: Iterable[str]) -> CommandError:

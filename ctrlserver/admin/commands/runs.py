@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from ctrlserver.admin.arguments import Number, Text
+from ctrlserver.admin.arguments import Names, Number, Text
 from ctrlserver.admin.commands.command import LIMIT, Command, argument, published, rows
+from ctrlserver.admin.commands.ranking import with_columns
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Record, Reply, Table
 from ctrlserver.desk import Desk
@@ -14,21 +15,24 @@ from ctrlserver.errors import CommandError
 
 @frozen
 class RunsList(Command):
-    """runs [limit=N]
+    """runs [limit=N] [fields=A,B]
 
     The runs, newest first, the active one included.
     At most N of them, 100 without limit; "OK 100 of 1001" says that there are more.
+    With fields, these columns in this order.
     """
 
     command = "runs"
     answers = "A row for each run, below a line of column names that starts with #."
     example = "runs limit=5"
     limit: int = argument(Number("limit", "limit=N", least=1), LIMIT)
+    fields: tuple[str, ...] = argument(Names("fields", "fields=A,B", positional=False), ())
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of runs."""
         records = desk.book.runs.records(desk.now())
-        return Table(rows(desk, records[: self.limit]), len(records))
+        shown = with_columns(desk, "run", self.fields, rows(desk, records[: self.limit]))
+        return Table(shown, len(records))
 
 
 @frozen

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 
-from ctrlserver.admin.arguments import Choice, Number, Text
+from ctrlserver.addresses import peer_test
+from ctrlserver.admin.arguments import Choice, Names, Number, Text
 from ctrlserver.admin.commands.command import LIMIT, Command, Made, argument, rows
 from ctrlserver.admin.commands.hexdump import dump, printable
+from ctrlserver.admin.commands.ranking import Ranked, own_name, rank, with_columns
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Listing, Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.hosts import ClosedStreams
-from ctrlserver.stats.records import PeerRecord, StreamRecord, Value
+from ctrlserver.stats.records import PeerRecord, StreamRecord, Value, as_mapping
+from ctrlserver.words import did_you_mean, quoted
 
 PACKETS_LIMIT: Final = 10
 """Packets shown without ``limit=N``."""
@@ -28,10 +31,11 @@ PART_BYTES: Final = 1024
 
 @frozen
 class Streams(Command):
-    """streams [open|closed] [peer=HOST[:PORT]] [limit=N]
+    """streams [open|closed] [limit=N] [peer=HOST[:PORT]] [listener=NAME] [sort=FIELD] [fields=A,B]
 
     The streams, open and closed ones, newest first.
-    At most N of them, 100 without limit; "OK 100 of 5231" says that there are more.
+    With sort, those with the largest number first, or by the alphabet; sort=-FIELD turns that round. With fields, these
+    columns in this order. At most N of them, 100 without limit; "OK 100 of 5231" says that there are more.
     The last 1000 closed streams stay on view; "peers" has the sums of all.
     """
 
@@ -39,13 +43,51 @@ class Streams(Command):
     answers = "A row for each stream, below a line of column names that starts with #."
     example = "streams open limit=1"
     state: str | None = argument(Choice("state", "open|closed", ("open", "closed")), None)
+    limit: int = argument(Number("limit", "limit=N", least=1), LIMIT)
     peer: str | None = argument(Text("peer", "peer=HOST[:PORT]", positional=False, longest=300), None)
-    limit: int = argument(Number("limit", "limit=N", least=1, positional=False), LIMIT)
+    listener: str | None = argument(Text("listener", "listener=NAME", positional=False), None)
+    sort: str | None = argument(Text("sort", "sort=FIELD", positional=False), None)
+    fields: tuple[str, ...] = argument(Names("fields", "fields=A,B", positional=False), ())
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of streams."""
-        chosen, total = desk.book.choose(self.state, self.peer, self.limit)
-        return Table(rows(desk, _Records(desk, self.state, chosen)), total, len(chosen))
+        if self.sort is None and self.listener is None:
+            chosen, total = desk.book.choose(self.state, self.peer, self.limit)
+            shown = rows(desk, _Records(desk, self.state, chosen))
+            return Table(with_columns(desk, "stream", self.fields, shown), total, len(chosen))
+        ranked = Ranked(self._candidates(desk), self._key(desk), self.limit)
+        shown = rows(desk, Made(lambda each: None if each is None else desk.book.record(each), ranked))
+        return Table(with_columns(desk, "stream", self.fields, shown), lambda: ranked.total)
+
+    def _candidates(self, desk: Desk) -> Sequence[StreamCounters]:
+        """All of the state asked for; of the open ones, those of the peer."""
+        book, listener = desk.book, self.listener
+        found: list[StreamCounters] = []
+        if self.state != "closed":
+            found += book.counters.open.values() if self.peer is None else book.hosts.open_of(self.peer)
+        if self.state != "open":
+            is_of = None if self.peer is None else peer_test(self.peer)
+            found += [each for each in book.counters.recent if is_of is None or is_of(each.peer)]
+        names = [] if listener is None else [each.name for each in desk.listeners()]
+        known = listener is None or listener in names
+        if not known and not any(each.origin.listener == listener for each in found):
+            hint = did_you_mean(listener or "", names) or '; "listeners" lists them'
+            raise CommandError(404, "unknown-listener", f"no listener {quoted(listener)}{hint}")
+        return found
+
+    def _key(self, desk: Desk) -> Callable[[StreamCounters], tuple[Any, ...] | None]:
+        """The place of a stream in the order; None for one that is not asked for."""
+        turned = self.sort is not None and self.sort.startswith("-")
+        name = "stream" if self.sort is None else own_name(desk, "stream", self.sort.removeprefix("-"))
+
+        def key(stream: StreamCounters) -> tuple[Any, ...] | None:
+            if self.listener not in (None, stream.origin.listener) or self.state not in (None, stream.state):
+                return None
+            if name == "stream":
+                return rank(stream.stream, turned=turned)
+            return *rank(as_mapping(desk.book.record(stream)).get(name), turned=turned), stream.stream
+
+        return key
 
 
 @frozen
@@ -72,7 +114,7 @@ class Packets(Command):
     answers = "For each packet a line that starts with #, then its hex dump, 16 bytes a line."
     example = "packets 2 limit=1"
     stream: int = argument(Number("stream", "STREAM"))
-    limit: int = argument(Number("limit", "limit=N", least=1, positional=False), PACKETS_LIMIT)
+    limit: int = argument(Number("limit", "limit=N", least=1), PACKETS_LIMIT)
 
     def reply(self, desk: Desk) -> Reply:
         """A header line and a hex dump for each packet."""
@@ -99,7 +141,7 @@ class Peers(Command):
     command = "peers"
     answers = "A row for each host and listener, below a line of column names that starts with #."
     example = "peers limit=1"
-    limit: int = argument(Number("limit", "limit=N", least=1, positional=False), LIMIT)
+    limit: int = argument(Number("limit", "limit=N", least=1), LIMIT)
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of hosts."""

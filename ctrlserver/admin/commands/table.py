@@ -56,8 +56,9 @@ class Help(Command):
     def reply(self, desk: Desk) -> Reply:
         """All commands in a line each, or the whole help text of one, or of those that begin with its word."""
         if not self.topic:
-            return Listing(_list(), _all_about(), len(COMMANDS))
+            return Listing([*_list(), *_HINTS], _all_about(), len(COMMANDS))
         asked = " ".join(self.topic.casefold().split())
+        asked = _ALIASES.get(asked, asked)
         chosen = [each for each in COMMANDS if each.command == asked or each.command.startswith(f"{asked} ")]
         if not chosen:
             raise unknown_command(self.topic)
@@ -100,6 +101,21 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     Quit,
 )
 
+_ALIASES: Final = {"?": "help", "exit": "quit", "bye": "quit", "q": "quit"}
+"""Other words for a command, as the first word of a line."""
+
+_MEANT: Final = {
+    **dict.fromkeys(("info", "status", "show", "uptime"), "stats"),
+    **dict.fromkeys(("clients", "connections", "sessions", "ls", "ps"), "streams"),
+    **dict.fromkeys(("h", "-h", "--help", "man", "commands"), "help"),
+    **dict.fromkeys(("top", "monitor"), "watch"),
+    **dict.fromkeys(("stop", "halt"), "shutdown"),
+    **dict.fromkeys(("login", "password", "su"), "auth"),
+    **dict.fromkeys(("ports", "endpoints"), "listeners"),
+    "kill": "kick",
+}
+"""Words of other programs, and the command that is meant."""
+
 _BY_NAME: Final = {command.command: command for command in COMMANDS}
 
 
@@ -133,11 +149,13 @@ def _check_level(kind: type[Command], words: Sequence[str], desk: Desk, session:
 
 def unknown_command(given: str) -> CommandError:
     """404, with the nearest command there is."""
-    nearest = did_you_mean(given, _BY_NAME) or '; "help" lists the commands'
+    meant = _MEANT.get(given.casefold())
+    nearest = did_you_mean(meant or given, _BY_NAME) or '; "help" lists the commands'
     return CommandError(404, "unknown-command", f"{quoted(given)}{nearest}")
 
 
 def _find(words: Sequence[str]) -> tuple[type[Command], Sequence[str]]:
+    words = (_ALIASES.get(words[0].casefold(), words[0]), *words[1:])
     for length in (2, 1):
         command = _BY_NAME.get(" ".join(words[:length]).casefold())
         if command is not None:
@@ -153,6 +171,12 @@ def help_of(command: type[Command]) -> list[str]:
 def usage_of(command: type[Command]) -> str:
     """``kick STREAM``."""
     return inspect.cleandoc(command.__doc__ or "").partition("\n")[0]
+
+
+_HINTS: Final = (
+    '# "help COMMAND" says more. With json as its last word a command gives one line of JSON. "quit" leaves.',
+    '# Beside each command is the level that it needs; "whoami" shows yours.',
+)
 
 
 @cache

@@ -21,7 +21,8 @@ from tests.admin.conftest import Asks, Peer, Server, refusal
 def test_help_lists_every_command_in_a_line_with_its_level(asks: Asks) -> None:
     lines = asks("help")
     assert f"OK {len(COMMANDS)}" == lines[-1]
-    assert len(COMMANDS) == len(lines) - 1
+    assert [True, True] == [line.startswith("# ") for line in lines[-3:-1]]
+    assert len(COMMANDS) == len(lines) - 3
     assert any(re.fullmatch(r"run start NAME \[expect=N\] +operator +Begin a run.*", line) for line in lines)
     assert any(re.fullmatch(r"stats \[PREFIX\] +viewer +What the server.*", line) for line in lines)
 
@@ -53,7 +54,7 @@ def test_levels_and_reads_are_stated_as_designed() -> None:
 
 def test_help_of_a_command_is_its_docstring(asks: Asks) -> None:
     lines = asks("help STREAMS")
-    assert "streams [open|closed] [peer=HOST[:PORT]] [limit=N]" == lines[0]
+    assert "streams [open|closed] [limit=N] [peer=HOST[:PORT]] [listener=NAME] [sort=FIELD] [fields=A,B]" == lines[0]
     assert any("newest first" in line for line in lines)
     assert "  Level: viewer." == lines[-2]
     assert f"OK {len(lines) - 1}" == lines[-1]
@@ -62,7 +63,7 @@ def test_help_of_a_command_is_its_docstring(asks: Asks) -> None:
 def test_help_of_run_shows_all_that_begins_with_it(asks: Asks) -> None:
     lines = asks("help run")
     assert {"run N", "run start NAME [expect=N]", "run stop"} <= set(lines)
-    assert "runs [limit=N]" not in lines
+    assert "runs [limit=N] [fields=A,B]" not in lines
     assert "run stop" == asks("help run  stop")[0]
 
 
