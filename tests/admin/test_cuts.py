@@ -1,0 +1,60 @@
+"""Every command of the table, however the network cuts its line, gives the same reply."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ctrlserver.admin.commands.command import Command
+from ctrlserver.admin.commands.table import COMMANDS
+from ctrlserver.admin.levels import Level
+from ctrlserver.admin.session import Access
+from tests.admin.conftest import Server
+
+each_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.command)
+
+
+def replied(chunks: list[bytes], begins: Level) -> bytes:
+    """All that a new server says to these reads, with the end of input after them; a challenge is made the same."""
+    server = Server()
+    server.stream(1000)
+    server.stream(5, open=True)
+    server.access = Access(begins, Level.ADMIN, b"0123456789abcdef", "tcp:22223")
+    peer = server.connect()
+    for chunk in chunks:
+        peer.connection.dataReceived(chunk)
+    peer.ends()
+    server.clock.pump([0.01] * 3 + [1.0] * 3)
+    assert peer.transport.disconnecting
+    return re.sub(rb"[0-9a-f]{64}", b"CHALLENGE", peer.transport.sent)
+
+
+def lines_of(command: type[Command], json: bool) -> bytes:
+    line = command.example.encode() + (b" json" if json else b"") + b"\r\n"
+    return line if command.command == "watch" else line + b"ping\n"
+
+
+@each_command
+@pytest.mark.parametrize("json", [False, True], ids=["text", "json"])
+def test_a_command_cut_at_every_byte_gives_the_same_reply(command: type[Command], json: bool) -> None:
+    octets = lines_of(command, json)
+    whole = replied([octets], Level.ADMIN)
+    assert whole.startswith(b"{") if json else b"\nOK " in b"\n" + whole or b"\nERR 409 " in b"\n" + whole
+    for at in range(1, len(octets)):
+        assert whole == replied([octets[:at], octets[at:]], Level.ADMIN), at
+    assert whole == replied([octets[at : at + 1] for at in range(len(octets))], Level.ADMIN)
+
+
+@given(st.lists(st.sampled_from(COMMANDS), min_size=1, max_size=5), st.data())
+@settings(max_examples=60)
+def test_any_commands_in_a_row_cut_anywhere_give_the_same_replies(
+    commands: list[type[Command]], data: st.DataObject
+) -> None:
+    begins = data.draw(st.sampled_from(list(Level)))
+    octets = b"".join(lines_of(command, False) for command in commands if command.command != "watch")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(octets)), max_size=6)))
+    chunks = [octets[start:end] for start, end in zip([0, *cuts], [*cuts, len(octets)], strict=True)]
+    assert replied([octets], begins) == replied([each for each in chunks if each], begins)
