@@ -55,6 +55,11 @@ def test_systemd_finds_nothing_to_complain_of_in_the_units(tmp_path: Path) -> No
     assert [] == [line for line in told.splitlines() if str(tmp_path) in line or line.startswith("ctrlserver")]
 
 
+def test_the_unit_lets_tls_connections_be_made() -> None:
+    """Python's OpenSSL makes code while it runs, for its callbacks."""
+    assert [] == values(SERVICE, "MemoryDenyWriteExecute")
+
+
 def test_the_unit_gives_streams_longer_to_end_than_the_server_does_by_default() -> None:
     (seconds,) = values(SERVICE, "TimeoutStopSec")
     assert Config().drain_timeout < float(seconds)
