@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -118,7 +119,8 @@ def test_a_clock_that_is_set_ends_streams_and_runs_neither_early_nor_late(
     datagrams.sendto(b"x", ("127.0.0.1", int(port[1])))
     daemon.await_stats(streams_total=3)
     clock.set(step)
-    daemon.await_stats(streams_open=0, closed_idle_total=2, closed_slow_reader_total=1)
+    stats = daemon.await_stats(streams_open=0, closed_idle_total=2, closed_slow_reader_total=1)
+    assert 0 < stats["uptime_seconds"] < 600
     daemon.log.wait("run 1")
     assert "ended" == daemon.ask_json("runs")[0]["state"]
     asking.sendall(b"ping\n")
@@ -157,3 +159,25 @@ def test_a_clock_that_is_set_leaves_a_load_test_its_time(
     said, _ = load.communicate(timeout=PATIENCE)
     assert 0 == load.returncode, said
     assert 1000 == daemon.ask_json("stats")["packets_total"]
+
+
+@clocks
+@steps
+def test_the_time_to_drain_is_neither_cut_short_nor_made_longer(
+    start: Start, tmp_path: Path, make: Callable[[Path], WallClock], step: int
+) -> None:
+    clock = make(tmp_path)
+    text = CONFIG.replace('mode = "echo"', 'mode = "source"').replace("udp = true", "")
+    (tmp_path / "x.toml").write_text(f'drain_timeout = "500ms"\n{text}')
+    daemon = start("--config", "x.toml", env=clock.environment)
+    with daemon.connect() as client:
+        client.sendall(b"\n")  # packets without end
+        client.recv(1024)
+        began = time.monotonic()
+        daemon.process.send_signal(signal.SIGTERM)
+        daemon.log.wait("stopping: 1 open stream")
+        clock.set(step)
+        while client.recv(1 << 20):
+            pass
+        assert time.monotonic() - began >= 0.4
+    daemon.process.wait(PATIENCE)
