@@ -30,6 +30,7 @@ from twisted.logger import Logger
 from ctrlserver import __version__, terminal
 from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.config import Config
+from ctrlserver.config.changes import in_the_way
 from ctrlserver.config.shown import as_tables
 from ctrlserver.desk import Desk, Health
 from ctrlserver.errors import UsageError
@@ -243,13 +244,17 @@ class ControlService(MultiService):
         """Go from the config in use to ``config``; if a port cannot be bound, ``CannotBind``, and all is as it was."""
         if self.is_ending:
             raise CannotBind("the server is stopping")
-        listeners = self.plane.prepare(config.listeners)
+        book, before = self.book, self.config
         try:
-            put_admin_ports = self._admin_ports.prepare(config.admin)
-        except (CannotBind, UsageError):
-            listeners.give_up()
-            raise
-        book, before, self.config = self.book, self.config, config
+            listeners = self.plane.prepare(config.listeners)
+            try:
+                put_admin_ports = self._admin_ports.prepare(config.admin)
+            except (CannotBind, UsageError):
+                listeners.give_up()
+                raise
+        except CannotBind as error:
+            raise CannotBind(f"{error}{in_the_way(before, config)}") from None
+        self.config = config
         listeners.put()
         put_admin_ports()
         book.runs.run_gap, book.runs.expected_packets = config.run_gap, config.expected_packets

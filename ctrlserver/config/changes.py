@@ -14,7 +14,14 @@ from collections.abc import Iterator, Sequence
 
 from attrs import fields
 
-from ctrlserver.config.endpoints import behind_proxy, datagram_address, is_any_port, stream_address, unix_path
+from ctrlserver.config.endpoints import (
+    behind_proxy,
+    datagram_address,
+    is_any_port,
+    overlap,
+    stream_address,
+    unix_path,
+)
 from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig
 from ctrlserver.words import quoted
 
@@ -87,6 +94,26 @@ def needs_restart(old: Config, new: Config) -> Iterator[str]:
             yield f"listener {quoted(listener.name)}: udp_gro needs a restart, or another port"
     if old.log_format != new.log_format:
         yield "log_format needs a restart"
+
+
+def in_the_way(old: Config, new: Config) -> str:
+    """Which port of ``old`` keeps ``new`` from binding one, though it is to be closed; empty if none does."""
+    for before, after in ((_ports(old), _ports(new)), (_admin_ports(old), _admin_ports(new))):
+        places = kept_ports(before, after)
+        for (_, wanted), place in zip(after, places, strict=True):
+            for name, held in [] if place is not None else [*_ports(old), *_admin_ports(old)]:
+                if overlap(_address(held), _address(wanted)):
+                    what = f"{name} has {held} until then"
+                    return f"; {what}: give that up in one reload, and take {wanted} in the next"
+    return ""
+
+
+def _address(endpoint: str) -> tuple[int, str] | None:
+    return datagram_address(endpoint) or stream_address(endpoint)
+
+
+def _admin_ports(config: Config) -> list[Port]:
+    return [("the admin port", each.endpoint) for each in config.admin]
 
 
 def _ports(config: Config) -> list[Port]:

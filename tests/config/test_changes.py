@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from ctrlserver.config import AdminConfig, Config, ListenerConfig
-from ctrlserver.config.changes import differences, kept_ports, needs_restart, one_port
+from ctrlserver.config.changes import differences, in_the_way, kept_ports, needs_restart, one_port
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,19 @@ def test_batches_of_datagrams_are_switched_by_a_restart_or_on_another_port() -> 
 
 def test_the_form_of_the_log_needs_a_restart() -> None:
     assert ["log_format needs a restart"] == list(needs_restart(Config(), Config(log_format="json")))
+
+
+@pytest.mark.parametrize(
+    ("data", "admin", "expected"),
+    [
+        ("tcp:1:interface=127.0.0.1", "tcp:2", "; data has tcp:1 until then: give that up in one reload, and take "),
+        ("tcp:3", "tcp:1", "; data has tcp:1 until then: "),
+        ("tcp:2", "tcp:3", "; the admin port has tcp:2 until then: "),
+        ("tcp:3", "tcp:4", ""),
+    ],
+)
+def test_a_port_that_another_of_the_server_has_until_then_is_named(data: str, admin: str, expected: str) -> None:
+    old = Config((ListenerConfig(endpoint="tcp:1"),), (AdminConfig("tcp:2"),))
+    new = Config((ListenerConfig(endpoint=data),), (AdminConfig(admin),))
+    assert in_the_way(old, new).startswith(expected)
+    assert bool(expected) is bool(in_the_way(old, new))
