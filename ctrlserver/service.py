@@ -115,7 +115,9 @@ class ControlService(MultiService):
         self._reserve = Reserve(self.plane.seats)
         self.supervision = Supervision(reactor, self._status)
         self.supervision.setServiceParent(self)  # type: ignore[no-untyped-call]
-        self.reloading = Reloading(self.book, lambda: self.config, read, self._apply, self.supervision)
+        self.reloading = Reloading(
+            self.book, lambda: self.config, read, self._apply, self.supervision, lambda: self.is_ending
+        )
         self._admin = AdminPorts(
             Desk(
                 book=self.book,
@@ -242,8 +244,6 @@ class ControlService(MultiService):
 
     def _apply(self, config: Config) -> None:
         """Go from the config in use to ``config``; if a port cannot be bound, ``CannotBind``, and all is as it was."""
-        if self.is_ending:
-            raise CannotBind("the server is stopping")
         book, before = self.book, self.config
         try:
             listeners = self.plane.prepare(config.listeners)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -14,7 +14,10 @@ from twisted.logger import capturedLogs
 from zope.interface import directlyProvides, providedBy
 
 from ctrlserver.config import AdminConfig, Config, ListenerConfig
-from ctrlserver.service import RUN_LINES_AT_ONCE, CannotStart, ControlService
+from ctrlserver.desk import Health
+from ctrlserver.logs.level import LEVEL
+from ctrlserver.service import READY_LAG_SECONDS, RUN_LINES_AT_ONCE, CannotStart, ControlService
+from ctrlserver.stats.rename import Renames
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -86,3 +89,64 @@ async def test_a_flood_of_runs_writes_few_lines_and_tells_the_number_of_the_othe
         await server.stopService()
     assert RUN_LINES_AT_ONCE == sum("log_line" in line for line in lines)
     assert [100 - RUN_LINES_AT_ONCE] == [line["more"] for line in lines if "more" in line]
+
+
+def reloaded(config: Config) -> ControlService:
+    """A server that went from the default config to this one, but for the ports."""
+    from twisted.internet import reactor
+
+    ports: dict[str, Any] = {
+        "listeners": (ListenerConfig(endpoint=LOOPBACK),),
+        "admin": (AdminConfig(endpoint=LOOPBACK),),
+    }
+    server = ControlService(evolve(Config(), **ports), cast(Any, reactor), read=lambda: evolve(config, **ports))
+    server.startService()
+    server.reloading.reload()
+    return server
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_keys_of_the_whole_server_hold_from_the_reload_on() -> None:
+    config = Config(
+        run_gap=7.0, expected_packets=8, max_streams=9, memory_limit=1 << 21, drain_timeout=3.0, log_level="debug",
+        rename=(("protocol", "kind"),),
+    )  # fmt: skip
+    server = reloaded(config)
+    book, runs = server.book, server.book.runs
+    assert (7.0, 8, 9, 1 << 21) == (runs.run_gap, runs.expected_packets, server.plane.seats.limit, book.memory.limit)
+    assert ("kind", 3.0, True) == (book.renames.renamed("protocol"), server.config.drain_timeout, LEVEL.debug)
+    LEVEL.set("info")
+    await server.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_names_given_on_the_admin_port_stay_unless_those_of_the_file_changed() -> None:
+    server = reloaded(Config())
+    given = server.book.renames = Renames((("protocol", "mine"),), fields=Config().published_names)
+    server.reloading.reload()
+    assert given is server.book.renames
+    await server.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_is_ready_unless_it_drains_or_stops_and_says_which() -> None:
+    server = reloaded(Config())
+    desk = server._admin.desk
+    assert Health(live=True, ready=True, reasons=()) == desk.health()
+    with capturedLogs() as lines:
+        for on in (True, True):
+            desk.drain(on)
+        assert Health(live=True, ready=False, reasons=("draining",)) == desk.health()
+        desk.drain(False)
+    assert ["draining", "draining"] == [str(line["event"]) for line in lines if "event" in line]
+    assert desk.health().ready
+    ended = server.stopService()
+    assert "stopping" in desk.health().reasons
+    await ended
+
+
+def test_a_loop_that_is_late_is_not_ready_for_new_streams() -> None:
+    now = 100.0
+    server = ControlService(Config(), Clock(), lambda: now)
+    server._bound, server._due = True, now - READY_LAG_SECONDS
+    assert ("the loop is 1.0 s late",) == server._health().reasons

@@ -28,7 +28,7 @@ class Reloading:
     """``read`` gives the config of now, or is None where there is no file.
 
     ``apply(config)`` goes from the config in use to another; it raises ``CannotBind`` if it cannot, and nothing has
-    changed then.
+    changed then. ``ending()``: whether the server is about to end, and reloads nothing any more.
     """
 
     log = Logger()
@@ -40,17 +40,21 @@ class Reloading:
         read: Read | None,
         apply: Callable[[Config], None],
         supervision: Supervision,
+        ending: Callable[[], bool],
     ) -> None:
         self._book = book
         self._in_use = in_use
         self._read = read
         self._apply = apply
         self._supervision = supervision
+        self._ending = ending
 
     def reload(self) -> list[str]:
         """Read the config and go to it. A line for each change; ``CommandError`` if all stays as it was."""
         if self._read is None:
             raise CommandError(409, "no-config", NOTHING_TO_READ)
+        if self._ending():
+            raise CommandError(503, "stopping", "the server is stopping")
         before = self._in_use()
         self._supervision.reloading()
         try:

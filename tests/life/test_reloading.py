@@ -37,6 +37,7 @@ class Server:
     file: Config | Exception
     refuses: CannotBind | None = None
     supervision: Supervised = field(factory=Supervised)
+    ending: bool = False
 
     def read(self) -> Config:
         if isinstance(self.file, Exception):
@@ -49,7 +50,9 @@ class Server:
         self.config = config
 
     def reloading(self) -> Reloading:
-        return Reloading(self.book, lambda: self.config, self.read, self.apply, cast(Any, self.supervision))
+        return Reloading(
+            self.book, lambda: self.config, self.read, self.apply, cast(Any, self.supervision), lambda: self.ending
+        )
 
     @property
     def counted(self) -> tuple[int, int]:
@@ -100,7 +103,7 @@ def test_a_signal_writes_the_same_one_line_and_raises_nothing() -> None:
 
 def test_without_a_file_there_is_nothing_to_read_and_both_ways_say_so() -> None:
     one = server(Config())
-    reloading = Reloading(one.book, lambda: one.config, None, one.apply, cast(Any, one.supervision))
+    reloading = Reloading(one.book, lambda: one.config, None, one.apply, cast(Any, one.supervision), lambda: False)
     with pytest.raises(CommandError, match=NOTHING_TO_READ) as caught:
         reloading.reload()
     assert (409, "no-config", (0, 0)) == (caught.value.code, caught.value.id, one.counted)
@@ -114,6 +117,16 @@ def test_systemd_is_told_that_a_reload_begins_and_that_it_is_over_good_or_bad() 
         one = server(file)
         one.reloading().by_signal()
         assert ["reloading", "ready"] == one.supervision.told
+
+
+def test_a_server_that_stops_reloads_nothing_and_tells_systemd_nothing() -> None:
+    one = server(Config(run_gap=9.0))
+    one.ending = True
+    with pytest.raises(CommandError, match="the server is stopping") as caught:
+        one.reloading().reload()
+    assert (503, "stopping", Config(), (0, 0), []) == (
+        caught.value.code, caught.value.id, one.config, one.counted, one.supervision.told
+    )  # fmt: skip
 
 
 def test_what_needs_a_restart_is_told_as_well() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,6 +19,7 @@ from ctrlserver.net.listeners import CannotBind
 from ctrlserver.net.plane import LEAVING_SECONDS, SWEEP_SECONDS, DataPlane
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
+from tests.certificates import certificate
 from tests.runs import reached
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -206,3 +208,27 @@ def test_however_many_handshakes_fail_there_is_one_line_a_second_that_says_why(l
         "TLS handshakes failed: 4, the last of 10.0.0.1:4: http request",
         "TLS handshakes failed: 4, the last of 10.0.0.1:8: http request",
     ] == lines
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
+@pytest.mark.parametrize(
+    "endpoint", [LOOPBACK, f"haproxy:{LOOPBACK}", "unix:{}/x.sock", "ssl:0:interface=127.0.0.1:privateKey={}/x.pem"]
+)
+@pytest_twisted.ensureDeferred
+async def test_while_the_server_drains_a_new_connection_is_rejected_and_counted_by_whatever_way_in(
+    tmp_path: Path, endpoint: str
+) -> None:
+    (tmp_path / "x.pem").write_bytes(certificate())
+    plane, book = plane_of(ListenerConfig(endpoint=endpoint.format(tmp_path)))
+    plane.bind()
+    port = plane.listeners[0].port
+    assert port is not None
+    at: Any = port.getHost()
+    plane.seats.draining = True
+    for rejected in (1, 2):
+        with socket.socket(socket.AF_UNIX if endpoint.startswith("unix") else socket.AF_INET) as client:
+            client.connect(at.name if endpoint.startswith("unix") else ("127.0.0.1", at.port))
+            await reached(lambda: book.counters.rejected_by_reason == {"draining": rejected})  # noqa: B023
+    assert 0 == book.stats(time.monotonic()).streams_total
+    await plane.stop_listening()
+    plane.stop()
