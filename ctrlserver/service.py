@@ -40,9 +40,9 @@ from ctrlserver.life.admin_ports import BoundAdminPorts
 from ctrlserver.life.draining import Draining
 from ctrlserver.life.reloading import Read, Reloading
 from ctrlserver.life.supervision import Supervision
+from ctrlserver.life.tracing import Tracing
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.linux.memory import give_back_large_blocks, memory_there_is
-from ctrlserver.logs.level import LEVEL
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
 from ctrlserver.net.listeners import CannotBind
 from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
@@ -113,6 +113,8 @@ class ControlService(MultiService):
         self.book.memory.limit = memory_limit(config)
         self.plane = DataPlane(config.listeners, self.book, reactor, clock)
         self._reserve = Reserve(self.plane.seats)
+        self.tracing = Tracing(self.book, clock)
+        self.tracing.follow()
         self.supervision = Supervision(reactor, self._status)
         self.supervision.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.reloading = Reloading(
@@ -124,7 +126,7 @@ class ControlService(MultiService):
                 version=__version__,
                 now=clock,
                 kick=self.plane.kick,
-                log=LEVEL.set,
+                log=self.tracing.set_level,
                 listeners=self.plane.records,
                 reload=self.reloading.reload,
                 config=lambda: as_tables(self.config),
@@ -207,6 +209,7 @@ class ControlService(MultiService):
 
     def _tell_left_out(self, now: float) -> None:
         self._admin.journal.tell_left_out(now)
+        self.tracing.tell_left_out(now)
         if more := self._run_lines.overdue(now):
             self.log.info("{more} more runs ended", event="more-runs-ended", more=more)
 
@@ -260,7 +263,7 @@ class ControlService(MultiService):
         book.runs.run_gap, book.runs.expected_packets = config.run_gap, config.expected_packets
         book.memory.limit = memory_limit(config)
         if before.log_level != config.log_level:
-            LEVEL.set(config.log_level)
+            self.tracing.set_level(config.log_level)
         if (before.rename, before.published_names) != (config.rename, config.published_names):
             book.renames = config.renames
         connections = self.plane.seats.taken + self._reserve.taken - self._reserve.borrowed

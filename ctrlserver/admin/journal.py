@@ -28,12 +28,18 @@ class Journal:
     clock: Callable[[], float]
     _failed: Sparing = field(factory=Sparing, init=False)
     _changed: Sparing = field(factory=lambda: Sparing(LINES_AT_ONCE), init=False)
+    _asked: Sparing = field(factory=lambda: Sparing(LINES_AT_ONCE), init=False)
     _refused: Sparing = field(factory=Sparing, init=False)
 
     def failed(self, command: str) -> None:
         """Log the exception that is under way."""
         if self._failed.may_write(self.clock()):
             log.failure("admin command {command!r} failed", event="bug", command=command)
+
+    def asked(self, peer: str, level: object, what: str) -> None:
+        """A peer asked ``what``; to be called where debug lines are wanted."""
+        if self._asked.may_write(self.clock()):
+            log.debug("admin: {what} asked by {peer}", event="asked", what=what, peer=peer, peer_level=str(level))
 
     def changed(self, peer: str, level: object, words: Sequence[str]) -> None:
         """A command was carried out that changes something."""
@@ -69,5 +75,7 @@ class Journal:
             log.warn("{number} more admin commands failed", event="more-bugs", number=number)
         if number := self._changed.overdue(now):
             log.info("admin: {number} more changes", event="more-changes", number=number)
+        if number := self._asked.overdue(now):
+            log.debug("admin: {number} more questions", event="more-questions", number=number)
         if number := self._refused.overdue(now):
             log.warn("admin: {number} more refusals", event="more-refusals", number=number)

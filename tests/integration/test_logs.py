@@ -135,3 +135,25 @@ run()
         finally:
             process.terminate()
             process.wait(PATIENCE)
+
+
+def test_log_debug_shows_streams_and_questions_until_another_level_and_never_an_answer_to_a_challenge(
+    start: Start,
+) -> None:
+    daemon = start("--log-format", "json")
+    answer = "0123456789abcdef" * 4
+    assert "OK debug\r\n" == daemon.ask("log debug")
+    daemon.ask(f"auth {answer}")
+    with daemon.connect() as client:
+        client.sendall(b"x" * 1024)
+    daemon.log.wait('"stream-closed"')
+    daemon.ask("log warn")
+    before = len(daemon.log.lines)
+    daemon.ask("ping")
+    daemon.ask("log info")
+    daemon.ask("reset")
+    daemon.log.wait('"admin: reset')
+    assert answer not in daemon.log.text
+    events = [each["event"] for each in records("\n".join(daemon.log.lines[:before]))]
+    assert {"asked", "stream-opened", "stream-closed", "changed"} <= set(events)
+    assert "ping" not in "\n".join(daemon.log.lines[before:])

@@ -36,6 +36,7 @@ from ctrlserver.admin.replies import Later, Listing, Reply
 from ctrlserver.admin.session import Session
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
+from ctrlserver.logs.level import LEVEL
 from ctrlserver.words import did_you_mean, quoted
 
 
@@ -125,6 +126,8 @@ def carry_out(request: Request, desk: Desk, session: Session) -> tuple[str, Repl
     Every command comes this way, so the level is checked here, before anything else of it is looked at.
     """
     kind, words = _find(request.words)
+    if LEVEL.debug:
+        session.journal.asked(session.peer, session.level, kind.command)
     _check_level(kind, words, desk, session)
     command = kind.parse(words)
     if not request.ended and not command.only_reads():
