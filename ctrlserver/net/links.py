@@ -297,6 +297,11 @@ class LaneAcceptor:
         self._paused = None
         self._lane.watch(self._socket.fileno(), self, EPOLLIN, patient=True)
 
+    def take_waiting(self) -> None:
+        """Accept those that the kernel has accepted for us, if we are not pausing."""
+        if self._paused is None:
+            self.ready(EPOLLIN)
+
     def stop(self) -> None:
         """Accept no more. The Twisted port closes the listening socket."""
         if self._paused is not None:

@@ -177,6 +177,11 @@ class Listener:
             if counters.last <= before and counters.opened <= before and counters.unanswered_seconds() >= keepalive:
                 stream.abort("timeout", now)
 
+    def take_waiting(self) -> None:
+        """Accept the connections that wait, before the port is closed: that would reset them."""
+        if self._acceptor is not None:
+            self._acceptor.take_waiting()
+
     def stop_accepting(self) -> Deferred[object]:
         """Close the port for connections; the UDP port stays."""
         port = self.let_go()

@@ -185,6 +185,8 @@ class DataPlane:
             if listener is not earlier or transport_word(config.endpoint) == "tls":
                 listener.take_over(earlier, endpoint, behind_proxy(config.endpoint) is not None)
         left = [each for each in self.listeners if each not in after]
+        for each in left:
+            each.take_waiting()
         closed = DeferredList([each.stop_listening() for each in left])
         for each in left:
             each.end_datagrams()
@@ -296,8 +298,10 @@ class DataPlane:
 
         The ports for connections are closed. The UDP ports stay, for the peers that are sending.
         """
-        self._leaving = self.seats.draining = True
+        for listener in self.listeners:
+            listener.take_waiting()
         closed = DeferredList([listener.stop_accepting() for listener in self.listeners])
+        self._leaving = self.seats.draining = True
         self.sweep()
         return closed  # type: ignore[return-value]
 

@@ -108,6 +108,19 @@ async def test_a_plane_that_leaves_closes_its_ports_and_ends_its_silent_streams_
     plane.stop()
 
 
+@pytest_twisted.ensureDeferred
+async def test_connections_that_wait_when_the_plane_leaves_are_streams_yet(served: tuple[DataPlane, Book]) -> None:
+    plane, book = served
+    waiting = [connected(plane, 0) for _ in range(20)]  # the reactor has had no turn since
+    await plane.leave()
+    for client in waiting:
+        client.sendall(bytes(1024))
+        client.close()
+    await reached(lambda: not list(plane.streams()))
+    stats = book.stats(time.monotonic())
+    assert (20, 20, 0) == (stats.packets_total, stats.closed_eof_total, stats.rejected_total)
+
+
 def test_a_port_in_use_is_named_with_the_listener_and_the_reason(served: tuple[DataPlane, Book]) -> None:
     port = served[0].listeners[0].port
     assert port is not None

@@ -136,6 +136,18 @@ async def test_connections_that_wait_to_be_accepted_are_not_lost_by_a_change(up:
         client.close()
 
 
+@pytest_twisted.ensureDeferred
+async def test_connections_that_wait_at_a_listener_that_goes_are_streams_yet(up: list[Served]) -> None:
+    two = evolve(ONE, name="two", mode="echo")
+    served = begun(up, ONE, two)
+    waiting = [served.connect("two") for _ in range(20)]
+    served.change(ONE)
+    for client in waiting:
+        client.sendall(b"a\n")
+        assert b"a\n" == await in_thread(client.recv, 100)
+        client.close()
+
+
 @pytest.mark.parametrize("then", [ListenerConfig(name="late", endpoint=LOOPBACK), evolve(ONE, udp=True, mode="echo")])
 @pytest_twisted.ensureDeferred
 async def test_a_port_that_cannot_be_bound_leaves_all_as_it_was(up: list[Served], then: ListenerConfig) -> None:
