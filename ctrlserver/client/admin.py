@@ -176,6 +176,11 @@ class AdminClient(Protocol):
                 if error.name not in OVER_ALREADY:
                     raise
 
+    async def records(self, command: str) -> list[dict[str, object]]:
+        """The rows that ``command`` gives, by their original names."""
+        rows = (await self._asked(f"{command} json", max(FEWEST_RECORDS, limit_of(command)))).get("data")
+        return [self._original(row) for row in _objects(rows)]
+
     async def stats(self) -> dict[str, object]:
         """The server's own record."""
         stats = await self._data("stats json")

@@ -79,11 +79,16 @@ def without_json(line: str) -> tuple[str, bool]:
     return line, False
 
 
-async def connected(reactor: IReactorTime, server: Server, timeout: float, secret: bytes | None = None) -> AdminClient:
-    """A connection over which a ctrlserver answers, the challenge answered; LoadError where none does."""
+async def connected(
+    reactor: IReactorTime, server: Server, timeout: float, secret: bytes | None = None, *, renames: bool = False
+) -> AdminClient:
+    """A connection over which a ctrlserver answers, the challenge answered; LoadError where none does.
+
+    ``renames``: its records will be understood by their original names.
+    """
     client = await open_admin(reactor, server.target, timeout, timeout)
     try:
-        await client.hello()
+        await (client.version() if renames else client.hello())
         if secret is not None:
             await client.auth(secret)
     except BaseException:

@@ -105,6 +105,11 @@ def ctrlstat(interrupts: Interrupts, /, words: Sequence[str], **flags: Any) -> i
     if flags["in_json"] and flags["in_csv"]:
         raise UsageError("--csv: not with --json")
     secret = _named("--auth-file", read_secret, flags["auth_file"])
+    if question.command[0].casefold() == "top":
+        from ctrlserver.overview.top import top
+
+        check_targets([server.target for server in question.servers])
+        return top(question.servers, interrupts, flags["timeout"], secret)
     return _ask(question, interrupts, secret, bool(named), **flags)
 
 

@@ -1,0 +1,118 @@
+"""``ctrlstat`` on a terminal, which it gives back."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import PATIENCE, Start, run
+from tests.integration.test_ctrlstat import CTRLSTAT
+from tests.load.screen import opened
+
+#: What takes a screen of its own, and gives it back.
+ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
+
+
+class Terminal:
+    """A program on a terminal of so many columns; ``wait`` until it has drawn something."""
+
+    def __init__(self, columns: int, *command: str, **environment: str) -> None:
+        self.ours, self.theirs, _ = opened(columns)
+        self.before = termios.tcgetattr(self.theirs)
+        self.drawn = ""
+        self.process = subprocess.Popen(
+            command,
+            stdin=self.theirs,
+            stdout=self.theirs,
+            stderr=self.theirs,
+            env={**os.environ, "TERM": "xterm", "LANG": "C.UTF-8", **environment},
+            start_new_session=True,
+        )
+
+    def wait(self, *words: str) -> None:
+        """Until all of ``words`` have come since the last wait."""
+        start, end = len(self.drawn), time.monotonic() + PATIENCE
+        while not all(word in self.drawn[start:] for word in words):
+            assert select.select([self.ours], [], [], PATIENCE)[0], self.drawn[start:]
+            assert time.monotonic() < end, self.drawn[start:]
+            self.drawn += os.read(self.ours, 1 << 16).decode()
+
+    def type(self, keys: str) -> None:
+        os.write(self.ours, keys.encode())
+
+    def end(self) -> int:
+        """The exit code, once it has ended and all that it drew is read."""
+        code = self.process.wait(PATIENCE)
+        while select.select([self.ours], [], [], 0)[0]:
+            self.drawn += os.read(self.ours, 1 << 16).decode()
+        return code
+
+
+@contextmanager
+def on_terminal(columns: int, *words: str, **environment: str) -> Iterator[Terminal]:
+    terminal = Terminal(columns, *CTRLSTAT, "--timeout", f"{PATIENCE:g}s", *words, **environment)
+    try:
+        yield terminal
+    finally:
+        if terminal.process.poll() is None:
+            terminal.process.kill()
+        terminal.process.wait(PATIENCE)
+        os.close(terminal.ours)
+        os.close(terminal.theirs)
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_top_shows_servers_until_q(shared: Start, columns: int) -> None:
+    daemon = shared()
+    with daemon.connect() as client, on_terminal(columns, daemon.admin, "top") as terminal:
+        client.sendall(b"x" * 1024)
+        host, port = client.getsockname()
+        terminal.wait("1 of 1 server ", f"{host}:{port}", "q quit")
+        terminal.type("/no such peer\r")
+        terminal.wait("filter: no such peer", "no open streams")
+        terminal.type("q")
+        assert 0 == terminal.end()
+        assert terminal.before == termios.tcgetattr(terminal.theirs)
+    assert terminal.drawn.count(ENTER) == 1 == terminal.drawn.count(LEAVE)
+    assert "\x1b[?25h" in terminal.drawn.rpartition("\x1b[?25l")[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_gives_the_terminal_back(shared: Start, number: signal.Signals) -> None:
+    with on_terminal(80, shared().admin, "top") as terminal:
+        terminal.wait("1 of 1 server ")
+        terminal.process.send_signal(number)
+        assert 130 == terminal.end()
+        assert terminal.before == termios.tcgetattr(terminal.theirs)
+    assert LEAVE in terminal.drawn
+
+
+def test_a_server_that_goes_is_told_and_one_that_comes_back_is_shown(start: Start, tmp_path: Path) -> None:
+    admin = f"unix:{tmp_path / 'admin.sock'}"
+    (tmp_path / "labs.txt").write_text(f"lab1 = {admin}\n")
+    first = start("--admin", admin)
+    with on_terminal(120, "--servers", str(tmp_path / "labs.txt"), "top") as terminal:
+        terminal.wait("1 of 1 server ")
+        first.stop()
+        terminal.wait("0 of 1 server ", "cannot connect to")
+        start("--admin", admin)
+        terminal.wait("1 of 1 server ")
+        terminal.type("q")
+        assert 0 == terminal.end()
+
+
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_without_a_terminal_top_says_so_in_one_line(term: str) -> None:
+    done = run(*CTRLSTAT, "127.0.0.1:1", "top", env={**os.environ, "TERM": term})
+    assert (2, b"") == (done.returncode, done.stdout)
+    line = b"ctrlstat: top needs a terminal, for keys and for drawing; ctrlstat watch 1 gives rows anywhere\n"
+    assert line == done.stderr
