@@ -260,13 +260,14 @@ class DataPlane:
         streams_open, sums = self._counters.of_listener(config.name)
         udp = None if listener.datagrams is None else listener.datagrams.port
         udp_address = None if udp is None else text_of(udp.getHost())
-        origin = listener.terms.origin
+        address = None if listener.port is None else text_of(listener.port.getHost())
+        origin, alone = listener.terms.origin, listener.datagrams is not None and not config.udp
         return ListenerRecord(
             name=config.name,
             endpoint=config.endpoint,
-            address=udp_address or "" if listener.port is None else text_of(listener.port.getHost()),
+            address=(udp_address if alone else address) or "",
             udp_address=udp_address,
-            framing=origin.framing if listener.port is not None else DATAGRAM.text,
+            framing=DATAGRAM.text if alone else origin.framing,
             mode=origin.mode,
             streams_open=streams_open,
             streams_total=sums.streams,

@@ -239,8 +239,9 @@ async def test_the_record_of_a_listener_has_its_addresses_and_the_counts_of_all_
     ) == one  # fmt: skip
     assert ("datagram", datagrams.address) == (datagrams.framing, datagrams.udp_address)
     assert (1, 1, 3) == (datagrams.streams_open, datagrams.packets_total, datagrams.bytes_total)
-    served.plane.seats.draining = True
-    assert [True, True] == [each.draining for each in served.plane.records()]
+    served.plane.leave()
+    closed = [(each.draining, each.address != "", each.framing) for each in served.plane.records()]
+    assert [(True, False, "line"), (True, True, "datagram")] == closed
 
 
 @pytest_twisted.ensureDeferred
