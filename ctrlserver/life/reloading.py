@@ -65,6 +65,7 @@ class Reloading:
             self.log.warn("the config is not reloaded, the old one stays: {error}", event="not-reloaded", error=error)
             raise CommandError(400, "bad-config", f"{error}; the old config stays") from None
         finally:
+            self._book.changed()
             self._supervision.ready()
         self._book.config_reloads += 1
         lines = [*differences(before, config), *needs_restart(before, config)] or ["nothing has changed"]

@@ -136,3 +136,13 @@ def test_what_needs_a_restart_is_told_as_well() -> None:
         'listener "data": udp_gro true -> false',
         'listener "data": udp_gro needs a restart, or another port',
     ] == one.reloading().reload()
+
+
+def test_a_question_behind_the_reload_that_arrived_with_it_has_the_new_counts() -> None:
+    for file, counted in ((Config(), (1, 0)), (ConfigError("bad"), (0, 1))):
+        one = server(file)
+        asked = one.book.asked()
+        one.book.stats(0.0, asked)
+        one.reloading().by_signal()
+        stats = one.book.stats(0.0, asked)
+        assert counted == (stats.config_reloads_total, stats.config_reload_failures_total)
