@@ -2,25 +2,29 @@
 
 Rules: nobody waits in vain. The end of the connection (``cancel``) and of the server (``stop``) end every timer. All
 who wait for a condition share one reading of the numbers. Whatever is due is made in the connection's own slice
-(``more``), so those who watch take turns as those who ask do.
+(``more``), so those who watch take turns as those who ask do. Those who watch at the same pace share their rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Final, Protocol
+from math import ceil
+from typing import Any, Final, TypeAlias
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ctrlserver.admin.conditions import Condition
+from ctrlserver.admin.conditions import OPERATORS, Condition
 from ctrlserver.admin.replies import Record, encode_error, encode_in_steps
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.render.jsonline import success, success_after_rows
 from ctrlserver.render.text import cells
+from ctrlserver.stats.counters import Totals
 from ctrlserver.stats.records import RunRecord, StatsRecord, StreamRecord, Value, as_mapping, describe
+
+Row: TypeAlias = Mapping[str, Value]
 
 STOPPING: Final = CommandError(503, "stopping", "the server stops")
 
@@ -30,8 +34,28 @@ TICK_SECONDS: Final = 0.01
 SHARE: Final = 0.015
 """Of the time, what these looks may cost."""
 
+GRID_SECONDS: Final = 0.05
+"""Rows of ``watch`` are due at multiples of it: those who watch at the same pace share readings, and rows."""
+
+_RECENT_SECONDS: Final = 0.005
+"""So long a reading may be shared by those who watch: a turn or two."""
+
+_OF_TOTALS: Final = {
+    "streams_open": "streams_open",
+    "streams_total": "streams_total",
+    "packets_total": "packets",
+    "bytes_total": "bytes",
+    "incomplete_bytes_total": "incomplete_bytes",
+    "faults_total": "faults",
+    "rejected_total": "rejected",
+    "replies_total": "replies",
+    "dropped_total": "dropped",
+}
+"""Fields of the stats record that are sums, as ``Totals`` calls them."""
+
 _TIME_WIDTH: Final = 24
 _NUMBER_WIDTH: Final = 10
+_ROUNDING: Final = 1e-6
 
 
 def _nothing() -> None:
@@ -84,13 +108,6 @@ class Pause:
             self._timer = None
 
 
-class Waiter(Protocol):
-    """Who waits for a number."""
-
-    def look(self, reading: Reading) -> None:
-        """Here is one."""
-
-
 class Reading:
     """The numbers of one instant; each record is made when somebody wants it, and once."""
 
@@ -104,6 +121,11 @@ class Reading:
         return self._desk.book.stats(self._now)
 
     @cached_property
+    def totals(self) -> Totals:
+        """The sums, which cost a fifth of the whole record."""
+        return self._desk.book.counters.totals()
+
+    @cached_property
     def run(self) -> RunRecord | None:
         """The active or newest run."""
         runs = self._desk.book.runs
@@ -113,6 +135,9 @@ class Reading:
         """What a condition asks for; None where there is none yet."""
         record: StatsRecord | RunRecord | StreamRecord | None = None
         if condition.record == "stats":
+            if condition.field in _OF_TOTALS:
+                total: int = getattr(self.totals, _OF_TOTALS[condition.field])
+                return total
             record = self.stats
         elif condition.record == "run":
             record = self.run
@@ -128,16 +153,18 @@ class Readings:
 
     desk: Desk
     reactor: IReactorTime
-    _waiters: dict[Waiter, None] = field(factory=dict, init=False)
+    _waiters: dict[Waiting, None] = field(factory=dict, init=False)
     _next: IDelayedCall | None = field(default=None, init=False)
+    _recent: tuple[float, StatsRecord] | None = field(default=None, init=False)
+    _rows: dict[bool, tuple[StatsRecord, StatsRecord, bytes]] = field(factory=dict, init=False)
 
-    def add(self, waiter: Waiter) -> None:
+    def add(self, waiter: Waiting) -> None:
         """From now on it has a look."""
         self._waiters[waiter] = None
         if self._next is None:
             self._next = self.reactor.callLater(TICK_SECONDS, self._tick)
 
-    def remove(self, waiter: Waiter) -> None:
+    def remove(self, waiter: Waiting) -> None:
         """It waits no more."""
         self._waiters.pop(waiter, None)
         if not self._waiters and self._next is not None:
@@ -149,12 +176,33 @@ class Readings:
         began = self.reactor.seconds()
         reading = Reading(self.desk)
         try:
+            values: dict[object, Value] = {}
             for waiter in list(self._waiters):
-                waiter.look(reading)
+                what = waiter.what
+                if what not in values:
+                    values[what] = reading.value(waiter.condition)
+                value = values[what]
+                if value is not None and waiter.compares(value, waiter.bound):
+                    waiter.found(value)
         finally:
             took = self.reactor.seconds() - began
             if self._waiters and self._next is None:
-                self._next = self.reactor.callLater(max(TICK_SECONDS, took / SHARE), self._tick)
+                self._next = self.reactor.callLater(max(TICK_SECONDS - took, took / SHARE), self._tick)
+
+    def recent(self) -> StatsRecord:
+        """The record of now, or of a moment ago."""
+        now = self.reactor.seconds()
+        if self._recent is None or now - self._recent[0] > _RECENT_SECONDS:
+            self._recent = now, self.desk.book.stats(self.desk.now())
+        return self._recent[1]
+
+    def row(self, before: StatsRecord, after: StatsRecord, make: Callable[[Row], bytes], *, json: bool) -> bytes:
+        """What ``make`` makes of the interval between two readings; those who share both share it."""
+        row = self._rows.get(json)
+        if row is None or row[0] is not before or row[1] is not after:
+            interval = as_mapping(self.desk.book.interval(before, after))
+            row = self._rows[json] = before, after, make(self.desk.book.renames.apply(interval))
+        return row[2]
 
 
 @define(eq=False)
@@ -164,6 +212,9 @@ class Waiting:
     readings: Readings
     condition: Condition
     seconds: float
+    what: object = field(init=False)
+    compares: Callable[[Any, float], bool] = field(init=False)
+    bound: float = field(init=False)
     closes: bool = field(default=False, init=False)
     ended: bool = field(default=False, init=False)
     ends_at_a_line: bool = field(default=False, init=False)
@@ -172,24 +223,28 @@ class Waiting:
     _timer: IDelayedCall | None = field(default=None, init=False)
     _outcome: Record | CommandError | None = field(default=None, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        """What the look of each tick needs, at hand: there are a hundred a second."""
+        condition = self.condition
+        self.what = condition.record, condition.stream, condition.field
+        self.compares, self.bound = OPERATORS[condition.op], condition.bound
+
     def begin(self, wake: Callable[[], None], *, json: bool) -> None:
         """It waits."""
         self._wake, self._json = wake, json
         self.readings.add(self)
         self._timer = self.readings.reactor.callLater(self.seconds, self._time_is_over)
 
-    def look(self, reading: Reading) -> None:
-        """End where the condition holds."""
-        value = reading.value(self.condition)
-        if self.condition.holds(value):
-            self._end(Record({self.condition.shown: value}))
+    def found(self, value: Value) -> None:
+        """The condition holds."""
+        self._end(Record({self.condition.shown: value}))
 
     def _time_is_over(self) -> None:
         self._timer = None
-        reading = Reading(self.readings.desk)
-        self.look(reading)
-        if self._outcome is None:
-            value = reading.value(self.condition)
+        value = Reading(self.readings.desk).value(self.condition)
+        if self.condition.holds(value):
+            self.found(value)
+        else:
             seen = f"{self.condition.shown} is {'not known' if value is None else value}"
             wrong = f"{self.condition.text} did not hold within {self.seconds:g} s; {seen}"
             self._end(CommandError(408, "timeout", wrong))
@@ -241,7 +296,7 @@ class Watching:
     _wake: Callable[[], None] = field(default=_nothing, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _due_at: float = field(default=0.0, init=False)
-    _asked: int | None = field(default=None, init=False)
+    _is_owed: bool = field(default=False, init=False)
     _last: StatsRecord | None = field(default=None, init=False)
     _made: int = field(default=0, init=False)
     _widths: list[int] = field(factory=list, init=False)
@@ -258,11 +313,12 @@ class Watching:
 
     def _schedule(self) -> None:
         now = self.readings.reactor.seconds()
-        self._due_at = max(self._due_at + self.seconds, now)
+        due = max(self._due_at + self.seconds, now)
+        self._due_at = round(ceil(due / GRID_SECONDS - _ROUNDING) * GRID_SECONDS, 6)
         self._timer = self.readings.reactor.callLater(self._due_at - now, self._is_due)
 
     def _is_due(self) -> None:
-        self._asked = self.readings.desk.book.asked()
+        self._is_owed = True
         self._schedule()
         self._wake()
 
@@ -271,9 +327,9 @@ class Watching:
         octets = b""
         if not self._widths:
             octets = self._head()
-        if self._asked is not None and not self._over:
-            octets += self._row(self._asked)
-            self._asked = None
+        if self._is_owed and not self._over:
+            octets += self._row()
+            self._is_owed = False
             self._over = self._made == self.count
         if self._over:
             self.cancel()
@@ -289,13 +345,13 @@ class Watching:
         self._widths = [max(len(name), width) for name, width in zip(names, least, strict=True)]
         return b"" if self._json else self._line(names)
 
-    def _row(self, asked: int) -> bytes:
-        desk = self.readings.desk
-        stats = desk.book.stats(desk.now(), asked)
+    def _row(self) -> bytes:
         assert self._last is not None
-        row = desk.book.renames.apply(as_mapping(desk.book.interval(self._last, stats)))
-        self._last = stats
+        before, self._last = self._last, self.readings.recent()
         self._made += 1
+        return self.readings.row(before, self._last, self._encoded, json=self._json)
+
+    def _encoded(self, row: Row) -> bytes:
         return success("watch", row) if self._json else self._line(cells(row))
 
     def _line(self, words: Iterable[str]) -> bytes:

@@ -85,17 +85,17 @@ def test_all_who_wait_share_one_reading_and_none_costs_anything_once_gone(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readings = 0
-    stats = type(server.book).stats
+    totals = type(server.book.counters).totals
 
     def counted(*arguments: Any) -> Any:
         nonlocal readings
         readings += 1
-        return stats(*arguments)
+        return totals(*arguments)
 
     peers = [server.connect() for _ in range(60)]
     for peer in peers:
         peer.says(b"wait packets_total>=1\n")
-    monkeypatch.setattr(type(server.book), "stats", counted)
+    monkeypatch.setattr(type(server.book.counters), "totals", counted)
     server.clock.advance(TICK_SECONDS)
     assert 1 == readings
     for peer in peers:
@@ -135,6 +135,28 @@ def test_watch_gives_a_row_for_each_interval_below_a_head(server: Server, peer: 
     assert ["1.0", "7", "7168"] == two[1:4]
     assert ["OK", "2"] == status
     assert ["OK pong"] == peer.asks("ping")
+
+
+def test_those_who_watch_at_one_pace_share_readings_and_rows(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = [server.connect() for _ in range(10)]
+    for peer in peers:
+        peer.says(b"watch 1 json\n")
+        server.clock.advance(0.003)
+    server.stream(8)
+    made = 0
+    interval = type(server.book).interval
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal made
+        made += 1
+        return interval(*arguments)
+
+    server.clock.advance(1.02)
+    monkeypatch.setattr(type(server.book), "interval", counted)
+    server.clock.advance(1.0)
+    assert 1 == made
+    rows = [[json.loads(line)["data"]["packets"] for line in peer.transport.sent.splitlines()] for peer in peers]
+    assert [[8, 0]] * 10 == rows
 
 
 def test_watch_in_json_is_a_line_for_each_interval_and_one_at_the_end(server: Server, peer: Peer) -> None:
