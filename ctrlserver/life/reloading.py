@@ -64,10 +64,10 @@ class Reloading:
             self._book.config_reload_failures += 1
             self.log.warn("the config is not reloaded, the old one stays: {error}", event="not-reloaded", error=error)
             raise CommandError(400, "bad-config", f"{error}; the old config stays") from None
+        else:
+            self._book.config_reloads += 1
         finally:
-            self._book.changed()
             self._supervision.ready()
-        self._book.config_reloads += 1
         lines = [*differences(before, config), *needs_restart(before, config)] or ["nothing has changed"]
         for line in lines:
             self.log.info("config reloaded: {line}", event="reloaded", line=line)

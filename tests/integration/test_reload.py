@@ -115,3 +115,23 @@ def test_a_socket_from_systemd_goes_on(start: Start, tmp_path: Path, kind: str) 
             client.send(b"x" * 1024)
             assert client.recv(1024)
     daemon.await_stats(packets_total=3, streams_total=1)
+
+
+def test_the_admin_port_reloads_and_tells_what_changed_or_what_is_wrong(start: Start, tmp_path: Path) -> None:
+    config, path = tmp_path / "x.toml", tmp_path / "a.sock"
+    admin = f'[[admin]]\nendpoint = "unix:{path}"\n'
+    config.write_text(ONE + admin)
+    daemon = start("--config", "x.toml")
+    config.write_text(f'{ONE}mode = "ehco"\n{admin}')
+    wrong = (
+        f'{config}: listener[0].mode: unknown mode "ehco": expected sink, echo, reply or source; did you mean "echo"?'
+    )
+    assert f"ERR 400 bad-config {wrong}; the old config stays\r\n" == daemon.ask("reload")
+    config.write_text(f'{ONE}mode = "echo"\n{admin}')
+    told = 'listener "one": mode "sink" -> "echo"\r\nOK 1\r\n'
+    counted = "config_reloads_total 1\r\nconfig_reload_failures_total 1\r\nOK 2\r\n"
+    assert told + counted == daemon.ask("reload", "stats config_reload")
+    assert {"live": "yes", "ready": "yes", "reasons": None} == daemon.ask_json("health")
+    assert "echo" == daemon.ask_json("listeners")[0]["mode"]
+    assert "OK stopping\r\n" == daemon.ask("shutdown")
+    assert 0 == daemon.process.wait(30)
