@@ -76,7 +76,8 @@ PURE_FILES = {
     "load/search/strategy.py",
 }
 PURE_FILES |= {"load/results/thresholds.py", "load/results/comparison.py"}
-PURE_FILES |= {f"overview/{name}.py" for name in ("servers", "answers", "forms", "fitting")}
+PURE_FILES |= {f"overview/{name}.py" for name in ("servers", "answers", "forms", "fitting", "completing")}
+PURE_FILES |= {"overview/figures.py", "overview/top_view.py"}
 PURE_FILES |= {"load/show/charts.py", "load/show/chart_page.py"}
 IMPURE_IMPORTS = {"time", "socket", "select", "os", "twisted", "subprocess", "threading"}
 

@@ -97,6 +97,11 @@ class AdminClient(Protocol):
         self._known = False  # whether it has shown that it is a ctrlserver
         self._originals: Mapping[str, str] = {}
 
+    @property
+    def lost(self) -> bool:
+        """Whether the connection has ended."""
+        return self._lost
+
     async def version(self) -> str:
         """The server's version; LoadError where no ctrlserver answers."""
         found = await self.hello()

@@ -99,9 +99,8 @@ async def connected(
 
 async def answer_of(reactor: IReactorTime, server: Server, question: Question) -> Answer:
     """What ``server`` answers."""
-    own = question.own_seconds
-    whole = Deferred.fromCoroutine(_answer(reactor, server, question, own + question.timeout))
-    most = own + 2 * question.timeout
+    whole = Deferred.fromCoroutine(_answer(reactor, server, question))
+    most = question.own_seconds + 2 * question.timeout
     whole.addTimeout(most, deadlines(reactor))
     try:
         return await whole
@@ -111,18 +110,24 @@ async def answer_of(reactor: IReactorTime, server: Server, question: Question) -
         return Answer(server.name, problem=f"no whole answer within {most:g} s")
 
 
-async def _answer(reactor: IReactorTime, server: Server, question: Question, seconds: float) -> Answer:
+async def _answer(reactor: IReactorTime, server: Server, question: Question) -> Answer:
     client = await connected(reactor, server, question.timeout, question.secret)
     try:
-        if not question.in_json:
-            return Answer(server.name, text=await client.ask(question.line, seconds))
-        envelope = await client.ask_json(question.line, seconds)
-        summed: frozenset[str] = frozenset()
-        if question.sums and isinstance(envelope.get("data"), Mapping):
-            summed = summed_of((await client.ask_json("describe", question.timeout)).get("data"))
-        return Answer(server.name, envelope, summed=summed)
+        return await answer_over(client, server, question)
     finally:
         client.close()
+
+
+async def answer_over(client: AdminClient, server: Server, question: Question) -> Answer:
+    """What ``server`` answers over this connection."""
+    seconds = question.own_seconds + question.timeout
+    if not question.in_json:
+        return Answer(server.name, text=await client.ask(question.line, seconds))
+    envelope = await client.ask_json(question.line, seconds)
+    summed: frozenset[str] = frozenset()
+    if question.sums and isinstance(envelope.get("data"), Mapping):
+        summed = summed_of((await client.ask_json("describe", question.timeout)).get("data"))
+    return Answer(server.name, envelope, summed=summed)
 
 
 async def answers_of(reactor: IReactorTime, servers: Sequence[Server], question: Question) -> list[Answer]:

@@ -110,6 +110,12 @@ def ctrlstat(interrupts: Interrupts, /, words: Sequence[str], **flags: Any) -> i
 
         check_targets([server.target for server in question.servers])
         return top(question.servers, interrupts, flags["timeout"], secret)
+    if question.command[0].casefold() == "shell":
+        from ctrlserver.overview.asking import Question
+        from ctrlserver.overview.shell import shell
+
+        check_targets([server.target for server in question.servers])
+        return shell(question.servers, Question("", flags["timeout"], secret=secret), show)
     return _ask(question, interrupts, secret, bool(named), **flags)
 
 

@@ -42,16 +42,25 @@ class Rows:
 
     width: int | None = None
     _widths: dict[str, int] = field(factory=dict, init=False)
+    _heads: list[str] = field(factory=list, init=False)
 
     def lines(self, row: Mapping[str, object]) -> list[str]:
-        """The header if this is the first row, or brings a column that the others lack; then the row."""
-        text = TableText()
-        text.add(row)  # type: ignore[arg-type]
-        first = set(row) != set(self._widths)
-        lines = padded(list(text.lines()), self._widths, list(row))
+        """The header where its columns are not those of the last one; then the row."""
+        lines = padded(_table(row), self._widths, list(row))
         if self.width is not None:
-            lines, _ = fitted(lines, self.width)
-        return lines if first else lines[1:]
+            _, left_out = fitted(lines, self.width)
+            kept = {name: value for name, value in row.items() if name not in left_out}
+            while len(kept) > 1 and sum(self._widths[name] + 2 for name in kept) - 2 > self.width:
+                kept.popitem()
+            lines = [line[: self.width] for line in padded(_table(kept), self._widths, list(kept))]
+        heads, self._heads = self._heads, lines[0].split()
+        return lines if heads != self._heads else lines[1:]
+
+
+def _table(row: Mapping[str, object]) -> list[str]:
+    text = TableText()
+    text.add(row)  # type: ignore[arg-type]
+    return list(text.lines())
 
 
 @define

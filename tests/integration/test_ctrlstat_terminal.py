@@ -17,6 +17,7 @@ import pytest
 from tests.integration.conftest import PATIENCE, Start, run
 from tests.integration.test_ctrlstat import CTRLSTAT
 from tests.load.screen import opened
+from tests.servers import refusing
 
 #: What takes a screen of its own, and gives it back.
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
@@ -116,3 +117,35 @@ def test_without_a_terminal_top_says_so_in_one_line(term: str) -> None:
     assert (2, b"") == (done.returncode, done.stdout)
     line = b"ctrlstat: top needs a terminal, for keys and for drawing; ctrlstat watch 1 gives rows anywhere\n"
     assert line == done.stderr
+
+
+def test_a_shell_completes_from_the_servers_help_and_keeps_its_history(shared: Start, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with on_terminal(120, shared().admin, "shell", XDG_STATE_HOME=str(state)) as terminal:
+        terminal.wait("> ")
+        terminal.type("pin\t\r")
+        terminal.wait("OK pong", "> ")
+        terminal.type("stats packets_t\t\r")
+        terminal.wait("packets_total ", "OK 1", "> ")
+        terminal.type("watch 0.1\r")
+        terminal.wait("# time")
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.wait("> ")
+        terminal.type("auth " + "0" * 64 + "\r")
+        terminal.wait("ERR 409 no-auth", "> ")
+        terminal.type("\x04")
+        assert 0 == terminal.end()
+        assert terminal.before == termios.tcgetattr(terminal.theirs)
+    history = state / "ctrlserver" / "ctrlstat_history"
+    assert ["ping", "stats packets_total", "watch 0.1"] == [line.strip() for line in history.read_text().splitlines()]
+    assert 0o600 == history.stat().st_mode & 0o777
+
+
+def test_a_shell_in_a_script_reads_its_lines_and_an_error_is_exit_1(shared: Start) -> None:
+    daemon = shared()
+    done = run(*CTRLSTAT, daemon.admin, "shell", stdin=b"ping\n\nwhoami json\nquit\nstast\n")
+    assert (0, b"OK pong\n") == (done.returncode, done.stdout[:8])
+    assert done.stdout.splitlines()[1].startswith(b'{"ok":true,"command":"whoami"')
+    assert 1 == run(*CTRLSTAT, daemon.admin, "shell", stdin=b"stast\nping\n").returncode
+    gone = run(*CTRLSTAT, daemon.admin, refusing().text, "shell", stdin=b"ping\n")
+    assert (1, 1) == (gone.returncode, gone.stderr.count(b"cannot connect"))

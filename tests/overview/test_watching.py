@@ -26,8 +26,11 @@ def test_a_row_with_another_column_gets_a_header_of_its_own() -> None:
 
 
 def test_on_a_terminal_rows_are_cut() -> None:
-    lines = Rows(20).lines({"server": "lab1", "loop_lag_seconds": 0.5, "packets": 5})
-    assert ["# server  packets", "lab1            5"] == lines
+    rows = Rows(20)
+    assert ["# server  packets", "lab1            5"] == rows.lines(
+        {"server": "lab1", "loop_lag_seconds": 0.5, "packets": 5}
+    )
+    assert ["lab1           77"] == rows.lines({"server": "lab1", "loop_lag_seconds": 0.51234, "packets": 77})
 
 
 @pytest.mark.parametrize(
