@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import BIN, Daemon, Start
+from tests.integration.conftest import BIN, PATIENCE, Daemon, Start
 from tests.integration.test_transports import SYSTEMD
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -135,3 +136,34 @@ def test_the_admin_port_reloads_and_tells_what_changed_or_what_is_wrong(start: S
     assert "echo" == daemon.ask_json("listeners")[0]["mode"]
     assert "OK stopping\r\n" == daemon.ask("shutdown")
     assert 0 == daemon.process.wait(30)
+
+
+def test_reloads_good_and_bad_under_connects_refuse_nobody_lose_no_count_and_keep_no_descriptor(
+    start: Start, tmp_path: Path
+) -> None:
+    config = tmp_path / "x.toml"
+    config.write_text(ONE + ADMIN)
+    daemon = start("--config", "x.toml")
+    daemon.await_stats(streams_open=0)
+    descriptors = Path(f"/proc/{daemon.process.pid}/fd")
+    before = len(list(descriptors.iterdir()))
+    connects = 0
+    for number in range(1, 21):
+        mode = ("sink", "echo", "ehco")[number % 3]
+        config.write_text(f'{ONE}mode = "{mode}"\n{ONE.replace("one", "two") if number % 2 else ""}{ADMIN}')
+        daemon.process.send_signal(signal.SIGHUP)
+        while True:
+            with daemon.connect("one") as client:
+                client.sendall(b"a\nb\n")
+            connects += 1
+            stats = daemon.ask_json("stats")
+            if number == stats["config_reloads_total"] + stats["config_reload_failures_total"]:
+                break
+    daemon.await_stats(packets_total=2 * connects, streams_total=connects, streams_open=0, rejected_total=0)
+    config.write_text(ONE + ADMIN)
+    hup(daemon, 'listener "two": removed')
+    daemon.await_stats(config_reloads_total=14, config_reload_failures_total=7)
+    end = time.monotonic() + PATIENCE
+    while len(list(descriptors.iterdir())) > before + 1:  # the question to the admin port may be one
+        assert time.monotonic() < end
+        time.sleep(0.01)
