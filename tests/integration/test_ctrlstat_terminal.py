@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import PATIENCE, Start, run
+from tests.integration.conftest import BIN, PATIENCE, Start, run
 from tests.integration.test_ctrlstat import CTRLSTAT
 from tests.load.screen import opened
 from tests.servers import refusing
@@ -149,3 +149,21 @@ def test_a_shell_in_a_script_reads_its_lines_and_an_error_is_exit_1(shared: Star
     assert 1 == run(*CTRLSTAT, daemon.admin, "shell", stdin=b"stast\nping\n").returncode
     gone = run(*CTRLSTAT, daemon.admin, refusing().text, "shell", stdin=b"ping\n")
     assert (1, 1) == (gone.returncode, gone.stderr.count(b"cannot connect"))
+
+
+@pytest.mark.skipif(not (BIN / "ctrlstat").exists(), reason="ctrlstat is not installed: make .venv/.made installs it")
+def test_bash_completes_both_programs_with_the_line_of_the_pages() -> None:
+    script = """
+    eval "$(_CTRLSTAT_COMPLETE=bash_source ctrlstat)"
+    eval "$(_CTRLLOAD_COMPLETE=bash_source ctrlload)"
+    offered() {
+        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+        _${1}_completion "$1"; echo "${COMPREPLY[*]}"
+    }
+    complete -p ctrlstat ctrlload > /dev/null || exit 1
+    offered ctrlstat stre
+    offered ctrlstat 127.0.0.1:1 --js
+    offered ctrlload run 127.0.0.1:1 -m req
+    """
+    done = run("bash", "--norc", "-c", script, env={**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"})
+    assert (0, b"streams\n--json\nrequest\n") == (done.returncode, done.stdout), done
