@@ -50,7 +50,7 @@ import os
 import select
 import sys
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
@@ -152,7 +152,7 @@ class Lane:
         self._events: dict[int, int] = {}
         self._eager: set[int] = set()
         self._left: list[Event] = []  # of a round that the end of a turn cut short
-        self._again: deque[Event] = deque()
+        self._again: OrderedDict[int, int] = OrderedDict()  # events, by socket
         self._put_off = 0  # events of this turn
         self._suspects: dict[int, float] = {}  # sockets whose bytes cost much once, and when
         self._after_round: Callable[[], object] | None = None
@@ -210,7 +210,7 @@ class Lane:
 
     def again(self, fd: int, events: int) -> None:
         """Call the owner of ``fd`` in a later turn, as if ``events`` had come; to be asked for in its ``ready``."""
-        self._again.append((fd, events))
+        self._again[fd] = events
 
     def after_round(self, call: Callable[[], object]) -> None:
         """Call ``call`` once this round is over, when no owner is at work."""
@@ -221,6 +221,7 @@ class Lane:
         if self._owners.pop(fd, None) is not None and self._epoll is not None:
             del self._events[fd]
             self._suspects.pop(fd, None)
+            self._again.pop(fd, None)
             self._eager.discard(fd)
             if self.together is not None:
                 self.together.forget(fd)
@@ -328,7 +329,9 @@ class Lane:
         """Serve those that wait: each once, until ``end``, and one of them in any case. Returns the time."""
         now = self.clock()
         for _ in range(len(self._again)):
-            fd, bits = self._again.popleft()
+            if not self._again:
+                break
+            fd, bits = self._again.popitem(last=False)
             owner = self._owners.get(fd)
             costly = owner if isinstance(owner, Costly) else None
             if owner is not None:
@@ -359,7 +362,7 @@ class Lane:
         if self._epoll is not None:
             self._epoll.modify(fd, UNWATCHED)
         self._put_off += 1
-        self._again.append((fd, events))
+        self._again[fd] = events
 
     def _end_round(self) -> None:
         call, self._after_round = self._after_round, None

@@ -238,13 +238,35 @@ def test_a_lane_is_busy_for_a_moment_after_a_turn(flow: Flow) -> None:
 def test_who_left_the_lane_is_not_called_again(flow: Flow) -> None:
     worker = Worker(flow.reader.end, flow.time, TURN_SECONDS * 2, lane=flow.lane)
     flow.lane.watch(worker.end.fileno(), worker, select.EPOLLIN)
-    flow.far.send(b"xx")
+    flow.far.send(b"xxxx")
     flow.lane.doRead()
     flow.lane.forget(worker.end.fileno())
     done = worker.done
     flow.lane.doRead()
     flow.lane.doRead()
     assert done == worker.done
+
+
+def test_what_a_socket_had_to_do_is_not_asked_of_the_next_one_with_its_number(flow: Flow) -> None:
+    seen: list[int] = []
+
+    @define(eq=False)
+    class Owing(Reader):
+        """Owes replies, so it waits for room and reads nothing."""
+
+        def ready(self, events: int) -> None:
+            seen.append(events)
+            self.time.advance(self.seconds)
+
+    worker = Worker(flow.reader.end, flow.time, TURN_SECONDS * 2, lane=flow.lane)
+    flow.lane.watch(worker.end.fileno(), worker, select.EPOLLIN)
+    flow.far.send(b"xxxx")
+    flow.lane.doRead()
+    flow.lane.forget(worker.end.fileno())
+    flow.lane.watch(worker.end.fileno(), Owing(worker.end, flow.time, TURN_SECONDS * 2), select.EPOLLOUT)
+    for _ in range(3):
+        flow.lane.doRead()
+    assert [select.EPOLLOUT] * 3 == seen
 
 
 @define(eq=False)
