@@ -241,7 +241,7 @@ class DataPlane:
             )
 
     def _log_memory(self, now: float) -> None:
-        relieved = {"packets": self._memory.given_up, "streams": self._counters.closed_by_reason["limit"]}
+        relieved = {"packets": self._memory.given_up, "streams": self._memory.ended}
         if news := self._relieved.since(relieved, now):
             self.log.warn(
                 "short of memory, memory_limit is {limit} bytes: "

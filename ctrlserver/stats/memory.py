@@ -37,16 +37,17 @@ class Holder(Protocol):
 class Memory:
     """Bytes ``held`` by ``holders``, at most ``limit`` but for what one round reads.
 
-    ``given_up``: kept packets given up for the limit.
+    ``given_up``: kept packets given up for the limit; ``ended``: streams ended for it.
     """
 
-    __slots__ = ("due", "given_up", "held", "holders", "limit", "over")
+    __slots__ = ("due", "ended", "given_up", "held", "holders", "limit", "over")
 
     def __init__(self, limit: int = UNLIMITED, over: Callable[[], object] = lambda: None) -> None:
         self.limit = limit
         self.over = over
         self.held = 0
         self.given_up = 0
+        self.ended = 0
         self.holders: dict[Holder, int] = {}
         self.due = False
 
@@ -89,4 +90,5 @@ class Memory:
             for holder in sorted(self.holders, key=self.holders.__getitem__, reverse=True):
                 if self.held <= enough:
                     return
+                self.ended += 1
                 holder.abort("limit", now)

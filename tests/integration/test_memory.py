@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import ssl
 import time
@@ -28,10 +29,10 @@ endpoint = "tcp:0:interface=127.0.0.1"
 """
 
 
-def resident(daemon: Daemon) -> int:
-    """Bytes of memory that the process has."""
+def memory_of(daemon: Daemon, kind: str = "VmRSS") -> int:
+    """Bytes of memory that the process has; ``VmSize``: of addresses."""
     status = Path(f"/proc/{daemon.process.pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) << 10
+    return int(next(line for line in status.splitlines() if line.startswith(kind)).split()[1]) << 10
 
 
 def begin(start: Start, folder: Path, keys: str, endpoint: str = "tcp:0", limit: int = LIMIT) -> Daemon:
@@ -51,7 +52,7 @@ def test_packets_that_are_never_whole_end_the_streams_that_hold_most(
     start: Start, tmp_path: Path, opened: contextlib.ExitStack
 ) -> None:
     daemon = begin(start, tmp_path, "keep = 1")
-    before = resident(daemon)
+    before = memory_of(daemon)
     clients = [opened.enter_context(daemon.connect()) for _ in range(64)]
     for client in clients:
         with contextlib.suppress(OSError):
@@ -60,7 +61,7 @@ def test_packets_that_are_never_whole_end_the_streams_that_hold_most(
     good.sendall(b"good\n" * 10 + b"begun")
     daemon.await_stats(packets_total=10, streams_open=1, closed_limit_total=64)
     assert "open" == daemon.ask_json("streams")[0]["state"], "who holds little stays"
-    assert resident(daemon) - before < LIMIT + (64 << 20)
+    assert memory_of(daemon) - before < LIMIT + (64 << 20)
     daemon.log.wait(r"memory_limit is 1048576 bytes: \d+ kept packets given up, \d+ streams ended")
 
 
@@ -107,7 +108,7 @@ def test_replies_that_nobody_reads_are_within_the_limit_wherever_they_wait(
     daemon = begin(start, tmp_path, 'mode = "echo"', endpoint, limit)
     port = int(daemon.log.wait(r"listening data \S+ \S+:(\d+)")[1])
     clients = [unread(opened, port, way) for _ in range(peers)]
-    before = resident(daemon)
+    before = memory_of(daemon)
     block = b"y" * 65535 + b"\n"
     end = time.monotonic() + PATIENCE
     while not (stats := daemon.ask_json("stats"))["closed_limit_total"]:
@@ -116,4 +117,27 @@ def test_replies_that_nobody_reads_are_within_the_limit_wherever_they_wait(
             with contextlib.suppress(OSError):
                 client.send(block)
     assert stats["memory_bytes"] <= limit
-    assert resident(daemon) - before < limit + (64 << 20)
+    assert memory_of(daemon) - before < limit + (64 << 20)
+
+
+def test_out_of_memory_ends_streams_in_a_line_a_second_that_does_not_blame_the_limit(
+    start: Start, tmp_path: Path, opened: contextlib.ExitStack
+) -> None:
+    """memory_limit is far above what the system gives the process."""
+    daemon = begin(start, tmp_path, "keep = 1", limit=1 << 30)
+    most = memory_of(daemon, "VmSize") + (32 << 20)
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_AS, (most, most))
+    began = time.monotonic()
+    for _ in range(64):
+        with contextlib.suppress(OSError):
+            opened.enter_context(daemon.connect()).sendall(b"x" * ((1 << 20) - 1))
+    daemon.log.wait(r"out of memory: a stream ended")
+    opened.close()
+    with daemon.connect() as good:
+        good.sendall(b"good\n" * 10)
+    stats = daemon.await_stats(packets_total=10, streams_open=0)
+    assert stats["closed_limit_total"] > 0
+    assert 0 == stats["faults_total"]
+    log = daemon.stop()
+    assert log.count("out of memory") <= 2 + 2 * (time.monotonic() - began)
+    assert "memory_limit" not in log

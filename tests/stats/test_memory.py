@@ -77,6 +77,8 @@ def test_where_that_is_not_enough_the_stream_that_holds_most_ends_for_the_limit(
     book.relieve_memory(2.0)
     assert ("open", "closed", "limit") == (small.counters.state, large.counters.state, large.counters.reason)
     assert (3000, 1) == (book.stats(0.0).memory_bytes, book.stats(0.0).closed_limit_total)
+    small.abort("limit", 3.0)  # as without memory
+    assert 1 == book.memory.ended, "the limit ended one of the two"
 
 
 def test_over_is_called_once_until_it_is_relieved() -> None:
