@@ -22,7 +22,7 @@ CONFIG = """
 memory_limit = "{limit}"
 [[listener]]
 endpoint = "{endpoint}"
-framing = "line"
+framing = "{framing}"
 {keys}
 [[admin]]
 endpoint = "tcp:0:interface=127.0.0.1"
@@ -35,9 +35,11 @@ def memory_of(daemon: Daemon, kind: str = "VmRSS") -> int:
     return int(next(line for line in status.splitlines() if line.startswith(kind)).split()[1]) << 10
 
 
-def begin(start: Start, folder: Path, keys: str, endpoint: str = "tcp:0", limit: int = LIMIT) -> Daemon:
+def begin(
+    start: Start, folder: Path, keys: str, endpoint: str = "tcp:0", limit: int = LIMIT, framing: str = "line"
+) -> Daemon:
     endpoint += ":interface=127.0.0.1"
-    (folder / "x.toml").write_text(CONFIG.format(keys=keys, endpoint=endpoint, limit=limit))
+    (folder / "x.toml").write_text(CONFIG.format(keys=keys, endpoint=endpoint, limit=limit, framing=framing))
     return start("--config", "x.toml")
 
 
@@ -48,17 +50,20 @@ def opened() -> Iterator[contextlib.ExitStack]:
         yield stack
 
 
+@pytest.mark.parametrize(
+    ("framing", "head", "good_packet"), [("line", b"", b"good\n"), ("netstring", b"1048576:", b"4:good,")]
+)
 def test_packets_that_are_never_whole_end_the_streams_that_hold_most(
-    start: Start, tmp_path: Path, opened: contextlib.ExitStack
+    start: Start, tmp_path: Path, opened: contextlib.ExitStack, framing: str, head: bytes, good_packet: bytes
 ) -> None:
-    daemon = begin(start, tmp_path, "keep = 1")
+    daemon = begin(start, tmp_path, "keep = 1", framing=framing)
     before = memory_of(daemon)
     clients = [opened.enter_context(daemon.connect()) for _ in range(64)]
     for client in clients:
         with contextlib.suppress(OSError):
-            client.sendall(b"x" * (1 << 20))
+            client.sendall(head + b"x" * ((1 << 20) - len(head)))
     good = opened.enter_context(daemon.connect())
-    good.sendall(b"good\n" * 10 + b"begun")
+    good.sendall(good_packet * 10 + good_packet[:3])
     daemon.await_stats(packets_total=10, streams_open=1, closed_limit_total=64)
     assert "open" == daemon.ask_json("streams")[0]["state"], "who holds little stays"
     assert memory_of(daemon) - before < LIMIT + (64 << 20)
