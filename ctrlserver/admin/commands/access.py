@@ -33,7 +33,7 @@ class Answer(Parameter):
 class WhoAmI(Command):
     """whoami
 
-    Who you are to this server: your address, your level, and the highest level that you can reach.
+    Your address, your level, and the one you can reach.
     """
 
     command = "whoami"
@@ -59,10 +59,12 @@ class WhoAmI(Command):
 class Auth(Command):
     """auth [HEX]
 
-    Reach the highest level of this port: auth gives a challenge, auth HEX answers it.
-    HEX is the HMAC-SHA-256 of the challenge (64 hex digits, as text) under the secret of the port:
+    Reach a higher level by answering a challenge.
+    auth gives the challenge, auth HEX answers it. HEX is the HMAC-SHA-256 of
+    the challenge (64 hex digits, as text) under the secret of the port:
     printf %s CHALLENGE | openssl dgst -sha256 -hmac SECRET
-    A challenge is good for one answer and 60 s. A wrong answer takes a second; after three the connection is closed.
+    A challenge is good for one answer and 60 s. A wrong answer takes a second;
+    after three the connection is closed.
     """
 
     command = "auth"

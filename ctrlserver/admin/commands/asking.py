@@ -58,8 +58,9 @@ class Ping(Command):
 class Stats(Command):
     """stats [PREFIX]
 
-    What the server has counted, or those fields whose names begin with PREFIX.
-    The fields ending in _total count since the start, packets and bytes since the last reset.
+    What the server has counted.
+    With PREFIX, those fields whose names begin with it. The fields ending in
+    _total count since the start, packets and bytes since the last reset.
     """
 
     command = "stats"
@@ -80,8 +81,9 @@ class Stats(Command):
 class Describe(Command):
     """describe [FIELD]
 
-    Name, record, kind, unit and meaning of the published fields, or of one.
-    A field that is renamed is known by its new name.
+    What the published fields mean, or one of them.
+    Name, record, kind, unit and meaning of each. A field that is renamed is
+    known by its new name.
     """
 
     command = "describe"
@@ -103,7 +105,7 @@ class Describe(Command):
 class Reset(Command):
     """reset
 
-    Begin a new reading, and give the one that is closed by it.
+    Begin a new reading; give the old one.
     Nothing is lost in between; the fields ending in _total go on.
     """
 

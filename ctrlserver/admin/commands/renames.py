@@ -19,8 +19,9 @@ from ctrlserver.words import did_you_mean, quoted
 class Rename(Command):
     """rename [OLD NEW]
 
-    Publish field OLD as NEW, or list the renames.
-    Its content and its place are kept. A NEW that is already a field is refused, and nothing is changed.
+    Publish OLD as NEW, or list the renames.
+    The content and the place of the field OLD are kept. A NEW that is already a
+    field is refused, and nothing is changed.
     """
 
     command = "rename"
@@ -68,7 +69,7 @@ class Rename(Command):
 class Unrename(Command):
     """unrename NEW
 
-    Publish the field now called NEW under its own name again.
+    Give field NEW its own name again.
     """
 
     command = "unrename"

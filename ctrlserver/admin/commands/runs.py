@@ -18,8 +18,8 @@ class RunsList(Command):
     """runs [limit=N] [fields=A,B]
 
     The runs, newest first, the active one included.
-    At most N of them, 100 without limit; "OK 100 of 1001" says that there are more.
-    With fields, these columns in this order.
+    At most N of them, 100 without limit; "OK 100 of 1001" says that there are
+    more. With fields, these columns in this order.
     """
 
     command = "runs"
@@ -61,8 +61,9 @@ class Run(Command):
 class RunStart(Command):
     """run start NAME [expect=N]
 
-    Begin a run by order; the active one ends.
-    It goes on until run stop or the next run start. With expect=N its record says whether N packets came.
+    Begin a run; the active one ends.
+    It goes on until run stop or the next run start. With expect=N its record
+    says whether N packets came.
     """
 
     command = "run start"

@@ -19,7 +19,8 @@ from ctrlserver.render.jsonline import Content
 class Health(Command):
     """health
 
-    Whether the server lives (live), and whether new streams are welcome (ready); if not, the reasons.
+    Whether the server is live and ready; if not, why.
+    live: it works. ready: new streams are welcome.
     """
 
     command = "health"
@@ -38,7 +39,8 @@ class Health(Command):
 class Listeners(Command):
     """listeners
 
-    The data listeners: name, endpoint, real address, framing, mode, and what they have counted.
+    The data listeners, and what they have counted.
+    Name, endpoint, real address, framing and mode of each, and its counts.
     """
 
     command = "listeners"
@@ -55,7 +57,8 @@ class Listeners(Command):
 class Config(Command):
     """config
 
-    The config that holds: that of the file, with the flags of the command line over it. No secret is shown.
+    The config that holds; no secret is shown.
+    It is that of the file, with the flags of the command line over it.
     """
 
     command = "config"
@@ -72,7 +75,8 @@ class Config(Command):
 class Drain(Command):
     """drain on|off
 
-    With on, the data ports reject what is new, and open streams go on; off ends that.
+    Reject new streams, until drain off.
+    Open streams go on.
     """
 
     command = "drain"
@@ -92,7 +96,8 @@ class Drain(Command):
 class Log(Command):
     """log LEVEL
 
-    Write lines of LEVEL (debug, info or warn) and above to the log from now on.
+    From now on log LEVEL and above.
+    LEVEL is debug, info or warn.
     """
 
     command = "log"
@@ -111,7 +116,8 @@ class Log(Command):
 class Reload(Command):
     """reload
 
-    Read the config file again. It is checked whole first: if it is not good, nothing changes.
+    Read the config file again, if it is good.
+    It is checked whole first; if it is not good, nothing changes.
     """
 
     command = "reload"

@@ -34,9 +34,10 @@ class Streams(Command):
     """streams [open|closed] [limit=N] [peer=HOST[:PORT]] [listener=NAME] [sort=FIELD] [fields=A,B]
 
     The streams, open and closed ones, newest first.
-    With sort, those with the largest number first, or by the alphabet; sort=-FIELD turns that round. With fields, these
-    columns in this order. At most N of them, 100 without limit; "OK 100 of 5231" says that there are more.
-    The last 1000 closed streams stay on view; "peers" has the sums of all.
+    With sort, those with the largest number first, or by the alphabet;
+    sort=-FIELD turns that round. With fields, these columns in this order.
+    At most N of them, 100 without limit; "OK 100 of 5231" says that there are
+    more. The last 1000 closed streams stay on view; "peers" has the sums of all.
     """
 
     command = "streams"
@@ -106,8 +107,9 @@ class _Records:
 class Packets(Command):
     """packets STREAM [limit=N]
 
-    The last packets kept of a stream, oldest first, in hex and ASCII.
-    At most N of them, 10 without limit. A listener keeps packets where keep = N is set in its configuration.
+    The last packets kept of a stream, in hex and ASCII.
+    At most N of them, 10 without limit, oldest first. A listener keeps packets
+    where keep = N is set in its configuration.
     """
 
     command = "packets"
@@ -133,9 +135,10 @@ class Packets(Command):
 class Peers(Command):
     """peers [limit=N]
 
-    What the closed streams of each host came to, those on view and all others.
-    A row for each host and listener, at most N of them, 100 without limit. The server keeps 1000 hosts beside those
-    with open streams.
+    What the closed streams of each host came to.
+    Those on view and all others: a row for each host and listener, at most N of
+    them, 100 without limit. The server keeps 1000 hosts beside those with open
+    streams.
     """
 
     command = "peers"
@@ -156,7 +159,8 @@ class Peers(Command):
 class Kick(Command):
     """kick STREAM
 
-    Close an open stream; the packets it brought stay counted.
+    Close an open stream.
+    The packets it brought stay counted.
     """
 
     command = "kick"

@@ -17,6 +17,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import cache
+from textwrap import wrap
 from typing import Final
 
 from attrs import frozen
@@ -45,12 +46,13 @@ class Help(Command):
     """help [COMMAND]
 
     The commands, or what one of them does.
-    A reply is zero or more lines and one status line that starts with OK or ERR.
-    With json as its last word a command gives one line of JSON instead.
+    A reply is zero or more lines and one status line, which starts with OK or
+    ERR. With json as its last word a command gives one line of JSON instead. A
+    level in parentheses is what the command needs; whoami shows yours.
     """
 
     command = "help"
-    answers = "A line for each command: its usage, level and first line of help. With COMMAND, its whole help text."
+    answers = "A line for each command, with its level where that is above viewer. With COMMAND, its whole help text."
     example = "help kick"
     topic: str = argument(Text("topic", "COMMAND", rest=True), "")
 
@@ -65,7 +67,7 @@ class Help(Command):
             raise unknown_command(self.topic)
         lines: list[str] = []
         for each in chosen:
-            lines += ["", usage_of(each)] if lines else [usage_of(each)]
+            lines += ["", *_usage_lines(each)] if lines else _usage_lines(each)
             lines += [f"  {line}" for line in help_of(each)]
             lines.append(f"  Level: {each.level}.")
         return Listing(lines, [_about(each) for each in chosen], len(lines))
@@ -177,16 +179,30 @@ def usage_of(command: type[Command]) -> str:
 
 
 _HINTS: Final = (
-    '# "help COMMAND" says more. With json as its last word a command gives one line of JSON. "quit" leaves.',
-    '# Beside each command is the level that it needs; "whoami" shows yours.',
+    '# "help COMMAND" says more. With json as its last word a command gives JSON.',
+    '# (operator), (admin): the level that it needs; "whoami" shows yours.',
 )
+
+_COLUMNS: Final = 80
+"""Of a terminal: no line of help is wider."""
+
+_USAGE_WIDTH: Final = 26
+"""Of the list: the rest of a line has room for a sentence."""
 
 
 @cache
 def _list() -> Sequence[str]:
     """A line for each command; made once, for a peer may ask for it a thousand times a second."""
-    width = max(len(usage_of(each)) for each in COMMANDS)
-    return [f"{usage_of(each):<{width}}  {each.level!s:<8}  {help_of(each)[0]}" for each in COMMANDS]
+    lines = []
+    for each in COMMANDS:
+        usage = usage_of(each) if len(usage_of(each)) <= _USAGE_WIDTH else f"{each.command} ..."
+        level = f" ({each.level})" if each.level > Level.VIEWER else ""
+        lines.append(f"{usage:<{_USAGE_WIDTH}}  {help_of(each)[0]}{level}")
+    return lines
+
+
+def _usage_lines(command: type[Command]) -> list[str]:
+    return wrap(usage_of(command), _COLUMNS, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 @cache

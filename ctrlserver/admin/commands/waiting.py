@@ -23,10 +23,12 @@ SHORTEST_INTERVAL: Final = 0.1
 class Wait(Command):
     """wait CONDITION [timeout=T]
 
-    The reply comes when CONDITION holds, or after T (10s) as ERR 408 with the value seen last.
-    CONDITION is FIELD OP NUMBER without blanks. OP is one of >= <= == != > <, and FIELD a number of the stats record,
-    run.packets, run.streams, run.complete (1 or 0) and other numbers of the active or newest run, or stream.N.packets
-    and the like. Later lines wait until then. T is at most 1h.
+    Reply when CONDITION holds, or with ERR 408 after T.
+    CONDITION is FIELD OP NUMBER, such as packets_total>=1000. OP is one of
+    >= <= == != > <, and FIELD a number of the stats record, run.packets,
+    run.streams, run.complete (1 or 0) and other numbers of the active or newest
+    run, or stream.N.packets and the like. T is 10s where none is given, and 1h
+    at most; the ERR says what the value was. Later lines wait until then.
     """
 
     command = "wait"
@@ -48,9 +50,10 @@ class Wait(Command):
 class Watch(Command):
     """watch SECONDS [COUNT]
 
-    A row for each interval of SECONDS, COUNT of them or until you send a line (Enter is enough); that line is dropped.
-    With json each row is a line of JSON, and a last one says how many there were. If you do not read, the next row
-    covers the longer time.
+    A row every SECONDS, until COUNT or until Enter.
+    Any line ends it, an empty one too, and is dropped. With json each row is a
+    line of JSON, and a last one says how many there were. If you do not read,
+    the next row covers the longer time.
     """
 
     command = "watch"

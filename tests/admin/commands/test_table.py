@@ -18,13 +18,19 @@ from tests.admin.conftest import Asks, Peer, Server, refusal
 # help, version, ping, quit
 
 
-def test_help_lists_every_command_in_a_line_with_its_level(asks: Asks) -> None:
+def test_help_lists_every_command_in_a_line_with_the_level_that_it_needs(asks: Asks) -> None:
     lines = asks("help")
     assert f"OK {len(COMMANDS)}" == lines[-1]
     assert [True, True] == [line.startswith("# ") for line in lines[-3:-1]]
     assert len(COMMANDS) == len(lines) - 3
-    assert any(re.fullmatch(r"run start NAME \[expect=N\] +operator +Begin a run.*", line) for line in lines)
-    assert any(re.fullmatch(r"stats \[PREFIX\] +viewer +What the server.*", line) for line in lines)
+    assert "run start NAME [expect=N]   Begin a run; the active one ends. (operator)" in lines
+    assert "stats [PREFIX]              What the server has counted." in lines
+    assert "streams ...                 The streams, open and closed ones, newest first." in lines
+
+
+@pytest.mark.parametrize("topic", ["", *(each.command for each in COMMANDS)])
+def test_help_has_room_in_80_columns(asks: Asks, topic: str) -> None:
+    assert [] == [line for line in asks(f"help {topic}") if len(line) > 80]
 
 
 def test_no_command_that_scripts_rely_on_goes() -> None:
@@ -41,7 +47,6 @@ def test_a_docstring_opens_with_the_usage_of_the_parameters(command: type) -> No
     assert shown == first
     assert "" == blank
     assert rest
-    assert all(len(line) <= 120 for line in rest)
 
 
 def test_levels_and_reads_are_stated_as_designed() -> None:
@@ -54,7 +59,8 @@ def test_levels_and_reads_are_stated_as_designed() -> None:
 
 def test_help_of_a_command_is_its_docstring(asks: Asks) -> None:
     lines = asks("help STREAMS")
-    assert "streams [open|closed] [limit=N] [peer=HOST[:PORT]] [listener=NAME] [sort=FIELD] [fields=A,B]" == lines[0]
+    usage = "streams [open|closed] [limit=N] [peer=HOST[:PORT]] [listener=NAME] [sort=FIELD] [fields=A,B]"
+    assert usage.split() == " ".join(lines[:2]).split()
     assert any("newest first" in line for line in lines)
     assert "  Level: viewer." == lines[-2]
     assert f"OK {len(lines) - 1}" == lines[-1]
