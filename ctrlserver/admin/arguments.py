@@ -26,6 +26,7 @@ MOST: Final = 2**63 - 1
 """The largest number taken: what every JSON reader with 64-bit integers still holds."""
 
 _DIGITS = re.compile(r"[0-9]+")
+_OPERATOR: Final = frozenset("<>=!")
 _MEANT = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,2})?")
 
 
@@ -161,7 +162,7 @@ class Names(Parameter):
 class Text(Parameter):
     """Any word of at most ``longest`` characters, all of them printable; ``rest``: all words that follow as well.
 
-    ``whole``: it may hold a ``=``.
+    ``whole``: it may hold an operator such as ``=``, with blanks around it.
     """
 
     rest: bool = False
@@ -190,6 +191,8 @@ def bind(command: str, parameters: Sequence[Parameter], words: Sequence[str]) ->
     """The values of ``words`` by parameter name; those left out are not in it."""
     named = {parameter.name: parameter for parameter in parameters}
     given: dict[str, object] = {}
+    if any(isinstance(each, Text) and each.whole for each in parameters):
+        words = _joined(named, words)
     for at, word in enumerate(words):
         name, equals, text = word.partition("=")
         parameter: Parameter | None
@@ -224,6 +227,20 @@ def _at_this_place(parameters: Sequence[Parameter], given: Mapping[str, object],
     if fitting is None and any(isinstance(each, Choice) and each.fits(word) for each in parameters):
         return None  # it is given already
     return fitting or next(iter(following), None)
+
+
+def _joined(named: Mapping[str, Parameter], words: Sequence[str]) -> Sequence[str]:
+    """The words, with those beside an operator as one: ``packets_total >= 5``."""
+    joined: list[str] = []
+    for word in words:
+        name, equals, _ = word.partition("=")
+        is_plain = not isinstance(word, Quoted) and not (equals and name.casefold() in named)
+        goes_on = joined and not isinstance(joined[-1], Quoted) and {word[:1], joined[-1][-1:]} & _OPERATOR
+        if is_plain and goes_on:
+            joined[-1] += word
+        else:
+            joined.append(word)
+    return joined
 
 
 def _takes_whole(parameters: Sequence[Parameter], given: Mapping[str, object]) -> bool:

@@ -1,4 +1,4 @@
-"""Conditions of ``wait``: ``FIELD OP NUMBER`` without blanks, read and judged; no clock, no socket.
+"""Conditions of ``wait``: ``FIELD OP NUMBER``, read and judged; no clock, no socket.
 
 FIELD is a number of the stats record by its published name, ``run.FIELD`` of the active or newest run, or
 ``stream.N.FIELD``. A flag is 1 or 0. What is not known yet (a run that has not begun) fulfils no condition.
@@ -28,9 +28,12 @@ OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,
 }
 
-EXPECTED: Final = "FIELD OP NUMBER without blanks, such as packets_total>=1000, OP one of >= <= == != > <"
+EXPECTED: Final = "FIELD OP NUMBER, such as packets_total>=1000, OP one of >= <= == != > <"
 
 _FORM = re.compile(r"(?:(run)\.|(stream)\.([0-9]{1,18})\.)?([^<>=!]+)(>=|<=|==|!=|>|<)([^<>=!]+)")
+_BLANKS = re.compile(r" *([<>=!]+) *")
+_NEAR = re.compile(r"([\w.]+)(=|=>|=<|<>)([\w.]+)")
+_MEANT: Final = {"=": "==", "=>": ">=", "=<": "<=", "<>": "!="}
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
 _FLAGS: Final = {"true": 1, "false": 0}
 _KINDS: Final = ("counter", "gauge", "flag")
@@ -55,11 +58,12 @@ class Condition:
 
 def parse_condition(text: str, renames: Renames) -> Condition:
     """The condition; ``CommandError`` 400 for its form, 404 for a field that is not there."""
+    text = _BLANKS.sub(r"\1", text.strip())
     match = _FORM.fullmatch(text)
     if match is None:
         hint = ""
-        if single := re.fullmatch(r"([\w.]+)=([\w.]+)", text):
-            hint = f"; did you mean {single[1]}=={single[2]}?"
+        if near := _NEAR.fullmatch(text):
+            hint = f"; did you mean {near[1]}{_MEANT[near[2]]}{near[3]}?"
         raise CommandError(400, "bad-argument", f"condition {quoted(text)}: expected {EXPECTED}{hint}")
     of_run, of_stream, number, name, op, bound = match.groups()
     record = of_run or of_stream or "stats"

@@ -33,6 +33,10 @@ def test_a_condition_holds_for_the_numbers_that_its_operator_says(holds: str, te
     assert holds == "".join(str(value) for value in range(1, 6) if condition.holds(value))
 
 
+def test_blanks_around_the_operator_do_not_count() -> None:
+    assert parse_condition("packets_total>=5", Renames()) == parse_condition(" packets_total  >= 5", Renames())
+
+
 def test_no_condition_holds_of_what_is_not_known() -> None:
     for op in OPERATORS:
         assert not parse_condition(f"run.complete{op}1", Renames()).holds(None)
@@ -59,8 +63,10 @@ def test_a_renamed_field_is_known_by_its_new_name() -> None:
 @pytest.mark.parametrize(
     ("code", "words", "text"),
     [
-        (400, "expected FIELD OP NUMBER without blanks", "packets_total"),
+        (400, "expected FIELD OP NUMBER, such as packets_total>=1000", "packets_total"),
         (400, "did you mean packets_total==5?", "packets_total=5"),
+        (400, "did you mean packets_total>=5?", "packets_total => 5"),
+        (400, 'count "5 6": expected a whole number', "packets_total>=5 6"),
         (400, "expected FIELD OP NUMBER", "packets_total>="),
         (400, "expected FIELD OP NUMBER", ">=5"),
         (400, "expected FIELD OP NUMBER", "packets_total>=5>=5"),

@@ -18,6 +18,29 @@ def test_a_condition_that_holds_is_answered_at_once(server: Server, peer: Peer) 
     assert {"ok": True, "command": "wait", "data": {"packets_total": 10}} == peer.asks_json("wait packets_total>=10")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "packets_total >= 10",
+        "packets_total >=10 timeout=1h",
+        "timeout=1h packets_total>= 10",
+        "condition=packets_total >= 10",
+        '"packets_total >= 10"',
+        "timeout=1h 'packets_total >= 10'",
+    ],
+)
+def test_a_condition_may_have_blanks_around_its_operator(server: Server, peer: Peer, line: str) -> None:
+    server.stream(10)
+    assert ["packets_total 10", "OK 1"] == peer.asks(f"wait {line}")
+    assert {"packets_total": 10} == peer.asks_json(f"wait {line}")["data"]
+
+
+def test_what_follows_a_condition_is_not_taken_for_a_part_of_it(peer: Peer) -> None:
+    usage = "usage: wait CONDITION [timeout=T]"
+    assert [f'ERR 400 unknown-argument "5s" is nothing that "wait" takes; {usage}'] == peer.asks("wait packets > 1 5s")
+    assert peer.asks("wait packets > timeout=5s")[0].startswith('ERR 400 bad-argument condition "packets>": expected')
+
+
 def test_wait_answers_within_a_tick_of_the_moment(server: Server, peer: Peer) -> None:
     assert b"" == peer.says(b"wait packets_total>=10\n")
     server.clock.advance(5.0)
