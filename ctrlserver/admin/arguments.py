@@ -130,7 +130,8 @@ class Choice(Parameter):
     @property
     def expected(self) -> str:
         """The words."""
-        return " or ".join(self.choices)
+        *words, last = self.choices
+        return f"{', '.join(words)} or {last}"
 
     def fits(self, word: str) -> bool:
         """One of the words does."""

@@ -25,8 +25,9 @@ _PARAMETER: Final = "parameter"
 
 
 def argument(parameter: Parameter, default: object = NOTHING) -> Any:
-    """A field of a command that ``parameter`` reads; it must be given if it has no default."""
-    return field(default=default, metadata={_PARAMETER: evolve(parameter, required=default is NOTHING)})
+    """A field of a command that ``parameter`` reads, by the parameter's name; it must be given if it has no default."""
+    parameter = evolve(parameter, required=default is NOTHING)
+    return field(default=default, alias=parameter.name, metadata={_PARAMETER: parameter})
 
 
 def parameters_of(command: type[Any]) -> Sequence[Parameter]:

@@ -105,7 +105,7 @@ class Log(Command):
     reads = False
     answers = "The new level. In JSON, the previous one too."
     example = "log info"
-    lowest: str = argument(Choice("lowest", "LEVEL", ("debug", "info", "warn")))
+    lowest: str = argument(Choice("level", "LEVEL", ("debug", "info", "warn")))
 
     def reply(self, desk: Desk) -> Reply:
         """A word."""

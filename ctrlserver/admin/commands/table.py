@@ -54,7 +54,7 @@ class Help(Command):
     command = "help"
     answers = "A line for each command, with its level where that is above viewer. With COMMAND, its whole help text."
     example = "help kick"
-    topic: str = argument(Text("topic", "COMMAND", rest=True), "")
+    topic: str = argument(Text("command", "COMMAND", rest=True), "")
 
     def reply(self, desk: Desk) -> Reply:
         """All commands in a line each, or the whole help text of one, or of those that begin with its word."""

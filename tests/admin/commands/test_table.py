@@ -49,6 +49,27 @@ def test_a_docstring_opens_with_the_usage_of_the_parameters(command: type) -> No
     assert rest
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.command)
+def test_an_argument_has_the_name_in_errors_that_the_usage_shows(command: type) -> None:
+    for parameter in parameters_of(command):
+        shown = parameter.shown.partition("=")[0]
+        assert parameter.name in (shown.lower(), {"N": "run", "on|off": "state", "open|closed": "state"}.get(shown))
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("log loud", 'level "loud": expected debug, info or warn'),
+        ("drain maybe", 'state "maybe": expected on or off'),
+        ("run x", 'run "x": expected a whole number in plain digits'),
+        ("kick x", 'stream "x": expected a whole number in plain digits'),
+        ('help ""', 'command "": expected 1 to 100 printable characters'),
+    ],
+)
+def test_a_bad_argument_is_told_by_its_name(asks: Asks, line: str, error: str) -> None:
+    assert [f"ERR 400 bad-argument {error}"] == asks(line)
+
+
 def test_levels_and_reads_are_stated_as_designed() -> None:
     operators = {command.command for command in COMMANDS if command.level is Level.OPERATOR}
     assert {"run start", "run stop", "reset", "rename", "unrename", "kick", "drain", "log"} == operators
