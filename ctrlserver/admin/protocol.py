@@ -70,6 +70,7 @@ from ctrlserver.admin.transports import (
     is_reset,
     peer_of,
     read_at_most,
+    send_probes_to,
     take_urgent_data_in_line,
 )
 from ctrlserver.errors import CommandError
@@ -230,6 +231,7 @@ class AdminConnection(Protocol):
                 self._later, self._lines = reply, self._dialogue.lines
                 reply.begin(self._serve, json=request.json)
                 self._patience.watch_over()
+                send_probes_to(self._transport(), self._limits.probed_seconds)
                 return
             steps = encode_in_steps(command, reply, json=request.json)
             if isinstance(reply, Long):

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport,
 from twisted.protocols.policies import ProtocolWrapper
 
 from ctrlserver.addresses import peer_name
+from ctrlserver.linux.keepalive import send_probes
 
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred: process, user, group."""
@@ -31,8 +32,7 @@ def read_at_most(transport: object, nbytes: int) -> None:
 
     It goes to the socket's transport, below TLS or another wrapper too.
     """
-    while isinstance(transport, ProtocolWrapper):
-        transport = transport.transport
+    transport = _lowest(transport)
     if isinstance(transport, FileDescriptor):
         transport.bufferSize = nbytes
 
@@ -51,13 +51,23 @@ def is_reset(transport: object) -> bool:
 
 
 def is_gone(transport: object) -> bool:
-    """The peer has reset the connection, or closed both its ways; over TCP the latter looks like a half-close."""
-    sock = _socket_of(transport)
+    """The peer has reset the connection, or closed both its ways.
+
+    Over TCP the latter looks like a half-close, until a probe of ``send_probes_to`` is answered by a reset.
+    """
+    sock = _socket_of(_lowest(transport))
     if sock is None:
         return False
     asked = select.poll()
     asked.register(sock, 0)  # errors and hang-ups are told whatever is asked
     return bool(asked.poll(0))
+
+
+def send_probes_to(transport: object, seconds: float) -> None:
+    """Have the kernel ask a TCP peer from half of ``seconds`` of silence on, whether it is still there."""
+    sock = _socket_of(_lowest(transport))
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        send_probes(sock, seconds)
 
 
 def peer_of(transport: Any) -> tuple[str, str]:
@@ -70,6 +80,13 @@ def peer_of(transport: Any) -> tuple[str, str]:
         pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         return f"unix:uid={uid}:pid={pid}", "unix"
     return "unix", "unix"
+
+
+def _lowest(transport: object) -> object:
+    """The transport that has the socket, below TLS or another wrapper."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
 
 
 def _socket_of(transport: object) -> socket.socket | None:
