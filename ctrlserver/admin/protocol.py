@@ -91,10 +91,11 @@ class Stage(IntEnum):
 class AdminConnection(Protocol):
     """One peer of the admin port."""
 
-    def __init__(self, ports: AdminPorts, access: Access, *, local: bool) -> None:
+    def __init__(self, ports: AdminPorts, access: Access, *, local: bool, client: str = "") -> None:
         self._ports = ports
         self._session = Session(access=access, readings=ports.readings, journal=ports.journal, ports=ports.accesses)
         self._spare = ports.limits.spare if local else 0
+        self._client = client  # whom a proxy announces; it stands for the peer of the socket
         self._desk = ports.desk
         self._limits = ports.limits
         self._turns = ports.turns
@@ -121,6 +122,7 @@ class AdminConnection(Protocol):
             transport.setTcpNoDelay(True)
             take_urgent_data_in_line(transport)
         self._session.peer, self._session.transport = peer_of(transport)
+        self._session.peer = self._client or self._session.peer
         transport.registerProducer(self, True)
         if (wrong := self._ports.admit(self, self._spare)) is not None:
             self._send(encode_error(CommandError(503, "too-many-connections", wrong), json=False))
@@ -360,4 +362,6 @@ class AdminPort(Factory):
 
         ``addr`` is the peer's own: whoever comes from the network, by a proxy's unix socket, takes no local seat.
         """
-        return AdminConnection(self._ports, self.access, local=isinstance(addr, UNIXAddress))
+        announced = getattr(addr, "peer", "")  # "unix" where a proxy on a unix socket announces nobody
+        client = announced if ":" in announced else ""
+        return AdminConnection(self._ports, self.access, local=isinstance(addr, UNIXAddress), client=client)

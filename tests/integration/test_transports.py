@@ -107,6 +107,9 @@ def test_behind_a_proxy_streams_and_questions_have_their_clients_and_half_close(
     assert b"one\ntwo\n" == said("data", b"one\ntwo\n")
     assert b'"peer":"203.0.113.7:56324"' in said("admin", b"streams json\n").replace(b": ", b":")
     assert b'"rejected_total":0' in said("admin", b"stats json\n").replace(b": ", b":")
+    assert said("admin", b"whoami\n").startswith(b"peer 203.0.113.7:56324\r\n")
+    assert b"ERR 403" in said("admin", b"reset\n")
+    daemon.log.wait(r"admin: reset refused to 203\.0\.113\.7:56324 \(viewer\)")
 
 
 SYSTEMD = """
