@@ -29,6 +29,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import Port
 from zope.interface import directlyProvides, implementer, providedBy
 
+from ctrlserver.config.endpoints import unix_path
 from ctrlserver.lane.sparing import Sparing
 from ctrlserver.linux.inherited import server_endpoint
 from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, OUT_OF, listen_for_many, tell_pause
@@ -118,6 +119,12 @@ def endpoint_of(reactor: Any, text: str) -> IStreamServerEndpoint:
     return _Passed(endpoint) if isinstance(endpoint, AdoptedStreamServerEndpoint) else endpoint
 
 
+def has_lost_its_file(endpoint: str) -> bool:
+    """Whether somebody has removed the file of this unix socket: nobody reaches it any more."""
+    path = unix_path(endpoint)
+    return path is not None and not os.path.lexists(path)
+
+
 class Bound:
     """The reactor, to an endpoint whose ``port`` is bound already: whatever it binds is that port, with its factory."""
 
@@ -144,10 +151,22 @@ class Bound:
         return PosixReactorBase.listenSSL(self, *arguments, **options)  # type: ignore[arg-type]
 
     def listenUNIX(self, address: str, factory: Any, *, mode: int = 0o666, **_: object) -> Any:
-        """The same; its file gets the permissions."""
-        if not address.startswith("\0"):
-            os.chmod(address, mode)
+        """The same; its file gets the permissions, and is made anew where somebody has removed it."""
+        if not os.path.lexists(address):
+            self._bind_anew(address, mode)
+        os.chmod(address, mode)
         return self.listenTCP(0, factory)
+
+    def _bind_anew(self, address: str, mode: int) -> None:
+        """Another socket for the port: nobody reaches the one that has lost its file."""
+        port = self._port
+        fresh = port.createInternetSocket()
+        fresh.bind(address)
+        os.chmod(address, mode)
+        fresh.listen(port.backlog)
+        port.stopReading()
+        port.socket.close()
+        port.socket, port.fileno = fresh, fresh.fileno
 
     def adoptStreamPort(self, descriptor: int, family: int, factory: Any) -> Any:
         """The same; it has a socket from systemd."""

@@ -38,7 +38,7 @@ from ctrlserver.config.endpoints import behind_proxy, is_any_port
 from ctrlserver.lane.lane import Lane
 from ctrlserver.lane.sparing import Growth
 from ctrlserver.looks import Looks
-from ctrlserver.net.accepting import Bound, endpoint_of
+from ctrlserver.net.accepting import Bound, endpoint_of, has_lost_its_file
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, transport_word
 from ctrlserver.net.replies import CannedReply
@@ -182,7 +182,11 @@ class DataPlane:
         told: Sequence[tuple[str, IListeningPort]],
     ) -> Deferred[object]:
         for (listener, earlier, config), endpoint in taken:
-            if listener is not earlier or transport_word(config.endpoint) == "tls":
+            if (
+                listener is not earlier
+                or transport_word(config.endpoint) == "tls"
+                or has_lost_its_file(config.endpoint)
+            ):
                 listener.take_over(earlier, endpoint, behind_proxy(config.endpoint) is not None)
         left = [each for each in self.listeners if each not in after]
         for each in left:

@@ -138,6 +138,29 @@ def test_the_admin_port_reloads_and_tells_what_changed_or_what_is_wrong(start: S
     assert 0 == daemon.process.wait(30)
 
 
+def test_a_unix_socket_whose_file_was_removed_has_it_again_after_a_reload(start: Start, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("same.sock", "changed.sock", "admin.sock")]
+    same, changed = (f'[[listener]]\nname = "{each.stem}"\nendpoint = "unix:{each}"\n' for each in paths[:2])
+    (tmp_path / "x.toml").write_text(f'{same}{changed}[[admin]]\nendpoint = "unix:{paths[2]}"\n{ADMIN}')
+    daemon = start("--config", "x.toml", listeners=2, admins=2)
+    for path in paths:
+        path.unlink()
+    (tmp_path / "x.toml").write_text(f'{same}{changed}keep = 1\n[[admin]]\nendpoint = "unix:{paths[2]}"\n{ADMIN}')
+    hup(daemon, "config reloaded")
+    clients = []
+    for path in paths:
+        clients.append(client := socket.socket(socket.AF_UNIX))
+        client.settimeout(PATIENCE)
+        client.connect(str(path))
+        client.sendall(b"whoami\n")
+    assert b"level admin\r\n" in clients[2].recv(1000)
+    assert 0o600 == paths[2].stat().st_mode & 0o777
+    clients[2].sendall(b"wait streams_open>=2 timeout=20s\nquit\n")
+    assert b"streams_open 2\r\nOK 1\r\n" in clients[2].recv(1000)
+    for client in clients:
+        client.close()
+
+
 def test_reloads_good_and_bad_under_connects_refuse_nobody_lose_no_count_and_keep_no_descriptor(
     start: Start, tmp_path: Path
 ) -> None:
