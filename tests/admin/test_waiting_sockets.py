@@ -36,12 +36,18 @@ async def test_a_peer_of_a_unix_socket_that_half_closes_and_leaves_is_noticed(
 @pytest_twisted.ensureDeferred
 async def test_a_tcp_peer_that_half_closes_and_leaves_is_noticed_by_a_probe(listen: Callable[..., Admin]) -> None:
     admin = listen(probed_seconds=2.0)
-    for number, line in enumerate((WAIT, WAIT + b"ping\n"), 1):
+    said: list[bytes] = []
+
+    def all_wait() -> bool:
+        return len(said) == sum(each._later is not None for each in admin.connections)
+
+    for line in (WAIT, WAIT + b"ping\n"):
+        said.append(line)
         with admin.connect() as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)  # seconds until it is forgotten, usually 60
             client.sendall(line)
             client.shutdown(socket.SHUT_WR)
-            await until(lambda number=number: number == sum(each._later is not None for each in admin.connections))
+            await until(all_wait)
     await until(lambda: not admin.connections)
 
 
