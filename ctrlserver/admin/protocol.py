@@ -96,6 +96,7 @@ class AdminConnection(Protocol):
         self._session = Session(access=access, readings=ports.readings, journal=ports.journal, ports=ports.accesses)
         self._spare = ports.limits.spare if local else 0
         self._client = client  # whom a proxy announces; it stands for the peer of the socket
+        self.weight = ports.limits.connections if local else 1
         self._desk = ports.desk
         self._limits = ports.limits
         self._turns = ports.turns

@@ -22,9 +22,10 @@ Two queues decide who is next:
     waiting     had a slice and have more to do: who has had the least time comes first
 
 The slices go to the two by turns: a question waits for one slice of those that flood, and whoever waits has half of
-the time, however many arrive. Of those that wait, one whose line took long waits until the others had as much. A peer
-whose last input needed no answer, such as a line without end, is not among those that arrive: else it would do so with
-every read. Nor is one that goes on because its peer has read what it was owed.
+the time, however many arrive. Of those that wait, one whose line took long waits until the others had as much; a peer
+on the machine itself has as much time as all those of the network. A peer whose last input needed no answer, such as a
+line without end, is not among those that arrive: else it would do so with every read. Nor is one that goes on because
+its peer has read what it was owed.
 
 Rules:
 
@@ -49,7 +50,9 @@ from ctrlserver.admin.limits import Limits
 
 
 class Served(Protocol):
-    """Who has turns."""
+    """Who has turns; while others wait, as many slices as ``weight`` of them together."""
+
+    weight: int
 
     def carry_on(self) -> bool:
         """Do one step, and further ones while ``Turns.has_time``; True where more is left for another slice."""
@@ -66,7 +69,7 @@ class Turns:
         self._share = limits.share
         self._shared = shared
         self._arrived: deque[Served] = deque()
-        self._waiting: dict[Served, float] = {}  # the time each has had while others waited
+        self._waiting: dict[Served, float] = {}  # the time each has had while others waited, by its weight
         self._least = 0.0  # of those: what the one served last had had
         self._waiting_next = False  # the last slice was for one that had arrived
         self._next: IDelayedCall | None = None
@@ -89,7 +92,7 @@ class Turns:
         else:
             done = False
             if had_a_slice:
-                self._waiting[connection] = self._least + self._slice_seconds
+                self._waiting[connection] = self._least + self._slice_seconds / connection.weight
             else:
                 self._arrived.append(connection)
         self._schedule()
@@ -129,7 +132,8 @@ class Turns:
         took = self._earned_by - began
         self._left -= max(took, self._slice_seconds) if self._shared() else took
         if has_more:
-            self._waiting[connection] = self._least + max(0.0 if alone else took, self._slice_seconds)
+            counts = max(0.0 if alone else took, self._slice_seconds) / connection.weight
+            self._waiting[connection] = self._least + counts
         return not has_more
 
     def _schedule(self) -> None:

@@ -21,6 +21,7 @@ class Busy:
     done: list[str]
     steps: int = 0
     step_seconds: float = field(default=0.25, kw_only=True)
+    weight: int = field(default=1, kw_only=True)
 
     def carry_on(self) -> bool:
         while self.steps:
@@ -103,6 +104,17 @@ def test_of_those_that_wait_each_has_as_much_time_however_long_its_lines_take(ro
     b.asks(10)
     turns = "".join(room.next_turn() for _ in range(12))
     assert 5 <= turns.count("a") / turns.count("b") <= 7
+
+
+def test_one_on_the_machine_has_as_much_time_as_all_the_others_that_wait(room: Room) -> None:
+    others = [room.busy(name) for name in "abcd"]
+    local = room.busy("L")
+    local.weight = 4
+    for each in (*others, local):
+        each.asks(40)
+    turns = "".join(room.next_turn() for _ in range(16))
+    assert 0.4 <= turns.count("L") / len(turns) <= 0.6
+    assert set("abcdL") == set(turns)
 
 
 def test_who_joins_those_that_wait_comes_before_one_whose_line_took_long(room: Room) -> None:
