@@ -1,8 +1,9 @@
 """Good traffic beside hostile peers: its rate and its counts, how long a question waits, what memory the server takes.
 
-Rules: each attack is a process of its own, at a low priority, for the server is judged and not the machine. The good
-traffic is ctrlload's, which compares its counts with the server's; a difference has no figure. ``python -m
-benchmarks.siege SECONDS`` has all attacks go on at once for so long, and prints how the resident memory went.
+Rules: those who ask and compare counts use a unix socket, for an attack may hold all seats that the network has. Each
+attack is a process of its own, at a low priority, for the server is judged and not the machine. The good traffic is
+ctrlload's, which compares its counts with the server's; a difference has no figure. ``python -m benchmarks.siege
+SECONDS`` has all attacks go on at once for so long, and prints how the resident memory went.
 
 Beware: two processors are shared by server, sender, attack and question: the attack takes from the sender too.
 """
@@ -54,6 +55,8 @@ framing = "fixed:24"
 probe = true
 [[admin]]
 endpoint = "tcp:0:interface=127.0.0.1"
+[[admin]]
+endpoint = "unix:%s"
 """
 
 ASK_SECONDS = 0.01
@@ -63,9 +66,10 @@ Ports = Mapping[str, int]
 
 @frozen
 class Siege:
-    """The daemon: its ports by the names of its listeners, and its process."""
+    """The daemon: its ports by the names of its listeners, the admin socket that no attack reaches, its process."""
 
     ports: Ports
+    admin: str
     process_id: int
 
 
@@ -74,10 +78,11 @@ def besieged() -> Iterator[Siege]:
     """A daemon for the length of the block."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "siege.toml")
-        config.write_text(CONFIG)
+        admin = f"{folder}/admin.sock"
+        config.write_text(CONFIG % admin)
         with server(str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", "--config", str(config)) as running:
             names = ("good", "netstring", "line", "probe", "admin")
-            yield Siege({name: _port(running, name) for name in names}, running.process_id)
+            yield Siege({name: _port(running, name) for name in names}, admin, running.process_id)
 
 
 def _port(running: Server, name: str) -> int:
@@ -193,10 +198,10 @@ def under(attack: Callable[[Ports], None], ports: Ports) -> Iterator[None]:
         process.join()
 
 
-def load(ports: Ports, *flags: str) -> float:
+def load(siege: Siege, *flags: str) -> float:
     """Bits per second of a load whose counts reconcile."""
-    target, admin = (f"127.0.0.1:{ports[name]}" for name in ("good", "admin"))
-    result = json_of(str(BIN / "ctrlload"), "run", target, "--admin", admin, "-J", "-i", "0", *flags)
+    target = f"127.0.0.1:{siege.ports['good']}"
+    result = json_of(str(BIN / "ctrlload"), "run", target, "--admin", f"unix:{siege.admin}", "-J", "-i", "0", *flags)
     if result["reconciled"] is not True:
         raise CountsDifferError(f"the counts do not reconcile: {result['difference']}")
     rate: float = result["sent"]["bits_per_second"]
@@ -206,15 +211,16 @@ def load(ports: Ports, *flags: str) -> float:
 class Asking(threading.Thread):
     """Asks the admin port now and then; ``times`` are the seconds that the answers took."""
 
-    def __init__(self, ports: Ports) -> None:
-        super().__init__()
+    def __init__(self, siege: Siege) -> None:
+        super().__init__(daemon=True)
         self.times: list[float] = []
         self._over = threading.Event()
-        self._port = ports["admin"]
+        self._admin = siege.admin
 
     def run(self) -> None:
-        with socket.create_connection(("127.0.0.1", self._port), 30) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(30)
+            connection.connect(self._admin)
             while not self._over.wait(ASK_SECONDS):
                 began = time.perf_counter()
                 connection.sendall(b"ping\n")
@@ -236,14 +242,14 @@ def beside(attack: Callable[[Ports], None]) -> Callable[[float], Any]:
     def figures(seconds: float) -> Iterator[Figures]:
         def figure() -> tuple[float, float]:
             with besieged() as siege:
-                alone = load(siege.ports, "-t", f"{seconds:g}s")
+                alone = load(siege, "-t", f"{seconds:g}s")
                 with under(attack, siege.ports):
                     time.sleep(max(0.5, seconds / 2))
-                    asking = Asking(siege.ports)
+                    asking = Asking(siege)
                     asking.start()
                     time.sleep(seconds)
                     times = asking.end()
-                    rate = load(siege.ports, "-t", f"{seconds:g}s")
+                    rate = load(siege, "-t", f"{seconds:g}s")
             return 1000 * times[int(len(times) * 0.99)], rate / alone
 
         yield figure
@@ -274,13 +280,13 @@ def main(seconds: float) -> int:
         ]
         for attacker in attackers:
             attacker.start()
-        asking = Asking(ports)
+        asking = Asking(siege)
         asking.start()
         memory: list[int] = []
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for flags in (("-t", "2s", "-P", "4"), ("-n", "20k", "-P", "100"), ("-r", "5k/s", "-t", "1s")):
-                load(ports, *flags)
+                load(siege, *flags)
                 runs += 1
             memory.append(resident_bytes(siege.process_id))
             print(f"{len(memory):4}  {memory[-1] >> 20} MiB, {runs} runs reconciled", flush=True)
