@@ -218,6 +218,8 @@ class Asking(threading.Thread):
         self._admin = siege.admin
 
     def run(self) -> None:
+        with suppress(PermissionError):  # the server is judged, and not how soon this thread has a processor
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -NICE)
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(30)
             connection.connect(self._admin)
