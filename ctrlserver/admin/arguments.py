@@ -147,9 +147,14 @@ class Choice(Parameter):
 
 @frozen
 class Names(Parameter):
-    """Names with commas between them."""
+    """Names with commas between them, as in ``example``."""
 
-    expected = "names with commas between them, such as stream,peer,packets"
+    example: str = field(kw_only=True)
+
+    @property
+    def expected(self) -> str:
+        """The form."""
+        return f"names with commas between them, such as {self.example}"
 
     def read(self, text: str) -> tuple[str, ...]:
         """The names."""
@@ -217,6 +222,7 @@ def bind(command: str, parameters: Sequence[Parameter], words: Sequence[str]) ->
     for parameter in parameters:
         if parameter.required and parameter.name not in given:
             wrong = f"{quoted(command)} needs {parameter.shown}; usage: {usage(command, parameters)}"
+            wrong += f'; "help {command.split()[0]}" says more'
             raise CommandError(400, "missing-argument", wrong)
     return given
 

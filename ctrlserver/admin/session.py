@@ -110,7 +110,7 @@ class Session:
     def way_to(self, level: Level) -> str:
         """How this peer can have ``level``, which is more than it has."""
         if self.access.reachable >= level:
-            return "auth raises it"
+            return 'auth raises it, and "help auth" says how'
         others = [each.endpoint for each in self.ports() if each.reachable >= level and each.endpoint]
         if others:
             return f"this port gives no more; ask through {others[0]}"

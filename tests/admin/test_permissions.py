@@ -142,9 +142,8 @@ def test_a_viewer_may_list_what_an_operator_changes(server: Server) -> None:
 
 def test_a_refusal_says_how_to_get_the_level(server: Server) -> None:
     with_secret = connect(server, Level.VIEWER, Level.ADMIN)
-    assert ['ERR 403 not-permitted "reset" needs level operator, and this connection has viewer; auth raises it'] == (
-        with_secret.asks("reset")
-    )
+    needed = 'ERR 403 not-permitted "reset" needs level operator, and this connection has viewer'
+    assert [f'{needed}; auth raises it, and "help auth" says how'] == with_secret.asks("reset")
     error = with_secret.asks_json("reset")["error"]
     assert (403, "not-permitted") == (error["code"], error["id"])
     server = Server()

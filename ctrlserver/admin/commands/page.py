@@ -24,7 +24,8 @@ from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Record, Reply, encode_in_steps
 from ctrlserver.admin.session import Access, Session
 from ctrlserver.admin.waiting import Readings
-from ctrlserver.config import Config
+from ctrlserver.config import Config, ListenerConfig
+from ctrlserver.config.changes import differences, needs_restart
 from ctrlserver.config.shown import as_tables
 from ctrlserver.desk import Desk
 from ctrlserver.stats.book import Book
@@ -135,6 +136,8 @@ def _desk(clock: Clock) -> Desk:
     listener = ListenerRecord(
         "data", "tcp:22222", "0.0.0.0:22222", None, "fixed:1024", "sink", **counted, draining=False
     )
+    before = Config()
+    after = Config(listeners=(ListenerConfig(max_packet=2 << 20),), log_format="json")
     return Desk(
         book,
         _VERSIONS["version"],
@@ -143,9 +146,9 @@ def _desk(clock: Clock) -> Desk:
         listeners=lambda: [listener],
         drain=lambda _: None,
         log=lambda _: "info",
-        reload=lambda: ["listener data: max_packet is 2097152, for new streams", "max_streams needs a restart"],
+        reload=lambda: [*differences(before, after), *needs_restart(before, after)],
         shutdown=lambda: None,
-        config=lambda: as_tables(Config()),
+        config=lambda: as_tables(before),
     )
 
 

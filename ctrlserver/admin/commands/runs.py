@@ -26,7 +26,7 @@ class RunsList(Command):
     answers = "A row for each run, below a line of column names that starts with #."
     example = "runs limit=5"
     limit: int = argument(Number("limit", "limit=N", least=1), LIMIT)
-    fields: tuple[str, ...] = argument(Names("fields", "fields=A,B", positional=False), ())
+    fields: tuple[str, ...] = argument(Names("fields", "fields=A,B", positional=False, example="run,name,packets"), ())
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of runs."""

@@ -48,7 +48,9 @@ class Streams(Command):
     peer: str | None = argument(Text("peer", "peer=HOST[:PORT]", positional=False, longest=300), None)
     listener: str | None = argument(Text("listener", "listener=NAME", positional=False), None)
     sort: str | None = argument(Text("sort", "sort=FIELD", positional=False), None)
-    fields: tuple[str, ...] = argument(Names("fields", "fields=A,B", positional=False), ())
+    fields: tuple[str, ...] = argument(
+        Names("fields", "fields=A,B", positional=False, example="stream,peer,packets"), ()
+    )
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of streams."""

@@ -72,6 +72,13 @@ def test_fields_are_the_columns_in_their_order(three: Peer) -> None:
     assert [{"run": 1}] == three.asks_json("runs 1 fields=run")["data"]
 
 
+@pytest.mark.parametrize("command", ["streams", "runs"])
+def test_the_columns_that_an_error_suggests_are_there(three: Peer, command: str) -> None:
+    (error,) = three.asks(f"{command} fields=")
+    suggested = error.partition("such as ")[2].partition(", each once")[0]
+    assert suggested.split(",") == three.asks(f"{command} fields={suggested}")[0].split()[1:]
+
+
 def test_fields_and_sort_go_by_published_names_labels_too(server: Server) -> None:
     server.origin = Origin("data", "tcp", "line", "sink", None, {"site": "lab"})
     server.book.renames = Renames((("packets", "messages"),), fields=("site",))
