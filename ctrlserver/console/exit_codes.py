@@ -1,4 +1,4 @@
-"""The exit codes of ctrlload, as shells and CI systems see them."""
+"""The exit codes of ctrlload and ctrlstat, as shells and CI systems see them."""
 
 from __future__ import annotations
 

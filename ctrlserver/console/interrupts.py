@@ -1,8 +1,9 @@
-"""SIGINT, SIGTERM and SIGHUP: counted from the start of the program, passed on once there is a run.
+"""SIGINT, SIGTERM and SIGHUP: counted from the start of the program, passed on once it has work to end.
 
-Rules: the first signal ends the sending; the second leaves at once, with documents of the counts so far; the third ends
-the process at once, without documents. A signal that arrives while the program starts is passed on later. SIGHUP
-counts once, as a shell and the kernel both send it when a terminal goes; under ``nohup`` it stays ignored.
+Rules: of ctrlload the first signal ends the sending, and the second leaves at once, with documents of the counts so
+far; of ctrlstat the first ends the questions. The third ends the process at once. A signal that arrives while the
+program starts is passed on later. SIGHUP counts once, as a shell and the kernel both send it when a terminal goes;
+under ``nohup`` it stays ignored.
 """
 
 from __future__ import annotations
