@@ -20,6 +20,8 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -27,6 +29,8 @@ from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromSt
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import Port
+from twisted.internet.unix import Port as UNIXPort
+from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
 from ctrlserver.config.endpoints import unix_path
@@ -123,6 +127,23 @@ def has_lost_its_file(endpoint: str) -> bool:
     """Whether somebody has removed the file of this unix socket: nobody reaches it any more."""
     path = unix_path(endpoint)
     return path is not None and not os.path.lexists(path)
+
+
+def closes_without_its_file(port: Any) -> Any:
+    """The same port; it closes even if the file of its unix socket, or its lock, is gone or not ours to remove."""
+    if type(port) is UNIXPort:
+        port.connectionLost = partial(_close_unix, port)  # type: ignore[method-assign]
+    return port
+
+
+def _close_unix(port: Any, reason: Failure) -> None:
+    """What Twisted does; it would keep the descriptor and the lock where the file cannot be removed."""
+    with suppress(OSError):
+        os.unlink(port._bindPath)
+    with suppress(OSError, ValueError):  # gone with its folder, or another server's by now
+        if port.lockFile is not None:
+            port.lockFile.unlock()
+    Port.connectionLost(port, reason)
 
 
 class Bound:

@@ -30,7 +30,7 @@ from ctrlserver.addresses import text_of
 from ctrlserver.config.endpoints import behind_proxy, unix_path
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.keepalive import SHORTEST_SECONDS, send_probes
-from ctrlserver.net.accepting import accept_few
+from ctrlserver.net.accepting import accept_few, closes_without_its_file
 from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.protocol import StreamFactory
 from ctrlserver.net.proxied import Door, listen_proxied
@@ -234,7 +234,7 @@ def bound(name: str, where: str, listen: Callable[[], Any]) -> IListeningPort:
     (port,) = outcome
     if isinstance(port, Failure):
         raise CannotBind(f"cannot listen for {name} on {where}: {why(port)}")
-    return port
+    return closes_without_its_file(port)  # type: ignore[no-any-return]
 
 
 def removed_leftover(error: BaseException | None) -> bool:

@@ -123,3 +123,17 @@ async def test_what_cannot_be_had_leaves_all_as_it_was(
     assert (number, [(Level.OPERATOR, Level.OPERATOR)]) == (ports.number(), ports.levels)
     with ports.connect() as client:
         assert b"OK pong\r\n" == await answer(client)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_whose_unix_socket_file_is_gone_closes_and_its_path_is_free_again(
+    ports: Ports, tmp_path: Path
+) -> None:
+    unix = AdminConfig(f"unix:{tmp_path}/a.sock")
+    ports.bound.bind([unix])
+    listening = cast(Any, ports.bound._held[0].port).socket
+    (tmp_path / "a.sock").unlink()
+    await ports.change()
+    assert [-1, []] == [listening.fileno(), list(tmp_path.iterdir())]
+    ports.change(unix)
+    assert (tmp_path / "a.sock").exists()

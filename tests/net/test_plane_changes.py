@@ -284,3 +284,20 @@ async def test_a_port_that_gets_a_proxy_before_it_asks_for_headers_from_then_on(
             await reached(lambda: len(served.records) == 3 and served.records[2][3] == 1)
         plain.sendall(b"a\n")
         await reached(lambda: served.records[0] == ("one", "sink", "open", 1))
+
+
+@pytest.mark.parametrize("proxy", ["", "haproxy:"])
+@pytest.mark.parametrize("gone", [("x.sock",), ("x.sock", "x.sock.lock")])
+@pytest_twisted.ensureDeferred
+async def test_a_unix_port_whose_file_is_gone_closes_and_its_path_is_free_again(
+    up: list[Served], tmp_path: Path, proxy: str, gone: Sequence[str]
+) -> None:
+    unix = evolve(ONE, endpoint=f"{proxy}unix:{tmp_path}/x.sock")
+    served = begun(up, unix)
+    listening = cast(Any, served.plane.listeners[0].port).socket
+    for name in gone:
+        (tmp_path / name).unlink()
+    closed = await served.change()
+    assert [True, -1, []] == [closed[0][0], listening.fileno(), list(tmp_path.iterdir())]
+    served.change(unix)
+    assert (tmp_path / "x.sock").exists()
