@@ -28,8 +28,8 @@ from ctrlserver.config.changes import kept_ports
 from ctrlserver.config.credentials import secret_of
 from ctrlserver.config.endpoints import behind_proxy, private
 from ctrlserver.errors import UsageError
-from ctrlserver.net.accepting import Bound, accept_few, endpoint_of
-from ctrlserver.net.listeners import CannotBind, announce, bound, transport_and_address
+from ctrlserver.net.accepting import accept_few, endpoint_of, endpoint_over
+from ctrlserver.net.listeners import CannotBind, announce, bound, transport_and_address, why
 from ctrlserver.net.proxied import Door, listen_proxied
 
 
@@ -88,13 +88,8 @@ class BoundAdminPorts:
         return partial(self._replace, after, steps)
 
     def _bound(self, name: str, config: AdminConfig, factory: AdminPort) -> IListeningPort:
-        return bound(
-            name, config.endpoint, lambda: self._listen(config, factory, self._endpoint(config, self._reactor))
-        )
-
-    def _endpoint(self, config: AdminConfig, reactor: Any) -> IStreamServerEndpoint:
-        endpoint = private(config.endpoint)
-        return endpoint_of(reactor, behind_proxy(endpoint) or endpoint)
+        text = endpoint_text(config)
+        return bound(name, config.endpoint, lambda: self._listen(config, factory, endpoint_of(self._reactor, text)))
 
     def _listen(
         self, config: AdminConfig, factory: AdminPort, endpoint: IStreamServerEndpoint
@@ -106,9 +101,9 @@ class BoundAdminPorts:
     def _going_on(self, config: AdminConfig, factory: AdminPort, port: IListeningPort) -> Callable[[], object]:
         """What has ``port`` make its connections by ``factory``."""
         try:
-            endpoint = self._endpoint(config, Bound(self._reactor, port))
+            endpoint = endpoint_over(self._reactor, port, endpoint_text(config))
         except Exception as error:  # its files are gone since the config was checked
-            raise CannotBind(f"cannot listen for the admin port on {config.endpoint}: {error}") from None
+            raise CannotBind(f"cannot listen for the admin port on {config.endpoint}: {why(error)}") from None
         return partial(self._listen, config, factory, endpoint)
 
     def _grant(self, held: _Held, name: str, secret: bytes | None) -> None:
@@ -141,6 +136,12 @@ class BoundAdminPorts:
         """Close them; connections go on."""
         held, self._held = self._held, []
         return DeferredList([maybeDeferred(each.port.stopListening) for each in held])  # type: ignore[return-value]
+
+
+def endpoint_text(config: AdminConfig) -> str:
+    """The endpoint that Twisted listens by: without the PROXY header, and for its owner alone."""
+    endpoint = private(config.endpoint)
+    return behind_proxy(endpoint) or endpoint
 
 
 def name_of(place: int) -> str:

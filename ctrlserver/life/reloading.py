@@ -4,7 +4,8 @@ Rules:
 
 - The whole config is checked before anything changes, with the flags of the command line over it. If it is not good, or
   a new port cannot be bound, the old one stays. Either is counted.
-- What changed is told in a line each, in the reply and in the log; so is what needs a restart.
+- What changed is told in a line each, in the reply and in the log; so is what needs a restart, and each unix socket
+  whose file somebody had removed and that has it again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ctrlserver.config import Config
 from ctrlserver.config.changes import differences, needs_restart
 from ctrlserver.errors import CommandError, UsageError
 from ctrlserver.life.supervision import Supervision
+from ctrlserver.net.accepting import has_lost_its_file
 from ctrlserver.net.listeners import CannotBind
 from ctrlserver.stats.book import Book
 
@@ -56,6 +58,8 @@ class Reloading:
         if self._ending():
             raise CommandError(503, "stopping", "the server is stopping")
         before = self._in_use()
+        endpoints = [*(each.endpoint for each in before.listeners), *(each.endpoint for each in before.admin)]
+        lost = [each for each in endpoints if has_lost_its_file(each)]
         self._supervision.reloading()
         try:
             config = self._read()
@@ -68,7 +72,8 @@ class Reloading:
             self._book.config_reloads += 1
         finally:
             self._supervision.ready()
-        lines = [*differences(before, config), *needs_restart(before, config)] or ["nothing has changed"]
+        made = [f"{each}: its file was gone and is made anew" for each in lost if not has_lost_its_file(each)]
+        lines = [*differences(before, config), *needs_restart(before, config), *made] or ["nothing has changed"]
         for line in lines:
             self.log.info("config reloaded: {line}", event="reloaded", line=line)
         return lines

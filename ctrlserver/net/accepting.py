@@ -123,6 +123,18 @@ def endpoint_of(reactor: Any, text: str) -> IStreamServerEndpoint:
     return _Passed(endpoint) if isinstance(endpoint, AdoptedStreamServerEndpoint) else endpoint
 
 
+def endpoint_over(reactor: Any, port: IListeningPort, text: str) -> IStreamServerEndpoint:
+    """The endpoint of a good string, over a ``port`` that is bound: it listens by that.
+
+    Fails where it cannot be had: with ``OSError`` where the unix socket has lost its file and cannot have it again.
+    """
+    if has_lost_its_file(text):
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.bind(path := unix_path(text) or "")
+            os.remove(path)
+    return endpoint_of(Bound(reactor, port), text)
+
+
 def has_lost_its_file(endpoint: str) -> bool:
     """Whether somebody has removed the file of this unix socket: nobody reaches it any more."""
     path = unix_path(endpoint)

@@ -233,7 +233,7 @@ def bound(name: str, where: str, listen: Callable[[], Any]) -> IListeningPort:
         raise CannotBind(f"cannot listen for {name} on {where}: the endpoint does not bind at once")
     (port,) = outcome
     if isinstance(port, Failure):
-        raise CannotBind(f"cannot listen for {name} on {where}: {why(port)}")
+        raise CannotBind(f"cannot listen for {name} on {where}: {why(port.value)}")
     return closes_without_its_file(port)  # type: ignore[no-any-return]
 
 
@@ -284,9 +284,8 @@ def announce(name: str, port: IListeningPort) -> None:
     )
 
 
-def why(failure: Failure) -> str:
+def why(error: BaseException | None) -> str:
     """The reason in a few words: the operating system's if it gave one."""
-    error = failure.value
     reason = error.socketError if isinstance(error, CannotListenError) else error
     if "Cannot acquire lock" in str(reason):
         return "another server listens there"

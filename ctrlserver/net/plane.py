@@ -38,9 +38,9 @@ from ctrlserver.config.endpoints import behind_proxy, is_any_port
 from ctrlserver.lane.lane import Lane
 from ctrlserver.lane.sparing import Growth
 from ctrlserver.looks import Looks
-from ctrlserver.net.accepting import Bound, endpoint_of, has_lost_its_file
+from ctrlserver.net.accepting import endpoint_of, endpoint_over, has_lost_its_file
 from ctrlserver.net.gate import Gate, Seats
-from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, transport_word
+from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, transport_word, why
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.source import source_packets
 from ctrlserver.net.stream import Stream
@@ -170,9 +170,9 @@ class DataPlane:
         if listener.port is None:
             return None
         try:
-            return endpoint_of(Bound(self._reactor, listener.port), behind_proxy(config.endpoint) or config.endpoint)
+            return endpoint_over(self._reactor, listener.port, behind_proxy(config.endpoint) or config.endpoint)
         except Exception as error:  # its files are gone since the config was checked
-            raise CannotBind(f"cannot listen for {config.name} on {config.endpoint}: {error}") from None
+            raise CannotBind(f"cannot listen for {config.name} on {config.endpoint}: {why(error)}") from None
 
     def _replace(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import sys
@@ -159,6 +160,28 @@ def test_a_unix_socket_whose_file_was_removed_has_it_again_after_a_reload(start:
     assert b"streams_open 2\r\nOK 1\r\n" in clients[2].recv(1000)
     for client in clients:
         client.close()
+
+
+def test_a_unix_socket_whose_folder_was_removed_too_keeps_the_old_config_until_it_is_there_again(
+    start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "folder" / "x.sock"
+    path.parent.mkdir()
+    text = f'[[listener]]\nendpoint = "unix:{path}"\n{ADMIN}'
+    (tmp_path / "x.toml").write_text(text)
+    daemon = start("--config", "x.toml")
+    shutil.rmtree(path.parent)
+    hup(daemon, f"the old one stays: cannot listen for data on unix:{path}: no such file or directory$")
+    path.parent.mkdir()
+    hup(daemon, f"config reloaded: unix:{path}: its file was gone and is made anew$")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        daemon.await_stats(streams_open=1, config_reloads_total=1, config_reload_failures_total=1)
+    path.unlink()
+    (tmp_path / "x.toml").write_text(text.replace(f"unix:{path}", LOOPBACK))
+    hup(daemon, "config reloaded")
+    assert "OK pong\r\n" == daemon.ask("ping")
+    assert "Traceback" not in daemon.stop()
 
 
 def test_reloads_good_and_bad_under_connects_refuse_nobody_lose_no_count_and_keep_no_descriptor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -137,3 +138,21 @@ async def test_a_port_whose_unix_socket_file_is_gone_closes_and_its_path_is_free
     assert [-1, []] == [listening.fileno(), list(tmp_path.iterdir())]
     ports.change(unix)
     assert (tmp_path / "a.sock").exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_that_cannot_have_its_file_again_is_one_line_and_all_is_as_it_was(
+    ports: Ports, tmp_path: Path
+) -> None:
+    path = tmp_path / "folder" / "a.sock"
+    path.parent.mkdir()
+    configs = AdminConfig(LOOPBACK), AdminConfig(f"unix:{path}")
+    ports.bound.bind(configs)
+    before = ports.shared.accesses()
+    shutil.rmtree(path.parent)
+    with pytest.raises(CannotBind, match=rf"^cannot listen for the admin port on unix:{path}: no such file or dir"):
+        ports.change(*configs)
+    assert before == ports.shared.accesses()
+    path.parent.mkdir()
+    ports.change(*configs)
+    assert path.exists()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from attrs import define, evolve, field
 from twisted.logger import capturedLogs, formatEvent
 
-from ctrlserver.config import Config, ListenerConfig
+from ctrlserver.config import AdminConfig, Config, ListenerConfig
 from ctrlserver.errors import CommandError, ConfigError
 from ctrlserver.life.reloading import NOTHING_TO_READ, Reloading
 from ctrlserver.net.listeners import CannotBind
@@ -80,6 +81,16 @@ def test_a_config_that_is_the_same_is_applied_too_for_certificates_may_be_new() 
     one = server(Config())
     assert ["nothing has changed"] == one.reloading().reload()
     assert (1, 0) == one.counted
+
+
+def test_a_unix_socket_that_has_its_file_again_is_told_and_one_that_still_lacks_it_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "x.sock"
+    one = server(Config(admin=(AdminConfig(f"unix:{path}"),)))
+    one.config = cast(Config, one.file)
+    assert ["nothing has changed"] == one.reloading().reload()
+    one.supervision.then = path.touch  # as the data plane does
+    assert [f"unix:{path}: its file was gone and is made anew"] == one.reloading().reload()
+    assert ["nothing has changed"] == one.reloading().reload()
 
 
 @pytest.mark.parametrize("on_the_way", [False, True])

@@ -14,7 +14,6 @@ from twisted.internet import task
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
-from twisted.python.failure import Failure
 
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.listeners import CannotBind, bound, removed_leftover, why
@@ -209,7 +208,6 @@ async def test_many_dead_peers_are_given_up_in_portions(serve: Serve, monkeypatc
 
 def test_a_file_that_listening_lacks_is_named() -> None:
     """In a bare chroot it is /dev/null."""
-    try:
+    with pytest.raises(OSError, match="No such file") as caught:
         open("/nowhere/null", "rb").close()
-    except OSError:
-        assert "no such file or directory: /nowhere/null" == why(Failure())
+    assert "no such file or directory: /nowhere/null" == why(caught.value)

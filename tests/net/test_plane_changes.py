@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import stat
@@ -301,3 +302,23 @@ async def test_a_unix_port_whose_file_is_gone_closes_and_its_path_is_free_again(
     assert [True, -1, []] == [closed[0][0], listening.fileno(), list(tmp_path.iterdir())]
     served.change(unix)
     assert (tmp_path / "x.sock").exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_unix_socket_that_cannot_have_its_file_again_is_one_line_and_all_is_as_it_was(
+    up: list[Served], tmp_path: Path
+) -> None:
+    path = tmp_path / "folder" / "x.sock"
+    path.parent.mkdir()
+    unix = evolve(ONE, name="unix", endpoint=f"unix:{path}")
+    served = begun(up, ONE, unix)
+    before = served.plane.listeners
+    shutil.rmtree(path.parent)
+    with pytest.raises(CannotBind, match=rf"^cannot listen for unix on unix:{path}: no such file or directory$"):
+        served.change(evolve(ONE, mode="echo"), unix)
+    assert before is served.plane.listeners
+    path.parent.mkdir()
+    served.change(evolve(ONE, mode="echo"), unix)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        await served.streams(1)
