@@ -102,7 +102,7 @@ def in_the_way(old: Config, new: Config) -> str:
         places = kept_ports(before, after)
         for (_, wanted), place in zip(after, places, strict=True):
             for name, held in [] if place is not None else [*_ports(old), *_admin_ports(old)]:
-                if overlap(_address(held), _address(wanted)):
+                if overlap(_address(held), _address(wanted)) or (unix_path(held) or "") == unix_path(wanted):
                     what = f"{name} has {held} until then"
                     return f"; {what}: give that up in one reload, and take {wanted} in the next"
     return ""

@@ -155,17 +155,18 @@ def _check_inherited(text: str) -> None:
 
 def is_any_port(text: str) -> bool:
     """Whether the kernel chooses the port of this good endpoint. Two such endpoints do not collide."""
-    _, arguments, keywords = _parts(behind_proxy(text) or text)
-    return keywords.get("port", arguments[0] if arguments else "") == "0"
+    kind, arguments, keywords = _parts(behind_proxy(text) or text)
+    values = dict(zip(_ARGUMENTS.get(kind, ("port",)), arguments, strict=False)) | keywords
+    return values.get("port") == "0"
 
 
 def stream_address(text: str) -> tuple[int, str] | None:
     """Port and interface of this good endpoint if its type is known to listen on one for streams, else None."""
     kind, arguments, keywords = _parts(behind_proxy(text) or text)
-    if kind not in ("tcp", "tcp6", "ssl"):
+    if kind not in ("tcp", "tcp6", "ssl", "tls"):
         return None
     values = dict(zip(_ARGUMENTS.get(kind, ("port",)), arguments, strict=False)) | keywords
-    return int(values["port"]), values.get("interface", "::" if kind == "tcp6" else "")
+    return int(values.get("port", 443)), values.get("interface", "::" if kind in ("tcp6", "tls") else "")
 
 
 def level_without_secret(text: str) -> str | None:

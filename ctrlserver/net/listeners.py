@@ -223,7 +223,7 @@ def bound(name: str, where: str, listen: Callable[[], Any]) -> IListeningPort:
     """
     path = unix_path(where)
     if path is not None and is_taken(os.fsencode(path)):
-        raise CannotBind(f"cannot listen for {name} on {where}: another server listens there")
+        raise CannotBind(f"cannot listen for {name} on {where}: a server listens there already")
     outcome: list[IListeningPort | Failure] = []
     maybeDeferred(listen).addBoth(outcome.append)
     if outcome and isinstance(outcome[0], Failure) and removed_leftover(outcome[0].value):
@@ -288,7 +288,7 @@ def why(error: BaseException | None) -> str:
     """The reason in a few words: the operating system's if it gave one."""
     reason = error.socketError if isinstance(error, CannotListenError) else error
     if "Cannot acquire lock" in str(reason):
-        return "another server listens there"
+        return "a server listens there already"
     if isinstance(reason, OSError) and reason.strerror:
         one = isinstance(reason.filename, str) and reason.filename2 is None  # /dev/null, in a bare chroot; not a lock
         named = f": {reason.filename}" if one else ""

@@ -25,6 +25,11 @@ from ctrlserver.config.changes import differences, in_the_way, kept_ports, needs
         ("tcp:22222", "unix:22222", False),
         ("unix:/run/x", "unix:/run/x:mode=660", True),
         ("unix:/run/x", "unix:/run/y", False),
+        ("tcp6:22222", "tls:/etc/certificates:22222", True),
+        ("tcp:22222", "tls:/etc/certificates:22222", False),
+        ("tcp6:443", "tls:/etc/certificates", True),
+        ("tls:/etc/certificates:22222", "tls:/etc/others:port=22222", True),
+        ("tls:/etc/certificates:22222", "tls:/etc/certificates:22223", False),
     ],
 )
 def test_two_endpoints_are_one_port_if_they_have_its_address(old: str, new: str, expected: bool) -> None:
@@ -43,6 +48,8 @@ def test_two_endpoints_are_one_port_if_they_have_its_address(old: str, new: str,
         ([("a", "tcp:0"), ("b", "tcp:0")], [("b", "tcp:0"), ("c", "tcp:0")], [1, None]),
         ([("", "tcp:0"), ("", "tcp:0")], [("", "tcp:0"), ("", "tcp:0")], [0, 1]),
         ([("a", "tcp:0")], [("a", "tcp:0:interface=127.0.0.1")], [None]),
+        ([("a", "tls:/x:0"), ("b", "tls:/x:0")], [("b", "tls:/x:0"), ("c", "tls:/x:0")], [1, None]),
+        ([("a", "unix:0")], [("b", "unix:0")], [0]),
         ([], [("a", "tcp:1")], [None]),
     ],
 )
@@ -114,3 +121,23 @@ def test_a_port_that_another_of_the_server_has_until_then_is_named(data: str, ad
     new = Config((ListenerConfig(endpoint=data),), (AdminConfig(admin),))
     assert in_the_way(old, new).startswith(expected)
     assert bool(expected) is bool(in_the_way(old, new))
+
+
+@pytest.mark.parametrize(
+    ("data", "admin", "wanted_by_admin"),
+    [
+        ("unix:/run/x", "unix:/run/y", "haproxy:unix:address=/run/x:mode=660"),
+        ("tls:/etc/certificates:1", "tcp:2", "tls:/etc/others:1:interface=127.0.0.1"),
+        ("haproxy:tls:/etc/certificates:1", "tcp:2", "tcp:1"),
+    ],
+)
+def test_a_unix_socket_or_tls_port_that_another_of_the_server_has_until_then_is_named_too(
+    data: str, admin: str, wanted_by_admin: str
+) -> None:
+    old = Config((ListenerConfig(endpoint=data),), (AdminConfig(admin),))
+    new = Config((ListenerConfig(endpoint=admin),), (AdminConfig(wanted_by_admin),))
+    both = [in_the_way(old, new), in_the_way(old, evolve(new, listeners=old.listeners[:0]))]
+    assert [
+        f"; the admin port has {admin} until then: give that up in one reload, and take {admin} in the next",
+        f"; data has {data} until then: give that up in one reload, and take {wanted_by_admin} in the next",
+    ] == both

@@ -184,6 +184,25 @@ def test_a_unix_socket_whose_folder_was_removed_too_keeps_the_old_config_until_i
     assert "Traceback" not in daemon.stop()
 
 
+def test_a_unix_path_that_goes_to_the_admin_port_takes_two_reloads_and_the_line_says_so(
+    start: Start, tmp_path: Path
+) -> None:
+    one, two = (f"unix:{tmp_path}/{name}.sock" for name in ("one", "two"))
+    text = f'[[listener]]\nendpoint = "{one}"\n[[admin]]\nendpoint = "{two}"\n'
+    (tmp_path / "x.toml").write_text(text)
+    daemon = start("--config", "x.toml")
+    (tmp_path / "x.toml").write_text(text.replace(one, "three").replace(two, one).replace("three", two))
+    hup(
+        daemon,
+        f"cannot listen for data on {two}: a server listens there already; the admin port has {two} until then: "
+        f"give that up in one reload, and take {two} in the next$",
+    )
+    (tmp_path / "x.toml").write_text(text.replace(one, LOOPBACK).replace(two, LOOPBACK))
+    hup(daemon, f"config reloaded: admin {two}: removed")
+    (tmp_path / "x.toml").write_text(text.replace(one, "three").replace(two, one).replace("three", two))
+    hup(daemon, f"config reloaded: admin {one}: added")
+
+
 def test_reloads_good_and_bad_under_connects_refuse_nobody_lose_no_count_and_keep_no_descriptor(
     start: Start, tmp_path: Path
 ) -> None:

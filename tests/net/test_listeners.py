@@ -103,7 +103,7 @@ async def test_what_is_not_left_over_is_not_taken(tmp_path: Path, listening: boo
         else:
             path.write_text("mine")
         path.with_name("data.sock.lock").symlink_to(str(os.getpid()))
-        with pytest.raises(CannotBind, match="another server listens there"):
+        with pytest.raises(CannotBind, match="a server listens there already"):
             bound("data", "unix", lambda: serverFromString(reactor, f"unix:{path}").listen(Factory()))
     assert path.exists()
 
@@ -122,7 +122,7 @@ async def test_a_unix_socket_at_which_somebody_listens_stays_whatever_its_lock_s
         other.listen()
         if lock != "none":  # in another container, say
             path.with_name("data.sock.lock").symlink_to(str(1 << 30))
-        with pytest.raises(CannotBind, match="another server listens there"):
+        with pytest.raises(CannotBind, match="a server listens there already"):
             bound("data", f"{before}{path}", lambda: serverFromString(reactor, f"unix:{path}").listen(Factory()))
         client.connect(str(path))
     assert (lock != "none") == os.path.lexists(f"{path}.lock")

@@ -322,3 +322,30 @@ async def test_a_unix_socket_that_cannot_have_its_file_again_is_one_line_and_all
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
         await served.streams(1)
+
+
+@pytest.mark.filterwarnings("ignore:X509:DeprecationWarning")  # Twisted's own call
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning")  # Twisted's own call
+@pytest_twisted.ensureDeferred
+async def test_a_port_goes_from_plain_to_a_folder_of_certificates_and_back_without_binding_anew(
+    up: list[Served], tmp_path: Path
+) -> None:
+    (tmp_path / "localhost.pem").write_bytes(certificate("localhost"))
+    plain = evolve(ONE, endpoint=f"tcp:{free_port()}:interface=127.0.0.1")
+    served = begun(up, plain)
+    listening = cast(Any, served.plane.listeners[0].port).socket
+
+    def shaken() -> ssl.SSLSocket:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context.wrap_socket(served.connect("one"), server_hostname="localhost")
+
+    served.change(evolve(plain, endpoint=plain.endpoint.replace("tcp:", f"tls:{tmp_path}:")))
+    with await in_thread(shaken) as client:
+        client.sendall(b"a\n")
+        await reached(lambda: served.records == [("one", "sink", "open", 1)])
+    served.change(plain)
+    with served.connect("one") as again:
+        again.sendall(b"a\n")
+        await reached(lambda: len(served.records) == 2 and served.records[1] == ("one", "sink", "open", 1))
+    assert listening is cast(Any, served.plane.listeners[0].port).socket
