@@ -33,7 +33,7 @@ from ctrlserver.config import Config
 from ctrlserver.config.changes import in_the_way
 from ctrlserver.config.shown import as_tables
 from ctrlserver.desk import Desk, Health
-from ctrlserver.errors import UsageError
+from ctrlserver.errors import CommandError, UsageError
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.lane.sparing import Sparing
 from ctrlserver.life.admin_ports import BoundAdminPorts
@@ -219,6 +219,8 @@ class ControlService(MultiService):
 
     def _drain(self, on: bool) -> None:
         """Accept no new streams, or some again."""
+        if self.is_ending and not on:
+            raise CommandError(503, "stopping", "the server is stopping, and takes no new streams")
         if not self.is_ending and self.plane.seats.draining != on:
             self.plane.seats.draining = on
             self.log.info(
@@ -274,7 +276,7 @@ class ControlService(MultiService):
     def end(self) -> None:
         """End the server as SIGTERM does; at the second call at once."""
         if self.is_ending:
-            self.draining.at_once()
+            self._reactor.callLater(0, self.draining.at_once)  # the reply to the call goes out first
         else:
             self.is_ending = True
             self._reactor.callLater(0, self._stop_reactor)

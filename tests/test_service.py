@@ -15,6 +15,7 @@ from zope.interface import directlyProvides, providedBy
 
 from ctrlserver.config import AdminConfig, Config, ListenerConfig
 from ctrlserver.desk import Health
+from ctrlserver.errors import CommandError
 from ctrlserver.logs.level import LEVEL
 from ctrlserver.service import READY_LAG_SECONDS, RUN_LINES_AT_ONCE, CannotStart, ControlService
 from ctrlserver.stats.rename import Renames
@@ -142,6 +143,17 @@ async def test_a_server_is_ready_unless_it_drains_or_stops_and_says_which() -> N
     assert desk.health().ready
     ended = server.stopService()
     assert "stopping" in desk.health().reasons
+    await ended
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_stops_refuses_to_take_new_streams_again() -> None:
+    server = reloaded(Config())
+    drain = server._admin.desk.drain
+    ended = server.stopService()
+    drain(True)  # which holds already
+    with pytest.raises(CommandError, match="the server is stopping, and takes no new streams"):
+        drain(False)
     await ended
 
 

@@ -80,6 +80,28 @@ def test_a_second_signal_ends_it_at_once(start: Start, tmp_path: Path, number: s
         assert b"" == client.recv(1)
 
 
+def test_a_second_shutdown_is_answered_and_ends_it_at_once(start: Start, tmp_path: Path) -> None:
+    flags = config(tmp_path, "1h")
+    path = tmp_path / "a.sock"
+    with (tmp_path / "x.toml").open("a") as written:
+        written.write(f'[[admin]]\nendpoint = "unix:{path}"\n')
+    daemon = start(*flags, admins=2)
+    with daemon.connect() as client, socket.socket(socket.AF_UNIX) as operator:
+        sends(client, 1)
+        daemon.await_stats(packets_total=1)
+        operator.settimeout(PATIENCE)
+        operator.connect(str(path))
+        replies = operator.makefile("rb")
+        operator.sendall(b"shutdown\n")
+        assert b"OK stopping\r\n" == replies.readline()
+        daemon.log.wait("stopping: 1 open stream may go on for 3600 s")
+        sends(client, 1)
+        operator.sendall(b"shutdown\n")
+        assert b"OK stopping\r\n" == replies.readline()
+        daemon.process.wait(PATIENCE)
+        assert b"" == client.recv(1)
+
+
 def test_a_stream_that_does_not_end_is_ended_after_the_time_given(start: Start, tmp_path: Path) -> None:
     daemon = start(*config(tmp_path, "300ms", mode='"source"'))
     with daemon.connect() as client:
