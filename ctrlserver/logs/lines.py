@@ -29,7 +29,7 @@ _LONGEST_MESSAGE = 4_000
 _LONGEST_TRACEBACK = 16_000
 
 _RESERVED = ("ts", "level", "event", "source", "message", "traceback")
-_LEGACY = frozenset(("time", "system", "isError", "failure", "why", "message", "format", "printed"))
+_LEGACY = frozenset(("time", "system", "isError", "logLevel", "failure", "why", "message", "format", "printed"))
 """What Twisted's old logger puts beside its text."""
 
 
@@ -49,7 +49,7 @@ def json_line(event: Mapping[str, Any]) -> str:
     source = str(event.get("log_namespace", "-"))
     level = getattr(event.get("log_level"), "name", "info")
     record: dict[str, object] = {"ts": _stamp(event.get("log_time")), "level": level, "event": _name(event, source)}
-    old = _LEGACY if "log_legacy" in event else frozenset[str]()
+    old = _LEGACY if source == "log_legacy" or "log_legacy" in event else frozenset[str]()
     for key, value in event.items():
         if key != "event" and not key.startswith("log_") and key not in old:
             record[f"{key}_" if key in _RESERVED else key] = _plain(value)

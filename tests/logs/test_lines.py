@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import Logger, LogLevel, capturedLogs
 from twisted.python.failure import Failure
+from twisted.python.log import LogPublisher
 
 from ctrlserver.logs.level import LEVELS, Level
 from ctrlserver.logs.lines import json_line, text_line
@@ -90,6 +91,14 @@ def test_a_field_of_a_reserved_name_hides_nothing() -> None:
     record = json.loads(json_line(event(number=1, level="mine", message="mine")))
     assert ("warn", "peers rejected: 1") == (record["level"], record["message"])
     assert ("mine", "mine") == (record["level_"], record["message_"])
+
+
+def test_a_line_of_twisteds_old_logger_has_only_the_fields_that_all_have() -> None:
+    got: list[Any] = []
+    LogPublisher(publishPublisher=got.append).msg("(TCP Port 1 Closed)", system="-")
+    record = json.loads(json_line(got[0]))
+    assert ["ts", "level", "event", "source", "message"] == list(record)
+    assert ("info", "message", "(TCP Port 1 Closed)") == (record["level"], record["event"], record["message"])
 
 
 def test_an_object_that_cannot_be_shown_is_shown_as_its_kind() -> None:
