@@ -13,6 +13,7 @@ from typing import Final
 
 from attrs import frozen
 
+from ctrlserver.admin.arguments import Number
 from ctrlserver.errors import CommandError, UnitError
 from ctrlserver.stats.records import Value, describe
 from ctrlserver.stats.rename import Renames
@@ -30,7 +31,7 @@ OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 
 EXPECTED: Final = "FIELD OP NUMBER, such as packets_total>=1000, OP one of >= <= == != > <"
 
-_FORM = re.compile(r"(?:(run)\.|(stream)\.([0-9]{1,18})\.)?([^<>=!]+)(>=|<=|==|!=|>|<)([^<>=!]+)")
+_FORM = re.compile(r"(?:(run)\.|(stream)\.([0-9]+)\.)?([^<>=!]+)(>=|<=|==|!=|>|<)([^<>=!]+)")
 _BLANKS = re.compile(r" *([<>=!]+) *")
 _NEAR = re.compile(r"([\w.]+)(=|=>|=<|<>)([\w.]+)")
 _MEANT: Final = {"=": "==", "=>": ">=", "=<": "<=", "<>": "!="}
@@ -73,7 +74,9 @@ def parse_condition(text: str, renames: Renames) -> Condition:
     if field not in numbers:
         raise _no_number(name, field, record, renames, {new for new, old in fields.items() if old in numbers})
     shown = text[: text.index(op)]
-    return Condition(record, int(number or 0), field, shown, text, op, _bound(text, bound))
+    return Condition(
+        record, Number("stream", "STREAM").read(number or "0"), field, shown, text, op, _bound(text, bound)
+    )
 
 
 def _no_number(name: str, field: str | None, record: str, renames: Renames, known: set[str]) -> CommandError:

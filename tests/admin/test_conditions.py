@@ -76,6 +76,7 @@ def test_a_renamed_field_is_known_by_its_new_name() -> None:
         (404, 'did you mean "packets_total"?', "packet_total>=5"),
         (404, '"packet" is no field of a run record; did you mean "packets"?', "run.packet>=5"),
         (404, "is no field of a stats record", "stream.packets>=5"),
+        (400, 'stream "9999999999999999999": expected a whole number', "stream.9999999999999999999.packets>=0"),
     ],
 )
 def test_what_is_no_condition_is_told_with_what_was_expected(code: int, words: str, text: str) -> None:
