@@ -71,8 +71,11 @@ class Signals(Service):
         signal.siginterrupt(number, False)
 
     def stopService(self) -> None:
-        """Give back those that did not tell us to end: the process ends, and another signal must not disturb that."""
+        """Ignore those that would end the process, for it still ends. Give back those that did not tell us to."""
         super().stopService()  # type: ignore[no-untyped-call]
+        for late in WOULD_END:
+            if self._before.pop(late, None) is not None:
+                signal.signal(late, signal.SIG_IGN)
         if not self._told:
             for number, before in self._before.items():
                 signal.signal(number, before)
