@@ -13,8 +13,8 @@ Rules:
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterable
+from hmac import compare_digest
 from os import urandom
 from typing import Final
 
@@ -101,7 +101,7 @@ class Session:
         if challenge is None or self.access.secret is None:
             return False
         expected = answer_to(challenge, self.access.secret)
-        if not hmac.compare_digest(expected.encode("ascii"), answer.lower().encode("utf-8")):
+        if not compare_digest(expected.encode("ascii"), answer.lower().encode("utf-8")):
             self.tries -= 1
             return False
         self.level = max(self.level, self.access.highest)

@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 from twisted.logger import LogEvent
 
+from ctrlserver.admin import session as sessions
 from ctrlserver.admin.commands.command import Command
 from ctrlserver.admin.commands.table import COMMANDS
 from ctrlserver.admin.levels import Level
@@ -96,6 +97,27 @@ def test_after_auth_the_level_is_the_highest_of_the_port_and_no_more(
     peer = connect(server, begins, highest)
     assert [f"OK {highest}"] == authenticate(peer)
     assert (highest < needed(command)) == is_refused(server, peer, command)
+
+
+@pytest.mark.parametrize("wrong_at", [None, 0, 63])
+def test_answers_are_compared_in_a_time_that_does_not_depend_on_where_they_are_wrong(
+    server: Server, monkeypatch: pytest.MonkeyPatch, wrong_at: int | None
+) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare_digest(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return hmac.compare_digest(one, other)
+
+    monkeypatch.setattr(sessions, "compare_digest", compare_digest)
+    peer = connect(server, Level.VIEWER, Level.ADMIN)
+    expected = answer = right(challenged(peer))
+    if wrong_at is not None:
+        digit = "0" if expected[wrong_at] != "0" else "1"
+        answer = f"{expected[:wrong_at]}{digit}{expected[wrong_at + 1 :]}"
+    peer.says(f"auth {answer}\n".encode())
+    assert [(expected.encode(), answer.encode())] == compared
+    assert (wrong_at is None) == peer.transport.sent.endswith(b"OK admin\r\n")
 
 
 @each_command
