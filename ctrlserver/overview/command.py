@@ -157,7 +157,8 @@ def _ask(
     if line.casefold().split()[:1] == ["watch"]:
         width = columns_of(sys.stdout)
         rows = evolve(sent, in_json=sent.in_json or width is not None)
-        shown = Shown(partial(put, sys.stdout), together, wants_json, in_csv, width)
+        names = [server.name for server in question.servers]
+        shown = Shown(partial(put, sys.stdout), together, wants_json, in_csv, width, servers=names)
         return reactor_run(lambda reactor: watched(reactor, question.servers, rows, shown, print_words), interrupts)
 
     async def work(reactor: EPollReactor) -> int:

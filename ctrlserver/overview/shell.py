@@ -132,7 +132,8 @@ class _Shell:
         width = columns_of(sys.stdout)
         several = len(self._servers) > 1
         rows = evolve(question, in_json=question.in_json or width is not None)
-        shown = Shown(partial(put, sys.stdout), several, in_json, width=width)
+        names = [server.name for server in self._servers]
+        shown = Shown(partial(put, sys.stdout), several, in_json, width=width, servers=names)
         return self._wait(partial(watched, self._reactor, self._servers, rows, shown, print_words))
 
     def _wait(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:

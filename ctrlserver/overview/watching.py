@@ -38,10 +38,10 @@ def interval_of(line: str) -> float:
 
 @define
 class Rows:
-    """The lines that rows of several servers are shown as, below one header."""
+    """The lines that rows of several servers are shown as, below one header. ``widths``: what columns have at least."""
 
     width: int | None = None
-    _widths: dict[str, int] = field(factory=dict, init=False)
+    _widths: dict[str, int] = field(factory=dict)
     _heads: list[str] = field(factory=list, init=False)
 
     def lines(self, row: Mapping[str, object]) -> list[str]:
@@ -65,15 +65,21 @@ def _table(row: Mapping[str, object]) -> list[str]:
 
 @define
 class Shown:
-    """Puts what servers push on stdout, in the form that was asked for."""
+    """Puts what servers push on stdout, in the form that was asked for. ``servers``: the names of all, if several."""
 
     put: Put
     several: bool
     in_json: bool = False
     in_csv: bool = False
     width: int | None = None
-    _rows: Rows = field(factory=Rows, init=False)
+    servers: Sequence[str] = field(default=(), kw_only=True)
+    _rows: Rows = field(init=False)
     _begun: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """One header is for the rows of all servers, whoever is first."""
+        widest = max((len(line) for name in self.servers for line in _table({"server": name})), default=0)
+        self._rows = Rows(self.width, {"server": widest})
 
     def line(self, line: str) -> None:
         """A line of a server that is alone."""
@@ -91,7 +97,6 @@ class Shown:
             self.put(csv_lines([row], header=not self._begun))
             self._begun = True
             return
-        self._rows.width = self.width
         self.put("".join(f"{line}\n" for line in self._rows.lines(row)))
 
 

@@ -43,9 +43,18 @@ def test_on_a_terminal_rows_are_cut() -> None:
 )
 def test_a_row_is_shown_when_it_comes(shown: dict[str, bool], expected: list[str]) -> None:
     out: list[str] = []
-    output = Shown(out.append, **shown)
+    output = Shown(out.append, **shown)  # type: ignore[arg-type]
     output.envelope("lab1", row(packets=5))
     output.envelope("lab2", row(packets=6))
+    assert expected == "".join(out).splitlines()
+
+
+def test_the_header_is_as_wide_as_the_longest_name_of_all_servers() -> None:
+    out: list[str] = []
+    output = Shown(out.append, several=True, servers=["lab1", "laboratory-2"])
+    output.envelope("lab1", row(packets=5))
+    output.envelope("laboratory-2", row(packets=6))
+    expected = ["# server      packets", "lab1                5", "laboratory-2        6"]
     assert expected == "".join(out).splitlines()
 
 
