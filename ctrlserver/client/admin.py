@@ -57,6 +57,8 @@ OVER_ALREADY = ("stream-closed", "unknown-stream")
 _LINE = re.compile(rb"\n")
 _STATUS = re.compile(rb"^(?:OK|ERR)[^\n]*\n", re.MULTILINE)
 
+_RATE = "packets_per_second"
+
 _CHALLENGE = re.compile(r"challenge ([0-9a-f]{64})\n")
 
 #: Most of ``limit=N`` that a reply is given room for.
@@ -185,6 +187,24 @@ class AdminClient(Protocol):
         """The rows that ``command`` gives, by their original names."""
         rows = (await self._asked(f"{command} json", max(FEWEST_RECORDS, limit_of(command)))).get("data")
         return [self._original(row) for row in _objects(rows)]
+
+    async def fastest_streams(self, limit: int) -> list[dict[str, object]]:
+        """The open streams with the highest rates of packets; the newest of a server that does not sort."""
+        rate = next((new for new, old in self._originals.items() if old == _RATE), _RATE)
+        try:
+            return await self.records(f"streams open limit={limit} sort={rate}")
+        except RefusedError:
+            return await self.records(f"streams open limit={limit}")
+
+    async def not_ready(self) -> str:
+        """Why the server accepts no new streams; empty where it does, or does not know that command."""
+        try:
+            health = await self._data("health json")
+        except RefusedError:
+            return ""
+        if not isinstance(health, Mapping) or health.get("ready") != "no":
+            return ""
+        return str(health.get("reasons") or "not ready")
 
     async def stats(self) -> dict[str, object]:
         """The server's own record."""

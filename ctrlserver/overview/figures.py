@@ -41,18 +41,21 @@ class Stream:
 
 @define
 class Known:
-    """What is known of one server. ``problem``: why it does not answer now."""
+    """What is known of one server. ``problem``: why it does not answer; ``not_ready``: why it accepts no streams."""
 
     name: str
     stats: Record = field(factory=dict)
     runs: Sequence[Record] = ()
     streams: Sequence[Stream] = ()
     problem: str = "connecting"
+    not_ready: str = ""
     rates: deque[float] = field(factory=lambda: deque(maxlen=HISTORY))
     _seen: dict[object, tuple[float, float]] = field(factory=dict, init=False)
     _time: float | None = field(default=None, init=False)
 
-    def learn(self, now: float, stats: Record, streams: Sequence[Record], runs: Sequence[Record]) -> None:
+    def learn(
+        self, now: float, stats: Record, streams: Sequence[Record], runs: Sequence[Record], not_ready: str = ""
+    ) -> None:
         """Another look, at ``now``."""
         seconds = 0.0 if self._time is None else now - self._time
         found, seen = [], {}
@@ -66,12 +69,13 @@ class Known:
                 bits *= 8
             found.append(Stream(self.name, record, packets, bits))
         self.stats, self.streams, self.runs, self.problem = stats, found, runs, ""
+        self.not_ready = not_ready
         self._seen, self._time = seen, now
         self.rates.append(number(stats, "packets_per_second"))
 
     def lose(self, problem: str) -> None:
         """It did not answer this time."""
-        self.problem, self.streams, self.runs = problem, (), ()
+        self.problem, self.not_ready, self.streams, self.runs = problem, "", (), ()
         self.rates.append(0.0)
 
 

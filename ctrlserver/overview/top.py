@@ -138,9 +138,9 @@ class _Top:
             if look.client is None:
                 look.client = await connected(self._reactor, look.server, self._timeout, self._secret, renames=True)
             stats = await look.client.stats()
-            streams = await look.client.records(f"streams open limit={STREAMS}")
+            streams = await look.client.fastest_streams(STREAMS)
             runs = await look.client.records(f"runs limit={MOST_RUNS}")
-            look.known.learn(self._reactor.seconds(), stats, streams, runs)
+            look.known.learn(self._reactor.seconds(), stats, streams, runs, await look.client.not_ready())
         except LoadError as error:
             look.known.lose(str(error))
             if look.client is not None:

@@ -138,6 +138,9 @@ def _servers(known: Sequence[Known], width: int, bars: str) -> list[Line]:
         Column("lag", 8, cells("loop_lag_seconds", format_duration, summed=False)),
         Column("up", 9, cells("uptime_seconds", lambda seconds: format_duration(round(seconds)), summed=False)),
     ]
+    if any(each.not_ready for each in known):
+        words = [each.not_ready for each in known]
+        columns.insert(1, Column("not ready", 0, [*words, *([""] if more else [])], right=False))
     lines = _table(columns, width - FEWEST_BARS - 2)
     room = width - max(map(len, lines)) - 2
     histories = [list(each.rates) for each in known]
@@ -149,7 +152,8 @@ def _servers(known: Sequence[Known], width: int, bars: str) -> list[Line]:
     shown = [Line(lines[0], "bold")]
     for at, line in enumerate(lines[1:]):
         problem = known[at].problem if at < len(known) else ""
-        style = "red" if problem else "bold" if at >= len(known) else ""
+        not_ready = at < len(known) and known[at].not_ready
+        style = "red" if problem else "yellow" if not_ready else "bold" if at >= len(known) else ""
         text = f"{names[at]}  {problem}" if problem else f"{line.ljust(pad)}  {sparkline(histories[at], room, bars)}"
         shown.append(Line(text, style))
     return shown

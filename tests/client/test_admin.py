@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
@@ -44,6 +46,58 @@ async def test_streams_come_by_their_original_names(servers: Servers) -> None:
     client.close()
     assert (2, 1) == (seen.total, len(seen.records))
     assert ("127.0.0.1:6", 1, 0) == tuple(seen.records[0][name] for name in ("peer", "packets", "bytes"))
+
+
+VERSION = b'{"ok":true,"command":"version","data":{"version":"0.0"}}\r\n'
+UNKNOWN = b'{"ok":false,"error":{"code":404,"id":"unknown-command","message":"\\"x\\""}}\r\n'
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_fastest_streams_are_asked_for_by_the_name_that_the_rate_has_on_the_server(servers: Servers) -> None:
+    renames = b'{"ok":true,"command":"rename","data":[{"old":"packets_per_second","new":"pps"}]}\r\n'
+    streams = b'{"ok":true,"command":"streams","data":[{"stream":7,"pps":5.0}],"count":1,"total":1}\r\n'
+    client = await open_admin(reactor, servers.saying(VERSION + renames + streams), 5.0)
+    asked: list[str] = []
+    say = client._say
+
+    def heard(commands: Sequence[str]) -> None:
+        asked.extend(commands)
+        say(commands)
+
+    client._say = heard  # type: ignore[method-assign]
+    await client.version()
+    assert [{"stream": 7, "packets_per_second": 5.0}] == await client.fastest_streams(200)
+    assert "streams open limit=200 sort=pps json" == asked[-1]
+    client.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_does_not_sort_gives_its_newest_streams_and_no_health(servers: Servers) -> None:
+    renames = b'{"ok":true,"command":"rename","data":[]}\r\n'
+    streams = b'{"ok":true,"command":"streams","data":[{"stream":7}],"count":1,"total":1}\r\n'
+    client = await open_admin(reactor, servers.saying(VERSION + renames + UNKNOWN + streams + UNKNOWN), 5.0)
+    await client.version()
+    assert [{"stream": 7}] == await client.fastest_streams(200)
+    assert "" == await client.not_ready()
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("expected", "data"),
+    [
+        ("", '{"live":"yes","ready":"yes","reasons":null}'),
+        ("draining", '{"live":"yes","ready":"no","reasons":"draining"}'),
+        ("not ready", '{"live":"yes","ready":"no","reasons":null}'),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_why_a_server_is_not_ready_is_what_its_health_says(servers: Servers, expected: str, data: str) -> None:
+    renames = b'{"ok":true,"command":"rename","data":[]}\r\n'
+    health = f'{{"ok":true,"command":"health","data":{data}}}\r\n'.encode()
+    client = await open_admin(reactor, servers.saying(VERSION + renames + health), 5.0)
+    await client.version()
+    assert expected == await client.not_ready()
+    client.close()
 
 
 @pytest_twisted.ensureDeferred

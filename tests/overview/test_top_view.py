@@ -56,6 +56,19 @@ def test_a_server_that_does_not_answer_says_why_and_stays() -> None:
     assert "no open streams" in lines
 
 
+def test_a_server_that_is_not_ready_says_why_in_its_row() -> None:
+    ready, drains = lab("lab1"), lab("lab2")
+    assert "not ready" not in shown([ready, drains])[1]
+    drains.learn(2.0, drains.stats, [], [], "draining")
+    lines = shown([ready, drains])
+    assert ["server", "not", "ready", "packets/s"] == lines[1].split()[:4]
+    assert ["lab1", "1.00"] == lines[2].split()[:2]
+    assert ["lab2", "draining", "1.00", "k/s"] == lines[3].split()[:4]
+    assert ["total", "2.00"] == lines[4].split()[:2]
+    drains.learn(3.0, drains.stats, [], [])
+    assert "not ready" not in shown([ready, drains])[1]
+
+
 @pytest.mark.parametrize("width", [1, 20, 40, 80, 200])
 @pytest.mark.parametrize("height", [1, 3, 8, 24, 60])
 @pytest.mark.parametrize("servers", [1, 3, 40])
