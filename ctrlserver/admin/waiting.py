@@ -7,6 +7,7 @@ who wait for a condition share one reading of the numbers. Whatever is due is ma
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from math import ceil
@@ -28,11 +29,14 @@ Row: TypeAlias = Mapping[str, Value]
 
 STOPPING: Final = CommandError(503, "stopping", "the server stops")
 
-TICK_SECONDS: Final = 0.01
+TICK_SECONDS: Final = 0.0125
 """Between two looks of those who wait for a condition."""
 
-SHARE: Final = 0.015
+SHARE: Final = 0.01
 """Of the time, what these looks may cost."""
+
+TICKS: Final = 4
+"""Of so many looks the quickest one says what a look costs: the process itself may have been paused in the others."""
 
 GRID_SECONDS: Final = 0.05
 """Rows of ``watch`` are due at multiples of it: those who watch at the same pace share readings, and rows."""
@@ -149,24 +153,34 @@ class Reading:
 
 @define(eq=False)
 class Readings:
-    """One reading for all who wait, as often as ``TICK_SECONDS``, or so rarely that it costs ``SHARE`` of the time."""
+    """One reading for all who wait, as often as ``TICK_SECONDS``, or so rarely that it costs ``SHARE`` of the time.
+
+    Waiters stand below what they wait for; they are looked at only where its value is not the one ``_seen`` last.
+    """
 
     desk: Desk
     reactor: IReactorTime
-    _waiters: dict[Waiting, None] = field(factory=dict, init=False)
+    _waiters: dict[object, dict[Waiting, None]] = field(factory=dict, init=False)
+    _seen: dict[object, Value] = field(factory=dict, init=False)
     _next: IDelayedCall | None = field(default=None, init=False)
+    _took: deque[float] = field(factory=lambda: deque([0.0], maxlen=TICKS), init=False)
     _recent: tuple[float, StatsRecord] | None = field(default=None, init=False)
     _rows: dict[bool, tuple[StatsRecord, StatsRecord, bytes]] = field(factory=dict, init=False)
 
     def add(self, waiter: Waiting) -> None:
         """From now on it has a look."""
-        self._waiters[waiter] = None
+        self._waiters.setdefault(waiter.what, {})[waiter] = None
+        self._seen.pop(waiter.what, None)
         if self._next is None:
             self._next = self.reactor.callLater(TICK_SECONDS, self._tick)
 
     def remove(self, waiter: Waiting) -> None:
         """It waits no more."""
-        self._waiters.pop(waiter, None)
+        waiters = self._waiters.get(waiter.what, {})
+        waiters.pop(waiter, None)
+        if not waiters:
+            self._waiters.pop(waiter.what, None)
+            self._seen.pop(waiter.what, None)
         if not self._waiters and self._next is not None:
             self._next.cancel()
             self._next = None
@@ -176,18 +190,22 @@ class Readings:
         began = self.reactor.seconds()
         reading = Reading(self.desk)
         try:
-            values: dict[object, Value] = {}
-            for waiter in list(self._waiters):
-                what = waiter.what
-                if what not in values:
-                    values[what] = reading.value(waiter.condition)
-                value = values[what]
-                if value is not None and waiter.compares(value, waiter.bound):
-                    waiter.found(value)
+            for what, waiters in list(self._waiters.items()):
+                if not waiters:
+                    continue
+                value = reading.value(next(iter(waiters)).condition)
+                if value is None or value == self._seen.get(what):
+                    continue
+                self._seen[what] = value
+                for waiter in list(waiters):
+                    if waiter.compares(value, waiter.bound):
+                        waiter.found(value)
         finally:
             took = self.reactor.seconds() - began
+            self._took.append(took)
             if self._waiters and self._next is None:
-                self._next = self.reactor.callLater(max(TICK_SECONDS - took, took / SHARE), self._tick)
+                after = max(TICK_SECONDS - took, min(self._took) / SHARE)
+                self._next = self.reactor.callLater(after, self._tick)
 
     def recent(self) -> StatsRecord:
         """The record of now, or of a moment ago."""

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ctrlserver.admin.waiting import TICK_SECONDS
+from ctrlserver.admin.conditions import Condition
+from ctrlserver.admin.waiting import TICK_SECONDS, Reading
 from ctrlserver.stats.rename import Renames
 from tests.admin.conftest import Peer, Server, refusal, stuck
 
@@ -124,6 +125,37 @@ def test_all_who_wait_share_one_reading_and_none_costs_anything_once_gone(
     for peer in peers:
         peer.connection.connectionLost()
     assert [] == server.clock.getDelayedCalls()
+
+
+def test_one_look_during_which_the_process_was_paused_makes_no_later_one_late(
+    server: Server, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value, pauses = Reading.value, [1.0]
+
+    def paused_once(reading: Reading, condition: Condition) -> object:
+        server.clock.rightNow += pauses.pop() if pauses else 0.0
+        return value(reading, condition)
+
+    peer.says(b"wait packets_total>=10\n")
+    monkeypatch.setattr(Reading, "value", paused_once)
+    server.clock.advance(TICK_SECONDS)
+    assert [] == pauses
+    server.stream(10)
+    server.clock.advance(TICK_SECONDS)
+    assert b"packets_total 10\r\nOK 1\r\n" == peer.transport.sent
+
+
+def test_who_begins_to_wait_for_a_value_that_others_have_seen_is_looked_at_too(server: Server) -> None:
+    first, second = server.connect(), server.connect()
+    first.says(b"wait packets_total>=100\n")
+    server.stream(10)
+    server.clock.advance(TICK_SECONDS)
+    second.says(b"wait packets_total>10 timeout=1h\n")
+    server.clock.advance(TICK_SECONDS)
+    assert b"" == second.transport.sent
+    server.stream(1)
+    server.clock.advance(TICK_SECONDS)
+    assert b"packets_total 11\r\nOK 1\r\n" == second.transport.sent
 
 
 def test_the_stop_of_the_server_ends_what_waits(server: Server) -> None:
