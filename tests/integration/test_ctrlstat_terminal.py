@@ -10,6 +10,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ class Terminal:
             stderr=self.theirs,
             env={**os.environ, "TERM": "xterm", "LANG": "C.UTF-8", **environment},
             start_new_session=True,
+            preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_DFL),  # the tests may run under nohup
         )
 
     def wait(self, *words: str) -> None:
