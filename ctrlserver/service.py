@@ -35,7 +35,6 @@ from ctrlserver.config.shown import as_tables
 from ctrlserver.desk import Desk, Health
 from ctrlserver.errors import CommandError, UsageError
 from ctrlserver.lane.clock import keep_monotonic_time
-from ctrlserver.lane.sparing import Sparing
 from ctrlserver.life.admin_ports import BoundAdminPorts
 from ctrlserver.life.draining import Draining
 from ctrlserver.life.reloading import Read, Reloading
@@ -43,6 +42,7 @@ from ctrlserver.life.supervision import Supervision
 from ctrlserver.life.tracing import Tracing
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.linux.memory import give_back_large_blocks, memory_there_is
+from ctrlserver.logs.sparing import Sparing
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
 from ctrlserver.net.listeners import CannotBind
 from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane

@@ -12,7 +12,7 @@ from typing import Final
 from attrs import define, field
 from twisted.logger import Logger
 
-from ctrlserver.lane.sparing import Sparing
+from ctrlserver.logs.sparing import Sparing
 from ctrlserver.words import printable
 
 log = Logger()

@@ -60,7 +60,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.lane.costly import COSTLY_SECONDS, SUSPECT_SECONDS, Costly, Owner, is_costly
-from ctrlserver.lane.sparing import Sparing
+from ctrlserver.logs.sparing import Sparing
 
 #: Events to watch for where none is wanted: of a reset, which epoll reports whatever it was asked for, it tells once.
 UNWATCHED = select.EPOLLONESHOT if sys.platform == "linux" else 0

@@ -13,8 +13,8 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from ctrlserver.lane.sparing import Sparing
 from ctrlserver.logs.level import LEVEL
+from ctrlserver.logs.sparing import Sparing
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
 

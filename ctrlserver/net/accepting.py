@@ -34,8 +34,8 @@ from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
 from ctrlserver.config.endpoints import unix_path
-from ctrlserver.lane.sparing import Sparing
 from ctrlserver.linux.inherited import server_endpoint
+from ctrlserver.logs.sparing import Sparing
 from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, OUT_OF, listen_for_many, tell_pause
 
 #: Connections made before everything else has its turn: those rejected in one go are closed in the next, and of the

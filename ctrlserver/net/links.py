@@ -44,10 +44,10 @@ from twisted.logger import Logger
 
 from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import COPY_BYTES, UNWATCHED, Lane
-from ctrlserver.lane.sparing import Sparing
 from ctrlserver.linux.keepalive import unanswered_seconds
 from ctrlserver.linux.tcp_info import tcp_figures
 from ctrlserver.linux.transfers import ROW_BYTES
+from ctrlserver.logs.sparing import Sparing
 from ctrlserver.net.echoes import join, serve_together
 from ctrlserver.net.modes import EchoStream, open_stream
 from ctrlserver.net.stream import OpenStreams

@@ -36,7 +36,7 @@ from ctrlserver.config import ListenerConfig
 from ctrlserver.config.changes import kept_ports
 from ctrlserver.config.endpoints import behind_proxy, is_any_port
 from ctrlserver.lane.lane import Lane
-from ctrlserver.lane.sparing import Growth
+from ctrlserver.logs.sparing import Growth
 from ctrlserver.looks import Looks
 from ctrlserver.net.accepting import endpoint_of, endpoint_over, has_lost_its_file
 from ctrlserver.net.gate import Gate, Seats

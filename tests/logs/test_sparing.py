@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctrlserver.lane.sparing import Growth, Sparing
+from ctrlserver.logs.sparing import Growth, Sparing
 
 
 def test_one_line_a_second_is_written_and_the_others_are_told_by_number() -> None:
