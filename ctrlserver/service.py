@@ -42,6 +42,7 @@ from ctrlserver.life.supervision import Supervision
 from ctrlserver.life.tracing import Tracing
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.linux.memory import give_back_large_blocks, memory_there_is
+from ctrlserver.logs.log import LOG
 from ctrlserver.logs.sparing import Sparing
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
 from ctrlserver.net.listeners import CannotBind
@@ -208,6 +209,7 @@ class ControlService(MultiService):
         self._tell_left_out(now)
 
     def _tell_left_out(self, now: float) -> None:
+        LOG.tell_left_out(now)
         self._admin.journal.tell_left_out(now)
         self.tracing.tell_left_out(now)
         if more := self._run_lines.overdue(now):

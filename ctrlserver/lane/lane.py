@@ -35,8 +35,8 @@ Rules:
 - A turn is bounded by ``TURN_SECONDS``, with rests by ``RESTING_SECONDS``: timers and the admin port wait for it. The
   clock is read after each socket, so a turn is longer by one ``ready`` at most.
 - Events are level triggered. An owner need not read to the end: the next round offers it what is left.
-- An owner that raises has a bug, or there is no memory. The lane logs it, once a second at most, drops its socket,
-  calls ``failed`` and goes on with the others.
+- An owner that raises has a bug, or there is no memory. The lane logs it (bugs once a second at most; the log itself
+  sees to the other), drops its socket, calls ``failed`` and goes on with the others.
 - What is in ``together`` may raise too: the lane then closes it, and serves all sockets one by one from then on.
 
 Beware: an owner may get an event that was meant for the socket that had its number before. So all reads and writes of
@@ -159,7 +159,7 @@ class Lane:
         self._bell = -1  # always readable; in the inner epoll while a turn has left something
         self._ringing = False
         self.together: Together | None = None
-        self.bugs, self.out_of_memory = Sparing(), Sparing()
+        self.bugs = Sparing()
         self._steady_since = self._turn_ended = self.round_began
 
     def start(self) -> None:
@@ -203,10 +203,9 @@ class Lane:
             self._epoll.modify(fd, events)
 
     def tell_left_out(self, now: float) -> None:
-        """Log how many streams ended as the last one told of did; to be called now and then."""
-        for what, lines in (("of a bug", self.bugs), ("out of memory", self.out_of_memory)):
-            if number := lines.overdue(now):
-                self.log.warn("{number} more streams ended {what}", event="more-bugs", number=number, what=what)
+        """Log how many owners failed beside those that have a line; to be called now and then."""
+        if number := self.bugs.overdue(now):
+            self.log.warn("{number} more sockets could not be served", event="more-bugs", number=number)
 
     def again(self, fd: int, events: int) -> None:
         """Call the owner of ``fd`` in a later turn, as if ``events`` had come; to be asked for in its ``ready``."""
@@ -229,20 +228,18 @@ class Lane:
 
     def drop(self, fd: int, owner: Owner | None = None) -> None:
         """Take socket ``fd`` off the lane: its owner, or ``together`` for it, has just raised an exception."""
-        if isinstance(sys.exc_info()[1], MemoryError):
-            if self.out_of_memory.may_write(self.clock()):
-                self.log.warn(
-                    "out of memory: a stream ended; its socket {fd} leaves the lane", event="out-of-memory", fd=fd
-                )
-        elif self.bugs.may_write(self.clock()):
-            self.log.failure("a bug ended a stream; its socket {fd} leaves the lane", event="bug", fd=fd)
+        try:
+            if isinstance(sys.exc_info()[1], MemoryError) or self.bugs.may_write(self.clock()):
+                self.log.failure("socket {fd} could not be served", event="bug", fd=fd)
+        except MemoryError:
+            pass  # nor is there any for the line
         owner = owner or self._owners.get(fd)
         self.forget(fd)
         if owner is not None:
             try:
                 owner.failed()
             except Exception:
-                self.log.failure("the owner of socket {fd} raised in failed() too", event="bug", fd=fd)
+                self.log.failure("the end of socket {fd} failed too", event="bug", fd=fd)
 
     # IReadDescriptor
 

@@ -89,7 +89,7 @@ class Ticker:
         try:
             self._tick()
         except Exception:
-            Lane.log.failure("a bug ended a timer", event="bug")
+            Lane.log.failure("a timer failed", event="bug")
             self._broken()
 
 

@@ -7,18 +7,20 @@ Rules:
   ``traceback``. A field whose name is one of these has a "_" behind it.
 - No control character is written raw, whoever said it: text shows its escape, JSON is ASCII.
 - Each part has a bound, so that one event is never a megabyte.
+- Want of memory is no bug: whoever logs such a failure, its line says what failed and where, without a traceback.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.logger import eventAsText, formatEvent
+from twisted.logger import LogLevel, eventAsText, formatEvent
 
 from ctrlserver.words import printable
 
@@ -63,6 +65,25 @@ def json_line(event: Mapping[str, Any]) -> str:
     if failure is not None:
         record["traceback"] = _ends(failure.getTraceback(), _LONGEST_TRACEBACK)
     return json.dumps(record)
+
+
+def out_of_memory(event: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is written of a failure for want of memory; None if ``event`` is none."""
+    by_old_logger = "failure" in event  # Twisted's, whose text has the traceback in it
+    failure = event["failure"] if by_old_logger else event.get("log_failure")
+    if failure is None or failure.check(MemoryError) is None:
+        return None
+    what = str(event.get("why") or "an error that nobody handled") if by_old_logger else formatEvent(dict(event))
+    frames = failure.frames
+    return {
+        "log_time": event.get("log_time"),
+        "log_namespace": event.get("log_namespace"),
+        "log_level": LogLevel.warn,
+        "log_format": "out of memory at {where}: {what}",
+        "event": "out-of-memory",
+        "where": f"{os.path.basename(frames[-1][1])}:{frames[-1][2]}" if frames else "an unknown place",
+        "what": _ends(what, _LONGEST_FIELD),
+    }
 
 
 def _name(event: Mapping[str, Any], source: str) -> str:

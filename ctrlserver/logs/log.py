@@ -5,6 +5,7 @@ the maker of its observer. The program calls it, once, when it begins to log. Th
 there is one of Twisted.
 
 Rules: nothing is written below ``LEVEL``. What an outlet cannot take is counted, and told once it takes lines again.
+Of failures for want of memory, whoever logs them, one a second has a line; ``tell_left_out`` tells of the others.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from attrs import define, field
@@ -20,8 +21,9 @@ from twisted.logger import ILogObserver, Logger, LogLevel
 from zope.interface import implementer
 
 from ctrlserver.logs.level import LEVEL
-from ctrlserver.logs.lines import json_line, text_line
+from ctrlserver.logs.lines import json_line, out_of_memory, text_line
 from ctrlserver.logs.outlets import Descriptor, Outlet, Syslog, opened
+from ctrlserver.logs.sparing import Sparing
 from ctrlserver.words import counted
 
 
@@ -38,11 +40,17 @@ class Log:
     """The options of ``twistd``, which say where the log goes."""
     lost: int = field(default=0, init=False)
     """Lines that the outlet did not take since the last that it took."""
+    clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
+    _out_of_memory: Sparing = field(factory=Sparing, init=False)
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Write the line of an event, if its level is high enough."""
         if not LEVEL.writes(event.get("log_level")):
             return
+        if (lacking := out_of_memory(event)) is not None:
+            if not self._out_of_memory.may_write(self.clock()):
+                return
+            event = lacking
         if not self._written(event):
             self.lost += 1
         elif self.lost:
@@ -61,6 +69,11 @@ class Log:
     def _written(self, event: Mapping[str, Any]) -> bool:
         line = json_line(event) if self.form == "json" else text_line(event, stamped=self.outlet.stamped)
         return self.outlet.write(line, getattr(event.get("log_level"), "name", "info"))
+
+    def tell_left_out(self, now: float) -> None:
+        """Log how often memory was wanting beside the times that have a line; to be called now and then."""
+        if number := self._out_of_memory.overdue(now):
+            self.told.warn("out of memory {number} times more", event="out-of-memory", number=number)
 
     def reopen(self) -> None:
         """Open the log file anew, by its name, and say so."""

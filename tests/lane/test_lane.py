@@ -283,11 +283,8 @@ class Raising:
         self.ended += 1
 
 
-@pytest.mark.parametrize(("error", "tracebacks"), [(MemoryError(), 0), (ValueError("a bug"), 1)])
-def test_a_flood_of_owners_that_raise_is_a_line_a_second_with_the_number_of_the_others(
-    flow: Flow, error: Exception, tracebacks: int
-) -> None:
-    owner = Raising(error)
+def test_a_flood_of_owners_that_raise_is_a_line_a_second_with_the_number_of_the_others(flow: Flow) -> None:
+    owner = Raising(ValueError("a bug"))
     with capturedLogs() as lines:
         for _ in range(100):
             flow.lane.watch(flow.reader.end.fileno(), owner, select.EPOLLIN)
@@ -297,6 +294,6 @@ def test_a_flood_of_owners_that_raise_is_a_line_a_second_with_the_number_of_the_
         flow.time.advance(1)
         flow.lane.tell_left_out(flow.time.seconds())
     assert 100 == owner.ended
-    assert tracebacks == sum("log_failure" in line for line in lines)
+    assert 1 == sum("log_failure" in line for line in lines)
     assert [99] == [line["number"] for line in lines if "number" in line]
     assert 2 == len(lines)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+import re
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import define, field
-from twisted.logger import Logger, LogPublisher
+from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import Logger, LogPublisher, capturedLogs
+from twisted.python.failure import Failure
+from twisted.python.log import LogPublisher as OldPublisher
 
 from ctrlserver.logs.level import LEVEL
+from ctrlserver.logs.lines import FORMATS
 from ctrlserver.logs.log import LOG, Log, for_twist, for_twistd
 from ctrlserver.logs.outlets import Descriptor, Syslog
 
@@ -54,6 +62,69 @@ def test_lines_below_the_level_are_not_written() -> None:
     logger.debug("yes too")
     assert ["yes", "yes too"] == [json.loads(line)["message"] for line, _ in paper.lines]
     assert ["warn", "debug"] == [level for _, level in paper.lines]
+
+
+class Wanting:
+    """Whatever it is asked for, there is no memory."""
+
+    def dataReceived(self, octets: bytes) -> None:
+        raise MemoryError
+
+
+def raise_in_twisted(paper: LogPublisher) -> None:
+    """As Twisted's reactor logs what a read raised, with its old logger."""
+    near, far = socket.socketpair()
+    with near, far:
+        far.send(b"x")
+        connection = Connection(near, Wanting(), MemoryReactorClock())  # type: ignore[arg-type]
+        try:
+            connection.doRead()
+        except MemoryError:
+            OldPublisher(publishPublisher=paper).msg(failure=Failure(), why=None, isError=1)
+
+
+def raise_in_a_command(paper: LogPublisher) -> None:
+    try:
+        Wanting().dataReceived(b"")
+    except MemoryError:
+        Logger("ctrlserver.x", observer=paper).failure("admin command {it!r} failed", event="bug", it="x" * 10_000)
+
+
+@pytest.mark.parametrize("failing", [raise_in_twisted, raise_in_a_command])
+@pytest.mark.parametrize("form", FORMATS)
+def test_whoever_logs_it_want_of_memory_is_a_line_a_second_without_traceback_and_the_number_of_the_others(
+    failing: Callable[[LogPublisher], None], form: str
+) -> None:
+    time, paper = Clock(), Paper()
+    log = Log(form, paper, clock=time.seconds)
+    for _ in range(100):
+        failing(LogPublisher(log))
+    ((line, level),) = paper.lines
+    assert "warn" == level
+    assert re.search(r"out of memory at test_log.py:\d+: (an error that nobody handled|admin command 'x+)", line)
+    assert len(line) < 3000
+    assert "\n" not in line
+    assert "raceback" not in line
+    assert ("out-of-memory" == json.loads(line)["event"]) if form == "json" else True
+    with capturedLogs() as told:
+        log.tell_left_out(time.seconds())
+        time.advance(1)
+        log.tell_left_out(time.seconds())
+        log.tell_left_out(time.seconds() + 1)
+    assert [("out-of-memory", 99)] == [(event["event"], event["number"]) for event in told]
+
+
+def test_an_error_of_another_kind_keeps_its_traceback_beside_a_flood_of_those() -> None:
+    paper = Paper()
+    publisher = LogPublisher(Log("text", paper))
+    raise_in_a_command(publisher)
+    raise_in_a_command(publisher)
+    try:
+        raise ValueError("a bug")
+    except ValueError:
+        Logger("ctrlserver.x", observer=publisher).failure("this failed", event="bug")
+    assert 2 == len(paper.lines)
+    assert "Traceback" in paper.lines[1][0]
 
 
 def test_the_lines_that_were_lost_are_told_once_the_log_takes_lines_again() -> None:
