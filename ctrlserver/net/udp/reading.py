@@ -38,6 +38,7 @@ from collections.abc import Callable
 from select import EPOLLIN
 
 from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
 
 from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import Lane
@@ -52,7 +53,7 @@ from ctrlserver.linux.udp import (
     Address,
     first_client_port,
 )
-from ctrlserver.net.gate import DRAINING, NOT_ALLOWED, UDP_STREAMS
+from ctrlserver.net.gate import DRAINING, MAX_STREAMS, NOT_ALLOWED, UDP_STREAMS
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import OTHERS, DatagramStream, Peers
 from ctrlserver.net.udp.withholding import Answer, Withholding
@@ -71,6 +72,8 @@ CONTENT_SECONDS = 0.001
 
 #: Ports of services that answer whatever they get: echo, daytime, quote of the day, chargen, time (RFC 862 to 868).
 ANSWERING_PORTS = frozenset({7, 13, 17, 19, 37})
+
+log = Logger()
 
 
 class Intake:
@@ -105,6 +108,7 @@ class Intake:
         """Count a message of ``packets`` datagrams from one peer; keep, probe and answer them where that is asked for.
 
         ``size``: bytes in all; ``segment``: bytes of each datagram but the last. ``since``: when the message was seen.
+        Where memory is wanting for more, it is counted; if not even a stream can be had, as rejected.
         """
         stream = self._stream_at(address)
         if stream is None:
@@ -114,10 +118,15 @@ class Intake:
             if self._terms.gate.seats.draining:
                 self._reject(DRAINING, packets, address)
                 return
-            stream = self._peers.open(address, now, since)
-            if self._answer is not None:
-                others = stream.counters.peer == OTHERS
-                stream.answer = self._answer_others if others else self._answer_to(self._answer, address)
+            try:
+                stream = self._peers.open(address, now, since)
+                if self._answer is not None:
+                    others = stream.counters.peer == OTHERS
+                    stream.answer = self._answer_others if others else self._answer_to(self._answer, address)
+            except MemoryError:
+                log.failure("UDP peer {peer} gets no stream", event="bug", peer=peer_name(address))
+                self._reject(MAX_STREAMS, packets, address)
+                return
         counters = stream.counters
         counters.packets += packets
         counters.bytes += size
@@ -125,13 +134,27 @@ class Intake:
         if counters.peer == OTHERS:
             self._reject(UDP_STREAMS, packets, address)
         if content is not None:
-            if counters.kept is not None:
-                counters.kept.add(cut(content, segment) if packets > 1 else [bytes(content)])
-                self._terms.book.memory.hold(stream, counters.kept.memory)
-            if counters.probing is not None:
-                self._probe(content, segment, counters.probing)
-            if stream.answer is not None:
-                counters.unanswered += packets - stream.answer(content, segment, packets, address)
+            unanswered = packets if stream.answer is not None else 0
+            try:
+                if counters.kept is not None:
+                    counters.kept.add(cut(content, segment) if packets > 1 else [bytes(content)])
+                    self._terms.book.memory.hold(stream, counters.kept.memory)
+                if counters.probing is not None:
+                    self._probe(content, segment, counters.probing)
+                if stream.answer is not None:
+                    unanswered -= stream.answer(content, segment, packets, address)
+            except MemoryError:
+                self._only_counted(stream)
+            counters.unanswered += unanswered
+
+    def _only_counted(self, stream: DatagramStream) -> None:
+        """There was no memory for what is done with datagrams beside counting them: log it, and keep none."""
+        counters = stream.counters
+        if counters.kept is not None:
+            counters.kept.clear()
+            counters.kept.total = counters.packets
+            self._terms.book.memory.hold(stream, 0)
+        log.failure("datagrams of {peer} were counted and no more", event="bug", peer=counters.peer)
 
     def _loops(self, address: Address) -> bool:
         """Whether an answer to ``address`` may be answered, and so on for ever."""
@@ -298,12 +321,16 @@ class ManyReader(OneReader):
                 return
 
     def _answered(self, stream: DatagramStream, table: Messages, sizes: list[int]) -> bool:
-        """Answer many datagrams of one size and peer as the batch that they make; False where they do not."""
+        """Answer many datagrams of one size and peer as the batch that they make; False where they make none."""
         size, rows, address = sizes[0], len(sizes), stream.address
         if stream.answer is None or not size or min(sizes) != max(sizes):
             return False
         contents = [content for row in range(rows) if (content := table.content(row, size)) is not None]
-        stream.counters.unanswered += rows - stream.answer(memoryview(b"".join(contents)), size, rows, address)
+        try:
+            batch = memoryview(b"".join(contents))
+        except MemoryError:
+            return False
+        stream.counters.unanswered += rows - stream.answer(batch, size, rows, address)
         return True
 
     def _probed(self, stream: DatagramStream, table: Messages, sizes: list[int]) -> bool:
@@ -312,7 +339,10 @@ class ManyReader(OneReader):
         content = table.contents(len(sizes)) if min(sizes) >= HEADER_SIZE else None
         if content is None or probing is None:
             return False
-        self._probe(content, ROOM_BYTES, probing)
+        try:
+            self._probe(content, ROOM_BYTES, probing)
+        except MemoryError:
+            self._only_counted(stream)
         return True
 
     def _neither(self, stream: DatagramStream, table: Messages, sizes: list[int]) -> bool:

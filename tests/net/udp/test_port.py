@@ -8,12 +8,16 @@ from __future__ import annotations
 import socket
 import struct
 from ipaddress import ip_network
+from typing import NoReturn
 
 import pytest
 import pytest_twisted
+from twisted.logger import capturedLogs
 
+from ctrlserver.addresses import peer_name
 from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
 from ctrlserver.net.gate import Gate, Seats
+from ctrlserver.stats.kept import PACKET_OVERHEAD, KeptPackets
 from ctrlserver.wire.probe import encode
 from tests.net.conftest import in_thread
 from tests.net.udp.conftest import Serve, check, linux, send_batch
@@ -69,6 +73,61 @@ async def test_the_datagrams_of_many_peers_in_turn_are_counted_peer_by_peer(serv
     for number, (client, count) in enumerate(zip(clients, packets, strict=True)):
         record = by_peer[":".join(map(str, client.getsockname()))]
         check(record, packets=count, bytes=sum(number + at for at in range(count)))
+
+
+class NoRoom(KeptPackets):
+    """There is no memory for packets of more than 50 bytes."""
+
+    def add(self, packets: list[bytes]) -> None:
+        if len(packets[0]) > 50:
+            raise MemoryError
+        super().add(packets)
+
+
+def no_memory(*_: object) -> NoReturn:
+    raise MemoryError
+
+
+@pytest.mark.parametrize(("mode", "keep"), [("sink", 5), ("echo", 0), ("echo", 5)])
+@pytest_twisted.ensureDeferred
+async def test_without_memory_for_more_than_that_datagrams_are_counted(serve: Serve, mode: str, keep: int) -> None:
+    served = serve(mode, keep=keep)
+    poor, other = served.connect(), served.connect()
+    poor.send(b"first")
+    await served.until(lambda totals: totals.packets == 1)
+    (stream,) = served.port.peers.by_address.values()
+    stream.counters.kept = NoRoom(5, 100) if keep else None
+    stream.answer = no_memory if mode == "echo" and not keep else stream.answer
+    with capturedLogs() as lines:
+        for client in (poor, other, poor, other, poor):
+            client.send(b"x" * 100)
+        await served.until(lambda totals: totals.packets == 6)
+    by_peer = {record.peer: record for record in served.records()}
+    check(by_peer[peer_name(poor.getsockname())], packets=4, bytes=305, state="open")
+    check(by_peer[peer_name(other.getsockname())], packets=2, bytes=200, state="open")
+    assert (3 if mode == "echo" else 0) == stream.counters.unanswered
+    assert {"datagrams of {peer} were counted and no more"} == {line["log_format"] for line in lines}
+    assert all(line["log_failure"].check(MemoryError) for line in lines)
+    if stream.counters.kept is not None:
+        poor.send(b"fifth")
+        await served.until(lambda totals: totals.packets == 7)
+        assert [(5, b"fifth")] == stream.counters.kept.last(5)
+        assert 2 * (100 + PACKET_OVERHEAD) + 5 + PACKET_OVERHEAD == served.book.memory.held
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_memory_for_its_stream_a_peer_is_rejected_and_the_others_are_counted(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve()
+    known, new = served.connect(), served.connect()
+    known.send(b"first")
+    await served.until(lambda totals: totals.packets == 1)
+    monkeypatch.setattr(served.book, "stream_opened", no_memory)
+    for client in (known, new, known, new, known):
+        client.send(b"x")
+    await served.until(lambda totals: totals.packets == 4)
+    assert 2 == served.book.counters.rejected_by_reason["max-streams"]
 
 
 @pytest_twisted.ensureDeferred
