@@ -20,6 +20,13 @@ nearest good value. The pure core stores a peer's fault, it never raises it; the
 from __future__ import annotations
 
 
+def lacks_memory(error: BaseException | None) -> bool:
+    """Whether it says that the system has no memory; OpenSSL says so in an error of its own."""
+    if isinstance(error, MemoryError):
+        return True
+    return type(error).__module__.startswith("OpenSSL.") and "malloc failure" in str(error)
+
+
 class CtrlServerError(Exception):
     """The root of the tree."""
 

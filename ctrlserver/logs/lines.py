@@ -22,6 +22,7 @@ from typing import Any
 
 from twisted.logger import LogLevel, eventAsText, formatEvent
 
+from ctrlserver.errors import lacks_memory
 from ctrlserver.words import printable
 
 FORMATS = ("text", "json")
@@ -71,7 +72,7 @@ def out_of_memory(event: Mapping[str, Any]) -> dict[str, Any] | None:
     """What is written of a failure for want of memory; None if ``event`` is none."""
     by_old_logger = "failure" in event  # Twisted's, whose text has the traceback in it
     failure = event["failure"] if by_old_logger else event.get("log_failure")
-    if failure is None or failure.check(MemoryError) is None:
+    if failure is None or not lacks_memory(failure.value):
         return None
     what = str(event.get("why") or "an error that nobody handled") if by_old_logger else formatEvent(dict(event))
     frames = failure.frames

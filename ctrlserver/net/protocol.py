@@ -37,10 +37,12 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.addresses import peer_name
+from ctrlserver.errors import lacks_memory
 from ctrlserver.lane.lane import COPY_BYTES
 from ctrlserver.linux.keepalive import unanswered_seconds
 from ctrlserver.linux.tcp_info import socket_of, tcp_figures
@@ -57,6 +59,8 @@ HANDSHAKE_SECONDS = 10.0
 
 #: What OpenSSL keeps for a connection: from its start, and from its first data, once 64 KiB came or went in one go.
 OPENSSL_FIRST_BYTES, OPENSSL_BYTES = 28 << 10, 108 << 10
+
+log = Logger()
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
@@ -94,7 +98,7 @@ class StreamProtocol(Protocol):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)  # an urgent byte is a byte of the stream
         below = self._below = connection_below(self.transport)
         if below is not None:
-            read_to_the_end(below, self._reads_on, self._reactor)
+            read_to_the_end(below, self._reads_on, self._short_of_memory, self._reactor)
         IConsumer(self.transport).registerProducer(self, True)
         self.stream = open_stream(self._streams, self, self._peer, self._streams.clock())
         self.stream.counters.path = self
@@ -115,7 +119,7 @@ class StreamProtocol(Protocol):
         try:
             self._feed(data)
         except MemoryError:
-            self.stream.abort("limit", self._streams.clock())
+            self._short_of_memory(Failure())
         book = self._streams.terms.book
         if book.memory.due:  # many connections may have data in one turn of the reactor
             book.relieve_memory(self._streams.clock())
@@ -179,6 +183,7 @@ class StreamProtocol(Protocol):
         """The connection is lost."""
         self._cancel_deadline()
         self._lost = True
+        self._short_of_memory(reason)
         if self._shaking:
             self._handshake_failed(tls_fault(reason.value))
         self.stream.gone()
@@ -186,6 +191,12 @@ class StreamProtocol(Protocol):
             self.stream.abort("eof", self._streams.clock())
         else:
             self.stream.lost(self._streams.clock())
+
+    def _short_of_memory(self, reason: Failure) -> None:
+        """End the stream if ``reason`` is want of memory."""
+        if lacks_memory(reason.value) and self.stream.counters.state == "open":
+            log.failure("the stream of {peer} ends", reason, event="bug", peer=self._peer)
+            self.stream.abort("limit", self._streams.clock())
 
     def _reads_on(self) -> bool | None:
         """Whether unread input counts and can be taken now; None if it can be taken later."""

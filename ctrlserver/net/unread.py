@@ -29,25 +29,39 @@ def connection_below(transport: Any) -> Connection | None:
     return transport
 
 
-def read_to_the_end(connection: Any, reads_on: Callable[[], bool | None], reactor: IReactorTime) -> None:
+def read_to_the_end(
+    connection: Any,
+    reads_on: Callable[[], bool | None],
+    told_first: Callable[[Failure], object],
+    reactor: IReactorTime,
+) -> None:
     """Have ``connection`` read what it has not read before it is lost.
 
-    ``reads_on``: whether somebody still wants it; None while it can take nothing.
+    ``reads_on``: whether somebody still wants it; None while it can take nothing. ``told_first`` gets the reason of the
+    loss, for which TLS may give another one.
     """
-    connection.connectionLost = Unread(connection, reads_on, reactor).lost
+    connection.connectionLost = Unread(connection, reads_on, told_first, reactor).lost
 
 
 class Unread:
     """Stands before ``connection.connectionLost``."""
 
-    def __init__(self, connection: Any, reads_on: Callable[[], bool | None], reactor: IReactorTime) -> None:
+    def __init__(
+        self,
+        connection: Any,
+        reads_on: Callable[[], bool | None],
+        told_first: Callable[[Failure], object],
+        reactor: IReactorTime,
+    ) -> None:
         self._connection = connection
         self._reads_on = reads_on
+        self._told_first = told_first
         self._reactor = reactor
         self._reading = False
 
     def lost(self, reason: Failure) -> None:
         """The connection is lost; if it was cut off, it first reads on."""
+        self._told_first(reason)
         if not reason.check(ConnectionLost) or self._reads_on() is False:
             self._over(reason)
         elif not self._reading:

@@ -16,6 +16,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import capturedLogs
 
+from ctrlserver.errors import lacks_memory
 from ctrlserver.lane.lane import Lane
 from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, LaneAcceptor, LaneLink
 from ctrlserver.net.listeners import Listener
@@ -260,9 +261,11 @@ class Exhausted:
         raise MemoryError
 
 
-def test_without_memory_a_stream_ends_at_the_limit_over_twisted_too() -> None:
+def test_without_memory_a_stream_ends_at_the_limit_over_twisted_too_and_has_a_line() -> None:
     protocol = protocol_of(terms_of("line", "echo"))
     protocol.makeConnection(StringTransport())  # type: ignore[no-untyped-call]
     protocol.stream._framing = Exhausted()  # type: ignore[assignment]
-    protocol.dataReceived(b"one\n")
+    with capturedLogs() as lines:
+        protocol.dataReceived(b"one\n")
     assert "limit" == protocol.stream.counters.reason
+    assert [True] == [lacks_memory(line["log_failure"].value) for line in lines]

@@ -10,13 +10,16 @@ import termios
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from typing import NoReturn
 
 import pytest
 import pytest_twisted
 from attrs import define
 from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.task import Clock, deferLater
+from twisted.logger import capturedLogs
 
+from ctrlserver.logs.lines import out_of_memory
 from ctrlserver.net.gate import Seats
 from ctrlserver.net.protocol import (
     HANDSHAKE_SECONDS,
@@ -125,6 +128,45 @@ async def test_a_peer_that_has_ended_its_handshake_stays(serve: Callable[[], Awa
     (await in_thread(echo, client)).close()
     await served.book.closed.get()
     assert (1, 2) == (served.stats().closed_eof_total + served.stats().closed_reset_total, served.stats().packets_total)
+
+
+def no_memory(_: object) -> NoReturn:
+    raise MemoryError
+
+
+def no_memory_in_openssl(_: object) -> NoReturn:
+    from OpenSSL.SSL import Error
+
+    raise Error([("common libcrypto routines", "", "malloc failure")])
+
+
+@pytest.mark.parametrize("raising", [no_memory, no_memory_in_openssl])
+@pytest.mark.parametrize("where", ["bio_write", "recv"])
+@pytest_twisted.ensureDeferred
+async def test_a_stream_that_ends_because_tls_has_no_memory_ends_at_the_limit_and_has_a_line(
+    serve: Callable[[], Awaitable[Served]], where: str, raising: Callable[[object], NoReturn]
+) -> None:
+    served = await serve()
+
+    def begin() -> ssl.SSLSocket:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        client = context.wrap_socket(served.connect())
+        client.sendall(b"a\n")
+        assert b"a\n" == client.recv(10)
+        return client
+
+    client = await in_thread(begin)
+    (stream,) = served.book.counters.open.values()
+    setattr(stream.path.transport.getHandle(), where, raising)  # type: ignore[union-attr]
+    with capturedLogs() as lines:
+        await in_thread(client.sendall, b"b\n")
+        await served.book.closed.get()
+    client.close()
+    assert ("limit", 1) == (stream.reason, stream.packets)
+    told = [line for line in map(out_of_memory, lines) if line is not None]
+    assert f"the stream of {stream.peer} ends" in [line["what"] for line in told]
+    assert 0 == served.stats().faults_total
 
 
 @pytest_twisted.ensureDeferred

@@ -24,9 +24,10 @@ class Peer:
     wanted: Callable[[], bool | None] = lambda: True
     later: list[Callable[[], object]] = field(factory=list)
     told: list[object] = field(factory=list)
+    first: list[object] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        read_to_the_end(self, lambda: self.wanted(), self)  # type: ignore[arg-type]
+        read_to_the_end(self, lambda: self.wanted(), self.first.append, self)  # type: ignore[arg-type]
 
     @property
     def socket(self) -> Peer:
@@ -96,6 +97,7 @@ def test_a_connection_that_was_closed_in_order_has_nothing_unread() -> None:
 def test_nobody_reads_for_a_stream_that_is_over() -> None:
     peer = Peer([b"never"], lambda: False)
     peer.connectionLost(CUT)
+    assert [CUT] == peer.first
     assert [CUT] == turns(peer)
 
 
