@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 import pytest_twisted
 from twisted.internet import reactor as installed
+from twisted.internet.interfaces import IListeningPort
 
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.ports import AdminPorts
@@ -46,6 +47,11 @@ class Ports:
 
     def connect(self, place: int = 0) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.number(place)), PATIENCE)
+
+    @property
+    def listening(self) -> int:
+        """Ports of this process that accept connections."""
+        return sum(IListeningPort.providedBy(each) for each in reactor.getReaders())
 
     @property
     def levels(self) -> list[tuple[Level, Level]]:
@@ -118,10 +124,11 @@ async def test_what_cannot_be_had_leaves_all_as_it_was(
     ports: Ports, wrong: AdminConfig, error: type[Exception]
 ) -> None:
     ports.bound.bind([AdminConfig(LOOPBACK)])
-    number = ports.number()
+    number, listening = ports.number(), ports.listening
     with pytest.raises(error):
         ports.change(AdminConfig(LOOPBACK, level="viewer"), AdminConfig("tcp:0:interface=127.0.0.1:backlog=7"), wrong)
     assert (number, [(Level.OPERATOR, Level.OPERATOR)]) == (ports.number(), ports.levels)
+    assert listening == ports.listening
     with ports.connect() as client:
         assert b"OK pong\r\n" == await answer(client)
 

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.logger import Logger, LogLevel, capturedLogs
 from twisted.python.failure import Failure
@@ -80,6 +80,7 @@ def test_any_fields_make_one_flat_object_of_printable_ascii(fields: dict[str, An
 
 
 @given(NASTY)
+@example("one\ntwo\r\x1b[2J\u2028")
 def test_a_text_line_shows_no_control_character_and_a_newline_never_begins_a_line_of_its_own(said: str) -> None:
     first, *more = text_line(event(log_format="peer {said}", said=said)).split("\n")
     assert first.startswith("2026-11-26T")

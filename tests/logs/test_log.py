@@ -179,5 +179,4 @@ def test_a_log_that_cannot_be_is_told_in_one_line(tmp_path: Path) -> None:
 def test_the_log_of_twist_goes_to_its_file_by_name_or_to_its_output(tmp_path: Path) -> None:
     with (tmp_path / "x.log").open("a") as file:
         assert str(tmp_path / "x.log") == for_twist(file).outlet.path
-    assert Descriptor(None) is not for_twist(io.StringIO()).outlet
-    assert LOG.outlet.path is None
+    assert (Descriptor, None) == (type(for_twist(io.StringIO()).outlet), LOG.outlet.path)

@@ -35,17 +35,18 @@ def test_a_pipe_that_nobody_reads_is_not_waited_for_and_the_line_begun_ends_befo
 ) -> None:
     reading, writing = pipe
     outlet = Descriptor(writing)
-    written = [outlet.write(f"{number} " + "x" * 5_000, "info") for number in range(20)]
+    written = [outlet.write(f"{number} " + "x" * 9_000, "info") for number in range(20)]
     assert (True, False) == (written[0], written[-1])
     got = bytearray()
     os.set_blocking(reading, False)
     with suppress(BlockingIOError):
         while more := os.read(reading, 1 << 20):
             got += more
+    assert not got.endswith(b"\n")
     assert outlet.write("after", "info")
     *whole, after, nothing = (bytes(got) + os.read(reading, 1 << 20)).split(b"\n")
     assert (b"after", b"") == (after, nothing)
-    assert [b"%d " % number + b"x" * 5_000 for number in range(written.index(False))] == whole
+    assert [b"%d " % number + b"x" * 9_000 for number in range(written.index(False))] == whole
 
 
 def test_a_closed_pipe_a_full_disk_and_no_output_at_all_lose_the_line_and_raise_nothing(pipe: tuple[int, int]) -> None:

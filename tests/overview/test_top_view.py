@@ -80,6 +80,11 @@ def test_nothing_is_wider_or_higher_than_the_terminal(width: int, height: int, s
         assert max(map(len, lines)) <= width
 
 
+def test_the_keys_are_told_on_the_lowest_terminal() -> None:
+    for height in range(1, 10):
+        assert "q quit" in shown([lab("lab1"), lab("lab2")], height=height)[-1]
+
+
 def test_streams_that_have_no_room_are_counted() -> None:
     lines = shown([lab("lab1", streams=50)])
     (more,) = [line for line in lines if line.startswith("... and ")]

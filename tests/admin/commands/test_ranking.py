@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.admin.commands.ranking import Ranked, rank
+from ctrlserver.admin.commands.ranking import A_STEP, Ranked, rank
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import ListenerRecord
 from ctrlserver.stats.rename import Renames
@@ -16,12 +16,21 @@ from tests.admin.conftest import Peer, Server, refusal
 
 @given(st.lists(st.none() | st.integers() | st.text(max_size=2), max_size=40), st.integers(1, 50), st.booleans())
 def test_the_first_of_an_order_are_found_in_steps(values: list[Any], limit: int, turned: bool) -> None:
-    numbered = list(enumerate(values))
-    ranked = Ranked(numbered, lambda each: (*rank(each[1], turned=turned), each[0]), limit)
+    numbered, looked, before = list(enumerate(values)), 0, 0
+
+    def key(each: tuple[int, Any]) -> tuple[Any, ...]:
+        nonlocal looked
+        looked += 1
+        return (*rank(each[1], turned=turned), each[0])
+
+    ranked, found = Ranked(numbered, key, limit), []
+    for each in ranked:
+        assert looked - before <= A_STEP
+        before = looked
+        found += [] if each is None else [each[1]]
     numbers = sorted((each for each in values if isinstance(each, int)), reverse=not turned)
     texts = sorted((each for each in values if isinstance(each, str)), reverse=turned)
     expected = [*numbers, *texts, *[None] * values.count(None)]
-    found = [each[1] for each in ranked if each is not None]
     assert expected[:limit] == found
     assert found == [each[1] for each in ranked if each is not None]
     assert len(values) == ranked.total
