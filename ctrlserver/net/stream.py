@@ -249,6 +249,7 @@ class Stream:
         if counters.state == "open":
             kept = counters.kept
             unfinished = self._framing.pending_bytes if self._framing.holds else 0
+            unfinished += unfinished // 8  # a buffer that grows has up to so much beside its content
             more = unfinished if kept is None else unfinished + kept.memory
             self.terms.book.memory.hold(self, self.beside + more + self._owed_bytes())
 

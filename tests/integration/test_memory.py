@@ -70,6 +70,32 @@ def test_packets_that_are_never_whole_end_the_streams_that_hold_most(
     daemon.log.wait(r"memory_limit is 1048576 bytes: \d+ kept packets given up, \d+ streams ended")
 
 
+@pytest.mark.parametrize("way", ["tls", "unix"])
+def test_packets_that_are_never_whole_are_within_the_limit_over_tls_and_unix_too(
+    start: Start, tmp_path: Path, opened: contextlib.ExitStack, way: str
+) -> None:
+    pem, path = tmp_path / "server.pem", tmp_path / "x.sock"
+    pem.write_bytes(certificate())
+    endpoint = f"unix:{path}" if way == "unix" else f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
+    config = CONFIG.format(keys="keep = 1", endpoint=endpoint, limit=2 * LIMIT, framing="line")
+    (tmp_path / "x.toml").write_text(config)
+    daemon = start("--config", "x.toml")
+    line = daemon.log.wait(r"listening data \S+ (\S+)")[1]
+    where: str | tuple[str, int] = str(path) if way == "unix" else ("127.0.0.1", int(line.rpartition(":")[2]))
+    for _ in range(12):
+        client = opened.enter_context(connected(where, patience=PATIENCE))
+        if way == "tls":
+            client = opened.enter_context(anyhow().wrap_socket(client))
+        with contextlib.suppress(OSError):
+            client.sendall(b"x" * (LIMIT // 2))
+    daemon.await_stats(streams_total=12)
+    end = time.monotonic() + PATIENCE
+    while (stats := daemon.ask_json("stats"))["closed_limit_total"] < 8:
+        assert stats["memory_bytes"] <= 2 * LIMIT
+        assert time.monotonic() < end
+    assert 12 == stats["closed_limit_total"] + stats["streams_open"]
+
+
 def test_kept_packets_of_many_udp_peers_go_the_oldest_first(
     start: Start, tmp_path: Path, opened: contextlib.ExitStack
 ) -> None:
@@ -88,15 +114,20 @@ def test_kept_packets_of_many_udp_peers_go_the_oldest_first(
     assert 10 == len(daemon.ask_json("packets 100"))
 
 
+def anyhow() -> ssl.SSLContext:
+    """A TLS client that checks nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def unread(opened: contextlib.ExitStack, port: int, way: str) -> socket.socket:
     """A peer that never reads."""
     client = opened.enter_context(connected(("127.0.0.1", port), receive_buffer=4096, patience=PATIENCE))
     if way == "haproxy":
         client.sendall(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n")
     if way == "tls":
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        client = opened.enter_context(context.wrap_socket(client))
+        client = opened.enter_context(anyhow().wrap_socket(client))
     client.setblocking(False)
     return client
 
