@@ -9,9 +9,7 @@ import socket
 from tests.servers import PATIENCE
 
 
-def connected(
-    address: tuple[str, int] | str | os.PathLike[str], *, receive_buffer: int = 0, patience: float = PATIENCE
-) -> socket.socket:
+def connected(address: tuple[str, int] | str | os.PathLike[str], *, receive_buffer: int = 0) -> socket.socket:
     """A client socket, by TCP to a host and a port, or to the unix socket of that path.
 
     A server that rejects a connection may have reset it before the client looks whether it is connected. Such a socket
@@ -23,7 +21,7 @@ def connected(
         client = unless_connected.enter_context(socket.socket(family))
         if receive_buffer:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        client.settimeout(patience)
+        client.settimeout(PATIENCE)
         with contextlib.suppress(ConnectionResetError):
             client.connect(where)
         unless_connected.pop_all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from twisted.internet.threads import deferToThread
 
 from tests.admin.listening import Admin, until
 from tests.certificates import certificate
+from tests.clients import connected
+from tests.servers import reset_at_close
 
 WAIT = b"wait packets_total>=1 timeout=1h\n"
 
@@ -24,8 +25,7 @@ async def test_a_peer_of_a_unix_socket_that_half_closes_and_leaves_is_noticed(
     listen: Callable[..., Admin], tmp_path: Path, line: bytes
 ) -> None:
     admin = listen(f"unix:{tmp_path}/a.sock")
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(tmp_path / "a.sock"))
+    with connected(tmp_path / "a.sock") as client:
         client.sendall(line)
         client.shutdown(socket.SHUT_WR)
         await until(lambda: bool(admin.connections) and admin.connections[0]._later is not None)
@@ -84,5 +84,5 @@ async def test_a_peer_that_resets_while_it_waits_is_noticed(listen: Callable[...
     with admin.connect() as client:
         client.sendall(line)
         await until(lambda: bool(admin.connections) and admin.connections[0]._later is not None)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_at_close(client)
     await until(lambda: not admin.connections)

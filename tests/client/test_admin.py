@@ -49,6 +49,7 @@ async def test_streams_come_by_their_original_names(servers: Servers) -> None:
 
 
 VERSION = b'{"ok":true,"command":"version","data":{"version":"0.0"}}\r\n'
+NO_RENAMES = b'{"ok":true,"command":"rename","data":[]}\r\n'
 UNKNOWN = b'{"ok":false,"error":{"code":404,"id":"unknown-command","message":"\\"x\\""}}\r\n'
 
 
@@ -73,9 +74,8 @@ async def test_the_fastest_streams_are_asked_for_by_the_name_that_the_rate_has_o
 
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_does_not_sort_gives_its_newest_streams_and_no_health(servers: Servers) -> None:
-    renames = b'{"ok":true,"command":"rename","data":[]}\r\n'
     streams = b'{"ok":true,"command":"streams","data":[{"stream":7}],"count":1,"total":1}\r\n'
-    client = await open_admin(reactor, servers.saying(VERSION + renames + UNKNOWN + streams + UNKNOWN), 5.0)
+    client = await open_admin(reactor, servers.saying(VERSION + NO_RENAMES + UNKNOWN + streams + UNKNOWN), 5.0)
     await client.version()
     assert [{"stream": 7}] == await client.fastest_streams(200)
     assert "" == await client.not_ready()
@@ -92,9 +92,8 @@ async def test_a_server_that_does_not_sort_gives_its_newest_streams_and_no_healt
 )
 @pytest_twisted.ensureDeferred
 async def test_why_a_server_is_not_ready_is_what_its_health_says(servers: Servers, expected: str, data: str) -> None:
-    renames = b'{"ok":true,"command":"rename","data":[]}\r\n'
     health = f'{{"ok":true,"command":"health","data":{data}}}\r\n'.encode()
-    client = await open_admin(reactor, servers.saying(VERSION + renames + health), 5.0)
+    client = await open_admin(reactor, servers.saying(VERSION + NO_RENAMES + health), 5.0)
     await client.version()
     assert expected == await client.not_ready()
     client.close()
@@ -102,12 +101,7 @@ async def test_why_a_server_is_not_ready_is_what_its_health_says(servers: Server
 
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_does_not_know_the_sums_of_hosts_has_none(servers: Servers) -> None:
-    version, renames = (
-        b'{"ok":true,"command":"version","data":{"version":"0.0"}}\r\n',
-        b'{"ok":true,"command":"rename","data":[]}\r\n',
-    )
-    unknown = b'{"ok":false,"error":{"code":404,"id":"unknown-command","message":"\\"peers\\""}}\r\n'
-    client = await open_admin(reactor, servers.saying(version + renames + unknown), 5.0)
+    client = await open_admin(reactor, servers.saying(VERSION + NO_RENAMES + UNKNOWN), 5.0)
     await client.version()
     assert [] == await client.peers()
     client.close()

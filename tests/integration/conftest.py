@@ -116,8 +116,8 @@ class Daemon:
     def connect(self, name: str = "data") -> socket.socket:
         """A plain client socket to a listener or the admin port."""
         if name in self.paths:
-            return connected(self.paths[name], patience=PATIENCE)
-        return connected(("127.0.0.1", self.ports[name]), patience=PATIENCE)
+            return connected(self.paths[name])
+        return connected(("127.0.0.1", self.ports[name]))
 
     def ask(self, *lines: str) -> str:
         """The whole answer to some admin lines, on a connection of its own."""

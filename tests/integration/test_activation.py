@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.clients import connected
 from tests.integration.conftest import PATIENCE, Daemon, Start
 
 #: Starts anew of the server under load. More of them take long, and show no more.
@@ -68,17 +69,9 @@ def systemd(start: Start) -> Iterator[Systemd]:
             stack.enter_context(each)
 
 
-def connected(to: socket.socket) -> socket.socket:
-    """A client of a listening socket; refused never."""
-    client = socket.socket(to.family)
-    client.settimeout(PATIENCE)
-    client.connect(to.getsockname())
-    return client
-
-
 def asked(to: socket.socket, line: bytes) -> bytes:
     """One line, and all that is said to it."""
-    with connected(to) as client:
+    with connected(to.getsockname()) as client:
         client.sendall(line)
         client.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: client.recv(65_536), b""))
@@ -102,7 +95,7 @@ def test_a_unix_socket_keeps_its_file_its_permissions_and_its_queue(systemd: Sys
         assert b"x" * 1024 == asked(sockets["data"], b"x" * 1024)
         assert b"OK pong\r\n" == asked(sockets["admin"], b"ping\n")
         assert "others can" not in daemon.stop()
-    with connected(sockets["admin"]) as waiting:
+    with connected(paths["admin"]) as waiting:
         waiting.sendall(b"ping\n")
         systemd.start("--mode=echo", *flags)
         assert b"OK pong\r\n" == waiting.recv(100)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ctrlserver import __version__
+from tests.clients import connected
 from tests.integration.conftest import BIN, PATIENCE, Start, run
 from tests.ports import free_port
 
@@ -209,9 +210,7 @@ def test_it_becomes_a_daemon_and_ends_by_its_pid_file(tmp_path: Path) -> None:
     )  # fmt: skip
     assert 0 == done.returncode, done
     pid = int(pid_file.read_text())
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(PATIENCE)
-        client.connect(str(admin))
+    with connected(admin) as client:
         client.sendall(b"ping\n")
         assert b"OK pong\r\n" == client.recv(100)
         subprocess.run(["kill", str(pid)], check=True)

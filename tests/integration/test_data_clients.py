@@ -160,8 +160,7 @@ def test_several_listeners_count_each_in_its_own_framing_and_mode(start: Start, 
 
 def test_streams_come_by_a_unix_socket_too(start: Start, tmp_path: Path) -> None:
     daemon = start("--data", f"unix:{tmp_path / 'data.sock'}", "--framing", "line")
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(daemon.paths["data"])
+    with daemon.connect() as client:
         client.sendall(b"one\ntwo\n")
     daemon.await_stats(packets_total=2, streams_open=0)
     (stream,) = daemon.ask_json("streams")

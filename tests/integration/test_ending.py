@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.integration.conftest import BIN, PATIENCE, Daemon, Start
+from tests.clients import connected
+from tests.integration.conftest import PATIENCE, Daemon, Start
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -86,11 +82,9 @@ def test_a_second_shutdown_is_answered_and_ends_it_at_once(start: Start, tmp_pat
     with (tmp_path / "x.toml").open("a") as written:
         written.write(f'[[admin]]\nendpoint = "unix:{path}"\n')
     daemon = start(*flags, admins=2)
-    with daemon.connect() as client, socket.socket(socket.AF_UNIX) as operator:
+    with daemon.connect() as client, connected(path) as operator:
         sends(client, 1)
         daemon.await_stats(packets_total=1)
-        operator.settimeout(PATIENCE)
-        operator.connect(str(path))
         replies = operator.makefile("rb")
         operator.sendall(b"shutdown\n")
         assert b"OK stopping\r\n" == replies.readline()
@@ -134,56 +128,3 @@ def test_without_an_open_stream_it_ends_at_once(start: Start, tmp_path: Path) ->
     daemon.process.send_signal(signal.SIGTERM)
     daemon.process.wait(PATIENCE)
     assert "stopping" not in daemon.stop()
-
-
-def to_a_file(folder: Path) -> tuple[list[str], dict[str, Any]]:
-    return [f"--logfile={folder / 'log'}"], {}
-
-
-def to_stdout(folder: Path) -> tuple[list[str], dict[str, Any]]:
-    return [], {"stdout": (folder / "log").open("wb")}
-
-
-def to_a_closed_pipe(_: Path) -> tuple[list[str], dict[str, Any]]:
-    reads, writes = os.pipe()
-    os.close(reads)
-    return [], {"stdout": os.fdopen(writes, "wb"), "stderr": subprocess.DEVNULL}
-
-
-@pytest.mark.parametrize("log", [to_a_file, to_stdout, to_a_closed_pipe])
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_only_int_and_term_end_it_wherever_its_log_goes(
-    tmp_path: Path, log: Callable[[Path], tuple[list[str], dict[str, Any]]], end: signal.Signals
-) -> None:
-    flags, options = log(tmp_path)
-    path = tmp_path / "a.sock"
-    data = ["--data", f"unix:{tmp_path}/d.sock", "--admin", f"unix:{path}"]
-    process = subprocess.Popen([BIN / "twistd", "-n", "--pidfile=", *flags, "ctrlserver", *data], **options)
-    try:
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE) * 2:
-            assert b"OK pong\r\n" == pinged(process, path)
-            process.send_signal(number)
-        assert b"OK pong\r\n" == pinged(process, path)
-        process.send_signal(end)
-        assert process.wait(PATIENCE) in (-end, 0, 1)
-        assert not path.exists()
-    finally:
-        process.kill()
-        process.wait(PATIENCE)
-        if options:
-            with suppress(BrokenPipeError):
-                options["stdout"].close()
-
-
-def pinged(process: subprocess.Popen[bytes], path: Path) -> bytes:
-    """The answer to a ping, as soon as there is one."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        assert process.poll() is None
-        with socket.socket(socket.AF_UNIX) as client, suppress(FileNotFoundError, ConnectionRefusedError):
-            client.settimeout(PATIENCE)
-            client.connect(str(path))
-            client.sendall(b"ping\n")
-            return client.recv(100)
-        time.sleep(0.02)
-    raise AssertionError("it does not answer")

@@ -8,14 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.clients import connected
 from tests.integration.conftest import BIN, PATIENCE, Start, run
-from tests.ports import free_port
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 TWISTD = (str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver")
@@ -57,56 +59,63 @@ def test_a_log_file_and_the_config_file_may_say_so_too(tmp_path: Path) -> None:
     assert ("error", "cannot-start") == (line["level"], line["event"])
 
 
-@pytest.fixture
-def endpoint() -> str:
-    """An admin port known beforehand, for logs that cannot tell."""
-    return f"tcp:{free_port()}:interface=127.0.0.1"
+def pinged(process: subprocess.Popen[bytes], path: Path) -> bytes:
+    """The answer to a ping, as soon as there is one: no log tells when."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        assert process.poll() is None
+        with suppress(FileNotFoundError, ConnectionRefusedError), connected(path) as client:
+            client.sendall(b"ping\n")
+            return client.recv(100)
+        time.sleep(0.02)
+    raise AssertionError("it does not answer")
 
 
-def asked(endpoint: str, line: bytes = b"ping\n") -> bytes:
-    """The reply of the admin port, once it is there."""
-    for _ in range(int(PATIENCE * 100)):
-        try:
-            with socket.create_connection(("127.0.0.1", int(endpoint.split(":")[1])), PATIENCE) as client:
-                client.sendall(line)
-                return client.recv(1000)
-        except ConnectionRefusedError:
-            signal.sigtimedwait([], 0.01)
-    raise AssertionError("no admin port")
-
-
-@pytest.mark.parametrize("where", ["a closed pipe", "a full disk", "no output", "a pipe that nobody reads"])
-def test_a_log_that_cannot_be_written_neither_ends_nor_delays_the_server(
-    where: str, endpoint: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("where", "end"),
+    [
+        ("a file", signal.SIGINT),
+        ("standard output", signal.SIGTERM),
+        ("a closed pipe", signal.SIGINT),
+        ("a full disk", signal.SIGTERM),
+        ("no output", signal.SIGINT),
+        ("a pipe that nobody reads", signal.SIGTERM),
+    ],
+)
+def test_wherever_the_log_goes_it_delays_nothing_and_only_int_and_term_end_the_server(
+    where: str, end: signal.Signals, tmp_path: Path
 ) -> None:
     reading, writing = os.pipe()
+    outputs = {"standard output": os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)}
+    outputs["a full disk"] = os.open("/dev/full", os.O_WRONLY)
     if where == "a pipe that nobody reads":
         os.set_blocking(writing, False)
-        try:
+        with suppress(BlockingIOError):
             while True:
                 os.write(writing, b"x" * 65_536)
-        except BlockingIOError:
-            os.set_blocking(writing, True)
+        os.set_blocking(writing, True)
     else:
         os.close(reading)
-    full = os.open("/dev/full", os.O_WRONLY)
-    output = {"a full disk": full}.get(where, writing)
     launcher = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh"] if where == "no output" else []
+    flags = ["--logfile=x.log"] if where == "a file" else []
+    path, output = tmp_path / "a.sock", outputs.get(where, writing)
     process = subprocess.Popen(
-        [*launcher, *TWISTD, "--data", LOOPBACK, "--admin", endpoint], stdout=output, stderr=output, cwd=tmp_path
-    )
+        [*launcher, *TWISTD[:-1], *flags, TWISTD[-1], "--data", LOOPBACK, "--admin", f"unix:{path}"],
+        stdout=output, stderr=output, cwd=tmp_path,
+    )  # fmt: skip
     try:
-        for number in (signal.SIGUSR2, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE):
-            assert b"OK pong\r\n" == asked(endpoint)
+        for number in (signal.SIGUSR2, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE) * 2:
+            assert b"OK pong\r\n" == pinged(process, path)
             process.send_signal(number)
-        assert b"OK pong\r\n" == asked(endpoint)
-        assert process.poll() is None
+        assert b"OK pong\r\n" == pinged(process, path)
+        process.send_signal(end)
+        assert -end == process.wait(PATIENCE)
+        assert not path.exists()
     finally:
-        process.terminate()
-        status = process.wait(PATIENCE)
-        for each in (writing, full, *([reading] if where == "a pipe that nobody reads" else [])):
+        process.kill()
+        process.wait(PATIENCE)
+        for each in (writing, *outputs.values(), *([reading] if where == "a pipe that nobody reads" else [])):
             os.close(each)
-    assert -signal.SIGTERM == status
 
 
 def test_syslog_gets_json_too(tmp_path: Path) -> None:

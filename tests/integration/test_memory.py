@@ -83,7 +83,7 @@ def test_packets_that_are_never_whole_are_within_the_limit_over_tls_and_unix_too
     line = daemon.log.wait(r"listening data \S+ (\S+)")[1]
     where: str | tuple[str, int] = str(path) if way == "unix" else ("127.0.0.1", int(line.rpartition(":")[2]))
     for _ in range(12):
-        client = opened.enter_context(connected(where, patience=PATIENCE))
+        client = opened.enter_context(connected(where))
         if way == "tls":
             client = opened.enter_context(anyhow().wrap_socket(client))
         with contextlib.suppress(OSError):
@@ -123,7 +123,7 @@ def anyhow() -> ssl.SSLContext:
 
 def unread(opened: contextlib.ExitStack, port: int, way: str) -> socket.socket:
     """A peer that never reads."""
-    client = opened.enter_context(connected(("127.0.0.1", port), receive_buffer=4096, patience=PATIENCE))
+    client = opened.enter_context(connected(("127.0.0.1", port), receive_buffer=4096))
     if way == "haproxy":
         client.sendall(b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n")
     if way == "tls":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.clients import connected
 from tests.integration.conftest import BIN, PATIENCE, Daemon, Start
 from tests.integration.test_transports import SYSTEMD
 
@@ -148,11 +149,8 @@ def test_a_unix_socket_whose_file_was_removed_has_it_again_after_a_reload(start:
         path.unlink()
     (tmp_path / "x.toml").write_text(f'{same}{changed}keep = 1\n[[admin]]\nendpoint = "unix:{paths[2]}"\n{ADMIN}')
     hup(daemon, "config reloaded")
-    clients = []
-    for path in paths:
-        clients.append(client := socket.socket(socket.AF_UNIX))
-        client.settimeout(PATIENCE)
-        client.connect(str(path))
+    clients = [connected(path) for path in paths]
+    for client in clients:
         client.sendall(b"whoami\n")
     assert b"level admin\r\n" in clients[2].recv(1000)
     assert 0o600 == paths[2].stat().st_mode & 0o777
@@ -174,8 +172,7 @@ def test_a_unix_socket_whose_folder_was_removed_too_keeps_the_old_config_until_i
     hup(daemon, f"the old one stays: cannot listen for data on unix:{path}: no such file or directory$")
     path.parent.mkdir()
     hup(daemon, f"config reloaded: unix:{path}: its file was gone and is made anew$")
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(str(path))
+    with daemon.connect():
         daemon.await_stats(streams_open=1, config_reloads_total=1, config_reload_failures_total=1)
     path.unlink()
     (tmp_path / "x.toml").write_text(text.replace(f"unix:{path}", LOOPBACK))

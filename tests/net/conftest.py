@@ -64,7 +64,7 @@ class Served:
 
     def connect(self, *, receive_buffer: int = 0) -> socket.socket:
         """A blocking client socket."""
-        client = connected(("127.0.0.1", self.port), receive_buffer=receive_buffer, patience=PATIENCE)
+        client = connected(("127.0.0.1", self.port), receive_buffer=receive_buffer)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return client
 

@@ -53,7 +53,7 @@ class Served:
     port: int
 
     def connect(self) -> socket.socket:
-        return connected(("127.0.0.1", self.port), patience=PATIENCE)
+        return connected(("127.0.0.1", self.port))
 
     async def accepted(self) -> None:
         """A stream is open, and what opened it has returned."""

@@ -41,7 +41,7 @@ class Served:
     port: int
 
     def connect(self, *parts: bytes) -> socket.socket:
-        client = connected(("127.0.0.1", self.port), patience=PATIENCE)
+        client = connected(("127.0.0.1", self.port))
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for part in parts:
             client.sendall(part)
