@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import atheris  # type: ignore[import-untyped,unused-ignore]
+from twisted.logger import LogPublisher, globalLogBeginner
 
 
 def main(name: str, how: str = "600") -> None:
     """Search for ``how`` seconds, or try the input in the file ``how``."""
     with atheris.instrument_imports(include=["ctrlserver", "twisted.protocols.tls"]):
-        from tests.fuzz.targets import TARGETS
+        from tests.fuzz.targets import TARGETS, WORDS
 
+    globalLogBeginner.beginLoggingTo([LogPublisher()], discardBuffer=True, redirectStandardIO=False)
     target = TARGETS.get(name)
     if target is None:
         sys.exit(f"unknown target {name!r}: expected one of {', '.join(TARGETS)}")
     if how.isdecimal():
         bounds = [f"-max_total_time={how}", "-timeout=1", "-rss_limit_mb=512", "-max_len=20000", "-verbosity=0"]
-        atheris.Setup([sys.argv[0], *bounds, "-print_final_stats=1"], target)
-        atheris.Fuzz()
+        with NamedTemporaryFile("w", suffix=".dict") as words:
+            words.writelines(f'"{word}"\n' for word in WORDS)
+            words.flush()
+            atheris.Setup([sys.argv[0], *bounds, "-print_final_stats=1", f"-dict={words.name}"], target)
+            atheris.Fuzz()
     else:
         target(Path(how).read_bytes())
 

@@ -7,6 +7,8 @@ the rest. ``python -m tests.fuzz NAME`` searches for inputs that break a promise
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -21,9 +23,14 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from ctrlserver.admin.commands.table import COMMANDS
 from ctrlserver.admin.dialogue import MAX_LINE, Answer, Dialogue, Fault, More, Request
+from ctrlserver.admin.ports import AdminPorts
+from ctrlserver.admin.protocol import AdminPort
+from ctrlserver.admin.session import Access
 from ctrlserver.client.admin import AdminClient
 from ctrlserver.config.tree import MODES
+from ctrlserver.desk import Desk
 from ctrlserver.errors import LoadError
 from ctrlserver.load.results.stored import parsed_result
 from ctrlserver.net.gate import Seats
@@ -34,6 +41,8 @@ from ctrlserver.net.stream import OpenStreams
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
+from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.records import ListenerRecord
 from ctrlserver.wire.framing import parse_framing
 from tests.certificates import certificate
 from tests.wire.conformance import CASES, Case, check_bounded, check_same
@@ -111,6 +120,66 @@ def _shown(event: Request | Fault | Answer) -> object:
         return event.error.code, event.error.id, event.error.message, event.json, event.closes
     assert all(word.isprintable() or not word.isascii() for word in event.words)
     return event
+
+
+#: Words of the admin protocol, for lines of more sense than chance would make.
+WORDS = [
+    *(word for each in COMMANDS for word in each.command.split()),
+    *("json", "limit=", "state=", "peer=", "sort=", "run=", "listener=", "timeout=1s", "packets_total", "run.complete"),
+    *("stream.1.bytes", ">=", "!=", "on", "off", "debug", "info", "0.1", "1", "2", "a_total", "stats.", "hex", "all"),
+]
+
+
+#: Lines of an input that ask for something: what many ask for may take its time.
+LINES = 20
+
+
+def commands(octets: bytes) -> None:
+    """Whatever lines an admin asks for, nothing of ours fails, replies are printable lines, and no timer is left."""
+    octets = octets[:CUTS] + b"\n".join(octets[CUTS:].split(b"\n", LINES)[:LINES])
+    clock, transport = Clock(), StringTransport()
+    ports = AdminPorts(_desk(clock), clock)
+    connection = AdminPort(ports, Access(secret=b"sixteen bytes or")).buildProtocol(None)
+    connection.makeConnection(transport)  # type: ignore[no-untyped-call]
+    for chunk in cut(octets):
+        connection.dataReceived(chunk)
+        clock.advance(1)
+    connection.readConnectionLost()
+    clock.pump([1] * 5)
+    connection.connectionLost(Failure(ConnectionDone()))
+    ports.close()
+    assert [] == clock.getDelayedCalls()
+    said = re.sub(rb"\xff[\xfb-\xfe].", b"", transport.value(), flags=re.DOTALL).decode()  # less what telnet is told
+    for line in said.split("\r\n"):
+        assert line.isprintable()
+        assert not line.startswith("ERR 500")
+        if line.startswith('{"ok":'):
+            document = json.loads(line)
+            assert document["ok"] or document["error"]["code"] != 500
+
+
+def _desk(clock: Clock) -> Desk:
+    """A desk over a server with two streams, one of them open, that keep packets."""
+    book = Book(version="fuzz", now=0.0, wall=1.0)
+    for number, line in enumerate((b"hello \x1b[31m\r\n", b"\xff\x00")):
+        stream = book.stream_opened(Origin("data", "tcp", "line", "sink", None), f"127.0.0.1:{number + 1}", 0.0)
+        book.first_data(stream, 0.0, 0.0)
+        stream.kept = KeptPackets(10, 1000)
+        stream.kept.add([line] * 3)
+        stream.packets, stream.bytes = 3, 30
+    book.stream_closed(stream, "eof", 0, 1.0)
+    return Desk(
+        book,
+        "fuzz",
+        clock.seconds,
+        kick=lambda number: number in book.counters.open,
+        listeners=lambda: [ListenerRecord("data", "tcp:1", "*:1", None, "line", "sink", 1, 2, 6, 60, False)],
+        drain=lambda _: None,
+        log=lambda _: "info",
+        reload=lambda: ["max_streams: 1 -> 2"],
+        shutdown=lambda: None,
+        config=lambda: {"max_streams": 1, "listener": [{"endpoint": "tcp:1"}]},
+    )
 
 
 def admin_client(octets: bytes) -> None:
@@ -260,6 +329,7 @@ def _tls_client(clock: Clock) -> Any:
 
 TARGETS: dict[str, Target] = {
     "dialogue": dialogue,
+    "commands": commands,
     "admin-client": admin_client,
     "proxied": proxied,
     "tls": tls_garbage,

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import TARGETS, WORDS
 
 pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
 
@@ -33,6 +33,7 @@ PIECES = [
         b"[" * 99,
     ),
     *(b"PROXY TCP4 1.2.3.4 1.2.3.5 1 2\r\n", b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", b"PROXY UNKNOWN\r\n"),
+    *(word.encode() + b" " for word in WORDS),
     *(b"0:,", b"3:abc,", b"00", b"\0\1a", b"\x80\x80", b"\x7f" * 300, b"x0x0", b"9" * 30),
 ]
 
