@@ -1,8 +1,9 @@
-"""Searches for inputs that break a promise, guided by the code they reach: ``python -m tests.fuzz NAME [SECONDS]``.
+"""Searches for inputs that break a promise, guided by the code they reach: ``python -m tests.fuzz NAME [SECONDS [FOLDER]]``.
 
 It needs atheris (``pip install atheris``), which nothing else here does. It ends after ``SECONDS`` (600), or at the
 first finding: an exception, more than a second for one input, or more than 512 MiB. That input is then in a file
-``crash-...`` in the current folder; ``python -m tests.fuzz NAME FILE`` tries it again.
+``crash-...`` in the current folder; ``python -m tests.fuzz NAME FILE`` tries it again. ``FOLDER`` keeps the inputs that
+reached new code, and the next search goes on from them.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import atheris  # type: ignore[import-untyped,unused-ignore]
 from twisted.logger import LogPublisher, globalLogBeginner
 
 
-def main(name: str, how: str = "600") -> None:
-    """Search for ``how`` seconds, or try the input in the file ``how``."""
+def main(name: str, how: str = "600", *corpus: str) -> None:
+    """Search for ``how`` seconds, from the inputs in the folder ``corpus`` on; or try the input in the file ``how``."""
     with atheris.instrument_imports(include=["ctrlserver", "twisted.protocols.tls"]):
         from tests.fuzz.targets import TARGETS, WORDS
 
@@ -29,7 +30,7 @@ def main(name: str, how: str = "600") -> None:
         with NamedTemporaryFile("w", suffix=".dict") as words:
             words.writelines(f'"{word}"\n' for word in WORDS)
             words.flush()
-            atheris.Setup([sys.argv[0], *bounds, "-print_final_stats=1", f"-dict={words.name}"], target)
+            atheris.Setup([sys.argv[0], *bounds, "-print_final_stats=1", f"-dict={words.name}", *corpus], target)
             atheris.Fuzz()
     else:
         target(Path(how).read_bytes())
