@@ -1,4 +1,4 @@
-"""Searches for inputs that break a promise, guided by the code they reach: ``python -m tests.fuzz NAME [SECONDS [FOLDER]]``.
+"""Searches for inputs that break a promise, by the code they reach: ``python -m tests.fuzz NAME [SECONDS [FOLDER]]``.
 
 It needs atheris (``pip install atheris``), which nothing else here does. It ends after ``SECONDS`` (600), or at the
 first finding: an exception, more than a second for one input, or more than 512 MiB. That input is then in a file
