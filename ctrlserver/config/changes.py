@@ -1,4 +1,4 @@
-"""What differs between two configs, for a server that goes from one to the other while it runs. PURE.
+"""What differs between two configs, for a server that goes from one to the other while it runs.
 
 Rules:
 
@@ -20,7 +20,7 @@ from ctrlserver.config.endpoints import (
     is_any_port,
     overlap,
     stream_address,
-    unix_path,
+    unix_file,
 )
 from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig
 from ctrlserver.words import quoted
@@ -31,8 +31,8 @@ Port = tuple[str, str]
 
 def one_port(old: str, new: str) -> bool:
     """Whether two good endpoints are the same port, so that whoever has the old one bound need not bind the new one."""
-    if (path := unix_path(old)) is not None:
-        return path == unix_path(new)
+    if (path := unix_file(old)) is not None:
+        return path == unix_file(new)
     for address in (datagram_address, stream_address):
         if (one := address(old)) is not None:
             other = address(new)
@@ -102,7 +102,7 @@ def in_the_way(old: Config, new: Config) -> str:
         places = kept_ports(before, after)
         for (_, wanted), place in zip(after, places, strict=True):
             for name, held in [] if place is not None else [*_ports(old), *_admin_ports(old)]:
-                if overlap(_address(held), _address(wanted)) or (unix_path(held) or "") == unix_path(wanted):
+                if overlap(_address(held), _address(wanted)) or (unix_file(held) or "") == unix_file(wanted):
                     what = f"{name} has {held} until then"
                     return f"; {what}: give that up in one reload, and take {wanted} in the next"
     return ""

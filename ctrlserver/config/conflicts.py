@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
-from ctrlserver.config.endpoints import is_any_port, level_without_secret, overlap, stream_address, takes_udp_beside
+from ctrlserver.config.endpoints import (
+    is_any_port,
+    level_without_secret,
+    overlap,
+    stream_address,
+    takes_udp_beside,
+    unix_file,
+)
 from ctrlserver.config.tree import RANKS, AdminConfig, Config, ListenerConfig, step
 from ctrlserver.errors import RenameError, UsageError
 from ctrlserver.stats.rename import Renames
@@ -46,10 +53,10 @@ def _repeated(values: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str
 def _shared_endpoints(config: Config) -> Iterator[Conflict]:
     places = [(f"listener[{at}]", listener.endpoint) for at, listener in enumerate(config.listeners)]
     places += [(f"admin[{at}]", admin.endpoint) for at, admin in enumerate(config.admin)]
-    for endpoint, earlier, place in _repeated(places):
-        if not is_any_port(endpoint):
-            message = f"{quoted(endpoint)} is the endpoint of both {earlier} and {place}: expected one for each"
-            yield (f"{place}.endpoint", f"{earlier}.endpoint"), message
+    written = dict(places)
+    for _, earlier, place in _repeated((place, unix_file(endpoint) or endpoint) for place, endpoint in places):
+        if not is_any_port(written[place]):
+            yield _one_port(earlier, written[earlier], place, written[place])
     yield from _overlapping([(place, endpoint, stream_address(endpoint)) for place, endpoint in places])
     yield from _overlapping(
         [
@@ -64,10 +71,16 @@ def _overlapping(ports: Sequence[tuple[str, str, tuple[int, str] | None]]) -> It
     """Of places, their endpoints and their ports: each pair that cannot both be bound."""
     for (earlier, first, one), (place, second, other) in combinations(ports, 2):
         if first != second and overlap(one, other):
-            message = (
-                f"{quoted(first)} of {earlier} and {quoted(second)} of {place} are one port: expected one for each"
-            )
-            yield (f"{place}.endpoint", f"{earlier}.endpoint"), message
+            yield _one_port(earlier, first, place, second)
+
+
+def _one_port(earlier: str, first: str, place: str, second: str) -> Conflict:
+    """That the endpoint ``first`` of the place ``earlier`` and ``second`` of ``place`` cannot both be bound."""
+    if first == second:
+        message = f"{quoted(first)} is the endpoint of both {earlier} and {place}"
+    else:
+        message = f"{quoted(first)} of {earlier} and {quoted(second)} of {place} are one port"
+    return (f"{place}.endpoint", f"{earlier}.endpoint"), f"{message}: expected one for each"
 
 
 def _shared_names(config: Config) -> Iterator[Conflict]:

@@ -223,6 +223,12 @@ def unix_path(text: str) -> str | None:
     return (arguments[0] if arguments else keywords.get("address")) if kind == "unix" else None
 
 
+def unix_file(text: str) -> str | None:
+    """The same path in the form that all its spellings share: absolute, without ``.``, ``..`` and linked folders."""
+    path = unix_path(text)
+    return None if path is None else os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+
 def private(text: str) -> str:
     """The same, its unix socket for its owner alone unless ``text`` gives it a mode; Twisted's own is 666."""
     kind, arguments, keywords = _parts(behind_proxy(text) or text)

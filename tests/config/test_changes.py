@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from attrs import evolve
 
@@ -25,6 +27,10 @@ from ctrlserver.config.changes import differences, in_the_way, kept_ports, needs
         ("tcp:22222", "unix:22222", False),
         ("unix:/run/x", "unix:/run/x:mode=660", True),
         ("unix:/run/x", "unix:/run/y", False),
+        ("unix:/run/x", "unix:/run/./x", True),
+        ("unix:address=/run//x", "haproxy:unix:/run/no/../x:mode=660", True),
+        ("unix:x", "unix:./x", True),
+        ("unix:x", "unix:y", False),
         ("tcp6:22222", "tls:/etc/certificates:22222", True),
         ("tcp:22222", "tls:/etc/certificates:22222", False),
         ("tcp6:443", "tls:/etc/certificates", True),
@@ -34,6 +40,13 @@ from ctrlserver.config.changes import differences, in_the_way, kept_ports, needs
 )
 def test_two_endpoints_are_one_port_if_they_have_its_address(old: str, new: str, expected: bool) -> None:
     assert expected is one_port(old, new)
+
+
+def test_a_unix_socket_is_one_port_through_a_linked_folder_too(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to("run")
+    assert one_port(f"unix:{tmp_path}/link/x", f"unix:{tmp_path}/run/x")
+    assert not one_port(f"unix:{tmp_path}/link/x", f"unix:{tmp_path}/x")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +139,7 @@ def test_a_port_that_another_of_the_server_has_until_then_is_named(data: str, ad
 @pytest.mark.parametrize(
     ("data", "admin", "wanted_by_admin"),
     [
-        ("unix:/run/x", "unix:/run/y", "haproxy:unix:address=/run/x:mode=660"),
+        ("unix:/run/x", "unix:/run/y", "haproxy:unix:address=/run/./x:mode=660"),
         ("tls:/etc/certificates:1", "tcp:2", "tls:/etc/others:1:interface=127.0.0.1"),
         ("haproxy:tls:/etc/certificates:1", "tcp:2", "tcp:1"),
     ],

@@ -59,6 +59,9 @@ HOME6 = r"tcp:5:interface=\:\:1"
         ("tcp:5", "tcp:5:interface=0.0.0.0"),
         ("haproxy:tcp:5", HOME),
         ("ssl:5:privateKey=x.pem", HOME),
+        ("unix:/run/x", "unix:/run/./x"),
+        ("unix:/run/x", "unix:/run/x:mode=660"),
+        ("haproxy:unix:x", "unix:address=./x"),
     ],
 )
 def test_a_port_that_is_part_of_another_is_told(data: str, admin: str) -> None:
@@ -79,7 +82,14 @@ def test_a_udp_port_that_another_has_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("data", "admin"),
-    [("udp:5", "tcp:5"), ("tcp:5", HOME6), (HOME, "tcp:5:interface=127.0.0.2"), ("tcp:0", "tcp:0"), ("unix:/a", HOME)],
+    [
+        ("udp:5", "tcp:5"),
+        ("tcp:5", HOME6),
+        (HOME, "tcp:5:interface=127.0.0.2"),
+        ("tcp:0", "tcp:0"),
+        ("unix:/a", HOME),
+        ("unix:/run/x", "unix:/run/y"),
+    ],
 )
 def test_ports_that_can_both_be_bound_are_no_conflict(data: str, admin: str) -> None:
     config = Config(listeners=(ListenerConfig(endpoint=data),), admin=(AdminConfig(admin),))
