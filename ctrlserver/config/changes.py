@@ -31,12 +31,9 @@ Port = tuple[str, str]
 
 def one_port(old: str, new: str) -> bool:
     """Whether two good endpoints are the same port, so that whoever has the old one bound need not bind the new one."""
-    if (path := unix_file(old)) is not None:
-        return path == unix_file(new)
-    for address in (datagram_address, stream_address):
-        if (one := address(old)) is not None:
-            other = address(new)
-            return other is not None and (one[0], one[1] or "0.0.0.0") == (other[0], other[1] or "0.0.0.0")
+    for place in (unix_file, datagram_address, stream_address):
+        if (one := place(old)) is not None:
+            return one == place(new)
     return (behind_proxy(old) or old) == (behind_proxy(new) or new)
 
 

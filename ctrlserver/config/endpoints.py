@@ -161,12 +161,18 @@ def is_any_port(text: str) -> bool:
 
 
 def stream_address(text: str) -> tuple[int, str] | None:
-    """Port and interface of this good endpoint if its type is known to listen on one for streams, else None."""
+    """Port and ``_interface`` of this good endpoint if its type is known to listen on one for streams, else None."""
     kind, arguments, keywords = _parts(behind_proxy(text) or text)
     if kind not in ("tcp", "tcp6", "ssl", "tls"):
         return None
     values = dict(zip(_ARGUMENTS.get(kind, ("port",)), arguments, strict=False)) | keywords
-    return int(values.get("port", 443)), values.get("interface", "::" if kind in ("tcp6", "tls") else "")
+    return int(values.get("port", 443)), _interface(values.get("interface", "::" if kind in ("tcp6", "tls") else ""))
+
+
+def _interface(text: str) -> str:
+    """The one spelling of an interface: no empty one, no ``localhost``, an IPv6 address in its shortest form."""
+    host = {"": "0.0.0.0", "localhost": "127.0.0.1"}.get(text, text)
+    return str(ip_address(host)) if ip_version(host) else host
 
 
 def level_without_secret(text: str) -> str | None:
@@ -175,7 +181,7 @@ def level_without_secret(text: str) -> str | None:
         return "viewer"
     if (address := stream_address(text)) is None:
         return None
-    host = {"localhost": "127.0.0.1", "": "0.0.0.0"}.get(address[1], address[1]).partition("%")[0]
+    host = address[1].partition("%")[0]
     return ("operator" if ip_address(host).is_loopback else "viewer") if ip_version(host) else None
 
 
@@ -183,17 +189,17 @@ def overlap(one: tuple[int, str] | None, other: tuple[int, str] | None) -> bool:
     """Whether two ports, each with its interface, cannot both be bound. ``::`` is all of IPv4 too."""
     if one is None or other is None or one[0] != other[0] or not one[0]:
         return False
-    hosts = {each[1] or "0.0.0.0" for each in (one, other)}
+    hosts = {one[1], other[1]}
     return len(hosts) == 1 or "::" in hosts or ("0.0.0.0" in hosts and all(ip_version(host) == 4 for host in hosts))
 
 
 def datagram_address(text: str) -> tuple[int, str] | None:
-    """Port and interface of this good endpoint if it is ``udp:...``, else None."""
+    """Port and ``_interface`` of this good endpoint if it is ``udp:...``, else None."""
     kind, arguments, keywords = _parts(text)
     if kind != "udp":
         return None
     values = dict(zip(_ARGUMENTS[kind], arguments, strict=False)) | keywords
-    return int(values["port"]), values.get("interface", "")
+    return int(values["port"]), _interface(values.get("interface", ""))
 
 
 def inherited_datagrams(text: str) -> tuple[int, AddressFamily] | None:

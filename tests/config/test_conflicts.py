@@ -59,6 +59,8 @@ HOME6 = r"tcp:5:interface=\:\:1"
         ("tcp:5", "tcp:5:interface=0.0.0.0"),
         ("haproxy:tcp:5", HOME),
         ("ssl:5:privateKey=x.pem", HOME),
+        (r"tcp:5:interface=0\:\:1", HOME6),
+        ("tcp:5:interface=localhost", HOME),
         ("unix:/run/x", "unix:/run/./x"),
         ("unix:/run/x", "unix:/run/x:mode=660"),
         ("haproxy:unix:x", "unix:address=./x"),
