@@ -103,7 +103,7 @@ async def test_of_a_removed_port_the_connections_go_on(ports: Ports) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_secret_is_read_anew(ports: Ports, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
-    for text in ("a" * 16, "b" * 16):
+    for text in ("correct horse battery", "another horse battery"):
         secret.write_text(text)
         secret.chmod(0o600)
         ports.change(AdminConfig(LOOPBACK, auth=str(secret)))
