@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import stat
 import time
 from typing import Protocol
 
@@ -34,10 +35,24 @@ class Outlet(Protocol):
         """Open the file again by its name; why not, where that fails and the old one stays."""
 
 
-def opened(path: str) -> int:
-    """A descriptor that appends to the file; ``OSError``. A named pipe needs a reader, and is not waited for."""
+def opened(path: str, mode: int = 0o666) -> int:
+    """A descriptor that appends to the file; ``OSError``. A named pipe needs a reader, and is not waited for.
+
+    ``mode``: the permissions of a file that is new, of which the umask takes some away.
+    """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-    return os.open(path, flags, 0o666)
+    return os.open(path, flags, mode)
+
+
+def opened_like(old: int | None, path: str) -> int:
+    """The same; a file that is new gets the permissions of ``old``, whatever the umask: that of a daemon is 077."""
+    if old is None:
+        return opened(path)
+    umask = os.umask(0)
+    try:
+        return opened(path, stat.S_IMODE(os.fstat(old).st_mode))
+    finally:
+        os.umask(umask)
 
 
 @define(eq=False)
@@ -81,7 +96,8 @@ class Descriptor:
         if self.path is None:
             return None
         try:
-            descriptor, old = opened(self.path), self.descriptor
+            old = self.descriptor
+            descriptor = opened_like(old, self.path)
         except OSError as error:
             return (error.strerror or str(error)).lower()
         self.descriptor, self._rest = descriptor, b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -116,6 +117,26 @@ def test_wherever_the_log_goes_it_delays_nothing_and_only_int_and_term_end_the_s
         process.wait(PATIENCE)
         for each in (writing, *outputs.values(), *([reading] if where == "a pipe that nobody reads" else [])):
             os.close(each)
+
+
+def test_the_new_log_file_of_a_daemon_in_the_background_has_the_mode_of_the_old_one(tmp_path: Path) -> None:
+    log, pid_file = tmp_path / "x.log", tmp_path / "x.pid"
+    log.touch()
+    log.chmod(0o640)
+    files = (f"--logfile={log}", f"--pidfile={pid_file}")
+    assert 0 == run(BIN / "twistd", *files, "ctrlserver", "--data", LOOPBACK, "--admin", LOOPBACK).returncode
+    daemon = os.pidfd_open(int(pid_file.read_text()))
+    try:
+        log.rename(tmp_path / "x.log.1")
+        signal.pidfd_send_signal(daemon, signal.SIGUSR1)
+        ends = time.monotonic() + PATIENCE
+        while not log.exists() and time.monotonic() < ends:
+            signal.sigtimedwait([], 0.01)
+        assert 0o640 == log.stat().st_mode & 0o777
+    finally:
+        signal.pidfd_send_signal(daemon, signal.SIGTERM)
+        assert select.select([daemon], [], [], PATIENCE)[0]
+        os.close(daemon)
 
 
 def test_syslog_gets_json_too(tmp_path: Path) -> None:

@@ -74,6 +74,32 @@ def test_a_file_is_appended_to_and_opened_anew_by_its_name(tmp_path: Path) -> No
     assert "three\n" == path.read_text()
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o660])
+def test_a_new_file_has_the_mode_of_the_old_one_whatever_the_umask(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "log"
+    path.touch()
+    path.chmod(mode)
+    outlet = Descriptor(opened(str(path)), str(path))
+    path.rename(tmp_path / "log.1")
+    before = os.umask(0o077)
+    try:
+        assert outlet.reopen() is None
+        assert 0o077 == os.umask(0o077)
+    finally:
+        os.umask(before)
+    assert mode == path.stat().st_mode & 0o777
+
+
+def test_a_file_that_is_there_by_then_keeps_its_own_mode(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    outlet = Descriptor(opened(str(path)), str(path))
+    path.rename(tmp_path / "log.1")
+    path.touch()
+    path.chmod(0o640)
+    assert outlet.reopen() is None
+    assert 0o640 == path.stat().st_mode & 0o777
+
+
 def test_a_file_that_cannot_be_opened_anew_stays_in_use(tmp_path: Path) -> None:
     path = tmp_path / "log"
     outlet = Descriptor(opened(str(path)), str(tmp_path / "gone" / "log"))
