@@ -155,17 +155,14 @@ def _check_inherited(text: str) -> None:
 
 def is_any_port(text: str) -> bool:
     """Whether the kernel chooses the port of this good endpoint. Two such endpoints do not collide."""
-    kind, arguments, keywords = _parts(behind_proxy(text) or text)
-    values = dict(zip(_ARGUMENTS.get(kind, ("port",)), arguments, strict=False)) | keywords
-    return values.get("port") == "0"
+    return _values(text)[1].get("port") == "0"
 
 
 def stream_address(text: str) -> tuple[int, str] | None:
     """Port and ``_interface`` of this good endpoint if its type is known to listen on one for streams, else None."""
-    kind, arguments, keywords = _parts(behind_proxy(text) or text)
+    kind, values = _values(text)
     if kind not in ("tcp", "tcp6", "ssl", "tls"):
         return None
-    values = dict(zip(_ARGUMENTS.get(kind, ("port",)), arguments, strict=False)) | keywords
     return int(values.get("port", 443)), _interface(values.get("interface", "::" if kind in ("tcp6", "tls") else ""))
 
 
@@ -195,11 +192,8 @@ def overlap(one: tuple[int, str] | None, other: tuple[int, str] | None) -> bool:
 
 def datagram_address(text: str) -> tuple[int, str] | None:
     """Port and ``_interface`` of this good endpoint if it is ``udp:...``, else None."""
-    kind, arguments, keywords = _parts(text)
-    if kind != "udp":
-        return None
-    values = dict(zip(_ARGUMENTS[kind], arguments, strict=False)) | keywords
-    return int(values["port"]), _interface(values.get("interface", ""))
+    kind, values = _values(text)
+    return (int(values["port"]), _interface(values.get("interface", ""))) if kind == "udp" else None
 
 
 def inherited_datagrams(text: str) -> tuple[int, AddressFamily] | None:
@@ -225,8 +219,8 @@ def _inherited(text: str) -> tuple[int, AddressFamily, int, AddressFamily]:
 
 def unix_path(text: str) -> str | None:
     """The path of a unix socket, behind a PROXY header too; None for any other endpoint."""
-    kind, arguments, keywords = _parts(behind_proxy(text) or text)
-    return (arguments[0] if arguments else keywords.get("address")) if kind == "unix" else None
+    kind, values = _values(text)
+    return values.get("address") if kind == "unix" else None
 
 
 def unix_file(text: str) -> str | None:
@@ -237,13 +231,19 @@ def unix_file(text: str) -> str | None:
 
 def private(text: str) -> str:
     """The same, its unix socket for its owner alone unless ``text`` gives it a mode; Twisted's own is 666."""
-    kind, arguments, keywords = _parts(behind_proxy(text) or text)
-    return f"{text}:mode=600" if kind == "unix" and len(arguments) < 2 and "mode" not in keywords else text
+    kind, values = _values(text)
+    return f"{text}:mode=600" if kind == "unix" and "mode" not in values else text
 
 
 def takes_udp_beside(text: str) -> bool:
     """Whether this good endpoint may have a port number that UDP can share."""
-    return _parts(behind_proxy(text) or text)[0] not in ("unix", "udp") and inherited_datagrams(text) is None
+    return _values(text)[0] not in ("unix", "udp") and inherited_datagrams(text) is None
+
+
+def _values(text: str) -> tuple[str, dict[str, str]]:
+    """Type and arguments by their names, of what is behind a PROXY header too."""
+    kind, arguments, keywords = _parts(behind_proxy(text) or text)
+    return kind, dict(zip(_ARGUMENTS.get(kind, ("port",)), arguments, strict=False)) | keywords
 
 
 def _parts(text: str) -> tuple[str, list[str], dict[str, str]]:
