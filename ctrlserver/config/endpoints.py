@@ -20,7 +20,7 @@ from socket import AddressFamily
 from typing import Any, NoReturn
 
 from ctrlserver.addresses import LONGEST_UNIX_PATH, ip_version
-from ctrlserver.config.tls_files import check_folder, check_ssl_files
+from ctrlserver.config.tls_files import DEFAULT_KEY, FILES, check_folder, check_ssl_files, pem_files
 from ctrlserver.errors import ConfigError
 from ctrlserver.words import did_you_mean, nearest, quoted
 
@@ -124,6 +124,15 @@ def _check_tls(text: str, kind: str, values: Mapping[str, str]) -> None:
             check_folder(values["path"])
     except ConfigError as error:
         _refuse(text, str(error) if "expected" in str(error) else f"{error}: {expected}")
+
+
+def tls_files(text: str) -> list[str]:
+    """The files of keys and certificates that this good endpoint reads, behind a PROXY header too; mostly none."""
+    kind, values = _values(text)
+    if kind == "tls":
+        return list(pem_files(values["path"]))
+    values = {"privateKey": DEFAULT_KEY} | values
+    return [values[name] for name in FILES if name in values] if kind == "ssl" else []
 
 
 def behind_proxy(text: str) -> str | None:

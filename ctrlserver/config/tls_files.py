@@ -23,7 +23,7 @@ _PARAMETERS = re.compile(rb"-----BEGIN (?:X9\.42 )?DH PARAMETERS-----.*?-----END
 
 FILES = ("privateKey", "certKey", "extraCertChain", "dhParameters")
 """The arguments of ``ssl`` that name a file."""
-_DEFAULT_KEY = "server.pem"
+DEFAULT_KEY = "server.pem"
 """The file that Twisted reads without ``privateKey``."""
 
 _MOST_BYTES = 1 << 20
@@ -32,10 +32,10 @@ _MOST_BYTES = 1 << 20
 
 def check_ssl_files(values: Mapping[str, str]) -> None:
     """``ConfigError`` unless ``privateKey`` and ``certKey``, or ``privateKey`` alone, are a key and its certificate."""
-    if "privateKey" not in values and not os.path.isfile(_DEFAULT_KEY):
+    if "privateKey" not in values and not os.path.isfile(DEFAULT_KEY):
         raise ConfigError("no privateKey=, the file of its key")
     given = {name: (values[name], _content(name, values[name])) for name in FILES if name in values}
-    key_file = given.get("privateKey") or (_DEFAULT_KEY, _content("privateKey", _DEFAULT_KEY))
+    key_file = given.get("privateKey") or (DEFAULT_KEY, _content("privateKey", DEFAULT_KEY))
     certificate_file = given.get("certKey", key_file)
     places = [("privateKey", *key_file)]
     if "certKey" in given:
@@ -65,7 +65,7 @@ def check_ssl_files(values: Mapping[str, str]) -> None:
 def check_folder(folder: str) -> None:
     """``ConfigError`` unless the ``.pem`` files below ``folder`` hold a key and its certificate, in plain text."""
     keys, certified = [], []
-    for path in _pem_files(folder):
+    for path in pem_files(folder):
         what = f"file {quoted(path)}"
         octets = _read("file", path)
         keys += [_public_half(what, key) for key in _KEY.findall(octets)]
@@ -74,7 +74,8 @@ def check_folder(folder: str) -> None:
         raise ConfigError(f"folder {quoted(folder)}: expected a private key and its certificate in files NAME.pem")
 
 
-def _pem_files(folder: str) -> Iterable[str]:
+def pem_files(folder: str) -> Iterable[str]:
+    """The files below ``folder`` that Twisted may find a key or a certificate in."""
     for at, _, names in os.walk(folder):
         yield from (path for name in sorted(names) if name.endswith(".pem") and os.path.isfile(path := f"{at}/{name}"))
 

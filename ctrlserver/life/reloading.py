@@ -4,8 +4,8 @@ Rules:
 
 - The whole config is checked before anything changes, with the flags of the command line over it. If it is not good, or
   a new port cannot be bound, the old one stays. Either is counted.
-- What changed is told in a line each, in the reply and in the log; so is what needs a restart, and each unix socket
-  whose file somebody had removed and that has it again.
+- What changed is told in a line each, in the reply and in the log; so is what needs a restart, each certificate and
+  secret whose files have another content, and each unix socket whose file somebody had removed and that has it again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from ctrlserver.config import Config
 from ctrlserver.config.changes import differences, needs_restart
+from ctrlserver.config.contents import contents_of, read_anew
 from ctrlserver.errors import CommandError, UsageError
 from ctrlserver.life.supervision import Supervision
 from ctrlserver.net.accepting import has_lost_its_file
@@ -50,6 +51,7 @@ class Reloading:
         self._apply = apply
         self._supervision = supervision
         self._ending = ending
+        self._contents = {} if read is None else contents_of(in_use())
 
     def reload(self) -> list[str]:
         """Read the config and go to it. A line for each change; ``CommandError`` if all stays as it was."""
@@ -63,6 +65,7 @@ class Reloading:
         self._supervision.reloading()
         try:
             config = self._read()
+            contents = contents_of(config)
             self._apply(config)
         except (UsageError, CannotBind) as error:
             self._book.config_reload_failures += 1
@@ -73,7 +76,8 @@ class Reloading:
         finally:
             self._supervision.ready()
         made = [f"{each}: its file was gone and is made anew" for each in lost if not has_lost_its_file(each)]
-        lines = [*differences(before, config), *needs_restart(before, config), *made] or ["nothing has changed"]
+        anew, self._contents = read_anew(self._contents, contents), contents
+        lines = [*differences(before, config), *needs_restart(before, config), *anew, *made] or ["nothing has changed"]
         for line in lines:
             self.log.info("config reloaded: {line}", event="reloaded", line=line)
         return lines

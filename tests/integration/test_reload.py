@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
+import ssl
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import certificate
 from tests.clients import connected
 from tests.integration.conftest import BIN, PATIENCE, Daemon, Start
 from tests.integration.test_transports import SYSTEMD
@@ -138,6 +140,25 @@ def test_the_admin_port_reloads_and_tells_what_changed_or_what_is_wrong(start: S
     assert "echo" == daemon.ask_json("listeners")[0]["mode"]
     assert "OK stopping\r\n" == daemon.ask("shutdown")
     assert 0 == daemon.process.wait(30)
+
+
+def test_a_certificate_and_a_secret_that_are_renewed_are_told_and_served(start: Start, tmp_path: Path) -> None:
+    secret, key = tmp_path / "secret", tmp_path / "tls.pem"
+    secret.write_text("correct horse battery")
+    secret.chmod(0o600)
+    key.write_bytes(certificate())
+    tls, admin = f"ssl:0:privateKey={key}:interface=127.0.0.1", f"unix:{tmp_path}/a.sock"
+    (tmp_path / "x.toml").write_text(
+        f'[[listener]]\nname = "tls"\nendpoint = "{tls}"\n[[admin]]\nendpoint = "{admin}"\nauth = "{secret}"\n'
+    )
+    daemon = start("--config", "x.toml")
+    assert "nothing has changed\r\nOK 1\r\n" == daemon.ask("reload")
+    key.write_bytes(renewed := certificate())
+    secret.write_text("another horse battery")
+    told = f'listener "tls": certificate read anew\r\nadmin {admin}: secret read anew\r\nOK 2\r\n'
+    assert told == daemon.ask("reload")
+    served = ssl.get_server_certificate(("127.0.0.1", daemon.ports["tls"]))
+    assert served.split() == renewed[renewed.index(b"-----BEGIN CERT") :].decode().split()
 
 
 def test_a_unix_socket_whose_file_was_removed_has_it_again_after_a_reload(start: Start, tmp_path: Path) -> None:

@@ -93,6 +93,48 @@ def test_a_unix_socket_that_has_its_file_again_is_told_and_one_that_still_lacks_
     assert ["nothing has changed"] == one.reloading().reload()
 
 
+def test_a_secret_and_a_certificate_whose_files_have_another_content_are_told_once(tmp_path: Path) -> None:
+    secret, key, chain = (tmp_path / name for name in ("secret", "key.pem", "chain.pem"))
+    (folder := tmp_path / "folder").mkdir()
+    for each in (secret, key, chain, folder / "one.pem"):
+        each.write_text("correct horse battery")
+    secret.chmod(0o600)
+    tls = f"haproxy:ssl:0:privateKey={key}:extraCertChain={chain}"
+    one = server(
+        Config(
+            listeners=(ListenerConfig(), ListenerConfig("tls", tls), ListenerConfig("folder", f"tls:{folder}:0")),
+            admin=(AdminConfig(f"ssl:0:privateKey={key}"), AdminConfig("unix:/run/x", auth=str(secret))),
+        )
+    )
+    one.config = cast(Config, one.file)
+    reloading = one.reloading()
+    by_key = ['listener "tls": certificate read anew', f"admin ssl:0:privateKey={key}: certificate read anew"]
+    for renewed, lines in (
+        (secret, ["admin unix:/run/x: secret read anew"]),
+        (key, by_key),
+        (chain, by_key[:1]),
+        (folder / "one.pem", ['listener "folder": certificate read anew']),
+        (folder / "two.pem", ['listener "folder": certificate read anew']),
+    ):
+        renewed.touch()
+        assert (["nothing has changed"] if renewed.stat().st_size else lines) == reloading.reload()
+        renewed.write_text("another horse battery")
+        assert lines == reloading.reload()
+        assert ["nothing has changed"] == reloading.reload()
+
+
+def test_what_is_renewed_while_a_reload_fails_is_told_by_the_next_that_does_not(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("old")
+    one = server(Config(admin=(AdminConfig(f"ssl:0:privateKey={tmp_path}/key.pem"),)))
+    one.config, one.refuses = cast(Config, one.file), CannotBind("taken")
+    reloading = one.reloading()
+    (tmp_path / "key.pem").write_text("new")
+    with pytest.raises(CommandError):
+        reloading.reload()
+    one.refuses = None
+    assert [f"admin ssl:0:privateKey={tmp_path}/key.pem: certificate read anew"] == reloading.reload()
+
+
 @pytest.mark.parametrize("on_the_way", [False, True])
 def test_a_bad_config_or_a_port_in_use_is_one_line_counted_and_the_old_config_stays(on_the_way: bool) -> None:
     bad = 'x.toml: run_gap: "soon": expected a duration'
