@@ -56,35 +56,31 @@ def test_listeners_come_change_and_go_and_a_stream_of_each_goes_on(start: Start,
         asking.close()
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ('[[listener]]\nmode = "ehco"\n', r'x.toml: listener\[0\].mode: unknown mode "ehco": .* did you mean "echo"\?'),
-        ("[[listener]\n", "x.toml: line 1"),
-        (None, "x.toml: cannot be read"),
-        (
-            f'{ONE}[[listener]]\nname = "busy"\nendpoint = "tcp:TAKEN:interface=127.0.0.1"\n',
-            "cannot listen for busy on tcp:.*: address already in use",
-        ),
-    ],
-    ids=["bad-value", "no-toml", "no-file", "port-in-use"],
+#: Configs that cannot be used, and what is told of each; TAKEN is a port in use.
+USELESS = (
+    ('[[listener]]\nmode = "ehco"\n', r'x.toml: listener\[0\].mode: unknown mode "ehco": .* did you mean "echo"\?'),
+    ("[[listener]\n", "x.toml: line 1"),
+    (None, "x.toml: cannot be read"),
+    (
+        f'{ONE}[[listener]]\nname = "busy"\nendpoint = "tcp:TAKEN:interface=127.0.0.1"\n',
+        "cannot listen for busy on tcp:.*: address already in use",
+    ),
 )
-def test_of_a_config_that_cannot_be_used_nothing_is_taken(
-    start: Start, tmp_path: Path, text: str | None, told: str
-) -> None:
+
+
+def test_of_a_config_that_cannot_be_used_nothing_is_taken(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "x.toml"
     config.write_text(ONE + ADMIN)
     daemon = start("--config", "x.toml")
-    with socket.socket() as taken, daemon.connect("one") as client:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        config.unlink()
-        if text is not None:
-            config.write_text(text.replace("TAKEN", str(taken.getsockname()[1])))
-        hup(daemon, f"the config is not reloaded, the old one stays: .*{told}")
-        client.sendall(b"a\n")
-        daemon.await_stats(packets_total=1, config_reloads_total=0, config_reload_failures_total=1)
-        daemon.connect("one").close()
+    with socket.create_server(("127.0.0.1", 0)) as taken, daemon.connect("one") as client:
+        for failures, (text, told) in enumerate(USELESS, 1):
+            config.unlink(missing_ok=True)
+            if text is not None:
+                config.write_text(text.replace("TAKEN", str(taken.getsockname()[1])))
+            hup(daemon, f"the config is not reloaded, the old one stays: .*{told}")
+            client.sendall(b"a\n")
+            daemon.await_stats(packets_total=failures, config_reloads_total=0, config_reload_failures_total=failures)
+            daemon.connect("one").close()
 
 
 def test_the_path_is_that_of_the_start_and_flags_stay_over_the_file(start: Start, tmp_path: Path) -> None:
