@@ -6,14 +6,13 @@ Rules:
 - No input raises an exception. A bad line becomes a ``Fault`` in that line's place.
 - The caller pulls: ``receive`` stores a chunk, ``next_event`` parses one event at a time. A caller that cannot send now
   stops pulling, and the dialogue holds one chunk and one line.
-- A call is short whatever the bytes are: after ``PIECES`` empty lines or telnet sequences it returns ``MORE``. A run of
-  empty lines is one piece.
+- A call is short whatever the bytes are: after a run of empty lines or ``PIECES`` telnet sequences it returns ``MORE``.
 - Whatever is of another protocol (``foreign.py``) is refused, and nothing after it is read.
 - ``MAX_LINE`` bounds a line that never ends, and a telnet subnegotiation that never ends.
 
 Telnet (RFC 854) is refused: the answer to DO is WONT, the answer to WILL is DONT, and we drop everything else. For
-Ctrl-C a telnet client sends Interrupt Process and DO TIMING-MARK. Interrupt Process discards the line begun; without
-the WONT in answer such a client shows no further output.
+Ctrl-C a telnet client sends Interrupt Process and DO TIMING-MARK. Interrupt Process discards the line begun, and is an
+``Interrupt``; until it has the WONT in answer such a client shows no output.
 
 Beware: 0xFF opens a telnet sequence, so invalid UTF-8 may look like one. No telnet client sends an IAC without a telnet
 command after it, nor DONT or WONT for option 10 or 13; the latter end a line that begins with a UTF-16 byte order mark.
@@ -34,7 +33,7 @@ MAX_LINE: Final = 1024
 """Bytes of a line without its end: ten times the longest useful command."""
 
 PIECES: Final = 32
-"""Empty lines and telnet sequences that one call skips: 0.05 ms, half a slice of the admin port's time."""
+"""Telnet sequences that one call skips: 0.05 ms, half a slice of the admin port's time."""
 
 NUL: Final = 0x00
 LF: Final = 0x0A
@@ -95,13 +94,19 @@ class Answer:
 
 
 @frozen
+class Interrupt:
+    """Telnet's Interrupt Process: what goes on is to end."""
+
+
+@frozen
 class More:
-    """Nothing yet: the call has skipped as much as one call may, and there is more to parse."""
+    """Nothing yet: the call has skipped an empty line, or as much as one call may."""
 
 
+INTERRUPT: Final = Interrupt()
 MORE: Final = More()
 
-Event = Request | Fault | Answer | More
+Event = Request | Fault | Answer | Interrupt | More
 
 
 class Dialogue:
@@ -162,8 +167,9 @@ class Dialogue:
             elif not self._line and not self._swallows and (end := _end_of(_EMPTY_LINES, self._held, before)) > before:
                 self._at = end
                 self.lines += 1
+                event = MORE
             elif octet == LF:
-                event = self._end_line()
+                event = self._end_line() or MORE
             elif (end := _end_of(_PLAIN, self._held, before)) > before:
                 event = self._extend(end)
             elif octet == NUL and self._after_cr:
@@ -247,7 +253,7 @@ class Dialogue:
 
     # Telnet
 
-    def _negotiate(self) -> Answer | Fault | None:
+    def _negotiate(self) -> Answer | Fault | Interrupt | None:
         """Parse the sequence that IAC opens; leave an incomplete one."""
         held, at = self._held, self._at
         if at + 1 == len(held):
@@ -265,6 +271,7 @@ class Dialogue:
         elif command == IP:
             self._line.clear()
             self._swallows = False
+            return INTERRUPT
         return None
 
     def _answer(self, command: int) -> Answer | Fault | None:

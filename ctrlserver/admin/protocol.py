@@ -39,6 +39,7 @@ Beware: below ``read_bytes`` Twisted pauses no producer; whether a small reply i
 
 from __future__ import annotations
 
+from collections import deque
 from enum import IntEnum
 from typing import Any, Final
 
@@ -57,7 +58,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.admin.commands.table import carry_out
-from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Fault, More, Request
+from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Fault, Interrupt, More, Request
 from ctrlserver.admin.limits import Limits
 from ctrlserver.admin.making import SLICE, Making, failure
 from ctrlserver.admin.patience import Awaited, Patience
@@ -77,6 +78,9 @@ from ctrlserver.errors import CommandError
 
 UNREAD: Final = Limits().read_bytes + SLICE
 """Bytes that wait for a peer which does not read: up to the transport's mark, and a slice that went past it."""
+
+LINES_AHEAD: Final = 4
+"""Lines that are read while a reply is waited for, so that a Ctrl-C behind them is seen."""
 
 
 class Stage(IntEnum):
@@ -111,6 +115,7 @@ class AdminConnection(Protocol):
         self._making: Making | None = None  # the reply that is not whole yet
         self._later: Later | None = None  # the reply that goes on by itself
         self._lines = 0  # of the dialogue when that began
+        self._ahead: deque[Event] = deque()  # lines that came meanwhile
 
     # Called by the transport
 
@@ -176,7 +181,7 @@ class AdminConnection(Protocol):
         self._paused = False
         self._patience.advance()
         if self._stage is Stage.OPEN:
-            self._fruitless = self._fruitless or self._making is not None or self._dialogue.has_input
+            self._fruitless = self._fruitless or self._making is not None or self._has_input
             self._serve()
 
     def stopProducing(self) -> None:
@@ -191,7 +196,7 @@ class AdminConnection(Protocol):
         if self._making is not None and is_reset(self._transport()):
             self._transport().abortConnection()
             return False
-        self._fruitless = self._dialogue.has_input
+        self._fruitless = self._has_input
         while self._stage is Stage.OPEN:
             if self._paused:
                 self._stop_reading()
@@ -201,7 +206,7 @@ class AdminConnection(Protocol):
             elif self._later is not None:
                 if self._go_on(self._later):
                     return False
-            elif event := self._dialogue.next_event():
+            elif event := self._ahead.popleft() if self._ahead else self._dialogue.next_event():
                 self._take(event)
             elif self._input_ended:
                 self._close()
@@ -209,12 +214,12 @@ class AdminConnection(Protocol):
                 self._read_on()
                 self._patience.time_the_line(self._dialogue)
                 return False
-            if (self._making or self._dialogue.has_input) and not self._turns.has_time():
+            if (self._making or self._has_input) and not self._turns.has_time():
                 return self._stage is Stage.OPEN
         return False
 
     def _take(self, event: Event) -> None:
-        self._fruitless = self._fruitless and isinstance(event, More)
+        self._fruitless = self._fruitless and isinstance(event, More | Interrupt)
         if isinstance(event, Request | Fault):
             self._patience.advance()
         if isinstance(event, Answer):
@@ -259,24 +264,33 @@ class AdminConnection(Protocol):
 
     def _go_on(self, later: Later) -> bool:
         """Send what a reply has that comes later; True if now it is to be waited for."""
-        event = self._dialogue.next_event() if later.ends_at_a_line and self._dialogue.is_fed else None
+        has_room = len(self._ahead) < LINES_AHEAD
+        event = self._dialogue.next_event() if has_room and self._dialogue.is_fed else None
+        if isinstance(event, Interrupt):
+            later.interrupt()
+            event = self._dialogue.next_event()  # telnet shows nothing that comes before the answer to DO TIMING-MARK
+        elif later.ends_at_a_line and (isinstance(event, Request | Fault) or self._lines != self._dialogue.lines):
+            later.interrupt()
+            event = event if isinstance(event, Fault) and event.closes else None
         if isinstance(event, Answer):
             self._send(event.octets)
-        elif isinstance(event, Request | Fault) or self._lines != self._dialogue.lines:
-            later.interrupt()
+        elif isinstance(event, Request | Fault):
+            self._ahead.append(event)
         self._send(later.more())
         if later.ended:
             self._later = None
             self._patience.advance()
             if later.closes:
                 self._close()
-            elif isinstance(event, Fault) and event.closes:
-                self._take(event)
-        elif event is None and self._dialogue.is_fed:
+        elif not has_room:
             self._stop_reading()
         elif event is None:
             self._read_on()
         return self._later is not None and event is None
+
+    @property
+    def _has_input(self) -> bool:
+        return bool(self._ahead) or self._dialogue.has_input
 
     def _send(self, octets: bytes) -> None:
         if octets:

@@ -137,7 +137,7 @@ class Later(Protocol):
 
     The connection begins it once, and asks for ``more`` when it was woken; what it makes then stands for itself.
     Meanwhile no further line is carried out. ``ended`` once nothing follows; ``closes``: the connection ends with it.
-    ``ends_at_a_line``: a line that comes meanwhile interrupts it, and is dropped.
+    Ctrl-C interrupts it. ``ends_at_a_line``: so does a line that comes meanwhile, and is dropped.
     """
 
     ended: bool
@@ -151,7 +151,7 @@ class Later(Protocol):
         """What is to be sent now; short, and empty where nothing is."""
 
     def interrupt(self) -> None:
-        """End it now, in good order; ``more`` has the rest."""
+        """End it now, in good order, where that may be; ``more`` has the rest."""
 
     def stop(self) -> None:
         """The server stops; ``more`` has the rest."""

@@ -68,7 +68,7 @@ def _nothing() -> None:
 
 @define(eq=False)
 class Pause:
-    """An error that comes only after some seconds."""
+    """An error that comes only after some seconds; nothing but the server's end shortens them."""
 
     reactor: IReactorTime
     seconds: float
@@ -98,7 +98,7 @@ class Pause:
         return encode_error(self.error, json=self._json)
 
     def interrupt(self) -> None:
-        """No line does."""
+        """It goes on."""
 
     def stop(self) -> None:
         """The pause is over."""
@@ -255,22 +255,22 @@ class Waiting:
 
     def found(self, value: Value) -> None:
         """The condition holds."""
-        self._end(Record({self.condition.shown: value}))
+        self.cancel()
+        self._outcome = Record({self.condition.shown: value})
+        self._wake()
 
     def _time_is_over(self) -> None:
         self._timer = None
-        value = Reading(self.readings.desk).value(self.condition)
-        if self.condition.holds(value):
-            self.found(value)
-        else:
-            seen = f"{self.condition.shown} is {'not known' if value is None else value}"
-            wrong = f"{self.condition.text} did not hold within {self.seconds:g} s; {seen}"
-            self._end(CommandError(408, "timeout", wrong))
-
-    def _end(self, outcome: Record | CommandError) -> None:
-        self.cancel()
-        self._outcome = outcome
+        self._give_up(408, "timeout", f"within {self.seconds:g} s")
         self._wake()
+
+    def _give_up(self, code: int, id: str, until: str) -> None:
+        """The last look."""
+        self.cancel()
+        value = Reading(self.readings.desk).value(self.condition)
+        seen = f"{self.condition.shown} is {'not known' if value is None else value}"
+        wrong = CommandError(code, id, f"{self.condition.text} did not hold {until}; {seen}")
+        self._outcome = Record({self.condition.shown: value}) if self.condition.holds(value) else wrong
 
     def more(self) -> bytes:
         """The reply, once it is known."""
@@ -282,7 +282,9 @@ class Waiting:
         return b"".join(encode_in_steps("wait", self._outcome, json=self._json))
 
     def interrupt(self) -> None:
-        """No line does."""
+        """Ctrl-C came."""
+        if self._outcome is None:
+            self._give_up(499, "interrupted", "until Ctrl-C")
 
     def stop(self) -> None:
         """It will not hold any more."""
@@ -383,7 +385,7 @@ class Watching:
         return success_after_rows("watch", self._made) if self._json else f"OK {self._made}\r\n".encode()
 
     def interrupt(self) -> None:
-        """A line came."""
+        """A line came, or Ctrl-C."""
         self._over = True
 
     def stop(self) -> None:

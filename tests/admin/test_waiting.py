@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from ctrlserver.admin.conditions import Condition
+from ctrlserver.admin.levels import Level
+from ctrlserver.admin.session import Access
 from ctrlserver.admin.waiting import TICK_SECONDS, Reading
 from ctrlserver.stats.rename import Renames
 from tests.admin.conftest import Peer, Server, refusal, stuck
@@ -73,13 +75,22 @@ def test_a_timeout_may_be_given_and_the_last_look_counts(server: Server, peer: P
 
 
 def test_later_lines_wait_their_turn_and_the_end_of_input_too(server: Server, peer: Peer) -> None:
-    peer.says(b"wait packets_total>=1\nping\n")
-    assert "paused" == peer.transport.producerState
+    peer.says(b"wait packets_total>=1\n\nping\nver")
+    assert "producing" == peer.transport.producerState
     peer.ends()
     server.stream(1)
     server.clock.advance(TICK_SECONDS)
-    assert b"packets_total 1\r\nOK 1\r\nOK pong\r\n" == peer.transport.sent
+    assert peer.transport.sent.startswith(b"packets_total 1\r\nOK 1\r\nOK pong\r\nERR 404 ")
     assert peer.transport.disconnecting
+
+
+def test_no_more_than_some_lines_are_read_ahead(server: Server, peer: Peer) -> None:
+    peer.says(b"wait packets_total>=1\n" + b"ping\n" * 10)
+    assert "paused" == peer.transport.producerState
+    server.stream(1)
+    server.clock.advance(TICK_SECONDS)
+    assert b"packets_total 1\r\nOK 1\r\n" + b"OK pong\r\n" * 10 == peer.transport.sent
+    assert "producing" == peer.transport.producerState
 
 
 def test_a_wait_may_last_longer_than_silence(server: Server, peer: Peer) -> None:
@@ -171,6 +182,59 @@ def test_the_stop_of_the_server_ends_what_waits(server: Server) -> None:
     assert [] == server.clock.getDelayedCalls()
 
 
+# Ctrl-C
+
+CTRL_C, MARK = b"\xff\xf4\xff\xfd\x06", b"\xff\xfc\x06"
+INTERRUPTED = b"ERR 499 interrupted packets_total>=5 did not hold until Ctrl-C; packets_total is 3\r\n"
+
+
+@pytest.mark.parametrize("ahead", [b"", b"half a l", b"\n", b"\xff\xf1"])
+def test_ctrl_c_of_telnet_ends_a_wait_with_one_line_after_the_timing_mark(
+    server: Server, peer: Peer, ahead: bytes
+) -> None:
+    server.stream(3)
+    peer.says(b"wait packets_total>=5 timeout=1h\n" + ahead)
+    server.clock.advance(1.0)
+    assert MARK + INTERRUPTED == peer.says(CTRL_C)
+    assert ["OK pong"] == peer.asks("ping")
+    peer.connection.connectionLost()
+    assert [] == server.clock.getDelayedCalls()
+
+
+def test_the_lines_around_a_ctrl_c_are_carried_out_after_it(server: Server, peer: Peer) -> None:
+    server.stream(3)
+    peer.says(b"wait packets_total>=5 timeout=1h json\nping\n")
+    replied = peer.says(b"\xff\xf4version x\n").splitlines()
+    assert {"code": 499, "id": "interrupted"}.items() <= json.loads(replied[0])["error"].items()
+    assert [b"OK pong", b"ERR 400"] == [line[:7] for line in replied[1:]]
+
+
+def test_ctrl_c_is_a_last_look(server: Server, peer: Peer) -> None:
+    peer.says(b"wait packets_total>=5\n")
+    server.stream(5)
+    assert b"packets_total 5\r\nOK 1\r\n" == peer.says(b"\xff\xf4")
+
+
+def test_ctrl_c_shortens_no_pause_after_a_wrong_answer(server: Server) -> None:
+    server.access = Access(Level.VIEWER, Level.ADMIN, b"0123456789abcdef")
+    peer = server.connect()
+    peer.says(b"auth\nauth " + b"0" * 64 + b"\n")
+    assert b"" == peer.says(b"\xff\xf4")
+    server.clock.advance(1.0)
+    assert b"ERR 403 wrong-answer" in peer.transport.sent
+
+
+@pytest.mark.parametrize("cut", range(len(CTRL_C)))
+def test_ctrl_c_of_telnet_ends_a_watch_and_the_line_after_it_is_carried_out(
+    server: Server, peer: Peer, cut: int
+) -> None:
+    peer.says(b"watch 1\n")
+    server.clock.advance(1.0)
+    replied = peer.says(CTRL_C[:cut]) + peer.says(CTRL_C[cut:] + b"ping\n")
+    assert b"OK 1\r\nOK pong\r\n" == replied.replace(MARK, b"")
+    assert replied.startswith(MARK) or cut > 1
+
+
 # watch
 
 
@@ -224,7 +288,7 @@ def test_watch_in_json_is_a_line_for_each_interval_and_one_at_the_end(server: Se
     assert {"ok": True, "command": "watch", "data": [], "count": 2, "total": 2} == last
 
 
-@pytest.mark.parametrize("line", [b"\n", b"\r\n", b"quit\n", b"x\x80\n", b"stop\r\nping\n"])
+@pytest.mark.parametrize("line", [b"\n", b"\r\n", b"quit\n", b"x\x80\n", b"stop\r\nping\n", b"\r\nping\n"])
 def test_any_line_ends_a_watch_and_is_dropped(server: Server, peer: Peer, line: bytes) -> None:
     peer.says(b"watch 1\n")
     server.clock.advance(1.0)

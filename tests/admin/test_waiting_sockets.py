@@ -11,15 +11,17 @@ import pytest
 import pytest_twisted
 from twisted.internet.threads import deferToThread
 
+from ctrlserver.admin.protocol import LINES_AHEAD
 from tests.admin.listening import Admin, until
 from tests.certificates import certificate
 from tests.clients import connected
 from tests.servers import reset_at_close
 
 WAIT = b"wait packets_total>=1 timeout=1h\n"
+AHEAD = WAIT + b"ping\n" * LINES_AHEAD
 
 
-@pytest.mark.parametrize("line", [WAIT, WAIT + b"ping\n", b"watch 3600\n"])
+@pytest.mark.parametrize("line", [WAIT, AHEAD, b"watch 3600\n"])
 @pytest_twisted.ensureDeferred
 async def test_a_peer_of_a_unix_socket_that_half_closes_and_leaves_is_noticed(
     listen: Callable[..., Admin], tmp_path: Path, line: bytes
@@ -41,7 +43,7 @@ async def test_a_tcp_peer_that_half_closes_and_leaves_is_noticed_by_a_probe(list
     def all_wait() -> bool:
         return len(said) == sum(each._later is not None for each in admin.connections)
 
-    for line in (WAIT, WAIT + b"ping\n"):
+    for line in (WAIT, AHEAD):
         said.append(line)
         with admin.connect() as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)  # seconds until it is forgotten, usually 60
@@ -60,7 +62,7 @@ async def test_a_tls_peer_that_leaves_while_it_waits_is_noticed(listen: Callable
     admin = listen(f"ssl:0:interface=127.0.0.1:privateKey={path}", probed_seconds=2.0)
     trusts = ssl.create_default_context(cafile=str(path))
     with await deferToThread(lambda: trusts.wrap_socket(admin.connect(), server_hostname="localhost")) as client:
-        client.sendall(WAIT + b"ping\n")  # nothing more is read, so its end is not
+        client.sendall(AHEAD)  # nothing more is read, so its end is not
         await until(lambda: bool(admin.connections) and admin.connections[0]._later is not None)
     await until(lambda: not admin.connections)
 
@@ -77,7 +79,7 @@ async def test_a_tcp_peer_is_probed_while_its_reply_is_to_come(listen: Callable[
         assert 30 == near.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
 
 
-@pytest.mark.parametrize("line", [WAIT, WAIT + b"ping\n", b"watch 3600\n"])
+@pytest.mark.parametrize("line", [WAIT, AHEAD, b"watch 3600\n"])
 @pytest_twisted.ensureDeferred
 async def test_a_peer_that_resets_while_it_waits_is_noticed(listen: Callable[..., Admin], line: bytes) -> None:
     admin = listen()

@@ -24,7 +24,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from ctrlserver.admin.commands.table import COMMANDS
-from ctrlserver.admin.dialogue import MAX_LINE, Answer, Dialogue, Fault, More, Request
+from ctrlserver.admin.dialogue import MAX_LINE, Answer, Dialogue, Fault, Interrupt, More, Request
 from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.admin.protocol import AdminPort
 from ctrlserver.admin.session import Access
@@ -111,9 +111,9 @@ def _events(chunks: list[bytes]) -> list[object]:
     return events
 
 
-def _shown(event: Request | Fault | Answer) -> object:
+def _shown(event: Request | Fault | Answer | Interrupt) -> object:
     """Something to compare: errors compare by identity."""
-    if isinstance(event, Answer):
+    if isinstance(event, Answer | Interrupt):
         return event
     if isinstance(event, Fault):
         assert event.error.message.isprintable()

@@ -29,6 +29,7 @@ class Wait(Command):
     run.streams, run.complete (1 or 0) and other numbers of the active or newest
     run, or stream.N.packets and the like. T is 10s where none is given, and 1h
     at most; the ERR says what the value was. Later lines wait until then.
+    Ctrl-C of telnet ends it, with ERR 499.
     """
 
     command = "wait"
@@ -51,9 +52,9 @@ class Watch(Command):
     """watch SECONDS [COUNT]
 
     A row every SECONDS, until COUNT or until Enter.
-    Any line ends it, an empty one too, and is dropped. With json each row is a
-    line of JSON, and a last one says how many there were. If you do not read,
-    the next row covers the longer time.
+    Any line ends it, an empty one too, and is dropped; so does Ctrl-C of telnet.
+    With json each row is a line of JSON, and a last one says how many there
+    were. If you do not read, the next row covers the longer time.
     """
 
     command = "watch"
