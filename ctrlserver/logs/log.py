@@ -73,7 +73,7 @@ class Log:
     def tell_left_out(self, now: float) -> None:
         """Log how often memory was wanting beside the times that have a line; to be called now and then."""
         if number := self._out_of_memory.overdue(now):
-            self.told.warn("out of memory {number} times more", event="out-of-memory", number=number)
+            self.told.warn(f"out of memory {counted(number, 'time')} more", event="out-of-memory", number=number)
 
     def reopen(self) -> None:
         """Open the log file anew, by its name, and say so."""
