@@ -28,8 +28,8 @@ from ctrlserver.config.changes import kept_ports
 from ctrlserver.config.credentials import secret_of
 from ctrlserver.config.endpoints import behind_proxy, private
 from ctrlserver.errors import UsageError
-from ctrlserver.net.accepting import accept_few, endpoint_of, endpoint_over
-from ctrlserver.net.listeners import CannotBind, announce, bound, transport_and_address, why
+from ctrlserver.net.accepting import accept_few, endpoint_of
+from ctrlserver.net.listeners import CannotBind, announce, bound, over, transport_and_address
 from ctrlserver.net.proxied import Door, listen_proxied
 
 
@@ -75,7 +75,7 @@ class BoundAdminPorts:
                     steps.append(partial(announce, name, port))
                 else:
                     port = before[place].port
-                    steps.append(self._going_on(config, factory, port))
+                    steps.append(self._going_on(name, config, factory, port))
                 after.append(_Held(config, factory, port))
                 access_of(config, port.getHost(), secret)
                 steps.append(partial(self._grant, after[-1], name, secret))
@@ -98,12 +98,11 @@ class BoundAdminPorts:
             return listen_proxied(endpoint, factory, self._door)
         return maybeDeferred(endpoint.listen, factory)
 
-    def _going_on(self, config: AdminConfig, factory: AdminPort, port: IListeningPort) -> Callable[[], object]:
+    def _going_on(
+        self, name: str, config: AdminConfig, factory: AdminPort, port: IListeningPort
+    ) -> Callable[[], object]:
         """What has ``port`` make its connections by ``factory``."""
-        try:
-            endpoint = endpoint_over(self._reactor, port, endpoint_text(config))
-        except Exception as error:  # its files are gone since the config was checked
-            raise CannotBind(f"cannot listen for the admin port on {config.endpoint}: {why(error)}") from None
+        endpoint = over(name, config.endpoint, port, self._reactor, endpoint_text(config))
         return partial(self._listen, config, factory, endpoint)
 
     def _grant(self, held: _Held, name: str, secret: bytes | None) -> None:

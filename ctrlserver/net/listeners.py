@@ -30,7 +30,7 @@ from ctrlserver.addresses import text_of
 from ctrlserver.config.endpoints import behind_proxy, unix_path
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.keepalive import SHORTEST_SECONDS, send_probes
-from ctrlserver.net.accepting import accept_few, closes_without_its_file
+from ctrlserver.net.accepting import accept_few, closes_without_its_file, endpoint_over
 from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.protocol import StreamFactory
 from ctrlserver.net.proxied import Door, listen_proxied
@@ -235,6 +235,14 @@ def bound(name: str, where: str, listen: Callable[[], Any]) -> IListeningPort:
     if isinstance(port, Failure):
         raise CannotBind(f"cannot listen for {name} on {where}: {why(port.value)}")
     return closes_without_its_file(port)  # type: ignore[no-any-return]
+
+
+def over(name: str, where: str, port: IListeningPort, reactor: IReactorTime, text: str) -> IStreamServerEndpoint:
+    """The endpoint of ``text`` over a ``port`` that is bound; else ``CannotBind`` with ``name`` and ``where``."""
+    try:
+        return endpoint_over(reactor, port, text)
+    except Exception as error:  # its files are gone since the config was checked
+        raise CannotBind(f"cannot listen for {name} on {where}: {why(error)}") from None
 
 
 def removed_leftover(error: BaseException | None) -> bool:

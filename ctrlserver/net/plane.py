@@ -28,7 +28,7 @@ from functools import partial
 
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
 
 from ctrlserver.addresses import text_of
@@ -38,9 +38,9 @@ from ctrlserver.config.endpoints import behind_proxy, is_any_port
 from ctrlserver.lane.lane import Lane
 from ctrlserver.logs.sparing import Growth
 from ctrlserver.looks import Looks
-from ctrlserver.net.accepting import endpoint_of, endpoint_over, has_lost_its_file
+from ctrlserver.net.accepting import endpoint_of, has_lost_its_file
 from ctrlserver.net.gate import Gate, Seats
-from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, transport_word, why
+from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, over, transport_word
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.source import source_packets
 from ctrlserver.net.stream import Stream
@@ -145,49 +145,37 @@ class DataPlane:
         before, old = self._configs, self.listeners
         places = kept_ports([(each.name, each.endpoint) for each in before], [(c.name, c.endpoint) for c in configs])
         after: list[Listener] = []
-        taken: list[tuple[Listener, Listener, ListenerConfig]] = []
-        told: list[tuple[str, IListeningPort]] = []
+        steps: list[Callable[[], object]] = []
         try:
             for config, place in zip(configs, places, strict=True):
                 same = place is not None and before[place] == config
                 after.append(listener := old[place] if place is not None and same else self._made(config))
                 if place is None:
-                    told += [(config.name, port) for port in self._bind(listener, config)]
+                    steps += [partial(announce, config.name, port) for port in self._bind(listener, config)]
                     continue
-                taken.append((listener, old[place], config))
-                if listener.datagrams is not None and old[place].datagrams is None and (port := old[place].port):
-                    beside = partial(listener.listen_beside, port)
-                    told.append((config.name, bound(config.name, f"{config.endpoint}, by udp", beside)))
-            endpoints = [self._endpoint_over(earlier, config) for _, earlier, config in taken]
+                earlier = old[place]
+                if listener.datagrams is not None and earlier.datagrams is None and (port := earlier.port):
+                    beside = bound(config.name, f"{config.endpoint}, by udp", partial(listener.listen_beside, port))
+                    steps.append(partial(announce, config.name, beside))
+                if not same or transport_word(config.endpoint) == "tls" or has_lost_its_file(config.endpoint):
+                    steps.append(self._taking_over(listener, earlier, config))
         except CannotBind:
             give_up(after, old)
             raise
-        put = partial(self._replace, configs, after, list(zip(taken, endpoints, strict=True)), told)
-        return Prepared(put, partial(give_up, after, old))
+        return Prepared(partial(self._replace, configs, after, steps), partial(give_up, after, old))
 
-    def _endpoint_over(self, listener: Listener, config: ListenerConfig) -> IStreamServerEndpoint | None:
-        """The endpoint of ``config`` that takes the port of ``listener``, by new certificates; None for UDP alone."""
-        if listener.port is None:
-            return None
-        try:
-            return endpoint_over(self._reactor, listener.port, behind_proxy(config.endpoint) or config.endpoint)
-        except Exception as error:  # its files are gone since the config was checked
-            raise CannotBind(f"cannot listen for {config.name} on {config.endpoint}: {why(error)}") from None
+    def _taking_over(self, listener: Listener, earlier: Listener, config: ListenerConfig) -> Callable[[], object]:
+        """What has ``listener`` go on with the ports of ``earlier``, by new certificates."""
+        where, behind = config.endpoint, behind_proxy(config.endpoint)
+        port = earlier.port  # None for UDP alone
+        endpoint = None if port is None else over(config.name, where, port, self._reactor, behind or where)
+        return partial(listener.take_over, earlier, endpoint, behind is not None)
 
     def _replace(
-        self,
-        configs: Sequence[ListenerConfig],
-        after: list[Listener],
-        taken: Sequence[tuple[tuple[Listener, Listener, ListenerConfig], IStreamServerEndpoint | None]],
-        told: Sequence[tuple[str, IListeningPort]],
+        self, configs: Sequence[ListenerConfig], after: list[Listener], steps: Sequence[Callable[[], object]]
     ) -> Deferred[object]:
-        for (listener, earlier, config), endpoint in taken:
-            if (
-                listener is not earlier
-                or transport_word(config.endpoint) == "tls"
-                or has_lost_its_file(config.endpoint)
-            ):
-                listener.take_over(earlier, endpoint, behind_proxy(config.endpoint) is not None)
+        for step in steps:
+            step()
         left = [each for each in self.listeners if each not in after]
         for each in left:
             each.take_waiting()
@@ -196,8 +184,6 @@ class DataPlane:
             each.end_datagrams()
         self.retired += left
         self.listeners, self._configs = after, configs
-        for name, port in told:
-            announce(name, port)
         return closed  # type: ignore[return-value]
 
     def sweep(self) -> None:

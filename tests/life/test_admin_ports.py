@@ -157,7 +157,7 @@ async def test_a_unix_socket_that_cannot_have_its_file_again_is_one_line_and_all
     ports.bound.bind(configs)
     before = ports.shared.accesses()
     shutil.rmtree(path.parent)
-    with pytest.raises(CannotBind, match=rf"^cannot listen for the admin port on unix:{path}: no such file or dir"):
+    with pytest.raises(CannotBind, match=rf"^cannot listen for admin2 on unix:{path}: no such file or dir"):
         ports.change(*configs)
     assert before == ports.shared.accesses()
     path.parent.mkdir()
