@@ -158,22 +158,14 @@ def _framing(value: object) -> str:
     return _text(value, 'a framing such as "fixed:1024"', "fixed:{}")
 
 
-def _mode(value: object) -> str:
-    expected = "sink, echo, reply or source"
-    text = _text(value, expected)
-    if text not in MODES:
-        raise ConfigError(f"unknown mode {quoted(text)}: expected {expected}{did_you_mean(text, MODES)}")
-    return text
-
-
-def _one_of(words: tuple[str, ...]) -> Reader:
-    """One of ``words``."""
+def _one_of(words: tuple[str, ...], unknown: str = "") -> Reader:
+    """One of ``words``; ``unknown`` stands before any other in the error."""
     expected = f"{', '.join(words[:-1])} or {words[-1]}"
 
     def read(value: object) -> str:
         text = _text(value, expected)
         if text not in words:
-            raise ConfigError(f"{quoted(text)}: expected {expected}{did_you_mean(text, words)}")
+            raise ConfigError(f"{unknown}{quoted(text)}: expected {expected}{did_you_mean(text, words)}")
         return text
 
     return read
@@ -288,7 +280,7 @@ class ListenerConfig:
     name: str = _key("data", _name)
     endpoint: str = _key("tcp:22222", _endpoint)
     framing: str = _key("fixed:1024", _framing)
-    mode: str = _key("sink", _mode)
+    mode: str = _key("sink", _one_of(MODES, "unknown mode "))
     reply: str = _key(r"\x06", _reply)
     protocol: str | None = _key(None, _protocol)
     labels: Mapping[str, Label] = _key(Factory(dict), _labels)
