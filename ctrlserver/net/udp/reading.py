@@ -91,9 +91,8 @@ class Intake:
         self._counters = terms.book.counters
         self._first_client_port = first_client_port()
         self._answer = answer = {"echo": self.echo, "reply": self.reply}.get(terms.origin.mode)
-        self._withholding = (
-            None if answer is None else Withholding(answer, self._counters)
-        )  # of peers that share a stream
+        # of peers that share a stream
+        self._withholding = None if answer is None else Withholding(answer, self._counters)
 
     def received(
         self,
