@@ -78,6 +78,12 @@ def test_commands_that_are_not_run_say_why(page: Path) -> None:
 
 
 @every_page
+def test_no_page_installs_the_package_from_a_registry_where_it_is_not_yet(page: Path) -> None:
+    installs = re.findall(r"(?:pipx?|uv tool) install [^\n`#]*", page.read_text())
+    assert [] == [command for command in installs if re.search(r"ctrlserver(?:$|[\s'\"\[=<>~])", command)]
+
+
+@every_page
 def test_the_flags_of_every_load_are_known(page: Path) -> None:
     text = page.read_text()
     shown = re.findall(r"`(ctrlload (?:run|search|compare|plot) [^`\n]*)`", text.replace("\\|", "|"))
