@@ -7,6 +7,7 @@ test takes no port, path or name that another process may take: port 0, ``tmp_pa
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from tests.servers import Servers
 
 # Programs are started hundreds of times: they are compiled once, also where the environment would keep nothing.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Under nohup, and behind "&" in a script, these are ignored. A program started from here would inherit that, and does
+# not inherit a handler: so they are still ignored here, and in no program of a test.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
