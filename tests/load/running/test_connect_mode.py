@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import errno
 import re
+import select
 import socket
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +13,14 @@ from twisted.internet.defer import Deferred
 
 from ctrlserver.client.target import Target, parse_target
 from ctrlserver.errors import UsageError
+from ctrlserver.lane.lane import Lane
 from ctrlserver.load.plan.pattern import Sizes
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.results.thresholds import parse_threshold
+from ctrlserver.load.running import connect_mode
 from ctrlserver.load.running.connect_mode import Slots, failure_words
 from ctrlserver.load.running.run import LoadRun
+from ctrlserver.load.running.transports import transport_of
 from ctrlserver.load.show.summary import summary_lines
 from tests.peers import Greeting, Peer, Silent
 from tests.runs import Heard, good, load, options, reached
@@ -28,6 +33,15 @@ class Accepting(Peer):
     def connectionMade(self) -> None:
         super().connectionMade()
         self.servers.bytes += 1
+
+
+class GreetingLate(Peer):
+    """Greets once its server has counted a byte."""
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        if self.servers.bytes:
+            self.transport.write(b"220 ready\r\n")
 
 
 def begun(target: Target, **flags: Any) -> tuple[LoadRun, Deferred[Result], Heard]:
@@ -227,23 +241,43 @@ async def test_an_open_loop_makes_the_connections_that_are_due_and_times_them_fr
 
 @pytest_twisted.ensureDeferred
 async def test_connections_wait_for_a_slot_and_their_response_time_tells(servers: Servers) -> None:
-    target = servers.listen(Silent)
-    flags: dict[str, Any] = {"rate": 100.0, "duration": 0.3, "greeting": "line", "stall_timeout": 5.0}
-    run, running, _ = begun(target, **flags)
+    run, running, _ = begun(servers.listen(GreetingLate), rate=100.0, packets=10, greeting="line")
     connecting = run._work
     assert isinstance(connecting, Slots)
-    await reached(lambda: connecting.releases.due >= 10)
+    await reached(lambda: connecting.releases.due == 10 and servers.open)
     assert 1 == connecting.packets
+    servers.bytes = 1
     for peer in list(servers.open):
-        peer.transport.write(b"220 ready\r\n")
-    await reached(lambda: connecting.packets == 2)
-    run.interrupt()
-    result = good(await running, 130)
-    assert result.connections is not None
+        peer.connectionMade()
+    result = good(await running)
     assert result.latency is not None
     assert result.latency.response is not None
-    assert result.latency.response.max > 0.05
-    assert 1 == result.connections.opened
+    assert 10 == result.latency.response.count
+    assert result.latency.response.max > 0.07  # the second was due after 10 ms, and made after the 90 of the tenth
+
+
+def test_a_pause_counts_in_the_response_time_of_every_connection_that_it_held_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 5_000
+    monkeypatch.setattr(connect_mode, "time", SimpleNamespace(monotonic_ns=lambda: now))
+    lane = Lane(reactor)
+    lane.start()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        wanted = options(parse_target("127.0.0.1:1"), mode="connect", rate=100.0, packets=3)
+        slots = Slots(reactor, lane, wanted, transport_of(reactor, lane, wanted))
+        slots.address = listening.getsockname()
+        slots.start(warm_up=False)
+        slots.release(3, 5_000, 5_200)
+        (slot,) = slots._busy
+        for pause in (300, 0, 40):
+            now += pause
+            assert slot.sock is not None
+            select.select([], [slot.sock], [])
+            slot.ready(select.EPOLLOUT)
+    lane.stop()
+    assert {300: 1, 200: 1, 140: 1} == dict(slots.timing.response.now.counts)
+    assert {0: 1, 200: 1, 100: 1} == dict(slots.timing.slip.counts)
 
 
 @pytest_twisted.ensureDeferred
