@@ -21,6 +21,7 @@ FLOOR = {
     "errors": 0,
     "words": 0,
     "addresses": 0,
+    "commands": 0,
     "terminal": 0,
     "looks": 1,
     "secret": 1,
@@ -67,6 +68,7 @@ LONGER: dict[str, tuple[int, str]] = {}
 PURE_ROOMS = {"wire", "stats", "render", "load/plan", "load/measure"}
 PURE_FILES = {
     "addresses.py",
+    "commands.py",
     "words.py",
     "units.py",
     "admin/dialogue.py",

@@ -123,7 +123,8 @@ def test_a_command_in_the_table_is_known(house: House) -> None:
     house.insert(recipe, asking, "from ctrlserver.stats.records import as_mapping, describe, field_names\n", COMMAND)
     table = "ctrlserver/admin/commands/table.py"
     house.insert(recipe, table, "from ctrlserver.admin.commands.asking import ", "Yours, ")
-    house.insert(recipe, table, "COMMANDS: Final[tuple[type[Command], ...]] = (\n", "    Yours,\n")
+    house.insert(recipe, table, "_WRITTEN: Final[tuple[type[Command], ...]] = (\n", "    Yours,\n")
+    house.insert(recipe, "ctrlserver/commands.py", "NAMES: Final = (\n", '    "yours",\n')
     said = house.says(
         "from ctrlserver.admin.commands.table import Help, carry_out\n"
         "from ctrlserver.admin.dialogue import Request\n"
@@ -132,8 +133,11 @@ def test_a_command_in_the_table_is_known(house: House) -> None:
         "print(Help('yours').reply(None).lines)\n"
         "from ctrlserver.admin.commands.page import page\n"
         "print(page(''))\n"
+        "from ctrlserver.overview.servers import asked\n"
+        "print(asked(['yours'], {}).command)\n"
     )
     assert "soon" in said
+    assert said.endswith("['yours']\n")
     assert "Seconds since the start." in said
     assert "> yours\nOK soon\n" in said
 

@@ -20,15 +20,12 @@ from attrs import frozen
 
 from ctrlserver.addresses import ip_version
 from ctrlserver.client.target import ADMIN_PORT, Target, parse_admin
+from ctrlserver.commands import ALIASES, NAMES
 from ctrlserver.errors import UsageError
 from ctrlserver.words import did_you_mean, quoted
 
 #: First words of the commands of a server; what else it takes, it says itself.
-COMMANDS = (
-    *("stats", "streams", "runs", "run", "peers", "packets", "listeners", "health", "wait", "watch", "describe"),
-    *("help", "version", "ping", "whoami", "config", "metrics", "inject", "reset", "rename", "unrename", "kick"),
-    *("drain", "log", "reload", "shutdown", "auth", "quit", "exit", "bye", "q", "?"),
-)
+COMMANDS = tuple(dict.fromkeys(name.split()[0] for name in (*NAMES, *ALIASES)))
 
 #: Commands of ctrlstat itself.
 OWN = ("top", "shell")

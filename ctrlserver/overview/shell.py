@@ -25,6 +25,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.epollreactor import EPollReactor
 
 from ctrlserver.client.admin import AdminClient
+from ctrlserver.commands import ALIASES
 from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED
 from ctrlserver.console.streams import columns_of, print_words, put
 from ctrlserver.errors import CtrlServerError, LoadError
@@ -36,8 +37,6 @@ from ctrlserver.overview.watching import Shown, watched
 
 Show = Callable[..., int]
 T = TypeVar("T")
-
-LEAVE = ("quit", "exit", "bye", "q")
 
 #: Lines of the history.
 MOST_LINES = 1000
@@ -98,9 +97,10 @@ class _Shell:
             while True:
                 try:
                     line = input(prompt if interactive else "").strip()
-                    if line.casefold() in LEAVE:
+                    line = ALIASES.get(line.casefold(), line)
+                    if line.casefold() == "quit":
                         break
-                    if line and self.carry_out("help" if line == "?" else line) != EXIT_GOOD:
+                    if line and self.carry_out(line) != EXIT_GOOD:
                         code = EXIT_FAILED
                 except KeyboardInterrupt:
                     print_words("\n")

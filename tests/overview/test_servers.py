@@ -4,15 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from ctrlserver.admin.commands.table import COMMANDS as TABLE
 from ctrlserver.errors import UsageError
 from ctrlserver.overview.servers import COMMANDS, OWN, asked, read_servers, server_of, servers_in
 
 LABS = servers_in("lab1 = 10.0.0.1:5\nlab2 = 10.0.0.2:5\n", "labs.txt")
-
-
-def test_every_command_of_the_server_is_known() -> None:
-    assert set() == {command.command.split()[0] for command in TABLE} - set(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +73,7 @@ def test_of_a_file_all_are_asked_or_those_that_are_named(words: str, servers: st
         ("lab2 stats", '; did you mean "lab2:22223"?'),
         ("lab stats", '; did you mean "lab2"?'),
         ("a:1 bench stats", '; did you mean "bench:22223"?'),
+        ("metrics", '"metrics" is neither a server'),
         ("5", "nor a command (ctrlstat HOST:PORT help lists them)"),
         ("a:1 a:1", '"a:1" is given twice'),
         ("lab1: stats", '"lab1:" has no port'),

@@ -6,7 +6,8 @@ it out on a desk.
 
 Rules: what cannot be done is a ``CommandError`` with a code and an id that scripts may rely on. Records go out under
 their published names; ``version``, ``packets`` and the lists of commands and renames are not records, and no rename
-touches them. Whoever adds or changes a command makes the page anew (``page.py``).
+touches them. The names and their order are those of ``ctrlserver/commands.py``. Whoever adds or changes a command makes
+the page anew (``page.py``).
 
 Beware: a ``json`` that only words such as ``limit=5`` follow is the form of the reply and never reaches a command.
 ``run 5`` and ``run start`` are different commands: the longest name that fits wins.
@@ -35,6 +36,7 @@ from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Later, Listing, Reply
 from ctrlserver.admin.session import Session
+from ctrlserver.commands import ALIASES, NAMES
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.logs.level import LEVEL
@@ -61,7 +63,7 @@ class Help(Command):
         if not self.topic:
             return Listing([*_list(), *_HINTS], _all_about(), len(COMMANDS))
         asked = " ".join(self.topic.casefold().split())
-        asked = _ALIASES.get(asked, asked)
+        asked = ALIASES.get(asked, asked)
         chosen = [each for each in COMMANDS if each.command == asked or each.command.startswith(f"{asked} ")]
         if not chosen:
             raise unknown_command(self.topic)
@@ -73,7 +75,7 @@ class Help(Command):
         return Listing(lines, [_about(each) for each in chosen], len(lines))
 
 
-COMMANDS: Final[tuple[type[Command], ...]] = (
+_WRITTEN: Final[tuple[type[Command], ...]] = (
     Help,
     Version,
     Ping,
@@ -104,8 +106,9 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     Quit,
 )
 
-_ALIASES: Final = {"?": "help", "exit": "quit", "bye": "quit", "q": "quit"}
-"""Other words for a command, as the first word of a line."""
+_NAMED: Final = {command.command: command for command in _WRITTEN}
+_BY_NAME: Final = {name: _NAMED[name] for name in NAMES}
+COMMANDS: Final = tuple(_BY_NAME.values())
 
 _MEANT: Final = {
     **dict.fromkeys(("info", "status", "show", "uptime"), "stats"),
@@ -118,8 +121,6 @@ _MEANT: Final = {
     "kill": "kick",
 }
 """Words of other programs, and the command that is meant."""
-
-_BY_NAME: Final = {command.command: command for command in COMMANDS}
 
 
 def carry_out(request: Request, desk: Desk, session: Session) -> tuple[str, Reply | Later]:
@@ -160,7 +161,7 @@ def unknown_command(given: str) -> CommandError:
 
 
 def _find(words: Sequence[str]) -> tuple[type[Command], Sequence[str]]:
-    words = (_ALIASES.get(words[0].casefold(), words[0]), *words[1:])
+    words = (ALIASES.get(words[0].casefold(), words[0]), *words[1:])
     for length in (2, 1):
         command = _BY_NAME.get(" ".join(words[:length]).casefold())
         if command is not None:
