@@ -1,25 +1,11 @@
-"""The program ``ctrlload``: takes the signals over, then looks at the command line.
+"""The program ``ctrlload``."""
 
-Rules: nothing is imported before the signals are ours, because the imports take longer than many a run; from then on
-no signal ends in a traceback.
-"""
-
-from __future__ import annotations
-
-import sys
-
-from ctrlserver.console.interrupts import Interrupts
+from ctrlserver.console.program import run_program
 
 
 def main() -> None:
     """Carry out the command line of this process."""
-    interrupts = Interrupts()
-    interrupts.install()
-    from ctrlserver.load.commands.group import exit_code
-
-    code = exit_code(sys.argv[1:], interrupts)
-    interrupts.ignore()
-    sys.exit(code)
+    run_program("ctrlserver.load.commands.group")
 
 
 if __name__ == "__main__":
