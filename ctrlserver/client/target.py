@@ -24,6 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 _URL = re.compile(
     r"(?!unix:)(?P<scheme>[a-z][a-z0-9+.-]*)://(?:[^/?#]*@)?(?P<address>[^/?#]*).*", re.ASCII | re.IGNORECASE
 )
+_PATH = re.compile(r"[^:]*/.*")
 _UNIX = re.compile(r"unix:(?:path=)?(?P<path>(?:[^:\\]|\\.)*).*")
 
 #: The ports of a ctrlserver that is told nothing else: what is suggested where one is missing.
@@ -84,7 +85,9 @@ def parse_target(text: str) -> Target:
 
 
 def parse_admin(text: str) -> Target:
-    """The address of an admin port, which is never one of datagrams."""
+    """The address of an admin port, which is never one of datagrams; a path is that of a unix socket."""
+    if _PATH.fullmatch(text):
+        text = "unix:" + re.sub(r"([:\\])", r"\\\1", text)
     _check(text, ADMIN_PORT)
     if text.casefold().startswith("udp:"):
         raise UsageError(f"{quoted(text)}: an admin port is asked over TCP or a unix socket, such as 127.0.0.1:22223")

@@ -40,7 +40,6 @@ _TAKEN = ("field", "server", "total")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+\.?", re.ASCII)
-_PATH = re.compile(r"(?:\.{0,2}/|~/|[^:]*/).*")
 
 
 @frozen
@@ -62,9 +61,7 @@ class Asked:
 def server_of(word: str, name: str = "") -> Server:
     """The server at ``HOST[:PORT]``, ``[V6][:PORT]``, the path of a unix socket or an endpoint; UsageError if none."""
     text = word
-    if _PATH.fullmatch(word) and "://" not in word:
-        text = "unix:" + re.sub(r"([:\\])", r"\\\1", word)
-    elif re.fullmatch(r"\[[^\[\]]+\]", word):
+    if re.fullmatch(r"\[[^\[\]]+\]", word):
         text = f"{word}:{ADMIN_PORT}"
     elif _is_host(word):
         text = f"[{word}]:{ADMIN_PORT}" if ":" in word else f"{word}:{ADMIN_PORT}"

@@ -61,6 +61,19 @@ NEITHER = [
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/run/admin.sock", "unix:/run/admin.sock"),
+        ("./a:b.sock", "unix:./a\\:b.sock"),
+        ("run/admin.sock", "unix:run/admin.sock"),
+        ("unix:/run/admin.sock", "unix:/run/admin.sock"),
+    ],
+)
+def test_an_admin_port_may_be_the_path_of_a_unix_socket(text: str, expected: str) -> None:
+    assert Target(expected) == parse_admin(text)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("localhost", 'did you mean "localhost:22223"?'),
