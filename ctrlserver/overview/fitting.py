@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 #: What a person looks for first, in this order; all other columns come after these, from the left.
 _MATTER = (
-    *("server", "field", "total", "name", "stream", "run", "listener", "peer", "state", "packets", "bytes", "streams"),
+    *("server", "field", "total", "name", "stream", "packets", "listener", "peer", "state", "bytes", "streams", "run"),
     *("packets_per_second", "bits_per_second", "streams_open", "packets_total", "ready", "live", "reason", "complete"),
     *("command", "usage", "help", "record", "kind", "unit", "endpoint", "address", "seconds", "time"),
 )

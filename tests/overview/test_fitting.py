@@ -23,11 +23,16 @@ def test_what_fits_stays_as_it_is() -> None:
 def test_the_columns_that_matter_least_are_left_out() -> None:
     lines, left_out = fitted(STREAMS, 45)
     assert [
-        "# stream  listener  peer        state  bytes",
-        "12        data      10.0.0.1:5  open   10240",
-        "3         data      10.0.0.2:6  open      70",
+        "# stream  listener  peer        packets",
+        "12        data      10.0.0.1:5     1000",
+        "3         data      10.0.0.2:6        7",
     ] == lines
-    assert ["protocol", "packets"] == left_out
+    assert ["protocol", "state", "bytes"] == left_out
+
+
+def test_of_a_stream_its_packets_stay_longest() -> None:
+    lines, _ = fitted(["# stream  peer  packets  run", "12  a:5  1000  1"], 20)
+    assert ["# stream  packets", "12           1000"] == lines
 
 
 def test_a_text_is_cut_before_it_is_left_out() -> None:
