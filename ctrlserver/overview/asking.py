@@ -7,7 +7,8 @@ server is the problem in its answer, in one line.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from attrs import frozen
 from twisted.internet import defer
@@ -23,6 +24,8 @@ from ctrlserver.units import parse_duration
 
 #: Seconds that ``wait`` waits where no time is given, and the most that it may.
 WAIT_SECONDS, MOST_WAIT_SECONDS = 10.0, 3600.0
+
+T = TypeVar("T")
 
 
 @frozen
@@ -130,7 +133,17 @@ async def answer_over(client: AdminClient, server: Server, question: Question) -
     return Answer(server.name, envelope, summed=summed)
 
 
+async def at_once(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all ``works`` give, in their order; once one fails, or the wait is cancelled, the others are cancelled."""
+    begun = [Deferred.fromCoroutine(work) for work in works]
+    try:
+        return [await each for each in begun]
+    finally:
+        for each in begun:
+            each.addErrback(lambda _: None)
+            each.cancel()
+
+
 async def answers_of(reactor: IReactorTime, servers: Sequence[Server], question: Question) -> list[Answer]:
     """What all ``servers`` answer, in their order."""
-    asked = [Deferred.fromCoroutine(answer_of(reactor, server, question)) for server in servers]
-    return [await each for each in asked]
+    return await at_once(answer_of(reactor, server, question) for server in servers)

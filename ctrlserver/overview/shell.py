@@ -30,7 +30,7 @@ from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPT
 from ctrlserver.console.streams import columns_of, print_words, put
 from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.overview.answers import Answer
-from ctrlserver.overview.asking import Question, answer_over, connected, without_json
+from ctrlserver.overview.asking import Question, answer_over, at_once, connected, without_json
 from ctrlserver.overview.completing import Vocabulary, vocabulary_of
 from ctrlserver.overview.servers import Server
 from ctrlserver.overview.watching import Shown, watched
@@ -155,14 +155,7 @@ class _Shell:
         return found
 
     async def _ask_all(self, question: Question) -> list[Answer]:
-        asked = [Deferred.fromCoroutine(self._ask(server, question)) for server in self._servers]
-        try:
-            return [await each for each in asked]
-        except BaseException:
-            for each in asked:
-                each.addErrback(lambda _: None)
-                each.cancel()
-            raise
+        return await at_once(self._ask(server, question) for server in self._servers)
 
     async def _ask(self, server: Server, question: Question) -> Answer:
         client = self._clients.pop(server.name, None)

@@ -10,14 +10,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ctrlserver.client.admin import AdminClient
 from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_GOOD
 from ctrlserver.errors import LoadError, UnitError
 from ctrlserver.overview.answers import Answer, fields_of
-from ctrlserver.overview.asking import Question, connected
+from ctrlserver.overview.asking import Question, at_once, connected
 from ctrlserver.overview.fitting import fitted, padded
 from ctrlserver.overview.forms import csv_lines
 from ctrlserver.overview.servers import Server
@@ -116,13 +115,7 @@ async def watched(reactor: IReactorTime, servers: Sequence[Server], question: Qu
             tell(f"ctrlstat: {server.name}: {wrong}\n")
         return not wrong
 
-    following = [Deferred.fromCoroutine(follow(server)) for server in servers]
-    try:
-        good = [await each for each in following]
-    finally:
-        for each in following:
-            each.addErrback(lambda _: None)
-            each.cancel()
+    good = await at_once(follow(server) for server in servers)
     return EXIT_GOOD if all(good) else EXIT_FAILED
 
 
