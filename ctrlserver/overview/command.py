@@ -9,23 +9,20 @@ Beware: Twisted is imported only when somebody is asked, so ``--help`` and compl
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
-from attrs import evolve
 from click.shell_completion import CompletionItem
 
 from ctrlserver import __version__
-from ctrlserver.client.target import Target
 from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_GOOD
 from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.console.parameters import completing, reading
-from ctrlserver.console.streams import columns_of, print_output, print_words, put
+from ctrlserver.console.streams import columns_of, print_output, print_words
 from ctrlserver.console.usage import carried_out, usage_words
 from ctrlserver.errors import UsageError
-from ctrlserver.overview.servers import COMMANDS, OWN, Asked, asked, read_servers
+from ctrlserver.overview.servers import COMMANDS, OWN, Asked, Server, asked, read_servers
 from ctrlserver.secret import read_secret
 from ctrlserver.units import parse_duration
 
@@ -57,13 +54,7 @@ def _timeout(text: str) -> float:
 
 def _offered(context: click.Context, _: click.Parameter, begun: str) -> list[CompletionItem]:
     """What a shell offers for a word: names of the file of --servers, commands."""
-    names: list[str] = []
-    path = context.params.get("servers")
-    if isinstance(path, str):
-        try:
-            names = list(read_servers(path))
-        except UsageError:
-            names = []
+    names = list(context.params.get("named") or ())
     words = [word for word in (*names, *COMMANDS, *OWN) if word.isidentifier() or word in names]
     return [CompletionItem(word) for word in words if word.startswith(begun)]
 
@@ -72,12 +63,16 @@ def _offered(context: click.Context, _: click.Parameter, begun: str) -> list[Com
 @click.argument("words", nargs=-1, metavar="[SERVER]... [COMMAND]...", shell_complete=_offered)
 @click.option(
     "--servers",
+    "named",
+    type=reading(read_servers),
     metavar="FILE",
     shell_complete=completing(),
     help='Servers, one a line: "lab1 = HOST:PORT". All are asked where none is named.',
 )
 @click.option(
     "--auth-file",
+    "secret",
+    type=reading(read_secret),
     metavar="FILE",
     shell_complete=completing(),
     help="The secret of the servers, in a file that only you can read.",
@@ -94,29 +89,34 @@ def _offered(context: click.Context, _: click.Parameter, begun: str) -> list[Com
 @click.option("--csv", "in_csv", is_flag=True, help="A header line and rows, separated by commas.")
 @click.version_option(__version__, prog_name="ctrlstat", message="%(prog)s %(version)s")
 @click.pass_obj
-def ctrlstat(interrupts: Interrupts, /, words: Sequence[str], **flags: Any) -> int:
+def ctrlstat(
+    interrupts: Interrupts,
+    /,
+    words: Sequence[str],
+    named: Mapping[str, Server] | None,
+    timeout: float,
+    secret: bytes | None,
+    **forms: bool,
+) -> int:
     """Ask one or many ctrlservers: SERVER is HOST:PORT, [V6]:PORT or the path of a unix socket.
 
     COMMAND is one of theirs (help lists them), stats without one. Several replies stand side by side, with a total.
     Without a SERVER it asks 127.0.0.1:22223.
     """
-    named = _named("--servers", read_servers, flags["servers"]) or {}
-    question = asked(words, named)
-    if flags["in_json"] and flags["in_csv"]:
+    question = asked(words, named or {})
+    if forms["in_json"] and forms["in_csv"]:
         raise UsageError("--csv: not with --json")
-    secret = _named("--auth-file", read_secret, flags["auth_file"])
+    _check_targets(question.servers)
     if question.command[0].casefold() == "top":
         from ctrlserver.overview.top import top
 
-        check_targets([server.target for server in question.servers])
-        return top(question.servers, interrupts, flags["timeout"], secret)
+        return top(question.servers, interrupts, timeout, secret)
     if question.command[0].casefold() == "shell":
         from ctrlserver.overview.asking import Question
         from ctrlserver.overview.shell import shell
 
-        check_targets([server.target for server in question.servers])
-        return shell(question.servers, Question("", flags["timeout"], secret=secret), show)
-    return _ask(question, interrupts, secret, bool(named), **flags)
+        return shell(question.servers, Question("", timeout, secret=secret), show)
+    return _ask(question, interrupts, timeout, secret, together=named is not None, **forms)
 
 
 def exit_code(arguments: Sequence[str], interrupts: Interrupts) -> int:
@@ -124,42 +124,29 @@ def exit_code(arguments: Sequence[str], interrupts: Interrupts) -> int:
     return carried_out(ctrlstat, "ctrlstat", arguments, interrupts, lambda error: usage_words(error, {}))
 
 
-def _named(flag: str, read: Any, path: str | None) -> Any:
-    """What ``read`` makes of the file of ``flag``, whose errors name it; None without a file."""
-    try:
-        return None if path is None else read(path)
-    except UsageError as error:
-        raise UsageError(f"{flag}: {error}") from None
-
-
 def _ask(
     question: Asked,
     interrupts: Interrupts,
-    secret: bytes | None,
-    from_file: bool,
-    *,
     timeout: float,
+    secret: bytes | None,
+    *,
+    together: bool,
     in_json: bool,
     in_csv: bool,
-    **_: object,
 ) -> int:
     from ctrlserver.overview.asking import Question, answers_of, line_of, without_json
     from ctrlserver.overview.reactor import reactor_run
-    from ctrlserver.overview.watching import Shown, watched
+    from ctrlserver.overview.watching import watched
 
     line, word = without_json(line_of(question.command))
-    together = len(question.servers) > 1 or from_file
-    wants_json = in_json or (word and not in_csv)
     several = len(question.servers) > 1
+    together = together or several
+    wants_json = in_json or (word and not in_csv)
     sent = Question(line, timeout, wants_json or in_csv or several, several or (together and wants_json), secret)
-    check_targets([server.target for server in question.servers])
 
     if line.casefold().split()[:1] == ["watch"]:
-        width = columns_of(sys.stdout)
-        rows = evolve(sent, in_json=sent.in_json or width is not None)
-        names = [server.name for server in question.servers]
-        shown = Shown(partial(put, sys.stdout), together, wants_json, in_csv, width, servers=names)
-        return reactor_run(lambda reactor: watched(reactor, question.servers, rows, shown, print_words), interrupts)
+        how = {"together": together, "in_json": wants_json, "in_csv": in_csv}
+        return reactor_run(lambda reactor: watched(reactor, question.servers, sent, **how), interrupts)
 
     async def work(reactor: EPollReactor) -> int:
         answers = await answers_of(reactor, question.servers, sent)
@@ -168,14 +155,14 @@ def _ask(
     return reactor_run(work, interrupts)
 
 
-def check_targets(targets: Sequence[Target]) -> None:
+def _check_targets(servers: Sequence[Server]) -> None:
     """UsageError for an endpoint that Twisted does not understand."""
     from twisted.internet import reactor
 
     from ctrlserver.client.connect import endpoint_of
 
-    for target in targets:
-        endpoint_of(target, reactor)
+    for server in servers:
+        endpoint_of(server.target, reactor)
 
 
 def show(answers: Sequence[Answer], *, in_json: bool, in_csv: bool, together: bool) -> int:

@@ -27,13 +27,13 @@ from twisted.internet.epollreactor import EPollReactor
 from ctrlserver.client.admin import AdminClient
 from ctrlserver.commands import ALIASES
 from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_GOOD, EXIT_INTERRUPTED
-from ctrlserver.console.streams import columns_of, print_words, put
+from ctrlserver.console.streams import print_words
 from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.overview.answers import Answer
 from ctrlserver.overview.asking import Question, answer_over, at_once, connected, without_json
 from ctrlserver.overview.completing import Vocabulary, vocabulary_of
 from ctrlserver.overview.servers import Server
-from ctrlserver.overview.watching import Shown, watched
+from ctrlserver.overview.watching import watched
 
 Show = Callable[..., int]
 T = TypeVar("T")
@@ -121,20 +121,13 @@ class _Shell:
             if not line.isprintable():
                 raise LoadError("the command has a character that no line may have")
             if line.casefold().split()[0] == "watch":
-                return self._watch(question, in_json=in_json)
+                watch = partial(watched, self._reactor, self._servers, question, together=several, in_json=in_json)
+                return self._wait(watch)
             answers = self._wait(partial(self._ask_all, question))
             return self._show(answers, in_json=in_json, in_csv=False, together=several)
         except CtrlServerError as error:
             print_words(f"ctrlstat: {error}\n")
             return EXIT_FAILED
-
-    def _watch(self, question: Question, *, in_json: bool) -> int:
-        width = columns_of(sys.stdout)
-        several = len(self._servers) > 1
-        rows = evolve(question, in_json=question.in_json or width is not None)
-        names = [server.name for server in self._servers]
-        shown = Shown(partial(put, sys.stdout), several, in_json, width=width, servers=names)
-        return self._wait(partial(watched, self._reactor, self._servers, rows, shown, print_words))
 
     def _wait(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What ``work`` gives in the reactor's thread; Ctrl-C cancels it."""

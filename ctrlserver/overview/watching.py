@@ -7,13 +7,16 @@ that only get wider. A server that fails is named at once; the others go on. A r
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 
 from ctrlserver.client.admin import AdminClient
 from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_GOOD
+from ctrlserver.console.streams import columns_of, print_words, put
 from ctrlserver.errors import LoadError, UnitError
 from ctrlserver.overview.answers import Answer, fields_of
 from ctrlserver.overview.asking import Question, at_once, connected
@@ -99,20 +102,32 @@ class Shown:
         self.put("".join(f"{line}\n" for line in self._rows.lines(row)))
 
 
-async def watched(reactor: IReactorTime, servers: Sequence[Server], question: Question, shown: Shown, tell: Put) -> int:
-    """Show what all ``servers`` push until they end; the exit code. ``tell`` gets a line for each that fails."""
+async def watched(
+    reactor: IReactorTime,
+    servers: Sequence[Server],
+    question: Question,
+    *,
+    together: bool,
+    in_json: bool,
+    in_csv: bool = False,
+) -> int:
+    """Show on stdout what all ``servers`` push until they end, and name on stderr who fails; the exit code."""
+    width = columns_of(sys.stdout)
+    names = [server.name for server in servers]
+    shown = Shown(partial(put, sys.stdout), together, in_json, in_csv, width, servers=names)
+    asked = evolve(question, in_json=question.in_json or width is not None)
 
     async def follow(server: Server) -> bool:
         try:
             client = await connected(reactor, server, question.timeout, question.secret)
             try:
-                wrong = await _followed(client, server.name, question, shown)
+                wrong = await _followed(client, server.name, asked, shown)
             finally:
                 client.close()
         except LoadError as error:
             wrong = str(error)
         if wrong:
-            tell(f"ctrlstat: {server.name}: {wrong}\n")
+            print_words(f"ctrlstat: {server.name}: {wrong}\n")
         return not wrong
 
     good = await at_once(follow(server) for server in servers)
