@@ -1,1 +1,1 @@
-"""What our programs share where a person types: signals, exit codes, standard streams, click's words."""
+"""What our programs share where a person types: signals, exit codes, the reactor, standard streams, click's words."""

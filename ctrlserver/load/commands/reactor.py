@@ -9,8 +9,7 @@ Rules: the first SIGINT, SIGTERM or SIGHUP ends the sending, and the report is s
 once, and the documents are written all the same. All outputs are written before the reactor stops, so that a hanging
 thread cannot lose them.
 
-Beware: the reactor is imported inside the function, and runs without signal handlers of its own: ours are installed
-before it starts.
+Beware: the reactor is imported inside the function.
 """
 
 from __future__ import annotations
@@ -23,8 +22,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from ctrlserver.client.connect import endpoint_of
-from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
+from ctrlserver.console.exit_codes import EXIT_FAILED
 from ctrlserver.console.interrupts import Interrupts
+from ctrlserver.console.reactor import run_reactor
 from ctrlserver.console.streams import drawable, print_words
 from ctrlserver.errors import UsageError
 from ctrlserver.lane.clock import keep_monotonic_time
@@ -66,28 +66,19 @@ def carried_out(
     reactor: EPollReactor, interrupts: Interrupts, work: LoadRun | SearchRun, ended: Callable[[Any], int]
 ) -> int:
     """Run the reactor for ``work``, until ``ended`` makes the exit code of its result; each signal interrupts it."""
-    codes: list[int] = []
 
-    def leave(problem: Failure | None) -> None:
-        if problem is not None:  # a mistake of ours; the reactor must stop all the same
-            codes[:] = [EXIT_FAILED]
-            print_words(f"ctrlload: an error of ctrlload's own: {problem.value!r}\n")
-        reactor.stop()
-
-    def leave_threads() -> None:
-        """End without the name look-ups that still run in threads: Twisted would wait for them."""
-        if codes and reactor.getThreadPool().working:
-            os._exit(codes[0])
-
-    def started() -> None:
-        work.run().addCallback(ended).addCallback(codes.append).addBoth(leave)
+    def begin(end: Callable[[int], None]) -> None:
+        work.run().addCallback(ended).addErrback(_told).addCallback(end)
         interrupts.attach(lambda: reactor.callFromThread(work.interrupt))
 
     gc.freeze()  # a collection that walks through all modules would stop the sending for about 20 ms
-    reactor.callWhenRunning(started)
-    reactor.addSystemEventTrigger("before", "shutdown", leave_threads)
-    reactor.run(installSignalHandlers=False)
-    return codes[0] if codes else EXIT_INTERRUPTED
+    return run_reactor(reactor, begin)
+
+
+def _told(problem: Failure) -> int:
+    """A mistake of ours; the reactor must stop all the same."""
+    print_words(f"ctrlload: an error of ctrlload's own: {problem.value!r}\n")
+    return EXIT_FAILED
 
 
 def _allow_files(number: int) -> None:
