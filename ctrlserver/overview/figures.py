@@ -131,7 +131,7 @@ class Wish:
         """Those that the filter lets through, sorted."""
         wanted = self.filter.casefold()
         found = [stream for stream in streams if wanted in _words(stream).casefold()]
-        found.sort(key=lambda stream: self._key(stream), reverse=(self.sort != "peer") != self.turned)
+        found.sort(key=self._key, reverse=(self.sort != "peer") != self.turned)
         return found
 
     def _key(self, stream: Stream) -> tuple[float, str]:

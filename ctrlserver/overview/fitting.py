@@ -16,7 +16,7 @@ _MATTER = (
     *("command", "usage", "help", "record", "kind", "unit", "endpoint", "address", "seconds", "time"),
 )
 
-_CELL = re.compile(r'"(?:[^"\\]|\\.)*"|\S+')
+_CELL = re.compile(r'(?:^# )?(?:"(?:[^"\\]|\\.)*"|\S+)')
 _GAP = "  "
 
 #: A text is cut to no fewer columns.
@@ -27,12 +27,11 @@ def fitted(lines: Sequence[str], width: int) -> tuple[list[str], list[str]]:
     """The lines in ``width`` columns, and the names of the columns that are left out."""
     if not lines or not lines[0].startswith("# ") or max(map(len, lines)) <= width:
         return list(lines), []
-    names = _CELL.findall(lines[0][2:])
-    cells = [_CELL.findall(line) for line in lines[1:]]
-    if len(names) < 2 or any(len(row) != len(names) for row in cells):
+    rows = [_CELL.findall(line) for line in lines]
+    if len(rows[0]) < 2 or any(len(row) != len(rows[0]) for row in rows):
         return list(lines), []
-    heads = [f"# {names[0]}", *names[1:]]
-    columns = [[head, *column] for head, column in zip(heads, zip(*cells, strict=True), strict=True)]
+    names = [rows[0][0].removeprefix("# "), *rows[0][1:]]
+    columns = list(zip(*rows, strict=True))
     kept = _chosen(names, columns, width)
     shown = [_padded(columns[at], size) for at, size in sorted(kept.items())]
     left_out = [name for at, name in enumerate(names) if at not in kept]
@@ -41,7 +40,7 @@ def fitted(lines: Sequence[str], width: int) -> tuple[list[str], list[str]]:
 
 def aligned(lines: Sequence[str]) -> list[str]:
     """The same table with all columns but the first one to the right, as numbers are read."""
-    rows = [[line[: len(line) - len(rest)].rstrip(), *_CELL.findall(rest)] for line, rest in map(_halves, lines)]
+    rows = [_CELL.findall(line) for line in lines]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     pads = [str.ljust, *[str.rjust] * len(widths)]
     return [
@@ -51,17 +50,11 @@ def aligned(lines: Sequence[str]) -> list[str]:
 
 def padded(lines: Sequence[str], widths: dict[str, int], names: Sequence[str]) -> list[str]:
     """The same table with columns at least as wide as ``widths``, which grow by it."""
-    rows = [[line[: len(line) - len(rest)].rstrip(), *_CELL.findall(rest)] for line, rest in map(_halves, lines)]
+    rows = [_CELL.findall(line) for line in lines]
     for name, column in zip(names, zip(*rows, strict=True), strict=True):
         widths[name] = max(widths.get(name, 0), *map(len, column))
     shown = [_padded(column, widths[name]) for name, column in zip(names, zip(*rows, strict=True), strict=True)]
     return [_GAP.join(row).rstrip() for row in zip(*shown, strict=True)]
-
-
-def _halves(line: str) -> tuple[str, str]:
-    """A line, and what comes after its first cell."""
-    first = re.match(rf"(?:# )?(?:{_CELL.pattern})", line)
-    return line, line[first.end() :] if first else ""
 
 
 def _chosen(names: Sequence[str], columns: Sequence[Sequence[str]], width: int) -> dict[int, int]:

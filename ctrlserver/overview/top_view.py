@@ -29,7 +29,7 @@ PLAIN_BARS = " .:-=+*#%"
 #: Columns of a sparkline: fewer say nothing.
 FEWEST_BARS = 8
 
-#: Runs shown, and lines of the help.
+#: Runs shown.
 MOST_RUNS = 5
 
 HELP = (
