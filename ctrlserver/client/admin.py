@@ -48,10 +48,8 @@ ANSWER_SECONDS = 10.0
 #: Seconds the first answer may take, by which the port shows what it is.
 HELLO_SECONDS = 5.0
 
-
 #: What a server calls it that a stream to be ended is closed, or not even on view any more.
 OVER_ALREADY = ("stream-closed", "unknown-stream")
-
 
 #: Where a reply ends: at the end of a line, or in text at that of the status line.
 _LINE = re.compile(rb"\n")
@@ -121,14 +119,12 @@ class AdminClient(Protocol):
 
     async def ask(self, command: str, seconds: float | None = None) -> str:
         """The reply to ``command`` in text: the lines, the status line last, each ended; printable."""
-        self._records = max(FEWEST_RECORDS, limit_of(command))
         self._say([command])
         reply = (await self._reply(command, _STATUS, seconds)).decode("utf-8", "replace")
         return "".join(f"{printable(line.removesuffix(chr(13)))}\n" for line in reply.split("\n")[:-1])
 
     async def ask_json(self, command: str, seconds: float | None = None) -> dict[str, object]:
         """The reply to ``command json``: an object whose ``ok`` says whether the server did it."""
-        self._records = max(FEWEST_RECORDS, limit_of(command))
         self._say([f"{command} json"])
         return await self._envelope(f"{command} json", seconds)
 
@@ -161,7 +157,7 @@ class AdminClient(Protocol):
 
     async def streams(self, limit: int) -> Streams:
         """The newest ``limit`` stream records, open and closed."""
-        envelope = await self._asked(f"streams limit={limit} json", limit)
+        envelope = await self._asked(f"streams limit={limit} json")
         rows = envelope.get("data")
         if not isinstance(rows, list):
             raise LoadError(f'the admin port {self._name} answered "streams json" without a list')
@@ -185,7 +181,7 @@ class AdminClient(Protocol):
 
     async def records(self, command: str) -> list[dict[str, object]]:
         """The rows that ``command`` gives, by their original names."""
-        rows = (await self._asked(f"{command} json", max(FEWEST_RECORDS, limit_of(command)))).get("data")
+        rows = await self._data(f"{command} json")
         return [self._original(row) for row in _objects(rows)]
 
     async def fastest_streams(self, limit: int) -> list[dict[str, object]]:
@@ -214,10 +210,9 @@ class AdminClient(Protocol):
     async def peers(self) -> list[dict[str, object]]:
         """What the closed streams of each host came to; empty if the server does not know that command."""
         try:
-            rows = (await self._asked(f"peers limit={MOST_PEERS} json", MOST_PEERS)).get("data")
+            return await self.records(f"peers limit={MOST_PEERS}")
         except RefusedError:
             return []
-        return [self._original(row) for row in _objects(rows)]
 
     def close(self) -> None:
         """Hang up."""
@@ -236,14 +231,14 @@ class AdminClient(Protocol):
     async def _data(self, command: str) -> object:
         return (await self._asked(command)).get("data")
 
-    async def _asked(self, command: str, records: int = FEWEST_RECORDS) -> dict[str, object]:
-        """Ask, and give the answer, which has at most so many ``records``."""
-        self._records = records
+    async def _asked(self, command: str) -> dict[str, object]:
+        """Ask, and give the answer."""
         self._say([command])
         return await self._answer(command)
 
     def _say(self, commands: Sequence[str]) -> None:
-        """Ask all of it at once; each is answered by a line, in this order."""
+        """Ask all of it at once; each is answered in this order, with room for the records that it asks for."""
+        self._records = max([FEWEST_RECORDS, *map(limit_of, commands)])
         if not self._lost:
             self.transport.write("".join(f"{command}\r\n" for command in commands).encode())
 
