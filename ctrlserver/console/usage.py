@@ -45,12 +45,8 @@ def carried_out(
 def usage_words(error: click.ClickException, foreign: Mapping[str, str]) -> str:
     """A click error in our words; ``foreign``: flags of other programs, and what is said of each."""
     if isinstance(error, click.NoSuchOption):
-        params = [] if error.ctx is None else error.ctx.command.params
-        known = [name for param in params for name in (*param.opts, *param.secondary_opts)]
-        given = error.option_name
-        longer = [name for name in known if name.startswith(given)]  # --out for --output
-        near = next(iter(longer or get_close_matches(given.casefold(), known, n=1, cutoff=_NEAR)), None)
-        hint = f'; did you mean "{near}"?' if near is not None and given.startswith("--") else ""
+        given, near = error.option_name, nearest_flag(error)
+        hint = f'; did you mean "{near}"?' if near else ""
         return f"unknown option {quoted(given)}{f': {foreign[given]}' if given in foreign else hint}"
     if isinstance(error, click.MissingParameter):
         return f"{_flag(error)} is missing: {_usage(error)}"
@@ -58,6 +54,16 @@ def usage_words(error: click.ClickException, foreign: Mapping[str, str]) -> str:
         return f"{_flag(error)}: {error.message}"
     message = error.format_message().rstrip(".")
     return message[:1].lower() + message[1:]
+
+
+def nearest_flag(error: click.NoSuchOption) -> str:
+    """The flag of the command that was meant; empty where none is near."""
+    given = error.option_name
+    if error.ctx is None or not given.startswith("--"):
+        return ""
+    known = [name for param in error.ctx.command.params for name in (*param.opts, *param.secondary_opts)]
+    longer = [name for name in known if name.startswith(given)]  # --out for --output
+    return next(iter(longer or get_close_matches(given.casefold(), known, n=1, cutoff=_NEAR)), "")
 
 
 def _usage(error: click.UsageError) -> str:

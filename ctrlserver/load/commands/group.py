@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from importlib import import_module
-from typing import cast
 
 import click
 
 from ctrlserver import __version__
 from ctrlserver.console.interrupts import Interrupts
-from ctrlserver.console.usage import carried_out, usage_words
+from ctrlserver.console.usage import carried_out, nearest_flag, usage_words
 from ctrlserver.errors import UsageError
 from ctrlserver.words import did_you_mean, quoted
 
@@ -153,14 +152,13 @@ def _check_slips(command: click.Command, words: Sequence[str]) -> None:
 
 def _words(error: click.ClickException) -> str:
     """A click error in our words: the flag, then what is wrong."""
-    words = usage_words(error, _FOREIGN)
-    outside = isinstance(error, click.NoSuchOption) and error.ctx is not None and error.ctx.command is ctrlload
-    if outside and "; did you mean " not in words:
-        given = quoted(cast("click.NoSuchOption", error).option_name)
+    command = error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None
+    if command is ctrlload and isinstance(error, click.NoSuchOption) and not nearest_flag(error):
+        given = quoted(error.option_name)
         return f"unknown option {given}: options follow a command, such as ctrlload run TARGET -n 5M"
     if isinstance(error, click.UsageError) and error.message == "Missing command.":
         return f"missing command: {_known_commands()}"
-    return words
+    return usage_words(error, _FOREIGN)
 
 
 def _known_commands() -> str:
