@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -49,12 +49,17 @@ class Condition:
     field: str
     shown: str
     text: str
-    op: str
+    compares: Callable[[Any, float], bool]
     bound: float
+
+    @property
+    def what(self) -> object:
+        """What is compared: the same for all conditions of one value."""
+        return self.record, self.stream, self.field
 
     def holds(self, value: Value) -> bool:
         """Whether the field, which is ``value`` now, fulfils it."""
-        return isinstance(value, int | float) and OPERATORS[self.op](value, self.bound)
+        return value is not None and self.compares(value, self.bound)
 
 
 def parse_condition(text: str, renames: Renames) -> Condition:
@@ -75,7 +80,7 @@ def parse_condition(text: str, renames: Renames) -> Condition:
         raise _no_number(name, field, record, renames, {new for new, old in fields.items() if old in numbers})
     shown = text[: text.index(op)]
     return Condition(
-        record, Number("stream", "STREAM").read(number or "0"), field, shown, text, op, _bound(text, bound)
+        record, Number("stream", "STREAM").read(number or "0"), field, shown, text, OPERATORS[op], _bound(text, bound)
     )
 
 

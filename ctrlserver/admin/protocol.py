@@ -63,7 +63,7 @@ from ctrlserver.admin.limits import Limits
 from ctrlserver.admin.making import SLICE, Making, failure
 from ctrlserver.admin.patience import Awaited, Patience
 from ctrlserver.admin.ports import AdminPorts
-from ctrlserver.admin.replies import Later, Long, Reply, encode_error, encode_in_steps
+from ctrlserver.admin.replies import Long, Reply, encode_error, encode_in_steps
 from ctrlserver.admin.session import LOOKING_ONLY, Access, Session
 from ctrlserver.admin.transports import (
     can_half_close,
@@ -74,6 +74,7 @@ from ctrlserver.admin.transports import (
     send_probes_to,
     take_urgent_data_in_line,
 )
+from ctrlserver.admin.waiting import Later
 from ctrlserver.errors import CommandError
 
 UNREAD: Final = Limits().read_bytes + SLICE

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import ClassVar, Final, Protocol, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from attrs import frozen
 
@@ -130,34 +130,6 @@ Long: TypeAlias = Table | Listing
 
 Reply: TypeAlias = Word | Record | Document | Long
 """What a command gives back."""
-
-
-class Later(Protocol):
-    """What a command gives back whose reply comes later, whole or in pieces.
-
-    The connection begins it once, and asks for ``more`` when it was woken; what it makes then stands for itself.
-    Meanwhile no further line is carried out. ``ended`` once nothing follows; ``closes``: the connection ends with it.
-    Ctrl-C interrupts it. ``ends_at_a_line``: so does a line that comes meanwhile, and is dropped.
-    """
-
-    ended: bool
-    closes: bool
-    ends_at_a_line: bool
-
-    def begin(self, wake: Callable[[], None], *, json: bool) -> None:
-        """The connection waits now; ``wake`` it when there is more."""
-
-    def more(self) -> bytes:
-        """What is to be sent now; short, and empty where nothing is."""
-
-    def interrupt(self) -> None:
-        """End it now, in good order, where that may be; ``more`` has the rest."""
-
-    def stop(self) -> None:
-        """The server stops; ``more`` has the rest."""
-
-    def cancel(self) -> None:
-        """The connection is gone."""
 
 
 def count_text(count: int, total: int) -> str:

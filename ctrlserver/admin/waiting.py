@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from math import ceil
-from typing import Any, Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ctrlserver.admin.conditions import OPERATORS, Condition
+from ctrlserver.admin.conditions import Condition
 from ctrlserver.admin.replies import Record, encode_error, encode_in_steps
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
@@ -67,49 +67,67 @@ def _nothing() -> None:
 
 
 @define(eq=False)
-class Pause:
+class Later:
+    """What a command gives back whose reply comes later, whole or in pieces.
+
+    The connection begins it once, and asks for ``more`` when it was woken; what it makes then stands for itself.
+    Meanwhile no further line is carried out. ``ended`` once nothing follows; ``closes``: the connection ends with it.
+    Ctrl-C interrupts it. ``ends_at_a_line``: so does a line that comes meanwhile, and is dropped.
+    """
+
+    ends_at_a_line: ClassVar[bool] = False
+    closes: bool = field(default=False, kw_only=True)
+    ended: bool = field(default=False, init=False)
+    _json: bool = field(default=False, init=False)
+    _wake: Callable[[], None] = field(default=_nothing, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _reply: bytes = field(default=b"", init=False)  # its end, once that is known
+
+    def begin(self, wake: Callable[[], None], *, json: bool) -> None:
+        """The connection waits now; ``wake`` it when there is more."""
+        self._wake, self._json = wake, json
+
+    def more(self) -> bytes:
+        """What is to be sent now; short, and empty where nothing is."""
+        self.ended = bool(self._reply)
+        return self._reply
+
+    def interrupt(self) -> None:
+        """End it now, in good order, where that may be; ``more`` has the rest."""
+
+    def stop(self) -> None:
+        """The server stops; ``more`` has the rest."""
+        self._end(self._reply or self._encode(STOPPING))
+
+    def cancel(self) -> None:
+        """The connection is gone."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _end(self, reply: bytes) -> None:
+        self.cancel()
+        self._reply = reply
+
+    def _encode(self, error: CommandError) -> bytes:
+        return encode_error(error, json=self._json)
+
+
+@define(eq=False)
+class Pause(Later):
     """An error that comes only after some seconds; nothing but the server's end shortens them."""
 
     reactor: IReactorTime
     seconds: float
     error: CommandError
-    closes: bool = False
-    ended: bool = field(default=False, init=False)
-    ends_at_a_line: bool = field(default=False, init=False)
-    _json: bool = field(default=False, init=False)
-    _wake: Callable[[], None] = field(default=_nothing, init=False)
-    _timer: IDelayedCall | None = field(default=None, init=False)
-    _over: bool = field(default=False, init=False)
 
     def begin(self, wake: Callable[[], None], *, json: bool) -> None:
         """The pause begins."""
-        self._wake, self._json = wake, json
+        super().begin(wake, json=json)
         self._timer = self.reactor.callLater(self.seconds, self._is_over)
 
     def _is_over(self) -> None:
-        self._timer, self._over = None, True
+        self._end(self._encode(self.error))
         self._wake()
-
-    def more(self) -> bytes:
-        """The error, once the pause is over."""
-        if not self._over:
-            return b""
-        self.ended = True
-        return encode_error(self.error, json=self._json)
-
-    def interrupt(self) -> None:
-        """It goes on."""
-
-    def stop(self) -> None:
-        """The pause is over."""
-        self.cancel()
-        self._over, self.error = True, STOPPING
-
-    def cancel(self) -> None:
-        """Nobody waits for it."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 class Reading:
@@ -169,18 +187,18 @@ class Readings:
 
     def add(self, waiter: Waiting) -> None:
         """From now on it has a look."""
-        self._waiters.setdefault(waiter.what, {})[waiter] = None
-        self._seen.pop(waiter.what, None)
+        self._waiters.setdefault(waiter.condition.what, {})[waiter] = None
+        self._seen.pop(waiter.condition.what, None)
         if self._next is None:
             self._next = self.reactor.callLater(TICK_SECONDS, self._tick)
 
     def remove(self, waiter: Waiting) -> None:
         """It waits no more."""
-        waiters = self._waiters.get(waiter.what, {})
+        waiters = self._waiters.get(waiter.condition.what, {})
         waiters.pop(waiter, None)
         if not waiters:
-            self._waiters.pop(waiter.what, None)
-            self._seen.pop(waiter.what, None)
+            self._waiters.pop(waiter.condition.what, None)
+            self._seen.pop(waiter.condition.what, None)
         if not self._waiters and self._next is not None:
             self._next.cancel()
             self._next = None
@@ -198,7 +216,7 @@ class Readings:
                     continue
                 self._seen[what] = value
                 for waiter in list(waiters):
-                    if waiter.compares(value, waiter.bound):
+                    if waiter.condition.holds(value):
                         waiter.found(value)
         finally:
             took = self.reactor.seconds() - began
@@ -224,83 +242,51 @@ class Readings:
 
 
 @define(eq=False)
-class Waiting:
+class Waiting(Later):
     """Until a condition holds, or the time is over."""
 
     readings: Readings
     condition: Condition
     seconds: float
-    what: object = field(init=False)
-    compares: Callable[[Any, float], bool] = field(init=False)
-    bound: float = field(init=False)
-    closes: bool = field(default=False, init=False)
-    ended: bool = field(default=False, init=False)
-    ends_at_a_line: bool = field(default=False, init=False)
-    _json: bool = field(default=False, init=False)
-    _wake: Callable[[], None] = field(default=_nothing, init=False)
-    _timer: IDelayedCall | None = field(default=None, init=False)
-    _outcome: Record | CommandError | None = field(default=None, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """What the look of each tick needs, at hand: there are a hundred a second."""
-        condition = self.condition
-        self.what = condition.record, condition.stream, condition.field
-        self.compares, self.bound = OPERATORS[condition.op], condition.bound
 
     def begin(self, wake: Callable[[], None], *, json: bool) -> None:
         """It waits."""
-        self._wake, self._json = wake, json
+        super().begin(wake, json=json)
         self.readings.add(self)
         self._timer = self.readings.reactor.callLater(self.seconds, self._time_is_over)
 
     def found(self, value: Value) -> None:
         """The condition holds."""
-        self.cancel()
-        self._outcome = Record({self.condition.shown: value})
+        self._end(self._record(value))
         self._wake()
 
     def _time_is_over(self) -> None:
-        self._timer = None
         self._give_up(408, "timeout", f"within {self.seconds:g} s")
         self._wake()
 
+    def interrupt(self) -> None:
+        """Ctrl-C came."""
+        if not self._reply:
+            self._give_up(499, "interrupted", "until Ctrl-C")
+
     def _give_up(self, code: int, id: str, until: str) -> None:
         """The last look."""
-        self.cancel()
         value = Reading(self.readings.desk).value(self.condition)
         seen = f"{self.condition.shown} is {'not known' if value is None else value}"
         wrong = CommandError(code, id, f"{self.condition.text} did not hold {until}; {seen}")
-        self._outcome = Record({self.condition.shown: value}) if self.condition.holds(value) else wrong
+        self._end(self._record(value) if self.condition.holds(value) else self._encode(wrong))
 
-    def more(self) -> bytes:
-        """The reply, once it is known."""
-        if self._outcome is None:
-            return b""
-        self.ended = True
-        if isinstance(self._outcome, CommandError):
-            return encode_error(self._outcome, json=self._json)
-        return b"".join(encode_in_steps("wait", self._outcome, json=self._json))
-
-    def interrupt(self) -> None:
-        """Ctrl-C came."""
-        if self._outcome is None:
-            self._give_up(499, "interrupted", "until Ctrl-C")
-
-    def stop(self) -> None:
-        """It will not hold any more."""
-        self.cancel()
-        self._outcome = self._outcome or STOPPING
+    def _record(self, value: Value) -> bytes:
+        return b"".join(encode_in_steps("wait", Record({self.condition.shown: value}), json=self._json))
 
     def cancel(self) -> None:
         """Nobody waits for it."""
         self.readings.remove(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        super().cancel()
 
 
 @define(eq=False)
-class Watching:
+class Watching(Later):
     """A row for each interval, until there were ``count`` of them, or a line comes.
 
     A row is made when it is sent: for a peer that does not read, intervals are left out, and the next row covers them.
@@ -309,23 +295,16 @@ class Watching:
     readings: Readings
     seconds: float
     count: int | None
-    closes: bool = field(default=False, init=False)
-    ended: bool = field(default=False, init=False)
-    ends_at_a_line: bool = field(default=True, init=False)
-    _json: bool = field(default=False, init=False)
-    _wake: Callable[[], None] = field(default=_nothing, init=False)
-    _timer: IDelayedCall | None = field(default=None, init=False)
+    ends_at_a_line: ClassVar[bool] = True
     _due_at: float = field(default=0.0, init=False)
     _is_owed: bool = field(default=False, init=False)
     _last: StatsRecord | None = field(default=None, init=False)
     _made: int = field(default=0, init=False)
     _widths: list[int] = field(factory=list, init=False)
-    _over: bool = field(default=False, init=False)
-    _stopped: bool = field(default=False, init=False)
 
     def begin(self, wake: Callable[[], None], *, json: bool) -> None:
         """The first interval begins."""
-        self._wake, self._json = wake, json
+        super().begin(wake, json=json)
         desk = self.readings.desk
         self._last = desk.book.stats(desk.now())
         self._due_at = self.readings.reactor.seconds()
@@ -344,18 +323,13 @@ class Watching:
 
     def more(self) -> bytes:
         """The head at first, a row where one is due, the status at the end."""
-        octets = b""
-        if not self._widths:
-            octets = self._head()
-        if self._is_owed and not self._over:
+        octets = b"" if self._widths else self._head()
+        if self._is_owed and not self._reply:
             octets += self._row()
             self._is_owed = False
-            self._over = self._made == self.count
-        if self._over:
-            self.cancel()
-            self.ended = True
-            octets += self._status()
-        return octets
+            if self._made == self.count:
+                self.interrupt()
+        return octets + super().more()
 
     def _head(self) -> bytes:
         renamed = self.readings.desk.book.renames.renamed
@@ -379,21 +353,7 @@ class Watching:
         padded[0] = padded[0].lstrip().ljust(self._widths[0])
         return f"{' '.join(padded)}\r\n".encode()
 
-    def _status(self) -> bytes:
-        if self._stopped:
-            return encode_error(STOPPING, json=self._json)
-        return success_after_rows("watch", self._made) if self._json else f"OK {self._made}\r\n".encode()
-
     def interrupt(self) -> None:
         """A line came, or Ctrl-C."""
-        self._over = True
-
-    def stop(self) -> None:
-        """The server ends."""
-        self._over = self._stopped = True
-
-    def cancel(self) -> None:
-        """Nobody watches any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        status = success_after_rows("watch", self._made) if self._json else f"OK {self._made}\r\n".encode()
+        self._end(self._reply or status)

@@ -6,9 +6,9 @@ from attrs import frozen
 
 from ctrlserver.admin.arguments import Parameter
 from ctrlserver.admin.commands.command import Command, argument
-from ctrlserver.admin.replies import Later, Record, Reply, Word
+from ctrlserver.admin.replies import Record, Reply, Word
 from ctrlserver.admin.session import CHALLENGE_BYTES, PAUSE_SECONDS, Session
-from ctrlserver.admin.waiting import Pause
+from ctrlserver.admin.waiting import Later, Pause
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.words import counted

@@ -9,8 +9,9 @@ from attrs import NOTHING, evolve, field, fields, frozen
 
 from ctrlserver.admin.arguments import Parameter, bind
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.replies import Later, Reply
+from ctrlserver.admin.replies import Reply
 from ctrlserver.admin.session import Session
+from ctrlserver.admin.waiting import Later
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.stats.records import Published, Value, as_mapping

@@ -34,8 +34,9 @@ from ctrlserver.admin.commands.streams import Kick, Packets, Peers, Streams
 from ctrlserver.admin.commands.waiting import Wait, Watch
 from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.replies import Later, Listing, Reply
+from ctrlserver.admin.replies import Listing, Reply
 from ctrlserver.admin.session import Session
+from ctrlserver.admin.waiting import Later
 from ctrlserver.commands import ALIASES, NAMES
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError

@@ -9,9 +9,9 @@ from attrs import frozen
 from ctrlserver.admin.arguments import Duration, Number, Text
 from ctrlserver.admin.commands.command import Command, argument
 from ctrlserver.admin.conditions import parse_condition
-from ctrlserver.admin.replies import Later, Record, Reply
+from ctrlserver.admin.replies import Record, Reply
 from ctrlserver.admin.session import Session
-from ctrlserver.admin.waiting import Reading, Readings, Waiting, Watching
+from ctrlserver.admin.waiting import Later, Reading, Readings, Waiting, Watching
 from ctrlserver.desk import Desk
 
 TIMEOUT: Final = 10.0
