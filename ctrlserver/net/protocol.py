@@ -294,7 +294,12 @@ class StreamProtocol(Protocol):
         """Close, and discard the write buffer."""
         self._rest = b""
         IConsumer(self.transport).unregisterProducer()
-        self.transport.abortConnection()
+        try:
+            self.transport.abortConnection()
+        except Exception as error:
+            if not lacks_memory(error) or self._below is None:
+                raise
+            self._below.abortConnection()  # TLS has no memory for its farewell
 
     def _end_within(self, seconds: float, end: Callable[[], object]) -> None:
         self._cancel_deadline()

@@ -141,7 +141,7 @@ def no_memory_in_openssl(_: object) -> NoReturn:
 
 
 @pytest.mark.parametrize("raising", [no_memory, no_memory_in_openssl])
-@pytest.mark.parametrize("where", ["bio_write", "recv"])
+@pytest.mark.parametrize("where", ["bio_write", "recv", "bio_read"])
 @pytest_twisted.ensureDeferred
 async def test_a_stream_that_ends_because_tls_has_no_memory_ends_at_the_limit_and_has_a_line(
     serve: Callable[[], Awaitable[Served]], where: str, raising: Callable[[object], NoReturn]
@@ -162,8 +162,8 @@ async def test_a_stream_that_ends_because_tls_has_no_memory_ends_at_the_limit_an
     with capturedLogs() as lines:
         await in_thread(client.sendall, b"b\n")
         await served.book.closed.get()
-    client.close()
-    assert ("limit", 1) == (stream.reason, stream.packets)
+    assert b"" == await in_thread(read_to_end, client)
+    assert ("limit", 2 if where == "bio_read" else 1) == (stream.reason, stream.packets)
     told = [line for line in map(out_of_memory, lines) if line is not None]
     assert f"the stream of {stream.peer} ends" in [line["what"] for line in told]
     assert 0 == served.stats().faults_total
