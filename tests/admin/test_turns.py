@@ -37,6 +37,18 @@ class Busy:
         return self.turns.serve(self, had_a_slice=had_a_slice)
 
 
+@define(eq=False)
+class Endless:
+    """Has always more to do, in slices that take no time."""
+
+    slices: int = 0
+    weight: int = 1
+
+    def carry_on(self) -> bool:
+        self.slices += 1
+        return True
+
+
 @define
 class Room:
     clock: Clock = field(factory=Clock)
@@ -153,6 +165,19 @@ def test_who_stands_in_a_queue_is_left_there(room: Room) -> None:
     a.asks(6)
     assert not a.asks(1)
     assert "aaa" == room.next_turn()
+
+
+@pytest.mark.parametrize("joins", [False, True], ids=["waits", "joins"])
+def test_who_waits_is_left_there_and_joined_though_the_turn_has_time_left(room: Room, *, joins: bool) -> None:
+    waits = Endless()
+    assert not room.turns.serve(waits)
+    room.next_turn()
+    slices = waits.slices
+    if joins:
+        assert not room.busy("a").asks(1, had_a_slice=True)
+    else:
+        assert not room.turns.serve(waits)
+    assert (slices, []) == (waits.slices, room.done)
 
 
 def test_no_turn_is_scheduled_for_those_that_are_gone(room: Room) -> None:
