@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import re
 import select
@@ -127,6 +128,29 @@ def test_a_clock_that_is_set_ends_streams_and_runs_neither_early_nor_late(
     assert b"OK pong\r\n" == asking.recv(100), "an admin connection in use stays open"
     for client in (asking, slow, idle, datagrams):
         client.close()
+
+
+@clocks
+@steps
+def test_rates_are_of_the_time_that_went_by_and_not_of_the_clock(
+    start: Start, tmp_path: Path, make: Callable[[Path], WallClock], step: int
+) -> None:
+    clock = make(tmp_path)
+    began = time.monotonic()
+    daemon = start("--framing", "fixed:1", env=clock.environment)
+    with daemon.connect() as client, daemon.connect("admin") as watching:
+        watching.sendall(b"watch 0.1 3 json\n")
+        client.sendall(bytes(1000))
+        daemon.await_stats(packets_total=1000)
+        clock.set(step)
+        with watching.makefile() as lines:
+            rows = [json.loads(next(lines))["data"] for _ in range(3)]
+        stats = daemon.ask_json("stats")
+        longest = time.monotonic() - began
+    assert 1000 / longest <= stats["packets_per_second_60s"]
+    for row in rows:
+        assert 0 < row["seconds"] <= longest
+        assert row["packets"] / row["seconds"] == pytest.approx(row["packets_per_second"], rel=0.01)
 
 
 @clocks
