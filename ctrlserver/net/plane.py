@@ -287,11 +287,18 @@ class DataPlane:
     def leave(self) -> Deferred[object]:
         """Accept nothing new, and end the silent streams, now and in each further sweep.
 
-        The ports for connections are closed. The UDP ports stay, for the peers that are sending.
+        The ports for connections are closed. The UDP ports stay, for the peers that are sending; but what arrives at
+        one of systemd's is the next server's.
         """
-        for listener in self.listeners:
+        closing = []
+        for listener, config in zip(self.listeners, self._configs, strict=True):
             listener.take_waiting()
-        closed = DeferredList([listener.stop_accepting() for listener in self.listeners])
+            if config.inherited_datagrams is None:
+                closing.append(listener.stop_accepting())
+            else:
+                closing.append(listener.stop_listening())
+                listener.end_datagrams()
+        closed = DeferredList(closing)
         self._leaving = self.seats.draining = True
         self.sweep()
         return closed  # type: ignore[return-value]

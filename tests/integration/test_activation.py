@@ -7,8 +7,10 @@ import socket
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,12 @@ class Systemd:
             path.chmod(0o600)
             made.listen(4096)
         self.sockets[name] = made
+        return made
+
+    def take_datagrams(self, name: str) -> socket.socket:
+        """A socket for datagrams, as by ``ListenDatagram=``."""
+        made = self.sockets[name] = socket.socket(type=socket.SOCK_DGRAM)
+        made.bind(("127.0.0.1", 0))
         return made
 
     def start(self, *arguments: str, **options: Any) -> Daemon:
@@ -101,16 +109,24 @@ def test_a_unix_socket_keeps_its_file_its_permissions_and_its_queue(systemd: Sys
         assert b"OK pong\r\n" == waiting.recv(100)
 
 
+def echoed(to: socket.socket) -> bytes:
+    """What comes back of a datagram from a socket of its own."""
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(PATIENCE)
+        client.sendto(b"x\n", to.getsockname())
+        return client.recv(100)
+
+
 @contextmanager
-def knocking(to: socket.socket) -> Iterator[list[int]]:
-    """Connections one after the other, each with one packet and its echo; the number of those that were served."""
+def knocking(knocks: Callable[[], bytes]) -> Iterator[list[int]]:
+    """Each time one packet and its echo, by four at once; the number of those that were served."""
     served, over = [0], threading.Event()
     failed: list[Exception] = []
 
     def knock() -> None:
         try:
             while not over.is_set():
-                assert b"x\n" == asked(to, b"x\n")
+                assert b"x\n" == knocks()
                 served[0] += 1
         except Exception as error:
             failed.append(error)
@@ -127,21 +143,26 @@ def knocking(to: socket.socket) -> Iterator[list[int]]:
     assert [] == failed
 
 
-def test_a_server_that_is_started_anew_under_load_refuses_and_loses_no_connection(systemd: Systemd) -> None:
-    data, admin = systemd.listen("data"), systemd.listen("admin")
+@pytest.mark.parametrize("datagrams", [False, True], ids=["connections", "datagrams"])
+def test_a_server_that_is_started_anew_under_load_refuses_and_loses_nothing(
+    systemd: Systemd, *, datagrams: bool
+) -> None:
+    data = systemd.take_datagrams("data") if datagrams else systemd.listen("data")
+    admin = systemd.listen("admin")
     packets = 0
-    with knocking(data) as served:
+    with knocking(partial(echoed, data) if datagrams else partial(asked, data, b"x\n")) as served:
         for number in range(RESTARTS + 1):
             daemon = systemd.start(
                 "--mode=echo", "--framing=line", "--data", "systemd:domain=INET:name=data",
-                "--admin", "systemd:domain=INET:name=admin",
+                "--admin", "systemd:domain=INET:name=admin", listeners=0 if datagrams else 1,
             )  # fmt: skip
-            before = served[0]
+            before, patient_until = served[0], time.monotonic() + PATIENCE
             while served[0] < before + 20:
+                assert time.monotonic() < patient_until
                 assert b"OK pong\r\n" == asked(admin, b"ping\n")
             if number < RESTARTS:
                 log = daemon.stop()
                 packets += sum(map(int, re.findall(r"run \d+ ended: .*number of packets (\d+)", log)))
-    stats = daemon.await_stats(streams_open=0)
+    stats = daemon.ask_json("stats")
     assert served[0] == packets + stats["packets_total"]
-    assert 0 == stats["rejected_total"]
+    assert (0, 0) == (stats["rejected_total"], stats["dropped_total"])
