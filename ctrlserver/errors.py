@@ -11,6 +11,7 @@ nearest good value. The pure core stores a peer's fault, it never raises it; the
     |   +-- FramingSpecError    a framing spec that does not parse
     |   +-- RenameError         a rename that would lose or hide a field
     |   +-- ConfigError         a key of a config file, or the file itself
+    |   +-- InjectionError      an injection that does not parse, or that cannot strike where it is ordered; has a code
     +-- PeerError               the peer's: what came over the wire is wrong
     |   +-- FramingError        a stream that breaks its framing
     |   +-- CommandError        an admin line that cannot be carried out; has a code and an id
@@ -49,6 +50,14 @@ class RenameError(UsageError):
 
 class ConfigError(UsageError):
     """A config file that cannot be read, or one key of it."""
+
+
+class InjectionError(UsageError):
+    """An injection that does not parse (``code`` 400), or that cannot strike where it is ordered (409)."""
+
+    def __init__(self, message: str, code: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class PeerError(CtrlServerError):

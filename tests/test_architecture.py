@@ -29,6 +29,7 @@ FLOOR = {
     "logs": 1,
     "wire": 2,
     "stats": 2,
+    "inject": 2,
     "client": 3,
     "console": 3,
     "render": 3,
@@ -65,7 +66,7 @@ MOST_MODULES, MOST_LINES = 16, 400
 # Longer modules, each with its most lines (500 and no more) and its reason: none.
 LONGER: dict[str, tuple[int, str]] = {}
 
-PURE_ROOMS = {"wire", "stats", "render", "load/plan", "load/measure"}
+PURE_ROOMS = {"wire", "stats", "inject", "render", "load/plan", "load/measure"}
 PURE_FILES = {
     "addresses.py",
     "commands.py",
