@@ -55,6 +55,7 @@ FLOOR = {
     "service": 6,
     "tap": 7,
     "__main__": 8,
+    "testing": 8,
 }
 
 # Said aloud, not by number. What load and server share stands to the left of both; what shows a run is given it.

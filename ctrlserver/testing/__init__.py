@@ -1,0 +1,1 @@
+"""The test peer: a real server in a test of a network client, and the plugin of pytest."""
