@@ -1,0 +1,40 @@
+"""What the plugin costs a user's test run: what it imports, in a fresh process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def imported(code: str) -> str:
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, timeout=60)
+    assert 0 == done.returncode, done.stderr
+    return done.stdout + done.stderr
+
+
+def names(said: str) -> set[str]:
+    """The modules that were imported, whole names."""
+    return {line.rpartition("|")[2].strip() for line in said.splitlines() if line.startswith("import time:")}
+
+
+def test_the_plugin_brings_in_neither_twisted_nor_attrs_nor_anything_that_is_not_pythons() -> None:
+    pytest_alone, with_plugin = names(imported("import pytest")), names(imported("import ctrlserver.testing.plugin"))
+    more = {name.partition(".")[0] for name in with_plugin - pytest_alone}
+    assert {"ctrlserver"} == more - set(sys.stdlib_module_names)
+
+
+def test_of_ours_the_plugin_imports_its_room_and_two_small_files() -> None:
+    said = names(imported("import ctrlserver.testing.plugin"))
+    others = {name for name in said if name.startswith("ctrlserver.") and not name.startswith("ctrlserver.testing")}
+    assert {"ctrlserver.errors", "ctrlserver.addresses"} == others
+
+
+def test_a_server_that_is_used_brings_in_no_twisted_either() -> None:
+    code = (
+        "import sys\n"
+        "from ctrlserver.testing import Server\n"
+        "with Server() as server:\n"
+        "    server.wait(packets=0)\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'twisted', 'attr', 'zope', 'asyncio'}))\n"
+    )
+    assert "[]\n" == imported(code).partition("import time:")[0]
