@@ -4,7 +4,7 @@ Rules:
 
 - One time is set at a time; a new one replaces it. Times are nanoseconds of the monotonic clock.
 - On Linux the timer is a timerfd, a descriptor on the lane like any socket: while the lane is busy a wake-up costs no
-  turn of the reactor. Without timerfd the reactor's timer is used.
+  turn of the reactor. Without timerfd, or without a lane, the reactor's timer is used.
 
 Beware: ``os.timerfd_create`` is new in Python 3.13; so that all versions work alike, the C library is called. The timer
 is set by how long it is to wait: libfaketime moves absolute times when it moves the wall clock, whatever the clock is.
@@ -33,7 +33,9 @@ _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 class Ticker:
     """Calls ``tick`` at the times set by ``at``, from ``start`` to ``stop``; calls ``broken`` if ``tick`` raises."""
 
-    def __init__(self, lane: Lane, reactor: IReactorTime, tick: Callable[[], None], broken: Callable[[], None]) -> None:
+    def __init__(
+        self, lane: Lane | None, reactor: IReactorTime, tick: Callable[[], None], broken: Callable[[], None]
+    ) -> None:
         self._lane = lane
         self._reactor = reactor
         self._tick = tick
@@ -44,9 +46,10 @@ class Ticker:
 
     def start(self) -> None:
         """Open the timer; ``at`` may be called from now on."""
-        self._fd, self._set = _timerfd() or (-1, self._call_later)
-        if self._fd >= 0:
-            self._lane.watch(self._fd, self, select.EPOLLIN)
+        lane = self._lane
+        self._fd, self._set = (lane and _timerfd()) or (-1, self._call_later)
+        if lane is not None and self._fd >= 0:
+            lane.watch(self._fd, self, select.EPOLLIN)
 
     def at(self, moment: int) -> None:
         """Wake at ``moment``; at once if it is past."""
@@ -59,7 +62,7 @@ class Ticker:
 
     def stop(self) -> None:
         """Close the timer. May be called twice."""
-        if self._fd >= 0:
+        if self._lane is not None and self._fd >= 0:
             self._lane.forget(self._fd)
             os.close(self._fd)
             self._fd = -1
