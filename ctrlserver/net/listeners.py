@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
@@ -27,17 +28,24 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ctrlserver.addresses import text_of
+from ctrlserver.config import ListenerConfig
 from ctrlserver.config.endpoints import behind_proxy, unix_path
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.keepalive import SHORTEST_SECONDS, send_probes
 from ctrlserver.net.accepting import accept_few, closes_without_its_file, endpoint_over
+from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.protocol import StreamFactory
 from ctrlserver.net.proxied import Door, listen_proxied
+from ctrlserver.net.replies import CannedReply
+from ctrlserver.net.source import source_packets
 from ctrlserver.net.stream import OpenStreams, Stream
 from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.peers import DatagramStream
 from ctrlserver.net.udp.port import DatagramPort
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin
+from ctrlserver.wire.datagram import DATAGRAM
 
 log = Logger()
 
@@ -193,6 +201,59 @@ class Listener:
         if self.datagrams is not None:
             stops.append(maybeDeferred(self.datagrams.stop_listening))
         return DeferredList(stops)  # type: ignore[return-value]
+
+
+def terms_of(config: ListenerConfig, book: Book, seats: Seats) -> Terms:
+    """The terms of a listener's connections."""
+    spec = config.framing_spec
+    origin = Origin(
+        listener=config.name,
+        protocol=config.protocol or transport_word(config.endpoint),
+        framing=spec.text,
+        mode=config.mode,
+        size=spec.size,
+        labels=config.labels,
+        by_size=spec.by_length and spec.size is not None,
+    )
+    return Terms(
+        book=book,
+        origin=origin,
+        spec=spec,
+        canned=canned_packets(config),
+        keep=config.keep,
+        keep_bytes=config.keep_bytes,
+        reply_buffer=config.reply_buffer,
+        stall_timeout=config.stall_timeout,
+        idle_timeout=config.idle_timeout,
+        keepalive=config.keepalive,
+        gate=Gate(seats, config.max_streams_per_peer, config.networks),
+        probe=config.probe,
+    )
+
+
+def datagram_terms_of(config: ListenerConfig, terms: Terms, answering: set[int]) -> DatagramTerms:
+    """The terms of the same listener's UDP port; ``terms`` are those of its connections.
+
+    ``answering``: the set that all UDP ports of the server share.
+    """
+    word = config.protocol or "udp"
+    origin = evolve(terms.origin, protocol=word, framing=DATAGRAM.text, size=None, by_size=False)
+    return DatagramTerms(
+        terms=evolve(terms, origin=origin, spec=DATAGRAM),
+        idle_timeout=config.udp_idle_timeout,
+        max_streams=config.max_udp_streams,
+        receive_buffer=config.receive_buffer,
+        gro=config.udp_gro,
+        answering=answering,
+    )
+
+
+def canned_packets(config: ListenerConfig) -> CannedReply | None:
+    """What a listener of mode ``reply`` or ``source`` sends."""
+    if config.mode == "reply":
+        return CannedReply(config.reply_bytes)
+    size = config.framing_spec.size
+    return source_packets(size) if config.mode == "source" and size is not None else None
 
 
 def plain_socket(port: IListeningPort, factory: StreamFactory) -> socket.socket | None:

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from attrs import evolve, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
@@ -39,15 +39,20 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.logs.sparing import Growth
 from ctrlserver.looks import Looks
 from ctrlserver.net.accepting import endpoint_of, has_lost_its_file
-from ctrlserver.net.gate import Gate, Seats
-from ctrlserver.net.listeners import CannotBind, Listener, announce, bound, over, transport_word
-from ctrlserver.net.replies import CannedReply
-from ctrlserver.net.source import source_packets
+from ctrlserver.net.gate import Seats
+from ctrlserver.net.listeners import (
+    CannotBind,
+    Listener,
+    announce,
+    bound,
+    datagram_terms_of,
+    over,
+    terms_of,
+    transport_word,
+)
 from ctrlserver.net.stream import Stream
-from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.peers import DatagramStream
 from ctrlserver.stats.book import Book
-from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.records import ListenerRecord
 from ctrlserver.wire.datagram import DATAGRAM
 from ctrlserver.wire.probe import has_numpy
@@ -324,56 +329,3 @@ def give_up(listeners: Sequence[Listener], but: Sequence[Listener]) -> None:
     for listener in listeners:
         if listener not in but:
             listener.stop_listening()
-
-
-def terms_of(config: ListenerConfig, book: Book, seats: Seats) -> Terms:
-    """The terms of a listener's connections."""
-    spec = config.framing_spec
-    origin = Origin(
-        listener=config.name,
-        protocol=config.protocol or transport_word(config.endpoint),
-        framing=spec.text,
-        mode=config.mode,
-        size=spec.size,
-        labels=config.labels,
-        by_size=spec.by_length and spec.size is not None,
-    )
-    return Terms(
-        book=book,
-        origin=origin,
-        spec=spec,
-        canned=canned_packets(config),
-        keep=config.keep,
-        keep_bytes=config.keep_bytes,
-        reply_buffer=config.reply_buffer,
-        stall_timeout=config.stall_timeout,
-        idle_timeout=config.idle_timeout,
-        keepalive=config.keepalive,
-        gate=Gate(seats, config.max_streams_per_peer, config.networks),
-        probe=config.probe,
-    )
-
-
-def datagram_terms_of(config: ListenerConfig, terms: Terms, answering: set[int]) -> DatagramTerms:
-    """The terms of the same listener's UDP port; ``terms`` are those of its connections.
-
-    ``answering``: the set that all UDP ports of the server share.
-    """
-    word = config.protocol or "udp"
-    origin = evolve(terms.origin, protocol=word, framing=DATAGRAM.text, size=None, by_size=False)
-    return DatagramTerms(
-        terms=evolve(terms, origin=origin, spec=DATAGRAM),
-        idle_timeout=config.udp_idle_timeout,
-        max_streams=config.max_udp_streams,
-        receive_buffer=config.receive_buffer,
-        gro=config.udp_gro,
-        answering=answering,
-    )
-
-
-def canned_packets(config: ListenerConfig) -> CannedReply | None:
-    """What a listener of mode ``reply`` or ``source`` sends."""
-    if config.mode == "reply":
-        return CannedReply(config.reply_bytes)
-    size = config.framing_spec.size
-    return source_packets(size) if config.mode == "source" and size is not None else None
