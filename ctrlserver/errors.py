@@ -53,7 +53,7 @@ class ConfigError(UsageError):
 
 
 class InjectionError(UsageError):
-    """An injection that does not parse (``code`` 400), or that cannot strike where it is ordered (409)."""
+    """An injection that does not parse (``code`` 400), of no listener (404), or that cannot strike there (409)."""
 
     def __init__(self, message: str, code: int = 400) -> None:
         super().__init__(message)

@@ -141,6 +141,15 @@ def behind_proxy(text: str) -> str | None:
     return behind if kind.lower() == "haproxy" else None
 
 
+def transport_word(text: str) -> str:
+    """The transport of an endpoint string's connections: ``tcp``, ``tls`` or ``unix``."""
+    text = behind_proxy(text) or text
+    kind = text.partition(":")[0]
+    if kind in ("ssl", "tls"):
+        return "tls"
+    return "unix" if kind == "unix" or "domain=UNIX" in text else "tcp"
+
+
 def _check_behind(text: str, behind: str) -> None:
     try:
         if behind_proxy(behind) is None:

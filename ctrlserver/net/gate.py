@@ -110,12 +110,7 @@ class Gate:
 
     def allows(self, peer: str) -> bool:
         """Whether the listener accepts the network of ``peer``."""
-        if not self.networks or not (host := host_of(peer)):
-            return True
-        address = ip_address(host)
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self.networks)
+        return not self.networks or not host_of(peer) or within(peer, self.networks)
 
     def enter(self, peer: str) -> None:
         """Count a new stream from ``peer``."""
@@ -130,6 +125,16 @@ class Gate:
             self._streams_of[host] -= 1
             if not self._streams_of[host]:
                 del self._streams_of[host]
+
+
+def within(peer: str, networks: Sequence[Network]) -> bool:
+    """Whether the address of ``peer`` is in one of ``networks``; one without an address is in none."""
+    if not (host := host_of(peer)):
+        return False
+    address = ip_address(host)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in networks)
 
 
 def seats_for(asked: int | None, descriptors: int, in_use: int) -> int:

@@ -29,11 +29,12 @@ from twisted.python.failure import Failure
 
 from ctrlserver.addresses import text_of
 from ctrlserver.config import ListenerConfig
-from ctrlserver.config.endpoints import behind_proxy, unix_path
+from ctrlserver.config.endpoints import transport_word, unix_path
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.keepalive import SHORTEST_SECONDS, send_probes
 from ctrlserver.net.accepting import accept_few, closes_without_its_file, endpoint_over
 from ctrlserver.net.gate import Gate, Seats
+from ctrlserver.net.injected.orders import Orders
 from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.protocol import StreamFactory
 from ctrlserver.net.proxied import Door, listen_proxied
@@ -203,7 +204,7 @@ class Listener:
         return DeferredList(stops)  # type: ignore[return-value]
 
 
-def terms_of(config: ListenerConfig, book: Book, seats: Seats) -> Terms:
+def terms_of(config: ListenerConfig, book: Book, seats: Seats, orders: Orders) -> Terms:
     """The terms of a listener's connections."""
     spec = config.framing_spec
     origin = Origin(
@@ -228,6 +229,8 @@ def terms_of(config: ListenerConfig, book: Book, seats: Seats) -> Terms:
         keepalive=config.keepalive,
         gate=Gate(seats, config.max_streams_per_peer, config.networks),
         probe=config.probe,
+        transport=transport_word(config.endpoint),
+        orders=orders,
     )
 
 
@@ -239,7 +242,7 @@ def datagram_terms_of(config: ListenerConfig, terms: Terms, answering: set[int])
     word = config.protocol or "udp"
     origin = evolve(terms.origin, protocol=word, framing=DATAGRAM.text, size=None, by_size=False)
     return DatagramTerms(
-        terms=evolve(terms, origin=origin, spec=DATAGRAM),
+        terms=evolve(terms, origin=origin, spec=DATAGRAM, transport="udp"),
         idle_timeout=config.udp_idle_timeout,
         max_streams=config.max_udp_streams,
         receive_buffer=config.receive_buffer,
@@ -266,15 +269,6 @@ def plain_socket(port: IListeningPort, factory: StreamFactory) -> socket.socket 
         assert isinstance(sock, socket.socket)
         return sock
     return None
-
-
-def transport_word(endpoint: str) -> str:
-    """The transport of an endpoint string's connections: ``tcp``, ``tls`` or ``unix``."""
-    endpoint = behind_proxy(endpoint) or endpoint
-    kind = endpoint.partition(":")[0]
-    if kind in ("ssl", "tls"):
-        return "tls"
-    return "unix" if kind == "unix" or "domain=UNIX" in endpoint else "tcp"
 
 
 def bound(name: str, where: str, listen: Callable[[], Any]) -> IListeningPort:

@@ -6,7 +6,9 @@ Rule: a mode defines how a chunk is answered; the states of a stream are in ``ne
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
+from ctrlserver.inject.strikes import Course
 from ctrlserver.net.replies import CannedOutbox, EchoOutbox
 from ctrlserver.net.source import SourceStream
 from ctrlserver.net.stream import AnsweringStream, Link, OpenStreams, Stream
@@ -110,6 +112,9 @@ STREAM_OF_MODE: dict[str, type[Stream]] = {
     "source": SourceStream,
 }
 
+INJECTED_OF_MODE: dict[str, Callable[[OpenStreams, Link, StreamCounters, tuple[Course, ...]], Stream]] = {}
+"""The same for a stream that has courses of injections."""
+
 
 def open_stream(streams: OpenStreams, link: Link, peer: str, now: float) -> Stream:
     """Open a stream for ``peer`` (``host:port``, or ``unix``): in the book, with a seat, and among ``streams``."""
@@ -120,5 +125,11 @@ def open_stream(streams: OpenStreams, link: Link, peer: str, now: float) -> Stre
         counters.kept = KeptPackets(terms.keep, terms.keep_bytes)
     if terms.probe:
         counters.probing = Probing()
-    stream = streams.all[counters.stream] = STREAM_OF_MODE[terms.origin.mode](streams, link, counters)
+    mode, orders = terms.origin.mode, terms.orders
+    courses = orders.courses(peer, terms.transport) if orders.active else ()
+    if courses and mode in INJECTED_OF_MODE:
+        stream = INJECTED_OF_MODE[mode](streams, link, counters, courses)
+    else:
+        stream = STREAM_OF_MODE[mode](streams, link, counters)
+    streams.all[counters.stream] = stream
     return stream

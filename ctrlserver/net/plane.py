@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredList
@@ -34,12 +35,16 @@ from twisted.logger import Logger
 from ctrlserver.addresses import text_of
 from ctrlserver.config import ListenerConfig
 from ctrlserver.config.changes import kept_ports
-from ctrlserver.config.endpoints import behind_proxy, is_any_port
+from ctrlserver.config.endpoints import behind_proxy, is_any_port, transport_word
+from ctrlserver.config.places import place_of
+from ctrlserver.errors import InjectionError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.logs.sparing import Growth
 from ctrlserver.looks import Looks
 from ctrlserver.net.accepting import endpoint_of, has_lost_its_file
 from ctrlserver.net.gate import Seats
+from ctrlserver.net.injected.ordering import Ordering
+from ctrlserver.net.injected.orders import Order
 from ctrlserver.net.listeners import (
     CannotBind,
     Listener,
@@ -48,7 +53,6 @@ from ctrlserver.net.listeners import (
     datagram_terms_of,
     over,
     terms_of,
-    transport_word,
 )
 from ctrlserver.net.stream import Stream
 from ctrlserver.net.udp.peers import DatagramStream
@@ -56,6 +60,7 @@ from ctrlserver.stats.book import Book
 from ctrlserver.stats.records import ListenerRecord
 from ctrlserver.wire.datagram import DATAGRAM
 from ctrlserver.wire.probe import has_numpy
+from ctrlserver.words import did_you_mean, quoted
 
 #: Numbers the kernel may choose for TCP until one is free for UDP too: one in a thousand is taken on a busy machine.
 PORT_TRIES = 8
@@ -103,12 +108,13 @@ class DataPlane:
                 event="slower",
                 lacking="numpy",
             )
+        self._ordering = Ordering(self._counters, reactor, clock)
         self._answering: set[int] = set()
         self.listeners = [self._made(each) for each in listeners]
         self.retired: list[Listener] = []
 
     def _made(self, config: ListenerConfig) -> Listener:
-        terms = terms_of(config, self._book, self.seats)
+        terms = terms_of(config, self._book, self.seats, self._ordering.of(config.name))
         datagrams = datagram_terms_of(config, terms, self._answering) if config.takes_datagrams else None
         return Listener(terms, self._lane, self._reactor, self._clock, datagrams)
 
@@ -269,6 +275,7 @@ class DataPlane:
             packets_total=sums.packets,
             bytes_total=sums.bytes,
             draining=self.seats.draining,
+            injections=len(listener.terms.orders.active),
         )
 
     def streams(self) -> Iterator[Stream | DatagramStream]:
@@ -288,6 +295,26 @@ class DataPlane:
         if stream is not None:
             stream.abort("kicked", self._clock())
         return stream is not None
+
+    def inject(self, listener: str, spec: str, **options: Any) -> Order:
+        """Order ``spec`` of a listener; ``options`` are those of ``Ordering.begin``.
+
+        ``InjectionError`` 400 for a spec that is wrong, 404 for an unknown listener, 409 for what cannot strike there.
+        """
+        config = next((each for each in self._configs if each.name == listener), None)
+        if config is None:
+            names = [each.name for each in self._configs]
+            hint = did_you_mean(listener, names) or f"; the listeners are {', '.join(names)}"
+            raise InjectionError(f"no listener {quoted(listener)}{hint}", 404)
+        return self._ordering.begin(place_of(config), spec, **options)
+
+    def orders(self) -> list[Order]:
+        """All injections in force, by their numbers."""
+        return self._ordering.active()
+
+    def end_orders(self, which: int | str | None = None) -> list[Order]:
+        """End the injection of that number, those of that listener, or all; returns those that were in force."""
+        return self._ordering.end(which)
 
     def leave(self) -> Deferred[object]:
         """Accept nothing new, and end the silent streams, now and in each further sweep.

@@ -44,6 +44,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from ctrlserver.net.injected.orders import Order
 from ctrlserver.net.probes import ProbedFraming
 from ctrlserver.net.replies import Outbox
 from ctrlserver.net.terms import Terms
@@ -115,6 +116,7 @@ class OpenStreams:
         self.clock = clock
         self.all: dict[int, Stream] = {}
         self.waiting: set[AnsweringStream] = set()
+        terms.orders.watch(self.ordered)
 
     def admits(self, peer: str) -> bool:
         """Whether a connection from ``peer`` may become a stream. If not, it is counted as rejected."""
@@ -123,6 +125,13 @@ class OpenStreams:
             return True
         self.terms.book.counters.rejected(reason)
         return False
+
+    def ordered(self, order: Order, began: bool) -> None:
+        """An order of the listener begins for open streams too, or ends: tell those that it concerns."""
+        if (order.everybody or not began) and not order.of_connections and order.strikes_on(self.terms.transport):
+            for stream in list(self.all.values()):
+                if order.concerns(stream.counters.peer):
+                    stream.ordered(order, began)
 
     def look_after(self, now: float) -> None:
         """Have each stream that waits check whether it has waited too long."""
@@ -192,6 +201,9 @@ class Stream:
         """The peer takes no more replies; what it sent before still counts."""
 
     # What the shell calls
+
+    def ordered(self, order: Order, began: bool) -> None:
+        """An order that concerns the peer begins, or ends. Only then does a stream go to another class and back."""
 
     def finish(self, reason: str, now: float) -> None:
         """End the stream, after the replies that it owes are sent."""

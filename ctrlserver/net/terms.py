@@ -1,6 +1,6 @@
 """What all streams of one listener have in common: ``Terms``, and for its UDP port ``DatagramTerms``.
 
-Rule: terms are frozen. What changes while streams run is in ``OpenStreams`` and in ``Peers``.
+Rule: terms are frozen. What changes while streams run is in ``OpenStreams``, in ``Peers`` and in ``Orders``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from attrs import field, frozen
 
 from ctrlserver.net.gate import Gate, Seats
+from ctrlserver.net.injected.orders import Orders
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
@@ -26,7 +27,9 @@ class Terms:
     ``stall_timeout``: seconds after which it is a slow reader. ``idle_timeout``: seconds of silence, 0 for no limit.
     ``keepalive``: seconds after which a TCP peer whose machine does not answer is given up, 0 for never.
     ``probe``: probe headers are read from the packets, and ``wall_ns`` gives their time of arrival, nanoseconds since
-    1970. ``uncut``: nothing depends on where packets begin and end, the number of bytes tells all.
+    1970. ``transport``: ``tcp``, ``unix``, ``tls`` or ``udp``, whatever the listener calls its protocol. ``orders``:
+    the injections of the listener, which change while streams run. ``uncut``: nothing depends on where packets begin
+    and end, the number of bytes tells all.
     """
 
     book: Book
@@ -42,6 +45,8 @@ class Terms:
     gate: Gate = field(factory=lambda: Gate(Seats()))
     probe: bool = False
     wall_ns: Callable[[], int] = time.time_ns
+    transport: str = "tcp"
+    orders: Orders = field(factory=Orders)
     uncut: bool = field(init=False)
 
     @uncut.default

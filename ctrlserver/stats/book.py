@@ -280,10 +280,12 @@ class Book:
             **({} if probing is None else _probe_figures(probing)),
             rtt_seconds=None if figures is None else seconds_figure(figures[0]),
             retransmits=None if figures is None else figures[1],
+            injected=stream.injected,
             labels=origin.labels,
         )
 
     def _stats(self, now: float, totals: Totals) -> StatsRecord:
+        injections, injected = self.counters.orders()
         return StatsRecord(
             version=self.version,
             started=self._timestamp(self._start),
@@ -312,6 +314,10 @@ class Book:
             config_reloads_total=self.config_reloads,
             config_reload_failures_total=self.config_reload_failures,
             admin_refused_total=self.admin_refused,
+            injections_active=injections,
+            injected_total=injected,
+            swallowed_total=totals.swallowed,
+            duplicated_total=totals.duplicated,
         )
 
 

@@ -23,7 +23,19 @@ from ctrlserver.stats.probing import Probing
 
 Label: TypeAlias = str | int | float | bool
 
-REASONS = ("eof", "reset", "fault", "idle", "limit", "slow-reader", "kicked", "drain", "handshake", "timeout")
+REASONS = (
+    "eof",
+    "reset",
+    "fault",
+    "idle",
+    "limit",
+    "slow-reader",
+    "kicked",
+    "drain",
+    "handshake",
+    "timeout",
+    "injected",
+)
 """Why a stream was closed; the words are published."""
 
 REJECTIONS = ("max-streams", "max-streams-per-peer", "not-allowed", "udp-streams", "proxy-header", "draining")
@@ -73,9 +85,10 @@ class StreamCounters:
     ``opened``, ``first``, ``first_read`` and ``last`` are monotonic seconds, the latter three (of data) -1.0 before
     any data: ``first`` is when data was seen, ``first_read`` and ``last`` are after the first and the latest read.
     ``packets`` stays 0 if ``origin.by_size``; see ``whole``. ``unanswered`` are the packets that got no reply, in
-    a mode that replies, because the peer was gone. ``incomplete_bytes`` and ``reason`` are set at the
-    close. ``run`` is the run its first data fell into. ``probing`` is None unless the listener looks for probe
-    packets. ``path`` gives the connection's figures on demand; after the close it is the last figures themselves.
+    a mode that replies, because the peer was gone. ``injected``: how often injections struck it; ``swallowed``: packets
+    whose replies they swallowed, ``duplicated``: those whose replies they doubled. ``incomplete_bytes`` and ``reason``
+    are set at the close. ``run`` is the run its first data fell into. ``probing`` is None unless the listener looks for
+    probe packets. ``path`` gives the connection's figures on demand; after the close it is the last figures themselves.
     """
 
     stream: int
@@ -85,6 +98,9 @@ class StreamCounters:
     packets: int = 0
     bytes: int = 0
     unanswered: int = 0
+    injected: int = 0
+    swallowed: int = 0
+    duplicated: int = 0
     first: float = -1.0
     last: float = -1.0
     first_read: float = -1.0
@@ -116,8 +132,8 @@ class StreamCounters:
         return self.bytes // origin.size if origin.by_size and origin.size else self.packets
 
     def replies(self) -> int:
-        """Replies so far, those not yet delivered included."""
-        return self.whole() - self.unanswered if self.origin.answers else 0
+        """Packets replied to so far, replies not yet delivered included."""
+        return self.whole() - self.unanswered - self.swallowed if self.origin.answers else 0
 
 
 @define(eq=False)
@@ -143,6 +159,8 @@ class Totals:
     replies: int
     dropped: int = 0
     dropped_in_batches: int = 0
+    swallowed: int = 0
+    duplicated: int = 0
 
 
 @define(eq=False)
@@ -152,7 +170,8 @@ class Counters:
     ``open`` maps numbers to streams, oldest first. ``recent`` holds the streams closed last, the latest at its right.
     Each of ``drops`` returns the datagrams that the kernel dropped at one port since the start, and how many of these
     may have been whole batches, each counted as one. ``loops``: datagrams that we did not answer because their sender
-    would have answered the answer.
+    would have answered the answer. ``orders()``: the injections in force, and the hits of all there have been;
+    ``struck``: there has been one, so streams may have been struck.
     """
 
     closed_kept: int = CLOSED_KEPT
@@ -164,6 +183,8 @@ class Counters:
     rejected_by_reason: Counter[str] = field(factory=Counter, init=False)
     loops: int = field(default=0, init=False)
     drops: list[Callable[[], tuple[int, int]]] = field(factory=list, init=False)
+    orders: Callable[[], tuple[int, int]] = field(default=lambda: (0, 0), init=False)
+    struck: bool = field(default=False, init=False)
     _of_origin: dict[Origin, set[StreamCounters]] = field(factory=dict, init=False)
     """The open streams of each origin that has some."""
     _closed_of: dict[str, Sums] = field(factory=dict, init=False)
@@ -173,6 +194,8 @@ class Counters:
     _bytes: int = field(default=0, init=False)
     _incomplete_bytes: int = field(default=0, init=False)
     _replies: int = field(default=0, init=False)
+    _swallowed: int = field(default=0, init=False)
+    _duplicated: int = field(default=0, init=False)
     _last: float = field(default=-1.0, init=False)
     _dropped: tuple[int, int] = field(default=(0, 0), init=False)
     """What ports that are closed had dropped."""
@@ -211,6 +234,8 @@ class Counters:
         self._packets += stream.packets
         self._bytes += stream.bytes
         self._replies += stream.replies()
+        self._swallowed += stream.swallowed
+        self._duplicated += stream.duplicated
         self._incomplete_bytes += incomplete_bytes
         self._last = max(self._last, stream.last)
         self.recent.append(stream)
@@ -241,6 +266,12 @@ class Counters:
             packets += whole
             if origin.answers:
                 replies += whole - sum([stream.unanswered for stream in streams])
+        swallowed, duplicated = self._swallowed, self._duplicated
+        if self.struck:
+            now_swallowed = sum([stream.swallowed for stream in self.open.values()])
+            replies -= now_swallowed
+            swallowed += now_swallowed
+            duplicated += sum([stream.duplicated for stream in self.open.values()])
         drops = [dropped() for dropped in self.drops]
         return Totals(
             streams_open=len(self.open),
@@ -253,6 +284,8 @@ class Counters:
             replies=replies,
             dropped=self._dropped[0] + sum([total for total, _ in drops]),
             dropped_in_batches=self._dropped[1] + sum([in_batches for _, in_batches in drops]),
+            swallowed=swallowed,
+            duplicated=duplicated,
         )
 
     def of_listener(self, name: str) -> tuple[int, Sums]:

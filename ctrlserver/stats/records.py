@@ -59,6 +59,7 @@ class StatsRecord:
     closed_drain_total: Annotated[int, "counter", "streams", "streams closed as the server stopped"]
     closed_handshake_total: Annotated[int, "counter", "streams", "streams whose TLS handshake failed"]
     closed_timeout_total: Annotated[int, "counter", "streams", "streams whose peer's machine no longer answered"]
+    closed_injected_total: Annotated[int, "counter", "streams", "streams closed by an injection"]
     rejected_max_streams_total: Annotated[int, "counter", "streams", "connections rejected: max_streams were open"]
     rejected_max_streams_per_peer_total: Annotated[
         int, "counter", "streams", "connections rejected: their host had its most streams"
@@ -85,6 +86,10 @@ class StatsRecord:
     admin_refused_total: Annotated[
         int, "counter", "commands", "commands refused for their level, and wrong answers to a challenge"
     ]
+    injections_active: Annotated[int, "gauge", "injections", "injections in force now"]
+    injected_total: Annotated[int, "counter", "hits", "hits of all injections since the start"]
+    swallowed_total: Annotated[int, "counter", "packets", "packets whose replies injections swallowed"]
+    duplicated_total: Annotated[int, "counter", "packets", "packets whose replies injections sent twice"]
 
 
 @frozen
@@ -118,6 +123,7 @@ class StreamRecord:
         float | None, "gauge", "seconds", "the kernel's round trip time of what the server sends; TCP on Linux only"
     ] = None
     retransmits: Annotated[int | None, "counter", "segments", "segments sent again; TCP on Linux only"] = None
+    injected: Annotated[int, "counter", "hits", "hits of injections on this stream"] = 0
     labels: Mapping[str, Label] = field(factory=dict)
 
 

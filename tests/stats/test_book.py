@@ -156,6 +156,7 @@ def test_a_stream_is_published_with_its_origin_and_numbers() -> None:
         "bits_per_second": 80_000.0,
         "opened": "2013-05-01T12:00:01.500Z",
         "run": 1,
+        "injected": 0,
         "site": "lab",
     } == as_mapping(book.streams()[0])
     book.stream_closed(stream, "eof", 3, 505.0)

@@ -72,6 +72,19 @@ def test_packets_of_a_fixed_size_follow_from_the_bytes_open_and_closed() -> None
     assert 5 == stream.packets
 
 
+def test_packets_whose_replies_are_swallowed_have_none_and_a_duplicate_is_no_reply_more() -> None:
+    counters = Counters()
+    assert not counters.struck
+    counters.struck = True
+    streams = [counters.opened(ORIGIN, "a:1", 0.0) for _ in range(2)]
+    for stream in streams:
+        stream.packets, stream.swallowed, stream.duplicated = 10, 3, 2
+    for _ in range(2):
+        totals = counters.totals()
+        assert (20, 14, 6, 4) == (totals.packets, totals.replies, totals.swallowed, totals.duplicated)
+        counters.closed(streams.pop(), "injected")
+
+
 def test_a_sink_has_no_replies() -> None:
     counters = Counters()
     counters.opened(Origin("data", "tcp", "line", "sink"), "a:1", 0.0).packets += 5

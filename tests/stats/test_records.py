@@ -92,9 +92,13 @@ def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
                 "config_reloads_total",
                 "config_reload_failures_total",
                 "admin_refused_total",
+                "injections_active",
+                "injected_total",
+                "swallowed_total",
+                "duplicated_total",
             ],
         ),
-        ("stream", [*STREAM.split(), *PROBE.split(), *TCP.split()]),
+        ("stream", [*STREAM.split(), *PROBE.split(), *TCP.split(), "injected"]),
         ("run", RUN.split()),
         ("peer", ["peer", "listener", "streams", "packets", "bytes"]),
         ("listener", LISTENER.split()),
@@ -141,19 +145,19 @@ def test_the_names_are_those_described() -> None:
 
 
 def test_a_mapping_has_all_fields_in_order() -> None:
-    assert list(as_mapping(A_STREAM)) == [*STREAM.split(), *TCP.split()]
+    assert list(as_mapping(A_STREAM)) == [*STREAM.split(), *TCP.split(), "injected"]
     assert "HTTP" == as_mapping(A_STREAM)["protocol"]
 
 
 def test_what_only_some_streams_have_is_left_out_of_the_records_of_the_others() -> None:
     mapping = as_mapping(evolve(A_STREAM, rtt_seconds=None, retransmits=None, run=None))
-    assert STREAM.split() == list(mapping)
+    assert [*STREAM.split(), "injected"] == list(mapping)
 
 
 def test_the_fields_of_probe_packets_are_there_only_where_such_are_looked_for() -> None:
     assert list(PROBE_FIELDS) == PROBE.split()
     probed = as_mapping(evolve(A_STREAM, lost=0, duplicate=0, out_of_order=0, jitter_seconds=0.0, labels={"site": 1}))
-    assert list(probed) == [*STREAM.split(), *PROBE.split(), *TCP.split(), "site"]
+    assert list(probed) == [*STREAM.split(), *PROBE.split(), *TCP.split(), "injected", "site"]
     assert probed["delay_p50_seconds"] is None
 
 
@@ -164,7 +168,7 @@ def test_the_labels_follow_the_fields_of_a_stream() -> None:
         ("rack", 4),
         ("weight", 0.5),
         ("spare", True),
-    ] == list(as_mapping(labelled).items())[len(STREAM.split()) + 2 :]
+    ] == list(as_mapping(labelled).items())[len(STREAM.split()) + 3 :]
 
 
 def test_a_label_never_hides_a_field() -> None:

@@ -1,0 +1,1 @@
+"""Injections at work: what was ordered of each listener, and what carries it out."""

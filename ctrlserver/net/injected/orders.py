@@ -1,0 +1,128 @@
+"""What was ordered: an ``Order`` is one injection in force, ``Orders`` are those of one listener.
+
+Model::
+
+    admin port, config --inject--> Ordering (net/injected/ordering.py) --began, ended--> Orders of the listener
+    Orders --order, began--> watchers: whoever serves the listener's streams, datagrams and connections
+    a stream that opens --active? courses(peer, transport)--> Orders
+
+Rules:
+
+- Orders belong to the listener's name and outlive its terms: a reload replaces terms and keeps orders.
+- A stream that opens looks at ``active`` once. Where it is empty, nothing else is asked, and never again.
+- An order is in ``active`` before its watchers are told that it began, and gone before they are told that it ended.
+- Watchers are bound methods and held weakly: who is gone is told nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import WeakMethod
+
+from attrs import define, field, frozen
+
+from ctrlserver.inject.strikes import Course, Injection
+from ctrlserver.net.gate import Network, within
+
+Networks = Sequence[Network]
+
+
+@frozen
+class Orderer:
+    """Who ordered: a peer of the admin port with its level, or the config."""
+
+    peer: str
+    level: str | None = None
+
+    @property
+    def text(self) -> str:
+        """``127.0.0.1:5000 (operator)``, ``the config``."""
+        return self.peer if self.level is None else f"{self.peer} ({self.level})"
+
+
+CONFIG = Orderer("the config")
+
+
+@define(eq=False)
+class Order:
+    """One injection in force.
+
+    ``number``: from 1, over all listeners, never used twice. ``networks``: those of the peers that it concerns, None
+    for all peers. ``everybody``: streams that were open when it began, too. ``since``: when it began, nanoseconds since
+    1970; ``until``: monotonic seconds at which it ends by itself. ``by``: who ordered it.
+    """
+
+    number: int
+    listener: str
+    injection: Injection
+    networks: Networks | None = None
+    everybody: bool = False
+    since: int = 0
+    until: float | None = None
+    by: Orderer = CONFIG
+    _transports: dict[str, bool] = field(factory=dict, init=False)
+
+    @property
+    def of_connections(self) -> bool:
+        """Whether it strikes connections (accept, TLS), not packets."""
+        return self.injection.spec.of_connections
+
+    def concerns(self, peer: str) -> bool:
+        """Whether it strikes ``peer`` (``host:port`` or ``unix``); one without an address only if it strikes all."""
+        return self.networks is None or within(peer, self.networks)
+
+    def strikes_on(self, transport: str) -> bool:
+        """Whether any of its terms can strike on ``tcp``, ``unix``, ``tls`` or ``udp``."""
+        known = self._transports.get(transport)
+        if known is None:
+            kinds = [term.action.kind for term in self.injection.spec.terms]
+            known = any(kind.point and kind.strikes_on(transport) for kind in kinds)
+            self._transports[transport] = known
+        return known
+
+
+Watcher = Callable[[Order, bool], object]
+"""Is told of an order: True as it begins, False when it has ended."""
+
+
+class Orders:
+    """The orders of one listener, ``active`` in the order of their numbers."""
+
+    __slots__ = ("_watchers", "active")
+
+    def __init__(self) -> None:
+        self.active: tuple[Order, ...] = ()
+        self._watchers: list[WeakMethod[Any]] = []
+
+    def courses(self, peer: str, transport: str) -> tuple[Course, ...]:
+        """Those of a stream that opens: one for each order that concerns ``peer`` and strikes packets."""
+        return tuple(
+            order.injection.stream(transport)
+            for order in self.active
+            if not order.of_connections and order.strikes_on(transport) and order.concerns(peer)
+        )
+
+    def of_connections(self) -> tuple[Order, ...]:
+        """Those that strike connections: accept and TLS."""
+        return tuple(order for order in self.active if order.of_connections)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell ``watcher``, a bound method, of each order that begins or ends, as long as its object lives."""
+        self._watchers.append(WeakMethod(watcher))
+
+    def begin(self, order: Order) -> None:
+        """``order`` is in force now."""
+        self.active = (*self.active, order)
+        self._tell(order, began=True)
+
+    def end(self, order: Order) -> None:
+        """``order`` is over."""
+        self.active = tuple(each for each in self.active if each is not order)
+        self._tell(order, began=False)
+
+    def _tell(self, order: Order, *, began: bool) -> None:
+        self._watchers = [each for each in self._watchers if each() is not None]
+        for each in list(self._watchers):
+            if (watcher := each()) is not None:
+                watcher(order, began)

@@ -1,0 +1,94 @@
+"""Orders of a data plane: which listener, which streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import pytest_twisted
+
+from ctrlserver.config import ListenerConfig
+from ctrlserver.errors import InjectionError
+from ctrlserver.net.injected.orders import Order
+from ctrlserver.net.plane import DataPlane
+from ctrlserver.net.stream import Stream
+from tests.net.test_plane import LOOPBACK, connected, plane_of
+from tests.runs import reached
+
+
+@pytest.fixture
+def plane() -> Iterator[DataPlane]:
+    plane, _ = plane_of(
+        ListenerConfig(name="one", endpoint=LOOPBACK, mode="echo"),
+        ListenerConfig(name="two", endpoint=LOOPBACK, mode="reply", framing="line"),
+    )
+    plane.bind()
+    yield plane
+    pytest_twisted.blockon(plane.stop_listening())
+    plane.drain()
+    plane.stop()
+
+
+def test_an_order_of_an_unknown_listener_tells_the_nearest(plane: DataPlane) -> None:
+    for name, hint in (("tow", 'no listener "tow"; did you mean "two"?'), ("x", "the listeners are one, two")):
+        with pytest.raises(InjectionError, match=hint.replace("?", r"\?")) as refused:
+            plane.inject(name, "swallow")
+        assert 404 == refused.value.code
+
+
+def test_an_order_that_cannot_strike_the_listener_is_refused(plane: DataPlane) -> None:
+    with pytest.raises(InjectionError, match='"truncate" leaves answers whole') as refused:
+        plane.inject("two", "truncate(1)")
+    assert 409 == refused.value.code
+
+
+def test_a_listener_tells_how_many_injections_it_has(plane: DataPlane) -> None:
+    order = plane.inject("one", "swallow")
+    assert [1, 0] == [record.injections for record in plane.records()]
+    assert [order] == plane.orders() == plane.end_orders(order.number)
+    assert [0, 0] == [record.injections for record in plane.records()]
+
+
+@pytest_twisted.ensureDeferred
+async def test_open_streams_are_told_of_orders_for_all_and_of_the_end_of_every_order(
+    plane: DataPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int, bool]] = []
+
+    def ordered(stream: Stream, order: Order, began: bool) -> None:
+        told.append((stream.counters.stream, order.number, began))
+
+    monkeypatch.setattr(Stream, "ordered", ordered)
+    with connected(plane, 0), connected(plane, 0), connected(plane, 1):
+        await reached(lambda: len(list(plane.streams())) == 3)
+        numbers = [each.counters.stream for each in plane.listeners[0].streams()]
+        plane.inject("one", "swallow")
+        plane.inject("one", "reset", everybody=True)
+        plane.inject("one", "reset", everybody=True, networks=())
+        plane.inject("one", "close-at-once", everybody=True)
+        assert [(number, 2, True) for number in numbers] == told
+        told.clear()
+        plane.end_orders("one")
+        assert [(number, order, False) for order in (1, 2) for number in numbers] == told
+
+
+@pytest_twisted.ensureDeferred
+async def test_orders_belong_to_the_name_of_a_listener_and_outlive_its_terms(plane: DataPlane) -> None:
+    order = plane.inject("one", "swallow")
+    changed = ListenerConfig(name="one", endpoint=LOOPBACK, mode="echo", keep=3)
+    await plane.prepare([changed]).put()
+    assert (order,) == plane.listeners[0].terms.orders.active
+
+
+def test_a_stream_knows_its_transport_whatever_its_protocol_is_called() -> None:
+    other, _ = plane_of(
+        ListenerConfig(endpoint="unix:/tmp/x", protocol="HTTP"),
+        ListenerConfig(endpoint="haproxy:ssl:0", udp=False),
+        ListenerConfig(endpoint="tcp:0", udp=True, protocol="SIP"),
+    )
+    terms = [each.terms.transport for each in other.listeners]
+    datagrams = other.listeners[2].datagrams
+    assert datagrams is not None
+    assert ["unix", "tls", "tcp"] == terms
+    assert "udp" == datagrams.peers.options.terms.transport
+    assert datagrams.peers.options.terms.orders is other.listeners[2].terms.orders
