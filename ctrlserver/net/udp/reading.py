@@ -1,4 +1,4 @@
-"""The three ways in of datagrams, many a call or one on the lane, or one by one from Twisted; and what goes back.
+"""The three ways in of datagrams, many a call or one on the lane, or one by one from Twisted.
 
 Model::
 
@@ -15,19 +15,10 @@ Model::
 - Where nobody needs the content, ``MSG_TRUNC`` leaves the bytes uncopied in the kernel: 40 M datagrams of 64 bytes a
   second were seen that way, 15 M with the copy.
 
-- A peer is not answered if its port is that of a service which answers whatever it gets, of this server or another: one
-  forged datagram would travel between the two for ever. Which peers these are is found out when their streams open.
-  A peer on any other port that clients do not have may be one too: some answers are withheld (``withholding.py``).
-
 Rules: a turn is bounded, so that the lane's other sockets have theirs. What a read put into the lane's buffer is used
 before the next read.
 - All reads of a turn have one time: what waited in the socket says nothing of how fast it came.
-- Answers go out at once and are not queued. An answer that the socket does not accept is lost, as a datagram may be
-  anyway; it counts as unanswered.
-- A batch is answered in one call (``UDP_SEGMENT``). If the kernel lacks that option, or the route cannot carry such a
-  batch, its datagrams go out one by one.
 
-Beware: a port that answers datagrams answers forged addresses too. Echo and reply are for a test network.
 Beware: an error of ``recvmsg`` may belong to an answer sent before (ICMP). Such a turn ends, the next one reads on.
 """
 
@@ -43,22 +34,13 @@ from twisted.logger import Logger
 from ctrlserver.addresses import peer_name
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.recvmmsg import ROOM_BYTES, Messages
-from ctrlserver.linux.udp import (
-    ANCILLARY_BYTES,
-    GRO_SIZE,
-    SEGMENT,
-    SEGMENTS_A_CALL,
-    SOL_UDP,
-    UDP_SEGMENT,
-    Address,
-    first_client_port,
-)
+from ctrlserver.linux.udp import ANCILLARY_BYTES, GRO_SIZE, Address
 from ctrlserver.net.gate import DRAINING, MAX_STREAMS, NOT_ALLOWED, UDP_STREAMS
+from ctrlserver.net.udp.answering import Answering
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import OTHERS, DatagramStream, Peers
-from ctrlserver.net.udp.withholding import Answer, Withholding
 from ctrlserver.stats.probing import Probing
-from ctrlserver.wire.datagram import LONGEST_DATAGRAM, cut, packets_in, packets_in_all
+from ctrlserver.wire.datagram import cut, packets_in, packets_in_all
 from ctrlserver.wire.probe import HEADER_SIZE, decode
 
 #: Reads before the other sockets of the lane have their turn: some 0.1 ms, so that the poll before costs little each.
@@ -70,17 +52,11 @@ CALLS_A_TURN = 4
 #: Seconds after which no further call is made where somebody looks into the content: a sender chooses what that costs.
 CONTENT_SECONDS = 0.001
 
-#: Ports of services that answer whatever they get: echo, daytime, quote of the day, chargen, time (RFC 862 to 868).
-ANSWERING_PORTS = frozenset({7, 13, 17, 19, 37})
-
 log = Logger()
 
 
 class Intake:
-    """What is done with datagrams, however they are read.
-
-    A batch is answered with its bytes, the bytes of each datagram but the last, its datagrams and its sender.
-    """
+    """What is done with datagrams, however they are read."""
 
     def __init__(self, peers: Peers, sock: socket.socket) -> None:
         self.needs_content = peers.options.needs_content or peers.guests
@@ -89,10 +65,7 @@ class Intake:
         self._stream_at = peers.by_address.get
         self._socket = sock
         self._counters = terms.book.counters
-        self._first_client_port = first_client_port()
-        self._answer = answer = {"echo": self.echo, "reply": self.reply}.get(terms.origin.mode)
-        # of peers that share a stream
-        self._withholding = None if answer is None else Withholding(answer, self._counters)
+        self.answering = Answering(peers.options, sock) if terms.origin.answers else None
 
     def received(
         self,
@@ -119,9 +92,8 @@ class Intake:
                 return
             try:
                 stream = self._peers.open(address, now, since)
-                if self._answer is not None:
-                    others = stream.counters.peer == OTHERS
-                    stream.answer = self._answer_others if others else self._answer_to(self._answer, address)
+                if self.answering is not None:
+                    self.answering.begin(stream)
             except MemoryError:
                 log.failure("UDP peer {peer} gets no stream", event="bug", peer=peer_name(address))
                 self._reject(MAX_STREAMS, packets, address)
@@ -154,61 +126,6 @@ class Intake:
             counters.kept.total = counters.packets
             self._terms.book.memory.hold(stream, 0)
         log.failure("datagrams of {peer} were counted and no more", event="bug", peer=counters.peer)
-
-    def _loops(self, address: Address) -> bool:
-        """Whether an answer to ``address`` may be answered, and so on for ever."""
-        return address[1] in ANSWERING_PORTS or address[1] in self._peers.options.answering
-
-    def _answer_to(self, answer: Answer, address: Address) -> Answer:
-        """How the datagrams of one peer are answered where ``answer`` answers."""
-        if self._loops(address):
-            return self._count_loop
-        return answer if address[1] >= self._first_client_port else Withholding(answer, self._counters)
-
-    def _answer_others(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
-        """Answer peers that share a stream."""
-        answer = self._answer if address[1] >= self._first_client_port else self._withholding
-        if answer is None or self._loops(address):
-            answer = self._count_loop
-        return answer(content, segment, packets, address)
-
-    def _count_loop(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
-        """Count what is not answered because it would loop."""
-        self._counters.loops += packets
-        return 0
-
-    def echo(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
-        """Send the batch back; return how many answers the socket accepted."""
-        sock = self._socket
-        if packets > 1:
-            try:
-                sock.sendmsg([content], [(SOL_UDP, UDP_SEGMENT, SEGMENT.pack(segment))], 0, address)
-                return packets
-            except BlockingIOError:
-                return 0
-            except OSError:
-                pass  # no such option, or more than this route takes in one call: one by one then
-        for sent in range(packets):
-            try:
-                sock.sendto(content[sent * segment : (sent + 1) * segment] if segment else b"", address)
-            except OSError:
-                return sent
-        return packets
-
-    def reply(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
-        """Send the canned reply once for each datagram; return how many the socket accepted."""
-        canned = self._terms.canned
-        assert canned is not None, "a listener that replies has a reply"
-        size = len(canned.reply)
-        most = max(1, min(SEGMENTS_A_CALL, LONGEST_DATAGRAM // size))
-        sent = 0
-        while sent < packets:
-            now = min(most, packets - sent)
-            accepted = self.echo(canned.span(0, now * size), size, now, address)
-            sent += accepted
-            if accepted < now:
-                break
-        return sent
 
     def _reject(self, reason: str, packets: int, address: Address) -> None:
         self._terms.book.counters.rejected(reason, packets)
@@ -282,8 +199,8 @@ class ManyReader(OneReader):
         #: Looks into all rows together and returns True; False sends them row by row. None: nobody looks into them.
         self._at_once: Callable[[DatagramStream, Messages, list[int]], bool] | None = None
         if self.needs_content:
-            only_answers = self._answer is not None and not terms.probe and not terms.keep
-            only_probes = self._answer is None and not terms.keep
+            only_answers = terms.origin.answers and not terms.probe and not terms.keep
+            only_probes = not terms.origin.answers and not terms.keep
             self._at_once = self._answered if only_answers else self._probed if only_probes else self._neither
             if peers.guests:
                 self._at_once = self._neither

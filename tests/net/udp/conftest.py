@@ -147,6 +147,22 @@ def serve(way: str) -> Iterator[Serve]:
             lane.stop()
 
 
+@pytest.fixture
+def ours() -> Iterator[socket.socket]:
+    """A socket that answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        yield sock
+
+
+@pytest.fixture
+def peer() -> Iterator[socket.socket]:
+    """A blocking socket, bound."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(20)
+        sock.bind(("127.0.0.1", 0))
+        yield sock
+
+
 def check(record: object, **expected: object) -> None:
     """Compare these attributes by name, so that a failure names the one that differs."""
     assert expected == {name: getattr(record, name) for name in expected}

@@ -1,0 +1,104 @@
+"""What goes back to the peers of a UDP port that answers.
+
+Rules:
+
+- Answers go out at once and are not queued. An answer that the socket does not accept is lost, as a datagram may be
+  anyway; it counts as unanswered.
+- A batch is answered in one call (``UDP_SEGMENT``). If the kernel lacks that option, or the route cannot carry such a
+  batch, its datagrams go out one by one.
+- A peer is not answered if its port is that of a service which answers whatever it gets, of this server or another: one
+  forged datagram would travel between the two for ever. Which peers these are is found out when their streams open.
+  A peer on any other port that clients do not have may be one too: some answers are withheld (``withholding.py``).
+
+Beware: a port that answers datagrams answers forged addresses too. Echo and reply are for a test network.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from ctrlserver.linux.udp import SEGMENT, SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, Address, first_client_port
+from ctrlserver.net.terms import DatagramTerms
+from ctrlserver.net.udp.peers import OTHERS, DatagramStream
+from ctrlserver.net.udp.withholding import Answer, Withholding
+from ctrlserver.wire.datagram import LONGEST_DATAGRAM
+
+#: Ports of services that answer whatever they get: echo, daytime, quote of the day, chargen, time (RFC 862 to 868).
+ANSWERING_PORTS = frozenset({7, 13, 17, 19, 37})
+
+
+class Answering:
+    """Answers for the port ``sock``, by terms whose origin says ``answers``.
+
+    A batch is answered with its bytes, the bytes of each datagram but the last, its datagrams and its sender.
+    """
+
+    def __init__(self, options: DatagramTerms, sock: socket.socket) -> None:
+        terms = options.terms
+        self._canned = terms.canned
+        self._ports = options.answering
+        self._socket = sock
+        self._counters = terms.book.counters
+        self._first_client_port = first_client_port()
+        self._answer: Answer = self.reply if terms.origin.mode == "reply" else self.echo
+        self._withholding = Withholding(self._answer, self._counters)  # of peers that share a stream
+
+    def begin(self, stream: DatagramStream) -> None:
+        """Answer the datagrams of a stream that has just opened."""
+        others = stream.counters.peer == OTHERS
+        stream.answer = self._answer_others if others else self._answer_to(self._answer, stream.address)
+
+    def _loops(self, address: Address) -> bool:
+        """Whether an answer to ``address`` may be answered, and so on for ever."""
+        return address[1] in ANSWERING_PORTS or address[1] in self._ports
+
+    def _answer_to(self, answer: Answer, address: Address) -> Answer:
+        """How the datagrams of one peer are answered where ``answer`` answers."""
+        if self._loops(address):
+            return self._count_loop
+        return answer if address[1] >= self._first_client_port else Withholding(answer, self._counters)
+
+    def _answer_others(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
+        """Answer peers that share a stream."""
+        answer = self._answer if address[1] >= self._first_client_port else self._withholding
+        if self._loops(address):
+            answer = self._count_loop
+        return answer(content, segment, packets, address)
+
+    def _count_loop(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
+        """Count what is not answered because it would loop."""
+        self._counters.loops += packets
+        return 0
+
+    def echo(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
+        """Send the batch back; return how many answers the socket accepted."""
+        sock = self._socket
+        if packets > 1:
+            try:
+                sock.sendmsg([content], [(SOL_UDP, UDP_SEGMENT, SEGMENT.pack(segment))], 0, address)
+                return packets
+            except BlockingIOError:
+                return 0
+            except OSError:
+                pass  # no such option, or more than this route takes in one call: one by one then
+        for sent in range(packets):
+            try:
+                sock.sendto(content[sent * segment : (sent + 1) * segment] if segment else b"", address)
+            except OSError:
+                return sent
+        return packets
+
+    def reply(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
+        """Send the canned reply once for each datagram; return how many the socket accepted."""
+        canned = self._canned
+        assert canned is not None, "a listener that replies has a reply"
+        size = len(canned.reply)
+        most = max(1, min(SEGMENTS_A_CALL, LONGEST_DATAGRAM // size))
+        sent = 0
+        while sent < packets:
+            now = min(most, packets - sent)
+            accepted = self.echo(canned.span(0, now * size), size, now, address)
+            sent += accepted
+            if accepted < now:
+                break
+        return sent
