@@ -11,11 +11,11 @@ Beware: the clock is read once a chunk, so packets that wait in the socket toget
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ctrlserver.errors import FramingError
 from ctrlserver.stats.probing import Probing
-from ctrlserver.wire.framing import FramingSpec
+from ctrlserver.wire.framing import Framing, FramingSpec
 from ctrlserver.wire.probe import HEADER_SIZE, Heads, decode, decode_each
 
 
@@ -85,6 +85,14 @@ class ProbedFraming:
         packets = self._inner.feed(chunk)
         self._take(decode_each(packets))
         return packets
+
+    def ends(self, chunk: bytes | memoryview) -> Sequence[int]:
+        """Of the framing inside; no header is read."""
+        return self._inner.ends(chunk)
+
+    def twin(self) -> Framing:
+        """A framing without probes that goes on from here."""
+        return self._inner.twin()
 
     def encode(self, payload: bytes) -> bytes:
         """As the framing inside."""

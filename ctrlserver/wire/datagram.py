@@ -35,6 +35,14 @@ class Datagrams:
         """The datagram."""
         return [bytes(chunk)]
 
+    def ends(self, chunk: bytes | memoryview) -> Sequence[int]:
+        """At its end."""
+        return (len(chunk),)
+
+    def twin(self) -> Datagrams:
+        """Itself: it has no state."""
+        return self
+
     def encode(self, payload: bytes) -> bytes:
         """The payload is the datagram; FramingError for one that is too long."""
         if len(payload) > LONGEST_DATAGRAM:

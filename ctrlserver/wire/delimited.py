@@ -12,6 +12,9 @@ is faster for them. All others cost one ``bytes.count``.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 from attrs import define, field
 
@@ -101,6 +104,39 @@ class Delimited:
         elif rest:
             self._hold(rest)
         return packets
+
+    def ends(self, chunk: bytes | memoryview) -> Sequence[int]:
+        """Where in ``chunk`` the same packets end, behind their delimiters."""
+        if self.fault is not None:
+            return ()
+        octets = bytes(chunk)
+        ends: list[int] = []
+        at = 0
+        if self._held:
+            at = self._complete(octets)
+            if not at:
+                return ()
+            self._held.clear()
+            self._dropped = 0
+            ends.append(at)
+        size, width, limit, find = len(octets), len(self.delimiter), self.limit, octets.find
+        while len(ends) < self.most and (end := find(self.delimiter, at)) >= 0:
+            if end - at > limit and len(self._payload(octets[at:end])) > limit:
+                self._fail()
+                return ends
+            at = end + width
+            ends.append(at)
+        if len(ends) == self.most:
+            self.left = size - at
+        elif at < size:
+            self._hold(octets[at:])
+        return ends
+
+    def twin(self) -> Self:
+        """Another that goes on from here."""
+        twin = copy(self)
+        twin._held = self._held.copy()
+        return twin
 
     def encode(self, payload: bytes) -> bytes:
         """Payload and delimiter; FramingError where the payload is over the limit or would be cut elsewhere."""

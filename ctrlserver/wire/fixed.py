@@ -10,6 +10,8 @@ its bytes start at the first ``feed`` or ``count``.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from copy import copy
 
 from attrs import define, field
 
@@ -67,6 +69,18 @@ class FixedSize:
         self._held = octets[-rest:] if rest else b""
         return packets
 
+    def ends(self, chunk: bytes | memoryview) -> Sequence[int]:
+        """Where the packets end, however many."""
+        first = self.size - self.pending_bytes
+        self.count(chunk)
+        return range(first, len(chunk) + 1, self.size)
+
+    def twin(self) -> FixedSize:
+        """Another that goes on from here."""
+        twin = copy(self)
+        twin._held = copy(self._held)
+        return twin
+
     def encode(self, payload: bytes) -> bytes:
         """The payload itself; FramingError where it is not ``size`` bytes long."""
         if len(payload) != self.size:
@@ -105,6 +119,14 @@ class Raw:
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
         """Always empty."""
         return []
+
+    def ends(self, chunk: bytes | memoryview) -> Sequence[int]:
+        """Always empty."""
+        return ()
+
+    def twin(self) -> Raw:
+        """Another."""
+        return copy(self)
 
     def encode(self, payload: bytes) -> bytes:
         """The payload as it is, of any length."""

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -76,6 +76,12 @@ class Framing(Protocol):
 
     def feed(self, chunk: bytes | memoryview) -> list[bytes]:
         """The payloads of the same packets; empty after a fault."""
+
+    def ends(self, chunk: bytes | memoryview) -> Sequence[int]:
+        """Where in ``chunk`` the same packets end, ``most`` of them at most: offsets behind their last bytes."""
+
+    def twin(self) -> Framing:
+        """Another that goes on from here, for itself."""
 
     def encode(self, payload: bytes) -> bytes:
         """The frame that carries ``payload``; FramingError for one that no frame can carry."""

@@ -16,7 +16,9 @@ reuses, so we copy the bytes we hold.
 from __future__ import annotations
 
 import sys
-from typing import ClassVar
+from collections.abc import Sequence
+from copy import copy
+from typing import ClassVar, Self
 
 from attrs import define, field
 
@@ -127,6 +129,47 @@ class Prefixed:
         if at < size and self.fault is None:
             self._held += octets[at:]
         return packets
+
+    def ends(self, chunk: bytes | memoryview) -> Sequence[int]:
+        """Where in ``chunk`` the same packets end, cut one by one."""
+        if self.fault is not None:
+            return ()
+        ends: list[int] = []
+        at = 0
+        if self._held:
+            at = self._complete(chunk)
+            if not at:
+                return ()
+            self._held.clear()
+            ends.append(at)
+        size = len(chunk)
+        for _ in range(self.most - len(ends)):
+            frame = self._frame(chunk, at, size)
+            if frame is None or at + frame[1] > size:
+                break
+            at += frame[1]
+            ends.append(at)
+        else:
+            self.left = size - at
+            return ends
+        self._hold(chunk, at, size)
+        return ends
+
+    def twin(self) -> Self:
+        """Another that goes on from here."""
+        twin = copy(self)
+        twin._held = self._held.copy()
+        return twin
+
+    def _hold(self, chunk: bytes | memoryview, at: int, size: int) -> None:
+        """The packet that begins at ``at`` is not yet whole: hold its header, and its other bytes if that is wanted."""
+        if at < size and self.fault is None:
+            if not self.holds and (frame := self._frame(chunk, at, size)) is not None:
+                self._head, self._need = frame
+                self._held += chunk[at : at + self._head]
+                self._dropped = size - at - self._head
+            else:
+                self._held += chunk[at:]
 
     def _frame(self, octets: Octets, at: int, size: int) -> tuple[int, int] | None:
         """Length of the header at ``at`` and of its whole frame; None if the header is incomplete or faulty."""

@@ -297,3 +297,26 @@ def check_without_bytes(case: Case, chunks: Sequence[bytes]) -> None:
         assert holding.pending_bytes == other.pending_bytes
         assert str(holding.fault) == str(other.fault)
         assert len(getattr(other, "_held", b"")) <= case.overhead + MAX_DELIMITER
+
+
+def check_ends(case: Case, chunks: Sequence[bytes], most: int, holds: bool) -> None:
+    """The packets end where they are whole byte by byte, at most so many in a call; a twin goes on for itself."""
+    singly, cutting = case.spec().new(), case.spec().new()
+    cutting.most, cutting.holds = most, holds
+    at = 0
+    for chunk in chunks:
+        expected = [at + place for place in range(1, len(chunk) + 1) if singly.count(chunk[place - 1 : place])]
+        found: list[int] = []
+        rest = memoryview(chunk)
+        while len(rest):
+            twin = cutting.twin()
+            ends = cutting.ends(rest)
+            assert list(ends) == list(twin.ends(rest))
+            assert (state(twin), twin.left) == (state(cutting), cutting.left)
+            assert case.size is not None or len(ends) <= most
+            found += [at + len(chunk) - len(rest) + end for end in ends]
+            left, cutting.left = cutting.left, 0
+            rest = rest[len(rest) - left :]
+        assert expected == found
+        assert state(singly) == state(cutting)
+        at += len(chunk)

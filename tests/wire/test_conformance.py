@@ -118,6 +118,17 @@ def test_packets_are_counted_without_holding_their_bytes(case: Case, data: st.Da
 @every_case
 @some
 @given(st.data())
+def test_packets_end_at_the_same_places_however_the_stream_is_cut(case: Case, data: st.DataObject) -> None:
+    stream = bytearray(b"".join(encoded(case.spec().new(), data.draw(case.streams()))))
+    for place in data.draw(st.lists(st.integers(0, max(0, len(stream) - 1)), max_size=1)):
+        stream[place : place + 1] = data.draw(st.binary(max_size=2))
+    most, holds = data.draw(st.sampled_from([1, 2, 30, 1000])), data.draw(st.booleans())
+    conformance.check_ends(case, data.draw(splits(bytes(stream))), most, holds)
+
+
+@every_case
+@some
+@given(st.data())
 def test_what_is_held_is_bounded(case: Case, data: st.DataObject) -> None:
     chunks = data.draw(st.lists(st.binary(max_size=400), max_size=6))
     conformance.check_bounded(case, chunks)
