@@ -17,8 +17,8 @@ from typing import Any
 from ctrlserver.errors import ConfigError
 from ctrlserver.words import quoted
 
-_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?-----END [^\n]*", re.DOTALL)
-_CERTIFICATE = re.compile(rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----.*?-----END [^\n]*", re.DOTALL)
+KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?-----END [^\n]*", re.DOTALL)
+CERTIFICATE = re.compile(rb"-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----.*?-----END [^\n]*", re.DOTALL)
 _PARAMETERS = re.compile(rb"-----BEGIN (?:X9\.42 )?DH PARAMETERS-----.*?-----END [^\n]*", re.DOTALL)
 
 FILES = ("privateKey", "certKey", "extraCertChain", "dhParameters")
@@ -40,8 +40,8 @@ def check_ssl_files(values: Mapping[str, str]) -> None:
     places = [("privateKey", *key_file)]
     if "certKey" in given:
         places.insert(0, ("certKey", *certificate_file))
-    key = _first(_KEY, places)
-    certificate = _first(_CERTIFICATE, places)
+    key = _first(KEY, places)
+    certificate = _first(CERTIFICATE, places)
     if key is None:
         raise ConfigError(f"privateKey {quoted(key_file[0])}: expected a private key in PEM")
     where, octets = key
@@ -55,7 +55,7 @@ def check_ssl_files(values: Mapping[str, str]) -> None:
         other = "" if whose[1] == where[1] else f", {quoted(whose[1])}"
         raise ConfigError(f"{where[0]} {quoted(where[1])}: not the key of the certificate{other}")
     for name, pattern, what in (
-        ("extraCertChain", _CERTIFICATE, "certificates"),
+        ("extraCertChain", CERTIFICATE, "certificates"),
         ("dhParameters", _PARAMETERS, "parameters of Diffie-Hellman"),
     ):
         if name in given and not pattern.search(given[name][1]):
@@ -68,8 +68,8 @@ def check_folder(folder: str) -> None:
     for path in pem_files(folder):
         what = f"file {quoted(path)}"
         octets = _read("file", path)
-        keys += [_public_half(what, key) for key in _KEY.findall(octets)]
-        certified += [_certified(what, certificate) for certificate in _CERTIFICATE.findall(octets)]
+        keys += [_public_half(what, key) for key in KEY.findall(octets)]
+        certified += [_certified(what, certificate) for certificate in CERTIFICATE.findall(octets)]
     if not any(key in certified for key in keys):
         raise ConfigError(f"folder {quoted(folder)}: expected a private key and its certificate in files NAME.pem")
 
@@ -78,6 +78,11 @@ def pem_files(folder: str) -> Iterable[str]:
     """The files below ``folder`` that Twisted may find a key or a certificate in."""
     for at, _, names in os.walk(folder):
         yield from (path for name in sorted(names) if name.endswith(".pem") and os.path.isfile(path := f"{at}/{name}"))
+
+
+def read_pem(path: str) -> bytes:
+    """The file's content, of a bounded length; ``ConfigError`` if it cannot be read."""
+    return _read("file", path)
 
 
 def _first(

@@ -26,6 +26,7 @@ from attrs import Factory, field, fields, frozen
 
 from ctrlserver.config.credentials import secret_of
 from ctrlserver.config.endpoints import check_endpoint, datagram_address, inherited_datagrams
+from ctrlserver.config.signing import check_ca
 from ctrlserver.errors import ConfigError
 from ctrlserver.logs.level import LEVELS
 from ctrlserver.logs.lines import FORMATS
@@ -151,6 +152,12 @@ def _admin_endpoint(value: object) -> str:
 def _auth(value: object) -> str:
     text = _text(value, 'the file of a secret, or "credential:NAME"')
     secret_of(text)
+    return text
+
+
+def _inject_ca(value: object) -> str:
+    text = _text(value, "the file of a CA's certificate and private key")
+    check_ca(text)
     return text
 
 
@@ -303,6 +310,7 @@ class ListenerConfig:
     udp_gro: bool = _key(True, _flag)
     receive_buffer: int = _key(4 << 20, _size(0, _LARGEST_BUFFER, 'a size up to "1GiB", 0 for the system\'s own'))
     probe: bool = _key(False, _flag)
+    inject_ca: str | None = _key(None, _inject_ca)
 
     @property
     def takes_datagrams(self) -> bool:

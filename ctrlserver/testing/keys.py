@@ -37,6 +37,7 @@ class Keys(TypedDict, total=False):
     receive_buffer: int | str
     probe: bool
     inject: str
+    inject_ca: str | PathLike[str]
 
     run_gap: float | str
     expected_packets: int
@@ -64,6 +65,8 @@ def listener_of(keys: Keys) -> dict[str, Any]:
         table["endpoint"] = f"unix:{_argument(unix)}"
     elif tls is not None:
         table["endpoint"] = f"ssl:0:interface=127.0.0.1:privateKey={_argument(tls)}:certKey={_argument(tls)}"
+    if "inject_ca" in table:
+        table["inject_ca"] = abspath(fspath(table["inject_ca"]))
     return {"name": "data", "endpoint": ANY_PORT, **table}
 
 

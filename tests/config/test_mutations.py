@@ -17,8 +17,10 @@ from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig, readers
 from ctrlserver.tap import Options
 
 TEACHER = Path(__file__).resolve().parent.parent.parent / "etc" / "ctrlserver.toml"
-#: Each optional key in use, but for a secret's file, which is not there.
-IN_USE = re.sub(r"^#(?=[\[a-z])(?!auth)", "", TEACHER.read_text(), flags=re.MULTILINE).replace("#auth", "##auth")
+#: Each optional key in use, but for those of a file that is not there.
+IN_USE = re.sub(r"^#(?=[\[a-z])(?!auth|inject_ca)", "", TEACHER.read_text(), flags=re.MULTILINE).replace(
+    "#auth", "##auth"
+)
 KEYS = {"": readers(Config), "listener": readers(ListenerConfig), "admin": readers(AdminConfig)}
 
 WRONG_KINDS = ("[[1]]", "{ a = [] }", "1979-05-27", "nan", "-7", '""', "[-1]")
@@ -72,7 +74,7 @@ def test_there_are_hundreds_and_every_key_is_among_them() -> None:
     made = list(mutants())
     tried = {mutant.named.rpartition(".")[2] for mutant in made}
     assert len(made) >= 200
-    assert set() == {key for keys in KEYS.values() for key in keys} - tried - {"labels", "rename", "auth"}
+    assert set() == {key for keys in KEYS.values() for key in keys} - tried - {"labels", "rename", "auth", "inject_ca"}
 
 
 def test_each_is_refused_by_one_line_with_its_key_and_what_is_good_and_nothing_is_bound(
