@@ -10,7 +10,8 @@ Rules:
 - Nobody is called early. Of equal moments the one that was asked for first has its turn first.
 - A turn ends after ``TURN_NS``, so that the lane's sockets have theirs; what is due then begins the next one. So a
   waiter does a bounded part of what it has to do and asks for ``now`` again.
-- The timer is opened when the first moment is asked for. Without a lane it is the reactor's, exact to a millisecond.
+- The timer is opened when the first moment is asked for, and keeps the lane from no rest. Without a lane it is the
+  reactor's, exact to a millisecond.
 - Moments that were replaced or forgotten stay in the heap; before they are more than the others, it is made anew.
 """
 
@@ -108,7 +109,7 @@ class Due:
         if ticker is not None:
             ticker.stop()
         if self._heap:
-            self._ticker = Ticker(self._lane, self._reactor, self.tick, self._start)
+            self._ticker = Ticker(self._lane, self._reactor, self.tick, self._start, patient=True)
             self._ticker.start()
             self._ticker.at(self._heap[0][0])
 

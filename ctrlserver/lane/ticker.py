@@ -31,15 +31,25 @@ _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Ticker:
-    """Calls ``tick`` at the times set by ``at``, from ``start`` to ``stop``; calls ``broken`` if ``tick`` raises."""
+    """Calls ``tick`` at the times set by ``at``, from ``start`` to ``stop``; calls ``broken`` if ``tick`` raises.
+
+    ``patient``: the lane may rest for 0.1 ms before it calls.
+    """
 
     def __init__(
-        self, lane: Lane | None, reactor: IReactorTime, tick: Callable[[], None], broken: Callable[[], None]
+        self,
+        lane: Lane | None,
+        reactor: IReactorTime,
+        tick: Callable[[], None],
+        broken: Callable[[], None],
+        *,
+        patient: bool = False,
     ) -> None:
         self._lane = lane
         self._reactor = reactor
         self._tick = tick
         self._broken = broken
+        self._patient = patient
         self._fd = -1
         self._later: IDelayedCall | None = None
         self._set: Callable[[int], None] = self._call_later
@@ -49,7 +59,7 @@ class Ticker:
         lane = self._lane
         self._fd, self._set = (lane and _timerfd()) or (-1, self._call_later)
         if lane is not None and self._fd >= 0:
-            lane.watch(self._fd, self, select.EPOLLIN)
+            lane.watch(self._fd, self, select.EPOLLIN, patient=self._patient)
 
     def at(self, moment: int) -> None:
         """Wake at ``moment``; at once if it is past."""

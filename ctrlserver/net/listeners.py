@@ -171,7 +171,8 @@ class Listener:
         before = now - seconds
         for silent in list(self.streams()):
             counters = silent.counters
-            if counters.last <= before and counters.opened <= before and silent not in self.open_streams.waiting:
+            owes = silent.held > 0 if isinstance(silent, DatagramStream) else silent in self.open_streams.waiting
+            if counters.last <= before and counters.opened <= before and not owes:
                 silent.abort(reason, now)
 
     def _give_up_dead_peers(self, now: float, keepalive: float) -> None:

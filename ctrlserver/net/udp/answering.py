@@ -2,8 +2,8 @@
 
 Rules:
 
-- Answers go out at once and are not queued. An answer that the socket does not accept is lost, as a datagram may be
-  anyway; it counts as unanswered.
+- Answers go out at once and are not queued, unless that is ordered (``net/injected/datagrams.py``). An answer that the
+  socket does not accept is lost, as a datagram may be anyway; it counts as unanswered.
 - A batch is answered in one call (``UDP_SEGMENT``). If the kernel lacks that option, or the route cannot carry such a
   batch, its datagrams go out one by one.
 - A peer is not answered if its port is that of a service which answers whatever it gets, of this server or another: one
@@ -16,11 +16,14 @@ Beware: a port that answers datagrams answers forged addresses too. Echo and rep
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 
+from ctrlserver.inject.strikes import Course
 from ctrlserver.linux.udp import SEGMENT, SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, Address, first_client_port
+from ctrlserver.net.injected.datagrams import Answer, Later, StruckPeer
 from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.net.udp.peers import OTHERS, DatagramStream
-from ctrlserver.net.udp.withholding import Answer, Withholding
+from ctrlserver.net.udp.withholding import Withholding
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
 
 #: Ports of services that answer whatever they get: echo, daytime, quote of the day, chargen, time (RFC 862 to 868).
@@ -30,40 +33,61 @@ ANSWERING_PORTS = frozenset({7, 13, 17, 19, 37})
 class Answering:
     """Answers for the port ``sock``, by terms whose origin says ``answers``.
 
-    A batch is answered with its bytes, the bytes of each datagram but the last, its datagrams and its sender.
+    ``later``: what is common to answers that wait by order.
     """
 
-    def __init__(self, options: DatagramTerms, sock: socket.socket) -> None:
+    def __init__(self, options: DatagramTerms, sock: socket.socket, later: Later) -> None:
         terms = options.terms
         self._canned = terms.canned
+        self._orders = terms.orders
+        self._later = later
         self._ports = options.answering
         self._socket = sock
         self._counters = terms.book.counters
         self._first_client_port = first_client_port()
         self._answer: Answer = self.reply if terms.origin.mode == "reply" else self.echo
-        self._withholding = Withholding(self._answer, self._counters)  # of peers that share a stream
 
     def begin(self, stream: DatagramStream) -> None:
-        """Answer the datagrams of a stream that has just opened."""
-        others = stream.counters.peer == OTHERS
-        stream.answer = self._answer_others if others else self._answer_to(self._answer, stream.address)
+        """Answer the datagrams of a stream that has just opened, or that has one peer more."""
+        if stream.answers is not None:
+            return
+        stream.answers = self
+        stream.answer = self._answer_to(stream, self._answer)
+        if self._orders.active and (courses := self._orders.courses(stream.counters.peer, "udp")):
+            self.strike(stream, courses)
+
+    def strike(self, stream: DatagramStream, courses: Sequence[Course]) -> None:
+        """Have ``courses`` strike the answers to ``stream``, if it is answered."""
+        plain = stream.answer
+        if stream.struck is not None:
+            stream.struck.begin(courses)
+        elif plain is not None and plain != self._count_loop:
+            canned = None if self._canned is None else self._canned.reply
+            StruckPeer(stream, courses, plain, self._answer_to(stream, self.echo), canned, self._later)
 
     def _loops(self, address: Address) -> bool:
         """Whether an answer to ``address`` may be answered, and so on for ever."""
         return address[1] in ANSWERING_PORTS or address[1] in self._ports
 
-    def _answer_to(self, answer: Answer, address: Address) -> Answer:
-        """How the datagrams of one peer are answered where ``answer`` answers."""
-        if self._loops(address):
+    def _answer_to(self, stream: DatagramStream, answer: Answer) -> Answer:
+        """How the datagrams of one stream are answered where ``answer`` answers."""
+        if stream.counters.peer == OTHERS:
+            return self._answer_others(answer)
+        if self._loops(stream.address):
             return self._count_loop
-        return answer if address[1] >= self._first_client_port else Withholding(answer, self._counters)
+        return answer if stream.address[1] >= self._first_client_port else Withholding(answer, self._counters)
 
-    def _answer_others(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
-        """Answer peers that share a stream."""
-        answer = self._answer if address[1] >= self._first_client_port else self._withholding
-        if self._loops(address):
-            answer = self._count_loop
-        return answer(content, segment, packets, address)
+    def _answer_others(self, answer: Answer) -> Answer:
+        """The same for peers that share a stream."""
+        withholding = Withholding(answer, self._counters)
+
+        def answer_one(content: memoryview, segment: int, packets: int, address: Address) -> int:
+            if self._loops(address):
+                return self._count_loop(content, segment, packets, address)
+            chosen = answer if address[1] >= self._first_client_port else withholding
+            return chosen(content, segment, packets, address)
+
+        return answer_one
 
     def _count_loop(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
         """Count what is not answered because it would loop."""

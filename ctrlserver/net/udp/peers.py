@@ -17,10 +17,13 @@ only. A closed stream is in no table, so the next datagram of its peer opens ano
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol
 
 from ctrlserver.addresses import peer_name
+from ctrlserver.inject.strikes import Course
 from ctrlserver.linux.udp import Address
+from ctrlserver.net.injected.datagrams import Answer, StruckPeer
 from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.kept import KeptPackets
@@ -34,26 +37,42 @@ OTHERS = "*"
 OTHERS_ADDRESS: Address = ()
 
 
+class Answers(Protocol):
+    """Who answers the peers of a port."""
+
+    def strike(self, stream: DatagramStream, courses: Sequence[Course]) -> None:
+        """Have ``courses`` strike the answers to ``stream``."""
+
+
 class DatagramStream:
     """One peer of a UDP port.
 
     ``address`` and ``name`` are its keys in ``by_address`` and ``by_name``; ``name`` is None until
-    ``recvmmsg`` gives it. ``answer`` is how its datagrams are answered, None where they are not: it takes a batch, and
-    returns how many answers the socket accepted.
+    ``recvmmsg`` gives it. ``answer`` is how its datagrams are answered, by ``answers``; None where they are not.
+    ``struck`` is what injections make of the answers, ``held`` the bytes of those that wait.
     """
 
-    __slots__ = ("_peers", "address", "answer", "counters", "name")
+    __slots__ = ("_peers", "address", "answer", "answers", "counters", "held", "name", "struck")
 
     def __init__(self, peers: Peers, address: Address, counters: StreamCounters) -> None:
         self.counters = counters
         self.address = address
         self.name: bytes | None = None
-        self.answer: Callable[[memoryview, int, int, Address], int] | None = None
+        self.answer: Answer | None = None
+        self.answers: Answers | None = None
+        self.struck: StruckPeer | None = None
+        self.held = 0
         self._peers = peers
 
     def belongs_to(self, peers: Peers) -> None:
         """Another table has it from now on."""
         self._peers = peers
+
+    def hold(self, nbytes: int) -> None:
+        """So many bytes more are held of answers that wait, or fewer."""
+        self.held += nbytes
+        kept = self.counters.kept
+        self._peers.memory.hold(self, self.held + (0 if kept is None else kept.memory))
 
     def abort(self, reason: str, now: float) -> None:
         """End the stream; the next datagram of its peer begins another one."""
@@ -67,13 +86,14 @@ class Peers:
     ``guests``: streams came along that were opened under other terms, which may need the content.
     """
 
-    __slots__ = ("_swept", "_terms", "by_address", "by_name", "guests", "options")
+    __slots__ = ("_swept", "_terms", "by_address", "by_name", "guests", "memory", "options")
 
     def __init__(self, options: DatagramTerms, now: float) -> None:
         self.by_address: dict[Address, DatagramStream] = {}
         self.by_name: dict[bytes, DatagramStream] = {}
         self.options = options
         self.guests = False
+        self.memory = options.terms.book.memory
         self._terms = options.terms
         self._swept = now
 
@@ -112,14 +132,17 @@ class Peers:
         self.by_address.pop(stream.address, None)
         if stream.name is not None:
             self.by_name.pop(stream.name, None)
-        self._terms.book.memory.hold(stream, 0)
+        if stream.struck is not None:
+            stream.struck.give_up()
+        self.memory.hold(stream, 0)
         self._terms.book.stream_closed(stream.counters, reason, 0, now)
 
     def sweep(self, now: float) -> None:
-        """End the idle streams; at most every ``SWEEP_SECONDS``."""
+        """End the idle streams, of whose answers none waits; at most every ``SWEEP_SECONDS``."""
         if now - self._swept < SWEEP_SECONDS:
             return
         self._swept = now
         before = now - self.options.idle_timeout
         for stream in [stream for stream in self.by_address.values() if stream.counters.last <= before]:
-            stream.abort("idle", now)
+            if not stream.held:
+                stream.abort("idle", now)

@@ -3,7 +3,7 @@
 Model: ``DatagramPort`` binds a socket and wires what works on it; it is on no datagram's way.
 
     kernel --> reader (reading.py) --> Peers (peers.py): finds or opens the peer's stream; the reader counts in it
-                                   --> its answers --> kernel
+                                   --> Answering (answering.py) --> kernel; by order later (injected/datagrams.py)
                                    --> DropCount (drops.py): what was read <-- the book, when somebody asks
 
 - A reader is ``ManyReader`` on the lane; ``OneReader`` on the lane where there is no ``recvmmsg``; else Twisted's.
@@ -25,12 +25,16 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorUDP
+from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorTime, IReactorUDP
 
+from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.recvmmsg import messages
 from ctrlserver.linux.udp import SOL_UDP, UDP_GRO, try_option, widen
+from ctrlserver.net.injected.datagrams import Later
+from ctrlserver.net.injected.orders import Order
 from ctrlserver.net.terms import DatagramTerms
+from ctrlserver.net.udp.answering import Answering
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import Peers
 from ctrlserver.net.udp.reading import Intake, ManyReader, OneReader, OrdinaryDatagrams
@@ -42,7 +46,9 @@ READ_BYTES = 65536
 class DatagramPort:
     """A bound UDP socket and the streams of its peers. ``lane`` is None where Twisted reads the socket."""
 
-    def __init__(self, options: DatagramTerms, lane: Lane | None, reactor: object, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, options: DatagramTerms, lane: Lane | None, reactor: IReactorTime, clock: Callable[[], float]
+    ) -> None:
         self.port: IListeningPort | None = None
         self._lane = lane
         self._reactor = reactor
@@ -51,6 +57,8 @@ class DatagramPort:
         self.reader: OneReader | None = None
         self.drops: DropCount | None = None
         self._batches = False
+        self._later = Later(Due(lane, reactor))
+        options.terms.orders.watch(self.ordered)
 
     def listen(self, number: int, interface: str) -> IListeningPort:
         """Bind; ``CannotListenError`` if that fails."""
@@ -66,6 +74,7 @@ class DatagramPort:
         port, old.port, reader, old.reader, self.drops, old.drops = old.port, None, old.reader, None, old.drops, None
         if port is None:
             return
+        self._later = old._later
         if reader is not None:
             reader.stop()
         self.peers.adopt(old.peers)
@@ -95,27 +104,42 @@ class DatagramPort:
             options.answering.add(number)
         else:
             options.answering.discard(number)
+        answering = Answering(options, sock, self._later) if options.terms.origin.answers else None
         if lane is None:
-            self._protocol.intake = Intake(self.peers, sock)
+            self._protocol.intake = Intake(self.peers, answering)
         else:
             port.stopReading()  # type: ignore[attr-defined]
             assert self.drops is not None
-            self.reader = self._reader_on(lane, sock, self.drops)
+            self.reader = self._reader_on(lane, answering, sock, self.drops)
             self.reader.start()
 
-    def _reader_on(self, lane: Lane, sock: socket.socket, drops: DropCount) -> OneReader:
+    def _reader_on(self, lane: Lane, answering: Answering | None, sock: socket.socket, drops: DropCount) -> OneReader:
         options, peers = self.peers.options, self.peers
         content = lane.view if options.needs_content or peers.guests else None
         table = messages(sock, content, self._batches) if options.many else None
         if table is None:
-            return OneReader(self.peers, sock, lane, drops)
-        return ManyReader(self.peers, sock, lane, drops, table)
+            return OneReader(self.peers, answering, sock, lane, drops)
+        return ManyReader(self.peers, answering, sock, lane, drops, table)
+
+    def ordered(self, order: Order, began: bool) -> None:
+        """An order of the listener begins, or ends: tell the open streams that it concerns."""
+        if order.of_connections or not order.strikes_on("udp"):
+            return
+        for stream in list(self.peers.by_address.values()):
+            if not began and stream.struck is not None:
+                stream.struck.end(order)
+            elif began and order.everybody and stream.answers is not None and order.concerns(stream.counters.peer):
+                stream.answers.strike(stream, [order.injection.stream("udp")])
 
     def stop_listening(self) -> object:
-        """Close the port; its streams stay until they are ended."""
+        """Close the port; its streams stay until they are ended, and get no answer that waits."""
         port, self.port, reader, self.reader = self.port, None, self.reader, None
         if port is None:
             return None
+        for stream in self.peers.by_address.values():
+            if stream.struck is not None:
+                stream.struck.give_up()
+        self._later.due.stop()
         self.peers.options.answering.discard(port.getHost().port)  # type: ignore[attr-defined]
         if self.drops is not None:
             self.drops.close()

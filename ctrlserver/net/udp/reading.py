@@ -56,16 +56,15 @@ log = Logger()
 
 
 class Intake:
-    """What is done with datagrams, however they are read."""
+    """What is done with datagrams, however they are read. ``answering`` is None where the port answers nobody."""
 
-    def __init__(self, peers: Peers, sock: socket.socket) -> None:
+    def __init__(self, peers: Peers, answering: Answering | None) -> None:
         self.needs_content = peers.options.needs_content or peers.guests
         self._terms = terms = peers.options.terms
         self._peers = peers
         self._stream_at = peers.by_address.get
-        self._socket = sock
         self._counters = terms.book.counters
-        self.answering = Answering(peers.options, sock) if terms.origin.answers else None
+        self._answering = answering
 
     def received(
         self,
@@ -92,8 +91,8 @@ class Intake:
                 return
             try:
                 stream = self._peers.open(address, now, since)
-                if self.answering is not None:
-                    self.answering.begin(stream)
+                if self._answering is not None:
+                    self._answering.begin(stream)
             except MemoryError:
                 log.failure("UDP peer {peer} gets no stream", event="bug", peer=peer_name(address))
                 self._reject(MAX_STREAMS, packets, address)
@@ -109,7 +108,7 @@ class Intake:
             try:
                 if counters.kept is not None:
                     counters.kept.add(cut(content, segment) if packets > 1 else [bytes(content)])
-                    self._terms.book.memory.hold(stream, counters.kept.memory)
+                    self._terms.book.memory.hold(stream, counters.kept.memory + stream.held)
                 if counters.probing is not None:
                     self._probe(content, segment, counters.probing)
                 if stream.answer is not None:
@@ -124,7 +123,7 @@ class Intake:
         if counters.kept is not None:
             counters.kept.clear()
             counters.kept.total = counters.packets
-            self._terms.book.memory.hold(stream, 0)
+            self._terms.book.memory.hold(stream, stream.held)
         log.failure("datagrams of {peer} were counted and no more", event="bug", peer=counters.peer)
 
     def _reject(self, reason: str, packets: int, address: Address) -> None:
@@ -143,8 +142,11 @@ class Intake:
 class OneReader(Intake):
     """Reads a socket on the lane with ``recvmsg``: one message a call. The base of ``ManyReader``."""
 
-    def __init__(self, peers: Peers, sock: socket.socket, lane: Lane, drops: DropCount) -> None:
-        super().__init__(peers, sock)
+    def __init__(
+        self, peers: Peers, answering: Answering | None, sock: socket.socket, lane: Lane, drops: DropCount
+    ) -> None:
+        super().__init__(peers, answering)
+        self._socket = sock
         self._lane = lane
         self._drops = drops
         self._flags = 0 if self.needs_content else socket.MSG_TRUNC
@@ -191,16 +193,24 @@ class OneReader(Intake):
 class ManyReader(OneReader):
     """Reads a socket on the lane with ``recvmmsg``: up to 64 messages a call."""
 
-    def __init__(self, peers: Peers, sock: socket.socket, lane: Lane, drops: DropCount, table: Messages) -> None:
-        super().__init__(peers, sock, lane, drops)
+    def __init__(
+        self,
+        peers: Peers,
+        answering: Answering | None,
+        sock: socket.socket,
+        lane: Lane,
+        drops: DropCount,
+        table: Messages,
+    ) -> None:
+        super().__init__(peers, answering, sock, lane, drops)
         terms = peers.options.terms
         self._table = table
         self._stream_named = peers.by_name.get
         #: Looks into all rows together and returns True; False sends them row by row. None: nobody looks into them.
         self._at_once: Callable[[DatagramStream, Messages, list[int]], bool] | None = None
         if self.needs_content:
-            only_answers = terms.origin.answers and not terms.probe and not terms.keep
-            only_probes = not terms.origin.answers and not terms.keep
+            only_answers = answering is not None and not terms.probe and not terms.keep
+            only_probes = answering is None and not terms.keep
             self._at_once = self._answered if only_answers else self._probed if only_probes else self._neither
             if peers.guests:
                 self._at_once = self._neither
@@ -246,7 +256,8 @@ class ManyReader(OneReader):
             batch = memoryview(b"".join(contents))
         except MemoryError:
             return False
-        stream.counters.unanswered += rows - stream.answer(batch, size, rows, address)
+        accepted = stream.answer(batch, size, rows, address)
+        stream.counters.unanswered += rows - accepted
         return True
 
     def _probed(self, stream: DatagramStream, table: Messages, sizes: list[int]) -> bool:

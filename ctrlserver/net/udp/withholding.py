@@ -8,16 +8,13 @@ has bound such a port loses as much, as it may to the network.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ctrlserver.linux.udp import Address
+from ctrlserver.net.injected.datagrams import Answer
 from ctrlserver.stats.counters import Counters
 
 #: Messages, the last of which is not answered. A loop is over within a second on a local network, and after some
 #: minutes on a long way, where it is slow.
 SPARED = 1000
-
-Answer = Callable[[memoryview, int, int, Address], int]
 
 
 class Withholding:

@@ -6,7 +6,10 @@ import socket
 import time
 
 import pytest
+from twisted.internet.task import Clock
 
+from ctrlserver.lane.due import Due
+from ctrlserver.net.injected.datagrams import Later
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.answering import Answering
@@ -17,21 +20,16 @@ from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.datagram import DATAGRAM
 
 
-def intake(sock: socket.socket, mode: str = "echo", canned: CannedReply | None = None) -> Intake:
+def answering(sock: socket.socket, mode: str = "echo", canned: CannedReply | None = None) -> Answering:
     book = Book(version="test", now=0.0, wall=time.time())
     terms = Terms(book, Origin("data", "udp", "datagram", mode), DATAGRAM, canned=canned)
-    return Intake(Peers(DatagramTerms(terms), now=0.0), sock)
+    return Answering(DatagramTerms(terms), sock, Later(Due(None, Clock())))
 
 
-def answering(sock: socket.socket, mode: str = "echo", canned: CannedReply | None = None) -> Answering:
-    found = intake(sock, mode, canned).answering
-    assert found is not None
-    return found
-
-
-def test_a_sink_answers_nothing(ours: socket.socket) -> None:
-    assert intake(ours, "sink").answering is None
-    assert intake(ours, "echo").answering is not None
+def intake(sock: socket.socket, max_streams: int = 10) -> Intake:
+    book = Book(version="test", now=0.0, wall=time.time())
+    terms = DatagramTerms(Terms(book, Origin("data", "udp", "datagram", "echo"), DATAGRAM), max_streams=max_streams)
+    return Intake(Peers(terms, now=0.0), Answering(terms, sock, Later(Due(None, Clock()))))
 
 
 def test_a_batch_is_echoed_as_its_datagrams_the_last_of_which_is_shorter(
@@ -71,12 +69,10 @@ def test_a_service_that_answers_whatever_it_gets_is_not_answered(ours: socket.so
 def test_a_peer_on_a_port_that_no_client_is_given_lacks_every_thousandth_answer(
     ours: socket.socket, monkeypatch: pytest.MonkeyPatch, port: int, withheld: int, shared: bool
 ) -> None:
-    book = Book(version="test", now=0.0, wall=time.time())
-    terms = Terms(book, Origin("data", "udp", "datagram", "echo"), DATAGRAM)
-    reader = Intake(Peers(DatagramTerms(terms, max_streams=0 if shared else 10), now=0.0), ours)
-    monkeypatch.setattr(reader.answering, "_first_client_port", 32_768)
+    monkeypatch.setattr("ctrlserver.net.udp.answering.first_client_port", lambda: 32_768)
+    reader = intake(ours, 0 if shared else 10)
     for _ in range(2_500):
         reader.received(("127.0.0.1", port), 4, 4, 1, memoryview(b"loop"), 0.0, 0.0)
     (stream,) = reader._peers.by_address.values()
-    assert (2_500, withheld) == (stream.counters.packets, book.counters.loops)
+    assert (2_500, withheld) == (stream.counters.packets, reader._terms.book.counters.loops)
     assert stream.counters.unanswered >= withheld

@@ -9,9 +9,12 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 
+from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.recvmmsg import messages
+from ctrlserver.net.injected.datagrams import Later
 from ctrlserver.net.terms import DatagramTerms, Terms
+from ctrlserver.net.udp.answering import Answering
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import Peers
 from ctrlserver.net.udp.reading import CONTENT_SECONDS, ManyReader
@@ -39,7 +42,8 @@ def test_where_content_costs_much_a_turn_ends_after_one_table(
     table = messages(ours, lane.view if terms.needs_content else None, False)
     if table is None:
         pytest.skip("no recvmmsg here")
-    reader = ManyReader(Peers(terms, now=0.0), ours, lane, DropCount(ours, False), table)
+    answering = Answering(terms, ours, Later(Due(lane, time_))) if mode == "echo" else None
+    reader = ManyReader(Peers(terms, now=0.0), answering, ours, lane, DropCount(ours, False), table)
     for _ in range(200):
         peer.sendto(b"x" * 100, ours.getsockname())
     reader.ready(EPOLLIN)

@@ -1,0 +1,290 @@
+"""Injections of datagrams: what strikes the answers to one UDP peer, and those of them that leave later.
+
+Model::
+
+    no order concerns the peer:  reader --batch--> answer of the port (udp/answering.py) --> socket
+    while one does:              reader --batch--> StruckPeer --nothing strikes: a batch--> the same
+                                                       |-------what is struck, one by one--> socket
+                                                       +--heap of what waits <--Due (lane/due.py) at its moment
+
+A stream has one ``answer``, a function, which a reader calls with each batch. An order puts a ``StruckPeer`` in its
+place, and the end of the last order of the stream takes it away again. So the way of other datagrams is the same
+whether or not there are orders.
+
+Rules:
+
+- A batch is cut only where an injection strikes it.
+- Each answer that a delay strikes has its own moment, from when its datagram was read; so answers overtake each other.
+- ``reorder``: the answer leaves right after the next answer of its stream, after ``REORDER_NS`` if there is none by
+  then. While one waits so, none is put behind it: of answers that are all reordered, each two change places.
+- Where several orders strike one packet, it is a hit of each. One that swallows it decides; else bits are turned in the
+  order of the orders, copies are added, and delays too.
+- What waits is held for the stream (``memory_limit``), and within ``MOST_WAITING`` for the port. An answer that finds
+  no place is given up. So are those of a stream that ends, and those that the socket does not accept; their packets
+  are unanswered. A duplicate counts if the socket accepted it.
+- When the last order of a stream has ended, what waits leaves as soon as it can, in the order in which it was read.
+- Peers that share a stream, for there are too many, share its courses as well. An order for some networks does not
+  concern them: nobody knows which of them they are.
+
+Beware: an answer that waits keeps its stream open, however silent the peer is.
+Beware: to send one answer may send another and count that: so nothing is added up around a call that sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Protocol
+
+from attrs import define
+
+from ctrlserver.inject.strikes import Course, Strike
+from ctrlserver.lane.due import Due
+from ctrlserver.lane.ticker import NEVER
+from ctrlserver.linux.udp import Address
+from ctrlserver.net.injected.orders import Order
+from ctrlserver.stats.counters import StreamCounters
+
+#: Nanoseconds for which a reordered answer waits for another one at most: a lone answer must not wait for ever.
+REORDER_NS = 10**9
+
+#: Bytes that the answers of one port that wait may take: half a second at a gigabit/s.
+MOST_WAITING = 64 << 20
+
+#: Bytes that an answer which waits takes beside its own: objects, and its places in two heaps.
+OVERHEAD = 400
+
+#: Answers that leave before others have their turn.
+PORTION = 32
+
+Answer = Callable[[memoryview, int, int, Address], int]
+"""Answers a batch: its bytes, the bytes of each datagram but the last, its datagrams, its sender. Returns how many of
+the answers the socket accepted."""
+
+#: An answer that waits: its moment, its number, its bytes, how often it is sent, its receiver, whether it is reordered.
+Waiting = tuple[int, int, bytes, int, Address, bool]
+
+
+class Peer(Protocol):
+    """A stream of a UDP port. ``held``: bytes that its answers that wait take."""
+
+    counters: StreamCounters
+    answer: Answer | None
+    struck: StruckPeer | None
+    held: int
+
+    def hold(self, nbytes: int) -> None:
+        """So many bytes more are held, or fewer."""
+
+
+@define(eq=False)
+class Later:
+    """What all answers of one port that wait have in common: the timer, and ``held`` of at most ``most`` bytes."""
+
+    due: Due
+    most: int = MOST_WAITING
+    held: int = 0
+
+
+class StruckPeer:
+    """Answers the peer of ``stream`` while ``courses`` strike it, and after that until nothing of it waits.
+
+    ``plain`` answers where nothing strikes. ``send`` sends the datagrams that it is given. ``canned`` is the answer to
+    every datagram, None where each gets its own bytes back.
+    """
+
+    __slots__ = (
+        "_behind",
+        "_canned",
+        "_courses",
+        "_later",
+        "_moment",
+        "_numbers",
+        "_plain",
+        "_send",
+        "_stream",
+        "_waiting",
+    )
+
+    def __init__(
+        self, stream: Peer, courses: Sequence[Course], plain: Answer, send: Answer, canned: bytes | None, later: Later
+    ) -> None:
+        self._stream = stream
+        self._courses: Sequence[Course] = ()
+        self._plain = plain
+        self._send = send
+        self._canned = canned
+        self._later = later
+        self._numbers = count()
+        self._waiting: list[Waiting] = []
+        self._behind: Waiting | None = None  # leaves after the next answer
+        self._moment = NEVER  # for which the timer is asked
+        self.begin(courses)
+
+    def begin(self, courses: Sequence[Course]) -> None:
+        """These strike from now on, too."""
+        self._courses = (*self._courses, *courses)
+        self._stream.struck = self
+        self._stream.answer = self
+
+    def end(self, order: Order) -> None:
+        """``order`` strikes no more; if it was the last one, what waits leaves."""
+        self._courses = [each for each in self._courses if each.injection is not order.injection]
+        if not self._courses and self._stream.answer is self:
+            self._stream.answer = self._plain
+            waiting, self._behind = [*self._waiting, *([self._behind] if self._behind else [])], None
+            self._waiting = [(0, number, answer, copies, to, False) for _, number, answer, copies, to, _ in waiting]
+            heapify(self._waiting)
+            self._ask()
+
+    def give_up(self) -> None:
+        """The stream ends, or its port is closed: what waits is not answered."""
+        stream = self._stream
+        stream.counters.unanswered += len(self._waiting) + (self._behind is not None)
+        self._waiting, self._behind = [], None
+        self._later.held -= stream.held
+        stream.hold(-stream.held)
+        stream.answer = self._plain
+        self._leave_off()
+
+    def __call__(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
+        """Answer a batch; what waits or is swallowed counts as accepted."""
+        last = len(content) - segment * (packets - 1)
+        if last == segment:
+            return self._answer(content, segment, packets, address)
+        whole = len(content) - last
+        accepted = self._answer(content[:whole], segment, packets - 1, address)
+        return accepted + self._answer(content[whole:], last, 1, address)
+
+    def _answer(self, content: memoryview, size: int, packets: int, address: Address) -> int:
+        """Answer a batch of equal datagrams."""
+        courses = self._courses
+        at = accepted = 0
+        while at < packets:
+            run = packets - at
+            strikes: list[tuple[Course, Strike]] = []
+            for course in courses:
+                run, strike = course.look(run, size)
+                if strike is not None:
+                    strikes.append((course, strike))
+            for course in courses:
+                course.take(run, size)
+            part = content[at * size : (at + run) * size]
+            accepted += (
+                self._strike(strikes, part, size, run, address) if strikes else self._let(part, size, run, address)
+            )
+            at += run
+        return accepted
+
+    def _let(self, content: memoryview, size: int, packets: int, address: Address) -> int:
+        """Nothing strikes these."""
+        if self._behind is None:
+            return self._plain(content, size, packets, address)
+        accepted = self._plain(content[:size], size, 1, address)
+        self._release()
+        return accepted + (self._plain(content[size:], size, packets - 1, address) if packets > 1 else 0)
+
+    def _strike(
+        self, strikes: Sequence[tuple[Course, Strike]], content: memoryview, size: int, packets: int, address: Address
+    ) -> int:
+        counters = self._stream.counters
+        counters.injected += packets * len(strikes)
+        if any(strike.action.name == "swallow" for _, strike in strikes):
+            counters.swallowed += packets
+            return packets
+        now = self._later.due.clock()
+        accepted = 0
+        for at in range(packets):
+            answer = self._canned or bytes(content[at * size : (at + 1) * size])
+            copies, seconds, reordered = 1, 0.0, False
+            for course, strike in strikes:
+                match strike.action.name:
+                    case "duplicate":
+                        copies += 1
+                    case "reorder":
+                        reordered = True
+                    case _:
+                        packet = course.packets - packets + 1 + at
+                        seconds += course.seconds(strike, packet)
+                        answer = course.changed(strike, packet, answer)
+            if seconds or (reordered and self._behind is None):
+                waiting = (now + round(seconds * 1e9), next(self._numbers), answer, copies, address, reordered)
+                accepted += self._wait(waiting, not seconds)
+            else:
+                accepted += self._leave(answer, copies, address)
+        return accepted
+
+    def _wait(self, waiting: Waiting, behind: bool) -> int:
+        """Have an answer wait, for its moment or ``behind`` the next one; 0 if there is no place for it."""
+        later = self._later
+        nbytes = self._size_of(waiting)
+        if later.held + nbytes > later.most:
+            return 0
+        later.held += nbytes
+        self._stream.hold(nbytes)
+        if behind:
+            self._behind = (waiting[0] + REORDER_NS, *waiting[1:])
+        else:
+            heappush(self._waiting, waiting)
+        self._ask()
+        return 1
+
+    def _size_of(self, waiting: Waiting) -> int:
+        return OVERHEAD if waiting[2] is self._canned else OVERHEAD + len(waiting[2])
+
+    def _leave(self, answer: bytes, copies: int, address: Address) -> int:
+        """Send an answer, and the one that waits behind it; 0 if the socket did not accept it."""
+        content = memoryview(answer)
+        accepted = self._send(content, len(content), 1, address)
+        for _ in range(copies - 1 if accepted else 0):
+            self._stream.counters.duplicated += self._send(content, len(content), 1, address)
+        if self._behind is not None:
+            self._release()
+        return accepted
+
+    def _release(self) -> None:
+        """Send the answer that waited behind another one."""
+        behind, self._behind = self._behind, None
+        if behind is not None:
+            self._leave_late(behind)
+
+    def _leave_late(self, waiting: Waiting) -> None:
+        nbytes = self._size_of(waiting)
+        self._later.held -= nbytes
+        self._stream.hold(-nbytes)
+        accepted = self._leave(*waiting[2:5])
+        self._stream.counters.unanswered += 1 - accepted
+
+    def due(self, now: int) -> None:
+        """Send some of what is due."""
+        self._moment = NEVER
+        heap = self._waiting
+        for _ in range(PORTION):
+            if not heap or heap[0][0] > now:
+                break
+            waiting = heappop(heap)
+            if waiting[5] and self._behind is None:
+                self._behind = (now + REORDER_NS, *waiting[1:])
+            else:
+                self._leave_late(waiting)
+        if self._behind is not None and self._behind[0] <= now:
+            self._release()
+        self._ask()
+
+    def _ask(self) -> None:
+        """Ask the timer for the next moment, if it is earlier than the one it was asked for."""
+        moment = self._waiting[0][0] if self._waiting else NEVER
+        if self._behind is not None:
+            moment = min(moment, self._behind[0])
+        if moment < self._moment:
+            self._moment = moment
+            self._later.due.at(self, moment)
+        elif moment == NEVER and not self._courses:
+            self._leave_off()
+
+    def _leave_off(self) -> None:
+        """Nothing waits, and nothing strikes the stream."""
+        self._stream.struck = None
+        self._later.due.forget(self)
+        self._moment = NEVER
