@@ -15,14 +15,18 @@ from attrs import define, field
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import deferLater
 
+from ctrlserver.inject.places import Place
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
 from ctrlserver.net.gate import Gate, Seats
+from ctrlserver.net.injected.ordering import Ordering
+from ctrlserver.net.injected.orders import Order
 from ctrlserver.net.replies import CannedReply
 from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.port import DatagramPort
 from ctrlserver.net.udp.reading import ManyReader, OneReader
 from ctrlserver.stats.counters import Origin, Totals
+from ctrlserver.stats.memory import UNLIMITED
 from ctrlserver.stats.records import StreamRecord
 from ctrlserver.wire.datagram import DATAGRAM
 from tests.net.conftest import PATIENCE, WatchedBook
@@ -59,6 +63,7 @@ class Served:
     time: Time
     number: int
     gate: Gate
+    ordering: Ordering
     clients: list[socket.socket] = field(factory=list)
 
     def connect(self) -> socket.socket:
@@ -68,6 +73,13 @@ class Served:
         client.connect(("127.0.0.1", self.number))
         self.clients.append(client)
         return client
+
+    def inject(self, spec: str, **options: Any) -> Order:
+        """Order an injection for the port."""
+        terms = self.port.peers.options.terms
+        reply = b"" if terms.canned is None else terms.canned.reply
+        place = Place("data", terms.origin.mode, frozenset({"udp"}), reply=reply)
+        return self.ordering.begin(place, spec, **options)
 
     @property
     def socket(self) -> socket.socket:
@@ -113,6 +125,7 @@ def serve(way: str) -> Iterator[Serve]:
         probe: bool = False,
         gate: Gate | None = None,
         taken: socket.socket | None = None,
+        memory_limit: int = UNLIMITED,
         **options: Any,
     ) -> Served:
         clock = Time()
@@ -120,8 +133,11 @@ def serve(way: str) -> Iterator[Serve]:
         if lane is not None:
             lane.start()
         book = WatchedBook(version="test", now=clock(), wall=time.time())
+        ordering = Ordering(book.counters, reactor, clock)
         terms = Terms(
             book=book,
+            transport="udp",
+            orders=ordering.of("data"),
             origin=Origin("data", "udp", "datagram", mode),
             spec=DATAGRAM,
             canned=CannedReply(reply) if mode == "reply" else None,
@@ -129,15 +145,17 @@ def serve(way: str) -> Iterator[Serve]:
             probe=probe,
             gate=gate or Gate(Seats()),
         )
+        book.memory.limit = memory_limit
         port = DatagramPort(DatagramTerms(terms=terms, many=way == "recvmmsg", **options), lane, reactor, clock)
         listening = port.adopt(taken.fileno(), taken.family) if taken is not None else port.listen(0, "127.0.0.1")
         number = listening.getHost().port  # type: ignore[attr-defined]
         assert READERS[way] is type(port.reader)
-        up.append((Served(book, port, clock, number, terms.gate), lane))
+        up.append((Served(book, port, clock, number, terms.gate, ordering), lane))
         return up[-1][0]
 
     yield start
     for served, lane in up:
+        served.ordering.end(None)
         pytest_twisted.blockon(maybeDeferred(served.port.stop_listening))
         for client in served.clients:
             client.close()
