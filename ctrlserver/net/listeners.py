@@ -30,11 +30,13 @@ from twisted.python.failure import Failure
 from ctrlserver.addresses import text_of
 from ctrlserver.config import ListenerConfig
 from ctrlserver.config.endpoints import transport_word, unix_path
+from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.keepalive import SHORTEST_SECONDS, send_probes
 from ctrlserver.net.accepting import accept_few, closes_without_its_file, endpoint_over
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.injected.orders import Orders
+from ctrlserver.net.injected.striking import Striking
 from ctrlserver.net.links import LaneAcceptor
 from ctrlserver.net.protocol import StreamFactory
 from ctrlserver.net.proxied import Door, listen_proxied
@@ -68,7 +70,8 @@ class Listener:
     """One listening port and its open streams.
 
     ``lane`` None: Twisted reads all sockets; ``on_lane``: the lane reads those of the connections. ``datagrams``: the
-    terms of its UDP port, which stands alone or beside the TCP port of the same number.
+    terms of its UDP port, which stands alone or beside the TCP port of the same number. ``due``: the timer of what
+    waits by order of an injection.
     """
 
     def __init__(
@@ -78,9 +81,11 @@ class Listener:
         reactor: IReactorTime,
         clock: Callable[[], float],
         datagrams: DatagramTerms | None = None,
+        due: Due | None = None,
     ) -> None:
         self.terms = terms
         self.open_streams = OpenStreams(terms, clock)
+        self.striking = Striking(self.open_streams, due or Due(lane, reactor))
         self.datagrams = None if datagrams is None else DatagramPort(datagrams, lane, reactor, clock)
         self.port: IListeningPort | None = None
         self.on_lane = False

@@ -6,9 +6,7 @@ Rule: a mode defines how a chunk is answered; the states of a stream are in ``ne
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 
-from ctrlserver.inject.strikes import Course
 from ctrlserver.net.replies import CannedOutbox, EchoOutbox
 from ctrlserver.net.source import SourceStream
 from ctrlserver.net.stream import AnsweringStream, Link, OpenStreams, Stream
@@ -24,7 +22,7 @@ class EchoStream(AnsweringStream):
     replies. Plain streams need no more than two additions a chunk, so ``net/echoes.py`` may serve them together.
     """
 
-    __slots__ = ("plain",)
+    __slots__ = ()
 
     def __init__(self, streams: OpenStreams, link: Link, counters: StreamCounters) -> None:
         super().__init__(streams, link, counters)
@@ -112,9 +110,6 @@ STREAM_OF_MODE: dict[str, type[Stream]] = {
     "source": SourceStream,
 }
 
-INJECTED_OF_MODE: dict[str, Callable[[OpenStreams, Link, StreamCounters, tuple[Course, ...]], Stream]] = {}
-"""The same for a stream that has courses of injections."""
-
 
 def open_stream(streams: OpenStreams, link: Link, peer: str, now: float) -> Stream:
     """Open a stream for ``peer`` (``host:port``, or ``unix``): in the book, with a seat, and among ``streams``."""
@@ -125,11 +120,7 @@ def open_stream(streams: OpenStreams, link: Link, peer: str, now: float) -> Stre
         counters.kept = KeptPackets(terms.keep, terms.keep_bytes)
     if terms.probe:
         counters.probing = Probing()
-    mode, orders = terms.origin.mode, terms.orders
-    courses = orders.courses(peer, terms.transport) if orders.active else ()
-    if courses and mode in INJECTED_OF_MODE:
-        stream = INJECTED_OF_MODE[mode](streams, link, counters, courses)
-    else:
-        stream = STREAM_OF_MODE[mode](streams, link, counters)
-    streams.all[counters.stream] = stream
+    stream = streams.all[counters.stream] = STREAM_OF_MODE[terms.origin.mode](streams, link, counters)
+    if terms.orders.active and streams.striking is not None:
+        streams.striking.opened(stream)
     return stream

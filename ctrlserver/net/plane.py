@@ -38,6 +38,7 @@ from ctrlserver.config.changes import kept_ports
 from ctrlserver.config.endpoints import behind_proxy, is_any_port, transport_word
 from ctrlserver.config.places import place_of
 from ctrlserver.errors import InjectionError
+from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
 from ctrlserver.logs.sparing import Growth
 from ctrlserver.looks import Looks
@@ -102,6 +103,7 @@ class DataPlane:
         self._looks = Looks(SWEEP_SECONDS)
         self._rejections, self._handshakes, self._relieved = Growth(), Growth(), Growth()
         self._lane = Lane(reactor, clock) if Lane.supported(reactor) else None
+        self._due = Due(self._lane, reactor)
         if any(each.probe for each in listeners) and not has_numpy():  # where it is installed, it is imported now
             self.log.warn(
                 "probe: numpy is not installed, so probe packets are decoded one by one, which is slower",
@@ -116,7 +118,7 @@ class DataPlane:
     def _made(self, config: ListenerConfig) -> Listener:
         terms = terms_of(config, self._book, self.seats, self._ordering.of(config.name))
         datagrams = datagram_terms_of(config, terms, self._answering) if config.takes_datagrams else None
-        return Listener(terms, self._lane, self._reactor, self._clock, datagrams)
+        return Listener(terms, self._lane, self._reactor, self._clock, datagrams, self._due)
 
     def bind(self) -> None:
         """Start the lane and bind every port; ``CannotBind`` names the first one that it cannot have."""
@@ -347,6 +349,7 @@ class DataPlane:
 
     def stop(self) -> None:
         """Stop the lane; ``bind`` starts it again."""
+        self._due.stop()
         if self._lane is not None:
             self._lane.stop()
 

@@ -44,7 +44,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ctrlserver.net.injected.orders import Order
 from ctrlserver.net.probes import ProbedFraming
 from ctrlserver.net.replies import Outbox
 from ctrlserver.net.terms import Terms
@@ -105,18 +104,26 @@ NO_LINK = NoLink()
 NO_FRAMING: Framing = DATAGRAM.new()
 
 
+class Striking(Protocol):
+    """Has streams struck by injections (``net/injected/striking.py``)."""
+
+    def opened(self, stream: Stream) -> None:
+        """``stream`` opens while there are orders: if they concern it, it goes over to another class."""
+
+
 class OpenStreams:
     """The open streams of one listener, ``all`` by their numbers. ``clock`` returns monotonic seconds.
 
-    Those in ``waiting`` owe replies that their peers do not take, or are sources whose peers have not asked yet.
+    Those in ``waiting`` owe replies that their peers do not take, or are sources whose peers have not asked yet,
+    or wait by order of an injection.
     """
 
     def __init__(self, terms: Terms, clock: Callable[[], float]) -> None:
         self.terms = terms
         self.clock = clock
         self.all: dict[int, Stream] = {}
-        self.waiting: set[AnsweringStream] = set()
-        terms.orders.watch(self.ordered)
+        self.waiting: set[Stream] = set()
+        self.striking: Striking | None = None
 
     def admits(self, peer: str) -> bool:
         """Whether a connection from ``peer`` may become a stream. If not, it is counted as rejected."""
@@ -125,13 +132,6 @@ class OpenStreams:
             return True
         self.terms.book.counters.rejected(reason)
         return False
-
-    def ordered(self, order: Order, began: bool) -> None:
-        """An order of the listener begins for open streams too, or ends: tell those that it concerns."""
-        if (order.everybody or not began) and not order.of_connections and order.strikes_on(self.terms.transport):
-            for stream in list(self.all.values()):
-                if order.concerns(stream.counters.peer):
-                    stream.ordered(order, began)
 
     def look_after(self, now: float) -> None:
         """Have each stream that waits check whether it has waited too long."""
@@ -142,10 +142,11 @@ class OpenStreams:
 class Stream:
     """A stream in mode ``sink``, and what the other modes build on.
 
-    ``beside``: bytes that its link holds for the peer; after a change the link calls ``hold``.
+    ``beside``: bytes that its link holds for the peer; after a change the link calls ``hold``. ``struck`` is there
+    while injections strike it (``net/injected/striking.py``).
     """
 
-    __slots__ = ("_framing", "_link", "_streams", "beside", "counters", "terms")
+    __slots__ = ("_framing", "_link", "_streams", "beside", "counters", "struck", "terms")
 
     def __init__(self, streams: OpenStreams, link: Link, counters: StreamCounters) -> None:
         self.counters = counters
@@ -202,8 +203,8 @@ class Stream:
 
     # What the shell calls
 
-    def ordered(self, order: Order, began: bool) -> None:
-        """An order that concerns the peer begins, or ends. Only then does a stream go to another class and back."""
+    def waited(self, now: float) -> None:
+        """The stream is among those that wait: it may have waited too long."""
 
     def finish(self, reason: str, now: float) -> None:
         """End the stream, after the replies that it owes are sent."""
@@ -273,7 +274,9 @@ class Stream:
 class AnsweringStream(Stream):
     """The states of a stream that answers: the replies it owes, and the end that waits for them."""
 
-    __slots__ = ("_blocked_since", "_closing", "_outbox", "_send")
+    __slots__ = ("_blocked_since", "_closing", "_outbox", "_send", "plain")
+
+    plain: bool  # of an echo (net/modes.py)
 
     def __init__(self, streams: OpenStreams, link: Link, counters: StreamCounters) -> None:
         super().__init__(streams, link, counters)

@@ -9,9 +9,8 @@ import pytest_twisted
 
 from ctrlserver.config import ListenerConfig
 from ctrlserver.errors import InjectionError
-from ctrlserver.net.injected.orders import Order
+from ctrlserver.net.injected.streams import AnsweringStruck
 from ctrlserver.net.plane import DataPlane
-from ctrlserver.net.stream import Stream
 from tests.net.test_plane import LOOPBACK, connected, plane_of
 from tests.runs import reached
 
@@ -50,26 +49,25 @@ def test_a_listener_tells_how_many_injections_it_has(plane: DataPlane) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_open_streams_are_told_of_orders_for_all_and_of_the_end_of_every_order(
-    plane: DataPlane, monkeypatch: pytest.MonkeyPatch
+async def test_open_streams_are_struck_by_orders_for_all_that_concern_them_until_the_last_is_over(
+    plane: DataPlane,
 ) -> None:
-    told: list[tuple[int, int, bool]] = []
+    def struck() -> list[str]:
+        return [each.counters.origin.listener for each in plane.streams() if isinstance(each, AnsweringStruck)]
 
-    def ordered(stream: Stream, order: Order, began: bool) -> None:
-        told.append((stream.counters.stream, order.number, began))
-
-    monkeypatch.setattr(Stream, "ordered", ordered)
     with connected(plane, 0), connected(plane, 0), connected(plane, 1):
         await reached(lambda: len(list(plane.streams())) == 3)
-        numbers = [each.counters.stream for each in plane.listeners[0].streams()]
         plane.inject("one", "swallow")
-        plane.inject("one", "reset", everybody=True)
-        plane.inject("one", "reset", everybody=True, networks=())
+        plane.inject("one", "swallow", everybody=True, networks=())
         plane.inject("one", "close-at-once", everybody=True)
-        assert [(number, 2, True) for number in numbers] == told
-        told.clear()
+        assert [] == struck()
+        plane.inject("one", "swallow", everybody=True)
+        plane.inject("one", "delay(1s)", everybody=True)
+        assert ["one", "one"] == struck()
+        plane.end_orders(4)
+        assert ["one", "one"] == struck()
         plane.end_orders("one")
-        assert [(number, order, False) for order in (1, 2) for number in numbers] == told
+        await reached(lambda: not struck())
 
 
 @pytest_twisted.ensureDeferred

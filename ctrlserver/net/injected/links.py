@@ -1,0 +1,157 @@
+"""The links of streams that are struck: what a plain link does, and to rest, to reset and to end the sending.
+
+Model: while a stream is struck (``net/injected/streams.py``), its link is of a class of this module; the object stays
+the same. A link that *rests* neither reads nor waits for room: the kernel's buffers fill, and the peer's window closes.
+
+Rules:
+
+- On the lane a struck stream is asked before each read how many bytes it may bring. So a stalled stream reads nothing.
+  A Twisted transport is paused once it has brought something.
+- A link that rests notices a reset of its peer on the lane only.
+- ``reset`` sends RST, whatever is unsent or unread. A unix socket has none: its peer sees ECONNRESET if we have not
+  read all it sent, else the end.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from contextlib import suppress
+from select import EPOLLERR, EPOLLOUT
+from typing import Any
+
+from twisted.internet.interfaces import ISSLTransport
+
+from ctrlserver.lane.lane import UNWATCHED
+from ctrlserver.linux.tcp_info import socket_of
+from ctrlserver.linux.transfers import ROW_BYTES
+from ctrlserver.net.echoes import join
+from ctrlserver.net.links import LEFTOVER_READS, LaneLink, SkippingLink
+from ctrlserver.net.modes import EchoStream
+from ctrlserver.net.protocol import StreamProtocol
+
+#: SO_LINGER of a socket whose close is a reset.
+RESETS = struct.pack("ii", 1, 0)
+
+
+class StruckLink(LaneLink):
+    """A link on the lane."""
+
+    __slots__ = ()
+
+    stream: Any
+
+    def ready(self, events: int) -> int | None:
+        """Read as much as the stream may, or send on."""
+        lane, stream = self._lane, self.stream
+        if events & EPOLLOUT:
+            stream.writable(lane.clock())
+            return None
+        now = lane.clock()
+        struck = stream.struck
+        if struck.rests:
+            if events & EPOLLERR:
+                if struck.stalled_by is not None:
+                    stream.lost(now)
+                else:
+                    stream.gone()
+            return None
+        into = self._into
+        if not self._left:
+            room = struck.room(now)
+            if room == 0:
+                return None
+            if room < 0:
+                if self._has_data():
+                    struck.stall(now)
+                    return None
+            elif room < len(into):
+                into = into[:room]
+        try:
+            size = self._read(into)
+        except BlockingIOError:
+            return None
+        except OSError:
+            stream.lost(lane.clock())
+            return None
+        if size:
+            left: int = stream.received(lane.view[:size], lane.clock())
+            if left:
+                self._keep(bytes(lane.view[size - left : size]))
+                return size - left
+        else:
+            stream.ended(lane.clock())
+        return size
+
+    def _has_data(self) -> bool:
+        """Whether there is a byte to read, not the end or an error."""
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    def go_back(self, link: type[LaneLink], rested: bool) -> None:
+        """Be a ``link`` again, and read."""
+        self.__class__ = link  # type: ignore[assignment]
+        if self._left and isinstance(self, SkippingLink):
+            self.stream.skipped(self._read_left(self._into), self._lane.clock())
+        if isinstance(self.stream, EchoStream) and len(self._into) >= ROW_BYTES:
+            join(self._lane, self._fd, self.stream)
+        if rested:
+            self.release()
+
+    def rest(self) -> None:
+        """Neither read nor wait for room."""
+        self._held = True
+        self._lane.change(self._fd, UNWATCHED)
+
+    def reset(self) -> None:
+        """Close by RST."""
+        if self._socket.family != socket.AF_UNIX:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESETS)
+        self.drop()
+
+    def end_sending(self) -> None:
+        """Send FIN after the data that the socket has taken."""
+        with suppress(OSError):  # the peer is gone: the next read tells
+            self._socket.shutdown(socket.SHUT_WR)
+
+
+class StruckProtocol(StreamProtocol):
+    """A link on a Twisted transport."""
+
+    transport: Any
+
+    def go_back(self, link: type[StreamProtocol], rested: bool) -> None:
+        """Be a ``link`` again, and read."""
+        self.__class__ = link  # type: ignore[assignment]
+        if rested:
+            self.release()
+
+    def rest(self) -> None:
+        """Read nothing."""
+        self.hold()
+
+    def reset(self) -> None:
+        """Close by RST: that is how Twisted aborts a connection."""
+        self.drop()
+
+    def end_sending(self) -> None:
+        """Send FIN after the data that the transport has taken."""
+        self.transport.loseWriteConnection()
+
+    def close(self) -> None:
+        """Close once the write buffer is empty; unread input would have the kernel reset the connection."""
+        sock = socket_of(self.transport)
+        if sock is not None and not ISSLTransport.providedBy(self.transport):
+            for _ in range(LEFTOVER_READS):
+                try:
+                    if not sock.recv(1 << 20, socket.MSG_TRUNC):
+                        break
+                except OSError:
+                    break
+        super().close()
+
+
+STRUCK_LINKS: dict[type, type] = {LaneLink: StruckLink, SkippingLink: StruckLink, StreamProtocol: StruckProtocol}
+"""The class of each link while its stream is struck."""

@@ -1,0 +1,176 @@
+"""What befalls one stream by order: why it waits, what its link does meanwhile, and how it becomes plain again.
+
+Model: a struck stream has the states of ``net/stream.py``; a reply is *owed* once it is due and the socket has no
+room. Beside them it may wait by order. What its link does follows from all of it, in this order::
+
+    the socket took less than was due (``blocked``)     waits for room, reads nothing
+    stalled, slow and before its time, or to be closed  rests: it neither reads nor waits for room
+    ``reply_buffer`` or more bytes of answers wait      rests
+    else                                                reads
+
+Rules:
+
+- A stream that waits by order is not judged by ``idle_timeout`` or ``stall_timeout``; one that is blocked is, from when
+  the socket took nothing. Kick, drain and a lost peer end it as any other.
+- A peer that resets while the stream rests: a stalled one is over, with what it has not read. Others read what the peer
+  sent before, then it is over.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from twisted.logger import Logger
+
+from ctrlserver.errors import lacks_memory
+from ctrlserver.inject.strikes import Course, Injection
+from ctrlserver.lane.due import Due
+from ctrlserver.net.injected.cutting import Cutter
+from ctrlserver.net.injected.links import STRUCK_LINKS
+from ctrlserver.net.injected.waiting import Waiting
+from ctrlserver.net.stream import AnsweringStream, Stream
+from ctrlserver.wire.framing import PACKETS_A_CALL
+
+#: What the link of a struck stream does; ``FREED``: its socket has room again, ``OVER``: it has ended, or is plain.
+READS, RESTS, BLOCKED, FREED, OVER = "reads", "rests", "blocked", "freed", "over"
+
+log = Logger()
+
+
+class Struck:
+    """What befalls a stream by order.
+
+    ``plain``: the classes that the stream and its link come back to. ``half``: the sending is to end once nothing
+    waits. ``begun``: bytes of an echo, held back until their packet is whole.
+    """
+
+    __slots__ = ("_due", "begun", "cutter", "half", "plain", "stalled_by", "state", "stream", "waiting")
+
+    def __init__(self, stream: Any, due: Due, kind: type[Stream]) -> None:
+        self.stream = stream
+        self.cutter = Cutter(stream.terms.spec)
+        self.stalled_by: Injection | None = None
+        self.half = False
+        self.begun = bytearray()
+        self.state = READS
+        self.plain = type(stream), type(stream._link)
+        self._due = due
+        self.waiting = Waiting()
+        if isinstance(stream, AnsweringStream):
+            stream.plain = False
+            self.waiting = Waiting(stream._outbox)
+            if stream._outbox is not None:
+                self.state = BLOCKED
+                stream._outbox = self.waiting
+        stream.struck = self
+        stream.__class__ = kind
+        stream._link.__class__ = STRUCK_LINKS[type(stream._link)]
+        stream._framing.most = sys.maxsize  # a cutter's stretches are counted whole
+
+    def add(self, course: Course) -> None:
+        """Another course."""
+        origin, counters = self.stream.counters.origin, self.stream.counters
+        pending = counters.bytes % origin.size if origin.by_size else self.stream._framing.pending_bytes
+        self.cutter.add(course, pending > 0)
+
+    def let_go(self, injection: Injection) -> None:
+        """The injection is over. What it held goes on in a turn of the timer's."""
+        self.cutter.drop(injection)
+        if self.stalled_by is injection:
+            self.stalled_by = None
+        if self.cutter.over:
+            self.waiting.let_go()
+            if self.begun:
+                self.waiting.add(bytes(self.begun), 0, 0)
+                self.begun.clear()
+                self.stream._outbox = self.waiting
+        self._due.at(self, 0)
+
+    def due(self, now: int) -> None:
+        """Its moment has come."""
+        stream = self.stream
+        try:
+            stream.due(now / 1e9)
+        except Exception as error:
+            log.failure("a stream that waited by order could not go on", event="bug")
+            if lacks_memory(error):
+                stream.abort("limit", now / 1e9)
+            else:
+                stream.failed(now / 1e9)
+
+    def room(self, now: float) -> int:
+        """How many bytes the link may read now; 0 if it has to rest, -1 if it may not read what is there."""
+        strikes = self.cutter.next_strikes(1 + self.stream._framing.pending_bytes)
+        if any(strike.action.name == "stall" for _, strike in strikes):
+            return -1
+        room = self.cutter.room(now, strikes)
+        if not room:
+            self.settle(now)
+        return room
+
+    def stall(self, now: float) -> None:
+        """The peer has sent more, and the next packet may not be read."""
+        self.cutter.stall(self.stream, self.cutter.next_strikes(1 + self.stream._framing.pending_bytes), now)
+        self.settle(now)
+
+    def settle(self, now: float) -> None:
+        """Have the link do what the stream's state asks for, set the timer, and give the stream back if all is over."""
+        stream = self.stream
+        if self.state is OVER:
+            return
+        stream.counters.injected = self.cutter.hits
+        slow = now < self.cutter.free_at
+        waits = self.stalled_by is not None or slow or bool(self.waiting)
+        if self.cutter.over and not waits and not self.half:
+            self._go_back()
+            return
+        if self.state is not BLOCKED:
+            self._turn_to(RESTS if self.stalled_by is not None or slow or stream.is_full() else READS)
+        if waits:
+            stream._streams.waiting.add(stream)
+        else:
+            stream._streams.waiting.discard(stream)
+        moments = [round(self.cutter.free_at * 1e9)] if slow else []
+        if self.state is not BLOCKED and (moment := self.waiting.due()) is not None:
+            moments.append(moment)
+        if moments:
+            self._due.at(self, min(moments))
+        else:
+            self._due.forget(self)
+
+    def _turn_to(self, state: str) -> None:
+        link = self.stream._link
+        if state is not self.state:
+            self.state = state
+            {READS: link.release, RESTS: link.rest, BLOCKED: link.hold}[state]()
+
+    def block(self) -> None:
+        """The socket has no room."""
+        self._turn_to(BLOCKED)
+
+    def unblock(self) -> None:
+        """It has; the link is settled afterwards."""
+        if self.state is BLOCKED:
+            self.state = FREED
+
+    def _go_back(self) -> None:
+        """The stream and its link are plain again."""
+        stream, was = self.stream, self.state
+        stream._streams.waiting.discard(stream)
+        self.over()
+        stream.__class__, link = self.plain
+        stream._framing.most = PACKETS_A_CALL
+        del stream.struck
+        stream._link.go_back(link, was is not READS)
+
+    def over(self) -> None:
+        """The stream has ended, or is plain again."""
+        self.state = OVER
+        self.stream = None
+        self._due.forget(self)
+
+    @property
+    def rests(self) -> bool:
+        """Whether its link neither reads nor waits for room."""
+        return self.state is RESTS

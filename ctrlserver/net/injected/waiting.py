@@ -1,0 +1,162 @@
+"""Answers of one stream that wait by order: each until it is due, in order, and within a bound. PURE.
+
+Model: a ``Waiting`` is an ``Outbox`` whose bytes have moments at which they may leave::
+
+    add(answer, due) --> parts, in order --> block_at(now): what may leave by now --> taken(what the socket took)
+
+Rules:
+
+- Answers keep their order: one is due no earlier than the one before it. A drip is over before the next one begins.
+- Moments are nanoseconds of the monotonic clock.
+- ``bytes`` are those that wait, by which the stream decides when to read no more. ``held`` is what they cost: canned
+  replies that nothing has changed are those of all streams, and cost a part alone.
+- ``block`` gives whatever waits, due or not, as a plain stream asks that the order has let go.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from ctrlserver.inject.answers import dripped
+from ctrlserver.inject.arguments import Drip
+from ctrlserver.net.replies import BLOCK_BYTES, CannedReply, Outbox
+
+#: Bytes of memory that a part costs beside its content.
+PART_BYTES = 256
+
+#: A moment when everything is due.
+ALL_DUE = 1 << 63
+
+
+class Part:
+    """Answers to packets, of ``size`` bytes each (0: to no whole packet), due at ``due``; ``sent`` bytes have left."""
+
+    __slots__ = ("content", "drip", "due", "length", "sent", "size")
+
+    def __init__(self, content: bytes | CannedReply, length: int, due: int, size: int, drip: Drip | None) -> None:
+        self.content = content
+        self.length = length
+        self.due = due
+        self.size = size
+        self.drip = drip
+        self.sent = 0
+
+    def leaves(self) -> int:
+        """The moment at which its next byte may leave."""
+        drip = self.drip
+        return self.due if drip is None else self.due + self.sent // drip.nbytes * drip.ns
+
+    def block_at(self, now: int) -> memoryview:
+        """Its bytes that may leave by ``now``, not empty, at most those of a block."""
+        end = self.length
+        drip = self.drip
+        if drip is not None:
+            end = dripped(end, drip.nbytes, drip.ns, (now - self.due) / 1e9)
+        content = self.content
+        if isinstance(content, bytes):
+            return memoryview(content)[self.sent : end]
+        return content.span(self.sent, end - self.sent)
+
+    @property
+    def packets(self) -> int:
+        """Packets whose answers have not left whole."""
+        return -(-(self.length - self.sent) // self.size) if self.size else 0
+
+
+class Waiting:
+    """The answers of one stream. ``before``: replies that the socket had not taken when it became this stream's."""
+
+    __slots__ = ("_before", "_free", "_parts", "bytes", "held")
+
+    def __init__(self, before: Outbox | None = None) -> None:
+        self._before = before
+        self._parts: deque[Part] = deque()
+        self._free = 0  # the moment from which the next answer may leave
+        self.bytes = 0
+        self.held = 0 if before is None else before.held
+
+    def __bool__(self) -> bool:
+        return self._before is not None or bool(self._parts)
+
+    def add(self, answer: bytes, due: int, size: int, drip: Drip | None = None) -> None:
+        """Answers to packets of ``size`` bytes each, at ``due``; ``size`` 0: bytes of one not yet whole."""
+        self._add(Part(answer, len(answer), max(due, self._free), size, drip))
+        self.held += len(answer)
+        if drip is not None:
+            self._free += round(drip.seconds(len(answer)) * 1e9)
+
+    def add_canned(self, canned: CannedReply, packets: int, due: int) -> None:
+        """The canned reply to each of so many packets, at ``due``."""
+        size = len(canned.reply)
+        last = self._parts[-1] if self._parts else None
+        due = max(due, self._free)
+        if last is not None and last.content is canned and last.due == due:
+            last.length += packets * size
+            self.bytes += packets * size
+        else:
+            self._add(Part(canned, packets * size, due, size, None))
+
+    def _add(self, part: Part) -> None:
+        self._parts.append(part)
+        self._free = part.due
+        self.bytes += part.length
+        self.held += PART_BYTES
+
+    def due(self) -> int | None:
+        """The moment at which something may leave; None if nothing waits."""
+        if self._before is not None:
+            return 0
+        return self._parts[0].leaves() if self._parts else None
+
+    def block_at(self, now: int) -> memoryview:
+        """The next bytes that may leave by ``now``: one part's, or small ones joined."""
+        if self._before is not None:
+            if block := self._before.block():
+                return block
+            self._before = None
+        blocks: list[memoryview] = []
+        size = 0
+        for part in self._parts:
+            if part.leaves() > now:
+                break
+            block = part.block_at(now)
+            blocks.append(block)
+            size += len(block)
+            if part.sent + len(block) < part.length or size >= BLOCK_BYTES:
+                break
+        return blocks[0] if len(blocks) == 1 else memoryview(b"".join(blocks))
+
+    def block(self) -> memoryview:
+        """The next bytes, due or not."""
+        return self.block_at(ALL_DUE)
+
+    def taken(self, nbytes: int) -> None:
+        """The socket took so many of the last block."""
+        if self._before is not None:
+            held = self._before.held
+            self._before.taken(nbytes)
+            if not self._before.block():
+                self._before = None
+                self.held -= held
+            return
+        self.bytes -= nbytes
+        parts = self._parts
+        while nbytes:
+            part = parts[0]
+            step = min(nbytes, part.length - part.sent)
+            part.sent += step
+            nbytes -= step
+            if part.sent == part.length:
+                parts.popleft()
+                self.held -= PART_BYTES + (part.length if isinstance(part.content, bytes) else 0)
+
+    def packets(self, received: int) -> int:
+        """Packets without a complete answer."""
+        before = 0 if self._before is None else self._before.packets(received)
+        return before + sum([part.packets for part in self._parts])
+
+    def let_go(self) -> None:
+        """All that waits is due at once, and whole."""
+        self._free = 0
+        for part in self._parts:
+            part.due, part.drip = 0, None
