@@ -39,8 +39,7 @@ async def test_a_reset_is_one_and_the_packet_that_it_struck_is_the_last_that_cou
         client = served.connect()
         client.sendall(packets(10))
         with pytest.raises(ConnectionResetError):
-            while client.recv(100):
-                pass
+            read(client, 100)
         client.close()
 
     await in_thread(script)
