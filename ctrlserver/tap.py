@@ -39,7 +39,10 @@ FLAGS = ("data", "framing", "mode", "reply", "admin", "log-format")
 class Options(usage.Options):
     """Options of the ``ctrlserver`` command; ``configuration`` is the file with the flags applied."""
 
-    synopsis = "[--config FILE] [--data ENDPOINT] [--framing SPEC] [--mode MODE] [--reply TEXT] [--admin ENDPOINT]"
+    synopsis = (
+        "[--config FILE] [--data ENDPOINT] [--framing SPEC] [--mode MODE] [--reply TEXT] [--inject SPEC]"
+        " [--admin ENDPOINT]"
+    )
     longdesc = (
         "Takes packet streams on the data port, counts and times them exactly, and answers on the admin port:"
         " echo stats | nc -N 127.0.0.1 22223"
@@ -61,6 +64,10 @@ class Options(usage.Options):
 
     configuration: Config
     path = ""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.injected: list[str] = []
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse, or exit with one line."""
@@ -92,6 +99,10 @@ class Options(usage.Options):
         print(f"ctrlserver {__version__}")  # noqa: T201
         sys.exit(0)
 
+    def opt_inject(self, spec: str) -> None:
+        """Have the data port misbehave, such as 10th*reset; may be given again."""
+        self.injected.append(spec)
+
     def opt_example_config(self) -> NoReturn:
         """Print a config file that explains every key, and exit."""
         sys.stdout.write(files("ctrlserver.config").joinpath("example.toml").read_text("utf-8"))
@@ -114,7 +125,8 @@ class Options(usage.Options):
 
     def _given(self) -> dict[str, Any]:
         """What ``override`` is given of the flags."""
-        return {flag.replace("-", "_"): self[flag] for flag in FLAGS} | {"udp": bool(self["udp"]) or None}
+        given = {flag.replace("-", "_"): self[flag] for flag in FLAGS}
+        return given | {"udp": bool(self["udp"]) or None, "inject": self.injected or None}
 
     def _choose_log(self) -> None:
         """Have ``twistd`` or ``twist`` log through ours, unless the operator gave ``twistd`` another ``--logger``.

@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
+from attrs import evolve
 
 from ctrlserver.config import AdminConfig, Config, ListenerConfig, load_config, override
 from ctrlserver.errors import ConfigError, FramingSpecError
@@ -267,9 +268,11 @@ def test_flags_beat_the_file_in_the_first_listener_and_the_first_admin_listener(
         admin=(AdminConfig(), AdminConfig("tcp:2")),
     )
 
-    changed = override(config, data="tcp:3", framing="line", mode="reply", reply=r"OK\n", admin="tcp:4")
+    flags = {"data": "tcp:3", "framing": "line", "mode": "reply", "reply": r"OK\n", "inject": ["3*reset", "swallow"]}
+    changed = override(config, admin="tcp:4", **flags)  # type: ignore[arg-type]
 
     first = ListenerConfig(keep=3, endpoint="tcp:3", framing="line", mode="reply", reply=r"OK\n")
+    first = evolve(first, inject=("3*reset", "swallow"))
     assert Config(listeners=(first, config.listeners[1]), admin=(AdminConfig("tcp:4"), config.admin[1])) == changed
 
 
@@ -290,6 +293,8 @@ def test_the_admin_flag_opens_a_port_where_the_file_has_none() -> None:
         ("--reply: ", {"mode": "reply", "reply": ""}),
         ('--admin: "tcp:22222" is the endpoint of both', {"admin": "tcp:22222"}),
         ("--data: ", {"data": "tcp:22223:interface=127.0.0.1"}),
+        ('--inject: "dealy" at 1; did you mean "delay"?', {"inject": ["dealy"]}),
+        ('--inject: "swallow" needs replies', {"inject": ["3*reset", "swallow"]}),
     ],
 )
 def test_a_bad_flag_is_told_by_its_name(expected: str, flags: dict[str, Any]) -> None:
@@ -308,6 +313,7 @@ def test_a_bad_flag_is_told_by_its_name(expected: str, flags: dict[str, Any]) ->
         ("--framing", ListenerConfig(keep=1), {"framing": "raw"}),
         ("--framing", ListenerConfig(max_packet=2048), {"framing": "fixed:4096"}),
         ("--mode", ListenerConfig(reply=""), {"mode": "reply"}),
+        ("--mode", ListenerConfig(mode="echo", inject=("swallow",)), {"mode": "sink"}),
     ],
 )
 def test_a_flag_that_does_not_go_with_the_file_is_to_blame(

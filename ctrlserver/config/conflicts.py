@@ -18,8 +18,11 @@ from ctrlserver.config.endpoints import (
     takes_udp_beside,
     unix_file,
 )
+from ctrlserver.config.places import place_of
 from ctrlserver.config.tree import RANKS, AdminConfig, Config, ListenerConfig, step
-from ctrlserver.errors import RenameError, UsageError
+from ctrlserver.errors import InjectionError, RenameError, UsageError
+from ctrlserver.inject.parsing import parse_spec
+from ctrlserver.inject.places import check_place
 from ctrlserver.stats.rename import Renames
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
 from ctrlserver.wire.probe import HEADER_SIZE
@@ -129,6 +132,16 @@ def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
         yield ("probe", "framing", "max_packet"), message
     if listener.keep and not spec.counts_packets:
         yield ("keep", "framing"), f'framing "{spec.text}" has no packets to keep: expected keep = 0'
+    yield from _cannot_strike(listener)
+
+
+def _cannot_strike(listener: ListenerConfig) -> Iterator[Conflict]:
+    """Injections that cannot strike this listener, whose other keys are good."""
+    for spec in listener.inject:
+        try:
+            check_place(parse_spec(spec), place_of(listener))
+        except InjectionError as error:
+            yield ("inject", "mode", "framing", "endpoint", "reply", "reply_buffer", "udp"), str(error)
 
 
 def _level_too_high(admin: AdminConfig) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -51,13 +51,14 @@ def override(
     admin: str | None = None,
     udp: bool | None = None,
     log_format: str | None = None,
+    inject: Sequence[str] | None = None,
 ) -> Config:
     """A good ``config`` with the given flags in its first listener and its first admin listener.
 
     ``ConfigError`` names the flag: ``--mode: unknown mode "snik": ...``.
     """
-    texts = {"data": data, "framing": framing, "mode": mode, "reply": reply, "udp": udp, "admin": admin}
-    texts["log_format"] = log_format
+    texts: dict[str, Any] = {"data": data, "framing": framing, "mode": mode, "reply": reply, "udp": udp, "admin": admin}
+    texts["log_format"], texts["inject"] = log_format, inject
     values: dict[str, dict[str, Any]] = {"": {}, "listener": {}, "admin": {}}
     flag_of = {}
     for flag, text in texts.items():

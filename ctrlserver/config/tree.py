@@ -28,6 +28,8 @@ from ctrlserver.config.credentials import secret_of
 from ctrlserver.config.endpoints import check_endpoint, datagram_address, inherited_datagrams
 from ctrlserver.config.signing import check_ca
 from ctrlserver.errors import ConfigError
+from ctrlserver.inject.parsing import parse_spec
+from ctrlserver.inject.spec import MOST_INJECTIONS
 from ctrlserver.logs.level import LEVELS
 from ctrlserver.logs.lines import FORMATS
 from ctrlserver.stats.counters import Label
@@ -246,6 +248,20 @@ def _nearest_network(text: str) -> str:
         return ""
 
 
+def _inject(value: object) -> tuple[str, ...]:
+    """One injection, or several in an array."""
+    expected = 'an injection such as "5%*reset"'
+    if isinstance(value, str):
+        parse_spec(value)
+        return (value,)
+    if not isinstance(value, list | tuple) or len(value) > MOST_INJECTIONS:
+        _refuse(value, f"{expected}, or an array of them, at most {MOST_INJECTIONS}")
+    for at, each in enumerate(value):
+        with below(f"[{at}]"):
+            parse_spec(_text(each, expected))
+    return tuple(value)
+
+
 def _rename(value: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, dict):
         _refuse(value, 'a table of old and new names, such as { protocol = "inet_protocol" }')
@@ -310,6 +326,7 @@ class ListenerConfig:
     udp_gro: bool = _key(True, _flag)
     receive_buffer: int = _key(4 << 20, _size(0, _LARGEST_BUFFER, 'a size up to "1GiB", 0 for the system\'s own'))
     probe: bool = _key(False, _flag)
+    inject: tuple[str, ...] = _key((), _inject)
     inject_ca: str | None = _key(None, _inject_ca)
 
     @property

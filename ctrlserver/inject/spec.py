@@ -13,6 +13,8 @@ from attrs import frozen
 from ctrlserver.inject.actions import OF_CONNECTIONS, Action
 from ctrlserver.inject.arguments import size_text
 
+MOST_INJECTIONS = 16
+"""Injections of one listener: a stream asks each of them about each of its packets."""
 PERCENT = 10**9
 """Parts of a percent that a chance is told in."""
 

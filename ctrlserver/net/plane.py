@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 from twisted.logger import Logger
@@ -45,7 +45,7 @@ from ctrlserver.looks import Looks
 from ctrlserver.net.accepting import endpoint_of, has_lost_its_file
 from ctrlserver.net.gate import Seats
 from ctrlserver.net.injected.ordering import Ordering
-from ctrlserver.net.injected.orders import Order
+from ctrlserver.net.injected.orders import Order, Orderer
 from ctrlserver.net.listeners import (
     CannotBind,
     Listener,
@@ -58,7 +58,7 @@ from ctrlserver.net.listeners import (
 from ctrlserver.net.stream import Stream
 from ctrlserver.net.udp.peers import DatagramStream
 from ctrlserver.stats.book import Book
-from ctrlserver.stats.records import ListenerRecord
+from ctrlserver.stats.records import InjectionRecord, ListenerRecord
 from ctrlserver.wire.datagram import DATAGRAM
 from ctrlserver.wire.probe import has_numpy
 from ctrlserver.words import did_you_mean, quoted
@@ -125,6 +125,7 @@ class DataPlane:
         if self._lane is not None:
             self._lane.start()
         self._looks.begin(self._clock())
+        self._ordering.configure((place_of(each), each.inject) for each in self._configs)
         for listener, config in zip(self.listeners, self._configs, strict=True):
             for port in self._bind(listener, config):
                 announce(config.name, port)
@@ -161,7 +162,7 @@ class DataPlane:
         steps: list[Callable[[], object]] = []
         try:
             for config, place in zip(configs, places, strict=True):
-                same = place is not None and before[place] == config
+                same = place is not None and evolve(before[place], inject=config.inject) == config
                 after.append(listener := old[place] if place is not None and same else self._made(config))
                 if place is None:
                     steps += [partial(announce, config.name, port) for port in self._bind(listener, config)]
@@ -197,6 +198,7 @@ class DataPlane:
             each.end_datagrams()
         self.retired += left
         self.listeners, self._configs = after, configs
+        self._ordering.configure((place_of(each), each.inject) for each in configs)
         return closed  # type: ignore[return-value]
 
     def sweep(self) -> None:
@@ -214,6 +216,7 @@ class DataPlane:
         self._log_rejections(now)
         self._log_handshakes(now)
         self._log_memory(now)
+        self._ordering.tell_left_out(now)
         if self._lane is not None:
             self._lane.tell_left_out(now)
 
@@ -314,9 +317,13 @@ class DataPlane:
         """All injections in force, by their numbers."""
         return self._ordering.active()
 
-    def end_orders(self, which: int | str | None = None) -> list[Order]:
+    def end_orders(self, which: int | str | None = None, by: Orderer | None = None) -> list[Order]:
         """End the injection of that number, those of that listener, or all; returns those that were in force."""
-        return self._ordering.end(which)
+        return self._ordering.end(which, by)
+
+    def injections(self, over: bool = False) -> list[InjectionRecord]:
+        """A record of each injection in force; with ``over``, of the last that are over as well."""
+        return self._ordering.records(over=over)
 
     def leave(self) -> Deferred[object]:
         """Accept nothing new, and end the silent streams, now and in each further sweep.
@@ -348,7 +355,8 @@ class DataPlane:
         return DeferredList([listener.stop_listening() for listener in self.listeners])  # type: ignore[return-value]
 
     def stop(self) -> None:
-        """Stop the lane; ``bind`` starts it again."""
+        """Stop the lane, and end the injections; ``bind`` starts it again."""
+        self._ordering.stop()
         self._due.stop()
         if self._lane is not None:
             self._lane.stop()

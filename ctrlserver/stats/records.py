@@ -194,6 +194,22 @@ class IntervalRecord:
     loop_lag_seconds: Annotated[float, "gauge", "seconds", "longest delay of the server's loop in the last 10 s"]
 
 
+@frozen
+class InjectionRecord:
+    """An injection, in force or over."""
+
+    injection: Annotated[int, "text", None, "number of the injection, from 1"]
+    listener: Annotated[str, "text", None, "name of the listener that it was ordered of"]
+    spec: Annotated[str, "text", None, "what it does, and when"]
+    hits: Annotated[int, "counter", "hits", "times that it struck"]
+    active: Annotated[bool, "flag", None, "in force; otherwise it is over"]
+    since: Annotated[str, "timestamp", None, "when it began"]
+    until: Annotated[str | None, "timestamp", None, "when it ends by itself, or ended"]
+    seed: Annotated[int, "text", None, "what chance depends on: equal seeds strike the same packets"]
+    peer: Annotated[str, "text", None, "networks of the peers that it concerns, or all"]
+    streams: Annotated[str, "text", None, "new: those that open while it is in force; all: those open before, too"]
+
+
 PROBE_FIELDS = ("lost", "duplicate", "out_of_order", "jitter_seconds", "delay_p50_seconds", "delay_p99_seconds")
 """Fields of a stream's record if its listener looks for probe packets; otherwise ``lost`` is ``None``."""
 
@@ -219,6 +235,7 @@ _RECORDS: Mapping[str, type[AttrsInstance]] = {
     "peer": PeerRecord,
     "listener": ListenerRecord,
     "interval": IntervalRecord,
+    "injection": InjectionRecord,
 }
 
 _FIELDS = tuple(
@@ -230,7 +247,9 @@ _FIELDS = tuple(
 _NAMES = frozenset(described.name for described in _FIELDS)
 
 
-Published: TypeAlias = StatsRecord | StreamRecord | RunRecord | PeerRecord | ListenerRecord | IntervalRecord
+Published: TypeAlias = (
+    StatsRecord | StreamRecord | RunRecord | PeerRecord | ListenerRecord | IntervalRecord | InjectionRecord
+)
 """What is published, each under the word that ``describe`` has for it."""
 
 

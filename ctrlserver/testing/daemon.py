@@ -55,7 +55,7 @@ class StandardInput:
 
 def main() -> None:
     """Serve until standard input ends."""
-    options = Options()  # type: ignore[no-untyped-call]
+    options = Options()
     options.parseOptions(["--config", *sys.argv[1:]])
     ports: dict[str, dict[str, str]] = {}
 

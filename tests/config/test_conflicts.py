@@ -16,6 +16,9 @@ def test_the_default_config_has_no_conflict() -> None:
     assert [] == list(conflicts(Config()))
 
 
+STRIKES = ("inject", "mode", "framing", "endpoint", "reply", "reply_buffer", "udp")
+
+
 @pytest.mark.parametrize(
     ("keys", "expected", "values"),
     [
@@ -32,6 +35,10 @@ def test_the_default_config_has_no_conflict() -> None:
         (("keep", "mode"), 'mode "source" receives no packets', {"mode": "source", "keep": 1}),
         (("probe", "framing"), 'framing "raw" has no packets to look into', {"probe": True, "framing": "raw"}),
         (("probe", "framing", "max_packet"), "begin with 24 bytes", {"probe": True, "framing": "fixed:23"}),
+        (STRIKES, '"swallow" needs replies; listener "data" is a sink', {"inject": ("3*reset", "swallow")}),
+        (STRIKES, '"3*reset" counts packets', {"inject": ("3*reset",), "framing": "raw"}),
+        (STRIKES, '"reorder" needs datagrams', {"inject": ("reorder",), "mode": "echo"}),
+        (STRIKES, '"expired" needs TLS', {"inject": ("expired",)}),
         (("framing", "max_packet"), 'did you mean "fixed:1024"?', {"framing": "fxied:1024"}),
         (("framing", "max_packet"), "1 to 512 bytes", {"max_packet": 512}),
     ],

@@ -86,7 +86,7 @@ def test_each_is_refused_by_one_line_with_its_key_and_what_is_good_and_nothing_i
     for mutant in mutants():
         path.write_text(mutant.text)
         with pytest.raises(SystemExit) as left:
-            Options().parseOptions(["--config", str(path), "--check"])  # type: ignore[no-untyped-call]
+            Options().parseOptions(["--config", str(path), "--check"])
         line = capsys.readouterr().err
         good = (
             left.value.code == 1

@@ -47,6 +47,9 @@ def test_a_value_of_the_wrong_type_is_told_what_was_expected(key: str, value: ob
     ("expected", "key", "value"),
     [
         (1048576, "max_packet", "1MiB"),
+        (("5%*reset",), "inject", "5%*reset"),
+        (("3*ok -> reset", "stall"), "inject", ["3*ok -> reset", "stall"]),
+        ((), "inject", []),
         (262144, "reply_buffer", "256KiB"),
         (5_000_000, "expected_packets", "5M"),
         (0.5, "stall_timeout", "500ms"),

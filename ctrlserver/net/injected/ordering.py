@@ -7,12 +7,14 @@ Rules:
   strike. However it ends, its hits stay counted.
 - Every order that begins or ends is a line of the log; of many, ten at once, then one a second, for a peer may order as
   often as it likes.
+- The orders of the config are replaced when a reload brings others; those of the admin port stay.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from secrets import randbits
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -21,11 +23,13 @@ from twisted.logger import Logger
 from ctrlserver.errors import InjectionError
 from ctrlserver.inject.parsing import parse_spec
 from ctrlserver.inject.places import Place, check_place
+from ctrlserver.inject.spec import MOST_INJECTIONS
 from ctrlserver.inject.strikes import Injection
 from ctrlserver.logs.sparing import Sparing
-from ctrlserver.net.injected.orders import CONFIG, Networks, Order, Orderer, Orders
+from ctrlserver.net.injected.orders import CONFIG, PROGRAM, Networks, Order, Orderer, Orders, record_of
 from ctrlserver.stats.counters import Counters
-from ctrlserver.words import counted
+from ctrlserver.stats.records import InjectionRecord
+from ctrlserver.words import counted, quoted
 
 #: Bits of a seed that is drawn: short enough to be typed again.
 SEED_BITS = 32
@@ -33,8 +37,8 @@ SEED_BITS = 32
 #: Lines on orders that may follow each other; of more, one a second.
 LINES_AT_ONCE = 10
 
-#: Orders in force at one listener: a stream asks each of them about each of its packets.
-MOST_ACTIVE = 16
+#: Orders that are over and can still be listed.
+OVER_KEPT = 100
 
 
 class Ordering:
@@ -59,6 +63,8 @@ class Ordering:
         self._timers: dict[int, IDelayedCall] = {}
         self._last = 0
         self._hits_before = 0  # of orders that are over
+        self._over: deque[Order] = deque(maxlen=OVER_KEPT)
+        self._configured: dict[str, tuple[str, ...]] = {}
         self._lines = Sparing(LINES_AT_ONCE)
         counters.orders = self.figures
 
@@ -84,45 +90,91 @@ class Ordering:
         everybody: bool = False,
         networks: Networks | None = None,
         seed: int | None = None,
-        by: Orderer = CONFIG,
+        by: Orderer = PROGRAM,
     ) -> Order:
         """The order of ``spec`` at ``place``, in force; ``InjectionError`` 400 or 409 where it cannot be."""
         tree = parse_spec(spec)
         check_place(tree, place)
         orders = self.of(place.listener)
-        if len(orders.active) >= MOST_ACTIVE:
-            raise InjectionError(
-                f'listener "{place.listener}" has {MOST_ACTIVE} injections already, and no more are allowed', 409
-            )
+        if len(orders.active) >= MOST_INJECTIONS and by is not CONFIG:
+            full = f"listener {quoted(place.listener)} has {MOST_INJECTIONS} injections, and no more are allowed"
+            raise InjectionError(f'{full}; "inject off" ends some', 409)
         self._last += 1
         until = None if seconds is None else self._clock() + seconds
         injection = Injection(tree, self._draw() if seed is None else seed)
-        order = Order(self._last, place.listener, injection, networks, everybody, self._wall_ns(), until, by)
+        order = Order(self._last, place.listener, injection, networks, everybody, self._wall_ns(), until, seconds, by)
         self._counters.struck = True
         if seconds is not None:
             self._timers[order.number] = self._reactor.callLater(seconds, self._end, order, "its time is over")
-        self._log(order, "begins", f"by {by.text}", "injection-begins")
+        lasting = "" if seconds is None else f"for {seconds:g} s, "
+        self._log(order, "began", f"{lasting}by {by.text}", "injection-began", by)
         orders.begin(order)
         return order
 
-    def end(self, which: int | str | None, why: str = "off") -> list[Order]:
+    def end(self, which: int | str | None, by: Orderer | None = None) -> list[Order]:
         """End the order of that number, those of that listener, or all; returns those that were in force."""
         ended = [each for each in self.active() if which is None or which in (each.number, each.listener)]
         for order in ended:
-            self._end(order, why)
+            self._end(order, "off" if by is None else f"off by {by.text}", by)
         return ended
 
-    def _end(self, order: Order, why: str) -> None:
-        timer = self._timers.pop(order.number, None)
-        if timer is not None and timer.active():
-            timer.cancel()
+    def configure(self, listeners: Iterable[tuple[Place, tuple[str, ...]]]) -> None:
+        """These are the listeners from now on, with what the config orders of each.
+
+        What it ordered before and orders no longer ends; so does what can no longer strike, whoever ordered it.
+        """
+        after = {place.listener: (place, specs) for place, specs in listeners}
+        for order in self.active():
+            place, specs = after.get(order.listener, (None, ()))
+            if place is None:
+                self._end(order, "its listener is gone")
+            elif order.by is CONFIG and self._configured.get(order.listener) != specs:
+                self._end(order, "the config has changed")
+            else:
+                try:
+                    check_place(order.injection.spec, place)
+                except InjectionError as error:
+                    self._end(order, str(error))
+        before, self._configured = self._configured, {name: specs for name, (_, specs) in after.items()}
+        for name, (place, specs) in after.items():
+            for spec in specs if specs != before.get(name) else ():
+                self.begin(place, spec, by=CONFIG)
+        self._orders = {name: each for name, each in self._orders.items() if name in after}
+
+    def stop(self) -> None:
+        """The server ends: the orders are over, and nobody is told but the log."""
+        for order in self.active():
+            self._over_now(order, "the server ends")
+        for orders in self._orders.values():
+            orders.active = ()
+        self._configured = {}
+
+    def records(self, *, over: bool = False) -> list[InjectionRecord]:
+        """Those in force, by their numbers; with ``over``, the last of those that are over as well."""
+        chosen = [*self._over, *self.active()] if over else self.active()
+        return [record_of(each) for each in sorted(chosen, key=lambda order: order.number)]
+
+    def tell_left_out(self, now: float) -> None:
+        """Log how many more lines there were than were logged; to be called now and then."""
+        if more := self._lines.overdue(now):
+            self.log.info("{more} more injections began or ended", event="more-injections", more=more)
+
+    def _end(self, order: Order, why: str, by: Orderer | None = None) -> None:
         orders = self.of(order.listener)
         if order in orders.active:
             orders.end(order)
-            self._hits_before += order.injection.hits.total
-            self._log(order, "ends", f"{why}, {counted(order.injection.hits.total, 'hit')}", "injection-ends")
+            self._over_now(order, why, by)
 
-    def _log(self, order: Order, what: str, how: str, event: str) -> None:
+    def _over_now(self, order: Order, why: str, by: Orderer | None = None) -> None:
+        timer = self._timers.pop(order.number, None)
+        if timer is not None and timer.active():
+            timer.cancel()
+        order.ended = self._wall_ns()
+        self._hits_before += order.injection.hits.total
+        self._over.append(order)
+        self._log(order, "ended", f"{why}, {counted(order.injection.hits.total, 'hit')}", "injection-ended", by)
+
+    def _log(self, order: Order, what: str, how: str, event: str, by: Orderer | None) -> None:
         if self._lines.may_write(self._clock()):
             self.log.info(
                 "injection {injection} of {listener} {what}: {spec}, {how}",
@@ -134,6 +186,6 @@ class Ordering:
                 how=how,
                 hits=order.injection.hits.total,
                 seed=order.injection.seed,
-                peer=order.by.peer,
-                peer_level=order.by.level,
+                peer=None if by is None else by.peer,
+                peer_level=None if by is None else by.level,
             )

@@ -24,13 +24,14 @@ from attrs import define, field, frozen
 
 from ctrlserver.inject.strikes import Course, Injection
 from ctrlserver.net.gate import Network, within
+from ctrlserver.stats.records import InjectionRecord, timestamp
 
 Networks = Sequence[Network]
 
 
 @frozen
 class Orderer:
-    """Who ordered: a peer of the admin port with its level, or the config."""
+    """Who ordered: a peer of the admin port with its level, the config, or the program around a plane."""
 
     peer: str
     level: str | None = None
@@ -42,6 +43,7 @@ class Orderer:
 
 
 CONFIG = Orderer("the config")
+PROGRAM = Orderer("the program")
 
 
 @define(eq=False)
@@ -50,7 +52,8 @@ class Order:
 
     ``number``: from 1, over all listeners, never used twice. ``networks``: those of the peers that it concerns, None
     for all peers. ``everybody``: streams that were open when it began, too. ``since``: when it began, nanoseconds since
-    1970; ``until``: monotonic seconds at which it ends by itself. ``by``: who ordered it.
+    1970; ``until``: monotonic seconds at which it ends by itself, ``seconds`` after that. ``ended``: when it ended,
+    nanoseconds since 1970. ``by``: who ordered it.
     """
 
     number: int
@@ -60,7 +63,9 @@ class Order:
     everybody: bool = False
     since: int = 0
     until: float | None = None
-    by: Orderer = CONFIG
+    seconds: float | None = None
+    by: Orderer = PROGRAM
+    ended: int | None = None
     _transports: dict[str, bool] = field(factory=dict, init=False)
 
     @property
@@ -80,6 +85,25 @@ class Order:
             known = any(kind.point and kind.strikes_on(transport) for kind in kinds)
             self._transports[transport] = known
         return known
+
+
+def record_of(order: Order) -> InjectionRecord:
+    """The published form."""
+    injection, until = order.injection, order.ended
+    if until is None and order.seconds is not None:
+        until = order.since + round(order.seconds * 1e9)
+    return InjectionRecord(
+        injection=order.number,
+        listener=order.listener,
+        spec=injection.spec.text,
+        hits=injection.hits.total,
+        active=order.ended is None,
+        since=timestamp(order.since / 1e9),
+        until=None if until is None else timestamp(until / 1e9),
+        seed=injection.seed,
+        peer="all" if order.networks is None else ",".join(map(str, order.networks)),
+        streams="all" if order.everybody else "new",
+    )
 
 
 Watcher = Callable[[Order, bool], object]

@@ -78,6 +78,30 @@ async def test_orders_belong_to_the_name_of_a_listener_and_outlive_its_terms(pla
     assert (order,) == plane.listeners[0].terms.orders.active
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_listener_in_whose_config_only_the_injections_change_goes_on_as_it_is(plane: DataPlane) -> None:
+    before = plane.listeners[0]
+    with connected(plane, 0):
+        await reached(lambda: len(list(plane.streams())) == 1)
+        await plane.prepare([ListenerConfig(name="one", endpoint=LOOPBACK, mode="echo", inject=("swallow",))]).put()
+        assert (before, 1) == (plane.listeners[0], len(before.open_streams.all))
+        assert ["swallow"] == [each.injection.spec.text for each in plane.orders()]
+
+
+def test_what_the_config_orders_is_in_force_before_a_port_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    plane, _ = plane_of(ListenerConfig(endpoint=LOOPBACK, mode="echo", inject=("swallow",)))
+    orders: list[int] = []
+
+    def bind(*_: object) -> list[object]:
+        orders.append(len(plane.orders()))
+        return []
+
+    monkeypatch.setattr(plane, "_bind", bind)
+    plane.bind()
+    plane.stop()
+    assert ([1], []) == (orders, plane.orders())
+
+
 def test_a_stream_knows_its_transport_whatever_its_protocol_is_called() -> None:
     other, _ = plane_of(
         ListenerConfig(endpoint="unix:/tmp/x", protocol="HTTP"),

@@ -10,7 +10,8 @@ from twisted.logger import capturedLogs, formatEvent
 
 from ctrlserver.errors import InjectionError
 from ctrlserver.inject.places import Place
-from ctrlserver.net.injected.ordering import MOST_ACTIVE, Ordering
+from ctrlserver.inject.spec import MOST_INJECTIONS
+from ctrlserver.net.injected.ordering import OVER_KEPT, Ordering
 from ctrlserver.net.injected.orders import Orderer
 from ctrlserver.stats.counters import Counters
 
@@ -69,9 +70,9 @@ def test_what_is_wrong_or_cannot_strike_changes_nothing(ordering: Ordering) -> N
 
 
 def test_a_listener_has_a_bounded_number_of_injections(ordering: Ordering) -> None:
-    for _ in range(MOST_ACTIVE):
+    for _ in range(MOST_INJECTIONS):
         ordering.begin(ECHO, "swallow")
-    with pytest.raises(InjectionError, match="16 injections already") as refused:
+    with pytest.raises(InjectionError, match='"data" has 16 injections') as refused:
         ordering.begin(ECHO, "swallow")
     assert 409 == refused.value.code
     ordering.begin(OTHER, "swallow")
@@ -100,8 +101,8 @@ def test_a_line_says_that_an_order_begins_and_one_that_it_ends_with_its_hits(ord
         clock.advance(1)
     lines: list[Any] = [(event["event"], formatEvent(event)) for event in logged]
     assert [
-        ("injection-begins", "injection 1 of data begins: 2*swallow, by 127.0.0.1:5 (operator)"),
-        ("injection-ends", "injection 1 of data ends: 2*swallow, its time is over, 2 hits"),
+        ("injection-began", "injection 1 of data began: 2*swallow, for 1 s, by 127.0.0.1:5 (operator)"),
+        ("injection-ended", "injection 1 of data ended: 2*swallow, its time is over, 2 hits"),
     ] == lines
 
 
@@ -110,3 +111,76 @@ def test_many_orders_write_few_lines(ordering: Ordering) -> None:
         for _ in range(100):
             ordering.end(ordering.begin(ECHO, "swallow").number)
     assert 10 == len(logged)
+
+
+def test_the_config_orders_when_it_comes_and_what_it_no_longer_orders_ends(ordering: Ordering) -> None:
+    ordering.configure([(ECHO, ("swallow", "3*reset")), (OTHER, ("stall",))])
+    by_hand = ordering.begin(ECHO, "delay(1s)", by=Orderer("unix", "admin"))
+    before = ordering.active()
+    assert ["swallow", "3*reset", "stall", "delay(1s)"] == [each.injection.spec.text for each in before]
+    ordering.configure([(ECHO, ("swallow", "3*reset")), (OTHER, ("stall",))])
+    assert before == ordering.active()
+    ordering.configure([(ECHO, ("swallow",)), (OTHER, ("stall",))])
+    assert [before[2], by_hand] == ordering.active()[:2]
+    assert ["stall", "delay(1s)", "swallow"] == [each.injection.spec.text for each in ordering.active()]
+
+
+def test_what_was_ended_by_hand_stays_so_until_the_config_says_something_else(ordering: Ordering) -> None:
+    ordering.configure([(ECHO, ("swallow",))])
+    ordering.end(None)
+    ordering.configure([(ECHO, ("swallow",))])
+    assert [] == ordering.active()
+    ordering.configure([(ECHO, ("stall",))])
+    assert ["stall"] == [each.injection.spec.text for each in ordering.active()]
+
+
+def test_orders_end_with_their_listener_and_where_it_becomes_one_that_they_cannot_strike(ordering: Ordering) -> None:
+    ordering.configure([(ECHO, ()), (OTHER, ())])
+    orders, stays = ordering.of("other"), ordering.begin(ECHO, "reset")
+    for place in (ECHO, OTHER):
+        ordering.begin(place, "swallow")
+    with capturedLogs() as logged:
+        ordering.configure([(Place("data", "sink"), ())])
+    assert ([stays], ()) == (ordering.active(), orders.active)
+    assert [
+        'injection 2 of data ended: swallow, "swallow" needs replies; listener "data" is a sink, 0 hits',
+        "injection 3 of other ended: swallow, its listener is gone, 0 hits",
+    ] == [formatEvent(event) for event in logged]
+
+
+def test_however_many_the_admin_port_has_ordered_the_config_orders_its_own(ordering: Ordering) -> None:
+    ordering.configure([(ECHO, ())])
+    for _ in range(MOST_INJECTIONS):
+        ordering.begin(ECHO, "swallow")
+    ordering.configure([(ECHO, ("stall",))])
+    assert MOST_INJECTIONS + 1 == len(ordering.active())
+
+
+def test_the_end_of_the_server_ends_all_orders_and_leaves_no_timer(ordering: Ordering, clock: Clock) -> None:
+    ordering.configure([(ECHO, ("stall",))])
+    ordering.begin(ECHO, "swallow", seconds=10)
+    with capturedLogs() as logged:
+        ordering.stop()
+    assert ([], []) == (ordering.active(), list(clock.getDelayedCalls()))
+    assert "injection 1 of data ended: stall, the server ends, 0 hits" == formatEvent(logged[0])
+    ordering.configure([(ECHO, ("stall",))])
+    assert [3] == [each.number for each in ordering.active()]
+
+
+def test_the_last_that_are_over_can_be_listed(ordering: Ordering) -> None:
+    for _ in range(OVER_KEPT + 2):
+        ordering.end(ordering.begin(ECHO, "swallow").number)
+    ordering.begin(ECHO, "swallow")
+    assert [(OVER_KEPT + 3, True)] == [(each.injection, each.active) for each in ordering.records()]
+    over = ordering.records(over=True)
+    assert list(range(3, OVER_KEPT + 4)) == [each.injection for each in over]
+    assert [False] * OVER_KEPT + [True] == [each.active for each in over]
+
+
+def test_the_number_of_lines_left_out_is_told(ordering: Ordering, clock: Clock) -> None:
+    for _ in range(10):
+        ordering.end(ordering.begin(ECHO, "swallow").number)
+    clock.advance(60)
+    with capturedLogs() as logged:
+        ordering.tell_left_out(clock.seconds())
+    assert ["10 more injections began or ended"] == [formatEvent(event) for event in logged]
