@@ -7,13 +7,16 @@ stream, is a callable here, so that ``admin/`` knows no listener, lane or reacto
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, NoReturn
 
 from attrs import evolve, frozen
 
 from ctrlserver.errors import CommandError
 from ctrlserver.stats.book import Book
-from ctrlserver.stats.records import ListenerRecord
+from ctrlserver.stats.records import InjectionRecord, ListenerRecord
+
+Network = IPv4Network | IPv6Network
 
 
 @frozen
@@ -23,6 +26,22 @@ class Health:
     live: bool
     ready: bool
     reasons: Sequence[str] = ()
+
+
+@frozen
+class Ordered:
+    """How an injection is ordered, and by whom.
+
+    ``seconds``: it ends by itself after so long. ``everybody``: open streams, too. ``networks``: those of the peers
+    that it concerns, None for all. ``seed``: None to draw one.
+    """
+
+    seconds: float | None
+    everybody: bool
+    networks: Sequence[Network] | None
+    seed: int | None
+    peer: str
+    level: str
 
 
 def not_wired(*_: object) -> NoReturn:
@@ -38,7 +57,9 @@ class Desk:
     that. ``log(level)`` sets the level of the log and gives the one before. ``reload()`` reads the config again and
     gives a line for each change, or for what needs a restart; ``CommandError`` 400 ``bad-config`` where the config is
     not good, and nothing has changed then. ``shutdown()`` begins the end. ``config()`` has the tables and values that
-    hold, without secrets.
+    hold, without secrets. ``inject(listener, spec, how)`` orders an injection, or raises ``InjectionError``;
+    ``injections(over)`` has a record of each in force, and with ``over`` of those that are over;
+    ``end_injections(which, peer, level)`` ends that of a number, those of a listener, or all, and has their records.
 
     ``asked``: the number that the book gave to the questions under way, when they arrived.
     """
@@ -54,6 +75,9 @@ class Desk:
     reload: Callable[[], Sequence[str]] = not_wired
     shutdown: Callable[[], None] = not_wired
     config: Callable[[], Mapping[str, Any]] = not_wired
+    inject: Callable[[str, str, Ordered], InjectionRecord] = not_wired
+    injections: Callable[[bool], Sequence[InjectionRecord]] = lambda _: ()
+    end_injections: Callable[[int | str | None, str, str], Sequence[InjectionRecord]] = lambda *_: ()
     asked: int | None = None
 
     def for_questions(self) -> Desk:

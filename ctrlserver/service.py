@@ -32,7 +32,7 @@ from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.config import Config
 from ctrlserver.config.changes import in_the_way
 from ctrlserver.config.shown import as_tables
-from ctrlserver.desk import Desk, Health
+from ctrlserver.desk import Desk, Health, Ordered
 from ctrlserver.errors import CommandError, UsageError
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.life.admin_ports import BoundAdminPorts
@@ -45,11 +45,12 @@ from ctrlserver.linux.memory import give_back_large_blocks, memory_there_is
 from ctrlserver.logs.log import LOG
 from ctrlserver.logs.sparing import Sparing
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
+from ctrlserver.net.injected.orders import Orderer, record_of
 from ctrlserver.net.listeners import CannotBind
 from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
 from ctrlserver.net.proxied import Door
 from ctrlserver.stats.book import Book
-from ctrlserver.stats.records import RunRecord
+from ctrlserver.stats.records import InjectionRecord, RunRecord
 from ctrlserver.stats.runs import summary_line
 from ctrlserver.words import counted
 
@@ -127,6 +128,9 @@ class ControlService(MultiService):
                 version=__version__,
                 now=clock,
                 kick=self.plane.kick,
+                inject=self._inject,
+                injections=self.plane.injections,
+                end_injections=self._end_injections,
                 log=self.tracing.set_level,
                 listeners=self.plane.records,
                 reload=self.reloading.reload,
@@ -230,6 +234,23 @@ class ControlService(MultiService):
                 event="draining",
                 on=on,
             )
+
+    def _inject(self, listener: str, spec: str, how: Ordered) -> InjectionRecord:
+        """Order an injection of a listener."""
+        order = self.plane.inject(
+            listener,
+            spec,
+            seconds=how.seconds,
+            everybody=how.everybody,
+            networks=how.networks,
+            seed=how.seed,
+            by=Orderer(how.peer, how.level),
+        )
+        return record_of(order)
+
+    def _end_injections(self, which: int | str | None, peer: str, level: str) -> list[InjectionRecord]:
+        """End some, for a peer of the admin port."""
+        return [record_of(each) for each in self.plane.end_orders(which, Orderer(peer, level))]
 
     def _health(self) -> Health:
         lag = max(self._lag, self._clock() - self._due)

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from math import isfinite
 from typing import Final
 
 from attrs import field, frozen
 
-from ctrlserver.admin.dialogue import Quoted
+from ctrlserver.admin.dialogue import MAX_LINE, Quoted
 from ctrlserver.errors import CommandError, UnitError
 from ctrlserver.units import parse_count, parse_duration
 from ctrlserver.words import did_you_mean, quoted
@@ -26,6 +27,7 @@ MOST: Final = 2**63 - 1
 """The largest number taken: what every JSON reader with 64-bit integers still holds."""
 
 _DIGITS = re.compile(r"[0-9]+")
+_NAMED = re.compile(r"[A-Za-z_]+=")
 _OPERATOR: Final = frozenset("<>=!")
 _MEANT = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,2})?")
 
@@ -187,6 +189,18 @@ class Text(Parameter):
         raise self.wrong(text)
 
 
+@frozen
+class Spec(Text):
+    """An injection. Words that follow it, but for those with a name, belong to it: ``delay(exp 20ms)``."""
+
+    longest: int = MAX_LINE
+
+    @property
+    def expected(self) -> str:
+        """The form."""
+        return "an injection such as 3*swallow->delay(200ms)"
+
+
 def usage(command: str, parameters: Sequence[Parameter]) -> str:
     """``streams [open|closed] [limit=N]``."""
     words = (parameter.shown if parameter.required else f"[{parameter.shown}]" for parameter in parameters)
@@ -197,7 +211,9 @@ def bind(command: str, parameters: Sequence[Parameter], words: Sequence[str]) ->
     """The values of ``words`` by parameter name; those left out are not in it."""
     named = {parameter.name: parameter for parameter in parameters}
     given: dict[str, object] = {}
-    if any(isinstance(each, Text) and each.whole for each in parameters):
+    if any(isinstance(each, Spec) for each in parameters):
+        words = _with_spec(parameters, words)
+    elif any(isinstance(each, Text) and each.whole for each in parameters):
         words = _joined(named, words)
     for at, word in enumerate(words):
         name, equals, text = word.partition("=")
@@ -248,6 +264,20 @@ def _joined(named: Mapping[str, Parameter], words: Sequence[str]) -> Sequence[st
         else:
             joined.append(word)
     return joined
+
+
+def _with_spec(parameters: Sequence[Parameter], words: Sequence[str]) -> Sequence[str]:
+    """The words, with those of a ``Spec`` as one in quotes, unless it stands in quotes."""
+    named = [word for word in words if _NAMED.match(word) and not isinstance(word, Quoted)]
+    names = {word.partition("=")[0].casefold() for word in named}
+    unnamed = [word for word in words if not _NAMED.match(word) or isinstance(word, Quoted)]
+    before = takewhile(lambda each: not isinstance(each, Spec), parameters)
+    place = sum(each.name not in names for each in before)
+    first, rest = unnamed[:place], unnamed[place:]
+    if not rest or isinstance(rest[0], Quoted):
+        return words
+    spec = Quoted(" ".join(word for word in rest if not isinstance(word, Quoted)))
+    return [*named, *first, spec, *[word for word in rest if isinstance(word, Quoted)]]
 
 
 def _takes_whole(parameters: Sequence[Parameter], given: Mapping[str, object]) -> bool:

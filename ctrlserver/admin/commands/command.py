@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from keyword import iskeyword
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from attrs import NOTHING, evolve, field, fields, frozen
@@ -28,7 +29,12 @@ _PARAMETER: Final = "parameter"
 def argument(parameter: Parameter, default: object = NOTHING) -> Any:
     """A field of a command that ``parameter`` reads, by the parameter's name; it must be given if it has no default."""
     parameter = evolve(parameter, required=default is NOTHING)
-    return field(default=default, alias=parameter.name, metadata={_PARAMETER: parameter})
+    return field(default=default, alias=_alias(parameter.name), metadata={_PARAMETER: parameter})
+
+
+def _alias(name: str) -> str:
+    """``for_`` for an argument whose name Python keeps to itself."""
+    return f"{name}_" if iskeyword(name) else name
 
 
 def parameters_of(command: type[Any]) -> Sequence[Parameter]:
@@ -42,6 +48,7 @@ class Command:
     The docstring of a class is its usage line, then its help, whose first line stands alone in lists. Its fields are
     the arguments, each declared by ``argument``. ``answers`` says what a good reply holds. ``example`` is a line that
     the page shows with its reply. ``lists``: without arguments it only lists something, which any viewer may.
+    ``journaled``: if it changes something, the journal says so; otherwise what is changed has a line of its own.
     """
 
     command: ClassVar[str]
@@ -50,12 +57,13 @@ class Command:
     level: ClassVar[Level] = Level.VIEWER
     reads: ClassVar[bool] = True
     lists: ClassVar[bool] = False
+    journaled: ClassVar[bool] = True
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> Self:
         """A call with these words after the name; ``CommandError`` where they do not fit."""
         arguments: Mapping[str, Any] = bind(cls.command, parameters_of(cls), words)
-        return cls(**arguments)
+        return cls(**{_alias(name): value for name, value in arguments.items()})
 
     def only_reads(self) -> bool:
         """Nothing is changed by this call, so it may be carried out from a line that was cut."""

@@ -27,11 +27,11 @@ from ctrlserver.admin.waiting import Readings
 from ctrlserver.config import Config, ListenerConfig
 from ctrlserver.config.changes import differences, needs_restart
 from ctrlserver.config.shown import as_tables
-from ctrlserver.desk import Desk
+from ctrlserver.desk import Desk, Ordered
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.kept import KeptPackets
-from ctrlserver.stats.records import ListenerRecord
+from ctrlserver.stats.records import InjectionRecord, ListenerRecord
 
 MARK: Final = (
     "<!-- Below this line the page is made by: python -m ctrlserver.admin.commands.page docs/admin-protocol.md -->"
@@ -136,6 +136,14 @@ def _desk(clock: Clock) -> Desk:
     listener = ListenerRecord(
         "data", "tcp:22222", "0.0.0.0:22222", None, "fixed:1024", "sink", **counted, draining=False
     )
+    injections: list[InjectionRecord] = []
+
+    def inject(listener: str, spec: str, _: Ordered) -> InjectionRecord:
+        times = {"since": "2023-11-14T22:13:24.000Z", "until": "2023-11-14T22:13:34.000Z"}
+        order = InjectionRecord(1, listener, spec, 1, active=True, **times, seed=7, peer="all", streams="new")
+        injections.append(order)
+        return order
+
     before = Config()
     after = Config(listeners=(ListenerConfig(max_packet=2 << 20),), log_format="json")
     return Desk(
@@ -149,6 +157,9 @@ def _desk(clock: Clock) -> Desk:
         reload=lambda: [*differences(before, after), *needs_restart(before, after)],
         shutdown=lambda: None,
         config=lambda: as_tables(before),
+        inject=inject,
+        injections=lambda _: injections,
+        end_injections=lambda *_: injections,
     )
 
 

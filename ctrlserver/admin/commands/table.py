@@ -27,6 +27,7 @@ from ctrlserver.admin.arguments import Text
 from ctrlserver.admin.commands.access import Auth, WhoAmI
 from ctrlserver.admin.commands.asking import Describe, Ping, Quit, Reset, Stats, Version
 from ctrlserver.admin.commands.command import Command, argument
+from ctrlserver.admin.commands.injecting import Inject, InjectAll, InjectOff
 from ctrlserver.admin.commands.renames import Rename, Unrename
 from ctrlserver.admin.commands.runs import Run, RunsList, RunStart, RunStop
 from ctrlserver.admin.commands.serving import Config, Drain, Health, Listeners, Log, Reload, Shutdown
@@ -96,6 +97,9 @@ _WRITTEN: Final[tuple[type[Command], ...]] = (
     Rename,
     Unrename,
     Kick,
+    Inject,
+    InjectAll,
+    InjectOff,
     Listeners,
     Config,
     Wait,
@@ -119,6 +123,7 @@ _MEANT: Final = {
     **dict.fromkeys(("stop", "halt"), "shutdown"),
     **dict.fromkeys(("login", "password", "su"), "auth"),
     **dict.fromkeys(("ports", "endpoints"), "listeners"),
+    **dict.fromkeys(("fault", "toxic", "misbehave", "chaos"), "inject"),
     "kill": "kick",
 }
 """Words of other programs, and the command that is meant."""
@@ -141,7 +146,8 @@ def carry_out(request: Request, desk: Desk, session: Session) -> tuple[str, Repl
         return kind.command, command.answer(desk, session)
     desk.book.changed()
     reply = command.answer(desk, session)
-    session.journal.changed(session.peer, session.level, request.words)
+    if kind.journaled:
+        session.journal.changed(session.peer, session.level, request.words)
     return kind.command, reply
 
 

@@ -43,17 +43,24 @@ def test_no_command_that_scripts_rely_on_goes() -> None:
 def test_a_docstring_opens_with_the_usage_of_the_parameters(command: type) -> None:
     (kind,) = (each for each in COMMANDS if each is command)
     first, blank, *rest = inspect.cleandoc(kind.__doc__ or "").splitlines()
-    shown = usage(kind.command, parameters_of(kind)).replace("[OLD] [NEW]", "[OLD NEW]")
+    shown = (
+        usage(kind.command, parameters_of(kind))
+        .replace("[OLD] [NEW]", "[OLD NEW]")
+        .replace("[LISTENER] [SPEC]", "[LISTENER SPEC]")
+    )
     assert shown == first
     assert "" == blank
     assert rest
+
+
+SHOWN = {"N": "run", "on|off": "state", "open|closed": "state", "N|LISTENER": "injection"}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.command)
 def test_an_argument_has_the_name_in_errors_that_the_usage_shows(command: type) -> None:
     for parameter in parameters_of(command):
         shown = parameter.shown.partition("=")[0]
-        assert parameter.name in (shown.lower(), {"N": "run", "on|off": "state", "open|closed": "state"}.get(shown))
+        assert parameter.name in (shown.lower(), SHOWN.get(shown))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +79,8 @@ def test_a_bad_argument_is_told_by_its_name(asks: Asks, line: str, error: str) -
 
 def test_levels_and_reads_are_stated_as_designed() -> None:
     operators = {command.command for command in COMMANDS if command.level is Level.OPERATOR}
-    assert {"run start", "run stop", "reset", "rename", "unrename", "kick", "drain", "log"} == operators
+    changing = {"run start", "run stop", "reset", "rename", "unrename", "kick", "inject", "inject off", "drain", "log"}
+    assert changing == operators
     admins = {command.command for command in COMMANDS if command.level is Level.ADMIN}
     assert {"reload", "shutdown"} == admins
     assert operators | admins == {command.command for command in COMMANDS if not command.reads}
