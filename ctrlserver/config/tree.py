@@ -250,16 +250,13 @@ def _nearest_network(text: str) -> str:
 
 def _inject(value: object) -> tuple[str, ...]:
     """One injection, or several in an array."""
-    expected = 'an injection such as "5%*reset"'
-    if isinstance(value, str):
-        parse_spec(value)
-        return (value,)
-    if not isinstance(value, list | tuple) or len(value) > MOST_INJECTIONS:
+    expected, specs = 'an injection such as "5%*reset"', [value] if isinstance(value, str) else value
+    if not isinstance(specs, list | tuple) or len(specs) > MOST_INJECTIONS:
         _refuse(value, f"{expected}, or an array of them, at most {MOST_INJECTIONS}")
-    for at, each in enumerate(value):
-        with below(f"[{at}]"):
+    for at, each in enumerate(specs):
+        with below(f"[{at}]" if specs is value else ""):
             parse_spec(_text(each, expected))
-    return tuple(value)
+    return tuple(specs)
 
 
 def _rename(value: object) -> tuple[tuple[str, str], ...]:
