@@ -1,36 +1,48 @@
-"""The server's own process: ``python -m ctrlserver.testing.daemon CONFIG``. It ends when its standard input does.
+"""The server's own process: ``python daemon.py CONFIG``. It ends when its standard input does.
 
 Model: who starts it holds the other end of its standard input. When that process ends, however it does (SIGKILL too),
 the kernel closes the pipe, and the server ends. Its standard output is one line of JSON, once all ports are bound:
 the address of each port by the listener's name. Log and errors go to standard error.
+
+Rules: a test waits for the start, so it is short. The file is run by its path, not as a module of the room, whose other
+modules the server does not need; and what only some servers need is not imported by the others (``_be_quick``).
 
 Beware: this is the one module of the room that knows Twisted. No other imports it.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib.util import LazyLoader, find_spec, module_from_spec
 from typing import Any
 
-from twisted.internet.interfaces import IReactorCore, IReactorFDSet, IReadDescriptor
-from twisted.logger import globalLogBeginner
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from ctrlserver.logs.log import LOG
-from ctrlserver.logs.outlets import Descriptor
-from ctrlserver.service import ControlService
-from ctrlserver.tap import Options, makeService
+def _be_quick(config: str) -> None:
+    """Have the imports that follow take half of their time, for a server of this config.
+
+    - What is imported stays, so looking for garbage meanwhile finds none.
+    - Twisted imports cookies, with HTTP and e-mail, for a name of old; here they are loaded once somebody uses them.
+    - Twisted's endpoints import OpenSSL if it is there. It is not, for a server that has no TLS.
+    """
+    gc.disable()
+    spec = find_spec("http.cookiejar")
+    if spec is not None and spec.loader is not None:
+        spec.loader = LazyLoader(spec.loader)
+        sys.modules["http.cookiejar"] = module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+    if not re.search(r"\b(ssl|tls):", config):
+        sys.modules["OpenSSL"] = None  # type: ignore[assignment]  # an import of it is an ImportError
 
 
-@implementer(IReadDescriptor)
 class StandardInput:
     """Reads and drops what comes; ``ended`` is called at its end."""
 
-    def __init__(self, reactor: IReactorFDSet, ended: Any) -> None:
+    def __init__(self, reactor: Any, ended: Callable[[], object]) -> None:
         self._reactor = reactor
         self._ended = ended
 
@@ -47,16 +59,26 @@ class StandardInput:
         if not os.read(0, 4096):
             self.connectionLost(None)
 
-    def connectionLost(self, reason: Failure | None) -> None:
+    def connectionLost(self, reason: object) -> None:
         """The end."""
         self._reactor.removeReader(self)
         self._ended()
 
 
-def main() -> None:
+def main(path: str) -> None:
     """Serve until standard input ends."""
+    with open(path, encoding="utf-8") as file:
+        _be_quick(file.read())
+    from twisted.internet import reactor as installed
+    from twisted.logger import globalLogBeginner
+
+    from ctrlserver.logs.log import LOG
+    from ctrlserver.logs.outlets import Descriptor
+    from ctrlserver.service import ControlService
+    from ctrlserver.tap import Options, makeService
+
     options = Options()
-    options.parseOptions(["--config", *sys.argv[1:]])
+    options.parseOptions(["--config", path])
     ports: dict[str, dict[str, str]] = {}
 
     def listening(event: Mapping[str, Any]) -> None:
@@ -65,19 +87,18 @@ def main() -> None:
 
     LOG.outlet = Descriptor(2)
     globalLogBeginner.beginLoggingTo([LOG, listening])  # type: ignore[list-item]  # they are observers, and not typed so
-    from twisted.internet import reactor
-
+    reactor: Any = installed
     service = makeService(options)
     assert isinstance(service, ControlService)
-    assert IReactorCore.providedBy(reactor)
-    assert IReactorFDSet.providedBy(reactor)
     service.privilegedStartService()
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     reactor.addReader(StandardInput(reactor, service.end))
     reactor.callWhenRunning(lambda: os.write(1, f"{json.dumps(ports)}\n".encode()))
+    gc.freeze()
+    gc.enable()
     reactor.run()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

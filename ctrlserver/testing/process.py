@@ -23,6 +23,9 @@ from ctrlserver.testing.toml import toml_of
 #: Seconds that a start and an end may take: only ever reached by a failure.
 PATIENCE = 30.0
 
+#: The program of the server's process.
+DAEMON = os.path.join(os.path.dirname(__file__), "daemon.py")
+
 #: Bytes of the log that are read back: its end.
 _LOG_BYTES = 1 << 20
 
@@ -38,7 +41,7 @@ class Process:
         path = os.path.join(self._folder.name, "ctrlserver.toml")
         with open(path, "w", encoding="utf-8") as file:
             file.write(toml_of(config))
-        command = [sys.executable, "-P", "-m", "ctrlserver.testing.daemon", path]
+        command = [sys.executable, "-P", DAEMON, path]
         with open(self._log_path, "ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+from ctrlserver.testing import process
+from ctrlserver.testing.keys import config_of
+from ctrlserver.testing.toml import toml_of
 
 
 def imported(code: str) -> str:
@@ -38,3 +43,15 @@ def test_a_server_that_is_used_brings_in_no_twisted_either() -> None:
         "print(sorted({name.partition('.')[0] for name in sys.modules} & {'twisted', 'attr', 'zope', 'asyncio'}))\n"
     )
     assert "[]\n" == imported(code).partition("import time:")[0]
+
+
+def test_a_server_without_tls_brings_in_neither_openssl_nor_what_else_it_does_not_need(tmp_path: Path) -> None:
+    path = tmp_path / "ctrlserver.toml"
+    path.write_text(toml_of(config_of({})))
+    command = [sys.executable, "-P", "-X", "importtime", process.DAEMON, str(path)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert (0, True) == (done.returncode, '"data"' in done.stdout), done.stderr
+    said = names(done.stderr)
+    assert "ctrlserver.service" in said
+    heavy = {"OpenSSL.crypto", "cryptography", "service_identity", "twisted.trial", "http.cookiejar", "numpy"}
+    assert set() == said & {*heavy, "ctrlserver.testing", "twisted.internet.testing"}

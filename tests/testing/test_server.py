@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest_twisted
 from twisted.internet import reactor as installed
 
 from ctrlserver.testing import AdminError, NotReached, RunningServer, Server, StartError
+from tests.certificates import certificate
 
 pytestmark = pytest.mark.integration
 
@@ -199,3 +201,15 @@ def test_nothing_is_left_of_a_server_that_has_ended(tmp_path: Path, monkeypatch:
         assert 1 == len(os.listdir(tmp_path))
         assert server.is_running
     assert [] == os.listdir(tmp_path)
+
+
+def test_a_server_speaks_tls_with_the_certificate_that_it_is_given(tmp_path: Path) -> None:
+    pem = tmp_path / "localhost.pem"
+    pem.write_bytes(certificate("localhost"))
+    trusting = ssl.create_default_context(cafile=pem)
+    with Server(tls=pem, mode="echo", framing="line") as server:
+        plain = socket.create_connection(server.address, PATIENCE)
+        with trusting.wrap_socket(plain, server_hostname="localhost") as client:
+            client.sendall(b"x\n")
+            assert b"x\n" == client.recv(10)
+        assert 1 == server.wait(packets=1).packets_total
