@@ -36,7 +36,7 @@ class Keys(TypedDict, total=False):
     udp_gro: bool
     receive_buffer: int | str
     probe: bool
-    inject: str
+    inject: str | Sequence[str]
     inject_ca: str | PathLike[str]
 
     run_gap: float | str

@@ -14,13 +14,11 @@ from ctrlserver.testing.toml import toml_of
 
 #: Words of the fixture's own.
 SHORT = {"unix", "tls"}
-#: Keys that the config is going to have.
-TO_COME = {"inject"}
 
 
 def test_every_key_of_a_listener_may_be_given() -> None:
     known = set(readers(ListenerConfig)) | set(OF_THE_WHOLE) | SHORT
-    assert known | TO_COME == set(Keys.__annotations__) | TO_COME
+    assert known == set(Keys.__annotations__)
 
 
 def test_the_keys_of_the_whole_are_keys_of_the_config() -> None:
