@@ -85,8 +85,9 @@ class Listener:
     ) -> None:
         self.terms = terms
         self.open_streams = OpenStreams(terms, clock)
-        self.striking = Striking(self.open_streams, due or Due(lane, reactor))
-        self.datagrams = None if datagrams is None else DatagramPort(datagrams, lane, reactor, clock)
+        due = due or Due(lane, reactor)
+        self.striking = Striking(self.open_streams, due)
+        self.datagrams = None if datagrams is None else DatagramPort(datagrams, lane, reactor, clock, due)
         self.port: IListeningPort | None = None
         self.on_lane = False
         self._lane = lane

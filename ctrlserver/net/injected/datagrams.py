@@ -62,8 +62,16 @@ Answer = Callable[[memoryview, int, int, Address], int]
 """Answers a batch: its bytes, the bytes of each datagram but the last, its datagrams, its sender. Returns how many of
 the answers the socket accepted."""
 
-#: An answer that waits: its moment, its number, its bytes, how often it is sent, its receiver, whether it is reordered.
-Waiting = tuple[int, int, bytes, int, Address, bool]
+Send = Callable[[bytes, Address], int]
+"""Sends one datagram; returns whether the socket accepted it, 1 or 0."""
+
+#: An answer that waits: its moment, its number, its bytes, how often it is sent, its receiver, whether it is reordered,
+#: and the bytes that are held for it.
+Waiting = tuple[int, int, bytes, int, Address, bool, int]
+
+
+Strikes = Sequence[tuple[Course, Strike]]
+"""What strikes a packet: a strike of each course that does."""
 
 
 class Peer(Protocol):
@@ -90,8 +98,8 @@ class Later:
 class StruckPeer:
     """Answers the peer of ``stream`` while ``courses`` strike it, and after that until nothing of it waits.
 
-    ``plain`` answers where nothing strikes. ``send`` sends the datagrams that it is given. ``canned`` is the answer to
-    every datagram, None where each gets its own bytes back.
+    ``plain`` answers where nothing strikes, ``send`` sends what is made of an answer. ``canned`` is the answer to every
+    datagram, None where each gets its own bytes back.
     """
 
     __slots__ = (
@@ -108,7 +116,7 @@ class StruckPeer:
     )
 
     def __init__(
-        self, stream: Peer, courses: Sequence[Course], plain: Answer, send: Answer, canned: bytes | None, later: Later
+        self, stream: Peer, courses: Sequence[Course], plain: Answer, send: Send, canned: bytes | None, later: Later
     ) -> None:
         self._stream = stream
         self._courses: Sequence[Course] = ()
@@ -134,7 +142,7 @@ class StruckPeer:
         if not self._courses and self._stream.answer is self:
             self._stream.answer = self._plain
             waiting, self._behind = [*self._waiting, *([self._behind] if self._behind else [])], None
-            self._waiting = [(0, number, answer, copies, to, False) for _, number, answer, copies, to, _ in waiting]
+            self._waiting = [(0, *each[1:5], False, each[6]) for each in waiting]
             heapify(self._waiting)
             self._ask()
 
@@ -170,75 +178,74 @@ class StruckPeer:
                     strikes.append((course, strike))
             for course in courses:
                 course.take(run, size)
-            part = content[at * size : (at + run) * size]
-            accepted += (
-                self._strike(strikes, part, size, run, address) if strikes else self._let(part, size, run, address)
-            )
+            part = content if run == packets else content[at * size : (at + run) * size]
+            answer = self._strike if strikes else self._let
+            accepted += answer(strikes, part, size, run, address)
             at += run
         return accepted
 
-    def _let(self, content: memoryview, size: int, packets: int, address: Address) -> int:
-        """Nothing strikes these."""
+    def _let(self, _: Strikes, content: memoryview, size: int, packets: int, address: Address) -> int:
+        """Answer what nothing strikes."""
         if self._behind is None:
             return self._plain(content, size, packets, address)
         accepted = self._plain(content[:size], size, 1, address)
         self._release()
         return accepted + (self._plain(content[size:], size, packets - 1, address) if packets > 1 else 0)
 
-    def _strike(
-        self, strikes: Sequence[tuple[Course, Strike]], content: memoryview, size: int, packets: int, address: Address
-    ) -> int:
+    def _strike(self, strikes: Strikes, content: memoryview, size: int, packets: int, address: Address) -> int:
+        """Answer what all of ``strikes`` strike."""
         counters = self._stream.counters
         counters.injected += packets * len(strikes)
-        if any(strike.action.name == "swallow" for _, strike in strikes):
-            counters.swallowed += packets
-            return packets
-        now = self._later.due.clock()
+        for _, strike in strikes:
+            if strike.action.name == "swallow":
+                counters.swallowed += packets
+                return packets
         accepted = 0
         for at in range(packets):
             answer = self._canned or bytes(content[at * size : (at + 1) * size])
-            copies, seconds, reordered = 1, 0.0, False
+            copies, ns, reordered = 1, 0, False
             for course, strike in strikes:
-                match strike.action.name:
-                    case "duplicate":
-                        copies += 1
-                    case "reorder":
-                        reordered = True
-                    case _:
-                        packet = course.packets - packets + 1 + at
-                        seconds += course.seconds(strike, packet)
-                        answer = course.changed(strike, packet, answer)
-            if seconds or (reordered and self._behind is None):
-                waiting = (now + round(seconds * 1e9), next(self._numbers), answer, copies, address, reordered)
-                accepted += self._wait(waiting, not seconds)
+                name = strike.action.name
+                packet = course.packets - packets + 1 + at
+                if name == "delay":
+                    ns += round(course.seconds(strike, packet) * 1e9)
+                elif name == "duplicate":
+                    copies += 1
+                elif name == "reorder":
+                    reordered = True
+                else:
+                    answer = course.changed(strike, packet, answer)
+            if ns or (reordered and self._behind is None):
+                accepted += self._wait(answer, ns, copies, address, reordered)
             else:
                 accepted += self._leave(answer, copies, address)
         return accepted
 
-    def _wait(self, waiting: Waiting, behind: bool) -> int:
-        """Have an answer wait, for its moment or ``behind`` the next one; 0 if there is no place for it."""
+    def _wait(self, answer: bytes, ns: int, copies: int, address: Address, reordered: bool) -> int:
+        """Have an answer wait for ``ns``, or behind the next one; 0 if there is no place for it."""
         later = self._later
-        nbytes = self._size_of(waiting)
+        nbytes = OVERHEAD if answer is self._canned else OVERHEAD + len(answer)
         if later.held + nbytes > later.most:
             return 0
         later.held += nbytes
         self._stream.hold(nbytes)
-        if behind:
-            self._behind = (waiting[0] + REORDER_NS, *waiting[1:])
-        else:
+        moment = later.due.clock() + (ns or REORDER_NS)
+        waiting = (moment, next(self._numbers), answer, copies, address, reordered, nbytes)
+        if ns:
             heappush(self._waiting, waiting)
-        self._ask()
+        else:
+            self._behind = waiting
+        if moment < self._moment:
+            self._moment = moment
+            later.due.at(self, moment)
         return 1
-
-    def _size_of(self, waiting: Waiting) -> int:
-        return OVERHEAD if waiting[2] is self._canned else OVERHEAD + len(waiting[2])
 
     def _leave(self, answer: bytes, copies: int, address: Address) -> int:
         """Send an answer, and the one that waits behind it; 0 if the socket did not accept it."""
-        content = memoryview(answer)
-        accepted = self._send(content, len(content), 1, address)
-        for _ in range(copies - 1 if accepted else 0):
-            self._stream.counters.duplicated += self._send(content, len(content), 1, address)
+        accepted = self._send(answer, address)
+        if copies > 1 and accepted:
+            for _ in range(copies - 1):
+                self._stream.counters.duplicated += self._send(answer, address)
         if self._behind is not None:
             self._release()
         return accepted
@@ -250,11 +257,11 @@ class StruckPeer:
             self._leave_late(behind)
 
     def _leave_late(self, waiting: Waiting) -> None:
-        nbytes = self._size_of(waiting)
+        _, _, answer, copies, address, _, nbytes = waiting
         self._later.held -= nbytes
         self._stream.hold(-nbytes)
-        accepted = self._leave(*waiting[2:5])
-        self._stream.counters.unanswered += 1 - accepted
+        if not self._leave(answer, copies, address):
+            self._stream.counters.unanswered += 1
 
     def due(self, now: int) -> None:
         """Send some of what is due."""
@@ -273,7 +280,7 @@ class StruckPeer:
         self._ask()
 
     def _ask(self) -> None:
-        """Ask the timer for the next moment, if it is earlier than the one it was asked for."""
+        """Ask the timer for the next moment; if nothing waits and nothing strikes any more, leave off."""
         moment = self._waiting[0][0] if self._waiting else NEVER
         if self._behind is not None:
             moment = min(moment, self._behind[0])
@@ -284,7 +291,6 @@ class StruckPeer:
             self._leave_off()
 
     def _leave_off(self) -> None:
-        """Nothing waits, and nothing strikes the stream."""
         self._stream.struck = None
         self._later.due.forget(self)
         self._moment = NEVER

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from ctrlserver.inject.strikes import Course
 from ctrlserver.linux.udp import SEGMENT, SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, Address, first_client_port
-from ctrlserver.net.injected.datagrams import Answer, Later, StruckPeer
+from ctrlserver.net.injected.datagrams import Answer, Later, Send, StruckPeer
 from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.net.udp.peers import OTHERS, DatagramStream
 from ctrlserver.net.udp.withholding import Withholding
@@ -63,7 +63,7 @@ class Answering:
             stream.struck.begin(courses)
         elif plain is not None and plain != self._count_loop:
             canned = None if self._canned is None else self._canned.reply
-            StruckPeer(stream, courses, plain, self._answer_to(stream, self.echo), canned, self._later)
+            StruckPeer(stream, courses, plain, self._send_to(stream), canned, self._later)
 
     def _loops(self, address: Address) -> bool:
         """Whether an answer to ``address`` may be answered, and so on for ever."""
@@ -76,6 +76,13 @@ class Answering:
         if self._loops(stream.address):
             return self._count_loop
         return answer if stream.address[1] >= self._first_client_port else Withholding(answer, self._counters)
+
+    def _send_to(self, stream: DatagramStream) -> Send:
+        """How one datagram is sent to a peer of ``stream``."""
+        echo = self._answer_to(stream, self.echo)
+        if echo == self.echo:
+            return self.send
+        return lambda answer, address: echo(memoryview(answer), len(answer), 1, address)
 
     def _answer_others(self, answer: Answer) -> Answer:
         """The same for peers that share a stream."""
@@ -111,6 +118,14 @@ class Answering:
             except OSError:
                 return sent
         return packets
+
+    def send(self, answer: bytes, address: Address) -> int:
+        """Send one datagram; return whether the socket accepted it, 1 or 0."""
+        try:
+            self._socket.sendto(answer, address)
+        except OSError:
+            return 0
+        return 1
 
     def reply(self, content: memoryview, segment: int, packets: int, address: Address) -> int:
         """Send the canned reply once for each datagram; return how many the socket accepted."""

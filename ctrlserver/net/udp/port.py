@@ -6,7 +6,8 @@ Model: ``DatagramPort`` binds a socket and wires what works on it; it is on no d
                                    --> Answering (answering.py) --> kernel; by order later (injected/datagrams.py)
                                    --> DropCount (drops.py): what was read <-- the book, when somebody asks
 
-- A reader is ``ManyReader`` on the lane; ``OneReader`` on the lane where there is no ``recvmmsg``; else Twisted's.
+- A reader is ``ManyReader`` on the lane; ``OneReader`` on the lane where there is no ``recvmmsg``; else Twisted's. On
+  the lane it is ``StruckReader`` while an order is in force that may strike answers of the port.
 - The reader calls the other three, and none of them calls back or knows another. The listener calls ``sweep`` now and
   then, which ends idle streams.
 
@@ -25,7 +26,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorTime, IReactorUDP
+from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorUDP
 
 from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
@@ -37,17 +38,20 @@ from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.net.udp.answering import Answering
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import Peers
-from ctrlserver.net.udp.reading import Intake, ManyReader, OneReader, OrdinaryDatagrams
+from ctrlserver.net.udp.reading import Intake, ManyReader, OneReader, OrdinaryDatagrams, StruckReader
 
 #: The longest UDP datagram and one more: what Twisted is to read at once.
 READ_BYTES = 65536
 
 
 class DatagramPort:
-    """A bound UDP socket and the streams of its peers. ``lane`` is None where Twisted reads the socket."""
+    """A bound UDP socket and the streams of its peers.
+
+    ``lane`` is None where Twisted reads the socket. ``due``: the timer of answers that wait by order.
+    """
 
     def __init__(
-        self, options: DatagramTerms, lane: Lane | None, reactor: IReactorTime, clock: Callable[[], float]
+        self, options: DatagramTerms, lane: Lane | None, reactor: object, clock: Callable[[], float], due: Due
     ) -> None:
         self.port: IListeningPort | None = None
         self._lane = lane
@@ -57,7 +61,8 @@ class DatagramPort:
         self.reader: OneReader | None = None
         self.drops: DropCount | None = None
         self._batches = False
-        self._later = Later(Due(lane, reactor))
+        self._later = Later(due)
+        self._answering: Answering | None = None
         options.terms.orders.watch(self.ordered)
 
     def listen(self, number: int, interface: str) -> IListeningPort:
@@ -104,27 +109,42 @@ class DatagramPort:
             options.answering.add(number)
         else:
             options.answering.discard(number)
-        answering = Answering(options, sock, self._later) if options.terms.origin.answers else None
+        self._answering = Answering(options, sock, self._later) if options.terms.origin.answers else None
         if lane is None:
-            self._protocol.intake = Intake(self.peers, answering)
+            self._protocol.intake = Intake(self.peers, self._answering)
         else:
             port.stopReading()  # type: ignore[attr-defined]
-            assert self.drops is not None
-            self.reader = self._reader_on(lane, answering, sock, self.drops)
-            self.reader.start()
+            self._read_on(lane, sock)
 
-    def _reader_on(self, lane: Lane, answering: Answering | None, sock: socket.socket, drops: DropCount) -> OneReader:
-        options, peers = self.peers.options, self.peers
-        content = lane.view if options.needs_content or peers.guests else None
-        table = messages(sock, content, self._batches) if options.many else None
-        if table is None:
-            return OneReader(self.peers, answering, sock, lane, drops)
-        return ManyReader(self.peers, answering, sock, lane, drops, table)
+    def _read_on(self, lane: Lane, sock: socket.socket) -> None:
+        """Read by the reader that is right now."""
+        options, peers, answering, drops = self.peers.options, self.peers, self._answering, self.drops
+        assert drops is not None
+        if self.reader is not None:
+            self.reader.stop()
+        if self._is_struck():
+            self.reader = StruckReader(peers, answering, sock, lane, drops)
+        else:
+            content = lane.view if options.needs_content or peers.guests else None
+            table = messages(sock, content, self._batches) if options.many else None
+            if table is None:
+                self.reader = OneReader(peers, answering, sock, lane, drops)
+            else:
+                self.reader = ManyReader(peers, answering, sock, lane, drops, table)
+        self.reader.start()
+
+    def _is_struck(self) -> bool:
+        """Whether injections may strike answers of the port."""
+        orders = self.peers.options.terms.orders.active
+        return self._answering is not None and any(strikes_datagrams(order) for order in orders)
 
     def ordered(self, order: Order, began: bool) -> None:
         """An order of the listener begins, or ends: tell the open streams that it concerns."""
-        if order.of_connections or not order.strikes_on("udp"):
+        if not strikes_datagrams(order):
             return
+        lane, port, reader = self._lane, self.port, self.reader
+        if lane is not None and port is not None and isinstance(reader, StruckReader) != self._is_struck():
+            self._read_on(lane, port.socket)  # type: ignore[attr-defined]
         for stream in list(self.peers.by_address.values()):
             if not began and stream.struck is not None:
                 stream.struck.end(order)
@@ -139,7 +159,6 @@ class DatagramPort:
         for stream in self.peers.by_address.values():
             if stream.struck is not None:
                 stream.struck.give_up()
-        self._later.due.stop()
         self.peers.options.answering.discard(port.getHost().port)  # type: ignore[attr-defined]
         if self.drops is not None:
             self.drops.close()
@@ -147,3 +166,8 @@ class DatagramPort:
         if reader is not None:
             reader.stop()
         return port.stopListening()
+
+
+def strikes_datagrams(order: Order) -> bool:
+    """Whether ``order`` can strike datagrams."""
+    return not order.of_connections and order.strikes_on("udp")

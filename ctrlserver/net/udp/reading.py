@@ -4,6 +4,7 @@ Model::
 
     Lane.doRead -> ManyReader.ready  recvmmsg, up to 64 messages a call --+
     Lane.doRead -> OneReader.ready   recvmsg, one message a call ---------+--> counters of the peer's stream
+    Lane.doRead -> StruckReader.ready  the same, while injections strike -+
     Twisted     -> OrdinaryDatagrams, one datagram a call ----------------+--> Intake.received: the slow path
 
 - A *message* is what one read returns: a datagram or, with ``UDP_GRO``, a batch: up to 64 KiB of equal datagrams of one
@@ -51,6 +52,9 @@ CALLS_A_TURN = 4
 
 #: Seconds after which no further call is made where somebody looks into the content: a sender chooses what that costs.
 CONTENT_SECONDS = 0.001
+
+#: Seconds after which no further message is read while injections strike: each datagram of a batch may be struck.
+STRUCK_SECONDS = 0.0003
 
 log = Logger()
 
@@ -188,6 +192,29 @@ class OneReader(Intake):
             counters.packets += packets
             counters.bytes += size
             counters.last = now
+
+
+class StruckReader(OneReader):
+    """Reads the same way while injections strike the answers, for a bounded time: a batch is answered one by one."""
+
+    def ready(self, events: int) -> None:
+        """Read some datagrams or batches."""
+        lane, counted, content = self._lane, self._drops, self._lane.copy_view
+        read, into, now = self._socket.recvmsg_into, self._into, lane.clock()
+        for _ in range(READS_A_TURN):
+            try:
+                size, ancillary, _, address = read(into, ANCILLARY_BYTES)
+            except OSError:
+                return
+            segment, packets = size, 1
+            counted.messages_read += 1
+            if ancillary:
+                segment = GRO_SIZE.unpack_from(ancillary[0][2])[0]
+                packets = packets_in(size, segment)
+                counted.beyond_read += packets - 1
+            self.received(address, size, segment, packets, content[:size], now, lane.round_began)
+            if lane.clock() > now + STRUCK_SECONDS:
+                return
 
 
 class ManyReader(OneReader):

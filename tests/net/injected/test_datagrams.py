@@ -51,7 +51,7 @@ class Wire:
 
     def strike(self, *orders: Order) -> StruckPeer:
         courses = [order.injection.stream("udp") for order in orders]
-        return StruckPeer(self, courses, self._plain, self._send, self.canned, self.later)
+        return StruckPeer(self, courses, self._plain, self._send_one, self.canned, self.later)
 
     def hold(self, nbytes: int) -> None:
         self.held += nbytes
@@ -68,6 +68,9 @@ class Wire:
         self.batches.append(packets)
         self.sent += [bytes(content[at * segment : (at + 1) * segment]) for at in range(packets)]
         return packets
+
+    def _send_one(self, answer: bytes, address: Address) -> int:
+        return self._send(memoryview(answer), len(answer), 1, address)
 
     def receive(self, *datagrams: bytes) -> None:
         """The peer sent these, each in a message of its own."""

@@ -16,6 +16,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import deferLater
 
 from ctrlserver.inject.places import Place
+from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
 from ctrlserver.net.gate import Gate, Seats
@@ -64,6 +65,7 @@ class Served:
     number: int
     gate: Gate
     ordering: Ordering
+    due: Due
     clients: list[socket.socket] = field(factory=list)
 
     def connect(self) -> socket.socket:
@@ -146,11 +148,12 @@ def serve(way: str) -> Iterator[Serve]:
             gate=gate or Gate(Seats()),
         )
         book.memory.limit = memory_limit
-        port = DatagramPort(DatagramTerms(terms=terms, many=way == "recvmmsg", **options), lane, reactor, clock)
+        due = Due(lane, reactor)
+        port = DatagramPort(DatagramTerms(terms=terms, many=way == "recvmmsg", **options), lane, reactor, clock, due)
         listening = port.adopt(taken.fileno(), taken.family) if taken is not None else port.listen(0, "127.0.0.1")
         number = listening.getHost().port  # type: ignore[attr-defined]
         assert READERS[way] is type(port.reader)
-        up.append((Served(book, port, clock, number, terms.gate, ordering), lane))
+        up.append((Served(book, port, clock, number, terms.gate, ordering, due), lane))
         return up[-1][0]
 
     yield start
@@ -161,6 +164,7 @@ def serve(way: str) -> Iterator[Serve]:
             client.close()
         for stream in list(served.port.peers.by_address.values()):
             stream.abort("drain", 0.0)
+        served.due.stop()
         if lane is not None:
             lane.stop()
 

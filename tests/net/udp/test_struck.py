@@ -271,7 +271,7 @@ async def test_a_port_that_takes_over_keeps_orders_courses_and_what_waits(serve:
         client.send(datagram)
     await served.until(lambda totals: totals.packets == 3)
     old = served.port
-    new = DatagramPort(old.peers.options, old._lane, reactor, served.time)
+    new = DatagramPort(old.peers.options, old._lane, reactor, served.time, served.due)
     new.take_over(old)
     served.port = new
     client.send(b"0004")
