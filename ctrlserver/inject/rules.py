@@ -141,28 +141,31 @@ class Standing:
 
 
 class Answers:
-    """The rules of one listener: those that were ``ordered``, then those that are ``configured``.
+    """The ``rules`` of one listener: those that were ``ordered``, then those that are ``configured``.
 
+    ``of_packets``: whether there are rules for packets, so that somebody has to look into them. ``longest``: bytes of
+    the longest answer of theirs.
     ``packets_a_call``, ``bytes_a_call``: what a stream may cut and look into in one turn.
     """
 
-    __slots__ = ("_greetings", "_of_packets", "_watchers", "bytes_a_call", "configured", "ordered", "packets_a_call")
+    __slots__ = (
+        "_greetings",
+        "_of_packets",
+        "_watchers",
+        "bytes_a_call",
+        "configured",
+        "longest",
+        "of_packets",
+        "ordered",
+        "packets_a_call",
+        "rules",
+    )
 
     def __init__(self) -> None:
         self.ordered: tuple[Standing, ...] = ()
         self.configured: tuple[Standing, ...] = ()
         self._watchers: list[WeakMethod[Any]] = []
         self._arrange()
-
-    @property
-    def rules(self) -> tuple[Standing, ...]:
-        """All, in the order in which they are asked."""
-        return self.ordered + self.configured
-
-    @property
-    def of_packets(self) -> bool:
-        """Whether there are rules for packets, so that somebody has to look into them."""
-        return bool(self._of_packets)
 
     def answer(self, packet: bytes) -> Rule | None:
         """The rule that answers ``packet``, which counts as its hit; None for the canned reply."""
@@ -195,8 +198,10 @@ class Answers:
                 watcher()
 
     def _arrange(self) -> None:
-        rules = self.rules
+        rules = self.rules = self.ordered + self.configured
         self._of_packets = tuple((each.rule.holds, each) for each in rules if each.rule.holds is not None)
+        self.of_packets = bool(self._of_packets)
+        self.longest = max((len(each.rule.octets) for _, each in self._of_packets), default=0)
         self._greetings = tuple(each for each in rules if each.rule.holds is None)
         looking = sum(each.rule.looks for each in rules)
         self.packets_a_call = MOST_TRIES // max(2, len(self._of_packets))

@@ -121,6 +121,6 @@ def open_stream(streams: OpenStreams, link: Link, peer: str, now: float) -> Stre
     if terms.probe:
         counters.probing = Probing()
     stream = streams.all[counters.stream] = STREAM_OF_MODE[terms.origin.mode](streams, link, counters)
-    if terms.orders.active and streams.striking is not None:
+    if (terms.orders.active or terms.answers.rules) and streams.striking is not None:
         streams.striking.opened(stream)
     return stream

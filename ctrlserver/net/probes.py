@@ -15,8 +15,15 @@ from collections.abc import Callable, Sequence
 
 from ctrlserver.errors import FramingError
 from ctrlserver.stats.probing import Probing
-from ctrlserver.wire.framing import Framing, FramingSpec
+from ctrlserver.wire.framing import PACKETS_A_CALL, Framing, FramingSpec
 from ctrlserver.wire.probe import HEADER_SIZE, Heads, decode, decode_each
+
+
+def begun(spec: FramingSpec, probing: Probing | None, wall_ns: Callable[[], int]) -> Framing:
+    """The framing of one of many streams, from here on; with ``probing`` it reads probe headers."""
+    framing: Framing = spec.new() if probing is None else ProbedFraming(spec, probing, wall_ns)
+    framing.most = PACKETS_A_CALL
+    return framing
 
 
 class ProbedFraming:

@@ -44,12 +44,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ctrlserver.net.probes import ProbedFraming
+from ctrlserver.net.probes import begun
 from ctrlserver.net.replies import Outbox
 from ctrlserver.net.terms import Terms
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.wire.datagram import DATAGRAM
-from ctrlserver.wire.framing import PACKETS_A_CALL, Framing
+from ctrlserver.wire.framing import Framing
 
 #: Blocks of replies that a stream sends before the other streams have their turn.
 BLOCKS_A_TURN = 16
@@ -108,7 +108,7 @@ class Striking(Protocol):
     """Has streams struck by injections (``net/injected/striking.py``)."""
 
     def opened(self, stream: Stream) -> None:
-        """``stream`` opens while there are orders: if they concern it, it goes over to another class."""
+        """``stream`` opens while there are orders or rules: if they concern it, it goes over to another class."""
 
 
 class OpenStreams:
@@ -143,7 +143,7 @@ class Stream:
     """A stream in mode ``sink``, and what the other modes build on.
 
     ``beside``: bytes that its link holds for the peer; after a change the link calls ``hold``. ``struck`` is there
-    while injections strike it (``net/injected/striking.py``).
+    while injections strike it or rules answer it (``net/injected/striking.py``).
     """
 
     __slots__ = ("_framing", "_link", "_streams", "beside", "counters", "struck", "terms")
@@ -154,12 +154,7 @@ class Stream:
         self.beside = 0
         self._streams = streams
         self._link = link
-        self._framing: Framing
-        if counters.probing is None:
-            self._framing = terms.spec.new()
-        else:
-            self._framing = ProbedFraming(terms.spec, counters.probing, terms.wall_ns)
-        self._framing.most = PACKETS_A_CALL
+        self._framing = begun(terms.spec, counters.probing, terms.wall_ns)
         self._framing.holds = counters.kept is not None
 
     # What a link calls
@@ -182,6 +177,9 @@ class Stream:
             self.terms.book.first_data(counters, self._link.since(now), now)
         counters.bytes += nbytes
         counters.last = now
+
+    def opened(self, now: float) -> None:
+        """The link reads from now on; what the peer is sent first is sent here."""
 
     def writable(self, now: float) -> None:
         """The socket has room again."""

@@ -1,6 +1,7 @@
 """What all streams of one listener have in common: ``Terms``, and for its UDP port ``DatagramTerms``.
 
-Rule: terms are frozen. What changes while streams run is in ``OpenStreams``, in ``Peers`` and in ``Orders``.
+Rule: terms are frozen. What changes while streams run is in ``OpenStreams``, in ``Peers``, in ``Orders``
+and in ``Answers``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 
 from attrs import field, frozen
 
+from ctrlserver.inject.rules import Answers
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.injected.orders import Orders
 from ctrlserver.net.replies import CannedReply
@@ -28,8 +30,8 @@ class Terms:
     ``keepalive``: seconds after which a TCP peer whose machine does not answer is given up, 0 for never.
     ``probe``: probe headers are read from the packets, and ``wall_ns`` gives their time of arrival, nanoseconds since
     1970. ``transport``: ``tcp``, ``unix``, ``tls`` or ``udp``, whatever the listener calls its protocol. ``orders``:
-    the injections of the listener, which change while streams run. ``uncut``: nothing depends on where packets begin
-    and end, the number of bytes tells all.
+    the injections of the listener, and ``answers``: its conditional answers; both change while streams run. ``uncut``:
+    nothing depends on where packets begin and end, the number of bytes tells all.
     """
 
     book: Book
@@ -47,6 +49,7 @@ class Terms:
     wall_ns: Callable[[], int] = time.time_ns
     transport: str = "tcp"
     orders: Orders = field(factory=Orders)
+    answers: Answers = field(factory=Answers)
     uncut: bool = field(init=False)
 
     @uncut.default

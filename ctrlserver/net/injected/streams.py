@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ctrlserver.inject.arguments import Drip, Fixed
 from ctrlserver.inject.strikes import Injection
 from ctrlserver.net.injected.cutting import Strikes
+from ctrlserver.net.injected.looking import greet
 from ctrlserver.net.injected.struck import BLOCKED, FREED, Struck
 from ctrlserver.net.injected.waiting import Waiting
 from ctrlserver.net.modes import EchoStream
@@ -107,7 +108,9 @@ class AnsweringStruck(AnsweringStream):
     def received(self, chunk: memoryview, now: float) -> int:
         """Count what may be taken, and have the answers leave that are due."""
         struck = self.struck
-        left = struck.cutter.received(self, chunk, now)
+        looking = struck.looking
+        part = chunk if looking is None else looking.part_of(self, chunk)
+        left = len(chunk) - len(part) + struck.cutter.received(self, part, now)
         self._send_due(now)
         if self._framing.fault is not None:
             self.finish("fault", now)
@@ -134,7 +137,9 @@ class AnsweringStruck(AnsweringStream):
             return True
         moment = round(now * 1e9)
         answering = [(course, strike) for course, strike in strikes if strike.action.kind.point == "reply"]
-        if not answering:
+        if struck.looking is not None:
+            struck.looking.answer(self, packets, answering, moment)
+        elif not answering:
             self._answer_plainly(piece, chunk, start, ends, moment)
         elif not packets:
             if struck.plain[0] is EchoStream:
@@ -150,7 +155,15 @@ class AnsweringStruck(AnsweringStream):
         self._outbox = struck.waiting if struck.waiting else None
         if struck.waiting.bytes >= self.terms.reply_buffer:
             self._send_due(now)
-        return self.counters.state == "open"
+        return self.counters.state == "open" and (struck.looking is None or struck.looking.tries > 0)
+
+    def opened(self, now: float) -> None:
+        """Greet the peer, if a rule says so."""
+        greet(self, now)
+
+    def _count(self, chunk: memoryview, now: float) -> int:
+        looking = self.struck.looking
+        return super()._count(chunk, now) if looking is None else looking.count(self, chunk, now)
 
     def _reply(self, packet: memoryview) -> bytes:
         """What answers ``packet``, whole on the wire, if nothing changes it."""
@@ -159,15 +172,8 @@ class AnsweringStruck(AnsweringStream):
             begun = bytes(struck.begun)
             struck.begun.clear()
             return begun + packet
-        answer = self._answer(packet)
-        if answer is None:
-            assert self.terms.canned is not None, "mode reply has a reply"
-            return self.terms.canned.reply
-        return answer
-
-    def _answer(self, packet: memoryview) -> bytes | None:
-        """The answer by a rule to ``packet`` as it is on the wire; None for the canned reply."""
-        return None
+        assert self.terms.canned is not None, "mode reply has a reply"
+        return self.terms.canned.reply
 
     def _answer_plainly(
         self, piece: memoryview, chunk: memoryview, start: int, ends: Sequence[int], moment: int
@@ -256,7 +262,9 @@ class AnsweringStruck(AnsweringStream):
         room = self.terms.reply_buffer - self.struck.waiting.bytes
         if room <= 0:
             return 0
-        canned = self.terms.canned
+        canned, looking = self.terms.canned, self.struck.looking
+        if looking is not None:
+            return looking.most(self, room)
         return sys.maxsize if canned is None else max(1, room // len(canned.reply))
 
     def is_full(self) -> bool:

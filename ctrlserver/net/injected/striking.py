@@ -6,7 +6,7 @@ Model:
 waits, why it does not read) and another class, and its link another class too (``net/injected/links.py``). The object
 stays the same, and so do its framing, its counters and the replies that it owes::
 
-    plain --an order begins--> struck --no course, nothing waits--> plain
+    plain --an order or a rule begins--> struck --no course, no rule, nothing waits--> plain
 
     link --received(chunk)--> cutter (net/injected/cutting.py) --took(packets, strikes)--> counted as ever, then
                                                                        |  reset, close, half-close
@@ -19,6 +19,8 @@ What a struck stream waits for, and what its link does meanwhile, is in ``net/in
 
 Rules:
 
+- A listener with conditional answers (``inject/rules.py``) has its streams struck, with or without courses: they look
+  into each packet, and may have an answer wait. A rule decides what the answer is, injections then change it.
 - The end of an order lets go what it held: answers that wait leave in order, a drip leaves whole, a stalled stream
   reads on. When all has left, the stream is plain again.
 """
@@ -27,6 +29,7 @@ from __future__ import annotations
 
 from ctrlserver.inject.strikes import Course
 from ctrlserver.lane.due import Due
+from ctrlserver.net.injected.looking import Looking
 from ctrlserver.net.injected.orders import Order
 from ctrlserver.net.injected.streams import AnsweringStruck, SinkStruck
 from ctrlserver.net.injected.struck import Struck
@@ -49,10 +52,14 @@ class Striking:
         self._streams = streams
         streams.striking = self
         streams.terms.orders.watch(self.ordered)
+        streams.terms.answers.watch(self.ruled)
 
     def opened(self, stream: Stream) -> None:
-        """A stream opens while there are orders."""
+        """A stream opens while there are orders or rules."""
         terms = self._streams.terms
+        if terms.answers.rules:
+            self._strike(stream)
+            self._look(stream)
         for course in terms.orders.courses(stream.counters.peer, terms.transport):
             self._add(stream, course)
 
@@ -68,8 +75,31 @@ class Striking:
                 elif isinstance(stream, SinkStruck | AnsweringStruck):
                     stream.struck.let_go(order.injection)
 
-    def _add(self, stream: Stream, course: Course) -> None:
+    def ruled(self) -> None:
+        """The rules of the listener have changed, and perhaps whether there are any for packets."""
+        for stream in list(self._streams.all.values()):
+            if self._streams.terms.answers.of_packets:
+                self._strike(stream)
+            self._look(stream)
+
+    def _look(self, stream: Stream) -> None:
+        """Have ``stream`` look into its packets if there are rules for them, or else leave off."""
+        if not isinstance(stream, AnsweringStruck):
+            return
+        struck = stream.struck
+        if not self._streams.terms.answers.of_packets:
+            if struck.looking is not None:
+                struck.looking.leave_off(stream)
+                struck.looking = None
+                self.due.at(struck, 0)
+        elif struck.looking is None:
+            struck.looking = Looking()
+
+    def _strike(self, stream: Stream) -> None:
         if type(stream) in STRUCK_OF:
             Struck(stream, self.due, STRUCK_OF[type(stream)])
+
+    def _add(self, stream: Stream, course: Course) -> None:
+        self._strike(stream)
         if isinstance(stream, SinkStruck | AnsweringStruck):
             stream.struck.add(course)

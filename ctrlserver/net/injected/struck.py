@@ -28,6 +28,7 @@ from ctrlserver.inject.strikes import Course, Injection
 from ctrlserver.lane.due import Due
 from ctrlserver.net.injected.cutting import Cutter
 from ctrlserver.net.injected.links import STRUCK_LINKS
+from ctrlserver.net.injected.looking import Looking
 from ctrlserver.net.injected.waiting import Waiting
 from ctrlserver.net.stream import AnsweringStream, Stream
 from ctrlserver.wire.framing import PACKETS_A_CALL
@@ -42,10 +43,21 @@ class Struck:
     """What befalls a stream by order.
 
     ``plain``: the classes that the stream and its link come back to. ``half``: the sending is to end once nothing
-    waits. ``begun``: bytes of an echo, held back until their packet is whole.
+    waits. ``begun``: bytes of an echo, held back until their packet is whole. ``looking``: where there are rules.
     """
 
-    __slots__ = ("_due", "begun", "cutter", "half", "plain", "stalled_by", "state", "stream", "waiting")
+    __slots__ = (
+        "_due",
+        "begun",
+        "cutter",
+        "half",
+        "looking",
+        "plain",
+        "stalled_by",
+        "state",
+        "stream",
+        "waiting",
+    )
 
     def __init__(self, stream: Any, due: Due, kind: type[Stream]) -> None:
         self.stream = stream
@@ -53,6 +65,7 @@ class Struck:
         self.stalled_by: Injection | None = None
         self.half = False
         self.begun = bytearray()
+        self.looking: Looking | None = None
         self.state = READS
         self.plain = type(stream), type(stream._link)
         self._due = due
@@ -122,7 +135,7 @@ class Struck:
         stream.counters.injected = self.cutter.hits
         slow = now < self.cutter.free_at
         waits = self.stalled_by is not None or slow or bool(self.waiting)
-        if self.cutter.over and not waits and not self.half:
+        if self.cutter.over and not waits and not self.half and self.looking is None:
             self._go_back()
             return
         if self.state is not BLOCKED:
