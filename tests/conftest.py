@@ -15,7 +15,10 @@ import pytest
 import pytest_twisted
 from hypothesis import settings
 
+from tests.packages import sdist, source, wheel
 from tests.servers import Servers
+
+__all__ = ["sdist", "servers", "source", "wheel"]  # fixtures of all tests
 
 # Programs are started hundreds of times: they are compiled once, also where the environment would keep nothing.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
