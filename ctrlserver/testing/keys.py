@@ -7,12 +7,17 @@ from os import PathLike, fspath
 from os.path import abspath
 from typing import Any, TypedDict
 
+from ctrlserver.testing.minting import minted
+
 
 class Keys(TypedDict, total=False):
-    """As in the config; ``unix`` and ``tls`` are short for an ``endpoint``: a path, and a PEM file of key and chain."""
+    """As in the config; ``unix`` and ``tls`` are short for an ``endpoint``.
+
+    ``unix``: a path. ``tls``: a PEM file of key and chain; True for a certificate that the test run makes.
+    """
 
     unix: str | PathLike[str]
-    tls: str | PathLike[str]
+    tls: str | PathLike[str] | bool
 
     name: str
     endpoint: str
@@ -63,11 +68,16 @@ def listener_of(keys: Keys) -> dict[str, Any]:
     unix, tls = table.pop("unix", None), table.pop("tls", None)
     if unix is not None:
         table["endpoint"] = f"unix:{_argument(unix)}"
-    elif tls is not None:
-        table["endpoint"] = f"ssl:0:interface=127.0.0.1:privateKey={_argument(tls)}:certKey={_argument(tls)}"
+    elif tls:
+        table["endpoint"] = "ssl:0:interface=127.0.0.1:privateKey={0}:certKey={0}".format(_argument(server_pem(tls)))
     if "inject_ca" in table:
         table["inject_ca"] = abspath(fspath(table["inject_ca"]))
     return {"name": "data", "endpoint": ANY_PORT, **table}
+
+
+def server_pem(tls: str | PathLike[str] | bool) -> str | PathLike[str]:
+    """The file of the server's key and certificate."""
+    return minted().server if isinstance(tls, bool) else tls
 
 
 def _argument(path: str | PathLike[str]) -> str:

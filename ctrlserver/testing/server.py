@@ -14,6 +14,7 @@ Rules: all calls may be made by any thread. No call waits without a bound.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack, cast
@@ -23,6 +24,7 @@ from ctrlserver.testing.admin import AdminPort, Dialogue, asked
 from ctrlserver.testing.errors import AdminError
 from ctrlserver.testing.injection import Injection, order
 from ctrlserver.testing.keys import Keys, config_of
+from ctrlserver.testing.minting import minted
 from ctrlserver.testing.process import Process
 from ctrlserver.testing.record import Record
 from ctrlserver.testing.since import Since
@@ -112,6 +114,14 @@ class Server:
     def port(self) -> int:
         """The port of ``address``; UDP has the same where both are served."""
         return cast("int", self.address[1])
+
+    @property
+    def ca_file(self) -> str:
+        """The PEM file that a client is to trust, for ``tls=True`` or a certificate that signed itself."""
+        tls = self.keys.get("tls")
+        if not tls:
+            raise LookupError(f"{self!r} has no TLS: expected tls=True or tls=FILE")
+        return minted().ca if isinstance(tls, bool) else os.path.abspath(tls)
 
     @property
     def admin_address(self) -> tuple[str, int]:

@@ -203,13 +203,32 @@ def test_nothing_is_left_of_a_server_that_has_ended(tmp_path: Path, monkeypatch:
     assert [] == os.listdir(tmp_path)
 
 
+def echoed(server: Server, trusting: ssl.SSLContext, host: str) -> bytes:
+    plain = socket.create_connection(server.address, PATIENCE)
+    with trusting.wrap_socket(plain, server_hostname=host) as client:
+        client.sendall(b"x\n")
+        return client.recv(10)
+
+
 def test_a_server_speaks_tls_with_the_certificate_that_it_is_given(tmp_path: Path) -> None:
     pem = tmp_path / "localhost.pem"
     pem.write_bytes(certificate("localhost"))
-    trusting = ssl.create_default_context(cafile=pem)
     with Server(tls=pem, mode="echo", framing="line") as server:
-        plain = socket.create_connection(server.address, PATIENCE)
-        with trusting.wrap_socket(plain, server_hostname="localhost") as client:
-            client.sendall(b"x\n")
-            assert b"x\n" == client.recv(10)
+        assert str(pem) == server.ca_file
+        assert b"x\n" == echoed(server, ssl.create_default_context(cafile=pem), "localhost")
         assert 1 == server.wait(packets=1).packets_total
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_server_may_have_a_certificate_of_the_test_run(host: str) -> None:
+    with Server(tls=True, mode="echo", framing="line") as server:
+        trusting = ssl.create_default_context(cafile=server.ca_file)
+        trusting.verify_flags |= ssl.VERIFY_X509_STRICT
+        assert b"x\n" == echoed(server, trusting, host)
+        with pytest.raises(ssl.SSLCertVerificationError, match="self-signed"):
+            echoed(server, ssl.create_default_context(), host)
+
+
+def test_without_tls_there_is_no_certificate_to_trust() -> None:
+    with pytest.raises(LookupError, match="tls=True"):
+        _ = Server(tls=False).ca_file
