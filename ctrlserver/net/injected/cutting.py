@@ -64,7 +64,7 @@ class StruckStream(Protocol):
 
 
 class Cutter:
-    """The courses of one stream. ``free_at``: monotonic seconds from which a slow reader reads on.
+    """The courses of one stream. ``free_at``: nanoseconds from which a slow reader reads on.
 
     ``hits`` are those of the stream.
     """
@@ -78,7 +78,7 @@ class Cutter:
         self._scout: Framing | None = None
         self._sizes = False  # whether packets are asked about one by one, by their sizes
         self._rate = 0
-        self.free_at = 0.0
+        self.free_at = 0
         self.hits = 0
 
     def add(self, course: Course, begun: bool) -> None:
@@ -98,7 +98,7 @@ class Cutter:
         self._sizes = varies and any(course.injection.spec.needs_sizes for course in self._courses)
         if not self._courses:
             self._rate = 0
-            self.free_at = 0.0
+            self.free_at = 0
 
     @property
     def over(self) -> bool:
@@ -109,12 +109,16 @@ class Cutter:
         """What would strike the next packet, or the one that has begun."""
         return self._look(1, self._spec.size or size)[1]
 
+    def is_slow(self, now: float) -> bool:
+        """Whether a slow reader has to wait."""
+        return round(now * 1e9) < self.free_at
+
     def room(self, now: float, strikes: Strikes) -> int:
         """How many bytes may be read now of a packet that ``strikes`` strike; 0 before ``free_at``."""
         self._rate = _rate(strikes)
         if not self._rate:
             return _UNBOUNDED
-        return 0 if now < self.free_at else max(1, int(self._rate * STEP_SECONDS))
+        return 0 if self.is_slow(now) else max(1, int(self._rate * STEP_SECONDS))
 
     def received(self, stream: StruckStream, chunk: memoryview, now: float) -> int:
         """Hand to ``stream`` what is taken of ``chunk``; return how many bytes at its end are left."""
@@ -131,8 +135,9 @@ class Cutter:
         taken = self._cut(stream, scout, view, before, now) if view else 0
         if self._rate and taken:
             # a timer may be late; over some steps the rate is exact all the same
-            since = self.free_at if now - self.free_at < 2 * STEP_SECONDS else now
-            self.free_at = since + taken / self._rate
+            moment = round(now * 1e9)
+            since = self.free_at if moment - self.free_at < 2e9 * STEP_SECONDS else moment
+            self.free_at = since + taken * 10**9 // self._rate
         if taken < len(chunk):
             self._scout = None
         return len(chunk) - taken
@@ -156,7 +161,9 @@ class Cutter:
                 self._stall(stream, stall, size, now)
                 return at
             if _rate(strikes) != rate:
-                return at
+                if packet:
+                    return at
+                rate = self._rate = _rate(strikes)  # its size was not known before
             if strikes:
                 most = min(most, work) if spec.counts_packets else most
                 work -= most if spec.counts_packets else 1
@@ -178,7 +185,9 @@ class Cutter:
                 self._stall(stream, stall, begun + usable - at, now)
                 return at
             if _rate(strikes) != rate:
-                return at
+                if packet:
+                    return at
+                self._rate = _rate(strikes)
             stream.took_part(view[at:usable], self._sizes or any(not _is_reading(each) for _, each in strikes), now)
         return usable
 

@@ -316,10 +316,10 @@ class AnsweringStruck(AnsweringStream):
             self._outbox = waiting
             return
         self._outbox = None
-        if struck.half:
-            self._end_sending()
-        elif self._closing is not None:
+        if self._closing is not None:
             Stream.finish(self, self._closing, now)
+        elif struck.half:
+            self._end_sending()
 
     # The end
 

@@ -133,7 +133,7 @@ class Struck:
         if self.state is OVER:
             return
         stream.counters.injected = self.cutter.hits
-        slow = now < self.cutter.free_at
+        slow = self.cutter.is_slow(now)
         waits = self.stalled_by is not None or slow or bool(self.waiting)
         if self.cutter.over and not waits and not self.half and self.looking is None:
             self._go_back()
@@ -144,7 +144,7 @@ class Struck:
             stream._streams.waiting.add(stream)
         else:
             stream._streams.waiting.discard(stream)
-        moments = [round(self.cutter.free_at * 1e9)] if slow else []
+        moments = [self.cutter.free_at] if slow else []
         if self.state is not BLOCKED and (moment := self.waiting.due()) is not None:
             moments.append(moment)
         if moments:
