@@ -30,10 +30,13 @@ from ctrlserver.admin.protocol import AdminPort
 from ctrlserver.admin.session import Access
 from ctrlserver.client.admin import AdminClient
 from ctrlserver.config.tree import MODES
-from ctrlserver.desk import Desk
+from ctrlserver.desk import Desk, Ordered
 from ctrlserver.errors import LoadError
+from ctrlserver.inject.places import Place
 from ctrlserver.load.results.stored import parsed_result
 from ctrlserver.net.gate import Seats
+from ctrlserver.net.injected.ordering import Ordering
+from ctrlserver.net.injected.orders import record_of
 from ctrlserver.net.protocol import StreamFactory
 from ctrlserver.net.proxied import Door, ProxiedFactory
 from ctrlserver.net.replies import CannedReply
@@ -42,7 +45,7 @@ from ctrlserver.net.terms import Terms
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.kept import KeptPackets
-from ctrlserver.stats.records import ListenerRecord
+from ctrlserver.stats.records import InjectionRecord, ListenerRecord
 from ctrlserver.wire.framing import parse_framing
 from tests.certificates import certificate
 from tests.wire.conformance import CASES, Case, check_bounded, check_same
@@ -128,6 +131,18 @@ WORDS = [
     *(word for each in COMMANDS for word in each.command.split()),
     *("json", "limit=", "state=", "peer=", "sort=", "run=", "listener=", "timeout=1s", "packets_total", "run.complete"),
     *("stream.1.bytes", ">=", "!=", "on", "off", "debug", "info", "0.1", "1", "2", "a_total", "stats.", "hex", "all"),
+    *(
+        "inject data",
+        "3*swallow->",
+        "delay(exp 1ms)",
+        "5%*",
+        "10th*",
+        "wrong('",
+        "')",
+        "for=1s",
+        "seed=",
+        "10.0.0.0/8,",
+    ),
 ]
 
 
@@ -169,6 +184,12 @@ def _desk(clock: Clock) -> Desk:
         stream.kept.add([line] * 3)
         stream.packets, stream.bytes = 3, 30
     book.stream_closed(stream, "eof", 0, 1.0)
+    ordering = Ordering(book.counters, Clock(), clock.seconds)
+
+    def inject(listener: str, spec: str, how: Ordered) -> InjectionRecord:
+        place = Place(listener, "echo", frozenset({"tcp", "udp"}))
+        return record_of(ordering.begin(place, spec, seconds=how.seconds, networks=how.networks, seed=how.seed))
+
     return Desk(
         book,
         "fuzz",
@@ -180,6 +201,9 @@ def _desk(clock: Clock) -> Desk:
         reload=lambda: ["max_streams: 1 -> 2"],
         shutdown=lambda: None,
         config=lambda: {"max_streams": 1, "listener": [{"endpoint": "tcp:1"}]},
+        inject=inject,
+        injections=lambda over: ordering.records(over=over),
+        end_injections=lambda which, *_: list(map(record_of, ordering.end(which))),
     )
 
 

@@ -133,7 +133,7 @@ class Orders:
 
     def watch(self, watcher: Watcher) -> None:
         """Tell ``watcher``, a bound method, of each order that begins or ends, as long as its object lives."""
-        self._watchers.append(WeakMethod(watcher))
+        self._watchers = [*self._living(), WeakMethod(watcher)]
 
     def begin(self, order: Order) -> None:
         """``order`` is in force now."""
@@ -146,7 +146,10 @@ class Orders:
         self._tell(order, began=False)
 
     def _tell(self, order: Order, *, began: bool) -> None:
-        self._watchers = [each for each in self._watchers if each() is not None]
-        for each in list(self._watchers):
+        self._watchers = self._living()
+        for each in self._watchers:
             if (watcher := each()) is not None:
                 watcher(order, began)
+
+    def _living(self) -> list[WeakMethod[Any]]:
+        return [each for each in self._watchers if each() is not None]
