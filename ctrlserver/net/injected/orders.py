@@ -11,7 +11,8 @@ Rules:
 - Orders belong to the listener's name and outlive its terms: a reload replaces terms and keeps orders.
 - A stream that opens looks at ``active`` once. Where it is empty, nothing else is asked, and never again.
 - An order is in ``active`` before its watchers are told that it began, and gone before they are told that it ended.
-- Watchers are bound methods and held weakly: who is gone is told nothing more.
+- Watchers are bound methods and held weakly: who is gone is told nothing more. One that raises keeps the others from
+  nothing.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from typing import Any
 from weakref import WeakMethod
 
 from attrs import define, field, frozen
+from twisted.logger import Logger
 
 from ctrlserver.inject.strikes import Course, Injection
 from ctrlserver.net.gate import Network, within
 from ctrlserver.stats.records import InjectionRecord, timestamp
+
+log = Logger()
 
 Networks = Sequence[Network]
 
@@ -149,7 +153,10 @@ class Orders:
         self._watchers = self._living()
         for each in self._watchers:
             if (watcher := each()) is not None:
-                watcher(order, began)
+                try:
+                    watcher(order, began)
+                except Exception:
+                    log.failure("an order is not carried out in all its parts", event="bug", injection=order.number)
 
     def _living(self) -> list[WeakMethod[Any]]:
         return [each for each in self._watchers if each() is not None]

@@ -6,6 +6,7 @@ import gc
 from ipaddress import ip_network
 
 import pytest
+from twisted.logger import capturedLogs
 
 from ctrlserver.inject.parsing import parse_spec
 from ctrlserver.inject.strikes import Injection
@@ -46,6 +47,21 @@ def test_a_watcher_that_is_gone_is_told_nothing_more() -> None:
     gc.collect()
     orders.begin(order())
     assert ([], 1) == (told, len(other.told))
+
+
+def test_a_watcher_that_raises_keeps_the_others_from_nothing() -> None:
+    class Failing(Listener):
+        def ordered(self, order: Order, began: bool) -> None:
+            raise ValueError
+
+    orders = Orders()
+    listeners = Failing(orders), Listener(orders)
+    first = order()
+    with capturedLogs() as logged:
+        orders.begin(first)
+        orders.end(first)
+    assert [(1, True, 1), (1, False, 0)] == listeners[1].told
+    assert ["bug", "bug"] == [event["event"] for event in logged]
 
 
 def test_a_stream_has_a_course_of_each_order_that_concerns_its_peer_and_its_transport() -> None:
