@@ -22,6 +22,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 from attrs import frozen
@@ -33,7 +34,7 @@ from twisted.internet.unix import Port as UNIXPort
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer, providedBy
 
-from ctrlserver.config.endpoints import unix_path
+from ctrlserver.config.endpoints import transport_word, unix_path
 from ctrlserver.linux.inherited import server_endpoint
 from ctrlserver.logs.sparing import Sparing
 from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, OUT_OF, listen_for_many, tell_pause
@@ -103,6 +104,35 @@ class Accepting:
             self._port.startReading()
 
 
+@frozen
+class _Choosing:
+    """Takes the callback that Twisted means for ``context``: it chooses among the protocols that a client offers."""
+
+    context: Any
+    none: Any
+
+    def set_alpn_select_callback(self, choose: Callable[..., bytes]) -> None:
+        """Where it chooses none, say so."""
+        self.context.set_alpn_select_callback(lambda *offered: choose(*offered) or self.none)
+
+
+def choose_no_protocol() -> None:
+    """Have Twisted's TLS accept clients that offer protocols (ALPN), as curl and urllib3 do, although it speaks none.
+
+    From version 26 on Twisted chooses the empty one then, and OpenSSL ends the handshake for that.
+    """
+    from OpenSSL.SSL import NO_OVERLAPPING_PROTOCOLS
+    from twisted.internet import _sslverify
+
+    chooses = getattr(_sslverify, "setupForALPN", None)
+    if isinstance(chooses, FunctionType):
+        _sslverify.setupForALPN = partial(_choose_none, chooses, NO_OVERLAPPING_PROTOCOLS)
+
+
+def _choose_none(chooses: Callable[[Any, Any], None], none: Any, context: Any, acceptable: Any) -> None:
+    chooses(_Choosing(context, none), acceptable)
+
+
 @implementer(IStreamServerEndpoint)
 @frozen
 class _Passed:
@@ -118,6 +148,8 @@ class _Passed:
 
 def endpoint_of(reactor: Any, text: str) -> IStreamServerEndpoint:
     """The endpoint of a good string."""
+    if transport_word(text) == "tls":
+        choose_no_protocol()
     make = serverFromString if isinstance(reactor, Bound) else server_endpoint
     endpoint: IStreamServerEndpoint = make(reactor, text)
     return _Passed(endpoint) if isinstance(endpoint, AdoptedStreamServerEndpoint) else endpoint

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -13,9 +15,11 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
+from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
-from ctrlserver.net.accepting import ACCEPTS_A_GO, accept_few
+from ctrlserver.net.accepting import ACCEPTS_A_GO, accept_few, endpoint_of
+from tests.certificates import certificate
 from tests.clients import connected
 
 reactor = cast(Any, installed_reactor)
@@ -139,3 +143,26 @@ async def test_a_port_that_is_stopped_while_it_pauses_is_left_alone(port: Any) -
     await port.stopListening()
     clock.advance(1)
     assert port not in reactor.getReaders()
+
+
+@pytest.mark.filterwarnings(
+    "ignore:Passing pyOpenSSL:DeprecationWarning", "ignore:X509:DeprecationWarning"
+)  # Twisted's
+@pytest.mark.parametrize("form", ["ssl:0:interface=127.0.0.1:privateKey={file}", "tls:{folder}:0:interface=127.0.0.1"])
+@pytest_twisted.ensureDeferred
+async def test_a_tls_client_that_offers_protocols_is_served_without_one(tmp_path: Path, form: str) -> None:
+    pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
+    file = tmp_path / "localhost.pem"
+    file.write_bytes(certificate("localhost"))
+    endpoint = endpoint_of(reactor, form.format(file=file, folder=tmp_path))
+    port: Any = await endpoint.listen(cast(Any, Factory.forProtocol(Protocol)))
+    address = ("127.0.0.1", port.getHost().port)
+
+    def negotiated() -> str | None:
+        offering = ssl.create_default_context(cafile=str(file))
+        offering.set_alpn_protocols(["h2", "http/1.1"])
+        with connected(address) as plain, offering.wrap_socket(plain, server_hostname="localhost") as client:
+            return client.selected_alpn_protocol()
+
+    assert None is await deferToThread(negotiated)
+    await port.stopListening()
