@@ -19,6 +19,7 @@ from ctrlserver.config.endpoints import (
     unix_file,
 )
 from ctrlserver.config.places import place_of
+from ctrlserver.config.signing import check_signing
 from ctrlserver.config.tree import RANKS, AdminConfig, Config, ListenerConfig, step
 from ctrlserver.errors import InjectionError, RenameError, UsageError
 from ctrlserver.inject.parsing import parse_spec
@@ -138,10 +139,16 @@ def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
 def _cannot_strike(listener: ListenerConfig) -> Iterator[Conflict]:
     """Injections that cannot strike this listener, whose other keys are good."""
     for spec in listener.inject:
+        tree = parse_spec(spec)
         try:
-            check_place(parse_spec(spec), place_of(listener))
+            check_place(tree, place_of(listener))
         except InjectionError as error:
             yield ("inject", "mode", "framing", "endpoint", "reply", "reply_buffer", "udp"), str(error)
+            return
+        try:
+            check_signing(tree, listener.name, listener.endpoint, listener.inject_ca)
+        except InjectionError as error:
+            yield ("inject", "inject_ca", "endpoint"), str(error)
 
 
 def _level_too_high(admin: AdminConfig) -> str:

@@ -23,8 +23,14 @@ from attrs import frozen
 
 from ctrlserver.config.endpoints import tls_files
 from ctrlserver.config.tls_files import CERTIFICATE, KEY, read_pem
-from ctrlserver.errors import ConfigError
+from ctrlserver.errors import ConfigError, InjectionError
+from ctrlserver.inject.spec import Spec
 from ctrlserver.words import quoted
+
+SIGNED = ("expired", "wrong-host")
+"""The actions whose certificate somebody has to sign whom the clients trust."""
+MINTED = (*SIGNED, "self-signed")
+"""All actions that need a certificate of their own."""
 
 INSTALL = "pip install pyopenssl service-identity"
 HOW = 'expected inject_ca = "FILE", the certificate and the private key of a CA that its clients trust'
@@ -55,6 +61,26 @@ class _Pems:
     others: tuple[Any, ...]
 
 
+def minted_actions(spec: Spec) -> tuple[str, ...]:
+    """The actions of ``spec`` that need a certificate of their own."""
+    return tuple(dict.fromkeys(term.action.name for term in spec.terms if term.action.name in MINTED))
+
+
+def check_signing(spec: Spec, name: str, endpoint: str, ca: str | None) -> None:
+    """``InjectionError`` (409) where a certificate that ``spec`` needs cannot be made for the listener ``name``."""
+    for action in minted_actions(spec):
+        sources_of(action, name, endpoint, ca)
+
+
+def sources_of(action: str, name: str, endpoint: str, ca: str | None) -> tuple[Shown, Signer | None]:
+    """What the certificate of ``action`` is made from; ``InjectionError`` (409) where there is not enough."""
+    try:
+        check_library()
+        return shown_by(endpoint), signer_for(endpoint, ca) if action in SIGNED else None
+    except ConfigError as error:
+        raise InjectionError(f'"{action}" cannot strike listener {quoted(name)}: {error}', 409) from None
+
+
 def shown_by(endpoint: str) -> Shown:
     """The certificate of a good TLS endpoint; ``ConfigError`` where its files are no good any more."""
     pems = _pems(tls_files(endpoint))
@@ -64,7 +90,7 @@ def shown_by(endpoint: str) -> Shown:
     return Shown(pems.owned[0][0], tuple(names), pems.others)
 
 
-def signer_for(endpoint: str, ca: str = "") -> Signer:
+def signer_for(endpoint: str, ca: str | None = None) -> Signer:
     """Who signs in the place of a good TLS endpoint; ``ca`` is the file of ``inject_ca``, if any.
 
     ``ConfigError`` where nobody can.
