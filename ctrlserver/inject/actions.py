@@ -6,7 +6,7 @@ Model: a ``Kind`` is a row of the table, an ``Action`` one of them with its argu
 point      the action
 ========== ======================================================================================
 none       ``ok`` does right; ``off`` ends the injection for the stream
-accept     strikes a connection before it is a stream
+accept     strikes a connection before anything is read from it
 tls        strikes the handshake of a connection
 reading    strikes before the packet is read
 packet     strikes when the packet was read, before its answer

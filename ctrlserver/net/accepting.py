@@ -27,7 +27,7 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
-from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamServerEndpoint
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import Port
 from twisted.internet.unix import Port as UNIXPort
@@ -44,11 +44,9 @@ from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, OUT_OF, listen_for_many, 
 ACCEPTS_A_GO = 2
 
 
-def accept_few(port: IListeningPort, name: str, reactor: IReactorTime) -> IListeningPort:
+def accept_few(port: IListeningPort, name: str, reactor: IReactorTime) -> Accepting | None:
     """Have ``port`` accept a few connections at a time, if it is a port of Twisted's own; it is called ``name``."""
-    if isinstance(port, Port):
-        Accepting(port, name, reactor)
-    return port
+    return Accepting(port, name, reactor) if isinstance(port, Port) else None
 
 
 @frozen
@@ -62,14 +60,15 @@ class _JustOne:
 
 
 class Accepting:
-    """Stands in for ``port.doRead``."""
+    """Stands in for ``port.doRead``. ``connect`` makes the connection of the socket that was just accepted."""
 
     def __init__(self, port: Any, name: str, reactor: IReactorTime) -> None:
         self._port = port
-        self._connect: Callable[[], None] = port.doRead
+        self.connect: Callable[[], None] = port.doRead
         self._name = name
         self._reactor = reactor
         self._lines = Sparing()
+        self._paused: IDelayedCall | None = None
         listen_for_many(port.socket)
         port.doRead = self.ready
 
@@ -90,18 +89,35 @@ class Accepting:
                 continue  # the peer was gone before we accepted it
             listening, port.socket, port.numberAccepts = port.socket, _JustOne(accepted), 1
             try:
-                self._connect()
+                self.connect()
             finally:
                 port.socket = listening
 
     def _pause(self, lacking: str) -> None:
         self._port.stopReading()
-        self._reactor.callLater(ACCEPT_PAUSE_SECONDS, self._resume)
+        self._paused = self._reactor.callLater(ACCEPT_PAUSE_SECONDS, self._resume)
         tell_pause(self._lines, lacking, self._name, self._reactor.seconds())
 
     def _resume(self) -> None:
+        self._paused = None
         if self._port.connected and not self._port.disconnecting:
             self._port.startReading()
+
+    def take_waiting(self) -> None:
+        """Accept a few of those that the kernel has accepted for us, if we are not pausing."""
+        if self._paused is None:
+            self.ready()
+
+    def stop(self) -> None:
+        """Accept no more, for now or for ever."""
+        if self._paused is not None:
+            self._paused.cancel()
+            self._paused = None
+        self._port.stopReading()
+
+    def go_on(self) -> None:
+        """Accept again after a ``stop``."""
+        self._resume()
 
 
 @frozen

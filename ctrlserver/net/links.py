@@ -240,13 +240,13 @@ def listen_for_many(sock: socket.socket) -> None:
 
 
 class LaneAcceptor:
-    """Accepts from a listening socket on the lane."""
+    """Accepts on the lane, from the socket ``listening`` or what stands in for it (``net/injected/entrance.py``)."""
 
     def __init__(self, lane: Lane, reactor: IReactorTime, sock: socket.socket, streams: OpenStreams) -> None:
         terms = streams.terms
         self._lane = lane
         self._reactor = reactor
-        self._socket = sock
+        self.listening = sock
         self._streams = streams
         self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
         self._link: type[LaneLink] = SkippingLink if terms.skips and self._tcp else LaneLink
@@ -262,7 +262,7 @@ class LaneAcceptor:
         """Accept connections."""
         for _ in range(ACCEPTS_A_TURN):
             try:
-                sock, address = self._socket.accept()
+                sock, address = self.listening.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -290,13 +290,13 @@ class LaneAcceptor:
 
     def _pause(self, lacking: str) -> None:
         """Accept nothing for a moment, for want of ``lacking``."""
-        self._lane.forget(self._socket.fileno())
+        self._lane.forget(self.listening.fileno())
         self._paused = self._reactor.callLater(ACCEPT_PAUSE_SECONDS, self._resume)
         tell_pause(self._lines, lacking, self._streams.terms.origin.listener, self._lane.clock())
 
     def _resume(self) -> None:
         self._paused = None
-        self._lane.watch(self._socket.fileno(), self, EPOLLIN, patient=True)
+        self._lane.watch(self.listening.fileno(), self, EPOLLIN, patient=True)
 
     def take_waiting(self) -> None:
         """Accept those that the kernel has accepted for us, if we are not pausing."""
@@ -304,9 +304,13 @@ class LaneAcceptor:
             self.ready(EPOLLIN)
 
     def stop(self) -> None:
-        """Accept no more. The Twisted port closes the listening socket."""
+        """Accept no more, for now or for ever. The Twisted port closes the listening socket."""
         if self._paused is not None:
             self._paused.cancel()
             self._paused = None
         else:
-            self._lane.forget(self._socket.fileno())
+            self._lane.forget(self.listening.fileno())
+
+    def go_on(self) -> None:
+        """Accept again after a ``stop``."""
+        self._resume()

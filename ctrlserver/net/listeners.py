@@ -15,7 +15,7 @@ import socket
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -33,8 +33,9 @@ from ctrlserver.config.endpoints import transport_word, unix_path
 from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.keepalive import SHORTEST_SECONDS, send_probes
-from ctrlserver.net.accepting import accept_few, closes_without_its_file, endpoint_over
+from ctrlserver.net.accepting import Accepting, accept_few, closes_without_its_file, endpoint_over
 from ctrlserver.net.gate import Gate, Seats
+from ctrlserver.net.injected.entrance import Entrance
 from ctrlserver.net.injected.orders import Orders
 from ctrlserver.net.injected.striking import Striking
 from ctrlserver.net.links import LaneAcceptor
@@ -94,7 +95,8 @@ class Listener:
         self._reactor = reactor
         self._clock = clock
         self._factory = StreamFactory(self.open_streams, reactor)
-        self._acceptor: LaneAcceptor | None = None
+        self._acceptor: LaneAcceptor | Accepting | None = None
+        self._entrance: Entrance | None = None
         self._looked = self._probed = clock()
         self._unasked: list[Stream] = []
 
@@ -133,6 +135,9 @@ class Listener:
         if self._acceptor is not None:
             self._acceptor.stop()
             self._acceptor = None
+        if self._entrance is not None:
+            self._entrance.leave()
+            self._entrance = None
         port, self.port = self.port, None
         return port
 
@@ -145,8 +150,12 @@ class Listener:
             port.stopReading()  # type: ignore[attr-defined]
             self.on_lane = True
             self._acceptor = LaneAcceptor(self._lane, self._reactor, sock, self.open_streams)
-            return port
-        return accept_few(port, self.terms.origin.listener, self._reactor)
+        else:
+            self._acceptor = accept_few(port, self.terms.origin.listener, self._reactor)
+        if self._acceptor is not None:
+            self._entrance = Entrance.of(port, self._reactor)
+            self._entrance.serve(self._acceptor, self.open_streams)
+        return port
 
     def streams(self) -> Iterator[Stream | DatagramStream]:
         """The open streams of this listener."""
@@ -272,9 +281,7 @@ def plain_socket(port: IListeningPort, factory: StreamFactory) -> socket.socket 
     A TLS port is a TCP port too, but its factory is Twisted's, around ours.
     """
     if isinstance(port, TCPPort | UNIXPort) and port.factory is factory:
-        sock = port.socket
-        assert isinstance(sock, socket.socket)
-        return sock
+        return cast(socket.socket, port.socket)
     return None
 
 

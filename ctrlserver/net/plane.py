@@ -23,7 +23,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,12 +38,15 @@ from ctrlserver.config.changes import kept_ports
 from ctrlserver.config.endpoints import behind_proxy, is_any_port, transport_word
 from ctrlserver.config.places import place_of
 from ctrlserver.errors import InjectionError
+from ctrlserver.inject.spec import Spec
 from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
 from ctrlserver.logs.sparing import Growth
 from ctrlserver.looks import Looks
 from ctrlserver.net.accepting import endpoint_of, has_lost_its_file
 from ctrlserver.net.gate import Seats
+from ctrlserver.net.injected.entrance import prepared
+from ctrlserver.net.injected.minting import Minted
 from ctrlserver.net.injected.ordering import Ordering
 from ctrlserver.net.injected.orders import Order, Orderer
 from ctrlserver.net.listeners import (
@@ -111,6 +114,7 @@ class DataPlane:
                 lacking="numpy",
             )
         self._ordering = Ordering(self._counters, reactor, clock)
+        self._ordering.prepare = self._prepared
         self._answering: set[int] = set()
         self.listeners = [self._made(each) for each in listeners]
         self.retired: list[Listener] = []
@@ -312,6 +316,10 @@ class DataPlane:
             hint = did_you_mean(listener, names) or f"; the listeners are {', '.join(names)}"
             raise InjectionError(f"no listener {quoted(listener)}{hint}", 404)
         return self._ordering.begin(place_of(config), spec, **options)
+
+    def _prepared(self, listener: str, spec: Spec) -> Mapping[str, Minted]:
+        (config,) = [each for each in self._configs if each.name == listener]
+        return prepared(config, spec)
 
     def orders(self) -> list[Order]:
         """All injections in force, by their numbers."""

@@ -323,6 +323,7 @@ class StreamFactory(Factory):
     """Makes the protocols of one listener; ``reactor`` keeps their timers."""
 
     noisy = False
+    makes: type[StreamProtocol] = StreamProtocol
 
     def __init__(self, streams: OpenStreams, reactor: IReactorTime) -> None:
         self._streams = streams
@@ -331,7 +332,7 @@ class StreamFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """A protocol for one connection, accepted or rejected."""
         peer = addr.peer if isinstance(addr, Announced) else peer_name(addr)
-        return StreamProtocol(self._streams, self._reactor, peer) if self._streams.admits(peer) else Rejected()
+        return self.makes(self._streams, self._reactor, peer) if self._streams.admits(peer) else Rejected()
 
 
 class Rejected(Protocol):

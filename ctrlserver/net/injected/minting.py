@@ -23,18 +23,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from attrs import frozen
+from attrs import define, field
 
-from ctrlserver.config.signing import Shown, Signer, check_library, shown_by, signer_for
+from ctrlserver.config.signing import Shown, Signer, minted_actions, sources_of
 from ctrlserver.config.tree import ListenerConfig
-from ctrlserver.errors import ConfigError, InjectionError
 from ctrlserver.inject.spec import Spec
-from ctrlserver.words import quoted
-
-SIGNED = ("expired", "wrong-host")
-"""The actions whose certificate somebody has to sign whom the clients trust."""
-MINTED = (*SIGNED, "self-signed")
-"""All actions that need a certificate of their own."""
 
 ELSEWHERE = "wrong-host.invalid"
 """A host name that nobody has (RFC 2606)."""
@@ -47,13 +40,24 @@ A_MONTH = timedelta(days=31)
 LIFE = timedelta(days=397)
 
 
-@frozen
+@define(eq=False)
 class Minted:
     """A certificate with its private key, and those between it and a root."""
 
     certificate: Any
     key: Any
     chain: tuple[Any, ...]
+    _options: Any = field(default=None, init=False)
+
+    def options(self) -> Any:
+        """What a TLS factory of Twisted's is to be given, made once: it keeps the context of OpenSSL."""
+        if self._options is None:
+            from OpenSSL.crypto import X509, PKey
+            from twisted.internet.ssl import CertificateOptions
+
+            certificate, *chain = map(X509.from_cryptography, (self.certificate, *self.chain))
+            self._options = CertificateOptions(PKey.from_cryptography_key(self.key), certificate, extraCertChain=chain)
+        return self._options
 
 
 def minted_for(spec: Spec, listener: ListenerConfig, now: datetime | None = None) -> Mapping[str, Minted]:
@@ -61,21 +65,15 @@ def minted_for(spec: Spec, listener: ListenerConfig, now: datetime | None = None
 
     ``InjectionError`` (409) where one cannot be made. ``now``: another time than now.
     """
-    actions = dict.fromkeys(term.action.name for term in spec.terms if term.action.name in MINTED)
     made: dict[str, Minted] = {}
-    for action in actions:
-        try:
-            check_library()
-            shown = shown_by(listener.endpoint)
-            signer = signer_for(listener.endpoint, listener.inject_ca or "") if action in SIGNED else None
-        except ConfigError as error:
-            raise InjectionError(f'"{action}" cannot strike listener {quoted(listener.name)}: {error}', 409) from None
+    for action in minted_actions(spec):
+        shown, signer = sources_of(action, listener.name, listener.endpoint, listener.inject_ca)
         made[action] = mint(action, shown, signer, now or datetime.now(UTC))
     return made
 
 
 def mint(action: str, shown: Shown, signer: Signer | None, now: datetime) -> Minted:
-    """The certificate of ``action``, one of ``MINTED``; ``signer`` None: it signs itself."""
+    """The certificate of ``action``; ``signer`` None: it signs itself."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from secrets import randbits
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -23,9 +23,10 @@ from twisted.logger import Logger
 from ctrlserver.errors import InjectionError
 from ctrlserver.inject.parsing import parse_spec
 from ctrlserver.inject.places import Place, check_place
-from ctrlserver.inject.spec import MOST_INJECTIONS
+from ctrlserver.inject.spec import MOST_INJECTIONS, Spec
 from ctrlserver.inject.strikes import Injection
 from ctrlserver.logs.sparing import Sparing
+from ctrlserver.net.injected.minting import Minted
 from ctrlserver.net.injected.orders import CONFIG, PROGRAM, Networks, Order, Orderer, Orders, record_of
 from ctrlserver.stats.counters import Counters
 from ctrlserver.stats.records import InjectionRecord
@@ -41,8 +42,17 @@ LINES_AT_ONCE = 10
 OVER_KEPT = 100
 
 
+def _check_peers_are_known(spec: Spec) -> None:
+    for name in ("refuse", "hang"):
+        if any(term.action.name == name for term in spec.terms):
+            raise InjectionError(f'"{name}" strikes before anybody knows the peer: expected no peer=', 409)
+
+
 class Ordering:
-    """``clock`` gives monotonic seconds, ``wall_ns`` nanoseconds since 1970, ``draw`` a seed."""
+    """``clock`` gives monotonic seconds, ``wall_ns`` nanoseconds since 1970, ``draw`` a seed.
+
+    ``prepare`` makes the certificates that a listener needs for a spec; ``InjectionError`` (409) if it cannot.
+    """
 
     log = Logger()
 
@@ -66,6 +76,7 @@ class Ordering:
         self._over: deque[Order] = deque(maxlen=OVER_KEPT)
         self._configured: dict[str, tuple[str, ...]] = {}
         self._lines = Sparing(LINES_AT_ONCE)
+        self.prepare: Callable[[str, Spec], Mapping[str, Minted]] = lambda _, __: {}
         counters.orders = self.figures
 
     def of(self, listener: str) -> Orders:
@@ -95,14 +106,18 @@ class Ordering:
         """The order of ``spec`` at ``place``, in force; ``InjectionError`` 400 or 409 where it cannot be."""
         tree = parse_spec(spec)
         check_place(tree, place)
+        if networks is not None:
+            _check_peers_are_known(tree)
         orders = self.of(place.listener)
         if len(orders.active) >= MOST_INJECTIONS and by is not CONFIG:
             full = f"listener {quoted(place.listener)} has {MOST_INJECTIONS} injections, and no more are allowed"
             raise InjectionError(f'{full}; "inject off" ends some', 409)
+        certificates = self.prepare(place.listener, tree)
         self._last += 1
         until = None if seconds is None else self._clock() + seconds
         injection = Injection(tree, self._draw() if seed is None else seed)
         order = Order(self._last, place.listener, injection, networks, everybody, self._wall_ns(), until, seconds, by)
+        order.certificates = certificates
         self._counters.struck = True
         if seconds is not None:
             self._timers[order.number] = self._reactor.callLater(seconds, self._end, order, "its time is over")
@@ -138,8 +153,14 @@ class Ordering:
         before, self._configured = self._configured, {name: specs for name, (_, specs) in after.items()}
         for name, (place, specs) in after.items():
             for spec in specs if specs != before.get(name) else ():
-                self.begin(place, spec, by=CONFIG)
+                self._begin_configured(place, spec)
         self._orders = {name: each for name, each in self._orders.items() if name in after}
+
+    def _begin_configured(self, place: Place, spec: str) -> None:
+        try:
+            self.begin(place, spec, by=CONFIG)
+        except InjectionError as error:  # its files have changed since the config was checked
+            self.log.error("{error}", event="injection-failed", listener=place.listener, error=error)
 
     def stop(self) -> None:
         """The server ends: the orders are over, and nobody is told but the log."""

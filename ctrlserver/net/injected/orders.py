@@ -17,7 +17,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakMethod
 
@@ -26,6 +26,7 @@ from twisted.logger import Logger
 
 from ctrlserver.inject.strikes import Course, Injection
 from ctrlserver.net.gate import Network, within
+from ctrlserver.net.injected.minting import Minted
 from ctrlserver.stats.records import InjectionRecord, timestamp
 
 log = Logger()
@@ -57,7 +58,7 @@ class Order:
     ``number``: from 1, over all listeners, never used twice. ``networks``: those of the peers that it concerns, None
     for all peers. ``everybody``: streams that were open when it began, too. ``since``: when it began, nanoseconds since
     1970; ``until``: monotonic seconds at which it ends by itself, ``seconds`` after that. ``ended``: when it ended,
-    nanoseconds since 1970. ``by``: who ordered it.
+    nanoseconds since 1970. ``by``: who ordered it. ``certificates``: those that its TLS actions show, by their names.
     """
 
     number: int
@@ -70,12 +71,21 @@ class Order:
     seconds: float | None = None
     by: Orderer = PROGRAM
     ended: int | None = None
+    certificates: Mapping[str, Minted] = field(factory=dict, init=False)
+    _course: Course | None = field(default=None, init=False)
     _transports: dict[str, bool] = field(factory=dict, init=False)
 
     @property
     def of_connections(self) -> bool:
         """Whether it strikes connections (accept, TLS), not packets."""
         return self.injection.spec.of_connections
+
+    @property
+    def course(self) -> Course:
+        """Of an order that strikes connections: that of all connections of the listener, whatever its terms."""
+        if self._course is None:
+            self._course = self.injection.connections()
+        return self._course
 
     def concerns(self, peer: str) -> bool:
         """Whether it strikes ``peer`` (``host:port`` or ``unix``); one without an address only if it strikes all."""
