@@ -4,8 +4,9 @@ Rules: what cannot strike is refused with its reason, an ``InjectionError`` with
 more than its bound. With several transports a term is good if it can strike on one of them; on the others it never
 strikes, and the terms behind it apply.
 
-What the other actions hold is bounded elsewhere: delayed answers by ``reply_buffer``, past which reading stops, or, of
-datagrams, answers are given up; connections that hang by the kernel's queue or their handshake's limit.
+What the other actions hold is bounded elsewhere: delayed answers by ``reply_buffer``, past which reading stops; those
+of datagrams by a bound of the port, past which they are given up; connections that hang by the kernel's queue or their
+handshake's limit.
 """
 
 from __future__ import annotations

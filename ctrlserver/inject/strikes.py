@@ -46,7 +46,8 @@ bytes of an echo may leave before the packet's last. ``take`` then counts it onc
 - ``raw`` has no packets: each byte is told as a packet of size 1. The checks (``inject/places.py``) allow sizes only.
 - Answers of a connection keep their order: one that is delayed delays those behind it, and is due at
   ``max(due of the one before, now + seconds)``. Datagrams overtake.
-- ``reorder``: the answer waits until the next answer of its stream has left. If one waits, none waits behind it.
+- ``reorder``: the answer waits until the next answer of its stream has left, a second at most. If one waits, none waits
+  behind it.
 - What waits by order is not owed by a slow reader; ``stall_timeout`` counts from when it is due.
 - At the accept and TLS points one course of the listener, ``injection.connections()``, is told of connections. Before
   each the listener asks ``look(1)``: as long as that is ``refuse`` or ``hang``, it takes none, and nothing is counted.

@@ -17,7 +17,7 @@ from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.answering import Answering
 from ctrlserver.net.udp.drops import DropCount
 from ctrlserver.net.udp.peers import Peers
-from ctrlserver.net.udp.reading import CONTENT_SECONDS, ManyReader
+from ctrlserver.net.udp.reading import CONTENT_SECONDS, READS_A_TURN, STRUCK_SECONDS, ManyReader, StruckReader
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.wire.datagram import DATAGRAM
@@ -48,3 +48,28 @@ def test_where_content_costs_much_a_turn_ends_after_one_table(
         peer.sendto(b"x" * 100, ours.getsockname())
     reader.ready(EPOLLIN)
     assert (table.rows if one else 200) == book.counters.totals().packets
+
+
+@pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")
+def test_while_injections_strike_a_turn_ends_by_its_time(ours: socket.socket, peer: socket.socket) -> None:
+    ours.bind(("127.0.0.1", 0))
+    ours.setblocking(False)
+    time_ = Clock()
+    lane = Lane(MemoryReactorClock(), time_.seconds)
+    book = Book(version="test", now=0.0, wall=0.0)
+    terms = DatagramTerms(Terms(book, Origin("data", "udp", "datagram", "echo"), DATAGRAM))
+    reader = StruckReader(
+        Peers(terms, now=0.0), Answering(terms, ours, Later(Due(lane, time_))), ours, lane, DropCount(ours, False)
+    )
+    for _ in range(READS_A_TURN + 10):
+        peer.sendto(b"x" * 100, ours.getsockname())
+    reader.ready(EPOLLIN)
+    assert READS_A_TURN == book.counters.totals().packets
+
+    def slow() -> float:
+        time_.advance(STRUCK_SECONDS * 0.4)
+        return time_.seconds()
+
+    lane.clock = slow
+    reader.ready(EPOLLIN)
+    assert READS_A_TURN + 3 == book.counters.totals().packets

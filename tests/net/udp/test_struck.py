@@ -12,8 +12,9 @@ import pytest_twisted
 from ctrlserver.lane.lane import Lane
 from ctrlserver.net.injected.datagrams import OVERHEAD
 from ctrlserver.net.udp.port import DatagramPort
+from ctrlserver.net.udp.reading import StruckReader
 from tests.net.conftest import in_thread
-from tests.net.udp.conftest import Serve, Served, check, linux, send_batch
+from tests.net.udp.conftest import READERS, Serve, Served, check, linux, send_batch
 from tests.runs import reached
 
 
@@ -133,6 +134,25 @@ async def test_open_streams_are_struck_if_all_are_meant_and_else_only_those_that
     assert [[b"fourth"]] * 2 == [arrivals(old), arrivals(new)]
     check(served.book.stats(0.0), injected_total=4, swallowed_total=3, replies_total=4, injections_active=0)
     assert all(each.struck is None for each in served.port.peers.by_address.values())
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_reads_by_the_reader_for_orders_only_while_one_is_in_force(serve: Serve, way: str) -> None:
+    if way == "twisted":
+        pytest.skip("Twisted reads for all")
+    served = serve("echo")
+    client = served.connect()
+    changes: list[tuple[str | int, type]] = [("swallow", StruckReader), ("duplicate", StruckReader)]
+    changes += [(1, StruckReader), (2, READERS[way]), ("delay(1ms)", StruckReader)]
+    for number, (change, reader) in enumerate(changes, 1):
+        if isinstance(change, str):
+            served.inject(change)
+        else:
+            served.ordering.end(change)
+        assert reader is type(served.port.reader)
+        client.send(b"x")
+        await served.until(lambda totals, packets=number: totals.packets == packets)  # type: ignore[misc]
+    check(served.book.stats(0.0), packets_total=5, dropped_total=0, injected_total=2)
 
 
 @pytest_twisted.ensureDeferred
