@@ -28,6 +28,8 @@ NAMES: Final = (
     "inject",
     "inject all",
     "inject off",
+    "answer",
+    "answer off",
     "listeners",
     "config",
     "wait",

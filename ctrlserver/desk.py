@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from attrs import evolve, frozen
 
 from ctrlserver.errors import CommandError
+from ctrlserver.inject.rules import Rule, Standing
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.records import InjectionRecord, ListenerRecord
 
@@ -60,6 +61,8 @@ class Desk:
     hold, without secrets. ``inject(listener, spec, how)`` orders an injection, or raises ``InjectionError``;
     ``injections(over)`` has a record of each in force, and with ``over`` of those that are over;
     ``end_injections(which, peer, level)`` ends that of a number, those of a listener, or all, and has their records.
+    ``answer(listener, rule)`` puts a rule in force, or raises ``InjectionError``; ``answers()`` has those in force, and
+    ``end_answers(which)`` ends that of a number, those of a listener, or all, and has them.
 
     ``asked``: the number that the book gave to the questions under way, when they arrived.
     """
@@ -78,6 +81,9 @@ class Desk:
     inject: Callable[[str, str, Ordered], InjectionRecord] = not_wired
     injections: Callable[[bool], Sequence[InjectionRecord]] = lambda _: ()
     end_injections: Callable[[int | str | None, str, str], Sequence[InjectionRecord]] = lambda *_: ()
+    answer: Callable[[str, Rule], Standing] = not_wired
+    answers: Callable[[], Sequence[Standing]] = tuple
+    end_answers: Callable[[int | str | None], Sequence[Standing]] = not_wired
     asked: int | None = None
 
     def for_questions(self) -> Desk:

@@ -132,7 +132,7 @@ def _shown(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name} = {quoted(each)}" for name, each in value.items()) + "}"
     if isinstance(value, tuple):
-        return "[" + ", ".join(" -> ".join(each) if isinstance(each, tuple) else each for each in value) + "]"
+        return "[" + ", ".join(" -> ".join(each) if isinstance(each, tuple) else str(each) for each in value) + "]"
     if isinstance(value, float):
         return f"{value:g}"
     return "none" if value is None else quoted(value)

@@ -18,12 +18,14 @@ from ctrlserver.config.endpoints import (
     takes_udp_beside,
     unix_file,
 )
+from ctrlserver.config.paths import step
 from ctrlserver.config.places import place_of
 from ctrlserver.config.signing import check_signing
-from ctrlserver.config.tree import RANKS, AdminConfig, Config, ListenerConfig, step
+from ctrlserver.config.tree import RANKS, AdminConfig, Config, ListenerConfig
 from ctrlserver.errors import InjectionError, RenameError, UsageError
 from ctrlserver.inject.parsing import parse_spec
 from ctrlserver.inject.places import check_place
+from ctrlserver.inject.rules import check_rule
 from ctrlserver.stats.rename import Renames
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
 from ctrlserver.wire.probe import HEADER_SIZE
@@ -137,7 +139,7 @@ def _in_listener(listener: ListenerConfig) -> Iterator[Conflict]:
 
 
 def _cannot_strike(listener: ListenerConfig) -> Iterator[Conflict]:
-    """Injections that cannot strike this listener, whose other keys are good."""
+    """Injections that cannot strike this listener, whose other keys are good; and answers that it cannot give."""
     for spec in listener.inject:
         tree = parse_spec(spec)
         try:
@@ -149,6 +151,11 @@ def _cannot_strike(listener: ListenerConfig) -> Iterator[Conflict]:
             check_signing(tree, listener.name, listener.endpoint, listener.inject_ca)
         except InjectionError as error:
             yield ("inject", "inject_ca", "endpoint"), str(error)
+    for rule in listener.answers:
+        try:
+            check_rule(rule, place_of(listener))
+        except InjectionError as error:
+            yield ("answers", "mode", "endpoint", "reply_buffer", "udp"), str(error)
 
 
 def _level_too_high(admin: AdminConfig) -> str:

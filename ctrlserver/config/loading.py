@@ -15,8 +15,9 @@ from typing import Any
 from attrs import evolve
 
 from ctrlserver.config.conflicts import conflicts
+from ctrlserver.config.paths import InnerKeyError, below, shown, step
 from ctrlserver.config.toml_file import file_name, read_toml
-from ctrlserver.config.tree import AdminConfig, Config, InnerKeyError, ListenerConfig, below, readers, shown, step
+from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig, readers
 from ctrlserver.errors import ConfigError, UsageError
 from ctrlserver.words import did_you_mean
 

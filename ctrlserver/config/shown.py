@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig, readers
+from ctrlserver.inject.rules import Rule
 
 
 def as_tables(config: Config) -> Mapping[str, Any]:
@@ -22,4 +23,8 @@ def as_tables(config: Config) -> Mapping[str, Any]:
 def _table(config: Config | ListenerConfig | AdminConfig) -> dict[str, Any]:
     values = {key: getattr(config, key) for key in readers(type(config))}
     known = {key: value for key, value in values.items() if value is not None}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in known.items()}
+    return {key: list(map(_plain, value)) if isinstance(value, tuple) else value for key, value in known.items()}
+
+
+def _plain(value: object) -> object:
+    return value.table if isinstance(value, Rule) else value

@@ -16,19 +16,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from socket import AddressFamily
 from typing import Any, NoReturn
 
 from attrs import Factory, field, fields, frozen
 
+from ctrlserver.config.answers import read_answers
 from ctrlserver.config.credentials import secret_of
 from ctrlserver.config.endpoints import check_endpoint, datagram_address, inherited_datagrams
+from ctrlserver.config.paths import below, shown, step
 from ctrlserver.config.signing import check_ca
 from ctrlserver.errors import ConfigError
 from ctrlserver.inject.parsing import parse_spec
+from ctrlserver.inject.rules import Rule
 from ctrlserver.inject.spec import MOST_INJECTIONS
 from ctrlserver.logs.level import LEVELS
 from ctrlserver.logs.lines import FORMATS
@@ -75,35 +77,6 @@ def _key(default: object, read: Reader) -> Any:
 def readers(kind: type) -> dict[str, Reader]:
     """The keys of a class of the tree, in its order, with their readers."""
     return {each.name: each.metadata[_READ] for each in fields(kind) if _READ in each.metadata}
-
-
-class InnerKeyError(ConfigError):
-    """An error at a key below the one being read; ``key`` is the path from there, such as ``.site``."""
-
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(message)
-        self.key = key
-
-
-@contextmanager
-def below(step: str) -> Iterator[None]:
-    """Put ``step`` before the path of the error that is raised inside."""
-    try:
-        yield
-    except ValueError as error:
-        raise InnerKeyError(step + (error.key if isinstance(error, InnerKeyError) else ""), str(error)) from None
-
-
-def step(key: str) -> str:
-    """``key`` as one more step of a path, in quotes where TOML needs them."""
-    return f".{key}" if re.fullmatch(r"[A-Za-z0-9_-]+", key) else f".{quoted(key)}"
-
-
-def shown(value: object) -> str:
-    """``value`` as an error shows it; tables and arrays by their kind."""
-    if isinstance(value, dict):
-        return "a table"
-    return "an array" if isinstance(value, list) else quoted(value)
 
 
 def _refuse(value: object, expected: str, nearest: str = "") -> NoReturn:
@@ -325,6 +298,7 @@ class ListenerConfig:
     probe: bool = _key(False, _flag)
     inject: tuple[str, ...] = _key((), _inject)
     inject_ca: str | None = _key(None, _inject_ca)
+    answers: tuple[Rule, ...] = _key((), read_answers)
 
     @property
     def takes_datagrams(self) -> bool:

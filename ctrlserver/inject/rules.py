@@ -25,7 +25,7 @@ Beware: a text between slashes is an expression, and ``connect`` the greeting, i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, NoReturn
 from weakref import WeakMethod
@@ -85,6 +85,16 @@ class Rule:
                 _refuse("when", when, f'expected "/" at its end, or for the text itself {quoted(near)}')
             return Pattern(when[1:-1]).holds
         return _bytes_of("when", when).__eq__
+
+    @property
+    def table(self) -> dict[str, str | int | float]:
+        """As a table of the config."""
+        given = {"when": self.when, "with": self.answer, "times": self.times, "delay": self.delay or None}
+        return {key: value for key, value in given.items() if value is not None}
+
+    def __str__(self) -> str:
+        """``when "PING" with "PONG"``, as a line on a changed config has it."""
+        return " ".join(f"{key} {quoted(value)}" for key, value in self.table.items())
 
     @property
     def looks(self) -> bool:
@@ -235,21 +245,20 @@ class Rules:
         answers.put((*answers.ordered, standing), answers.configured)
         return standing
 
-    def configure(self, listener: str, rules: Sequence[Rule], since: int) -> None:
-        """Put ``rules`` in place of those of the config, unless they are the same."""
-        answers = self.of(listener)
-        if [each.rule for each in answers.configured] != list(rules):
-            made = [Standing(next(self._numbers), listener, rule, since) for rule in rules]
-            answers.put(answers.ordered, made)
+    def configure(self, configured: Mapping[str, Sequence[Rule]], places: Iterable[Place], since: int) -> None:
+        """Put the rules of a config in place of those before, unless they are the same.
 
-    def fit(self, places: Iterable[Place]) -> None:
-        """End the ordered ones whose listener is none of ``places``, or can answer by them no more."""
+        Ordered rules end whose listener is none of ``places``, or is one that can no longer answer so.
+        """
         known = {place.listener: place for place in places}
-        for name, answers in self._answers.items():
-            place = known.get(name)
-            left = [] if place is None else [each for each in answers.ordered if _fits(each.rule, place)]
-            if len(left) < len(answers.ordered):
-                answers.put(left, answers.configured)
+        for name in {*self._answers, *configured}:
+            answers, place = self.of(name), known.get(name)
+            ordered = [each for each in answers.ordered if place is not None and _fits(each.rule, place)]
+            rules, standing = list(configured.get(name, ())), list(answers.configured)
+            if [each.rule for each in standing] != rules:
+                standing = [Standing(next(self._numbers), name, rule, since) for rule in rules]
+            if (*ordered, *standing) != answers.rules:
+                answers.put(ordered, standing)
 
     def end(self, which: int | str | None = None) -> list[Standing]:
         """End the rule of that number, those of that listener, or all; returns those that were in force."""

@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from ctrlserver.addresses import text_of
 from ctrlserver.config import ListenerConfig
 from ctrlserver.config.endpoints import transport_word, unix_path
+from ctrlserver.inject.rules import Answers
 from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.keepalive import SHORTEST_SECONDS, send_probes
@@ -220,7 +221,7 @@ class Listener:
         return DeferredList(stops)  # type: ignore[return-value]
 
 
-def terms_of(config: ListenerConfig, book: Book, seats: Seats, orders: Orders) -> Terms:
+def terms_of(config: ListenerConfig, book: Book, seats: Seats, orders: Orders, answers: Answers) -> Terms:
     """The terms of a listener's connections."""
     spec = config.framing_spec
     origin = Origin(
@@ -247,6 +248,7 @@ def terms_of(config: ListenerConfig, book: Book, seats: Seats, orders: Orders) -
         probe=config.probe,
         transport=transport_word(config.endpoint),
         orders=orders,
+        answers=answers,
     )
 
 

@@ -23,6 +23,7 @@ Rules:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -38,6 +39,8 @@ from ctrlserver.config.changes import kept_ports
 from ctrlserver.config.endpoints import behind_proxy, is_any_port, transport_word
 from ctrlserver.config.places import place_of
 from ctrlserver.errors import InjectionError
+from ctrlserver.inject.places import Place
+from ctrlserver.inject.rules import Answers, Rule, Rules, Standing
 from ctrlserver.inject.spec import Spec
 from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
@@ -113,6 +116,7 @@ class DataPlane:
                 event="slower",
                 lacking="numpy",
             )
+        self._rules = Rules()
         self._ordering = Ordering(self._counters, reactor, clock)
         self._ordering.prepare = self._prepared
         self._answering: set[int] = set()
@@ -120,7 +124,8 @@ class DataPlane:
         self.retired: list[Listener] = []
 
     def _made(self, config: ListenerConfig) -> Listener:
-        terms = terms_of(config, self._book, self.seats, self._ordering.of(config.name))
+        answers = self._rules.of(config.name) if config.mode == "reply" else Answers()
+        terms = terms_of(config, self._book, self.seats, self._ordering.of(config.name), answers)
         datagrams = datagram_terms_of(config, terms, self._answering) if config.takes_datagrams else None
         return Listener(terms, self._lane, self._reactor, self._clock, datagrams, self._due)
 
@@ -129,7 +134,7 @@ class DataPlane:
         if self._lane is not None:
             self._lane.start()
         self._looks.begin(self._clock())
-        self._ordering.configure((place_of(each), each.inject) for each in self._configs)
+        self._order_configured()
         for listener, config in zip(self.listeners, self._configs, strict=True):
             for port in self._bind(listener, config):
                 announce(config.name, port)
@@ -166,7 +171,9 @@ class DataPlane:
         steps: list[Callable[[], object]] = []
         try:
             for config, place in zip(configs, places, strict=True):
-                same = place is not None and evolve(before[place], inject=config.inject) == config
+                same = place is not None and config == evolve(
+                    before[place], inject=config.inject, answers=config.answers
+                )
                 after.append(listener := old[place] if place is not None and same else self._made(config))
                 if place is None:
                     steps += [partial(announce, config.name, port) for port in self._bind(listener, config)]
@@ -202,8 +209,14 @@ class DataPlane:
             each.end_datagrams()
         self.retired += left
         self.listeners, self._configs = after, configs
-        self._ordering.configure((place_of(each), each.inject) for each in configs)
+        self._order_configured()
         return closed  # type: ignore[return-value]
+
+    def _order_configured(self) -> None:
+        """Order what the config orders of the listeners."""
+        places = [place_of(each) for each in self._configs]
+        self._ordering.configure((place, each.inject) for place, each in zip(places, self._configs, strict=True))
+        self._rules.configure({each.name: each.answers for each in self._configs}, places, time.time_ns())
 
     def sweep(self) -> None:
         """Sweep the listeners, log rejected peers and failed handshakes. To be called every ``SWEEP_SECONDS``.
@@ -310,12 +323,27 @@ class DataPlane:
 
         ``InjectionError`` 400 for a spec that is wrong, 404 for an unknown listener, 409 for what cannot strike there.
         """
+        return self._ordering.begin(self._place(listener), spec, **options)
+
+    def _place(self, listener: str) -> Place:
         config = next((each for each in self._configs if each.name == listener), None)
         if config is None:
             names = [each.name for each in self._configs]
             hint = did_you_mean(listener, names) or f"; the listeners are {', '.join(names)}"
             raise InjectionError(f"no listener {quoted(listener)}{hint}", 404)
-        return self._ordering.begin(place_of(config), spec, **options)
+        return place_of(config)
+
+    def answer(self, listener: str, rule: Rule) -> Standing:
+        """Put ``rule`` in force; ``InjectionError`` 404 for an unknown listener, 409 for one that cannot answer so."""
+        return self._rules.add(rule, self._place(listener), time.time_ns())
+
+    def answers(self) -> list[Standing]:
+        """All rules in force, listener by listener in the order in which they are asked."""
+        return self._rules.all()
+
+    def end_answers(self, which: int | str | None = None) -> list[Standing]:
+        """End the rule of that number, those of that listener, or all; returns those that were in force."""
+        return self._rules.end(which)
 
     def _prepared(self, listener: str, spec: Spec) -> Mapping[str, Minted]:
         (config,) = [each for each in self._configs if each.name == listener]
@@ -365,6 +393,7 @@ class DataPlane:
     def stop(self) -> None:
         """Stop the lane, and end the injections; ``bind`` starts it again."""
         self._ordering.stop()
+        self._rules.end()
         self._due.stop()
         if self._lane is not None:
             self._lane.stop()

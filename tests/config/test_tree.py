@@ -6,8 +6,10 @@ import math
 import attrs
 import pytest
 
-from ctrlserver.config.tree import AdminConfig, Config, InnerKeyError, ListenerConfig, readers
+from ctrlserver.config.paths import InnerKeyError
+from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig, readers
 from ctrlserver.errors import UsageError
+from ctrlserver.inject.rules import Rule
 
 ALL_KEYS = {**readers(ListenerConfig), **readers(AdminConfig), **readers(Config)}
 
@@ -50,6 +52,12 @@ def test_a_value_of_the_wrong_type_is_told_what_was_expected(key: str, value: ob
         (("5%*reset",), "inject", "5%*reset"),
         (("3*ok -> reset", "stall"), "inject", ["3*ok -> reset", "stall"]),
         ((), "inject", []),
+        ((), "answers", []),
+        (
+            (Rule("PING", "PONG", 2, 0.5), Rule("connect", "")),
+            "answers",
+            [{"when": "PING", "with": "PONG", "times": 2, "delay": "500ms"}, {"when": "connect", "with": ""}],
+        ),
         (262144, "reply_buffer", "256KiB"),
         (5_000_000, "expected_packets", "5M"),
         (0.5, "stall_timeout", "500ms"),

@@ -68,16 +68,16 @@ def test_a_greeting_is_no_answer_and_counts_as_well(rules: Rules) -> None:
 
 
 def test_what_is_ordered_comes_before_what_is_configured_and_numbers_are_never_used_twice(rules: Rules) -> None:
-    rules.configure("data", [Rule("A", "config")], 0)
+    rules.configure({"data": [Rule("A", "config")]}, [REPLIES], 0)
     rules.add(Rule("A", "order"), REPLIES, 0)
     answers = rules.of("data")
     assert b"order" == text(answers, b"A")
     assert [2, 1] == [each.number for each in rules.all()]
     assert [2] == [each.number for each in rules.end(2)]
     assert b"config" == text(answers, b"A")
-    rules.configure("data", [Rule("A", "config")], 0)
+    rules.configure({"data": [Rule("A", "config")]}, [REPLIES], 0)
     assert 1 == answers.rules[0].hits, "the same rules go on"
-    rules.configure("data", [Rule("A", "other")], 0)
+    rules.configure({"data": [Rule("A", "other")]}, [REPLIES], 0)
     assert [3] == [each.number for each in rules.all()]
 
 
@@ -94,7 +94,7 @@ def test_rules_end_by_number_by_listener_or_all(rules: Rules) -> None:
 def test_after_a_reload_the_rules_stay_that_can_still_answer(rules: Rules) -> None:
     for name in ("a", "b", "c"):
         rules.add(Rule("x", "y"), Place(name, mode="reply"), 0)
-    rules.fit([Place("a", mode="reply"), Place("b", mode="echo")])
+    rules.configure({}, [Place("a", mode="reply"), Place("b", mode="echo")], 0)
     assert ["a"] == [each.listener for each in rules.all()]
 
 
@@ -110,8 +110,8 @@ def test_whoever_watches_is_told_of_each_change_as_long_as_it_lives(rules: Rules
     answers = rules.of("data")
     answers.watch(watcher.changed)
     rules.add(Rule("x", "y"), REPLIES, 0)
-    rules.configure("data", [Rule("x", "z")], 0)
-    rules.configure("data", [Rule("x", "z")], 0)
+    rules.configure({"data": [Rule("x", "z")]}, [REPLIES], 0)
+    rules.configure({"data": [Rule("x", "z")]}, [REPLIES], 0)
     rules.end()
     assert 3 == watcher.told
     del watcher

@@ -100,6 +100,24 @@ def rows(desk: Desk, records: Iterable[Published | None]) -> Iterable[Mapping[st
     return Made(lambda record: None if record is None else renames.apply(as_mapping(record)), records)
 
 
+def numbered(desk: Desk, what: str, given: str, known: Sequence[int]) -> int | str | None:
+    """The number of a ``what`` that is ``known``, the name of a listener, or None for all; ``CommandError`` 404."""
+    if not given:
+        return None
+    if given.isascii() and given.isdecimal():
+        number = int(given[:20])
+        if number in known:
+            return number
+        near = min(known, key=lambda each: abs(each - number), default=None)
+        hint = ", nor is any other" if near is None else f"; did you mean {near}?"
+        raise CommandError(404, f"unknown-{what}", f"no {what} {number} is active{hint}")
+    names = [each.name for each in desk.listeners()]
+    if given not in names:
+        hint = did_you_mean(given, names) or f"; the listeners are {', '.join(names)}"
+        raise CommandError(404, "unknown-listener", f"no listener {quoted(given)}{hint}")
+    return given
+
+
 def unknown_field(desk: Desk, given: str, published: Iterable[str]) -> CommandError:
     """404: ``given`` is none of ``published``; with its new name, or the nearest one."""
     renamed = desk.book.renames.renamed(given)

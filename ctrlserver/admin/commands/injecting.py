@@ -8,13 +8,13 @@ from typing import Final
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Choice, Duration, Number, Parameter, Spec, Text
-from ctrlserver.admin.commands.command import Command, argument, rows
+from ctrlserver.admin.commands.command import Command, argument, numbered, rows
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Reply, Table, Word
 from ctrlserver.admin.session import Session
 from ctrlserver.desk import Desk, Network, Ordered
 from ctrlserver.errors import CommandError, InjectionError
-from ctrlserver.words import did_you_mean, quoted
+from ctrlserver.words import quoted
 
 LONGEST_SECONDS: Final = 7 * 24 * 3600.0
 """Of ``for=T``: a soak test of a week."""
@@ -135,34 +135,12 @@ class InjectOff(Command):
 
     def answer(self, desk: Desk, session: Session) -> Reply:
         """How many have ended."""
-        which = self._chosen(desk)
+        active = [each.injection for each in desk.injections(False)]
+        which = numbered(desk, "injection", self.injection, active)
         ended = desk.end_injections(which, session.peer, str(session.level))
         return Word(f"off {len(ended)}", {"off": len(ended), "hits": sum(each.hits for each in ended)})
-
-    def _chosen(self, desk: Desk) -> int | str | None:
-        """The number, the listener, or None for all; ``CommandError`` 404 where there is no such one."""
-        if not self.injection:
-            return None
-        active = [each.injection for each in desk.injections(False)]
-        if self.injection.isascii() and self.injection.isdecimal():
-            number = int(self.injection[:20])
-            if number not in active:
-                raise CommandError(404, "unknown-injection", _unknown(number, active))
-            return number
-        names = [each.name for each in desk.listeners()]
-        if self.injection not in names:
-            hint = did_you_mean(self.injection, names) or f"; the listeners are {', '.join(names)}"
-            raise CommandError(404, "unknown-listener", f"no listener {quoted(self.injection)}{hint}")
-        return self.injection
 
 
 def _listed(desk: Desk, *, over: bool) -> Reply:
     records = desk.injections(over)
     return Table(rows(desk, records), len(records))
-
-
-def _unknown(number: int, active: list[int]) -> str:
-    if not active:
-        return f"no injection {number} is active, nor is any other"
-    near = min(active, key=lambda each: abs(each - number))
-    return f"no injection {number} is active; did you mean {near}?"

@@ -28,6 +28,8 @@ from ctrlserver.config import Config, ListenerConfig
 from ctrlserver.config.changes import differences, needs_restart
 from ctrlserver.config.shown import as_tables
 from ctrlserver.desk import Desk, Ordered
+from ctrlserver.inject.places import Place
+from ctrlserver.inject.rules import Rules
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.kept import KeptPackets
@@ -144,6 +146,7 @@ def _desk(clock: Clock) -> Desk:
         injections.append(order)
         return order
 
+    rules, place = Rules(), Place("data", "reply", reply=b"OK")
     before = Config()
     after = Config(listeners=(ListenerConfig(max_packet=2 << 20),), log_format="json")
     return Desk(
@@ -160,6 +163,9 @@ def _desk(clock: Clock) -> Desk:
         inject=inject,
         injections=lambda _: injections,
         end_injections=lambda *_: injections,
+        answer=lambda _, rule: rules.add(rule, place, 1_700_000_004 * 10**9),
+        answers=rules.all,
+        end_answers=rules.end,
     )
 
 

@@ -25,6 +25,7 @@ from attrs import frozen
 
 from ctrlserver.admin.arguments import Text
 from ctrlserver.admin.commands.access import Auth, WhoAmI
+from ctrlserver.admin.commands.answering import Answer, AnswerOff
 from ctrlserver.admin.commands.asking import Describe, Ping, Quit, Reset, Stats, Version
 from ctrlserver.admin.commands.command import Command, argument
 from ctrlserver.admin.commands.injecting import Inject, InjectAll, InjectOff
@@ -100,6 +101,8 @@ _WRITTEN: Final[tuple[type[Command], ...]] = (
     Inject,
     InjectAll,
     InjectOff,
+    Answer,
+    AnswerOff,
     Listeners,
     Config,
     Wait,
@@ -124,6 +127,7 @@ _MEANT: Final = {
     **dict.fromkeys(("login", "password", "su"), "auth"),
     **dict.fromkeys(("ports", "endpoints"), "listeners"),
     **dict.fromkeys(("fault", "toxic", "misbehave", "chaos"), "inject"),
+    **dict.fromkeys(("stub", "expect", "respond"), "answer"),
     "kill": "kick",
 }
 """Words of other programs, and the command that is meant."""

@@ -47,6 +47,7 @@ def test_a_docstring_opens_with_the_usage_of_the_parameters(command: type) -> No
         usage(kind.command, parameters_of(kind))
         .replace("[OLD] [NEW]", "[OLD NEW]")
         .replace("[LISTENER] [SPEC]", "[LISTENER SPEC]")
+        .replace("[LISTENER] [when=TEXT|/REGEX/|connect] [with", "[LISTENER when=TEXT|/REGEX/|connect with")
     )
     assert shown == first
     assert "" == blank
@@ -60,7 +61,7 @@ SHOWN = {"N": "run", "on|off": "state", "open|closed": "state", "N|LISTENER": "i
 def test_an_argument_has_the_name_in_errors_that_the_usage_shows(command: type) -> None:
     for parameter in parameters_of(command):
         shown = parameter.shown.partition("=")[0]
-        assert parameter.name in (shown.lower(), SHOWN.get(shown))
+        assert parameter.name in (shown.lower(), SHOWN.get(shown), command.command.removesuffix(" off"))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,7 @@ def test_a_bad_argument_is_told_by_its_name(asks: Asks, line: str, error: str) -
 def test_levels_and_reads_are_stated_as_designed() -> None:
     operators = {command.command for command in COMMANDS if command.level is Level.OPERATOR}
     changing = {"run start", "run stop", "reset", "rename", "unrename", "kick", "inject", "inject off", "drain", "log"}
+    changing |= {"answer", "answer off"}
     assert changing == operators
     admins = {command.command for command in COMMANDS if command.level is Level.ADMIN}
     assert {"reload", "shutdown"} == admins
