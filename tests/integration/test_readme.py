@@ -50,6 +50,7 @@ def same(expected: list[str], actual: list[str]) -> bool:
 @needs_openbsd_netcat()
 @needs("jq")
 @needs("openssl")
+@needs("redis-cli")
 @pages_with("console")
 def test_every_command_runs_and_answers_as_written(page: Path, start: Start, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "etc", tmp_path / "etc")

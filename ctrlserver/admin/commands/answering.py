@@ -15,7 +15,6 @@ from ctrlserver.errors import CommandError, InjectionError
 from ctrlserver.inject.arguments import time_text
 from ctrlserver.inject.rules import LONGEST_DELAY, Rule, Standing
 from ctrlserver.stats.records import Value, timestamp
-from ctrlserver.words import printable
 
 _IDS: Final = {404: "unknown-listener", 409: "cannot-answer"}
 
@@ -108,7 +107,7 @@ def _row(standing: Standing) -> dict[str, Value]:
         "answer": standing.number,
         "listener": standing.listener,
         "when": _shown(rule.when),
-        "with": _shown(rule.answer),
+        "with": _shown(rule.octets.decode("utf-8", "backslashreplace")),
         "times": rule.times,
         "hits": standing.hits,
         "delay": time_text(round(rule.delay * 1e9)) if rule.delay else None,
@@ -117,4 +116,4 @@ def _row(standing: Standing) -> dict[str, Value]:
 
 
 def _shown(text: str) -> str:
-    return printable(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
