@@ -13,7 +13,8 @@ whether or not there are orders.
 
 Rules:
 
-- A batch is cut only where an injection strikes it.
+- A batch is cut only where an injection strikes it, or where the listener has conditional answers
+  (``inject/rules.py``): a rule decides what an answer is, and injections change that.
 - Each answer that a delay strikes has its own moment, from when its datagram was read; so answers overtake each other.
 - ``reorder``: the answer leaves right after the next answer of its stream, after ``REORDER_NS`` if there is none by
   then. While one waits so, none is put behind it: of answers that are all reordered, each two change places.
@@ -39,6 +40,7 @@ from typing import Protocol
 
 from attrs import define
 
+from ctrlserver.inject.rules import Answers
 from ctrlserver.inject.strikes import Course, Strike
 from ctrlserver.lane.due import Due
 from ctrlserver.lane.ticker import NEVER
@@ -99,7 +101,7 @@ class StruckPeer:
     """Answers the peer of ``stream`` while ``courses`` strike it, and after that until nothing of it waits.
 
     ``plain`` answers where nothing strikes, ``send`` sends what is made of an answer. ``canned`` is the answer to every
-    datagram, None where each gets its own bytes back.
+    datagram, None where each gets its own bytes back; where there are ``rules`` for packets, each is asked about.
     """
 
     __slots__ = (
@@ -110,13 +112,21 @@ class StruckPeer:
         "_moment",
         "_numbers",
         "_plain",
+        "_rules",
         "_send",
         "_stream",
         "_waiting",
     )
 
     def __init__(
-        self, stream: Peer, courses: Sequence[Course], plain: Answer, send: Send, canned: bytes | None, later: Later
+        self,
+        stream: Peer,
+        courses: Sequence[Course],
+        plain: Answer,
+        send: Send,
+        canned: bytes | None,
+        later: Later,
+        rules: Answers | None = None,
     ) -> None:
         self._stream = stream
         self._courses: Sequence[Course] = ()
@@ -124,6 +134,7 @@ class StruckPeer:
         self._send = send
         self._canned = canned
         self._later = later
+        self._rules = rules or Answers()
         self._numbers = count()
         self._waiting: list[Waiting] = []
         self._behind: Waiting | None = None  # leaves after the next answer
@@ -139,7 +150,11 @@ class StruckPeer:
     def end(self, order: Order) -> None:
         """``order`` strikes no more; if it was the last one, what waits leaves."""
         self._courses = [each for each in self._courses if each.injection is not order.injection]
-        if not self._courses and self._stream.answer is self:
+        self.settle()
+
+    def settle(self) -> None:
+        """If nothing strikes the stream any more, and no rule answers, what waits leaves."""
+        if not self._courses and not self._rules.of_packets and self._stream.answer is self:
             self._stream.answer = self._plain
             waiting, self._behind = [*self._waiting, *([self._behind] if self._behind else [])], None
             self._waiting = [(0, *each[1:5], False, each[6]) for each in waiting]
@@ -179,7 +194,7 @@ class StruckPeer:
             for course in courses:
                 course.take(run, size)
             part = content if run == packets else content[at * size : (at + run) * size]
-            answer = self._strike if strikes else self._let
+            answer = self._strike if strikes or self._rules.of_packets else self._let
             accepted += answer(strikes, part, size, run, address)
             at += run
         return accepted
@@ -196,14 +211,22 @@ class StruckPeer:
         """Answer what all of ``strikes`` strike."""
         counters = self._stream.counters
         counters.injected += packets * len(strikes)
-        for _, strike in strikes:
-            if strike.action.name == "swallow":
-                counters.swallowed += packets
-                return packets
+        swallows = any(strike.action.name == "swallow" for _, strike in strikes)
+        if swallows and not self._rules.of_packets:
+            counters.swallowed += packets
+            return packets
         accepted = 0
         for at in range(packets):
             answer = self._canned or bytes(content[at * size : (at + 1) * size])
             copies, ns, reordered = 1, 0, False
+            if self._rules.of_packets:
+                rule = self._rules.answer(bytes(content[at * size : (at + 1) * size]))
+                if rule is not None:
+                    answer, ns = rule.octets, round(rule.delay * 1e9)
+                if swallows or not answer:
+                    counters.swallowed += 1
+                    accepted += 1
+                    continue
             for course, strike in strikes:
                 name = strike.action.name
                 packet = course.packets - packets + 1 + at
@@ -287,7 +310,7 @@ class StruckPeer:
         if moment < self._moment:
             self._moment = moment
             self._later.due.at(self, moment)
-        elif moment == NEVER and not self._courses:
+        elif moment == NEVER and self._stream.answer is not self:
             self._leave_off()
 
     def _leave_off(self) -> None:

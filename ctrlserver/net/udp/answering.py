@@ -40,6 +40,7 @@ class Answering:
         terms = options.terms
         self._canned = terms.canned
         self._orders = terms.orders
+        self._rules = terms.answers
         self._later = later
         self._ports = options.answering
         self._socket = sock
@@ -55,15 +56,18 @@ class Answering:
         stream.answer = self._answer_to(stream, self._answer)
         if self._orders.active and (courses := self._orders.courses(stream.counters.peer, "udp")):
             self.strike(stream, courses)
+        elif self._rules.of_packets:
+            self.strike(stream, ())
 
     def strike(self, stream: DatagramStream, courses: Sequence[Course]) -> None:
         """Have ``courses`` strike the answers to ``stream``, if it is answered."""
         plain = stream.answer
+        self._counters.struck = True
         if stream.struck is not None:
             stream.struck.begin(courses)
         elif plain is not None and plain != self._count_loop:
             canned = None if self._canned is None else self._canned.reply
-            StruckPeer(stream, courses, plain, self._send_to(stream), canned, self._later)
+            StruckPeer(stream, courses, plain, self._send_to(stream), canned, self._later, self._rules)
 
     def _loops(self, address: Address) -> bool:
         """Whether an answer to ``address`` may be answered, and so on for ever."""

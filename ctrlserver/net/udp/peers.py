@@ -41,7 +41,7 @@ class Answers(Protocol):
     """Who answers the peers of a port."""
 
     def strike(self, stream: DatagramStream, courses: Sequence[Course]) -> None:
-        """Have ``courses`` strike the answers to ``stream``."""
+        """Have ``courses`` strike the answers to ``stream``, and rules decide what they are."""
 
 
 class DatagramStream:

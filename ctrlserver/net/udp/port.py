@@ -64,6 +64,7 @@ class DatagramPort:
         self._later = Later(due)
         self._answering: Answering | None = None
         options.terms.orders.watch(self.ordered)
+        options.terms.answers.watch(self.ruled)
 
     def listen(self, number: int, interface: str) -> IListeningPort:
         """Bind; ``CannotListenError`` if that fails."""
@@ -122,6 +123,8 @@ class DatagramPort:
         assert drops is not None
         if self.reader is not None:
             self.reader.stop()
+        if self._batches:  # a batch would be looked into in one go
+            try_option(sock, SOL_UDP, UDP_GRO, 0 if options.terms.answers.of_packets else 1)
         if self._is_struck():
             self.reader = StruckReader(peers, answering, sock, lane, drops)
         else:
@@ -134,9 +137,25 @@ class DatagramPort:
         self.reader.start()
 
     def _is_struck(self) -> bool:
-        """Whether injections may strike answers of the port."""
-        orders = self.peers.options.terms.orders.active
-        return self._answering is not None and any(strikes_datagrams(order) for order in orders)
+        """Whether injections may strike answers of the port, or rules give them."""
+        terms = self.peers.options.terms
+        if self._answering is None:
+            return False
+        return terms.answers.of_packets or any(strikes_datagrams(order) for order in terms.orders.active)
+
+    def ruled(self) -> None:
+        """The conditional answers of the listener have changed, and perhaps whether there are any."""
+        lane, port, rules = self._lane, self.port, self.peers.options.terms.answers.of_packets
+        if port is not None:
+            if lane is None:
+                port.maxThroughput = 1 if rules else type(port).maxThroughput  # type: ignore[attr-defined]
+            elif rules or self._is_struck() != isinstance(self.reader, StruckReader):
+                self._read_on(lane, port.socket)  # type: ignore[attr-defined]
+        for stream in list(self.peers.by_address.values()):
+            if rules and stream.answers is not None:
+                stream.answers.strike(stream, ())
+            elif stream.struck is not None:
+                stream.struck.settle()
 
     def ordered(self, order: Order, began: bool) -> None:
         """An order of the listener begins, or ends: tell the open streams that it concerns."""

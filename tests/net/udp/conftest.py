@@ -16,6 +16,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import deferLater
 
 from ctrlserver.inject.places import Place
+from ctrlserver.inject.rules import Rule, Rules, Standing
 from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
@@ -65,6 +66,7 @@ class Served:
     number: int
     gate: Gate
     ordering: Ordering
+    rules: Rules
     due: Due
     clients: list[socket.socket] = field(factory=list)
 
@@ -82,6 +84,10 @@ class Served:
         reply = b"" if terms.canned is None else terms.canned.reply
         place = Place("data", terms.origin.mode, frozenset({"udp"}), reply=reply)
         return self.ordering.begin(place, spec, **options)
+
+    def answer(self, *rule: Any) -> Standing:
+        """Put a rule of the port in force."""
+        return self.rules.add(Rule(*rule), Place("data", "reply", frozenset({"udp"}), reply=b"?"), 0)
 
     @property
     def socket(self) -> socket.socket:
@@ -135,11 +141,12 @@ def serve(way: str) -> Iterator[Serve]:
         if lane is not None:
             lane.start()
         book = WatchedBook(version="test", now=clock(), wall=time.time())
-        ordering = Ordering(book.counters, reactor, clock)
+        ordering, rules = Ordering(book.counters, reactor, clock), Rules()
         terms = Terms(
             book=book,
             transport="udp",
             orders=ordering.of("data"),
+            answers=rules.of("data"),
             origin=Origin("data", "udp", "datagram", mode),
             spec=DATAGRAM,
             canned=CannedReply(reply) if mode == "reply" else None,
@@ -153,7 +160,7 @@ def serve(way: str) -> Iterator[Serve]:
         listening = port.adopt(taken.fileno(), taken.family) if taken is not None else port.listen(0, "127.0.0.1")
         number = listening.getHost().port  # type: ignore[attr-defined]
         assert READERS[way] is type(port.reader)
-        up.append((Served(book, port, clock, number, terms.gate, ordering, due), lane))
+        up.append((Served(book, port, clock, number, terms.gate, ordering, rules, due), lane))
         return up[-1][0]
 
     yield start
