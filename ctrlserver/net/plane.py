@@ -365,8 +365,9 @@ class DataPlane:
         """Accept nothing new, and end the silent streams, now and in each further sweep.
 
         The ports for connections are closed. The UDP ports stay, for the peers that are sending; but what arrives at
-        one of systemd's is the next server's.
+        one of systemd's is the next server's. What waits by order is let go: nobody has to wait for it.
         """
+        self._ordering.let_streams_go()
         closing = []
         for listener, config in zip(self.listeners, self._configs, strict=True):
             listener.take_waiting()

@@ -20,10 +20,7 @@ from contextlib import suppress
 from select import EPOLLERR, EPOLLOUT
 from typing import Any
 
-from twisted.internet.interfaces import ISSLTransport
-
 from ctrlserver.lane.lane import UNWATCHED
-from ctrlserver.linux.tcp_info import socket_of
 from ctrlserver.linux.transfers import ROW_BYTES
 from ctrlserver.net.echoes import join
 from ctrlserver.net.links import LEFTOVER_READS, LaneLink, SkippingLink
@@ -133,7 +130,13 @@ class StruckProtocol(StreamProtocol):
         self.hold()
 
     def reset(self) -> None:
-        """Close by RST: that is how Twisted aborts a connection."""
+        """Close by RST, which is how Twisted aborts a connection, once TLS has made records of what was sent."""
+        self.transport.pauseProducing()
+        self._reactor.callLater(0, self._reset)
+
+    def _reset(self) -> None:
+        if self._below is not None and self._below.connected:
+            self._below.doWrite()
         self.drop()
 
     def end_sending(self) -> None:
@@ -141,16 +144,18 @@ class StruckProtocol(StreamProtocol):
         self.transport.loseWriteConnection()
 
     def close(self) -> None:
-        """Close once the write buffer is empty; unread input would have the kernel reset the connection."""
-        sock = socket_of(self.transport)
-        if sock is not None and not ISSLTransport.providedBy(self.transport):
-            for _ in range(LEFTOVER_READS):
-                try:
-                    if not sock.recv(1 << 20, socket.MSG_TRUNC):
-                        break
-                except OSError:
-                    break
+        """Close once the write buffer is empty, TLS without waiting for the peer's farewell.
+
+        Unread input would have the kernel reset the connection, so it is dropped first.
+        """
         super().close()
+        below = self._below
+        if below is not None and below.connected:
+            with suppress(OSError):
+                for _ in range(LEFTOVER_READS):
+                    if not below.socket.recv(1 << 16, socket.MSG_TRUNC):
+                        break
+            below.loseConnection()
 
 
 STRUCK_LINKS: dict[type, type] = {LaneLink: StruckLink, SkippingLink: StruckLink, StreamProtocol: StruckProtocol}

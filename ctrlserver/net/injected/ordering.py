@@ -162,6 +162,12 @@ class Ordering:
         except InjectionError as error:  # its files have changed since the config was checked
             self.log.error("{error}", event="injection-failed", listener=place.listener, error=error)
 
+    def let_streams_go(self) -> None:
+        """The server is about to end: no stream waits by order any more."""
+        for order in self.active():
+            if not order.of_connections:
+                self._end(order, "the server ends")
+
     def stop(self) -> None:
         """The server ends: the orders are over, and nobody is told but the log."""
         for order in self.active():

@@ -8,7 +8,8 @@ Rules:
 - All answers go through ``Waiting``, those that nothing delays too: they are due at once, and leave before ``received``
   returns. So order is kept, and what a socket does not take stays there.
 - ``close`` lets the answers before it leave, each when it is due, and then ends the stream; ``half-close`` ends our
-  sending then, and packets from the struck one on are unanswered. ``reset`` gives up all that waits: unanswered.
+  sending then, and packets from the struck one on are unanswered. ``reset`` sends the answers before it that are due,
+  which its peer may read, and gives up all that waits: unanswered.
 - Bytes of an echo leave before their packet is whole only if nothing may strike the packet.
 
 Beware: ``raw`` has no packets. There the courses count bytes, a stretch of them is one answer, and nothing is counted
@@ -232,12 +233,12 @@ class AnsweringStruck(AnsweringStream):
     def _ends_by(self, name: str, now: float) -> bool:
         """Carry out an action of the packet point; whether more is to be taken."""
         struck = self.struck
+        self._send_due(now)
+        if self.counters.state != "open":
+            return False
         if name == "reset":
             self._forfeit()
             self._end("injected", now, self._link.reset)  # type: ignore[attr-defined]
-            return False
-        self._send_due(now)
-        if self.counters.state != "open":
             return False
         if name == "close":
             self.finish("injected", now)
