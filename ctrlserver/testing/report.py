@@ -1,4 +1,4 @@
-"""What stands beside the failure of a test: the server's record, its streams, kept packets, and the end of its log."""
+"""What stands beside the failure of a test: the server's record, injections, streams, kept packets, last log."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def _lines(server: Server) -> Iterator[str]:
     else:
         yield "stats, without what is 0:"
         yield server.stats().lines()
+        for row in server.ask("inject"):
+            yield f"injection {row['injection']}: {row['spec']} hits={row['hits']}"
         streams = server.streams()
         for stream in streams[-_STREAMS:]:
             words = [f"{name}={stream[name]}" for name in ("peer", "state", "reason", "packets", "bytes")]

@@ -151,6 +151,51 @@ def test_another(ctrlserver):
         assert 1 == server.stats().packets_total
 
 
+def test_an_injection_ends_with_its_test_also_if_that_fails(tmp_path: Path) -> None:
+    code, said = pytest_of(
+        tmp_path,
+        """
+pytestmark = pytest.mark.ctrlserver(framing="line", mode="echo")
+
+def test_fails(ctrlserver):
+    ctrlserver.inject("swallow", streams="all")
+    raise RuntimeError
+
+def test_is_as_new(ctrlserver):
+    assert (0, []) == (ctrlserver.stats().injections_active, ctrlserver.ask("inject"))
+""",
+    )
+    assert (1, True) == (code, "1 failed, 1 passed" in said), said
+    assert "injections_active 1" in said
+
+
+def test_a_failure_shows_the_injections_in_force(tmp_path: Path) -> None:
+    code, said = pytest_of(
+        tmp_path,
+        """
+@pytest.mark.ctrlserver(framing="line", mode="echo")
+def test_fails(ctrlserver):
+    ctrlserver.inject("3rd*delay(1s)")
+    raise RuntimeError
+""",
+    )
+    assert (1, True) == (code, "injection 1: 3rd*delay(1s) hits=0" in said), said
+
+
+def test_ctrl_c_in_a_test_leaves_no_injection_on_a_server_that_goes_on(tmp_path: Path) -> None:
+    text = """
+def test_waits(ctrlserver):
+    ctrlserver.inject("reset")
+    os.kill(os.getpid(), 2)
+    ctrlserver.wait(packets=1, timeout=60)
+"""
+    with Server(framing="line") as server:
+        host, port = server.admin_address
+        code, said = pytest_of(tmp_path, text, f"--ctrlserver={host}:{port}", "-p", "no:twisted")
+        assert (2, True) == (code, "KeyboardInterrupt" in said), said
+        assert (0, 1) == (server.stats().injections_active, len(server.ask("inject all")))
+
+
 @pytest.mark.parametrize(
     ("words", "wrong"), [("22223", "expected HOST:ADMINPORT"), ("127.0.0.1:1 -n 2", "leave out -n")]
 )
