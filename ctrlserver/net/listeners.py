@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from ctrlserver.addresses import text_of
 from ctrlserver.config import ListenerConfig
 from ctrlserver.config.endpoints import transport_word, unix_path
+from ctrlserver.config.places import place_of
 from ctrlserver.inject.rules import Answers
 from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
@@ -249,6 +250,7 @@ def terms_of(config: ListenerConfig, book: Book, seats: Seats, orders: Orders, a
         transport=transport_word(config.endpoint),
         orders=orders,
         answers=answers,
+        place=place_of(config),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from attrs import field, frozen
 
+from ctrlserver.inject.places import Place
 from ctrlserver.inject.rules import Answers
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.injected.orders import Orders
@@ -30,8 +31,9 @@ class Terms:
     ``keepalive``: seconds after which a TCP peer whose machine does not answer is given up, 0 for never.
     ``probe``: probe headers are read from the packets, and ``wall_ns`` gives their time of arrival, nanoseconds since
     1970. ``transport``: ``tcp``, ``unix``, ``tls`` or ``udp``, whatever the listener calls its protocol. ``orders``:
-    the injections of the listener, and ``answers``: its conditional answers; both change while streams run. ``uncut``:
-    nothing depends on where packets begin and end, the number of bytes tells all.
+    the injections of the listener, and ``answers``: its conditional answers; both change while streams run. ``place``:
+    what can strike under these terms, None for anything. ``uncut``: nothing depends on where packets begin and end,
+    the number of bytes tells all.
     """
 
     book: Book
@@ -49,6 +51,7 @@ class Terms:
     wall_ns: Callable[[], int] = time.time_ns
     transport: str = "tcp"
     orders: Orders = field(factory=Orders)
+    place: Place | None = None
     answers: Answers = field(factory=Answers)
     uncut: bool = field(init=False)
 

@@ -24,6 +24,8 @@ from weakref import WeakMethod
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
+from ctrlserver.errors import InjectionError
+from ctrlserver.inject.places import Place, check_place
 from ctrlserver.inject.strikes import Course, Injection
 from ctrlserver.net.gate import Network, within
 from ctrlserver.net.injected.minting import Minted
@@ -90,6 +92,15 @@ class Order:
     def concerns(self, peer: str) -> bool:
         """Whether it strikes ``peer`` (``host:port`` or ``unix``); one without an address only if it strikes all."""
         return self.networks is None or within(peer, self.networks)
+
+    def suits(self, place: Place | None) -> bool:
+        """Whether it could be ordered at ``place``: after a reload streams are open under terms that are replaced."""
+        try:
+            if place is not None:
+                check_place(self.injection.spec, place)
+        except InjectionError:
+            return False
+        return True
 
     def strikes_on(self, transport: str) -> bool:
         """Whether any of its terms can strike on ``tcp``, ``unix``, ``tls`` or ``udp``."""

@@ -66,6 +66,8 @@ class Striking:
     def ordered(self, order: Order, began: bool) -> None:
         """An order of the listener begins for open streams too, or is over: that concerns some of them."""
         transport = self._streams.terms.transport
+        if began and not order.suits(self._streams.terms.place):
+            return
         if (order.everybody or not began) and not order.of_connections and order.strikes_on(transport):
             for stream in list(self._streams.all.values()):
                 if not order.concerns(stream.counters.peer):

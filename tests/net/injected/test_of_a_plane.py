@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import pytest_twisted
+from attrs import evolve
 
 from ctrlserver.config import ListenerConfig
 from ctrlserver.errors import InjectionError
@@ -86,6 +87,26 @@ async def test_a_listener_in_whose_config_only_the_injections_change_goes_on_as_
         await plane.prepare([ListenerConfig(name="one", endpoint=LOOPBACK, mode="echo", inject=("swallow",))]).put()
         assert (before, 1) == (plane.listeners[0], len(before.open_streams.all))
         assert ["swallow"] == [each.injection.spec.text for each in plane.orders()]
+
+
+@pytest.mark.parametrize(("before", "hits"), [(ListenerConfig(mode="sink"), 0), (ListenerConfig(mode="echo"), 2)])
+@pytest_twisted.ensureDeferred
+async def test_a_stream_under_terms_that_are_replaced_is_struck_where_it_could_be_ordered_of_it(
+    before: ListenerConfig, hits: int
+) -> None:
+    plane, book = plane_of(evolve(before, endpoint=LOOPBACK, framing="line"))
+    plane.bind()
+    with connected(plane, 0) as client:
+        await reached(lambda: len(list(plane.streams())) == 1)
+        after = ListenerConfig(endpoint=LOOPBACK, framing="line", mode="echo", keep=3)
+        await plane.prepare([after]).put()
+        order = plane.inject("data", "swallow", everybody=True)
+        client.sendall(b"a\nb\n")
+        await reached(lambda: sum(record.packets for record in book.streams()) == 2)
+        assert (hits, hits) == (order.injection.hits.total, book.streams()[0].injected)
+    await plane.stop_listening()
+    plane.drain()
+    plane.stop()
 
 
 def test_what_the_config_orders_is_in_force_before_a_port_is_bound(monkeypatch: pytest.MonkeyPatch) -> None:
