@@ -9,6 +9,7 @@ import pytest
 
 from ctrlserver.config import Config, ListenerConfig, load_config
 from ctrlserver.config.tree import readers
+from ctrlserver.inject.rules import Rule
 from ctrlserver.testing.keys import OF_THE_WHOLE, Keys, config_of
 from ctrlserver.testing.toml import toml_of
 
@@ -35,6 +36,15 @@ def test_a_config_is_read_as_it_was_given(tmp_path: Path) -> None:
         listener.reply_bytes, listener.framing, listener.keep, listener.udp, listener.allow
     )  # fmt: skip
     assert (2.0, 0.0) == (config.run_gap, config.drain_timeout)
+
+
+def test_answers_are_given_as_in_the_config_with_texts_or_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "ctrlserver.toml"
+    answers = [{"when": "connect", "with": b"220 \xff\r\n"}, {"when": "/^A/", "with": "b", "times": 2, "delay": 0.5}]
+    path.write_text(toml_of(config_of(Keys(framing="line", mode="reply", answers=answers))))
+    first, second = load_config(path).listeners[0].answers
+    assert b"220 \xff\r\n" == first.octets
+    assert Rule("/^A/", "b", 2, 0.5) == second
 
 
 def test_values_come_through_toml_as_they_are() -> None:
