@@ -43,7 +43,7 @@ class Keys(TypedDict, total=False):
     probe: bool
     inject: str | Sequence[str]
     inject_ca: str | PathLike[str]
-    answers: Sequence[Mapping[str, str | bytes | int | float]]
+    answers: Sequence[Mapping[str, object]]
 
     run_gap: float | str
     expected_packets: int
