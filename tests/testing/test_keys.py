@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,10 @@ def test_a_config_is_read_as_it_was_given(tmp_path: Path) -> None:
 
 def test_answers_are_given_as_in_the_config_with_texts_or_bytes(tmp_path: Path) -> None:
     path = tmp_path / "ctrlserver.toml"
-    answers = [{"when": "connect", "with": b"220 \xff\r\n"}, {"when": "/^A/", "with": "b", "times": 2, "delay": 0.5}]
+    answers: list[Mapping[str, object]] = [
+        {"when": "connect", "with": b"220 \xff\r\n"},
+        {"when": "/^A/", "with": "b", "times": 2, "delay": 0.5},
+    ]
     path.write_text(toml_of(config_of(Keys(framing="line", mode="reply", answers=answers))))
     first, second = load_config(path).listeners[0].answers
     assert b"220 \xff\r\n" == first.octets
