@@ -72,7 +72,6 @@ from ctrlserver.words import did_you_mean, quoted
 #: Numbers the kernel may choose for TCP until one is free for UDP too: one in a thousand is taken on a busy machine.
 PORT_TRIES = 8
 
-
 #: Seconds between two sweeps.
 SWEEP_SECONDS = 0.25
 
@@ -326,12 +325,11 @@ class DataPlane:
         return self._ordering.begin(self._place(listener), spec, **options)
 
     def _place(self, listener: str) -> Place:
-        config = next((each for each in self._configs if each.name == listener), None)
-        if config is None:
-            names = [each.name for each in self._configs]
-            hint = did_you_mean(listener, names) or f"; the listeners are {', '.join(names)}"
+        known = {each.name: each for each in self._configs}
+        if listener not in known:
+            hint = did_you_mean(listener, known) or f"; the listeners are {', '.join(known)}"
             raise InjectionError(f"no listener {quoted(listener)}{hint}", 404)
-        return place_of(config)
+        return place_of(known[listener])
 
     def answer(self, listener: str, rule: Rule) -> Standing:
         """Put ``rule`` in force; ``InjectionError`` 404 for an unknown listener, 409 for one that cannot answer so."""
@@ -346,8 +344,7 @@ class DataPlane:
         return self._rules.end(which)
 
     def _prepared(self, listener: str, spec: Spec) -> Mapping[str, Minted]:
-        (config,) = [each for each in self._configs if each.name == listener]
-        return prepared(config, spec)
+        return prepared(next(each for each in self._configs if each.name == listener), spec)
 
     def orders(self) -> list[Order]:
         """All injections in force, by their numbers."""
