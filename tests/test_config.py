@@ -11,6 +11,7 @@ from attrs import evolve
 from ctrlserver.config import AdminConfig, Config, ListenerConfig, load_config, override
 from ctrlserver.errors import ConfigError, FramingSpecError
 from ctrlserver.wire.framing import parse_framing
+from tests.certificates import made, pem_of
 from tests.config.messages import one_line_of
 
 TEACHER = Path(__file__).resolve().parent.parent / "etc" / "ctrlserver.toml"
@@ -36,13 +37,16 @@ def test_the_shipped_file_is_the_default_in_every_value() -> None:
 
 
 def test_the_shipped_file_loads_with_its_optional_keys_in_use(tmp_path: Path) -> None:
+    pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
     text = re.sub(r"^#(?=[\[a-z])", "", TEACHER.read_text(), flags=re.MULTILINE)
     secret = Path(written(tmp_path, "0123456789abcdef")).rename(tmp_path / "secret")
     secret.chmod(0o600)
-    text = text.replace("/etc/ctrlserver/admin.secret", str(secret))
+    authority = tmp_path / "lab-ca.pem"
+    authority.write_bytes(pem_of(made("lab", authority=True)))
+    text = text.replace("/etc/ctrlserver/admin.secret", str(secret)).replace("lab-ca.pem", str(authority))
 
     expected = Config(
-        listeners=(ListenerConfig(protocol="HTTP", labels={"site": "lab-2", "rack": 7}),),
+        listeners=(ListenerConfig(protocol="HTTP", labels={"site": "lab-2", "rack": 7}, inject_ca=str(authority)),),
         admin=(AdminConfig(level="operator", auth=str(secret)),),
         expected_packets=10_000,
         max_streams=10_000,
