@@ -34,7 +34,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ctrlserver.addresses import peer_name
-from ctrlserver.config.endpoints import unix_path
+from ctrlserver.config.endpoints import behind_proxy, unix_path
 from ctrlserver.config.tree import ListenerConfig
 from ctrlserver.errors import InjectionError
 from ctrlserver.inject.spec import Spec
@@ -51,12 +51,19 @@ from ctrlserver.words import quoted
 
 OPEN, HUNG, REFUSED = "open", "hung", "refused"
 
+#: The types of endpoints whose ports have a listening socket that others may stand in for; and not those of plugins.
+OURS = ("tcp", "tcp6", "unix", "ssl", "tls", "systemd")
+
 #: The states by the actions that ask for them.
 STATE_OF = {"hang": HUNG, "refuse": REFUSED}
 
 
 def prepared(listener: ListenerConfig, spec: Spec) -> Mapping[str, Minted]:
     """The certificates that an order of ``spec`` needs; ``InjectionError`` (409) where it cannot be carried out."""
+    kind = (behind_proxy(listener.endpoint) or listener.endpoint).partition(":")[0].lower()
+    if spec.of_connections and kind not in OURS:
+        needs = f"needs a port of Twisted's own; listener {quoted(listener.name)} has an endpoint {quoted(kind)}"
+        raise InjectionError(f'"{spec.text}" {needs}', 409)
     path = unix_path(listener.endpoint)
     if path is not None and not may_withdraw(path) and any(term.action.name == "refuse" for term in spec.terms):
         needs = f"makes the file of a unix socket anew; listener {quoted(listener.name)} may not write in its folder"

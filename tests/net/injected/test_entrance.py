@@ -18,10 +18,12 @@ from twisted.logger import capturedLogs
 
 from ctrlserver.config import ListenerConfig
 from ctrlserver.errors import InjectionError
+from ctrlserver.inject.parsing import parse_spec
+from ctrlserver.net.injected.entrance import prepared
 from ctrlserver.net.injected.orders import Order
 from tests.clients import connected
 from tests.integration.conftest import needs, run
-from tests.net.conftest import in_thread, read_to_end
+from tests.net.conftest import PATIENCE, in_thread, read_to_end
 from tests.net.test_plane_changes import LOOPBACK, Served
 from tests.runs import reached
 
@@ -285,6 +287,15 @@ async def test_a_reload_leaves_refused_what_is_refused(entered: Entered) -> None
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_time_of_an_order_goes_on_over_reloads(entered: Entered) -> None:
+    entered.order("refuse", seconds=0.05)
+    await entered.change(evolve(entered.config, keep=1))
+    assert "ECONNREFUSED" == entered.error()
+    await reached(lambda: not entered.plane.orders())
+    assert await entered.echoes(entered.client())
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_reload_leaves_hanging_what_hangs(entered: Entered) -> None:
     entered.order("hang")
     client = entered.client()
@@ -303,6 +314,19 @@ async def test_a_port_that_another_listener_goes_on_with_listens_by_the_orders_o
     with tcp.connect("two") as client:
         client.sendall(b"a\n")
         assert b"a\n" == await in_thread(client.recv, 10)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_udp_port_beside_goes_on_while_connections_are_refused(tcp: Entered) -> None:
+    await tcp.change(evolve(tcp.config, udp=True))
+    tcp.order("refuse")
+    assert "ECONNREFUSED" == tcp.error()
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(PATIENCE)
+        client.sendto(b"a\n", tcp.address)
+        assert b"a\n" == await in_thread(client.recv, 10)
+    tcp.plane.end_orders()
+    assert await tcp.echoes(tcp.client())
 
 
 @pytest.mark.parametrize("spec", ["refuse", "hang"])
@@ -352,6 +376,14 @@ async def test_a_port_that_cannot_refuse_accepts_nobody_says_so_once_and_listens
     assert 0 == tcp.figure("streams_total")
     tcp.plane.end_orders()
     assert await tcp.echoes(client)
+
+
+def test_a_port_that_is_not_twisteds_own_is_refused_orders_of_connections() -> None:
+    listener = ListenerConfig(name="one", endpoint="onion:80")
+    with pytest.raises(InjectionError, match='listener "one" has an endpoint "onion"') as refused:
+        prepared(listener, parse_spec("hang"))
+    assert 409 == refused.value.code
+    assert {} == prepared(listener, parse_spec("3*reset->off"))
 
 
 def test_refuse_needs_the_folder_of_a_unix_socket(unix: Entered, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from ctrlserver.errors import InjectionError
 from ctrlserver.inject.places import Place
-from ctrlserver.inject.spec import MOST_INJECTIONS
+from ctrlserver.inject.spec import MOST_INJECTIONS, Spec
 from ctrlserver.net.injected.ordering import OVER_KEPT, Ordering
 from ctrlserver.net.injected.orders import Orderer
 from ctrlserver.stats.counters import Counters
@@ -184,3 +184,21 @@ def test_the_number_of_lines_left_out_is_told(ordering: Ordering, clock: Clock) 
     with capturedLogs() as logged:
         ordering.tell_left_out(clock.seconds())
     assert ["10 more injections began or ended"] == [formatEvent(event) for event in logged]
+
+
+def test_a_certificate_that_cannot_be_made_any_more_leaves_the_other_orders_of_the_config(ordering: Ordering) -> None:
+    def prepare(listener: str, spec: Spec) -> dict[str, Any]:
+        if spec.of_connections:
+            raise InjectionError(f"{listener}: its files are gone", 409)
+        return {}
+
+    ordering.prepare = prepare
+    with capturedLogs() as lines:
+        ordering.configure([(ECHO, ("hang", "swallow"))])
+    assert ["swallow"] == [order.injection.spec.text for order in ordering.active()]
+    assert ["data: its files are gone"] == [
+        formatEvent(line) for line in lines if line.get("event") == "injection-failed"
+    ]
+    with pytest.raises(InjectionError, match="its files are gone"):
+        ordering.begin(ECHO, "hang")
+    assert 1 == len(ordering.active())
