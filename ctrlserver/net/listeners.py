@@ -209,6 +209,15 @@ class Listener:
         if self._acceptor is not None:
             self._acceptor.take_waiting()
 
+    def leave(self) -> Deferred[object]:
+        """Accept no more; the UDP port stays. What arrives at one of systemd's from now on is the next server's."""
+        self.take_waiting()
+        if self.datagrams is None or not self.datagrams.inherited:
+            return self.stop_accepting()
+        closed = self.stop_listening()
+        self.end_datagrams()
+        return closed
+
     def stop_accepting(self) -> Deferred[object]:
         """Close the port for connections; the UDP port stays."""
         port = self.let_go()

@@ -361,19 +361,11 @@ class DataPlane:
     def leave(self) -> Deferred[object]:
         """Accept nothing new, and end the silent streams, now and in each further sweep.
 
-        The ports for connections are closed. The UDP ports stay, for the peers that are sending; but what arrives at
-        one of systemd's is the next server's. What waits by order is let go: nobody has to wait for it.
+        The ports for connections are closed. The UDP ports stay, for the peers that are sending, but for systemd's.
+        What waits by order is let go: nobody has to wait for it.
         """
         self._ordering.let_streams_go()
-        closing = []
-        for listener, config in zip(self.listeners, self._configs, strict=True):
-            listener.take_waiting()
-            if config.inherited_datagrams is None:
-                closing.append(listener.stop_accepting())
-            else:
-                closing.append(listener.stop_listening())
-                listener.end_datagrams()
-        closed = DeferredList(closing)
+        closed = DeferredList([listener.leave() for listener in self.listeners])
         self._leaving = self.seats.draining = True
         self.sweep()
         return closed  # type: ignore[return-value]

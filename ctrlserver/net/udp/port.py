@@ -61,6 +61,7 @@ class DatagramPort:
         self.reader: OneReader | None = None
         self.drops: DropCount | None = None
         self._batches = False
+        self.inherited = False  # from systemd
         self._later = Later(due)
         self._answering: Answering | None = None
         options.terms.orders.watch(self.ordered)
@@ -73,6 +74,7 @@ class DatagramPort:
     def adopt(self, descriptor: int, family: socket.AddressFamily) -> IListeningPort:
         """Take a bound socket over. The port has a duplicate; ``descriptor`` stays, for a later config may name it."""
         reactor = IReactorSocket(self._reactor)
+        self.inherited = True
         return self._listening(reactor.adoptDatagramPort(descriptor, family, self._protocol, READ_BYTES))
 
     def take_over(self, old: DatagramPort) -> None:
@@ -84,7 +86,7 @@ class DatagramPort:
         if reader is not None:
             reader.stop()
         self.peers.adopt(old.peers)
-        self._batches = old._batches
+        self.inherited, self._batches = old.inherited, old._batches
         old._protocol.doStop()  # type: ignore[no-untyped-call]
         self._protocol.makeConnection(port)  # type: ignore[arg-type]
         port.protocol = self._protocol  # type: ignore[attr-defined]
