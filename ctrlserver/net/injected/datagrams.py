@@ -13,11 +13,12 @@ whether or not there are orders.
 
 Rules:
 
-- A batch is cut only where an injection strikes it, or where the listener has conditional answers
-  (``inject/rules.py``): a rule decides what an answer is, and injections change that.
+- A batch is cut only where an injection strikes it.
 - Each answer that a delay strikes has its own moment, from when its datagram was read; so answers overtake each other.
 - ``reorder``: the answer leaves right after the next answer of its stream, after ``REORDER_NS`` if there is none by
   then. While one waits so, none is put behind it: of answers that are all reordered, each two change places.
+- Where the listener has rules for packets (``inject/rules.py``), a rule decides what the answer is and when it leaves;
+  orders then change that.
 - Where several orders strike one packet, it is a hit of each. One that swallows it decides; else bits are turned in the
   order of the orders, copies are added, and delays too.
 - What waits is held for the stream (``memory_limit``), and within ``MOST_WAITING`` for the port. An answer that finds
@@ -98,10 +99,10 @@ class Later:
 
 
 class StruckPeer:
-    """Answers the peer of ``stream`` while ``courses`` strike it, and after that until nothing of it waits.
+    """Answers the peer of ``stream`` while ``courses`` strike it or there are ``rules``, and until nothing of it waits.
 
-    ``plain`` answers where nothing strikes, ``send`` sends what is made of an answer. ``canned`` is the answer to every
-    datagram, None where each gets its own bytes back; where there are ``rules`` for packets, each is asked about.
+    ``plain`` answers where nothing strikes, ``send`` sends what is made of an answer. ``canned`` is the answer where no
+    rule has one, None where each datagram gets its own bytes back.
     """
 
     __slots__ = (
@@ -126,7 +127,7 @@ class StruckPeer:
         send: Send,
         canned: bytes | None,
         later: Later,
-        rules: Answers | None = None,
+        rules: Answers,
     ) -> None:
         self._stream = stream
         self._courses: Sequence[Course] = ()
@@ -134,7 +135,7 @@ class StruckPeer:
         self._send = send
         self._canned = canned
         self._later = later
-        self._rules = rules or Answers()
+        self._rules = rules
         self._numbers = count()
         self._waiting: list[Waiting] = []
         self._behind: Waiting | None = None  # leaves after the next answer
@@ -148,12 +149,12 @@ class StruckPeer:
         self._stream.answer = self
 
     def end(self, order: Order) -> None:
-        """``order`` strikes no more; if it was the last one, what waits leaves."""
+        """``order`` strikes no more."""
         self._courses = [each for each in self._courses if each.injection is not order.injection]
         self.settle()
 
     def settle(self) -> None:
-        """If nothing strikes the stream any more, and no rule answers, what waits leaves."""
+        """If no order is left and no rule, go back to the plain answers; what waits leaves."""
         if not self._courses and not self._rules.of_packets and self._stream.answer is self:
             self._stream.answer = self._plain
             waiting, self._behind = [*self._waiting, *([self._behind] if self._behind else [])], None
@@ -182,10 +183,10 @@ class StruckPeer:
 
     def _answer(self, content: memoryview, size: int, packets: int, address: Address) -> int:
         """Answer a batch of equal datagrams."""
-        courses = self._courses
+        courses, looks = self._courses, self._rules.of_packets
         at = accepted = 0
         while at < packets:
-            run = packets - at
+            run = 1 if looks else packets - at
             strikes: list[tuple[Course, Strike]] = []
             for course in courses:
                 run, strike = course.look(run, size)
@@ -194,7 +195,7 @@ class StruckPeer:
             for course in courses:
                 course.take(run, size)
             part = content if run == packets else content[at * size : (at + run) * size]
-            answer = self._strike if strikes or self._rules.of_packets else self._let
+            answer = self._look if looks else self._strike if strikes else self._let
             accepted += answer(strikes, part, size, run, address)
             at += run
         return accepted
@@ -211,38 +212,45 @@ class StruckPeer:
         """Answer what all of ``strikes`` strike."""
         counters = self._stream.counters
         counters.injected += packets * len(strikes)
-        swallows = any(strike.action.name == "swallow" for _, strike in strikes)
-        if swallows and not self._rules.of_packets:
+        if swallowed(strikes):
             counters.swallowed += packets
             return packets
         accepted = 0
         for at in range(packets):
             answer = self._canned or bytes(content[at * size : (at + 1) * size])
-            copies, ns, reordered = 1, 0, False
-            if self._rules.of_packets:
-                rule = self._rules.answer(bytes(content[at * size : (at + 1) * size]))
-                if rule is not None:
-                    answer, ns = rule.octets, round(rule.delay * 1e9)
-                if swallows or not answer:
-                    counters.swallowed += 1
-                    accepted += 1
-                    continue
-            for course, strike in strikes:
-                name = strike.action.name
-                packet = course.packets - packets + 1 + at
-                if name == "delay":
-                    ns += round(course.seconds(strike, packet) * 1e9)
-                elif name == "duplicate":
-                    copies += 1
-                elif name == "reorder":
-                    reordered = True
-                else:
-                    answer = course.changed(strike, packet, answer)
-            if ns or (reordered and self._behind is None):
-                accepted += self._wait(answer, ns, copies, address, reordered)
-            else:
-                accepted += self._leave(answer, copies, address)
+            accepted += self._change(strikes, answer, 0, packets - 1 - at, address)
         return accepted
+
+    def _look(self, strikes: Strikes, content: memoryview, size: int, packets: int, address: Address) -> int:
+        """Answer one datagram by the first rule that holds, or as ever."""
+        rule = self._rules.answer(bytes(content))
+        if rule is None:
+            answer = self._strike if strikes else self._let
+            return answer(strikes, content, size, packets, address)
+        counters = self._stream.counters
+        counters.injected += len(strikes)
+        if not rule.octets or swallowed(strikes):
+            counters.swallowed += 1
+            return 1
+        return self._change(strikes, rule.octets, round(rule.delay * 1e9), 0, address)
+
+    def _change(self, strikes: Strikes, answer: bytes, ns: int, behind: int, address: Address) -> int:
+        """Send what ``strikes`` make of an answer that is due in ``ns``; ``behind`` more packets were told of."""
+        copies, reordered = 1, False
+        for course, strike in strikes:
+            name = strike.action.name
+            packet = course.packets - behind
+            if name == "delay":
+                ns += round(course.seconds(strike, packet) * 1e9)
+            elif name == "duplicate":
+                copies += 1
+            elif name == "reorder":
+                reordered = True
+            else:
+                answer = course.changed(strike, packet, answer)
+        if ns or (reordered and self._behind is None):
+            return self._wait(answer, ns, copies, address, reordered)
+        return self._leave(answer, copies, address)
 
     def _wait(self, answer: bytes, ns: int, copies: int, address: Address, reordered: bool) -> int:
         """Have an answer wait for ``ns``, or behind the next one; 0 if there is no place for it."""
@@ -317,3 +325,8 @@ class StruckPeer:
         self._stream.struck = None
         self._later.due.forget(self)
         self._moment = NEVER
+
+
+def swallowed(strikes: Strikes) -> bool:
+    """Whether one of them swallows the answer."""
+    return "swallow" in [strike.action.name for _, strike in strikes]

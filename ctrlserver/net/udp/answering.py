@@ -18,9 +18,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
+from ctrlserver.inject.rules import Answers
 from ctrlserver.inject.strikes import Course
 from ctrlserver.linux.udp import SEGMENT, SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT, Address, first_client_port
-from ctrlserver.net.injected.datagrams import Answer, Later, Send, StruckPeer
+from ctrlserver.net.injected.datagrams import PORTION, Answer, Later, Send, StruckPeer
 from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.net.udp.peers import OTHERS, DatagramStream
 from ctrlserver.net.udp.withholding import Withholding
@@ -40,7 +41,7 @@ class Answering:
         terms = options.terms
         self._canned = terms.canned
         self._orders = terms.orders
-        self._rules = terms.answers
+        self.rules = Answers() if terms.canned is None else terms.answers
         self._later = later
         self._ports = options.answering
         self._socket = sock
@@ -54,20 +55,34 @@ class Answering:
             return
         stream.answers = self
         stream.answer = self._answer_to(stream, self._answer)
-        if self._orders.active and (courses := self._orders.courses(stream.counters.peer, "udp")):
-            self.strike(stream, courses)
-        elif self._rules.of_packets:
-            self.strike(stream, ())
+        if self._orders.active or self.rules.of_packets:
+            courses = self._orders.courses(stream.counters.peer, "udp")
+            if courses or self.rules.of_packets:
+                self.strike(stream, courses)
 
     def strike(self, stream: DatagramStream, courses: Sequence[Course]) -> None:
-        """Have ``courses`` strike the answers to ``stream``, if it is answered."""
+        """Have ``courses`` strike the answers to ``stream``, and the rules decide on them, if it is answered."""
         plain = stream.answer
-        self._counters.struck = True
+        self._counters.struck = True  # a rule may swallow too
         if stream.struck is not None:
             stream.struck.begin(courses)
         elif plain is not None and plain != self._count_loop:
             canned = None if self._canned is None else self._canned.reply
-            StruckPeer(stream, courses, plain, self._send_to(stream), canned, self._later, self._rules)
+            StruckPeer(stream, courses, plain, self._send_to(stream), canned, self._later, self.rules)
+
+    def ruled(self, stream: DatagramStream) -> None:
+        """There are rules for packets, or none any more."""
+        if self.rules.of_packets:
+            self.strike(stream, ())
+        elif stream.struck is not None:
+            stream.struck.settle()
+
+    def most(self, segment: int) -> int:
+        """How many datagrams of ``segment`` bytes may be answered in one go while they are struck."""
+        rules = self.rules
+        if not rules.of_packets:
+            return PORTION
+        return max(1, min(PORTION, rules.packets_a_call, rules.bytes_a_call // max(1, segment)))
 
     def _loops(self, address: Address) -> bool:
         """Whether an answer to ``address`` may be answered, and so on for ever."""

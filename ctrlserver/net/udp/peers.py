@@ -43,6 +43,9 @@ class Answers(Protocol):
     def strike(self, stream: DatagramStream, courses: Sequence[Course]) -> None:
         """Have ``courses`` strike the answers to ``stream``, and rules decide what they are."""
 
+    def ruled(self, stream: DatagramStream) -> None:
+        """The rules of the listener have changed."""
+
 
 class DatagramStream:
     """One peer of a UDP port.

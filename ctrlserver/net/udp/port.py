@@ -125,10 +125,8 @@ class DatagramPort:
         assert drops is not None
         if self.reader is not None:
             self.reader.stop()
-        if self._batches:  # a batch would be looked into in one go
-            try_option(sock, SOL_UDP, UDP_GRO, 0 if options.terms.answers.of_packets else 1)
-        if self._is_struck():
-            self.reader = StruckReader(peers, answering, sock, lane, drops)
+        if answering is not None and self._is_struck():
+            self.reader = StruckReader(peers, answering, sock, lane, drops, answering.most)
         else:
             content = lane.view if options.needs_content or peers.guests else None
             table = messages(sock, content, self._batches) if options.many else None
@@ -139,38 +137,38 @@ class DatagramPort:
         self.reader.start()
 
     def _is_struck(self) -> bool:
-        """Whether injections may strike answers of the port, or rules give them."""
-        terms = self.peers.options.terms
+        """Whether orders may strike answers of the port, or rules decide on them."""
         if self._answering is None:
             return False
-        return terms.answers.of_packets or any(strikes_datagrams(order) for order in terms.orders.active)
-
-    def ruled(self) -> None:
-        """The conditional answers of the listener have changed, and perhaps whether there are any."""
-        lane, port, rules = self._lane, self.port, self.peers.options.terms.answers.of_packets
-        if port is not None:
-            if lane is None:
-                port.maxThroughput = 1 if rules else type(port).maxThroughput  # type: ignore[attr-defined]
-            elif rules or self._is_struck() != isinstance(self.reader, StruckReader):
-                self._read_on(lane, port.socket)  # type: ignore[attr-defined]
-        for stream in list(self.peers.by_address.values()):
-            if rules and stream.answers is not None:
-                stream.answers.strike(stream, ())
-            elif stream.struck is not None:
-                stream.struck.settle()
+        orders = self.peers.options.terms.orders.active
+        return self._answering.rules.of_packets or any(strikes_datagrams(order) for order in orders)
 
     def ordered(self, order: Order, began: bool) -> None:
         """An order of the listener begins, or ends: tell the open streams that it concerns."""
         if not strikes_datagrams(order):
             return
-        lane, port, reader = self._lane, self.port, self.reader
-        if lane is not None and port is not None and isinstance(reader, StruckReader) != self._is_struck():
-            self._read_on(lane, port.socket)  # type: ignore[attr-defined]
+        self._choose_reader()
         for stream in list(self.peers.by_address.values()):
             if not began and stream.struck is not None:
                 stream.struck.end(order)
             elif began and order.everybody and stream.answers is not None and order.concerns(stream.counters.peer):
                 stream.answers.strike(stream, [order.injection.stream("udp")])
+
+    def ruled(self) -> None:
+        """The rules of the listener have changed, and perhaps whether there are any for packets."""
+        self._choose_reader()
+        port, answering = self.port, self._answering
+        if self._lane is None and port is not None and answering is not None:  # bytes that Twisted reads in one go
+            most = 1 if answering.rules.of_packets else type(port).maxThroughput  # type: ignore[attr-defined]
+            port.maxThroughput = most  # type: ignore[attr-defined]
+        for stream in list(self.peers.by_address.values()):
+            if stream.answers is not None:
+                stream.answers.ruled(stream)
+
+    def _choose_reader(self) -> None:
+        lane, port, reader = self._lane, self.port, self.reader
+        if lane is not None and port is not None and isinstance(reader, StruckReader) != self._is_struck():
+            self._read_on(lane, port.socket)  # type: ignore[attr-defined]
 
     def stop_listening(self) -> object:
         """Close the port; its streams stay until they are ended, and get no answer that waits."""

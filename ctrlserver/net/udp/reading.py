@@ -194,27 +194,76 @@ class OneReader(Intake):
             counters.last = now
 
 
+#: A message that is read: its sender, its bytes, those of each datagram but the last, its datagrams, when it was seen.
+Message = tuple[Address, memoryview, int, int, float]
+
+
 class StruckReader(OneReader):
-    """Reads the same way while injections strike the answers, for a bounded time: a batch is answered one by one."""
+    """Reads the same way while the answers are struck, and has a message answered in parts: each datagram has its cost.
+
+    ``most(segment)``: how many datagrams of so many bytes make a part. What the time of a turn leaves over of a message
+    is copied, and answered in a later turn before another is read.
+    """
+
+    def __init__(
+        self,
+        peers: Peers,
+        answering: Answering,
+        sock: socket.socket,
+        lane: Lane,
+        drops: DropCount,
+        most: Callable[[int], int],
+    ) -> None:
+        super().__init__(peers, answering, sock, lane, drops)
+        self._most = most
+        self._left: Message | None = None
 
     def ready(self, events: int) -> None:
-        """Read some datagrams or batches."""
-        lane, counted, content = self._lane, self._drops, self._lane.copy_view
-        read, into, now = self._socket.recvmsg_into, self._into, lane.clock()
-        for _ in range(READS_A_TURN):
-            try:
-                size, ancillary, _, address = read(into, ANCILLARY_BYTES)
-            except OSError:
-                return
-            segment, packets = size, 1
-            counted.messages_read += 1
-            if ancillary:
-                segment = GRO_SIZE.unpack_from(ancillary[0][2])[0]
-                packets = packets_in(size, segment)
-                counted.beyond_read += packets - 1
-            self.received(address, size, segment, packets, content[:size], now, lane.round_began)
-            if lane.clock() > now + STRUCK_SECONDS:
-                return
+        """Answer what is left, then read some datagrams or batches."""
+        clock = self._lane.clock
+        now = clock()
+        message, self._left = self._left or self._read(), None
+        reads = READS_A_TURN
+        while message is not None:
+            message = self._answer_part(message, now)
+            if clock() > now + STRUCK_SECONDS:
+                break
+            if message is None and (reads := reads - 1):
+                message = self._read()
+        if message is not None:
+            address, content, segment, packets, since = message
+            self._left = (address, memoryview(bytes(content)), segment, packets, since)
+            self._lane.again(self._socket.fileno(), EPOLLIN)
+
+    def stop(self) -> None:
+        """Answer what is left, and read no more."""
+        message, self._left = self._left, None
+        while message is not None:
+            message = self._answer_part(message, self._lane.clock())
+        super().stop()
+
+    def _read(self) -> Message | None:
+        """The next message, None where there is none or an error that belongs to an answer sent before."""
+        lane, counted = self._lane, self._drops
+        try:
+            size, ancillary, _, address = self._socket.recvmsg_into(self._into, ANCILLARY_BYTES)
+        except OSError:
+            return None
+        segment, packets = size, 1
+        counted.messages_read += 1
+        if ancillary:
+            segment = GRO_SIZE.unpack_from(ancillary[0][2])[0]
+            packets = packets_in(size, segment)
+            counted.beyond_read += packets - 1
+        return address, lane.copy_view[:size], segment, packets, lane.round_began
+
+    def _answer_part(self, message: Message, now: float) -> Message | None:
+        """Count and answer the first datagrams of ``message``; returns the others."""
+        address, content, segment, packets, since = message
+        part = min(packets, self._most(segment))
+        first = content if part == packets else content[: part * segment]
+        self.received(address, len(first), segment, part, first, now, since)
+        return None if part == packets else (address, content[len(first) :], segment, packets - part, since)
 
 
 class ManyReader(OneReader):

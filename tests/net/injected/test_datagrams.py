@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from ctrlserver.inject.parsing import parse_spec
+from ctrlserver.inject.rules import Answers
 from ctrlserver.inject.strikes import Injection
 from ctrlserver.lane.due import Due
 from ctrlserver.linux.udp import Address
@@ -47,11 +48,12 @@ class Wire:
         self.later = Later(Due(None, Clock(), self.time), most)
         self.orders = [Order(at, "data", Injection(parse_spec(spec), seed)) for at, spec in enumerate(specs, 1)]
         self.canned = canned
+        self.rules = Answers()
         self.strike(*self.orders)
 
     def strike(self, *orders: Order) -> StruckPeer:
         courses = [order.injection.stream("udp") for order in orders]
-        return StruckPeer(self, courses, self._plain, self._send_one, self.canned, self.later)
+        return StruckPeer(self, courses, self._plain, self._send_one, self.canned, self.later, self.rules)
 
     def hold(self, nbytes: int) -> None:
         self.held += nbytes

@@ -80,14 +80,18 @@ class Served:
 
     def inject(self, spec: str, **options: Any) -> Order:
         """Order an injection for the port."""
+        return self.ordering.begin(self.place, spec, **options)
+
+    @property
+    def place(self) -> Place:
+        """The port as injections and rules see it."""
         terms = self.port.peers.options.terms
         reply = b"" if terms.canned is None else terms.canned.reply
-        place = Place("data", terms.origin.mode, frozenset({"udp"}), reply=reply)
-        return self.ordering.begin(place, spec, **options)
+        return Place("data", terms.origin.mode, frozenset({"udp"}), reply=reply)
 
     def answer(self, *rule: Any) -> Standing:
         """Put a rule of the port in force."""
-        return self.rules.add(Rule(*rule), Place("data", "reply", frozenset({"udp"}), reply=b"?"), 0)
+        return self.rules.add(Rule(*rule), self.place, 0)
 
     @property
     def socket(self) -> socket.socket:
@@ -195,6 +199,25 @@ def peer() -> Iterator[socket.socket]:
 def check(record: object, **expected: object) -> None:
     """Compare these attributes by name, so that a failure names the one that differs."""
     assert expected == {name: getattr(record, name) for name in expected}
+
+
+def arrivals(client: socket.socket) -> list[bytes]:
+    """What waits for a client."""
+    found = []
+    client.setblocking(False)
+    while True:
+        try:
+            found.append(client.recv(65536))
+        except BlockingIOError:
+            return found
+
+
+def check_sums(served: Served) -> None:
+    """Each packet was answered, swallowed or left unanswered, and no hit is missing anywhere."""
+    stats = served.book.stats(served.time())
+    unanswered = sum(each.unanswered for each in [*served.book.counters.open.values(), *served.book.counters.recent])
+    assert stats.packets_total == stats.replies_total + stats.swallowed_total + unanswered
+    assert stats.injected_total == sum(record.injected for record in served.records())
 
 
 def send_batch(client: socket.socket, packets: int, size: int) -> None:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
-import pytest
 import pytest_twisted
+from twisted.internet.task import Clock
 
+from ctrlserver.inject.places import Place
+from ctrlserver.inject.rules import Rule, Rules
+from ctrlserver.lane.due import Due
+from ctrlserver.net.injected.datagrams import PORTION, Later
+from ctrlserver.net.replies import CannedReply
+from ctrlserver.net.terms import DatagramTerms, Terms
+from ctrlserver.net.udp.answering import Answering
 from ctrlserver.net.udp.reading import StruckReader
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Origin
+from ctrlserver.wire.datagram import DATAGRAM
 from tests.net.conftest import in_thread
-from tests.net.udp.conftest import Serve, check, linux, send_batch
-from tests.net.udp.test_struck import arrivals, check_sums
+from tests.net.udp.conftest import Serve, arrivals, check, check_sums, linux, send_batch
 from tests.runs import reached
 
 
@@ -73,18 +83,62 @@ async def test_what_waits_when_the_last_rule_ends_leaves_at_once(serve: Serve) -
 
 @linux
 @pytest_twisted.ensureDeferred
-async def test_while_there_are_rules_the_kernel_hands_over_no_batches(serve: Serve, way: str) -> None:
-    if way == "twisted":
-        pytest.skip("Twisted hands over one datagram at a time")
+async def test_orders_strike_the_answers_of_rules_and_each_ends_by_itself(serve: Serve) -> None:
     served = serve("reply", reply=b"?")
-    served.answer("/x$/", "y")
+    client = served.connect()
+    order = served.inject("2nd*duplicate->swallow")
+    served.answer("/x/", "rule")
+    send_batch(client, 4, 3)
+    await served.until(lambda totals: totals.packets == 4)
+    assert [b"rule"] * 4 == arrivals(client)
+    assert (4, 2, 2, 4) == (
+        served.records()[0].injected,
+        served.book.stats(0.0).swallowed_total,
+        served.book.stats(0.0).duplicated_total,
+        served.rules.all()[0].hits,
+    )
+    served.ordering.end(order.number)
+    client.send(b"x")
+    await served.until(lambda totals: totals.packets == 5)
+    served.inject("swallow", everybody=True)
+    served.rules.end()
+    client.send(b"x")
+    await served.until(lambda totals: totals.packets == 6)
+    assert [b"rule"] == arrivals(client)
+    served.ordering.end(None)
+    client.send(b"x")
+    await served.until(lambda totals: totals.packets == 7)
+    assert [b"?"] == arrivals(client)
+    check_sums(served)
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_a_batch_that_waits_as_the_first_rule_comes_is_answered_datagram_by_datagram(serve: Serve) -> None:
+    served = serve("reply", reply=b"?")
     client = served.connect()
     send_batch(client, 50, 100)
+    served.answer("/x$/", "y")
     await served.until(lambda totals: totals.packets == 50)
     assert [b"y"] * 50 == arrivals(client)
-    assert served.port.drops is not None
-    assert (50, 0) == (served.port.drops.messages_read, served.port.drops.beyond_read)
-    served.rules.end()
     send_batch(client, 50, 100)
+    served.rules.end()
     await served.until(lambda totals: totals.packets == 100)
-    assert (51, 49) == (served.port.drops.messages_read, served.port.drops.beyond_read)
+    assert [b"?"] * 50 == arrivals(client)
+    check_sums(served)
+
+
+def test_with_rules_a_part_of_a_batch_is_as_much_as_they_bear(ours: socket.socket) -> None:
+    rules = Rules()
+    terms = Terms(
+        Book(version="test", now=0.0, wall=0.0),
+        Origin("data", "udp", "datagram", "reply"),
+        DATAGRAM,
+        canned=CannedReply(b"?"),
+        answers=rules.of("data"),
+    )
+    answering = Answering(DatagramTerms(terms), ours, Later(Due(None, Clock())))
+    assert PORTION == answering.most(0) == answering.most(1400)
+    for number in range(40):
+        rules.add(Rule(f"/{number}$/", "x"), Place("data", "reply", frozenset({"udp"}), reply=b"?"), 0)
+    assert [25, 4, 1] == [answering.most(size) for size in (1, 100, 65507)]

@@ -58,9 +58,9 @@ def test_while_injections_strike_a_turn_ends_by_its_time(ours: socket.socket, pe
     lane = Lane(MemoryReactorClock(), time_.seconds)
     book = Book(version="test", now=0.0, wall=0.0)
     terms = DatagramTerms(Terms(book, Origin("data", "udp", "datagram", "echo"), DATAGRAM))
-    reader = StruckReader(
-        Peers(terms, now=0.0), Answering(terms, ours, Later(Due(lane, time_))), ours, lane, DropCount(ours, False)
-    )
+    answering = Answering(terms, ours, Later(Due(lane, time_)))
+    peers, drops = Peers(terms, now=0.0), DropCount(ours, False)
+    reader = StruckReader(peers, answering, ours, lane, drops, answering.most)
     for _ in range(READS_A_TURN + 10):
         peer.sendto(b"x" * 100, ours.getsockname())
     reader.ready(EPOLLIN)

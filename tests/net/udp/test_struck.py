@@ -14,31 +14,12 @@ from ctrlserver.net.injected.datagrams import OVERHEAD
 from ctrlserver.net.udp.port import DatagramPort
 from ctrlserver.net.udp.reading import StruckReader
 from tests.net.conftest import in_thread
-from tests.net.udp.conftest import READERS, Serve, Served, check, linux, send_batch
+from tests.net.udp.conftest import READERS, Serve, arrivals, check, check_sums, linux, send_batch
 from tests.runs import reached
 
 
 def numbered(count: int, size: int = 4) -> list[bytes]:
     return [f"{number:0{size}}".encode() for number in range(1, count + 1)]
-
-
-def arrivals(client: socket.socket) -> list[bytes]:
-    """What waits for a client."""
-    found = []
-    client.setblocking(False)
-    while True:
-        try:
-            found.append(client.recv(65536))
-        except BlockingIOError:
-            return found
-
-
-def check_sums(served: Served) -> None:
-    """Each packet was answered, swallowed or left unanswered, and no hit is missing anywhere."""
-    stats = served.book.stats(served.time())
-    unanswered = sum(each.unanswered for each in [*served.book.counters.open.values(), *served.book.counters.recent])
-    assert stats.packets_total == stats.replies_total + stats.swallowed_total + unanswered
-    assert stats.injected_total == sum(record.injected for record in served.records())
 
 
 @pytest_twisted.ensureDeferred
@@ -356,3 +337,27 @@ async def test_while_an_order_is_in_force_and_nothing_waits_the_lane_may_rest(se
     lane = served.port._lane
     assert isinstance(lane, Lane)
     assert {served.socket.fileno()} == lane._eager
+
+
+@linux
+@pytest_twisted.ensureDeferred
+async def test_what_a_turn_leaves_of_a_batch_is_answered_in_a_later_one_or_before_another_reader_reads(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctrlserver.net.udp.reading.STRUCK_SECONDS", -1.0)
+    served = serve("echo")
+    order = served.inject("10th*swallow")
+    client = served.connect()
+    got = 0
+    for round_ in (1, 2):
+        send_batch(client, 60, 10)
+        send_batch(client, 61, 10)
+        await served.until(lambda totals, packets=121 * round_: totals.packets == packets)  # type: ignore[misc]
+        got += len(arrivals(client))
+    send_batch(client, 64, 10)
+    await served.until(lambda totals: totals.packets > 242)
+    served.ordering.end(order.number)  # what was read by then is struck
+    totals = await served.until(lambda totals: totals.packets >= 306)
+    check(totals, packets=306, dropped=0)
+    assert (30, 276) == (order.injection.hits.total, got + len(arrivals(client)))
+    check_sums(served)
