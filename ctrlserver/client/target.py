@@ -70,6 +70,13 @@ class Target:
         """Whether it is plain or an endpoint string of TLS."""
         return self.transport == TLS or (not self.host and self.text.partition(":")[0].casefold() in ("ssl", "tls"))
 
+    @property
+    def word(self) -> str:
+        """``tcp``, ``unix``, ``tls`` or ``udp``, as injections have it; ``tcp`` for what only Twisted knows."""
+        if self.over_tls:
+            return TLS
+        return "unix" if not self.host and self.text.casefold().startswith("unix:") else self.transport or "tcp"
+
 
 def parse_target(text: str) -> Target:
     """Where to send a load. An endpoint string is checked to its end by ``endpoint_of`` alone."""

@@ -17,7 +17,7 @@ from attrs import frozen
 
 from ctrlserver.errors import InjectionError
 from ctrlserver.inject.actions import Action
-from ctrlserver.inject.arguments import Length, Text, size_text
+from ctrlserver.inject.arguments import Bits, Length, Text, size_text
 from ctrlserver.inject.spec import Chance, Every, First, Spec, Term
 from ctrlserver.words import counted, quoted
 
@@ -55,11 +55,24 @@ def check_place(spec: Spec, place: Place) -> None:
             _check_packets(term, place)
 
 
-def check_sender(spec: Spec) -> None:
-    """InjectionError (409) for the first term that no sender can carry out."""
+def check_sender(spec: Spec, transport: str = "tcp", size: int | None = None) -> None:
+    """InjectionError (409) for the first term that no sender can carry out, or not over ``transport``.
+
+    ``size``: bytes of each packet on the wire, None if they differ.
+    """
     for term in spec.terms:
-        if not term.action.kind.sender:
-            raise InjectionError(f'"{term.action.name}" is for a server: ctrlload does not do it', 409)
+        action = term.action
+        if not action.kind.sender:
+            raise InjectionError(f'"{action.name}" is for a server: ctrlload does not do it', 409)
+        if not action.kind.strikes_on(transport):
+            if transport == "udp":
+                raise InjectionError(f'"{action.name}" needs a connection, not datagrams', 409)
+            raise InjectionError(f'"{action.name}" needs a connection whose sending side can end alone, not TLS', 409)
+        argument = action.argument
+        if size is not None and isinstance(argument, Length) and argument.nbytes >= size:
+            raise InjectionError(f'"{action.text}" leaves packets of {counted(size, "byte")} whole', 409)
+        if size == 0 and isinstance(argument, Bits):
+            raise InjectionError(f'"{action.name}" needs packets that have bytes', 409)
 
 
 def _check_transport(action: Action, place: Place) -> None:

@@ -140,3 +140,26 @@ def test_a_sender_does_nine_of_the_actions() -> None:
         else:
             with pytest.raises(InjectionError, match=f'^"{kind.name}" is for a server: ctrlload does not do it$'):
                 check_sender(parse_spec(kind.form))
+
+
+@pytest.mark.parametrize(
+    ("expected", "spec", "transport", "size"),
+    [
+        ('"drip" needs a connection, not datagrams', "5th*corrupt->drip(1B/10ms)", "udp", 100),
+        ('"half-close" needs a connection whose sending side can end alone, not TLS', "half-close", "tls", None),
+        ('"truncate(10)" leaves packets of 10 bytes whole', "truncate(10)", "tcp", 10),
+        ('"corrupt" needs packets that have bytes', "corrupt", "udp", 0),
+    ],
+)
+def test_what_a_sender_cannot_do_on_a_transport_is_refused(
+    expected: str, spec: str, transport: str, size: int | None
+) -> None:
+    with pytest.raises(InjectionError) as caught:
+        check_sender(parse_spec(spec), transport, size)
+    assert expected == str(caught.value)
+
+
+def test_a_sender_does_what_strikes_on_its_transport() -> None:
+    check_sender(parse_spec("5th*corrupt->7th*duplicate->off"), "udp", 100)
+    check_sender(parse_spec("3*ok->reset"), "tls")
+    check_sender(parse_spec("truncate(10)"), "unix", None)
