@@ -49,6 +49,7 @@ class Held(Protocol):
         self.gone: Deferred[None] = Deferred()
         self._lane = lane
         self._name = name
+        self._hung_up = False
 
     def connectionMade(self) -> None:
         """Stop Twisted's reading before it begins, and find the socket."""
@@ -63,7 +64,19 @@ class Held(Protocol):
         if handle.family in (socket.AF_INET, socket.AF_INET6):
             handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             local = text_of(transport.getHost())
-        self.ready.callback(Opened(handle, self._lane, local, text_of(transport.getPeer())))
+        self.ready.callback(Opened(handle, self._lane, local, text_of(transport.getPeer()), self))
+
+    def unwritten(self) -> int:
+        """None: the stream writes to the kernel itself."""
+        return 0
+
+    def hang_up(self, *, reset: bool) -> None:
+        """Close the socket in the next turn of the reactor; over TCP ``reset`` is an RST."""
+        self._hung_up = True
+        if reset:
+            self.transport.abortConnection()
+        else:
+            self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Closed."""
@@ -71,6 +84,8 @@ class Held(Protocol):
 
     def close(self) -> None:
         """Close it; our side of the socket first, so that Twisted does not wait for room in its send buffer."""
+        if self._hung_up:
+            return  # a reset stays one
         with suppress(AttributeError, OSError):  # no plain socket, or the other side was first
             self.transport.getHandle().shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
         self.transport.loseConnection()

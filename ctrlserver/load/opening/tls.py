@@ -139,6 +139,7 @@ class TlsConnection(Protocol):
         self._lane = lane
         self._name = name
         self._verification = verification
+        self._gathered: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Connected; the handshake begins."""
@@ -156,7 +157,7 @@ class TlsConnection(Protocol):
         self.transport.registerProducer(self.wire, True)
         if not self.ready.called:
             local, peer = text_of(self.transport.getHost()), text_of(self.transport.getPeer())
-            self.ready.callback(Opened(self.wire, self.wire, local, peer))
+            self.ready.callback(Opened(self.wire, self.wire, local, peer, self))
 
     def dataReceived(self, data: bytes) -> None:
         """Pass it to the stream."""
@@ -168,6 +169,21 @@ class TlsConnection(Protocol):
         self._fail("" if self._verification is None else self._verification.refusal, words)
         self.wire.end(None if reason.check(error.ConnectionDone) else OSError(errno.ECONNRESET, words))
         self.gone.callback(None)
+
+    def unwritten(self) -> int:
+        """What waits in Twisted's buffers, encrypted; it gathers small writes up to the next turn of the reactor."""
+        if self._gathered is None:
+            self._gathered = self._reactor.callLater(0, lambda: None)
+        below = self.transport.transport
+        return int(self._gathered.active()) + len(below.dataBuffer) + int(below._tempDataLen)
+
+    def hang_up(self, *, reset: bool) -> None:
+        """Announce the close, or reset the TCP connection below; what still comes is dropped."""
+        if reset:
+            self.transport.abortConnection()
+        else:
+            self.close()
+            self.wire.watch(-1, Unread(self.wire), _IN)
 
     def close(self) -> None:
         """Announce the close, and close."""
@@ -340,6 +356,23 @@ class TlsWire:
             self.log.failure("a stream over TLS failed by our own fault")
             self._owner = None
             owner.failed()
+
+
+class Unread:
+    """Takes the place of a stream that has left: what comes is read and dropped."""
+
+    def __init__(self, wire: TlsWire) -> None:
+        self._wire = wire
+
+    def ready(self, events: int) -> None:
+        """Read all there is."""
+        with suppress(OSError):
+            while self._wire.recv_into(self._wire.view, 0, socket.MSG_TRUNC):
+                pass
+            self._wire.forget(-1)
+
+    def failed(self) -> None:
+        """Nothing more can be done."""
 
 
 def _said(problem: BaseException | None) -> str:

@@ -21,7 +21,8 @@ REPLY_FAULT = "reply-fault"  # what it says breaks its framing
 SURPLUS = "surplus"  # it answered more than it was sent
 ABORTED = "aborted"  # another stream or the run failed
 REFUSED = "refused"  # nothing listens at the other end of a UDP stream
-REASONS = (COMPLETE, ENDED, CUT, RESET, CLOSED, STALLED, REPLY_FAULT, SURPLUS, ABORTED, REFUSED)
+INJECTED = "injected"  # by --inject, before all was sent that was asked for
+REASONS = (COMPLETE, ENDED, CUT, RESET, CLOSED, STALLED, REPLY_FAULT, SURPLUS, ABORTED, REFUSED, INJECTED)
 
 
 class Wire(Protocol):
@@ -64,14 +65,28 @@ class Poller(Protocol):
         """Call nobody any more."""
 
 
+class Connection(Protocol):
+    """The part of a connection that a stream uses to end it before the run does."""
+
+    def unwritten(self) -> int:
+        """Bytes that are not yet with the kernel."""
+
+    def hang_up(self, *, reset: bool) -> None:
+        """Close it in order, or by a reset, which drops what the target has not acknowledged."""
+
+
 @frozen
 class Opened:
-    """A connection or a connected UDP socket. ``local`` and ``peer`` are ``host:port``, empty for a unix socket."""
+    """A connection or a connected UDP socket. ``local`` and ``peer`` are ``host:port``, empty for a unix socket.
+
+    ``connection`` is None over UDP.
+    """
 
     socket: Wire
     lane: Poller
     local: str
     peer: str
+    connection: Connection | None = None
 
 
 class SocketKind:

@@ -1,0 +1,230 @@
+"""What injections did, ours to the target and the server's to us, and what a server counts because of ours. PURE.
+
+Rules: what we did is exact, so a server with our framing counts exactly ``expected_packets``. Only a reset may lose
+bytes, those that the target's system had not acknowledged: then any number between is right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from attrs import define, field, frozen
+
+from ctrlserver.inject.spec import Spec
+from ctrlserver.inject.strikes import Strike
+from ctrlserver.words import counted
+
+
+@frozen
+class Struck:
+    """What an injection did to one stream.
+
+    ``expected_packets``: what a server of our framing counts of the bytes sent; where a reset may have lost some, of
+    these bytes ``least_packets`` arrived at least. ``faulty``: they break the framing, for which such a server closes
+    the stream.
+    """
+
+    hits: int
+    duplicated: int
+    truncated: int
+    corrupted: int
+    dripped: int
+    slowed: int
+    end: str | None
+    expected_packets: int
+    least_packets: int
+    unconfirmed_bytes: int
+    faulty: bool
+
+    def closing_reasons(self, over_unix: bool) -> tuple[str, ...]:
+        """The reasons for which a server may close the stream because of it; empty where it need not close it."""
+        if self.faulty:
+            return ("fault",)
+        match self.end:
+            case "reset":
+                return ("reset", "eof") if over_unix else ("reset",)
+            case "close":
+                return ("eof", "reset")  # it may answer, and hear that nobody takes the answer
+            case "half-close":
+                return ("eof",)
+        return ()
+
+
+@define
+class Tally:
+    """What an injection has done to one stream so far. ``end``: by which action the stream ended, None if by none.
+
+    ``unconfirmed_bytes``: sent before a reset, and not acknowledged. ``terms``: hits by the place of the term.
+    ``said``: what the target then did about the stream, in one line.
+    """
+
+    duplicated: int = 0
+    truncated: int = 0
+    corrupted: int = 0
+    dripped: int = 0
+    slowed: int = 0
+    end: str | None = None
+    unconfirmed_bytes: int = 0
+    terms: Counter[int] = field(factory=Counter)
+    said: str | None = None
+
+    def count(self, strike: Strike) -> None:
+        """What ``strike`` does was done."""
+        self.terms[strike.term] += 1
+        match strike.action.name:
+            case "duplicate":
+                self.duplicated += 1
+            case "truncate":
+                self.truncated += 1
+            case "corrupt":
+                self.corrupted += 1
+            case "drip":
+                self.dripped += 1
+            case "slow-read":
+                self.slowed += 1
+            case name:
+                self.end = name
+
+    def published(self, expected_packets: int, least_packets: int, faulty: bool) -> Struck:
+        """The record of it."""
+        return Struck(
+            hits=self.terms.total(),
+            duplicated=self.duplicated,
+            truncated=self.truncated,
+            corrupted=self.corrupted,
+            dripped=self.dripped,
+            slowed=self.slowed,
+            end=self.end,
+            expected_packets=expected_packets,
+            least_packets=least_packets,
+            unconfirmed_bytes=self.unconfirmed_bytes,
+            faulty=faulty,
+        )
+
+
+@frozen
+class TermHits:
+    """One term of the spec, and how often it struck."""
+
+    term: str
+    hits: int
+
+
+@frozen
+class Injections:
+    """The result's ``injections``: what ours did over all streams. ``*_streams`` ended so, or stalled."""
+
+    spec: str
+    seed: int
+    hits: int
+    terms: list[TermHits]
+    duplicated: int
+    truncated: int
+    corrupted: int
+    dripped: int
+    slowed: int
+    reset_streams: int
+    closed_streams: int
+    half_closed_streams: int
+    stalled_streams: int
+    unconfirmed_bytes: int
+
+    @classmethod
+    def of(cls, spec: Spec, seed: int, streams: Sequence[Tally]) -> Injections:
+        """The sums of ``streams``."""
+        ends = [each.end for each in streams]
+        hits = sum((each.terms for each in streams), Counter[int]())
+        return cls(
+            spec=spec.text,
+            seed=seed,
+            hits=hits.total(),
+            terms=[TermHits(term.text, hits[at]) for at, term in enumerate(spec.terms)],
+            duplicated=sum(each.duplicated for each in streams),
+            truncated=sum(each.truncated for each in streams),
+            corrupted=sum(each.corrupted for each in streams),
+            dripped=sum(each.dripped for each in streams),
+            slowed=sum(each.slowed for each in streams),
+            reset_streams=ends.count("reset"),
+            closed_streams=ends.count("close"),
+            half_closed_streams=ends.count("half-close"),
+            stalled_streams=ends.count("stall"),
+            unconfirmed_bytes=sum(each.unconfirmed_bytes for each in streams),
+        )
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether packets have waited, or were not sent, because of it."""
+        ended = self.reset_streams + self.closed_streams + self.half_closed_streams + self.stalled_streams
+        return bool(self.dripped or self.slowed or ended)
+
+    @property
+    def words(self) -> str:
+        """``"12 hits: 10 packets duplicated, 2 streams reset"``."""
+        packets = {
+            "duplicated": self.duplicated,
+            "truncated": self.truncated,
+            "corrupted": self.corrupted,
+            "dripped": self.dripped,
+            "followed by slow reading": self.slowed,
+        }
+        streams = {
+            "reset": self.reset_streams,
+            "closed": self.closed_streams,
+            "half-closed": self.half_closed_streams,
+            "stalled": self.stalled_streams,
+        }
+        done = [f"{counted(number, 'packet')} {what}" for what, number in packets.items() if number]
+        done += [f"{counted(number, 'stream')} {what}" for what, number in streams.items() if number]
+        return f"{counted(self.hits, 'hit')}{': ' if done else ''}{', '.join(done)}"
+
+
+@frozen
+class ServerInjections:
+    """The result's ``server_injections``: what those of the server did during the run, to all its peers.
+
+    ``active``: in force when the server was last asked. ``received`` and ``answered``: the packets that the server
+    counted in the run, and those of them that it replied to.
+    """
+
+    active: int
+    hits: int
+    received: int
+    answered: int
+    swallowed: int
+    duplicated: int
+    closed_streams: int
+
+    @classmethod
+    def between(cls, before: Mapping[str, object], after: Mapping[str, object]) -> ServerInjections | None:
+        """By two ``stats`` of the server; None if there was nothing, or it does not say."""
+
+        def number(name: str, since: Mapping[str, object]) -> int:
+            values = after.get(name), since.get(name, 0)
+            return sum(sign * value for sign, value in zip((1, -1), values, strict=True) if isinstance(value, int))
+
+        found = cls(
+            active=max(0, number("injections_active", {})),
+            hits=max(0, number("injected_total", before)),
+            received=max(0, number("packets_total", before)),
+            answered=max(0, number("replies_total", before)),
+            swallowed=max(0, number("swallowed_total", before)),
+            duplicated=max(0, number("duplicated_total", before)),
+            closed_streams=max(0, number("closed_injected_total", before)),
+        )
+        return found if found.active or found.hits else None
+
+    @property
+    def words(self) -> str:
+        """``"12 hits, 1 active: 10 streams closed; 90 received = 80 answered + 10 swallowed"``."""
+        words = f"{counted(self.hits, 'hit')}, {self.active} active"
+        if self.closed_streams:
+            words += f": {counted(self.closed_streams, 'stream')} closed"
+        if self.answered or self.swallowed:
+            others = self.received - self.answered - self.swallowed
+            rest = f" + {others} not answered" if others > 0 else ""
+            words += f"; {self.received} received = {self.answered} answered + {self.swallowed} swallowed{rest}"
+        if self.duplicated:
+            answers = self.answered + self.duplicated
+            words += f"; {answers} answers sent = {self.answered} + {self.duplicated} duplicates"
+        return words
