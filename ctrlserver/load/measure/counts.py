@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 from attrs import astuple, frozen
 
+from ctrlserver.load.measure.injections import Struck
+
 
 def per_second(number: float, seconds: float) -> float | None:
     """``number`` / ``seconds``, to one digit; None if no time has passed."""
@@ -107,7 +109,10 @@ class Replies:
 
 @frozen
 class StreamCount:
-    """One stream, the whole run. ``replies`` is None unless in request mode, ``received_*`` if no server was asked."""
+    """One stream, the whole run. ``replies`` is None unless in request mode, ``received_*`` if no server was asked.
+
+    ``injected``: what ``--inject`` did to it; None without the flag.
+    """
 
     stream: int
     local: str
@@ -121,3 +126,18 @@ class StreamCount:
     received_packets: int | None
     received_bytes: int | None
     reason: str
+    injected: Struck | None = None
+
+    @property
+    def expected_packets(self) -> int:
+        """What a server of our framing counts of the bytes sent."""
+        return self.packets if self.injected is None else self.injected.expected_packets
+
+    def counts_as(self, packets: int | None, nbytes: int) -> bool:
+        """Whether a server that counts ``packets`` (None: it counts none) of ``nbytes`` got what was sent."""
+        struck = self.injected
+        if struck is None:
+            return packets in (None, self.packets) and nbytes == self.bytes
+        least = 0 if struck.faulty else self.bytes - struck.unconfirmed_bytes
+        whole = packets is None or struck.least_packets <= packets <= struck.expected_packets
+        return whole and least <= nbytes <= self.bytes

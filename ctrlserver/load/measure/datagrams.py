@@ -91,7 +91,7 @@ class OfDatagrams:
         wanted, got = sent_in(self.streams), sum_of(matched)
         sums = {stream.stream: sum_of(records) for stream, records in zip(self.streams, found, strict=True)}
         lost = sum(
-            max(0, stream.packets - sums[stream.stream].packets + _duplicates(records))
+            max(0, stream.expected_packets - sums[stream.stream].packets + _duplicates(records))
             for stream, records in zip(self.streams, found, strict=True)
         )
         if remark is not None:
@@ -138,9 +138,9 @@ class OfDatagrams:
         for stream in self.streams:
             packets, nbytes = sums[stream.stream].packets, sums[stream.stream].bytes
             fewer = nbytes < stream.bytes or not (nbytes or stream.bytes)
-            fits = (packets, nbytes) == _size(stream) or (fewer and packets < stream.packets)
+            fits = (packets, nbytes) == _size(stream) or (fewer and packets < stream.expected_packets)
             if not fits:
-                sent = f"sent {counted(stream.packets, 'datagram')} of {stream.bytes} bytes"
+                sent = f"sent {counted(stream.expected_packets, 'datagram')} of {stream.bytes} bytes"
                 return found_words(stream, sent, packets, nbytes)
         return None
 
@@ -174,7 +174,7 @@ class OfDatagrams:
 
 
 def _size(stream: StreamCount) -> tuple[int, int]:
-    return stream.packets, stream.bytes
+    return stream.expected_packets, stream.bytes
 
 
 def _duplicates(records: Iterable[Record]) -> int:

@@ -7,6 +7,7 @@ from typing import Final
 
 from ctrlserver.addresses import plain_address
 from ctrlserver.load.measure.counts import StreamCount
+from ctrlserver.load.measure.injections import ServerInjections
 from ctrlserver.load.measure.reading import Reading, peer_of, record_number
 from ctrlserver.load.measure.reconciling import closing_words, is_closed, rejection_words
 
@@ -19,6 +20,16 @@ def why(served_by: Collection[str], streams: Sequence[StreamCount], reading: Rea
 
     ``served_by``: the modes of a listener that give us what we wait for; empty if we wait for nothing.
     """
+    injections = ServerInjections.between(before.stats, reading.stats)
+    words = [_reason(served_by, streams, reading, before)]
+    if injections is not None and injections.hits:
+        words.append(f"its injections struck meanwhile: {injections.words}")
+    return "; ".join(each for each in words if each is not None) or None
+
+
+def _reason(
+    served_by: Collection[str], streams: Sequence[StreamCount], reading: Reading, before: Reading
+) -> str | None:
     wanted = {plain_address(stream.local) for stream in streams}
     ours = [
         record

@@ -126,8 +126,15 @@ def _more(theirs: Sum, ours: Sum) -> str:
 
 
 def sent_in(streams: Sequence[StreamCount]) -> Sum:
-    """The sum of our own counts."""
-    return Sum(len(streams), sum(each.packets for each in streams), sum(each.bytes for each in streams))
+    """The sum of what a server counts of our streams; a reset may have lost some of it."""
+    return Sum(len(streams), sum(each.expected_packets for each in streams), sum(each.bytes for each in streams))
+
+
+def lost_in(streams: Sequence[StreamCount]) -> Sum:
+    """What of that a reset, or a framing that was broken, may have lost."""
+    struck = [(each.injected, each.bytes) for each in streams if each.injected is not None]
+    packets = sum(one.expected_packets - one.least_packets for one, _ in struck)
+    return Sum(0, packets, sum(nbytes if one.faulty else one.unconfirmed_bytes for one, nbytes in struck))
 
 
 def is_closed(record: Record) -> bool:
@@ -233,16 +240,20 @@ class ByAddress:
                 continue
             packets, nbytes = record_number(record, "packets"), record_number(record, "bytes")
             counted[stream.stream] = packets, nbytes
-            same_packets = packets == stream.packets or self._uncounted(record)
-            if not (same_packets and nbytes == stream.bytes):
+            if not stream.counts_as(None if self._uncounted(record) else packets, nbytes):
                 settled = settled and (nbytes >= stream.bytes or is_closed(record))
                 differences.append(self._difference(stream, packets, nbytes, record))
+            elif (strange := unlike(stream, record)) is not None:
+                settled = settled and is_closed(record)
+                differences.append(strange)
+        lost = lost_in(streams)
         return Reconciliation(
             reconciled=not differences and not missing,
             settled=settled and not missing,
             received=received_of(sum_of(known), known, self.ended - self.began, reading.at - self.began),
             difference=next(iter(differences + missing), None),
             counted=counted,
+            remark=lost_words(sent_in(streams), lost) if lost.packets else None,
         )
 
     def _with_unseen(
@@ -295,7 +306,9 @@ class ByAddress:
         """Compare the sums alone."""
         wanted = sent_in(self.streams)
         uncounted = any(map(self._uncounted, records))
-        same = found.bytes == wanted.bytes and (uncounted or found.packets == wanted.packets)
+        lost = wanted - found
+        most = lost_in(self.streams)
+        same = 0 <= lost.bytes <= most.bytes and (uncounted or 0 <= lost.packets <= most.packets)
         words = f"{self.verb} {counted(wanted.packets, 'packet')} of {wanted.bytes} bytes on {wanted.streams} streams"
         words += f", the server counted {found.packets} of {found.bytes} bytes: {_more(found, wanted)}"
         return evolve(
@@ -312,7 +325,9 @@ class ByAddress:
 
     def _difference(self, stream: StreamCount, packets: int, nbytes: int, record: Record) -> str:
         sent = f"{self.verb} {counted(stream.packets, 'packet')} of {stream.bytes} bytes"
-        more = _more(Sum(1, packets, nbytes), Sum(1, stream.packets, stream.bytes))
+        if stream.injected is not None and stream.expected_packets != stream.packets:
+            sent += f", which --inject made {stream.expected_packets}"
+        more = _more(Sum(1, packets, nbytes), Sum(1, stream.expected_packets, stream.bytes))
         theirs, reason = str(record.get("framing", self.framing)), record.get("reason")
         words = f"{found_words(stream, sent, packets, nbytes)}: {more}"
         if theirs != self.framing:
@@ -336,9 +351,26 @@ class OverUnix(ByAddress):
             outcome = Reconciliation(False, False, None, words)
             unseen = closed_unseen(reading, self.before, theirs, theirs, {UNIX_PEER})
             return self._with_unseen(outcome, theirs, unseen, (), reading)
-        ours = sorted(self.streams, key=lambda stream: (stream.bytes, stream.packets))
+        ours = sorted(self.streams, key=lambda stream: (stream.bytes, stream.expected_packets))
         theirs.sort(key=lambda record: (record_number(record, "bytes"), record_number(record, "packets")))
         return self._compared(ours, theirs, reading)
+
+
+def unlike(stream: StreamCount, record: Record) -> str | None:
+    """What is wrong with how the server closed a stream that we have ended; None if it is as it should be."""
+    struck, reason = stream.injected, record.get("reason")
+    wanted = () if struck is None else struck.closing_reasons(over_unix=not stream.local)
+    if struck is None or not wanted or (is_closed(record) and reason in wanted):
+        return None
+    done = "broke its framing" if struck.faulty else f"did a {struck.end}"
+    found = f"closed it with reason {reason}" if is_closed(record) else "has not closed it"
+    return f"stream {stream.stream} ({stream.local}): --inject {done}, the server {found}, expected {wanted[0]}"
+
+
+def lost_words(sent: Sum, lost: Sum) -> str:
+    """Between which numbers the server's counts are right."""
+    packets = f"{sent.packets - lost.packets} to {sent.packets} packets"
+    return f"of what was not confirmed before streams ended, any part may be lost: {packets} are right"
 
 
 def found_words(stream: StreamCount, sent: str, packets: int, nbytes: int) -> str:

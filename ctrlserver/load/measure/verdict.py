@@ -10,6 +10,7 @@ Rules, in this order:
   of the time. The run measured ctrlload, not the target.
 - ``target``: more were, although ctrlload released them on time and had time to spare. The packets waited for room: the
   target did not read, or did not answer those in flight.
+- ``injection``: the same, where ``--inject`` held packets back or ended streams: it says nothing about the target.
 
 Of fewer than 100 packets one may be late all the same, because a single one says nothing about the others; unless it is
 the only one.
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ctrlserver.stats.latency import Histogram
 
@@ -46,6 +47,7 @@ class Bottleneck(StrEnum):
     NONE = "none"
     GENERATOR = "generator"
     TARGET = "target"
+    INJECTION = "injection"
 
 
 @frozen
@@ -76,6 +78,10 @@ class Scheduled:
     dropped_ticks: int
     slip: Slip
     bottleneck: Bottleneck
+
+    def held_back(self) -> Scheduled:
+        """The same of a run whose packets ``--inject`` has held back."""
+        return evolve(self, bottleneck=Bottleneck.INJECTION) if self.bottleneck is Bottleneck.TARGET else self
 
 
 def scheduled(

@@ -26,6 +26,7 @@ from ctrlserver.wire.framing import EXAMPLES, FramingSpec
 from ctrlserver.wire.probe import HEADER_SIZE
 
 if TYPE_CHECKING:
+    from ctrlserver.inject.spec import Spec
     from ctrlserver.load.plan.profile import Profile
     from ctrlserver.load.results.thresholds import Threshold
 
@@ -95,7 +96,9 @@ class Asked:
         rules.FITS_A_DATAGRAM,
         write=Sizes.as_option,
     )
-    seed: int = flag("--seed N", "Seed of random sizes and arrivals.", values.read_seed, default="1")
+    seed: int = flag(
+        "--seed N", "Seed of random sizes and arrivals, and of the chances of --inject.", values.read_seed, default="1"
+    )
     framing: FramingSpec | None = flag(
         "-f --framing SPEC",
         "How packets are framed, as on the server. [default: fixed, of the size]",
@@ -249,6 +252,16 @@ class Asked:
             lambda asked, _: asked.size is None or asked.size.most >= HEADER_SIZE,
             f"a probe packet has at least {HEADER_SIZE} bytes; --size {{asked.size}} is too small",
         ),
+    )
+    inject: Spec | None = flag(
+        "--inject SPEC",
+        "Misbehave: what is done to which packets of each stream, such as '10th*duplicate', "
+        "'3*ok->reset' or '5%*corrupt(1 bit)'; chance is drawn by --seed.",
+        values.read_spec,
+        rules.NOT_CONNECTING,
+        Rule(lambda asked, _: asked.mode != RECEIVE, "not with --mode receive, which sends no packets"),
+        Rule(lambda asked, _: not asked.probe, "not with --probe, whose packets are numbered by the run"),
+        search=None,
     )
     cafile: str | None = flag(
         "--cafile FILE",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import attrs
 from attrs import field, frozen
 
-from ctrlserver.errors import FramingSpecError, UsageError
+from ctrlserver.errors import FramingSpecError, InjectionError, UsageError
+from ctrlserver.inject.places import check_sender
 from ctrlserver.load.plan.asked import Asked
 from ctrlserver.load.plan.flag import UNITS, check, flags_of
 from ctrlserver.load.plan.modes import CONSTANT, RECEIVE, REQUEST
@@ -26,6 +27,7 @@ from ctrlserver.wire.datagram import DATAGRAM
 from ctrlserver.wire.framing import FramingSpec, parse_framing
 
 if TYPE_CHECKING:
+    from ctrlserver.inject.spec import Spec
     from ctrlserver.load.plan.profile import Profile
 
 DEFAULT_PACKETS = 10_000
@@ -93,6 +95,8 @@ def prepared(asked: Asked) -> Options:
     if reply_framing is not None and not reply_framing.counts_packets:
         words = "replies of framing raw cannot be counted; say how they end, such as --reply-framing line"
         raise UsageError(f"--reply-framing: {words}")
+    if asked.inject is not None:
+        _check_injection(asked.inject, asked.target.word, pattern)
     filled: dict[str, object] = {
         "packets": packets,
         "size": size,
@@ -107,6 +111,14 @@ def prepared(asked: Asked) -> Options:
         filled["profile"] = _in_packets(asked.profile, pattern)
     strict = asked.packets is not None or asked.total_bytes is not None
     return Options(**{**attrs.asdict(asked, recurse=False), **filled}, strict=strict, pattern=pattern)
+
+
+def _check_injection(spec: Spec, transport: str, pattern: Pattern) -> None:
+    size = 0 if pattern.empty else pattern.stride or None
+    try:
+        check_sender(spec, transport, size)
+    except InjectionError as error:
+        raise UsageError(f"--inject: {error}") from None
 
 
 def _fast_enough(rate: float) -> float:

@@ -71,6 +71,8 @@ _SECTION_NEEDS = {
     "latency": TIMING,
     "connections": Rule(lambda asked, _: asked.mode == CONNECT, "needs --mode connect"),
     "schedule": SCHEDULED,
+    "injections": Rule(lambda asked, _: asked.inject is not None, "needs --inject"),
+    "server_injections": Rule(lambda asked, _: asked.admin is not None, "needs --admin"),
     "delivery": Rule(
         lambda asked, _: over_udp(asked) and asked.admin is not None, "needs a udp:HOST:PORT target and --admin"
     ),

@@ -23,6 +23,7 @@ from ctrlserver.wire.framing import FramingSpec, parse_framing
 from ctrlserver.words import did_you_mean, quoted
 
 if TYPE_CHECKING:
+    from ctrlserver.inject.spec import Spec
     from ctrlserver.load.plan.profile import Profile
     from ctrlserver.load.results.thresholds import Threshold
 
@@ -106,6 +107,13 @@ def _content(name: str) -> bytes:
         return Path(name).read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {name}: {error.strerror or error}") from None
+
+
+def read_spec(text: str) -> Spec:
+    """What is injected, by the grammar of the server's own."""
+    from ctrlserver.inject.parsing import parse_spec
+
+    return parse_spec(text)
 
 
 def read_condition(text: str) -> Threshold:

@@ -21,6 +21,7 @@ from attrs import field, frozen
 import ctrlserver
 from ctrlserver.console.exit_codes import gravest
 from ctrlserver.load.measure.counts import Connected, Received, Replies, StreamCount, Volume
+from ctrlserver.load.measure.injections import Injections, ServerInjections
 from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
@@ -65,6 +66,8 @@ class Result:
     reconciled: bool | None
     difference: str | None
     delivery: Delivery | None = None
+    injections: Injections | None = None
+    server_injections: ServerInjections | None = None
     latency: Latencies | None = None
     schedule: Scheduled | None = None
     streams: list[StreamCount]

@@ -19,6 +19,7 @@ from twisted.internet.task import LoopingCall, deferLater
 
 from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
+from ctrlserver.load.measure.injections import ServerInjections
 from ctrlserver.load.measure.intervals import Waiting
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Comparison, Reconciliation
 from ctrlserver.load.running.asking import MOST_OTHERS, OTHERS_ON_VIEW, read
@@ -69,6 +70,7 @@ class Ending:
     _waiting: Callable[[Waiting], None] = lambda _: None
     failure: str | None = None
     reconciliation: Reconciliation = NOT_COMPARED
+    server_injections: ServerInjections | None = None
     _reconcile_seconds: float = Factory(lambda: RECONCILE_SECONDS)
     _hurried: bool = False
     _began: float = Factory(lambda self: self._clock(), takes_self=True)
@@ -97,6 +99,7 @@ class Ending:
                 if reading.rejected_since(comparison.before):
                     reading = evolve(reading, over=self._hung_up())
                 self.reconciliation = outcome = comparison.compare(reading)
+                self.server_injections = ServerInjections.between(comparison.before.stats, reading.stats)
                 if outcome.reconciled or (outcome.settled and outcome.difference in (last, None)):
                     return
                 unsent = sum(stream.unsent_bytes() for stream in self._streams)

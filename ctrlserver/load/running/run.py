@@ -45,6 +45,7 @@ from ctrlserver.client.target import Target
 from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import StreamCount, Volume
+from ctrlserver.load.measure.injections import ServerInjections
 from ctrlserver.load.measure.intervals import Watcher
 from ctrlserver.load.measure.reasons import why
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Reconciliation
@@ -60,6 +61,7 @@ from ctrlserver.load.running.send_mode import Requests, Streams
 from ctrlserver.load.running.sending import Sending
 from ctrlserver.load.running.transports import transport_of
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
+from ctrlserver.load.streams.injected import Injected
 from ctrlserver.load.streams.outgoing import Conversation
 from ctrlserver.load.streams.wire import REFUSED
 from ctrlserver.looks import deadlines
@@ -108,6 +110,7 @@ class LoadRun:
         self._whole: Deferred[Result] | None = None
         self._connected = False
         self._server: str | None = None
+        self._server_injections: ServerInjections | None = None
         self._interrupted = False
         self._cancelled = False
         self._error: str | None = None
@@ -182,6 +185,7 @@ class LoadRun:
         with closing(await open_admin(self._reactor, admin, WHY_SECONDS)) as client:
             await client.version()
             reading = await read(client, len(self._work.streams) + OTHERS_ON_VIEW, self._lane.clock)
+        self._server_injections = ServerInjections.between(self._transport.before.stats, reading.stats)
         return why(self._work.served_by, self._stream_counts(), reading, self._transport.before)
 
     async def _open(self) -> None:
@@ -194,6 +198,7 @@ class LoadRun:
     async def _end(self) -> None:
         """Reconcile, if there is an admin port, and drain."""
         options, work = self._options, self._work
+        work.settle()
         for note in work.notes():
             self._watcher.note(note)
         gentle = self._interrupted or self._sending.ended_early
@@ -216,6 +221,7 @@ class LoadRun:
             await ending.reconcile(admin, self._options.connect_timeout, comparison)
         except LoadError as error:
             self._failed(str(error))
+        self._server_injections = ending.server_injections
         outcome = ending.reconciliation
         unlooked = self._options.probe and outcome.delivery is not None and outcome.delivery.duplicate is None
         for words in (outcome.unclear, outcome.remark, NO_PROBING if unlooked else None):
@@ -243,6 +249,10 @@ class LoadRun:
         measuring = not sending.warming
         open_loop = sending.open_loop if self._connected and measuring else None
         plan_seconds = 0.0 if open_loop is None else open_loop.plan_seconds()
+        injections = self._work.injections
+        schedule = None if open_loop is None else open_loop.scheduled(news.packets, seconds)
+        if schedule is not None and injections is not None and injections.holds_back:
+            schedule = schedule.held_back()
         result = Result(
             started=self._started,
             target=options.target.text,
@@ -258,8 +268,10 @@ class LoadRun:
             error=self._error,
             difference=outcome.difference or outcome.unclear,
             latency=self._work.timing.latencies() if measuring else None,
-            schedule=None if open_loop is None else open_loop.scheduled(news.packets, seconds),
+            schedule=schedule,
             delivery=outcome.delivery,
+            injections=injections,
+            server_injections=self._server_injections,
             **asdict(self._work.figures(news, seconds, plan_seconds), recurse=False),
         )
         return evolve(result, thresholds=judge(options.fail_if, as_document(result)))
@@ -280,4 +292,5 @@ def stream_count(stream: Conversation, received_packets: int | None, received_by
         received_packets=received_packets,
         received_bytes=received_bytes,
         reason=stream.reason,
+        injected=stream.outcome() if isinstance(stream, Injected) else None,
     )

@@ -17,8 +17,11 @@ from typing import cast
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from ctrlserver.inject.strikes import Injection
+from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Counts, Replies, StreamCount, Volume
+from ctrlserver.load.measure.injections import Injections
 from ctrlserver.load.measure.reconciling import Comparison
 from ctrlserver.load.opening.greeting import await_greetings, expect_silence
 from ctrlserver.load.plan.options import Options
@@ -26,10 +29,12 @@ from ctrlserver.load.plan.pattern import shares
 from ctrlserver.load.running.pacing import REQUEST_TICK, Paced
 from ctrlserver.load.running.transports import Transport
 from ctrlserver.load.running.work import GRACE_SECONDS, Figures, Work
-from ctrlserver.load.streams.making import make_streams
+from ctrlserver.load.streams.injected import Injected
+from ctrlserver.load.streams.making import Ordered, make_streams
 from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation
 from ctrlserver.load.streams.sender import Sender
 from ctrlserver.load.streams.wire import ABORTED, COMPLETE, CUT, ENDED
+from ctrlserver.words import counted
 
 
 class Streams(Work):
@@ -45,12 +50,15 @@ class Streams(Work):
         self._limits: list[int] = []
         self._gentle = False  # cut a stream without progress after the grace, instead of failing it
         self._grace = GRACE_SECONDS
+        self._ordered: Ordered | None = None
+        if options.inject is not None:
+            self._ordered = Ordered(Injection(options.inject, options.seed), Due(lane, reactor))
 
     async def open(self) -> None:
         """Connect all streams, and await the target's greeting if one is asked for."""
         options = self._options
         opened = await self._transport.connections.open(options.streams, self.first_words)
-        self.streams += make_streams(options, opened, self, self.timing, getrandbits(16))
+        self.streams += make_streams(options, opened, self, self.timing, getrandbits(16), self._ordered)
         if options.greeting is not None:
             await await_greetings(self._reactor, self.lane, self.streams, options.greeting, options.stall_timeout)
 
@@ -191,10 +199,35 @@ class Streams(Work):
         """The volume of ``news``; no time passed where there are none."""
         return Volume.of(news, seconds, plan_seconds) if news.packets or news.bytes else Volume.of(news, 0.0)
 
+    def settle(self) -> None:
+        """Streams that stall read on."""
+        for stream in self._struck:
+            stream.relent()
+
+    def notes(self) -> list[str]:
+        """What targets did about streams that were struck: the first, and how many more."""
+        said = [stream.struck.said for stream in self._struck if stream.struck.said is not None]
+        more = f"; so {counted(len(said) - 1, 'more stream')}" if len(said) > 1 else ""
+        return [f"{said[0]}, which --inject had struck{more}"] if said else []
+
+    @property
+    def injections(self) -> Injections | None:
+        """What ``--inject`` did; None without it."""
+        if self._ordered is None:
+            return None
+        injection = self._ordered.injection
+        return Injections.of(injection.spec, injection.seed, [stream.struck for stream in self._struck])
+
+    @property
+    def _struck(self) -> list[Injected]:
+        return [stream for stream in self.streams if isinstance(stream, Injected)]
+
     def close(self) -> None:
         """The sockets stay open: the transport closes them."""
         for stream in self.streams:
             stream.leave()
+        if self._ordered is not None:
+            self._ordered.moments.stop()
 
 
 class Requests(Streams):

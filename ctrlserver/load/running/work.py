@@ -29,6 +29,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Connected, Counts, Replies, StreamCount, Volume
+from ctrlserver.load.measure.injections import Injections
 from ctrlserver.load.measure.reconciling import Comparison
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.options import Options
@@ -131,6 +132,14 @@ class Work:
         return 0.0
 
     # After the last packet
+
+    def settle(self) -> None:
+        """All is sent: what an injection holds up goes on, so that the counts can be compared."""
+
+    @property
+    def injections(self) -> Injections | None:
+        """What ``--inject`` did; None without it."""
+        return None
 
     def notes(self) -> list[str]:
         """Lines worth showing that are no failures."""

@@ -34,6 +34,7 @@ _OMITTED = (
     "environment",
     "intervals",
     "downloaded",
+    "injections",
     "streams",
     "interrupted",
 )

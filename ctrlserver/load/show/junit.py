@@ -89,6 +89,14 @@ def _properties(result: Result) -> list[tuple[str, str]]:
         ("streams", str(result.options.get("streams"))),
         ("ctrlserver", result.environment.ctrlserver),
     ]
+    if result.injections is not None:
+        named += [
+            ("inject", result.injections.spec),
+            ("seed", str(result.injections.seed)),
+            ("injected", result.injections.words),
+        ]
+    if result.server_injections is not None:
+        named.append(("server_injections", result.server_injections.words))
     connected, volume = result.connections, result.downloaded or result.sent
     figures = {
         "packets": volume.packets,

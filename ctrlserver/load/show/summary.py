@@ -83,6 +83,10 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
         yield from _latency(result.latency)
     if result.schedule is not None:
         yield from _schedule(result.schedule, what)
+    if result.injections is not None:
+        yield "injected", result.injections.words
+    if result.server_injections is not None:
+        yield "injections", f"of the server: {result.server_injections.words}"
     if result.received is not None:
         label = "received" if result.downloaded is None else "server sent"
         yield label, f"{_volume(result.received)}{_rates(result.received)}"
@@ -140,6 +144,7 @@ _COLUMNS = ("p50", "p90", "p99", "p99_9", "max", "mean")
 
 _VERDICTS = {
     Bottleneck.NONE: "none: {0}s went when they were due",
+    Bottleneck.INJECTION: "injection: {0}s waited, or their streams had ended, as --inject ordered",
     Bottleneck.TARGET: "target: {0}s waited for it to take them, or to answer others",
     Bottleneck.GENERATOR: "GENERATOR: ctrlload itself was late: not the target's figures",
 }
@@ -160,11 +165,28 @@ def _reconciled(result: Result) -> str:
     if result.reconciled:
         streams = counted(len(result.streams), "stream")
         whole = all(stream.received_bytes is not None for stream in result.streams)
-        return f"yes, {'packet by packet' if whole else 'in all'} on {streams}: sent = received"
+        return f"yes, {'packet by packet' if whole else 'in all'} on {streams}: {_equation(result)}"
     if result.difference is None and result.delivery is not None:
-        sent = sum(stream.packets for stream in result.streams)
+        sent = sum(stream.expected_packets for stream in result.streams)
         return f"no: {result.delivery.lost} of {counted(sent, 'datagram')} were lost"
     return f"NO: {result.difference}"
+
+
+def _equation(result: Result) -> str:
+    """How the packets received follow from those sent, where injections of ours stand between."""
+    injections, received = result.injections, result.received
+    if injections is None or received is None or not received.packets:
+        return "sent = received"
+    sent = sum(stream.packets for stream in result.streams)
+    words = f"{received.packets} received = {sent} sent"
+    if injections.duplicated:
+        words += f" + {counted(injections.duplicated, 'duplicate')}"
+    rest = received.packets - sent - injections.duplicated
+    if rest > 0:
+        words += f" + {rest} that arrived in parts"
+    elif rest:
+        words += f" - {-rest} that did not arrive whole"
+    return words
 
 
 def time_words(times: Gauge | Interval) -> list[str]:

@@ -9,26 +9,45 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from ctrlserver.client.target import UDP
+from ctrlserver.inject.strikes import Injection
+from ctrlserver.lane.due import Due
 from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.plan.modes import RECEIVE, REQUEST
 from ctrlserver.load.plan.options import Options
+from ctrlserver.load.plan.pieces import Flow, Pieces
+from ctrlserver.load.plan.recount import Recount
+from ctrlserver.load.streams.answers import Answers
+from ctrlserver.load.streams.injected import Injected
 from ctrlserver.load.streams.outgoing import Conversation, Line, Observer
 from ctrlserver.load.streams.receive import ReceiveStream
 from ctrlserver.load.streams.request import RequestStream
 from ctrlserver.load.streams.send import PacedSendStream, PacketStream, SendStream, TlsPacketStream
 from ctrlserver.load.streams.sender import WRITE_BYTES, Sender
 from ctrlserver.load.streams.udp import DatagramStream, ProbesWhenDue, UdpKind, batch_of, empty_sender
-from ctrlserver.load.streams.wire import Opened
+from ctrlserver.load.streams.wire import Connection, Opened
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
 from ctrlserver.wire.probe import ProbeBlock
 
 
+@frozen
+class Ordered:
+    """What ``--inject`` orders of the streams of a run, and the timer by which they carry it out."""
+
+    injection: Injection
+    moments: Due
+
+
 def make_streams(
-    options: Options, opened: Sequence[Opened], observer: Observer, timing: Timing, session: int
+    options: Options,
+    opened: Sequence[Opened],
+    observer: Observer,
+    timing: Timing,
+    session: int,
+    ordered: Ordered | None = None,
 ) -> list[Conversation]:
     """A stream for each of ``opened``, numbered from 1; ``session`` goes into probe packets."""
     pattern = options.pattern
@@ -41,7 +60,45 @@ def make_streams(
     if options.mode == RECEIVE:
         words = None if options.payload is None else options.payload.content
         return [ReceiveStream(line, spec=options.framing, words=words, strict=options.strict) for line in lines]
+    if ordered is not None:
+        return [
+            _injected(line, options, timing, one.connection, ordered) for line, one in zip(lines, opened, strict=True)
+        ]
     return [_sender(line, options, timing, session, packets) for line in lines]
+
+
+def _injected(
+    line: Line, options: Options, timing: Timing, connection: Connection | None, ordered: Ordered
+) -> Injected:
+    pattern, over_udp, requesting = line.pattern, options.target.transport == UDP, options.mode == REQUEST
+    send: Callable[[memoryview], int] = line.socket.send
+    if over_udp:
+        assert isinstance(line.socket, socket.socket)
+        send = empty_sender(line.socket) if pattern.empty else send
+        line = evolve(line, kind=UdpKind(line.socket, 1))
+    pieces = Pieces(
+        ordered.injection.stream(options.target.word),
+        pattern,
+        line.sendable,
+        most=WRITE_BYTES,
+        single=over_udp or requesting or not options.write_combine,
+        datagrams=over_udp,
+    )
+    answers = None
+    if requesting:
+        assert options.reply_framing is not None
+        answers = Answers(options.reply_framing, options.in_flight, timing)
+    return Injected(
+        line,
+        flow=Flow(pieces),
+        answers=answers,
+        moments=ordered.moments,
+        recount=Recount(options.framing),
+        connection=connection,
+        stays=options.longest is not None,
+        releases=None if options.curve is None else Releases(timing),
+        send=send,
+    )
 
 
 def _sender(line: Line, options: Options, timing: Timing, session: int, packets: list[memoryview]) -> Sender:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
+
 from ctrlserver.load.measure.counts import StreamCount
+from ctrlserver.load.measure.injections import Struck
 
 
 def stream(number: int = 1, packets: int = 10, nbytes: int = 10240, local: str | None = None) -> StreamCount:
@@ -22,6 +25,16 @@ def stream(number: int = 1, packets: int = 10, nbytes: int = 10240, local: str |
         received_bytes=None,
         reason="complete",
     )
+
+
+def struck(
+    number: int = 1, packets: int = 10, nbytes: int = 10240, local: str | None = None, **done: Any
+) -> StreamCount:
+    """A stream to which an injection has done something."""
+    nothing = {"hits": 1, "duplicated": 0, "truncated": 0, "corrupted": 0, "dripped": 0, "slowed": 0, "end": None}
+    expected = {"expected_packets": packets, "unconfirmed_bytes": 0, "faulty": False, **done}
+    outcome = Struck(**{**nothing, "least_packets": expected["expected_packets"], **expected})
+    return evolve(stream(number, packets, nbytes, local), injected=outcome)
 
 
 def record(number: int = 1, packets: int = 10, nbytes: int = 10240, **more: Any) -> dict[str, object]:

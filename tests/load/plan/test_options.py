@@ -23,6 +23,43 @@ def made(**flags: Any) -> Options:
     return options_for(TARGET, **flags)
 
 
+@pytest.mark.parametrize(
+    ("target", "flags", "words"),
+    [
+        (TARGET, {"mode": "connect"}, "--inject: not with --mode connect, which sends no packets"),
+        (TARGET, {"mode": "receive"}, "--inject: not with --mode receive, which sends no packets"),
+        (OVER_UDP, {"probe": True, "inject": "duplicate"}, "--inject: not with --probe"),
+        (TARGET, {"inject": "3*dealy(1s)"}, '--inject: "dealy" at 3; did you mean "delay"?'),
+        (TARGET, {"inject": "swallow"}, '--inject: "swallow" is for a server: ctrlload does not do it'),
+        (
+            TARGET,
+            {"inject": "truncate(64)", "size": Sizes(64, 64)},
+            '--inject: "truncate(64)" leaves packets of 64 bytes',
+        ),
+        (OVER_UDP, {}, '--inject: "reset" needs a connection, not datagrams'),
+        (
+            OVER_TLS,
+            {"inject": "half-close"},
+            '--inject: "half-close" needs a connection whose sending side can end alone',
+        ),
+        (OVER_UDP, {"inject": "corrupt", "size": Sizes(0, 0)}, '--inject: "corrupt" needs packets that have bytes'),
+        (TARGET, {"inject": "duplicate", "fail_if": (parse_threshold("server_injections.hits>0"),)}, "needs --admin"),
+    ],
+)
+def test_what_no_stream_of_the_run_can_do_is_refused_with_both_flags(
+    target: Target, flags: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        options_for(target, **{"inject": "3*ok->reset", **flags})
+    assert words in str(caught.value)
+
+
+def test_an_injection_is_written_as_it_reads() -> None:
+    written = made(inject="3 * ok -> RESET", packets=10).as_options()
+    assert ("3*ok->reset", 1) == (written["inject"], written["seed"])
+    assert made().as_options()["inject"] is None
+
+
 @pytest.mark.parametrize("text", ["request", "REQUEST", "Request"])
 def test_a_mode_is_read_in_any_case(text: str) -> None:
     assert "request" == read_mode(text)

@@ -10,6 +10,7 @@ import pytest_twisted
 from attrs import evolve
 
 from ctrlserver.load.measure.counts import Connected, Counts, Volume
+from ctrlserver.load.measure.injections import Injections, ServerInjections
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.results.thresholds import Judgement
 from ctrlserver.load.show.junit import junit_xml
@@ -113,6 +114,17 @@ def figures(result: Result) -> dict[str, str]:
     named = {one.attrib["name"]: one.attrib["value"] for one in found.findall("properties/property")}
     others = ("label.site", "target", "mode", "streams", "ctrlserver")
     return {name: value for name, value in named.items() if name not in others} | {"time": found.attrib["time"]}
+
+
+def test_what_injections_did_is_among_the_properties() -> None:
+    ours = Injections("3*duplicate", 7, 3, [], 3, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    found = figures(evolve(FULL, injections=ours, server_injections=ServerInjections(1, 5, 0, 0, 0, 0, 0)))
+    assert ("3*duplicate", "7", "3 hits: 3 packets duplicated", "5 hits, 1 active") == (
+        found["inject"],
+        found["seed"],
+        found["injected"],
+        found["server_injections"],
+    )
 
 
 def test_the_figures_are_those_of_what_the_mode_measures() -> None:

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from attrs import evolve
 
+from ctrlserver.load.measure.injections import Injections, ServerInjections
 from ctrlserver.load.measure.intervals import Interval, Progress, Waiting
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import scheduled
@@ -30,6 +32,28 @@ def test_the_summary_says_what_was_sent_received_and_reconciled() -> None:
     assert "received    10 packets, 10.0 KiB in 400.0 ms (25.0 packets/s, 205 kbit/s)" in text
     assert "reconciled  yes" in text
     assert "fail-if     packets<5: ok, the value is 10" in text
+
+
+OURS = Injections("x", 1, 3, [], 2, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+THEIRS = ServerInjections(1, 5, 10, 8, 2, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("received", "equation"),
+    [
+        (12, "12 received = 10 sent + 2 duplicates"),
+        (11, "11 received = 10 sent + 2 duplicates - 1 that did not arrive whole"),
+        (13, "13 received = 10 sent + 2 duplicates + 1 that arrived in parts"),
+    ],
+)
+def test_what_injections_did_is_told_and_how_the_counts_follow(received: int, equation: str) -> None:
+    assert FULL.received is not None
+    counted = evolve(FULL.received, packets=received)
+    lines = summary_lines(evolve(FULL, received=counted, injections=OURS, server_injections=THEIRS))
+    assert "injected    3 hits: 2 packets duplicated, 1 packet truncated" in lines
+    theirs = "5 hits, 1 active; 10 received = 8 answered + 2 swallowed; 11 answers sent = 8 + 3 duplicates"
+    assert f"injections  of the server: {theirs}" in lines
+    assert f"reconciled  yes, packet by packet on 1 stream: {equation}" in lines
 
 
 def test_incomplete_packets_are_told() -> None:
