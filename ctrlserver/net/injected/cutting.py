@@ -29,6 +29,7 @@ from typing import Protocol
 
 from ctrlserver.inject.arguments import Rate
 from ctrlserver.inject.strikes import Course, Injection, Strike
+from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.wire.framing import PACKETS_A_CALL, Framing, FramingSpec
 
 #: Seconds whose bytes a slow reader takes at a time: fine enough to look steady.
@@ -38,7 +39,7 @@ STEP_SECONDS = 0.05
 STRIKES_A_CALL = 256
 
 #: More bytes than a chunk has.
-_UNBOUNDED = 1 << 62
+UNBOUNDED = 1 << 62
 
 Strikes = list[tuple[Course, Strike]]
 """What strikes a packet, each with its course. ``course.packets``: the number of the last packet it was told of."""
@@ -46,6 +47,8 @@ Strikes = list[tuple[Course, Strike]]
 
 class StruckStream(Protocol):
     """A stream, to its cutter."""
+
+    counters: StreamCounters
 
     def twin(self) -> Framing:
         """A framing for itself that goes on from what the stream has counted."""
@@ -66,10 +69,21 @@ class StruckStream(Protocol):
 class Cutter:
     """The courses of one stream. ``free_at``: nanoseconds from which a slow reader reads on.
 
-    ``hits`` are those of the stream.
+    ``hits`` are those of the stream. ``reads``: some may strike at the reading point.
     """
 
-    __slots__ = ("_coming", "_courses", "_rate", "_scout", "_sizes", "_spec", "free_at", "hits")
+    __slots__ = (
+        "_coming",
+        "_courses",
+        "_ends",
+        "_rate",
+        "_scout",
+        "_sizes",
+        "_spec",
+        "free_at",
+        "hits",
+        "reads",
+    )
 
     def __init__(self, spec: FramingSpec) -> None:
         self._spec = spec
@@ -77,9 +91,11 @@ class Cutter:
         self._coming: list[Course] = []  # from the next packet on
         self._scout: Framing | None = None
         self._sizes = False  # whether packets are asked about one by one, by their sizes
+        self._ends = False  # whether courses may be over
         self._rate = 0
         self.free_at = 0
         self.hits = 0
+        self.reads = False
 
     def add(self, course: Course, begun: bool) -> None:
         """Another course; ``begun``: a packet has begun that is not its own."""
@@ -94,9 +110,13 @@ class Cutter:
 
     def _tidy(self) -> None:
         self._courses = [course for course in self._courses if not course.over]
+        specs = [course.injection.spec for course in self._courses]
         varies = self._spec.counts_packets and self._spec.size is None
-        self._sizes = varies and any(course.injection.spec.needs_sizes for course in self._courses)
-        if not self._courses:
+        self._sizes = varies and any(spec.needs_sizes for spec in specs)
+        kinds = [term.action.kind for spec in specs for term in spec.terms]
+        self.reads = any(kind.point == "reading" for kind in kinds)
+        self._ends = any(kind.last or kind.name == "off" for kind in kinds)
+        if not self.reads:
             self._rate = 0
             self.free_at = 0
 
@@ -117,56 +137,73 @@ class Cutter:
         """How many bytes may be read now of a packet that ``strikes`` strike; 0 before ``free_at``."""
         self._rate = _rate(strikes)
         if not self._rate:
-            return _UNBOUNDED
+            return UNBOUNDED
         return 0 if self.is_slow(now) else max(1, int(self._rate * STEP_SECONDS))
 
     def received(self, stream: StruckStream, chunk: memoryview, now: float) -> int:
         """Hand to ``stream`` what is taken of ``chunk``; return how many bytes at its end are left."""
-        scout = self._scout
-        if scout is None:
-            scout = self._scout = stream.twin()
-            scout.most, scout.holds = PACKETS_A_CALL, False
-        before = scout.pending_bytes
-        strikes = self.next_strikes(before + 1)
-        if (stall := _named(strikes, "stall")) is not None:
-            self._stall(stream, stall, before + 1, now)
-            return len(chunk)
-        view = chunk[: self.room(now, strikes)]
-        taken = self._cut(stream, scout, view, before, now) if view else 0
+        spec = self._spec
+        if size := spec.size:  # no content is needed to cut them
+            begun = stream.counters.bytes % size
+            ends: Sequence[int] = ()
+        else:
+            if self._scout is None:
+                self._scout = stream.twin()
+                self._scout.most, self._scout.holds = PACKETS_A_CALL, False
+            begun = self._scout.pending_bytes
+        view = chunk
+        if self.reads:
+            strikes = self.next_strikes(begun + 1)
+            if (stall := _named(strikes, "stall")) is not None:
+                self._stall(stream, stall, begun + 1, now)
+                return len(chunk)
+            if not (room := self.room(now, strikes)):
+                return len(chunk)
+            view = chunk[:room]
+        usable = len(view)
+        if size:
+            ends = range(size - begun, usable + 1, size)
+        elif not spec.counts_packets:
+            ends = range(1, usable + 1)
+        elif self._scout is not None:
+            ends = self._scout.ends(view)
+            usable -= self._scout.left
+            self._scout.left = 0
+        taken = self._cut(stream, view, ends, begun, usable, now)
         if self._rate and taken:
             # a timer may be late; over some steps the rate is exact all the same
             moment = round(now * 1e9)
             since = self.free_at if moment - self.free_at < 2e9 * STEP_SECONDS else moment
             self.free_at = since + taken * 10**9 // self._rate
+        if self._ends:
+            self._tidy()
         if taken < len(chunk):
             self._scout = None
         return len(chunk) - taken
 
-    def _cut(self, stream: StruckStream, scout: Framing, view: memoryview, before: int, now: float) -> int:
-        """Take what may be taken of ``view``, in which ``before`` bytes of the first packet are missing."""
+    def _cut(
+        self, stream: StruckStream, view: memoryview, ends: Sequence[int], begun: int, usable: int, now: float
+    ) -> int:
+        """Take what may be taken of the first ``usable`` bytes, of whose first packet ``begun`` bytes came before."""
         spec = self._spec
-        ends: Sequence[int] = scout.ends(view) if spec.counts_packets else range(1, len(view) + 1)
-        usable, scout.left = len(view) - scout.left, 0
-        rate = self._rate
+        counts = spec.counts_packets
+        fixed = spec.size or (0 if counts else 1)
         at = packet = 0
-        begun = before
         work = STRIKES_A_CALL
         while packet < len(ends):
-            size = spec.size or (ends[packet] - at + begun if spec.counts_packets else 1)
-            most = 1 if self._coming or self._sizes else min(len(ends) - packet, stream.most())
-            if work <= 0 or most <= 0:
-                return at
-            most, strikes = self._look(most, size)
-            if (stall := _named(strikes, "stall")) is not None:
-                self._stall(stream, stall, size, now)
-                return at
-            if _rate(strikes) != rate:
-                if packet:
+            size = fixed or ends[packet] - at + begun
+            most = 1 if self._coming or self._sizes else len(ends) - packet
+            if most > 1 or packet:  # for the first one there is room, or it would not be read
+                most = min(most, stream.most())
+                if work <= 0 or most <= 0:
                     return at
-                rate = self._rate = _rate(strikes)  # its size was not known before
+            most, strikes = self._look(most, size)
+            if self.reads and not self._may_read(stream, strikes, packet, size, now):
+                return at
             if strikes:
-                most = min(most, work) if spec.counts_packets else most
-                work -= most if spec.counts_packets else 1
+                if counts:
+                    most = min(most, work)
+                    work -= most
                 strikes = self._take_struck(strikes, most, size)
             else:
                 for course in self._courses:
@@ -176,20 +213,31 @@ class Cutter:
             goes_on = stream.took(view, start, ends[packet : packet + most], strikes, now)
             packet += most
             begun = 0
-            self._packet_is_over()
+            if self._coming:
+                self._courses += self._coming
+                self._coming = []
+                self._tidy()
             if not goes_on:
                 return at
         if at < usable:
-            strikes = self.next_strikes(begun + usable - at)
-            if (stall := _named(strikes, "stall")) is not None:
-                self._stall(stream, stall, begun + usable - at, now)
+            size = fixed or begun + usable - at
+            _, strikes = self._look(1, size)
+            if self.reads and not self._may_read(stream, strikes, packet, size, now):
                 return at
-            if _rate(strikes) != rate:
-                if packet:
-                    return at
-                self._rate = _rate(strikes)
-            stream.took_part(view[at:usable], self._sizes or any(not _is_reading(each) for _, each in strikes), now)
+            held = self._sizes or any(strike.action.kind.point != "reading" for _, strike in strikes)
+            stream.took_part(view[at:usable], held, now)
         return usable
+
+    def _may_read(self, stream: StruckStream, strikes: Strikes, packet: int, size: int, now: float) -> bool:
+        """Whether a packet that ``strikes`` strike may be taken as the first one of the chunk was: ``packet`` 0."""
+        if (stall := _named(strikes, "stall")) is not None:
+            self._stall(stream, stall, size, now)
+            return False
+        rate = _rate(strikes)
+        if packet and rate != self._rate:
+            return False
+        self._rate = rate  # of the first one: its size was perhaps not known before
+        return True
 
     def _look(self, most: int, size: int) -> tuple[int, Strikes]:
         """How many of the next packets fare alike, and what strikes each of them."""
@@ -212,14 +260,6 @@ class Cutter:
         self.hits += packets * len(strikes)
         return strikes
 
-    def _packet_is_over(self) -> None:
-        if self._coming:
-            self._courses += self._coming
-            self._coming = []
-            self._tidy()
-        elif any(course.over for course in self._courses):
-            self._tidy()
-
     def stall(self, stream: StruckStream, strikes: Strikes, now: float) -> None:
         """The next packet is there, and ``strikes`` have it stay where it is."""
         stall = _named(strikes, "stall")
@@ -237,10 +277,6 @@ class Cutter:
 def _named(strikes: Strikes, name: str) -> Course | None:
     """The course whose action has that name."""
     return next((course for course, strike in strikes if strike.action.name == name), None)
-
-
-def _is_reading(strike: Strike) -> bool:
-    return strike.action.kind.point == "reading"
 
 
 def _rate(strikes: Strikes) -> int:

@@ -116,16 +116,15 @@ class AnsweringStruck(AnsweringStream):
         if self._framing.fault is not None:
             self.finish("fault", now)
         struck.settle(now)
-        self.hold()
+        struck.tell_held()
         return left
 
     def took(self, chunk: memoryview, start: int, ends: Sequence[int], strikes: Strikes, now: float) -> bool:
         """Count packets, and answer them as they are struck."""
         piece = chunk[start : ends[-1]]
         counters = self.counters
-        before = counters.whole()
         self._count(piece, now)
-        packets = counters.whole() - before
+        packets = len(ends) if self.terms.spec.counts_packets else 0
         struck = self.struck
         if strikes and strikes[0][1].last:
             counters.unanswered += packets
@@ -137,7 +136,13 @@ class AnsweringStruck(AnsweringStream):
             struck.begun.clear()
             return True
         moment = round(now * 1e9)
-        answering = [(course, strike) for course, strike in strikes if strike.action.kind.point == "reply"]
+        answering: Strikes = []  # what changes answers; only delays of a fixed time change none
+        for each in strikes:
+            argument = each[1].action.argument
+            if isinstance(argument, Fixed):
+                moment += argument.ns
+            elif each[1].action.kind.point == "reply":
+                answering.append(each)
         if struck.looking is not None:
             struck.looking.answer(self, packets, answering, moment)
         elif not answering:
@@ -188,8 +193,10 @@ class AnsweringStruck(AnsweringStream):
                 waiting.add_canned(canned, len(ends), moment)
             return
         size = self.counters.origin.size
-        octets = bytes(struck.begun) + bytes(piece)
-        struck.begun.clear()
+        octets = bytes(piece)
+        if struck.begun:
+            octets = bytes(struck.begun) + octets
+            struck.begun.clear()
         if size is not None or not self.terms.spec.counts_packets:
             waiting.add(octets, moment, size or 0)
             return
@@ -209,7 +216,7 @@ class AnsweringStruck(AnsweringStream):
             if isinstance(argument, Drip):
                 drip = argument
                 continue
-            moment += argument.ns if isinstance(argument, Fixed) else round(course.seconds(strike, number) * 1e9)
+            moment += round(course.seconds(strike, number) * 1e9)
             answer = course.changed(strike, number, answer)
             if not answer:
                 counters.swallowed += packets
@@ -281,16 +288,18 @@ class AnsweringStruck(AnsweringStream):
 
     def due(self, now: float) -> None:
         """Something is due."""
+        struck = self.struck
         self._send_due(now)
-        self.struck.settle(now)
-        self.hold()
+        struck.settle(now)
+        struck.tell_held()
 
     def writable(self, now: float) -> None:
         """The socket has room."""
-        self.struck.unblock()
+        struck = self.struck
+        struck.unblock()
         self._send_due(now)
-        self.struck.settle(now)
-        self.hold()
+        struck.settle(now)
+        struck.tell_held()
 
     def _send_due(self, now: float) -> None:
         """Send what is due, a bounded part; what comes after the last answer follows."""
@@ -299,6 +308,9 @@ class AnsweringStruck(AnsweringStream):
         if struck.state is BLOCKED or not waiting:
             return
         moment = round(now * 1e9)
+        if waiting.moment > moment:
+            self._outbox = waiting
+            return
         for _ in range(BLOCKS_A_TURN):
             block = waiting.block_at(moment)
             if not block:
@@ -312,6 +324,8 @@ class AnsweringStruck(AnsweringStream):
                 if sent or struck.state is not FREED:
                     self._blocked_since = now
                 struck.block()
+                break
+            if waiting.moment > moment:
                 break
         if waiting:
             self._outbox = waiting
@@ -363,7 +377,7 @@ class AnsweringStruck(AnsweringStream):
         return bool(owed)
 
     def _owed_bytes(self) -> int:
-        return self.struck.waiting.held + len(self.struck.begun)
+        return self.struck.held()
 
     def _end(self, reason: str, now: float, part: Any) -> None:
         end_struck(self)

@@ -26,15 +26,18 @@ from twisted.logger import Logger
 from ctrlserver.errors import lacks_memory
 from ctrlserver.inject.strikes import Course, Injection
 from ctrlserver.lane.due import Due
-from ctrlserver.net.injected.cutting import Cutter
+from ctrlserver.net.injected.cutting import UNBOUNDED, Cutter
 from ctrlserver.net.injected.links import STRUCK_LINKS
 from ctrlserver.net.injected.looking import Looking
-from ctrlserver.net.injected.waiting import Waiting
+from ctrlserver.net.injected.waiting import NEVER, Waiting
 from ctrlserver.net.stream import AnsweringStream, Stream
 from ctrlserver.wire.framing import PACKETS_A_CALL
 
 #: What the link of a struck stream does; ``FREED``: its socket has room again, ``OVER``: it has ended, or is plain.
 READS, RESTS, BLOCKED, FREED, OVER = "reads", "rests", "blocked", "freed", "over"
+
+#: Bytes by which what a stream holds may differ from what the book knows of it.
+TOLD_BYTES = 4096
 
 log = Logger()
 
@@ -48,6 +51,8 @@ class Struck:
 
     __slots__ = (
         "_due",
+        "_moment",
+        "_told",
         "begun",
         "cutter",
         "half",
@@ -69,6 +74,8 @@ class Struck:
         self.state = READS
         self.plain = type(stream), type(stream._link)
         self._due = due
+        self._moment = NEVER  # for which the timer is set
+        self._told = 0  # bytes held, as the book knows
         self.waiting = Waiting()
         if isinstance(stream, AnsweringStream):
             stream.plain = False
@@ -94,15 +101,31 @@ class Struck:
             self.stalled_by = None
         if self.cutter.over:
             self.waiting.let_go()
-            if self.begun:
-                self.waiting.add(bytes(self.begun), 0, 0)
-                self.begun.clear()
-                self.stream._outbox = self.waiting
+            self._let_go_begun()
+        self._moment = 0
         self._due.at(self, 0)
+
+    def held(self) -> int:
+        """Bytes held for the peer, as the book is told now."""
+        self._told = self.waiting.held + len(self.begun)
+        return self._told
+
+    def tell_held(self) -> None:
+        """Tell the book what is held, if that has changed by as much as matters."""
+        more = self.waiting.held + len(self.begun) - self._told
+        if more and self.state is not OVER and (self._told + more == 0 or abs(more) >= TOLD_BYTES):
+            self.stream.hold()
+
+    def _let_go_begun(self) -> None:
+        """No packet is struck any more: what is there of one that has begun leaves."""
+        if self.begun:
+            self.waiting.add(bytes(self.begun), 0, 0)
+            self.begun.clear()
+            self.stream._outbox = self.waiting
 
     def due(self, now: int) -> None:
         """Its moment has come."""
-        stream = self.stream
+        stream, self._moment = self.stream, NEVER
         try:
             stream.due(now / 1e9)
         except Exception as error:
@@ -114,6 +137,8 @@ class Struck:
 
     def room(self, now: float) -> int:
         """How many bytes the link may read now; 0 if it has to rest, -1 if it may not read what is there."""
+        if not self.cutter.reads:
+            return UNBOUNDED
         strikes = self.cutter.next_strikes(1 + self.stream._framing.pending_bytes)
         if any(strike.action.name == "stall" for _, strike in strikes):
             return -1
@@ -129,33 +154,40 @@ class Struck:
 
     def settle(self, now: float) -> None:
         """Have the link do what the stream's state asks for, set the timer, and give the stream back if all is over."""
-        stream = self.stream
         if self.state is OVER:
             return
-        stream.counters.injected = self.cutter.hits
-        slow = self.cutter.is_slow(now)
-        waits = self.stalled_by is not None or slow or bool(self.waiting)
-        if self.cutter.over and not waits and not self.half and self.looking is None:
-            self._go_back()
-            return
-        if self.state is not BLOCKED:
-            self._turn_to(RESTS if self.stalled_by is not None or slow or stream.is_full() else READS)
-        if waits:
-            stream._streams.waiting.add(stream)
-        else:
+        stream, cutter = self.stream, self.cutter
+        stream.counters.injected = cutter.hits
+        if self.begun and cutter.over and self.stalled_by is None:
+            self._let_go_begun()
+        moment = self.waiting.moment
+        slow = cutter.free_at > 0 and cutter.is_slow(now)
+        if moment is NEVER and not slow and self.stalled_by is None:
+            if cutter.over and not self.half and self.looking is None:
+                self._go_back()
+                return
             stream._streams.waiting.discard(stream)
-        moments = [self.cutter.free_at] if slow else []
-        if self.state is not BLOCKED and (moment := self.waiting.due()) is not None:
-            moments.append(moment)
-        if moments:
-            self._due.at(self, min(moments))
         else:
-            self._due.forget(self)
+            stream._streams.waiting.add(stream)
+        if self.state is BLOCKED:
+            moment = NEVER
+        elif slow or self.stalled_by is not None or stream.is_full():
+            self._turn_to(RESTS)
+        elif self.state is not READS:
+            self._turn_to(READS)
+        if slow:
+            moment = min(moment, cutter.free_at)
+        if moment != self._moment:
+            self._moment = moment
+            if moment is NEVER:
+                self._due.forget(self)
+            else:
+                self._due.at(self, moment)
 
     def _turn_to(self, state: str) -> None:
-        link = self.stream._link
         if state is not self.state:
             self.state = state
+            link = self.stream._link
             {READS: link.release, RESTS: link.rest, BLOCKED: link.hold}[state]()
 
     def block(self) -> None:
@@ -175,6 +207,7 @@ class Struck:
         stream.__class__, link = self.plain
         stream._framing.most = PACKETS_A_CALL
         del stream.struck
+        stream.hold()
         stream._link.go_back(link, was is not READS)
 
     def over(self) -> None:

@@ -24,8 +24,11 @@ from ctrlserver.net.replies import BLOCK_BYTES, CannedReply, Outbox
 #: Bytes of memory that a part costs beside its content.
 PART_BYTES = 256
 
-#: A moment when everything is due.
+_NOTHING = memoryview(b"")
+
+#: A moment when everything is due, and one that never comes.
 ALL_DUE = 1 << 63
+NEVER = 1 << 62
 
 
 class Part:
@@ -64,19 +67,23 @@ class Part:
 
 
 class Waiting:
-    """The answers of one stream. ``before``: replies that the socket had not taken when it became this stream's."""
+    """The answers of one stream. ``before``: replies that the socket had not taken when it became this stream's.
 
-    __slots__ = ("_before", "_free", "_parts", "bytes", "held")
+    ``moment``: when something may leave, ``NEVER`` if nothing waits.
+    """
+
+    __slots__ = ("_before", "_free", "_parts", "bytes", "held", "moment")
 
     def __init__(self, before: Outbox | None = None) -> None:
         self._before = before
         self._parts: deque[Part] = deque()
+        self.moment = NEVER if before is None else 0
         self._free = 0  # the moment from which the next answer may leave
         self.bytes = 0
         self.held = 0 if before is None else before.held
 
     def __bool__(self) -> bool:
-        return self._before is not None or bool(self._parts)
+        return self.moment is not NEVER
 
     def add(self, answer: bytes, due: int, size: int, drip: Drip | None = None) -> None:
         """Answers to packets of ``size`` bytes each, at ``due``; ``size`` 0: bytes of one not yet whole."""
@@ -97,23 +104,24 @@ class Waiting:
             self._add(Part(canned, packets * size, due, size, None))
 
     def _add(self, part: Part) -> None:
+        if self.moment is NEVER:
+            self.moment = part.due
         self._parts.append(part)
         self._free = part.due
         self.bytes += part.length
         self.held += PART_BYTES
-
-    def due(self) -> int | None:
-        """The moment at which something may leave; None if nothing waits."""
-        if self._before is not None:
-            return 0
-        return self._parts[0].leaves() if self._parts else None
 
     def block_at(self, now: int) -> memoryview:
         """The next bytes that may leave by ``now``: one part's, or small ones joined."""
         if self._before is not None:
             if block := self._before.block():
                 return block
-            self._before = None
+            self._end_before()
+        parts = self._parts
+        if self.moment > now:
+            return _NOTHING
+        if len(parts) == 1 or parts[1].due > now:
+            return parts[0].block_at(now)
         blocks: list[memoryview] = []
         size = 0
         for part in self._parts:
@@ -133,11 +141,9 @@ class Waiting:
     def taken(self, nbytes: int) -> None:
         """The socket took so many of the last block."""
         if self._before is not None:
-            held = self._before.held
             self._before.taken(nbytes)
             if not self._before.block():
-                self._before = None
-                self.held -= held
+                self._end_before()
             return
         self.bytes -= nbytes
         parts = self._parts
@@ -149,6 +155,14 @@ class Waiting:
             if part.sent == part.length:
                 parts.popleft()
                 self.held -= PART_BYTES + (part.length if isinstance(part.content, bytes) else 0)
+        self.moment = parts[0].leaves() if parts else NEVER
+
+    def _end_before(self) -> None:
+        before, self._before = self._before, None
+        if before is not None:
+            self.held = sum([PART_BYTES + len(part.content) for part in self._parts if isinstance(part.content, bytes)])
+            self.held += sum([PART_BYTES for part in self._parts if not isinstance(part.content, bytes)])
+        self.moment = self._parts[0].leaves() if self._parts else NEVER
 
     def packets(self, received: int) -> int:
         """Packets without a complete answer."""
@@ -160,3 +174,5 @@ class Waiting:
         self._free = 0
         for part in self._parts:
             part.due, part.drip = 0, None
+        if self._parts:
+            self.moment = 0
