@@ -260,7 +260,7 @@ class StruckReader(OneReader):
     def _answer_part(self, message: Message, now: float) -> Message | None:
         """Count and answer the first datagrams of ``message``; returns the others."""
         address, content, segment, packets, since = message
-        part = min(packets, self._most(segment))
+        part = 1 if packets == 1 else min(packets, self._most(segment))
         first = content if part == packets else content[: part * segment]
         self.received(address, len(first), segment, part, first, now, since)
         return None if part == packets else (address, content[len(first) :], segment, packets - part, since)
