@@ -115,7 +115,7 @@ class DataPlane:
                 event="slower",
                 lacking="numpy",
             )
-        self._rules = Rules()
+        self.rules = Rules()
         self._ordering = Ordering(self._counters, reactor, clock)
         self._ordering.prepare = self._prepared
         self._answering: set[int] = set()
@@ -123,7 +123,7 @@ class DataPlane:
         self.retired: list[Listener] = []
 
     def _made(self, config: ListenerConfig) -> Listener:
-        answers = self._rules.of(config.name) if config.mode == "reply" else Answers()
+        answers = self.rules.of(config.name) if config.mode == "reply" else Answers()
         terms = terms_of(config, self._book, self.seats, self._ordering.of(config.name), answers)
         datagrams = datagram_terms_of(config, terms, self._answering) if config.takes_datagrams else None
         return Listener(terms, self._lane, self._reactor, self._clock, datagrams, self._due)
@@ -215,7 +215,7 @@ class DataPlane:
         """Order what the config orders of the listeners."""
         places = [place_of(each) for each in self._configs]
         self._ordering.configure((place, each.inject) for place, each in zip(places, self._configs, strict=True))
-        self._rules.configure({each.name: each.answers for each in self._configs}, places, time.time_ns())
+        self.rules.configure({each.name: each.answers for each in self._configs}, places, time.time_ns())
 
     def sweep(self) -> None:
         """Sweep the listeners, log rejected peers and failed handshakes. To be called every ``SWEEP_SECONDS``.
@@ -333,15 +333,7 @@ class DataPlane:
 
     def answer(self, listener: str, rule: Rule) -> Standing:
         """Put ``rule`` in force; ``InjectionError`` 404 for an unknown listener, 409 for one that cannot answer so."""
-        return self._rules.add(rule, self._place(listener), time.time_ns())
-
-    def answers(self) -> list[Standing]:
-        """All rules in force, listener by listener in the order in which they are asked."""
-        return self._rules.all()
-
-    def end_answers(self, which: int | str | None = None) -> list[Standing]:
-        """End the rule of that number, those of that listener, or all; returns those that were in force."""
-        return self._rules.end(which)
+        return self.rules.add(rule, self._place(listener), time.time_ns())
 
     def _prepared(self, listener: str, spec: Spec) -> Mapping[str, Minted]:
         return prepared(next(each for each in self._configs if each.name == listener), spec)
@@ -383,7 +375,7 @@ class DataPlane:
     def stop(self) -> None:
         """Stop the lane, and end the injections; ``bind`` starts it again."""
         self._ordering.stop()
-        self._rules.end()
+        self.rules.end()
         self._due.stop()
         if self._lane is not None:
             self._lane.stop()

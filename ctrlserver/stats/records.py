@@ -88,7 +88,9 @@ class StatsRecord:
     ]
     injections_active: Annotated[int, "gauge", "injections", "injections in force now"]
     injected_total: Annotated[int, "counter", "hits", "hits of all injections since the start"]
-    swallowed_total: Annotated[int, "counter", "packets", "packets whose replies injections swallowed"]
+    swallowed_total: Annotated[
+        int, "counter", "packets", "packets whose replies injections swallowed, or whose answer by a rule is empty"
+    ]
     duplicated_total: Annotated[int, "counter", "packets", "packets whose replies injections sent twice"]
 
 

@@ -12,6 +12,9 @@ from ctrlserver.inject.places import Place
 from ctrlserver.inject.rules import MOST_RULES, Answers, Rule, Rules
 from ctrlserver.net.modes import ReplyStream
 from tests.net.conftest import Serve, Served, exchange, in_thread, read_to_end
+from tests.net.injected.conftest import Begin, order
+
+__all__ = ["order"]  # a fixture
 
 PLACE = Place("data", mode="reply", reply=b"500\r\n")
 SMTP = (
@@ -161,3 +164,30 @@ async def test_however_dense_or_large_packets_are_one_turn_tries_a_bounded_numbe
             assert len(chunk) - left <= answers.bytes_a_call
             chunk = chunk[len(chunk) - left :]
     client.close()
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("framing", ["line", "int16", "netstring", "fixed:5"])
+@pytest_twisted.ensureDeferred
+async def test_which_answer_a_packet_gets_does_not_depend_on_cuts_and_injections_change_it(
+    serve: Serve, rules: Rules, order: Begin, framing: str, step: int
+) -> None:
+    answers = having(rules, Rule("AAAAA", "a", times=20), Rule("/^B+$/", "bb"), Rule("CCCCC", ""))
+    served = await serve(framing, "reply", reply=b"?", answers=answers)
+    order(served, "10th*wrong('WRONG')")
+    client = await in_thread(served.connect)
+    await served.book.opened.get()
+    while not served.listener.open_streams.all:
+        await in_thread(lambda: None)
+    (stream,) = served.listener.open_streams.all.values()
+    packets = [b"AAAAA", b"BBBBB", b"CCCCC", b"DDDDD"] * 10
+    octets = b"".join(map(served.listener.terms.spec.new().encode, packets))
+    for at in range(0, len(octets), step):
+        part = memoryview(octets)[at : at + step]
+        while part:
+            part = part[len(part) - stream.received(part, served.listener.open_streams.clock()) :]
+    expected = [b"a", b"bb", b"", b"?"] * 10
+    expected = [b"WRONG" if place % 10 == 0 and answer else answer for place, answer in enumerate(expected, 1)]
+    client.shutdown(socket.SHUT_WR)
+    assert b"".join(expected) == await in_thread(read_to_end, client)
+    assert (40, 10) == (stream.counters.packets or stream.counters.bytes // 5, stream.counters.swallowed)

@@ -49,8 +49,8 @@ async def test_what_is_ordered_answers_before_what_is_configured_and_a_reload_re
         await plane.prepare([listener(Rule("PING", "new")), ListenerConfig(name="sink", endpoint=LOOPBACK)]).put()
         assert [before] == list(plane.streams())
         assert b"new" == await in_thread(ask, b"PING\n")
-        assert [ordered.number, 3] == [each.number for each in plane.answers()]
-        plane.end_answers()
+        assert [ordered.number, 3] == [each.number for each in plane.rules.all()]
+        plane.rules.end()
         assert b"?" == await in_thread(ask, b"PING\n")
 
 
@@ -60,7 +60,7 @@ async def test_rules_end_where_a_reload_makes_their_listener_one_that_does_not_r
     with connected(plane, 0):
         await reached(lambda: len(list(plane.streams())) == 1)
         await plane.prepare([listener(mode="echo")]).put()
-        assert [] == plane.answers()
+        assert [] == plane.rules.all()
         assert plane.listeners[0].terms.answers is not plane.retired[0].terms.answers
 
 
