@@ -288,9 +288,10 @@ async def test_a_reload_leaves_refused_what_is_refused(entered: Entered) -> None
 
 @pytest_twisted.ensureDeferred
 async def test_the_time_of_an_order_goes_on_over_reloads(entered: Entered) -> None:
-    entered.order("refuse", seconds=0.05)
+    order = entered.order("refuse", seconds=PATIENCE)
     await entered.change(evolve(entered.config, keep=1))
     assert "ECONNREFUSED" == entered.error()
+    entered.plane._ordering._timers[order.number].reset(0)
     await reached(lambda: not entered.plane.orders())
     assert await entered.echoes(entered.client())
 
