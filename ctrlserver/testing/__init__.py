@@ -10,8 +10,8 @@ reactor or none, and pays for the plugin at each start.
 from __future__ import annotations
 
 from ctrlserver.testing.errors import AdminError, NotReached, StartError
-from ctrlserver.testing.injection import Injection
+from ctrlserver.testing.injection import Answer, Injection
 from ctrlserver.testing.record import Record
 from ctrlserver.testing.server import RunningServer, Server
 
-__all__ = ["AdminError", "Injection", "NotReached", "Record", "RunningServer", "Server", "StartError"]
+__all__ = ["AdminError", "Answer", "Injection", "NotReached", "Record", "RunningServer", "Server", "StartError"]

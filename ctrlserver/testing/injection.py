@@ -1,44 +1,52 @@
-"""An injection that a test ordered: it ends with the ``with`` block, or by ``off``."""
+"""What a test ordered of a server, injections and answers: each ends with its ``with`` block, or by ``off``."""
 
 from __future__ import annotations
 
 from types import TracebackType
+from typing import ClassVar, Self
 
 from ctrlserver.testing.admin import AdminPort
 from ctrlserver.testing.errors import AdminError
 from ctrlserver.testing.record import Record
 
 
-class Injection:
-    """``number``: the server's; ``record``: as ``inject`` lists it."""
+class Ordered:
+    """``number``: the server's; ``record``: as ``command``, a word of the admin port, lists it under its ``field``."""
 
-    def __init__(self, admin: AdminPort, number: int, spec: str) -> None:
+    command: ClassVar[str]
+    field: ClassVar[str]
+
+    def __init__(self, admin: AdminPort, number: int, words: str) -> None:
         self._admin = admin
         self.number = number
-        self.spec = spec
+        self.words = words
+        self.is_over = False
 
     @property
     def record(self) -> Record:
         """What the server has of it now; ``AdminError`` 404 once it is over."""
-        for row in self._admin.ask("inject"):
-            if row["injection"] == self.number:
+        for row in self._admin.ask(self.command):
+            if row[self.field] == self.number:
                 return Record(row)
-        raise AdminError("inject", 404, "unknown-injection", f"injection {self.number} is over")
+        raise AdminError(self.command, 404, f"unknown-{self.field}", f"{self.field} {self.number} is over")
 
     @property
     def hits(self) -> int:
-        """How often it has struck."""
+        """How often it has struck, or answered."""
         return int(self.record.hits)
 
     def off(self) -> None:
         """End it; no matter if it is over already."""
+        if self.is_over:
+            return
         try:
-            self._admin.ask(f"inject off {self.number}")
+            self._admin.ask(f"{self.command} off {self.number}")
         except AdminError as error:
             if error.code != 404:
                 raise
+        self.is_over = True
 
-    def __enter__(self) -> Injection:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -47,10 +55,24 @@ class Injection:
         self.off()
 
     def __repr__(self) -> str:
-        return f"<injection {self.number}: {self.spec}>"
+        return f"<{self.field} {self.number}: {self.words}>"
 
 
-def order(
+class Injection(Ordered):
+    """A misbehaviour."""
+
+    command = "inject"
+    field = "injection"
+
+
+class Answer(Ordered):
+    """A rule for answers."""
+
+    command = "answer"
+    field = "answer"
+
+
+def injection_line(
     listener: str,
     spec: str,
     duration: float | str | None = None,
@@ -58,10 +80,33 @@ def order(
     peer: str | None = None,
     seed: int | None = None,
 ) -> str:
-    """The line of the admin port that orders it."""
+    """The line of the admin port that orders an injection."""
     quote = '"' if "'" in spec else "'"
     if quote in spec:
         raise ValueError(f"injection {spec!r}: expected one kind of quote in it, for it is sent in the other")
-    given = {"for": duration, "streams": streams, "peer": peer, "seed": seed}
-    options = "".join(f" {name}={value}" for name, value in given.items() if value is not None)
-    return f"inject {listener} {quote}{spec}{quote}{options}"
+    return f"inject {listener} {quote}{spec}{quote}" + _options(
+        {"for": duration, "streams": streams, "peer": peer, "seed": seed}
+    )
+
+
+def answer_line(
+    listener: str,
+    when: str | bytes,
+    answer: str | bytes,
+    times: int | None = None,
+    delay: float | str | None = None,
+) -> str:
+    """The line of the admin port that orders an answer."""
+    options = _options({"times": times, "delay": delay})
+    return f"answer {listener} when='{_escaped(when)}' with='{_escaped(answer)}'{options}"
+
+
+def _options(given: dict[str, object]) -> str:
+    return "".join(f" {name}={value}" for name, value in given.items() if value is not None)
+
+
+def _escaped(text: str | bytes) -> str:
+    """As it stands in single quotes; escapes that are in a text stay, bytes are what they are."""
+    if isinstance(text, bytes):
+        return "".join(f"\\x{byte:02x}" for byte in text)
+    return "".join(f"\\x{ord(each):02x}" if each < " " or each in "'\x7f" else each for each in text)

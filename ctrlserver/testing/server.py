@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from ctrlserver.addresses import host_of
 from ctrlserver.testing.admin import AdminPort, Dialogue, asked
 from ctrlserver.testing.errors import AdminError
-from ctrlserver.testing.injection import Injection, order
+from ctrlserver.testing.injection import Answer, Injection, Ordered, answer_line, injection_line
 from ctrlserver.testing.keys import Keys, config_of
 from ctrlserver.testing.minting import minted
 from ctrlserver.testing.process import Process
@@ -51,7 +51,7 @@ class Server:
         self._where: Mapping[str, str] = {}
         self._admin: AdminPort | None = None
         self._since = Since()
-        self._ordered = False
+        self._ordered: list[Ordered] = []
 
     # Its life
 
@@ -61,7 +61,7 @@ class Server:
         if not self.is_running:
             process = Process(self._config)
             self._process = process
-            self._since, self._ordered = Since(), False
+            self._since, self._ordered = Since(), []
             self._where, admin = process.ports[self._name], process.ports["admin"]["tcp"]
             self._admin = AdminPort(_pair(admin))
             _stay_at(self._config["listener"][0], self._where)
@@ -206,20 +206,32 @@ class Server:
 
         ``duration`` ends it by itself, ``streams`` is ``new`` or ``all``, ``peer`` a network.
         """
-        line = order(self._name, spec, duration, streams, peer, seed)
-        self._ordered = True
-        number = self.ask(line)["injection"]
-        return Injection(self._started(), number, spec)
+        line = injection_line(self._name, spec, duration, streams, peer, seed)
+        injection = Injection(self._started(), self.ask(line)["injection"], spec)
+        self._ordered.append(injection)
+        return injection
 
-    def inject_off(self) -> None:
-        """End all injections of its listener."""
-        self.ask(f"inject off {self._name}")
-        self._ordered = False
+    def answer(
+        self,
+        when: str | bytes,
+        answer: str | bytes,
+        *,
+        times: int | None = None,
+        delay: float | str | None = None,
+    ) -> Answer:
+        """Have it answer so in mode ``reply``, until the ``with`` block or ``off`` of what it returns ends that.
+
+        ``when`` is a whole packet, ``"/REGEX/"`` or ``"connect"``; what no rule fits is answered by ``reply``.
+        """
+        line = answer_line(self._name, when, answer, times, delay)
+        rule = Answer(self._started(), self.ask(line)["answer"], f"{when!r} -> {answer!r}")
+        self._ordered.append(rule)
+        return rule
 
     def calm(self) -> None:
-        """End what was ordered of it, if anything was."""
-        if self._ordered:
-            self.inject_off()
+        """End what a test ordered of it and did not end."""
+        while self._ordered:
+            self._ordered.pop().off()
 
     def ask(self, command: str) -> Any:
         """The ``data`` of the JSON reply to any command of the admin port; ``AdminError`` where it is refused."""
@@ -253,7 +265,6 @@ class RunningServer(Server):
     def __init__(self, admin: tuple[str, int], **keys: Unpack[Keys]) -> None:
         super().__init__(**keys)
         self._admin = AdminPort(admin)
-        self._ordered = True  # one that was killed may have left some
         asked_for = {name: value for name, value in self._config["listener"][0].items() if name in keys}
         wanted = {**asked_for, **{name: self._config[name] for name in keys if name in self._config}}
         config = self.ask("config")
@@ -263,6 +274,7 @@ class RunningServer(Server):
                 self._name = table["name"]
                 path = table["endpoint"].startswith("unix:")
                 self._where = {"unix" if path else "tcp": row["address"] or row["udp_address"]}
+                self._end_what_is_left(table)
                 return
         raise LookupError(f"no listener of the server at {admin[0]}:{admin[1]} has {wanted}")
 
@@ -279,14 +291,15 @@ class RunningServer(Server):
         """As far as is known."""
         return True
 
-    def inject_off(self) -> None:
-        """End all injections of its listener; one that knows none has none."""
-        try:
-            super().inject_off()
-        except AdminError as error:
-            if error.code != 404:
-                raise
-            self._ordered = False
+    def _end_what_is_left(self, table: Mapping[str, Any]) -> None:
+        """End what a test run that was killed has left, unless it may be of the config."""
+        for command, key in (("inject", "inject"), ("answer", "answers")):
+            if not table.get(key):
+                try:
+                    self.ask(f"{command} off {self._name}")
+                except AdminError as error:
+                    if error.code != 404:  # there is none
+                        raise
 
 
 def _pair(text: str) -> tuple[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ctrlserver.testing import AdminError, RunningServer
+from ctrlserver.testing.injection import answer_line, injection_line
 from tests.testing.fake_admin import FakeAdmin, fake_admin
 
 RESET = "inject data '2*reset->off'"
@@ -22,6 +23,9 @@ def fake() -> Iterator[FakeAdmin]:
             RESET: {"injection": 3},
             "inject off 3": {"off": 1},
             "inject off data": {"off": 0},
+            "answer off data": {"off": 0},
+            "answer data when='PING' with='+PONG\\x0d\\x0a' times=2 delay=50ms": {"answer": 7},
+            "answer off 7": {"off": 1},
             "inject": [{**ROW, "injection": 2, "hits": 9}, ROW],
         }
         yield made
@@ -89,11 +93,48 @@ def test_what_was_ordered_ends_when_the_server_is_given_back(fake: FakeAdmin, se
     server.inject("2*reset->off")
     server.calm()
     server.calm()
-    assert [RESET, "inject off data"] == fake.asked
+    assert [RESET, "inject off 3"] == fake.asked
+
+
+def test_what_a_test_ended_itself_is_not_ended_again(fake: FakeAdmin, server: RunningServer) -> None:
+    with server.inject("2*reset->off"):
+        pass
+    fake.asked.clear()
+    server.calm()
+    assert [] == fake.asked
+
+
+def test_what_a_killed_test_run_has_left_ends_unless_the_config_may_have_ordered_it(fake: FakeAdmin) -> None:
+    RunningServer(fake.address)
+    assert ["config", "listeners", "inject off data", "answer off data"] == fake.asked
+    fake.asked.clear()
+    fake.answers["config"] = {"listener": [{"name": "data", "endpoint": "tcp:0", "inject": ["swallow"]}]}
+    del fake.answers["answer off data"]
+    RunningServer(fake.address)
+    assert ["config", "listeners", "answer off data"] == fake.asked
+
+
+def test_an_answer_is_sent_with_its_bytes_escaped_and_ends_with_its_block(
+    fake: FakeAdmin, server: RunningServer
+) -> None:
+    with server.answer("PING", "+PONG\r\n", times=2, delay="50ms") as answer:
+        assert 7 == answer.number
+    assert "answer off 7" == fake.asked[-1]
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (r"/^get (\d+)/", r"/^get (\d+)/"),
+        ("it's", r"it\x27s"),
+        (b"a\xff", r"\x61\xff"),
+        (r"OK\r\n", r"OK\r\n"),
+    ],
+)
+def test_a_text_of_an_answer_stands_in_single_quotes(given: str | bytes, sent: str) -> None:
+    assert f"answer data when='{sent}' with=''" == answer_line("data", given, "")
 
 
 def test_an_order_has_one_kind_of_quote() -> None:
-    from ctrlserver.testing.injection import order
-
     with pytest.raises(ValueError, match="one kind of quote"):
-        order("data", "wrong('\"')")
+        injection_line("data", "wrong('\"')")

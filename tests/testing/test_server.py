@@ -188,6 +188,25 @@ def test_a_unix_socket_is_an_address_too(tmp_path: Path) -> None:
             server.wait(streams_open=1)
 
 
+def test_answers_depend_on_the_packet_as_a_test_has_ordered_it(server: Server) -> None:
+    with server.answer("connect", "220 it's ready\r\n"), server.answer("/^QUIT/", b"221 bye\r\n", times=1) as bye:
+        with socket.create_connection(server.address, PATIENCE) as client, client.makefile("rb") as answers:
+            assert b"220 it's ready\r\n" == answers.readline()
+            client.sendall(b"QUIT\nQUIT\n")
+            assert [b"221 bye\r\n", b"OK\r\n"] == [answers.readline() for _ in range(2)]
+        assert 1 == bye.hits
+    server.answer("x", "y\n")
+    server.fresh()
+    assert [] == server.ask("answer")
+
+
+def test_an_injection_of_the_config_stays_when_a_test_ends_its_own() -> None:
+    with Server(mode="echo", framing="line", inject="9th*swallow") as server:
+        server.inject("3rd*swallow")
+        server.fresh()
+        assert ["9th*swallow"] == [row["spec"] for row in server.ask("inject")]
+
+
 def test_the_log_is_there_while_it_runs_and_after() -> None:
     with Server() as server:
         assert any("listening data tcp" in line for line in server.log())
