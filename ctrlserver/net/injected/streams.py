@@ -20,20 +20,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ctrlserver.inject.arguments import Drip, Fixed
 from ctrlserver.inject.strikes import Injection
 from ctrlserver.net.injected.cutting import Strikes
 from ctrlserver.net.injected.looking import greet
-from ctrlserver.net.injected.struck import BLOCKED, FREED, Struck
+from ctrlserver.net.injected.struck import BLOCKED, FREED, Struck, twin_of
 from ctrlserver.net.injected.waiting import Waiting
 from ctrlserver.net.modes import EchoStream
 from ctrlserver.net.stream import BLOCKS_A_TURN, AnsweringStream, Stream
 from ctrlserver.wire.framing import Framing
-
-if TYPE_CHECKING:
-    from ctrlserver.wire.framing import ByLength
 
 
 class SinkStruck(Stream):
@@ -382,17 +379,6 @@ class AnsweringStruck(AnsweringStream):
     def _end(self, reason: str, now: float, part: Any) -> None:
         end_struck(self)
         super()._end(reason, now, part)
-
-
-def twin_of(stream: Any) -> Framing:
-    """A framing that goes on from what ``stream`` has counted."""
-    terms = stream.terms
-    if not terms.uncut:
-        twin: Framing = stream._framing.twin()
-        return twin
-    framing: ByLength = terms.spec.new()
-    framing.advance(stream.counters.bytes % (terms.spec.size or 1))
-    return framing
 
 
 def end_struck(stream: Any) -> None:

@@ -31,7 +31,7 @@ from ctrlserver.net.injected.links import STRUCK_LINKS
 from ctrlserver.net.injected.looking import Looking
 from ctrlserver.net.injected.waiting import NEVER, Waiting
 from ctrlserver.net.stream import AnsweringStream, Stream
-from ctrlserver.wire.framing import PACKETS_A_CALL
+from ctrlserver.wire.framing import PACKETS_A_CALL, ByLength, Framing
 
 #: What the link of a struck stream does; ``FREED``: its socket has room again, ``OVER``: it has ended, or is plain.
 READS, RESTS, BLOCKED, FREED, OVER = "reads", "rests", "blocked", "freed", "over"
@@ -220,3 +220,14 @@ class Struck:
     def rests(self) -> bool:
         """Whether its link neither reads nor waits for room."""
         return self.state is RESTS
+
+
+def twin_of(stream: Any) -> Framing:
+    """A framing that goes on from what ``stream`` has counted."""
+    terms = stream.terms
+    if not terms.uncut:
+        twin: Framing = stream._framing.twin()
+        return twin
+    framing: ByLength = terms.spec.new()
+    framing.advance(stream.counters.bytes % (terms.spec.size or 1))
+    return framing
