@@ -167,3 +167,49 @@ def test_a_stall_that_the_server_ends_as_idle_is_still_counted_exactly(start: St
     daemon = with_listener(start, tmp_path, 'idle_timeout = "1s"')
     result = load(daemon, "-t", "4s", "--inject", "5*ok->stall")
     assert (True, ["idle"]) == (result["reconciled"], [row["reason"] for row in counted(daemon, result)])
+
+
+def test_what_the_server_s_injections_did_is_told_and_reconciled_through(start: Start) -> None:
+    daemon = start("--mode", "echo")
+    assert daemon.ask("inject data 10th*swallow->9th*duplicate").startswith("OK injection")
+    result = load(daemon, "-n", "1000", "-P", "2")
+    struck = result["server_injections"]
+    assert (True, 1000, 100, 100) == (
+        result["reconciled"],
+        struck["received"],
+        struck["swallowed"],
+        struck["duplicated"],
+    )
+    assert (900, 200, 1) == (struck["answered"], struck["hits"], struck["active"])
+    assert "1000 received = 900 answered + 100 swallowed; 1000 answers sent = 900 + 100 duplicates" in result["said"]
+    assert daemon.ask("inject off").startswith("OK")
+    assert load(daemon, "-m", "request", "-n", "100")["server_injections"] is None
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ("10th*swallow", "10 received = 9 answered + 1 swallowed"),
+        ("10th*duplicate", "11 answers sent = 10 + 1 duplicates"),
+        ("10th*reset", "it closed the stream with reason injected"),
+    ],
+)
+def test_requests_that_fail_by_the_server_s_orders_are_told_to(start: Start, order: str, words: str) -> None:
+    daemon = start("--mode", "echo")
+    assert daemon.ask(f"inject data {order}").startswith("OK injection")
+    result = load(daemon, "-m", "request", "-n", "100", "--stall-timeout", "1s", codes=(1,))
+    assert words in result["error"]
+    assert "the server's injections struck meanwhile: 1 hit, 1 active" in result["error"]
+    assert 1 == result["server_injections"]["hits"]
+
+
+def test_both_sides_may_inject_at_once(start: Start) -> None:
+    daemon = start("--mode", "echo")
+    assert daemon.ask("inject data 5th*delay(2ms)").startswith("OK injection")
+    flags = ("-m", "request", "-n", "100", "-P", "2", "-q", "4", "--inject", "10th*duplicate->50th*reset")
+    result = load(daemon, *flags)
+    assert (True, result["injections"]["duplicated"]) == (
+        result["reconciled"],
+        result["received"]["packets"] - sum(stream["packets"] for stream in result["streams"]),
+    )
+    assert result["server_injections"]["hits"] > 0

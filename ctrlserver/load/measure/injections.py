@@ -221,9 +221,10 @@ class ServerInjections:
         if self.closed_streams:
             words += f": {counted(self.closed_streams, 'stream')} closed"
         if self.answered or self.swallowed:
-            others = self.received - self.answered - self.swallowed
-            rest = f" + {others} not answered" if others > 0 else ""
-            words += f"; {self.received} received = {self.answered} answered + {self.swallowed} swallowed{rest}"
+            others = max(0, self.received - self.answered - self.swallowed)
+            parts = {"answered": self.answered, "swallowed": self.swallowed, "not answered": others}
+            sums = " + ".join(f"{number} {what}" for what, number in parts.items() if number)
+            words += f"; {self.received} received = {sums}"
         if self.duplicated:
             answers = self.answered + self.duplicated
             words += f"; {answers} answers sent = {self.answered} + {self.duplicated} duplicates"

@@ -23,7 +23,7 @@ def why(served_by: Collection[str], streams: Sequence[StreamCount], reading: Rea
     injections = ServerInjections.between(before.stats, reading.stats)
     words = [_reason(served_by, streams, reading, before)]
     if injections is not None and injections.hits:
-        words.append(f"its injections struck meanwhile: {injections.words}")
+        words.append(f"the server's injections struck meanwhile: {injections.words}")
     return "; ".join(each for each in words if each is not None) or None
 
 

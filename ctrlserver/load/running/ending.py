@@ -17,10 +17,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 
-from ctrlserver.client.admin import open_admin
+from ctrlserver.client.admin import AdminClient, open_admin
 from ctrlserver.client.target import Target
 from ctrlserver.load.measure.injections import ServerInjections
 from ctrlserver.load.measure.intervals import Waiting
+from ctrlserver.load.measure.reading import Reading
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Comparison, Reconciliation
 from ctrlserver.load.running.asking import MOST_OTHERS, OTHERS_ON_VIEW, read
 from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation
@@ -99,9 +100,8 @@ class Ending:
                 if reading.rejected_since(comparison.before):
                     reading = evolve(reading, over=self._hung_up())
                 self.reconciliation = outcome = comparison.compare(reading)
-                self.server_injections = ServerInjections.between(comparison.before.stats, reading.stats)
                 if outcome.reconciled or (outcome.settled and outcome.difference in (last, None)):
-                    return
+                    break
                 unsent = sum(stream.unsent_bytes() for stream in self._streams)
                 received = outcome.received.bytes if outcome.received is not None else 0
                 now, seconds = self._clock(), self._reconcile_seconds
@@ -110,11 +110,18 @@ class Ending:
                 if (unsent < least or received > most) and not self._hurried:
                     least, most, since = min(least, unsent), max(most, received), now
                 elif asked - since >= (max(seconds, self._patience) if unsent else seconds):
-                    return
+                    break
                 self._tell(received, unsent)
                 limit = max(limit, min(reading.total, len(comparison.streams) + MOST_OTHERS))
                 await deferLater(self._reactor, max(pause, min(ASK_PAUSES * (now - asked), ASK_MOST_SECONDS)))
                 pause = min(1.5 * pause, ASK_LAST_SECONDS)
+            await self._ask_injections(client, comparison.before, reading)
+
+    async def _ask_injections(self, client: AdminClient, before: Reading, reading: Reading) -> None:
+        """What the server's did, by a record that is not older than the counts of the streams."""
+        self.server_injections = ServerInjections.between(before.stats, reading.stats)
+        if self.server_injections is not None:
+            self.server_injections = ServerInjections.between(before.stats, await client.stats())
 
     def _tell(self, received: int | None, unsent: int) -> None:
         """Have the wait shown."""

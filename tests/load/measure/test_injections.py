@@ -9,6 +9,7 @@ from ctrlserver.inject.strikes import Injection
 from ctrlserver.load.measure.counts import StreamCount
 from ctrlserver.load.measure.injections import Injections, ServerInjections, Struck, Tally
 from ctrlserver.load.measure.reading import Reading
+from ctrlserver.load.measure.reasons import why
 from ctrlserver.load.measure.reconciling import ByAddress, OverUnix, Reconciliation
 from tests.load.measure.records import record, struck
 
@@ -137,6 +138,22 @@ def test_what_the_server_s_injections_did_is_the_difference_of_two_readings() ->
         "20 hits, 1 active: 2 streams closed; 100 received = 90 answered + 10 swallowed; "
         "100 answers sent = 90 + 10 duplicates"
     ) == found.words
+
+
+def test_packets_that_injections_left_alone_and_others_did_not_answer_are_told_apart() -> None:
+    delayed = ServerInjections(1, 100, 100, 100, 0, 0, 0)
+    assert "100 hits, 1 active; 100 received = 100 answered" == delayed.words
+    reset = ServerInjections(0, 2, 8, 6, 0, 0, 2)
+    assert "2 hits, 0 active: 2 streams closed; 8 received = 6 answered + 2 not answered" == reset.words
+
+
+def test_a_run_that_failed_while_the_server_s_injections_struck_names_them() -> None:
+    before = Reading(stats={"injected_total": 3, "swallowed_total": 1})
+    after = {"injected_total": 5, "swallowed_total": 3, "packets_total": 20, "replies_total": 18}
+    words = why((), [], Reading(stats={**after, "injections_active": 1}), before)
+    expected = "2 hits, 1 active; 20 received = 18 answered + 2 swallowed"
+    assert f"the server's injections struck meanwhile: {expected}" == words
+    assert why((), [], Reading(stats={"injected_total": 3, "injections_active": 1}), before) is None
 
 
 @pytest.mark.parametrize("stats", [{}, {"injections_active": 0, "injected_total": 5}, {"injected_total": "x"}])
