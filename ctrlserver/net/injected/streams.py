@@ -11,6 +11,8 @@ Rules:
   sending then, and packets from the struck one on are unanswered. ``reset`` sends the answers before it that are due,
   which its peer may read, and gives up all that waits: unanswered.
 - Bytes of an echo leave before their packet is whole only if nothing may strike the packet.
+- Where several orders strike one packet, one that swallows it decides; else the answer is changed in the order of the
+  orders, and the copies are made of what comes of it. A copy counts once it has left whole.
 
 Beware: ``raw`` has no packets. There the courses count bytes, a stretch of them is one answer, and nothing is counted
 as swallowed.
@@ -205,22 +207,26 @@ class AnsweringStruck(AnsweringStream):
 
     def _answer_struck(self, answer: bytes, behind: int, strikes: Strikes, packets: int, moment: int) -> None:
         """Change the answer to a packet as its strikes say; ``behind``: packets of the stretch that follow it."""
-        counters = self.counters
         drip: Drip | None = None
+        copies = 0
         for course, strike in strikes:
             number = course.packets - behind
             argument = strike.action.argument
             if isinstance(argument, Drip):
                 drip = argument
                 continue
+            if strike.action.name == "duplicate":
+                copies += 1
+                continue
             moment += round(course.seconds(strike, number) * 1e9)
             answer = course.changed(strike, number, answer)
             if not answer:
-                counters.swallowed += packets
+                self.counters.swallowed += packets
                 return
-            if strike.action.name == "duplicate":
-                counters.duplicated += packets
-        self.struck.waiting.add(answer, moment, len(answer) if packets else 0, drip)
+        waiting = self.struck.waiting
+        waiting.add(answer, moment, len(answer) if packets else 0, drip)
+        for _ in range(copies):
+            waiting.add(answer, moment, 0, drip, copy=True)
 
     def took_part(self, octets: memoryview, held_back: bool, now: float) -> None:
         """Count them; an echo sends them, unless their packet may be struck."""
@@ -316,7 +322,7 @@ class AnsweringStruck(AnsweringStream):
             if struck.waiting is not waiting:  # the peer is gone
                 return
             if sent:
-                waiting.taken(sent)
+                self.counters.duplicated += waiting.taken(sent)
             if sent < len(block):
                 if sent or struck.state is not FREED:
                     self._blocked_since = now

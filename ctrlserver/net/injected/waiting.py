@@ -32,12 +32,18 @@ NEVER = 1 << 62
 
 
 class Part:
-    """Answers to packets, of ``size`` bytes each (0: to no whole packet), due at ``due``; ``sent`` bytes have left."""
+    """Answers to packets, of ``size`` bytes each, due at ``due``; ``sent`` bytes have left.
 
-    __slots__ = ("content", "drip", "due", "length", "sent", "size")
+    ``size`` 0: to no whole packet, or a ``copy`` of the answer before.
+    """
 
-    def __init__(self, content: bytes | CannedReply, length: int, due: int, size: int, drip: Drip | None) -> None:
+    __slots__ = ("content", "copy", "drip", "due", "length", "sent", "size")
+
+    def __init__(
+        self, content: bytes | CannedReply, length: int, due: int, size: int, drip: Drip | None, *, copy: bool = False
+    ) -> None:
         self.content = content
+        self.copy = copy
         self.length = length
         self.due = due
         self.size = size
@@ -85,9 +91,9 @@ class Waiting:
     def __bool__(self) -> bool:
         return self.moment is not NEVER
 
-    def add(self, answer: bytes, due: int, size: int, drip: Drip | None = None) -> None:
-        """Answers to packets of ``size`` bytes each, at ``due``; ``size`` 0: bytes of one not yet whole."""
-        self._add(Part(answer, len(answer), max(due, self._free), size, drip))
+    def add(self, answer: bytes, due: int, size: int, drip: Drip | None = None, *, copy: bool = False) -> None:
+        """Answers to packets of ``size`` bytes each, at ``due``; ``size`` 0: bytes of one not yet whole, or a copy."""
+        self._add(Part(answer, len(answer), max(due, self._free), size, drip, copy=copy))
         self.held += len(answer)
         if drip is not None:
             self._free += round(drip.seconds(len(answer)) * 1e9)
@@ -138,15 +144,16 @@ class Waiting:
         """The next bytes, due or not."""
         return self.block_at(ALL_DUE)
 
-    def taken(self, nbytes: int) -> None:
-        """The socket took so many of the last block."""
+    def taken(self, nbytes: int) -> int:
+        """The socket took so many of the last block; returns how many copies have left whole by that."""
         if self._before is not None:
             self._before.taken(nbytes)
             if not self._before.block():
                 self._end_before()
-            return
+            return 0
         self.bytes -= nbytes
         parts = self._parts
+        copies = 0
         while nbytes:
             part = parts[0]
             step = min(nbytes, part.length - part.sent)
@@ -155,7 +162,9 @@ class Waiting:
             if part.sent == part.length:
                 parts.popleft()
                 self.held -= PART_BYTES + (part.length if isinstance(part.content, bytes) else 0)
+                copies += part.copy
         self.moment = parts[0].leaves() if parts else NEVER
+        return copies
 
     def _end_before(self) -> None:
         before, self._before = self._before, None
