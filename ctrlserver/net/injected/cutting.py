@@ -16,7 +16,7 @@ Rules:
   taken and counted, and nothing behind it.
 - If one of several courses ends the stream, the others are not told of that packet.
 - A slow reader takes ``STEP_SECONDS`` worth of bytes at a time, and then none for as long as they last at its rate.
-- A chunk costs a bounded time: what is beyond ``STRIKES_A_CALL`` strikes is left for a later turn.
+- A chunk costs a bounded time: what is beyond ``STRIKES_A_CALL`` stretches is left for a later turn.
 
 Beware: how long an unfinished packet will be is known of fixed sizes only. Where sizes matter (``64KiB*``), the bytes
 of an echo are held back until it is whole.
@@ -27,16 +27,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ctrlserver.inject.arguments import Rate
+from ctrlserver.inject.arguments import Fixed, Rate
 from ctrlserver.inject.strikes import Course, Injection, Strike
 from ctrlserver.stats.counters import StreamCounters
-from ctrlserver.wire.framing import PACKETS_A_CALL, Framing, FramingSpec
+from ctrlserver.wire.framing import Framing, FramingSpec
 
 #: Seconds whose bytes a slow reader takes at a time: fine enough to look steady.
 STEP_SECONDS = 0.05
 
-#: Stretches that are struck, and packets in them that are answered one by one, for one chunk.
-STRIKES_A_CALL = 256
+#: Stretches of one chunk, and packets in them that are answered one by one, for one call: about half a millisecond.
+STRIKES_A_CALL = 32
+
+#: Packets whose ends are sought for one call, where that takes a look at each: about as many as those strikes lie in.
+PACKETS_A_LOOK = 128
 
 #: More bytes than a chunk has.
 UNBOUNDED = 1 << 62
@@ -149,7 +152,7 @@ class Cutter:
         else:
             if self._scout is None:
                 self._scout = stream.twin()
-                self._scout.most, self._scout.holds = PACKETS_A_CALL, False
+                self._scout.most, self._scout.holds = PACKETS_A_LOOK, False
             begun = self._scout.pending_bytes
         view = chunk
         if self.reads:
@@ -201,9 +204,9 @@ class Cutter:
             if self.reads and not self._may_read(stream, strikes, packet, size, now):
                 return at
             if strikes:
-                if counts:
+                if counts and not all(_in_bulk(strike) for _, strike in strikes):
                     most = min(most, work)
-                    work -= most
+                    work -= most - 1
                 strikes = self._take_struck(strikes, most, size)
             else:
                 for course in self._courses:
@@ -277,6 +280,12 @@ class Cutter:
 def _named(strikes: Strikes, name: str) -> Course | None:
     """The course whose action has that name."""
     return next((course for course, strike in strikes if strike.action.name == name), None)
+
+
+def _in_bulk(strike: Strike) -> bool:
+    """Whether many packets in a row cost it no more than one."""
+    action = strike.action
+    return action.name == "swallow" or isinstance(action.argument, Fixed | Rate)
 
 
 def _rate(strikes: Strikes) -> int:

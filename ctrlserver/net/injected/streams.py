@@ -276,7 +276,8 @@ class AnsweringStruck(AnsweringStream):
         canned, looking = self.terms.canned, self.struck.looking
         if looking is not None:
             return looking.most(self, room)
-        return sys.maxsize if canned is None else max(1, room // len(canned.reply))
+        size = self.counters.origin.size or 1 if canned is None else len(canned.reply)
+        return max(1, room // size)
 
     def is_full(self) -> bool:
         """Whether it reads nothing for what waits: too much, or an end that has come."""

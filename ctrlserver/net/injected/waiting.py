@@ -22,7 +22,7 @@ from ctrlserver.inject.arguments import Drip
 from ctrlserver.net.replies import BLOCK_BYTES, CannedReply, Outbox
 
 #: Bytes of memory that a part costs beside its content.
-PART_BYTES = 256
+PART_BYTES = 288
 
 _NOTHING = memoryview(b"")
 
