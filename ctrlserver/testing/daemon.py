@@ -35,6 +35,7 @@ def _be_quick(config: str) -> None:
         spec.loader = LazyLoader(spec.loader)
         sys.modules["http.cookiejar"] = module = module_from_spec(spec)
         spec.loader.exec_module(module)
+        sys.modules["http"].cookiejar = module  # type: ignore[attr-defined]  # or import would look into it, and load it
     if not re.search(r"\b(ssl|tls):", config):
         sys.modules["OpenSSL"] = None  # type: ignore[assignment]  # an import of it is an ImportError
 
