@@ -7,7 +7,8 @@ Model::
 Rules:
 
 - Moments are nanoseconds of the monotonic clock. Who waits has one moment: ``at`` replaces it, ``forget`` removes it.
-- Nobody is called early. Of equal moments the one that was asked for first has its turn first.
+- Nobody is called early, nor later than ``GATHER_NS`` for the sake of those who are due soon after. Of equal moments
+  the one that was asked for first has its turn first.
 - A turn ends after ``TURN_NS``, so that the lane's sockets have theirs; what is due then begins the next one. So a
   waiter does a bounded part of what it has to do and asks for ``now`` again.
 - The timer is opened when the first moment is asked for, and keeps the lane from no rest. Without a lane it is the
@@ -30,6 +31,9 @@ from ctrlserver.lane.ticker import Ticker
 
 #: Nanoseconds after which a turn ends, though more is due.
 TURN_NS = 500_000
+
+#: Nanoseconds from the end of a turn to the next one at least: under load one wake-up serves several who wait.
+GATHER_NS = 150_000
 
 #: Entries of the heap that nobody waits for any more, beside as many as there are who wait.
 SPARE = 64
@@ -54,6 +58,7 @@ class Due:
         self._heap: list[tuple[int, int, Waiter]] = []
         self._entries: dict[Waiter, tuple[int, int, Waiter]] = {}
         self._ticking = False
+        self._earliest = 0
 
     def at(self, waiter: Waiter, moment: int) -> None:
         """Call ``waiter`` at ``moment``, or as soon as can be if that is past; no longer at another moment."""
@@ -93,13 +98,14 @@ class Due:
                     now = clock()
         finally:
             self._ticking = False
+        self._earliest = now + GATHER_NS if not heap or heap[0][0] > now else 0
         self._set()
 
     def _set(self) -> None:
         if self._ticker is None:
             self._start()
         elif self._heap:
-            self._ticker.at(self._heap[0][0])
+            self._ticker.at(max(self._heap[0][0], self._earliest))
         else:
             self._ticker.rest()
 

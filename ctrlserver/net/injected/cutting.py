@@ -200,14 +200,22 @@ class Cutter:
                 most = min(most, stream.most())
                 if work <= 0 or most <= 0:
                     return at
-            most, strikes = self._look(most, size)
+            strikes: Strikes = []
+            for course in self._courses:
+                most, strike = course.look(most, size)
+                if strike is not None:
+                    strikes.append((course, strike))
             if self.reads and not self._may_read(stream, strikes, packet, size, now):
                 return at
             if strikes:
                 if counts and not all(_in_bulk(strike) for _, strike in strikes):
                     most = min(most, work)
                     work -= most - 1
-                strikes = self._take_struck(strikes, most, size)
+                if self._ends:
+                    strikes = [each for each in strikes if each[1].last][:1] or strikes
+                self.hits += most * len(strikes)
+            if strikes and strikes[0][1].last:
+                strikes[0][0].take(most, size)
             else:
                 for course in self._courses:
                     course.take(most, size)
@@ -250,18 +258,6 @@ class Cutter:
             if strike is not None:
                 strikes.append((course, strike))
         return most, strikes
-
-    def _take_struck(self, strikes: Strikes, packets: int, size: int) -> Strikes:
-        """Count the hits; return what strikes: one strike alone if that ends the stream."""
-        for course, strike in strikes:
-            if strike.last:
-                course.take(packets, size)
-                self.hits += packets
-                return [(course, strike)]
-        for course in self._courses:
-            course.take(packets, size)
-        self.hits += packets * len(strikes)
-        return strikes
 
     def stall(self, stream: StruckStream, strikes: Strikes, now: float) -> None:
         """The next packet is there, and ``strikes`` have it stay where it is."""

@@ -38,12 +38,12 @@ class StruckLink(LaneLink):
 
     stream: Any
 
-    def ready(self, events: int) -> int | None:
-        """Read as much as the stream may, or send on."""
+    def ready(self, events: int) -> None:
+        """Read as much as the stream may, or send on. What that costs is not judged: orders are kept in time."""
         lane, stream = self._lane, self.stream
         if events & EPOLLOUT:
             stream.writable(lane.clock())
-            return None
+            return
         now = lane.clock()
         struck = stream.struck
         if struck.rests:
@@ -52,33 +52,31 @@ class StruckLink(LaneLink):
                     stream.lost(now)
                 else:
                     stream.gone()
-            return None
+            return
         into = self._into
         if not self._left:
             room = struck.room(now)
             if room == 0:
-                return None
+                return
             if room < 0:
                 if self._has_data():
                     struck.stall(now)
-                    return None
+                    return
             elif room < len(into):
                 into = into[:room]
         try:
             size = self._read(into)
         except BlockingIOError:
-            return None
+            return
         except OSError:
             stream.lost(lane.clock())
-            return None
+            return
         if size:
             left: int = stream.received(lane.view[:size], lane.clock())
             if left:
                 self._keep(bytes(lane.view[size - left : size]))
-                return size - left
         else:
             stream.ended(lane.clock())
-        return size
 
     def _has_data(self) -> bool:
         """Whether there is a byte to read, not the end or an error."""

@@ -111,7 +111,8 @@ class AnsweringStruck(AnsweringStream):
         looking = struck.looking
         part = chunk if looking is None else looking.part_of(self, chunk)
         left = len(chunk) - len(part) + struck.cutter.received(self, part, now)
-        self._send_due(now)
+        if struck.waiting.moment <= now * 1e9:
+            self._send_due(now)
         if self._framing.fault is not None:
             self.finish("fault", now)
         struck.settle(now)
@@ -121,10 +122,12 @@ class AnsweringStruck(AnsweringStream):
     def took(self, chunk: memoryview, start: int, ends: Sequence[int], strikes: Strikes, now: float) -> bool:
         """Count packets, and answer them as they are struck."""
         piece = chunk[start : ends[-1]]
-        counters = self.counters
-        self._count(piece, now)
+        counters, struck = self.counters, self.struck
+        if struck.looking is None:
+            self._count(piece, now)
+        else:
+            struck.looking.count(self, piece, now)
         packets = len(ends) if self.terms.spec.counts_packets else 0
-        struck = self.struck
         if strikes and strikes[0][1].last:
             counters.unanswered += packets
             struck.begun.clear()
@@ -165,10 +168,6 @@ class AnsweringStruck(AnsweringStream):
     def opened(self, now: float) -> None:
         """Greet the peer, if a rule says so."""
         greet(self, now)
-
-    def _count(self, chunk: memoryview, now: float) -> int:
-        looking = self.struck.looking
-        return super()._count(chunk, now) if looking is None else looking.count(self, chunk, now)
 
     def _reply(self, packet: memoryview) -> bytes:
         """What answers ``packet``, whole on the wire, if nothing changes it."""
@@ -230,8 +229,11 @@ class AnsweringStruck(AnsweringStream):
 
     def took_part(self, octets: memoryview, held_back: bool, now: float) -> None:
         """Count them; an echo sends them, unless their packet may be struck."""
-        self._count(octets, now)
         struck = self.struck
+        if struck.looking is None:
+            self._count(octets, now)
+        else:
+            struck.looking.count(self, octets, now)
         if self._closing is not None or struck.half or struck.plain[0] is not EchoStream:
             return
         struck.begun += octets
