@@ -33,7 +33,7 @@ from ctrlserver.lane.ticker import Ticker
 TURN_NS = 500_000
 
 #: Nanoseconds from the end of a turn to the next one at least: under load one wake-up serves several who wait.
-GATHER_NS = 150_000
+GATHER_NS = 250_000
 
 #: Entries of the heap that nobody waits for any more, beside as many as there are who wait.
 SPARE = 64

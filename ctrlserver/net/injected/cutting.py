@@ -79,6 +79,7 @@ class Cutter:
         "_coming",
         "_courses",
         "_ends",
+        "_only",
         "_rate",
         "_scout",
         "_sizes",
@@ -94,6 +95,7 @@ class Cutter:
         self._coming: list[Course] = []  # from the next packet on
         self._scout: Framing | None = None
         self._sizes = False  # whether packets are asked about one by one, by their sizes
+        self._only: Course | None = None  # where there is no other
         self._ends = False  # whether courses may be over
         self._rate = 0
         self.free_at = 0
@@ -116,6 +118,7 @@ class Cutter:
         specs = [course.injection.spec for course in self._courses]
         varies = self._spec.counts_packets and self._spec.size is None
         self._sizes = varies and any(spec.needs_sizes for spec in specs)
+        self._only = self._courses[0] if len(self._courses) == 1 and not self._coming else None
         kinds = [term.action.kind for spec in specs for term in spec.terms]
         self.reads = any(kind.point == "reading" for kind in kinds)
         self._ends = any(kind.last or kind.name == "off" for kind in kinds)
@@ -148,6 +151,8 @@ class Cutter:
         spec = self._spec
         if size := spec.size:  # no content is needed to cut them
             begun = stream.counters.bytes % size
+            if self._only is not None and not begun and self._took_all(stream, chunk, size, now):
+                return 0
             ends: Sequence[int] = ()
         else:
             if self._scout is None:
@@ -183,6 +188,26 @@ class Cutter:
         if taken < len(chunk):
             self._scout = None
         return len(chunk) - taken
+
+    def _took_all(self, stream: StruckStream, chunk: memoryview, size: int, now: float) -> bool:
+        """Take ``chunk`` in one step if it is whole packets that fare alike and cost no more than one."""
+        packets, rest = divmod(len(chunk), size)
+        if rest or self.reads or (packets > 1 and packets > stream.most()):
+            return False
+        course = self._only
+        assert course is not None
+        alike, strike = course.look(packets, size)
+        if alike < packets or not (strike is None or _in_bulk(strike)):
+            return False
+        course.take(packets, size)
+        strikes: Strikes = []
+        if strike is not None:
+            strikes = [(course, strike)]
+            self.hits += packets
+        stream.took(chunk, 0, range(size, len(chunk) + 1, size), strikes, now)
+        if self._ends:
+            self._tidy()
+        return True
 
     def _cut(
         self, stream: StruckStream, view: memoryview, ends: Sequence[int], begun: int, usable: int, now: float

@@ -54,7 +54,7 @@ class StruckLink(LaneLink):
                     stream.gone()
             return
         into = self._into
-        if not self._left:
+        if struck.cutter.reads and not self._left:
             room = struck.room(now)
             if room == 0:
                 return

@@ -284,7 +284,7 @@ class AnsweringStruck(AnsweringStream):
     def is_full(self) -> bool:
         """Whether it reads nothing for what waits: too much, or an end that has come."""
         waiting = self.struck.waiting
-        return bool(waiting) and (self._closing is not None or waiting.bytes >= self.terms.reply_buffer)
+        return waiting.bytes >= self.terms.reply_buffer or (self._closing is not None and bool(waiting))
 
     def twin(self) -> Framing:
         """A framing for itself that goes on from what is counted."""

@@ -93,8 +93,15 @@ class Waiting:
 
     def add(self, answer: bytes, due: int, size: int, drip: Drip | None = None, *, copy: bool = False) -> None:
         """Answers to packets of ``size`` bytes each, at ``due``; ``size`` 0: bytes of one not yet whole, or a copy."""
-        self._add(Part(answer, len(answer), max(due, self._free), size, drip, copy=copy))
-        self.held += len(answer)
+        length = len(answer)
+        if due < self._free:
+            due = self._free
+        self._parts.append(Part(answer, length, due, size, drip, copy=copy))
+        if self.moment is NEVER:
+            self.moment = due
+        self._free = due
+        self.bytes += length
+        self.held += PART_BYTES + length
         if drip is not None:
             self._free += round(drip.seconds(len(answer)) * 1e9)
 
@@ -153,6 +160,12 @@ class Waiting:
             return 0
         self.bytes -= nbytes
         parts = self._parts
+        first = parts[0]
+        if nbytes == first.length and not first.sent:  # as most are sent
+            parts.popleft()
+            self.held -= PART_BYTES + (nbytes if isinstance(first.content, bytes) else 0)
+            self.moment = parts[0].due if parts else NEVER
+            return int(first.copy)
         copies = 0
         while nbytes:
             part = parts[0]
