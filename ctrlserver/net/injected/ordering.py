@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from secrets import randbits
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -37,6 +38,9 @@ SEED_BITS = 32
 
 #: Lines on orders that may follow each other; of more, one a second.
 LINES_AT_ONCE = 10
+
+#: The line on an order that began or ended.
+LINE = "injection {injection} of {listener} {what}: {spec}, {how}"
 
 #: Orders that are over and can still be listed.
 OVER_KEPT = 100
@@ -122,7 +126,8 @@ class Ordering:
         if seconds is not None:
             self._timers[order.number] = self._reactor.callLater(seconds, self._end, order, "its time is over")
         lasting = "" if seconds is None else f"for {seconds:g} s, "
-        self._log(order, "began", f"{lasting}by {by.text}", "injection-began", by)
+        if self._lines.may_write(self._clock()):
+            self.log.info(LINE, event="injection-began", what="began", **told(order, f"{lasting}by {by.text}", by))
         orders.begin(order)
         return order
 
@@ -199,20 +204,20 @@ class Ordering:
         order.ended = self._wall_ns()
         self._hits_before += order.injection.hits.total
         self._over.append(order)
-        self._log(order, "ended", f"{why}, {counted(order.injection.hits.total, 'hit')}", "injection-ended", by)
-
-    def _log(self, order: Order, what: str, how: str, event: str, by: Orderer | None) -> None:
         if self._lines.may_write(self._clock()):
-            self.log.info(
-                "injection {injection} of {listener} {what}: {spec}, {how}",
-                event=event,
-                injection=order.number,
-                listener=order.listener,
-                what=what,
-                spec=order.injection.spec.text,
-                how=how,
-                hits=order.injection.hits.total,
-                seed=order.injection.seed,
-                peer=None if by is None else by.peer,
-                peer_level=None if by is None else by.level,
-            )
+            how = f"{why}, {counted(order.injection.hits.total, 'hit')}"
+            self.log.info(LINE, event="injection-ended", what="ended", **told(order, how, by))
+
+
+def told(order: Order, how: str, by: Orderer | None) -> dict[str, Any]:
+    """The fields of ``LINE``, but for the event and ``what``."""
+    return {
+        "injection": order.number,
+        "listener": order.listener,
+        "spec": order.injection.spec.text,
+        "how": how,
+        "hits": order.injection.hits.total,
+        "seed": order.injection.seed,
+        "peer": None if by is None else by.peer,
+        "peer_level": None if by is None else by.level,
+    }
