@@ -18,6 +18,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from benchmarks.pairs import CountsDifferError, Measure, Outcome, measured
+from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.udp import SOL_UDP, UDP_SEGMENT
 from ctrlserver.net.gate import Gate, Seats
@@ -64,7 +65,7 @@ class Port:
         origin = Origin("data", "udp", "datagram", case.mode)
         terms = Terms(self.book, origin, DATAGRAM, probe=case.probe, gate=Gate(Seats()))
         options = DatagramTerms(terms=terms, many=many, receive_buffer=BUFFER_BYTES)
-        self.port = DatagramPort(options, self.lane, reactor, self.lane.clock)
+        self.port = DatagramPort(options, self.lane, reactor, self.lane.clock, Due(self.lane, reactor))
         self.number: int = self.port.listen(0, "127.0.0.1").getHost().port  # type: ignore[attr-defined]
 
     def close(self) -> None:
