@@ -179,12 +179,18 @@ class Injections:
         return f"{counted(self.hits, 'hit')}{': ' if done else ''}{', '.join(done)}"
 
 
+def injections_in(stats: Mapping[str, object]) -> bool:
+    """Whether a server has injections in force, or has had hits."""
+    return bool(stats.get("injections_active") or stats.get("injected_total"))
+
+
 @frozen
 class ServerInjections:
     """The result's ``server_injections``: what those of the server did during the run, to all its peers.
 
     ``active``: in force when the server was last asked. ``received`` and ``answered``: the packets that the server
-    counted in the run, and those of them that it replied to.
+    counted in the run, and those of them that it replied to. ``orders``: those that struck, as they were ordered. Of
+    our own streams, ``unreceived_*`` were sent and not received because injections ended or stalled them.
     """
 
     active: int
@@ -194,10 +200,21 @@ class ServerInjections:
     swallowed: int
     duplicated: int
     closed_streams: int
+    orders: list[str] = field(factory=list)
+    unreceived_packets: int = 0
+    unreceived_bytes: int = 0
+    ended_streams: int = 0
+    stalled_streams: int = 0
 
     @classmethod
-    def between(cls, before: Mapping[str, object], after: Mapping[str, object]) -> ServerInjections | None:
-        """By two ``stats`` of the server; None if there was nothing, or it does not say."""
+    def between(
+        cls,
+        before: Mapping[str, object],
+        after: Mapping[str, object],
+        orders_before: Sequence[Mapping[str, object]] = (),
+        orders_after: Sequence[Mapping[str, object]] = (),
+    ) -> ServerInjections | None:
+        """By two ``stats`` of the server, and its orders; None if there was nothing, or it does not say."""
 
         def number(name: str, since: Mapping[str, object]) -> int:
             values = after.get(name), since.get(name, 0)
@@ -211,21 +228,47 @@ class ServerInjections:
             swallowed=max(0, number("swallowed_total", before)),
             duplicated=max(0, number("duplicated_total", before)),
             closed_streams=max(0, number("closed_injected_total", before)),
+            orders=_struck(orders_before, orders_after),
         )
         return found if found.active or found.hits else None
 
     @property
+    def explains(self) -> bool:
+        """Whether it is because of them that not all was received."""
+        return bool(self.ended_streams or self.stalled_streams)
+
+    @property
+    def resets(self) -> bool:
+        """Whether a reset is what they ordered, as far as is known."""
+        return not self.orders or any("reset" in spec for spec in self.orders)
+
+    @property
     def words(self) -> str:
-        """``"12 hits, 1 active: 10 streams closed; 90 received = 80 answered + 10 swallowed"``."""
+        """``"12 hits, 1 active (9th*close): 10 streams closed; 90 received = 80 answered + 10 swallowed"``."""
         words = f"{counted(self.hits, 'hit')}, {self.active} active"
+        if self.orders:
+            words += f" ({', '.join(self.orders)})"
         if self.closed_streams:
             words += f": {counted(self.closed_streams, 'stream')} closed"
+        return "; ".join([words, *self.sums])
+
+    @property
+    def sums(self) -> list[str]:
+        """What became of the packets received, and of the answers."""
+        words = []
         if self.answered or self.swallowed:
             others = max(0, self.received - self.answered - self.swallowed)
             parts = {"answered": self.answered, "swallowed": self.swallowed, "not answered": others}
             sums = " + ".join(f"{number} {what}" for what, number in parts.items() if number)
-            words += f"; {self.received} received = {sums}"
+            words.append(f"{self.received} received = {sums}")
         if self.duplicated:
             answers = self.answered + self.duplicated
-            words += f"; {answers} answers sent = {self.answered} + {self.duplicated} duplicates"
+            words.append(f"{answers} answers sent = {self.answered} + {self.duplicated} duplicates")
         return words
+
+
+def _struck(before: Sequence[Mapping[str, object]], after: Sequence[Mapping[str, object]]) -> list[str]:
+    """The orders that have had hits since ``before``, each once."""
+    then = {order.get("injection"): order.get("hits") for order in before}
+    struck = (each for each in after if each.get("hits") and each.get("hits") != then.get(each.get("injection")))
+    return list(dict.fromkeys(str(order.get("spec")) for order in struck))

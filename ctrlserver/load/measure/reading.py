@@ -77,7 +77,7 @@ class Reading:
 
     ``stats`` and ``closed`` are empty if they were not asked for, or the server does not know them. ``at`` is when the
     questions began; the first answer took ``answer_seconds``. ``over``: our streams whose targets have hung up, if the
-    server has rejected connections meanwhile.
+    server has rejected connections meanwhile. ``orders``: the server's injections, where it has had any.
     """
 
     records: Sequence[Record] = ()
@@ -87,6 +87,7 @@ class Reading:
     at: float = 0.0
     answer_seconds: float = 0.0
     over: frozenset[int] = frozenset()
+    orders: Sequence[Record] = ()
 
     @property
     def newest(self) -> int:

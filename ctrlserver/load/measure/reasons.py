@@ -20,11 +20,16 @@ def why(served_by: Collection[str], streams: Sequence[StreamCount], reading: Rea
 
     ``served_by``: the modes of a listener that give us what we wait for; empty if we wait for nothing.
     """
-    injections = ServerInjections.between(before.stats, reading.stats)
-    words = [_reason(served_by, streams, reading, before)]
-    if injections is not None and injections.hits:
-        words.append(f"the server's injections struck meanwhile: {injections.words}")
+    injections = ServerInjections.between(before.stats, reading.stats, before.orders, reading.orders)
+    words = [_reason(served_by, streams, reading, before), struck_words(injections)]
     return "; ".join(each for each in words if each is not None) or None
+
+
+def struck_words(injections: ServerInjections | None) -> str | None:
+    """That the server's injections struck; None if they did not."""
+    if injections is None or not injections.hits:
+        return None
+    return f"the server's injections struck meanwhile: {injections.words}"
 
 
 def _reason(

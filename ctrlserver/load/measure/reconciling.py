@@ -33,6 +33,7 @@ from ctrlserver.load.measure.reading import (
     record_seconds,
     sum_of,
 )
+from ctrlserver.load.measure.through import NOTHING, Through, all_ended
 from ctrlserver.words import counted
 
 #: What a server calls the peer of a stream over a unix socket.
@@ -66,6 +67,7 @@ class Reconciliation:
     ``received`` is None if the server knows none of our streams. ``difference`` names the first stream that differs,
     and by how much; lost datagrams are no difference. ``counted`` has the server's packets and bytes by the number of
     our stream. ``delivery`` is of datagrams alone. ``remark``: how they were compared, if not stream by stream.
+    ``through``: what is missing and the server's injections explain; of streams that they stall it may yet come.
     """
 
     reconciled: bool | None
@@ -76,6 +78,7 @@ class Reconciliation:
     delivery: Delivery | None = None
     unclear: str | None = None
     remark: str | None = None
+    through: Through = NOTHING
 
 
 class Comparison(Protocol):
@@ -234,16 +237,24 @@ class ByAddress:
         missing: list[str] = []
         settled = True
         counted: dict[int, tuple[int, int]] = {}
+        through = NOTHING
         for stream, record in zip(streams, matched, strict=True):
             if record is None:
                 missing.append(f"stream {stream.stream}: the server has no stream from {stream.local}")
                 continue
             packets, nbytes = record_number(record, "packets"), record_number(record, "bytes")
             counted[stream.stream] = packets, nbytes
-            if not stream.counts_as(None if self._uncounted(record) else packets, nbytes):
+            whole = None if self._uncounted(record) else packets
+            same, strange = stream.counts_as(whole, nbytes), unlike(stream, record)
+            if same and strange is None:
+                continue
+            more = through.plus(stream, whole, nbytes, record) if self.verb == "sent" else None
+            if more is not None:
+                through = more
+            elif not same:
                 settled = settled and (nbytes >= stream.bytes or is_closed(record))
                 differences.append(self._difference(stream, packets, nbytes, record))
-            elif (strange := unlike(stream, record)) is not None:
+            elif strange is not None:
                 settled = settled and is_closed(record)
                 differences.append(strange)
         lost = lost_in(streams)
@@ -254,6 +265,7 @@ class ByAddress:
             difference=next(iter(differences + missing), None),
             counted=counted,
             remark=lost_words(sent_in(streams), lost) if lost.packets else None,
+            through=through,
         )
 
     def _with_unseen(
@@ -307,7 +319,9 @@ class ByAddress:
         wanted = sent_in(self.streams)
         uncounted = any(map(self._uncounted, records))
         lost = wanted - found
-        most = lost_in(self.streams)
+        through, most = NOTHING, lost_in(self.streams)
+        if self.verb == "sent" and all_ended(reading, self.before, self.streams):
+            through, most = Through(lost.packets, lost.bytes, frozenset(each.stream for each in self.streams)), wanted
         same = 0 <= lost.bytes <= most.bytes and (uncounted or 0 <= lost.packets <= most.packets)
         words = f"{self.verb} {counted(wanted.packets, 'packet')} of {wanted.bytes} bytes on {wanted.streams} streams"
         words += f", the server counted {found.packets} of {found.bytes} bytes: {_more(found, wanted)}"
@@ -318,6 +332,7 @@ class ByAddress:
             received=received_of(found, records, self.ended - self.began, reading.at - self.began),
             difference=None if same else f"{words} ({remark})",
             remark=remark if same else None,
+            through=through,
         )
 
     def _uncounted(self, record: Record) -> bool:
