@@ -214,6 +214,13 @@ class AdminClient(Protocol):
         except RefusedError:
             return []
 
+    async def injections(self) -> list[dict[str, object]]:
+        """The injections in force and the last ones that are over; empty if the server does not tell."""
+        try:
+            return await self.records("inject all")
+        except RefusedError:
+            return []
+
     def close(self) -> None:
         """Hang up."""
         self.transport.loseConnection()

@@ -203,6 +203,69 @@ def test_requests_that_fail_by_the_server_s_orders_are_told_to(start: Start, ord
     assert 1 == result["server_injections"]["hits"]
 
 
+@pytest.mark.parametrize(
+    ("order", "code", "missing", "words"),
+    [
+        ("100*ok->close", 0, 596, "596 packets not received on 4 streams that they ended\n"),
+        ("close-at-once", 0, 1000, "1000 packets not received on 4 streams that they ended\n"),
+        ("100*ok->reset", 1, 596, "596 packets not received on 4 streams that they ended\n"),
+        ("100*ok->stall", 0, 600, "600 packets not received on 4 streams that they stalled: 100*ok->stall\n"),
+    ],
+)
+def test_what_the_server_s_orders_kept_from_being_received_is_explained_and_counted(
+    start: Start, order: str, code: int, missing: int, words: str
+) -> None:
+    daemon = start()
+    assert daemon.ask(f"inject data {order}").startswith("OK injection")
+    began = time.monotonic()
+    result = load(daemon, "-n", "1000", "-P", "4", codes=(code,))
+    assert (True, None, 1000 - missing) == (result["reconciled"], result["difference"], result["received"]["packets"])
+    struck = result["server_injections"]
+    assert ([order], missing, missing * 1024) == (
+        struck["orders"],
+        struck["unreceived_packets"],
+        struck["unreceived_bytes"],
+    )
+    assert 4 == struck["ended_streams"] + struck["stalled_streams"]
+    assert f"reconciled  yes, through the server's injections: {words}" in result["said"]
+    assert time.monotonic() - began < 9, "counts that cannot come were waited for"
+    if code:
+        assert "the target reset the connection after" in result["error"]
+        assert f"4 hits, 1 active ({order})" in result["error"]
+    else:
+        assert result["error"] is None
+
+
+def test_a_run_that_the_server_s_order_ended_while_it_was_sending_is_reconciled_all_the_same(start: Start) -> None:
+    daemon = start("--inject", "1000*ok->1*reset->off")
+    result = load(daemon, "-n", "4000000", "-P", "2", codes=(1,))
+    assert result["reconciled"] is True
+    assert "1 hit, 1 active (1000*ok->1*reset->off)" in result["error"]
+    assert {"reset", "aborted"} == {stream["reason"] for stream in result["streams"]}
+    assert 1 == result["server_injections"]["ended_streams"]
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ("10th*swallow", "10 received = 9 answered + 1 swallowed\n"),
+        ("10th*duplicate", "10 received = 10 answered; 11 answers sent = 10 + 1 duplicates\n"),
+        ("10th*reset", "10 received = 9 answered + 1 not answered\n"),
+        ("10*ok->close", "11 received = 10 answered + 1 not answered\n"),
+        (
+            "10*ok->stall",
+            "1 packet not received on 1 stream that they stalled: 10*ok->stall; 10 received = 10 answered\n",
+        ),
+    ],
+)
+def test_requests_that_an_order_ended_are_reconciled_up_to_there(start: Start, order: str, words: str) -> None:
+    daemon = start("--mode", "echo", "--inject", order)
+    result = load(daemon, "-m", "request", "-n", "100", "--stall-timeout", "500ms", codes=(1,))
+    assert (True, [order]) == (result["reconciled"], result["server_injections"]["orders"])
+    assert f"reconciled  yes, through the server's injections: {words}" in result["said"]
+    assert f"({order})" in result["error"]
+
+
 def test_both_sides_may_inject_at_once(start: Start) -> None:
     daemon = start("--mode", "echo")
     assert daemon.ask("inject data 5th*delay(2ms)").startswith("OK injection")

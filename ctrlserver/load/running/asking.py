@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ctrlserver.client.admin import AdminClient
+from ctrlserver.load.measure.injections import injections_in
 from ctrlserver.load.measure.reading import Reading
 
 #: Records to ask for beyond our own: other senders' streams may be newer than ours.
@@ -25,4 +26,5 @@ async def read(client: AdminClient, limit: int, clock: Callable[[], float]) -> R
     answered = clock()
     seen = await client.streams(limit)
     closed = await client.peers()
-    return Reading(seen.records, stats, closed, seen.total, began, answered - began)
+    orders = await client.injections() if injections_in(stats) else ()
+    return Reading(seen.records, stats, closed, seen.total, began, answered - began, orders=orders)

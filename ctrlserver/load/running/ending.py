@@ -48,6 +48,9 @@ ASK_MOST_SECONDS = 2.0
 #: Seconds without progress after which nobody can know which of the server's streams are ours.
 UNCLEAR_SECONDS = 1.0
 
+#: Seconds without progress after which what an injection of the server stalls is not waited for.
+STALLED_SECONDS = 1.0
+
 #: Seconds between two words on how the wait goes on.
 TELL_SECONDS = 1.0
 
@@ -100,16 +103,19 @@ class Ending:
                 if reading.rejected_since(comparison.before):
                     reading = evolve(reading, over=self._hung_up())
                 self.reconciliation = outcome = comparison.compare(reading)
-                if outcome.reconciled or (outcome.settled and outcome.difference in (last, None)):
+                stalls = bool(outcome.reconciled and outcome.through.stalled)
+                if not stalls and (outcome.reconciled or (outcome.settled and outcome.difference in (last, None))):
                     break
                 unsent = sum(stream.unsent_bytes() for stream in self._streams)
                 received = outcome.received.bytes if outcome.received is not None else 0
                 now, seconds = self._clock(), self._reconcile_seconds
                 if outcome.unclear is not None:
                     seconds = min(seconds, UNCLEAR_SECONDS)
+                if stalls:
+                    seconds = min(seconds, STALLED_SECONDS)
                 if (unsent < least or received > most) and not self._hurried:
                     least, most, since = min(least, unsent), max(most, received), now
-                elif asked - since >= (max(seconds, self._patience) if unsent else seconds):
+                elif asked - since >= (max(seconds, self._patience) if unsent and not stalls else seconds):
                     break
                 self._tell(received, unsent)
                 limit = max(limit, min(reading.total, len(comparison.streams) + MOST_OTHERS))
@@ -119,9 +125,10 @@ class Ending:
 
     async def _ask_injections(self, client: AdminClient, before: Reading, reading: Reading) -> None:
         """What the server's did, by a record that is not older than the counts of the streams."""
-        self.server_injections = ServerInjections.between(before.stats, reading.stats)
-        if self.server_injections is not None:
-            self.server_injections = ServerInjections.between(before.stats, await client.stats())
+        if ServerInjections.between(before.stats, reading.stats) is not None:
+            stats, orders = await client.stats(), await client.injections()
+            found = ServerInjections.between(before.stats, stats, before.orders, orders)
+            self.server_injections = None if found is None else self.reconciliation.through.told_in(found)
 
     def _tell(self, received: int | None, unsent: int) -> None:
         """Have the wait shown."""
@@ -148,11 +155,12 @@ class Ending:
         self._gentle = self._hurried = True
 
     async def drain(self) -> None:
-        """Close our side of every stream and await the target's close."""
+        """Close our side of every stream and await the target's close, except where an injection stalls it."""
         self._awaited = {stream for stream in self._streams if not stream.over}
         for stream in list(self._awaited):
             stream.seen, stream.seen_at = -1, self._clock()
             stream.half_close()
+        self._awaited -= {each for each in self._awaited if each.number in self.reconciliation.through.stalled}
         if not self._awaited:
             return
         watching = LoopingCall(self._watch)
@@ -200,7 +208,10 @@ class Ending:
             all_ended.callback(None)
 
     def stream_failed(self, stream: Conversation, message: str) -> None:
-        """An error unless the server has already confirmed every packet."""
-        if not (self.reconciliation.reconciled and stream.reason in (RESET, CLOSED, REFUSED)):
+        """An error unless the server has already confirmed every packet, or has closed the stream as it was ordered."""
+        theirs = self.server_injections
+        reset = stream.number in self.reconciliation.through.ended and theirs is not None and theirs.resets
+        excused = (CLOSED, REFUSED) if reset else (RESET, CLOSED, REFUSED)
+        if not (self.reconciliation.reconciled and stream.reason in excused):
             self.failure = self.failure or message
         self.stream_ended(stream)

@@ -47,7 +47,7 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import StreamCount, Volume
 from ctrlserver.load.measure.injections import ServerInjections
 from ctrlserver.load.measure.intervals import Watcher
-from ctrlserver.load.measure.reasons import why
+from ctrlserver.load.measure.reasons import struck_words, why
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Reconciliation
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.options import Options
@@ -175,18 +175,41 @@ class LoadRun:
         admin = self._options.admin
         if admin is None or self._server is None or self._error is None or self._ending is not None or self._cancelled:
             return
+        words = await self._why_soon(admin)
+        if struck_words(self._server_injections) and self._work.error is not None and self._work.compared_if_failed:
+            await self._compare_failed(admin)
+            words = await self._why_soon(admin) or words
+        if words:
+            self._error = f"{self._error}; {words}"
+
+    async def _compare_failed(self, admin: Target) -> None:
+        """The server's injections struck: what was sent up to the failure is compared all the same."""
+        work = self._work
+        self._ending = ending = Ending(
+            self._reactor, self._lane.clock, work.streams, GRACE_SECONDS, True, self._watcher.waiting
+        )
+        await self._reconcile(ending, admin)
+        outcome = ending.reconciliation
+        if not outcome.reconciled and not outcome.settled:  # not all of it may have arrived
+            ending.reconciliation = evolve(outcome, reconciled=None, difference=None)
+
+    async def _why_soon(self, admin: Target) -> str | None:
         asking = Deferred.fromCoroutine(self._why(admin))
         asking.addTimeout(WHY_SECONDS, deadlines(self._reactor))
-        with suppress(LoadError, TimeoutError):
-            if words := await asking:
-                self._error = f"{self._error}; {words}"
+        try:
+            return await asking
+        except (LoadError, TimeoutError):
+            return None
 
     async def _why(self, admin: Target) -> str | None:
         with closing(await open_admin(self._reactor, admin, WHY_SECONDS)) as client:
             await client.version()
             reading = await read(client, len(self._work.streams) + OTHERS_ON_VIEW, self._lane.clock)
-        self._server_injections = ServerInjections.between(self._transport.before.stats, reading.stats)
-        return why(self._work.served_by, self._stream_counts(), reading, self._transport.before)
+        before = self._transport.before
+        if self._ending is None:
+            found = ServerInjections.between(before.stats, reading.stats, before.orders, reading.orders)
+            self._server_injections = found
+        return why(self._work.served_by, self._stream_counts(), reading, before)
 
     async def _open(self) -> None:
         if not Lane.supported(self._reactor):
@@ -210,7 +233,8 @@ class LoadRun:
             await self._reconcile(ending, options.admin)
         await ending.drain()
         if ending.failure is not None:
-            self._failed(ending.failure)
+            words = struck_words(self._server_injections)
+            self._failed(ending.failure if words is None else f"{ending.failure}; {words}")
 
     async def _reconcile(self, ending: Ending, admin: Target) -> None:
         sending = self._sending
@@ -221,7 +245,7 @@ class LoadRun:
             await ending.reconcile(admin, self._options.connect_timeout, comparison)
         except LoadError as error:
             self._failed(str(error))
-        self._server_injections = ending.server_injections
+        self._server_injections = ending.server_injections or self._server_injections
         outcome = ending.reconciliation
         unlooked = self._options.probe and outcome.delivery is not None and outcome.delivery.duplicate is None
         for words in (outcome.unclear, outcome.remark, NO_PROBING if unlooked else None):

@@ -43,6 +43,7 @@ class Streams(Work):
     verb = "sent"
     first_words = b""
     awaits_replies = False
+    compared_if_failed = True
 
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
         super().__init__(reactor, lane, options, transport)

@@ -58,11 +58,12 @@ class Work:
     """The work of one mode. ``error`` is its first failure, which has ended it; ``streams`` is empty in connect mode.
 
     ``tick``: least nanoseconds between two wake-ups of the pacer. ``served_by``: the modes of a listener that give this
-    mode what it waits for.
+    mode what it waits for. ``compared_if_failed``: what was sent up to a failure can be compared with the server.
     """
 
     tick = SEND_TICK
     served_by: tuple[str, ...] = ()
+    compared_if_failed = False
 
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
         self.timing = Timing()
