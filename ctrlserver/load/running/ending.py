@@ -60,7 +60,7 @@ WATCH_SECONDS = 0.02
 
 @define(eq=False)
 class Ending:
-    """What the streams report to once they have sent. ``failure``: the first that counts, in one line.
+    """What the streams report to once they have sent.
 
     ``patience``: seconds without progress after which a target that reads nothing is given up; with ``gentle`` that
     ends the stream and is no failure. ``waiting`` is told while the server's counts are waited for.
@@ -72,7 +72,6 @@ class Ending:
     _patience: float
     _gentle: bool
     _waiting: Callable[[Waiting], None] = lambda _: None
-    failure: str | None = None
     reconciliation: Reconciliation = NOT_COMPARED
     server_injections: ServerInjections | None = None
     _reconcile_seconds: float = Factory(lambda: RECONCILE_SECONDS)
@@ -82,10 +81,16 @@ class Ending:
     _looks: Looks = Factory(lambda: Looks(WATCH_SECONDS))
     _awaited: set[Conversation] = Factory(set)
     _all_ended: Deferred[None] | None = None
+    _failures: list[tuple[Conversation, str]] = Factory(list)
 
     def __attrs_post_init__(self) -> None:
         for stream in self._streams:
             stream.observer = self
+
+    @property
+    def failure(self) -> str | None:
+        """The first that counts, in one line: what came while the server was still asked is judged by its answers."""
+        return next((message for stream, message in self._failures if not self._by_order(stream)), None)
 
     async def reconcile(self, admin: Target, timeout: float, comparison: Comparison) -> None:
         """Ask until the counts agree or cannot change any more; LoadError if the port cannot be asked.
@@ -208,10 +213,17 @@ class Ending:
             all_ended.callback(None)
 
     def stream_failed(self, stream: Conversation, message: str) -> None:
-        """An error unless the server has already confirmed every packet, or has closed the stream as it was ordered."""
-        theirs = self.server_injections
-        reset = stream.number in self.reconciliation.through.ended and theirs is not None and theirs.resets
-        excused = (CLOSED, REFUSED) if reset else (RESET, CLOSED, REFUSED)
-        if not (self.reconciliation.reconciled and stream.reason in excused):
-            self.failure = self.failure or message
+        """An error unless the server has already confirmed every packet."""
+        whole = self.reconciliation.reconciled and stream.number not in self.reconciliation.through.ended
+        if not (whole and stream.reason in (RESET, CLOSED, REFUSED)):
+            self._failures.append((stream, message))
         self.stream_ended(stream)
+
+    def _by_order(self, stream: Conversation) -> bool:
+        """Whether an injection closed the stream, and no injection ordered a reset: then that is no failure.
+
+        A kernel answers with a reset what arrives after a close.
+        """
+        outcome, theirs = self.reconciliation, self.server_injections
+        reasons = (CLOSED,) if theirs is None or theirs.resets else (CLOSED, RESET)
+        return bool(outcome.reconciled) and stream.number in outcome.through.ended and stream.reason in reasons
