@@ -347,16 +347,16 @@ def removed_leftover(error: BaseException | None) -> bool:
 
 
 def is_taken(path: bytes) -> bool:
-    """Whether ``path`` is a unix socket at which somebody listens, or may: we may not ask, or it is one of datagrams.
+    """Whether somebody has ``path``, a unix socket: who listens at it, refuses for a while, or lets nobody ask.
 
     Twisted goes by the process in its lock file alone. It would remove the living socket of a program that writes no
-    lock, or of a server in another container, whose process is none here.
+    lock, or of a server in another container, whose process is none here. We ask by a socket of datagrams: one of
+    streams that lives refuses it for its type, and no connection is made.
     """
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return False
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.setblocking(False)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
             return peer.connect_ex(path) != errno.ECONNREFUSED
     except (OSError, ValueError):  # no such file
         return False

@@ -90,18 +90,19 @@ async def test_a_unix_socket_at_which_nobody_listens_is_taken_over(tmp_path: Pat
     await port.stopListening()  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("listening", [True, False], ids=["somebody listens", "no socket"])
+@pytest.mark.parametrize("what", ["somebody listens", "somebody refuses for a while", "no socket"])
 @pytest_twisted.ensureDeferred
-async def test_what_is_not_left_over_is_not_taken(tmp_path: Path, listening: bool) -> None:
+async def test_what_is_not_left_over_is_not_taken(tmp_path: Path, what: str) -> None:
     from twisted.internet import reactor
 
     path = tmp_path / "data.sock"
     with socket.socket(socket.AF_UNIX) as other:
-        if listening:
-            other.bind(str(path))
-            other.listen()
-        else:
+        if what == "no socket":
             path.write_text("mine")
+        else:
+            other.bind(str(path))
+        if what == "somebody listens":
+            other.listen()
         path.with_name("data.sock.lock").symlink_to(str(os.getpid()))
         with pytest.raises(CannotBind, match="a server listens there already"):
             bound("data", "unix", lambda: serverFromString(reactor, f"unix:{path}").listen(Factory()))

@@ -14,8 +14,6 @@ bound; it can be tried again.
 Beware: for SO_REUSEADDR two sockets may be bound to one address as long as neither listens, and another program's could
 listen first. So a socket that refuses is without it. The kernel also notes that an address was bound with SO_REUSEPORT;
 only a listen without that makes it forget.
-
-Beware: by its file another ctrlserver takes the unix socket for a leftover of one that is gone, and makes it its own.
 """
 
 from __future__ import annotations
