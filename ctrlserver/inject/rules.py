@@ -196,14 +196,13 @@ class Answers:
 
     def watch(self, watcher: Callable[[], object]) -> None:
         """Tell ``watcher``, a bound method, of each change, as long as its object lives."""
-        self._watchers.append(WeakMethod(watcher))
+        self._watchers = [*(each for each in self._watchers if each() is not None), WeakMethod(watcher)]
 
     def put(self, ordered: Iterable[Standing], configured: Iterable[Standing]) -> None:
         """From now on these are in force."""
         self.ordered, self.configured = tuple(ordered), tuple(configured)
         self._arrange()
-        self._watchers = [each for each in self._watchers if each() is not None]
-        for each in list(self._watchers):
+        for each in self._watchers:
             if (watcher := each()) is not None:
                 watcher()
 
@@ -223,6 +222,7 @@ class Rules:
 
     def __init__(self) -> None:
         self._answers: dict[str, Answers] = {}
+        self._configured: dict[str, tuple[Rule, ...]] = {}
         self._numbers = count(1)
 
     def of(self, listener: str) -> Answers:
@@ -246,18 +246,19 @@ class Rules:
         return standing
 
     def configure(self, configured: Mapping[str, Sequence[Rule]], places: Iterable[Place], since: int) -> None:
-        """Put the rules of a config in place of those before, unless they are the same.
+        """Put the rules of a config in place of those of the config before, unless that had the same.
 
         Ordered rules end whose listener is none of ``places``, or is one that can no longer answer so.
         """
         known = {place.listener: place for place in places}
-        for name in {*self._answers, *configured}:
-            answers, place = self.of(name), known.get(name)
-            ordered = [each for each in answers.ordered if place is not None and _fits(each.rule, place)]
-            rules, standing = list(configured.get(name, ())), list(answers.configured)
-            if [each.rule for each in standing] != rules:
-                standing = [Standing(next(self._numbers), name, rule, since) for rule in rules]
-            if (*ordered, *standing) != answers.rules:
+        before, self._configured = self._configured, {name: tuple(rules) for name, rules in configured.items()}
+        for name in dict.fromkeys((*self._answers, *configured)):
+            answers, place, rules = self.of(name), known.get(name), self._configured.get(name, ())
+            ordered = tuple(each for each in answers.ordered if place is not None and _fits(each.rule, place))
+            standing = answers.configured
+            if rules != before.get(name, ()):
+                standing = tuple(Standing(next(self._numbers), name, rule, since) for rule in rules)
+            if ordered + standing != answers.rules:
                 answers.put(ordered, standing)
 
     def end(self, which: int | str | None = None) -> list[Standing]:

@@ -375,7 +375,7 @@ class DataPlane:
     def stop(self) -> None:
         """Stop the lane, and end the injections; ``bind`` starts it again."""
         self._ordering.stop()
-        self.rules.end()
+        self.rules.configure({}, (), 0)
         self._due.stop()
         if self._lane is not None:
             self._lane.stop()

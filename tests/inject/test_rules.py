@@ -81,6 +81,21 @@ def test_what_is_ordered_comes_before_what_is_configured_and_numbers_are_never_u
     assert [3] == [each.number for each in rules.all()]
 
 
+def test_what_was_ended_by_hand_stays_so_until_the_config_says_something_else(rules: Rules) -> None:
+    for _ in range(2):
+        rules.configure({"data": [Rule("A", "1"), Rule("B", "2")]}, [REPLIES], 0)
+        rules.end(1)
+        assert [2] == [each.number for each in rules.all()]
+    rules.configure({"data": [Rule("B", "2")]}, [REPLIES], 0)
+    assert [3] == [each.number for each in rules.all()]
+
+
+def test_the_rules_of_a_config_are_numbered_in_its_order(rules: Rules) -> None:
+    names = [f"n{number}" for number in range(9)]
+    rules.configure({name: [Rule("A", "1")] for name in names}, [], 0)
+    assert names == [each.listener for each in sorted(rules.all(), key=lambda each: each.number)]
+
+
 def test_rules_end_by_number_by_listener_or_all(rules: Rules) -> None:
     for name in ("a", "b", "b"):
         rules.add(Rule("x", "y"), Place(name, mode="reply"), 0)
@@ -116,7 +131,9 @@ def test_whoever_watches_is_told_of_each_change_as_long_as_it_lives(rules: Rules
     assert 3 == watcher.told
     del watcher
     rules.add(Rule("x", "y"), REPLIES, 0)
-    assert [] == answers._watchers
+    another = Watcher()
+    answers.watch(another.changed)
+    assert 1 == len(answers._watchers)
 
 
 @pytest.mark.parametrize(

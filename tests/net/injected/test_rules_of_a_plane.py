@@ -64,6 +64,16 @@ async def test_rules_end_where_a_reload_makes_their_listener_one_that_does_not_r
         assert plane.listeners[0].terms.answers is not plane.retired[0].terms.answers
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_plane_that_was_stopped_and_begins_again_has_only_what_its_config_orders(plane: DataPlane) -> None:
+    plane.answer("data", Rule("PING", "ordered"))
+    await plane.stop_listening()
+    plane.stop()
+    assert [] == plane.rules.all()
+    plane.bind()
+    assert ["configured"] == [each.rule.answer for each in plane.rules.all()]
+
+
 def test_an_answer_of_an_unknown_listener_or_of_one_that_does_not_reply_is_refused(plane: DataPlane) -> None:
     for name, code, why in (("dota", 404, 'no listener "dota"; did you mean "data"'), ("sink", 409, "is a sink")):
         with pytest.raises(InjectionError, match=why) as refused:
