@@ -9,7 +9,7 @@ Beware: the name of a peer that has no address, such as ``unix``, has no host: `
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 #: Bytes that fit into the address of a unix socket on Linux.
 LONGEST_UNIX_PATH = 107
@@ -26,6 +26,14 @@ def ip_version(host: str) -> int | None:
 def lacks_interface(host: str) -> bool:
     """Whether ``host`` is a link-local IPv6 address without ``%eth0``: every interface has such addresses."""
     return ip_version(host) == 6 and ip_address(host).is_link_local and "%" not in host
+
+
+def nearest_network(text: str) -> str:
+    """The network that an address with a prefix lies in, ``10.0.0.0/8`` of ``10.0.0.1/8``; empty where it is none."""
+    try:
+        return str(ip_network(text.strip(), strict=False))
+    except ValueError:
+        return ""
 
 
 def host_port(host: str, port: int) -> str:

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from attrs import Factory, field, fields, frozen
 
+from ctrlserver.addresses import nearest_network
 from ctrlserver.config.answers import read_answers
 from ctrlserver.config.credentials import secret_of
 from ctrlserver.config.endpoints import check_endpoint, datagram_address, inherited_datagrams
@@ -210,15 +211,7 @@ def _check_network(value: object) -> None:
     try:
         ip_network(text)
     except ValueError:
-        _refuse(text, 'a network such as "10.0.0.0/8" or "fd00::/8"', _nearest_network(text))
-
-
-def _nearest_network(text: str) -> str:
-    """The network that an address with a prefix lies in; empty where it is no such address."""
-    try:
-        return str(ip_network(text.strip(), strict=False))
-    except ValueError:
-        return ""
+        _refuse(text, 'a network such as "10.0.0.0/8" or "fd00::/8"', nearest_network(text))
 
 
 def _inject(value: object) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
+from ctrlserver.addresses import nearest_network
 from ctrlserver.admin.arguments import Choice, Duration, Number, Parameter, Spec, Text
 from ctrlserver.admin.commands.command import Command, argument, numbered, rows
 from ctrlserver.admin.levels import Level
@@ -42,12 +43,8 @@ class Peers(Parameter):
         try:
             return ip_network(word)
         except ValueError:
-            pass
-        try:
-            near = ip_network(word, strict=False)
-        except ValueError:
-            raise self.wrong(text) from None
-        raise self.wrong(text, f"; did you mean {quoted(str(near))}?")
+            near = nearest_network(word)
+        raise self.wrong(text, f"; did you mean {quoted(near)}?" if near else "")
 
 
 @frozen
