@@ -62,6 +62,12 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     return "" if near is None else f'; did you mean "{near}"?'
 
 
+def hint_in(error: Exception) -> str:
+    """The ``'; did you mean "stats"?'`` at the end of an error's line; an empty string where there is none."""
+    _, found, hint = str(error).partition("; did you mean")
+    return found + hint
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """``"1 packet"``, ``"2 packets"``; ``many`` where it is not ``one`` with an s."""
     return f"{number} {one if number == 1 else many or one + 's'}"

@@ -21,7 +21,7 @@ from attrs import field, frozen
 from ctrlserver.admin.dialogue import MAX_LINE, Quoted
 from ctrlserver.errors import CommandError, UnitError
 from ctrlserver.units import parse_count, parse_duration
-from ctrlserver.words import did_you_mean, quoted
+from ctrlserver.words import did_you_mean, hint_in, quoted
 
 MOST: Final = 2**63 - 1
 """The largest number taken: what every JSON reader with 64-bit integers still holds."""
@@ -116,7 +116,7 @@ class Duration(Parameter):
         try:
             seconds = parse_duration(text)
         except UnitError as error:
-            raise self.wrong(text, _hint_of(error)) from None
+            raise self.wrong(text, hint_in(error)) from None
         if not self.least <= seconds <= self.most:
             near = self.least if seconds < self.least else self.most
             raise self.wrong(text, f"; did you mean {near:g}?")
@@ -284,11 +284,6 @@ def _takes_whole(parameters: Sequence[Parameter], given: Mapping[str, object]) -
     """Whether the next argument by position may hold a ``=``."""
     following = next((each for each in parameters if each.positional and each.name not in given), None)
     return isinstance(following, Text) and following.whole
-
-
-def _hint_of(error: UnitError) -> str:
-    _, found, hint = str(error).partition("; did you mean")
-    return found + hint
 
 
 def _left_over(command: str, parameters: Sequence[Parameter], given: Mapping[str, object], word: str) -> CommandError:

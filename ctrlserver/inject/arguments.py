@@ -9,6 +9,8 @@ Beware: what takes a random ``word`` takes 64 bits of a hash (``inject/draws.py`
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import log
 from typing import NoReturn, Protocol
 
@@ -184,16 +186,32 @@ def size_text(nbytes: int) -> str:
 # The readers
 
 
+@contextmanager
+def _between(before: str, after: str) -> Iterator[None]:
+    """Complete the nearest good text of an error: what was read stands between these two."""
+    try:
+        yield
+    except UsageError as error:
+        wrong, meant, near = str(error).partition('did you mean "')
+        raise type(error)(f'{wrong}{meant}{before}{near[:-2]}{after}"?' if meant else wrong) from None
+
+
 def read_delay(text: str) -> Delay:
     """``200ms``, ``50ms..200ms`` or ``exp 20ms``."""
-    if exponential := re.fullmatch(r"(?i:exp)(?:onential)?\s+(.*)", text):
-        return Exponential(_time(exponential[1], least=1))
-    low, dots, high = text.partition("..")
+    if exponential := re.fullmatch(r"(?i:exp)(?:onential)?\b\s*(.*)", text):
+        if not exponential[1]:
+            _refuse("expected its mean", "exp 20ms")
+        with _between("exp ", ""):
+            return Exponential(_time(exponential[1], least=1))
+    low, dots, high = map(str.strip, text.partition(".."))
     if not dots:
         return Fixed(_time(text, least=1))
-    first, last = _time(low), _time(high, least=1)
+    with _between("", f"..{high}"):
+        first = _time(low)
+    with _between(f"{low}..", ""):
+        last = _time(high, least=1)
     if first >= last:
-        _refuse_range(low.strip(), high.strip(), first, last)
+        _refuse_range(low, high, first, last)
     return Uniform(first, last)
 
 
@@ -214,19 +232,22 @@ def read_rate(text: str) -> Rate:
         if bits < 8 or bits % 8:
             _refuse("expected whole bytes a second", "1B/s")
         return Rate(int(bits) // 8)
-    size, slash, second = text.partition("/")
-    if not slash or second.strip() != "s":
-        _refuse('expected bytes a second such as "10KiB/s"', f"{size.strip()}/s")
-    return Rate(_size(size, "at least a byte a second"))
+    size, _, second = map(str.strip, text.partition("/"))
+    if second != "s":
+        _refuse('expected bytes a second such as "10KiB/s"', f"{size}/s" if size[:1].isdigit() else "")
+    with _between("", "/s"):
+        return Rate(_size(size, "at least a byte a second"))
 
 
 def read_drip(text: str) -> Drip:
     """``1B/10ms``; ``/s`` is ``/1s``."""
-    size, slash, every = text.partition("/")
+    size, slash, every = map(str.strip, text.partition("/"))
     if not slash:
-        _refuse('expected bytes and the time of each such as "1B/10ms"', f"{text.strip()}/10ms")
-    every = every.strip()
-    return Drip(_size(size, "at least a byte"), _time(f"1{every}" if every.isalpha() else every, least=1))
+        _refuse('expected bytes and the time of each such as "1B/10ms"', f"{size}/10ms" if size[:1].isdigit() else "")
+    with _between("", f"/{every}"):
+        nbytes = _size(size, "at least a byte")
+    with _between(f"{size}/", ""):
+        return Drip(nbytes, _time(f"1{every}" if every.isalpha() else every, least=1))
 
 
 def read_bits(text: str) -> Bits:

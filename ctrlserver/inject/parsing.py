@@ -27,7 +27,7 @@ from ctrlserver.errors import InjectionError, UnitError, UsageError
 from ctrlserver.inject.actions import KINDS, OF_CONNECTIONS, Action, Kind
 from ctrlserver.inject.spec import PERCENT, Chance, Every, First, Spec, Term, Upto, When, ordinal
 from ctrlserver.units import parse_size
-from ctrlserver.words import did_you_mean, quoted
+from ctrlserver.words import did_you_mean, hint_in, quoted
 
 LONGEST_SPEC = 1 << 17
 """Characters of a spec: a text of ``wrong`` at its longest, in escapes, fits."""
@@ -151,8 +151,7 @@ def _end_of_brackets(piece: _Piece) -> int:
 
 def _with_argument(kind: Kind, inner: _Piece, at: int) -> Action:
     if kind.read is None:
-        where = f'"{kind.name}" at {at + 1}'
-        raise InjectionError(f'{where} takes no argument; did you mean "{kind.name}"?')
+        _refuse(_Piece(f"{kind.name}({inner.text})", at), "it takes no argument", kind.name)
     if not inner.text:
         raise InjectionError(f'"{kind.name}" at {at + 1} needs an argument, such as "{kind.form}"')
     try:
@@ -205,10 +204,11 @@ def _chance(piece: _Piece, text: str) -> Chance:
 def _upto(piece: _Piece, text: str) -> Upto:
     try:
         nbytes = parse_size(text)
-    except UnitError:
-        nbytes = 0
-    if not text.casefold().endswith("b"):
-        _refuse(piece, _WHENS, f"{text}iB" if nbytes and text[-1:] in "KMGT" else "")
+    except UnitError as error:
+        hint = hint_in(error)
+        _refuse(piece, _WHENS + (hint if hint.endswith('B"?') else ""))
+    if not text.endswith("B"):
+        _refuse(piece, _WHENS, f"{text.upper()}iB" if nbytes and text[-1].upper() in "KMGT" else "")
     if not nbytes:
         _refuse(piece, _WHENS)
     return Upto(nbytes)

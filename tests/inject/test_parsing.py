@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,7 +94,7 @@ def test_terms_stand_in_order_and_blanks_and_case_do_not_matter() -> None:
         ('"3reset" at 8; did you mean "3*reset"?', "7*ok-> 3reset"),
         ('"delay" at 1 needs an argument, such as "delay(200ms)"', "delay"),
         ('"delay" at 4 needs an argument, such as "delay(200ms)"', "3* delay( )"),
-        ('"reset" at 5 takes no argument; did you mean "reset"?', "10%*reset(3)"),
+        ('"reset(3)" at 5: it takes no argument; did you mean "reset"?', "10%*reset(3)"),
         ('"20mss" at 7: expected seconds such as 0.5, "500ms", "10s" or "1h30m"; did you mean "20ms"?', "delay(20mss)"),
         ('"50..200ms" at 7: the unit of the shorter time is missing; did you mean "50ms..200ms"?', "delay(50..200ms)"),
         ('"2s..1s" at 7: expected the shorter time first; did you mean "1s..2s"?', "delay(2s..1s)"),
@@ -100,7 +102,20 @@ def test_terms_stand_in_order_and_blanks_and_case_do_not_matter() -> None:
         ('"2h" at 7: expected a time above 0 and at most 1h; did you mean "1h"?', "delay(2h)"),
         ('"10" at 11: expected bytes a second such as "10KiB/s"; did you mean "10/s"?', "slow-read(10)"),
         ('"12bit/s" at 11: expected whole bytes a second; did you mean "1B/s"?', "slow-read(12bit/s)"),
+        ('"fast" at 11: expected bytes a second such as "10KiB/s"', "slow-read(fast)"),
+        ('"10kb/s" at 11: expected bytes such as 1024, "64KiB" or "1MB"; did you mean "10kB/s"?', "slow-read(10kb/s)"),
         ('"0/s" at 11: expected at least a byte a second', "slow-read(0/s)"),
+        ('did you mean "1B/10ms"?', "drip(1b/10ms)"),
+        ('did you mean "1B/10ms"?', "drip(1B/10mss)"),
+        ('did you mean "1B/1s"?', "drip(1B/sec)"),
+        ('did you mean "1B/1ms"?', "drip(1B/0s)"),
+        ('did you mean "50ms..200ms"?', "delay(50mss..200ms)"),
+        ('did you mean "50ms..1h"?', "delay(50ms .. 2h)"),
+        (
+            '"exp 20mss" at 7: expected seconds such as 0.5, "500ms", "10s" or "1h30m"; did you mean "exp 20ms"?',
+            "delay(exp 20mss)",
+        ),
+        ('"exp" at 7: expected its mean; did you mean "exp 20ms"?', "delay(exp)"),
         ('"3" at 6: expected bytes and the time of each such as "1B/10ms"; did you mean "3/10ms"?', "drip(3)"),
         ('"0" at 9: expected 1 to 65536 bits; did you mean "1 bit"?', "corrupt(0)"),
         ('"all" at 9: expected a number of bits such as "1 bit"', "corrupt(all)"),
@@ -118,6 +133,8 @@ def test_terms_stand_in_order_and_blanks_and_case_do_not_matter() -> None:
         ('"" at 1: expected 3 (the first three), 10th (every tenth), 5% or 64KiB', "*swallow"),
         ('"5k" at 1: expected 3 (the first three), 10th (every tenth), 5% or 64KiB', "5k*swallow"),
         ('5% or 64KiB; did you mean "64KiB"?', "64K*swallow"),
+        ('5% or 64KiB; did you mean "64KiB"?', "64k*swallow"),
+        ('5% or 64KiB; did you mean "64KiB"?', "64kib*swallow"),
         ('"2th" at 1: expected an ordinal; did you mean "2nd"?', "2th*swallow"),
         ('"1st" at 1: every packet is struck without it, the first one by "1*"', "1st*swallow"),
         ('"0" at 1: expected a number from 1 to 1000000000000000000', "0*swallow"),
@@ -127,7 +144,12 @@ def test_terms_stand_in_order_and_blanks_and_case_do_not_matter() -> None:
     ],
 )
 def test_an_error_points_at_the_place_and_names_the_nearest_good_text(expected: str, given: str) -> None:
-    assert expected in message_of(given)
+    said = message_of(given)
+    assert expected in said
+    if meant := re.match(r'"(.*)" at (\d+)\b.*; did you mean "(.*)"\?$', said):
+        wrong, place, near = meant.groups()
+        start = int(place) - 1
+        parse_spec(given[:start] + near + given[start + len(wrong) :])
 
 
 def test_an_action_that_is_like_none_gets_the_list() -> None:
