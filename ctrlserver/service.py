@@ -34,6 +34,7 @@ from ctrlserver.config.changes import in_the_way
 from ctrlserver.config.shown import as_tables
 from ctrlserver.desk import Desk, Health, Ordered
 from ctrlserver.errors import CommandError, UsageError
+from ctrlserver.inject.orderer import Orderer
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.life.admin_ports import BoundAdminPorts
 from ctrlserver.life.draining import Draining
@@ -45,7 +46,7 @@ from ctrlserver.linux.memory import give_back_large_blocks, memory_there_is
 from ctrlserver.logs.log import LOG
 from ctrlserver.logs.sparing import Sparing
 from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
-from ctrlserver.net.injected.orders import Orderer, record_of
+from ctrlserver.net.injected.orders import record_of
 from ctrlserver.net.listeners import CannotBind
 from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
 from ctrlserver.net.proxied import Door

@@ -39,6 +39,7 @@ from ctrlserver.config.changes import kept_ports
 from ctrlserver.config.endpoints import behind_proxy, is_any_port, transport_word
 from ctrlserver.config.places import place_of
 from ctrlserver.errors import InjectionError
+from ctrlserver.inject.orderer import Orderer
 from ctrlserver.inject.places import Place
 from ctrlserver.inject.rules import Answers, Rule, Rules, Standing
 from ctrlserver.inject.spec import Spec
@@ -51,7 +52,7 @@ from ctrlserver.net.gate import Seats
 from ctrlserver.net.injected.entrance import prepared
 from ctrlserver.net.injected.minting import Minted
 from ctrlserver.net.injected.ordering import Ordering
-from ctrlserver.net.injected.orders import Order, Orderer
+from ctrlserver.net.injected.orders import Order
 from ctrlserver.net.listeners import (
     CannotBind,
     Listener,

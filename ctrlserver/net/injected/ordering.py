@@ -22,13 +22,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ctrlserver.errors import InjectionError
+from ctrlserver.inject.orderer import CONFIG, PROGRAM, Orderer
 from ctrlserver.inject.parsing import parse_spec
 from ctrlserver.inject.places import Place, check_place
 from ctrlserver.inject.spec import MOST_INJECTIONS, Spec
 from ctrlserver.inject.strikes import Injection
 from ctrlserver.logs.sparing import Sparing
 from ctrlserver.net.injected.minting import Minted
-from ctrlserver.net.injected.orders import CONFIG, PROGRAM, Networks, Order, Orderer, Orders, record_of
+from ctrlserver.net.injected.orders import Networks, Order, Orders, record_of
 from ctrlserver.stats.counters import Counters
 from ctrlserver.stats.records import InjectionRecord
 from ctrlserver.words import counted, quoted

@@ -21,10 +21,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakMethod
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.logger import Logger
 
 from ctrlserver.errors import InjectionError
+from ctrlserver.inject.orderer import PROGRAM, Orderer
 from ctrlserver.inject.places import Place, check_place
 from ctrlserver.inject.strikes import Course, Injection
 from ctrlserver.net.gate import Network, within
@@ -34,23 +35,6 @@ from ctrlserver.stats.records import InjectionRecord, timestamp
 log = Logger()
 
 Networks = Sequence[Network]
-
-
-@frozen
-class Orderer:
-    """Who ordered: a peer of the admin port with its level, the config, or the program around a plane."""
-
-    peer: str
-    level: str | None = None
-
-    @property
-    def text(self) -> str:
-        """``127.0.0.1:5000 (operator)``, ``the config``."""
-        return self.peer if self.level is None else f"{self.peer} ({self.level})"
-
-
-CONFIG = Orderer("the config")
-PROGRAM = Orderer("the program")
 
 
 @define(eq=False)

@@ -14,9 +14,10 @@ from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.admin.session import Access
 from ctrlserver.desk import Ordered
 from ctrlserver.errors import InjectionError
+from ctrlserver.inject.orderer import Orderer
 from ctrlserver.inject.places import Place
 from ctrlserver.net.injected.ordering import Ordering
-from ctrlserver.net.injected.orders import Orderer, record_of
+from ctrlserver.net.injected.orders import record_of
 from ctrlserver.stats.records import InjectionRecord, ListenerRecord
 from tests.admin.conftest import Asks, Peer, Server, refusal
 

@@ -9,10 +9,10 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
 from ctrlserver.errors import InjectionError
+from ctrlserver.inject.orderer import Orderer
 from ctrlserver.inject.places import Place
 from ctrlserver.inject.spec import MOST_INJECTIONS, Spec
 from ctrlserver.net.injected.ordering import OVER_KEPT, Ordering
-from ctrlserver.net.injected.orders import Orderer
 from ctrlserver.stats.counters import Counters
 
 ECHO = Place("data", "echo")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import gc
 from ipaddress import ip_network
 
-import pytest
 from twisted.logger import capturedLogs
 
 from ctrlserver.inject.parsing import parse_spec
 from ctrlserver.inject.strikes import Injection
-from ctrlserver.net.injected.orders import Order, Orderer, Orders
+from ctrlserver.net.injected.orders import Order, Orders
 
 
 def order(spec: str = "swallow", number: int = 1, *networks: str) -> Order:
@@ -90,10 +89,3 @@ def test_a_stream_has_a_course_of_each_order_that_concerns_its_peer_and_its_tran
 
 def test_peers_of_a_socket_for_both_versions_are_known_by_their_ipv4_address() -> None:
     assert order("swallow", 1, "10.0.0.0/8").concerns("[::ffff:10.0.0.1]:5")
-
-
-@pytest.mark.parametrize(
-    ("by", "text"), [(Orderer("the config"), "the config"), (Orderer("unix", "admin"), "unix (admin)")]
-)
-def test_who_ordered_is_told_with_the_level_where_there_is_one(by: Orderer, text: str) -> None:
-    assert text == by.text
