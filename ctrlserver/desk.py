@@ -7,17 +7,15 @@ stream, is a callable here, so that ``admin/`` knows no listener, lane or reacto
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network
 from typing import Any, NoReturn
 
 from attrs import evolve, frozen
 
 from ctrlserver.errors import CommandError
+from ctrlserver.inject.orderer import Orderer
 from ctrlserver.inject.rules import Rule, Standing
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.records import InjectionRecord, ListenerRecord
-
-Network = IPv4Network | IPv6Network
 
 
 @frozen
@@ -29,23 +27,7 @@ class Health:
     reasons: Sequence[str] = ()
 
 
-@frozen
-class Ordered:
-    """How an injection is ordered, and by whom.
-
-    ``seconds``: it ends by itself after so long. ``everybody``: open streams, too. ``networks``: those of the peers
-    that it concerns, None for all. ``seed``: None to draw one.
-    """
-
-    seconds: float | None
-    everybody: bool
-    networks: Sequence[Network] | None
-    seed: int | None
-    peer: str
-    level: str
-
-
-def not_wired(*_: object) -> NoReturn:
+def not_wired(*_: object, **__: object) -> NoReturn:
     """What nobody has given this desk."""
     raise CommandError(409, "not-available", "this server cannot do that")
 
@@ -58,11 +40,12 @@ class Desk:
     that. ``log(level)`` sets the level of the log and gives the one before. ``reload()`` reads the config again and
     gives a line for each change, or for what needs a restart; ``CommandError`` 400 ``bad-config`` where the config is
     not good, and nothing has changed then. ``shutdown()`` begins the end. ``config()`` has the tables and values that
-    hold, without secrets. ``inject(listener, spec, how)`` orders an injection, or raises ``InjectionError``;
-    ``injections(over)`` has a record of each in force, and with ``over`` of those that are over;
-    ``end_injections(which, peer, level)`` ends that of a number, those of a listener, or all, and has their records.
-    ``answer(listener, rule)`` puts a rule in force, or raises ``InjectionError``; ``answers()`` has those in force, and
-    ``end_answers(which)`` ends that of a number, those of a listener, or all, and has them.
+    hold, without secrets. ``inject(listener, spec, **options)`` orders an injection, with the options of
+    ``Ordering.begin``, or raises ``InjectionError``; ``injections(over)`` has a record of each in force, and with
+    ``over`` of those that are over; ``end_injections(which, by)`` ends that of a number, those of a listener, or all,
+    and has their records.
+    ``answer(listener, rule, by)`` puts a rule in force, or raises ``InjectionError``; ``answers()`` has those in force,
+    and ``end_answers(which)`` ends that of a number, those of a listener, or all, and has them.
 
     ``asked``: the number that the book gave to the questions under way, when they arrived.
     """
@@ -78,10 +61,10 @@ class Desk:
     reload: Callable[[], Sequence[str]] = not_wired
     shutdown: Callable[[], None] = not_wired
     config: Callable[[], Mapping[str, Any]] = not_wired
-    inject: Callable[[str, str, Ordered], InjectionRecord] = not_wired
+    inject: Callable[..., InjectionRecord] = not_wired
     injections: Callable[[bool], Sequence[InjectionRecord]] = lambda _: ()
-    end_injections: Callable[[int | str | None, str, str], Sequence[InjectionRecord]] = lambda *_: ()
-    answer: Callable[[str, Rule], Standing] = not_wired
+    end_injections: Callable[[int | str | None, Orderer], Sequence[InjectionRecord]] = lambda *_: ()
+    answer: Callable[[str, Rule, Orderer], Standing] = not_wired
     answers: Callable[[], Sequence[Standing]] = tuple
     end_answers: Callable[[int | str | None], Sequence[Standing]] = not_wired
     asked: int | None = None

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from attrs import asdict
 from twisted.application.service import MultiService
@@ -32,7 +33,7 @@ from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.config import Config
 from ctrlserver.config.changes import in_the_way
 from ctrlserver.config.shown import as_tables
-from ctrlserver.desk import Desk, Health, Ordered
+from ctrlserver.desk import Desk, Health
 from ctrlserver.errors import CommandError, UsageError
 from ctrlserver.inject.orderer import Orderer
 from ctrlserver.lane.clock import keep_monotonic_time
@@ -239,22 +240,13 @@ class ControlService(MultiService):
                 on=on,
             )
 
-    def _inject(self, listener: str, spec: str, how: Ordered) -> InjectionRecord:
+    def _inject(self, listener: str, spec: str, **options: Any) -> InjectionRecord:
         """Order an injection of a listener."""
-        order = self.plane.inject(
-            listener,
-            spec,
-            seconds=how.seconds,
-            everybody=how.everybody,
-            networks=how.networks,
-            seed=how.seed,
-            by=Orderer(how.peer, how.level),
-        )
-        return record_of(order)
+        return record_of(self.plane.inject(listener, spec, **options))
 
-    def _end_injections(self, which: int | str | None, peer: str, level: str) -> list[InjectionRecord]:
-        """End some, for a peer of the admin port."""
-        return [record_of(each) for each in self.plane.end_orders(which, Orderer(peer, level))]
+    def _end_injections(self, which: int | str | None, by: Orderer) -> list[InjectionRecord]:
+        """End some."""
+        return [record_of(each) for each in self.plane.end_orders(which, by)]
 
     def _health(self) -> Health:
         lag = max(self._lag, self._clock() - self._due)

@@ -27,6 +27,7 @@ from ctrlserver.admin.waiting import Readings
 from ctrlserver.config.endpoints import behind_proxy, unix_path
 from ctrlserver.config.tree import AdminConfig
 from ctrlserver.errors import ConfigError
+from ctrlserver.inject.orderer import Orderer
 from ctrlserver.secret import answer_to
 from ctrlserver.words import quoted
 
@@ -85,6 +86,11 @@ class Session:
     tries: int = field(default=TRIES, init=False)
     _challenge: str | None = field(default=None, init=False, repr=False)
     _good_until: float = field(default=0.0, init=False)
+
+    @property
+    def orderer(self) -> Orderer:
+        """The peer, as injections and answers name who ordered them."""
+        return Orderer(self.peer, str(self.level))
 
     def challenge(self, now: float) -> str:
         """A new challenge, in hex; the one before is worth nothing from now on."""

@@ -34,6 +34,7 @@ from attrs import define, field, frozen
 
 from ctrlserver.errors import InjectionError, UnitError
 from ctrlserver.inject.arguments import LONGEST_TEXT, size_text
+from ctrlserver.inject.orderer import CONFIG, PROGRAM, Orderer
 from ctrlserver.inject.patterns import Pattern
 from ctrlserver.inject.places import Place
 from ctrlserver.units import parse_escapes
@@ -140,13 +141,14 @@ def _fits(rule: Rule, place: Place) -> bool:
 class Standing:
     """One rule in force.
 
-    ``number``: from 1, over all listeners, never used twice. ``since``: nanoseconds since 1970.
+    ``number``: from 1, over all listeners, never used twice. ``since``: nanoseconds since 1970. ``by``: who ordered it.
     """
 
     number: int
     listener: str
     rule: Rule
     since: int
+    by: Orderer
     hits: int = 0
 
 
@@ -233,7 +235,7 @@ class Rules:
         """Listener by listener, in the order in which they are asked."""
         return [each for name in sorted(self._answers) for each in self._answers[name].rules]
 
-    def add(self, rule: Rule, place: Place, since: int) -> Standing:
+    def add(self, rule: Rule, place: Place, since: int, by: Orderer = PROGRAM) -> Standing:
         """Put ``rule`` in force behind the ordered ones; InjectionError 409 where it cannot answer, or for too many."""
         check_rule(rule, place)
         answers = self.of(place.listener)
@@ -241,7 +243,7 @@ class Rules:
             raise InjectionError(
                 f"listener {quoted(place.listener)} has {MOST_RULES} answers already, and no more are allowed", 409
             )
-        standing = Standing(next(self._numbers), place.listener, rule, since)
+        standing = Standing(next(self._numbers), place.listener, rule, since, by)
         answers.put((*answers.ordered, standing), answers.configured)
         return standing
 
@@ -257,7 +259,7 @@ class Rules:
             ordered = tuple(each for each in answers.ordered if place is not None and _fits(each.rule, place))
             standing = answers.configured
             if rules != before.get(name, ()):
-                standing = tuple(Standing(next(self._numbers), name, rule, since) for rule in rules)
+                standing = tuple(Standing(next(self._numbers), name, rule, since, CONFIG) for rule in rules)
             if ordered + standing != answers.rules:
                 answers.put(ordered, standing)
 

@@ -39,7 +39,7 @@ from ctrlserver.config.changes import kept_ports
 from ctrlserver.config.endpoints import behind_proxy, is_any_port, transport_word
 from ctrlserver.config.places import place_of
 from ctrlserver.errors import InjectionError
-from ctrlserver.inject.orderer import Orderer
+from ctrlserver.inject.orderer import PROGRAM, Orderer
 from ctrlserver.inject.places import Place
 from ctrlserver.inject.rules import Answers, Rule, Rules, Standing
 from ctrlserver.inject.spec import Spec
@@ -332,9 +332,9 @@ class DataPlane:
             raise InjectionError(f"no listener {quoted(listener)}{hint}", 404)
         return place_of(known[listener])
 
-    def answer(self, listener: str, rule: Rule) -> Standing:
+    def answer(self, listener: str, rule: Rule, by: Orderer = PROGRAM) -> Standing:
         """Put ``rule`` in force; ``InjectionError`` 404 for an unknown listener, 409 for one that cannot answer so."""
-        return self.rules.add(rule, self._place(listener), time.time_ns())
+        return self.rules.add(rule, self._place(listener), time.time_ns(), by)
 
     def _prepared(self, listener: str, spec: Spec) -> Mapping[str, Minted]:
         return prepared(next(each for each in self._configs if each.name == listener), spec)

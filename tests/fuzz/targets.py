@@ -30,7 +30,7 @@ from ctrlserver.admin.protocol import AdminPort
 from ctrlserver.admin.session import Access
 from ctrlserver.client.admin import AdminClient
 from ctrlserver.config.tree import MODES
-from ctrlserver.desk import Desk, Ordered
+from ctrlserver.desk import Desk
 from ctrlserver.errors import LoadError
 from ctrlserver.inject.places import Place
 from ctrlserver.load.results.stored import parsed_result
@@ -186,9 +186,8 @@ def _desk(clock: Clock) -> Desk:
     book.stream_closed(stream, "eof", 0, 1.0)
     ordering = Ordering(book.counters, Clock(), clock.seconds)
 
-    def inject(listener: str, spec: str, how: Ordered) -> InjectionRecord:
-        place = Place(listener, "echo", frozenset({"tcp", "udp"}))
-        return record_of(ordering.begin(place, spec, seconds=how.seconds, networks=how.networks, seed=how.seed))
+    def inject(listener: str, spec: str, **options: Any) -> InjectionRecord:
+        return record_of(ordering.begin(Place(listener, "echo", frozenset({"tcp", "udp"})), spec, **options))
 
     return Desk(
         book,

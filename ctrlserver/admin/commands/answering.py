@@ -10,6 +10,7 @@ from ctrlserver.admin.arguments import Duration, Number, Parameter, Text
 from ctrlserver.admin.commands.command import Command, argument, numbered
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Reply, Table, Word
+from ctrlserver.admin.session import Session
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError, InjectionError
 from ctrlserver.inject.arguments import time_text
@@ -63,7 +64,7 @@ class Answer(Command):
         """Without arguments it lists."""
         return self == Answer()
 
-    def reply(self, desk: Desk) -> Reply:
+    def answer(self, desk: Desk, session: Session) -> Reply:
         """Rows of answers, or the number of the one ordered."""
         if self.only_reads():
             standing = desk.answers()
@@ -74,7 +75,8 @@ class Answer(Command):
             usage = "usage: answer LISTENER when=... with=... [times=N] [delay=T]"
             raise CommandError(400, "missing-argument", f'{wrong}; {usage}; "help answer" says more')
         try:
-            number = desk.answer(self.listener, Rule(self.when, self.text, self.times, self.delay)).number
+            rule = Rule(self.when, self.text, self.times, self.delay)
+            number = desk.answer(self.listener, rule, session.orderer).number
         except InjectionError as error:
             raise CommandError(error.code, _IDS.get(error.code, "bad-answer"), str(error)) from None
         return Word(f"answer {number}", {"answer": number})

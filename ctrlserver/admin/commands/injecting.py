@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from attrs import frozen
@@ -13,7 +13,7 @@ from ctrlserver.admin.commands.command import Command, argument, numbered, rows
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Reply, Table, Word
 from ctrlserver.admin.session import Session
-from ctrlserver.desk import Desk, Network, Ordered
+from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError, InjectionError
 from ctrlserver.words import quoted
 
@@ -22,6 +22,8 @@ LONGEST_SECONDS: Final = 7 * 24 * 3600.0
 
 MOST_NETWORKS: Final = 10
 """Of ``peer=NET``: each stream that opens is held against them."""
+
+Network = IPv4Network | IPv6Network
 
 _IDS: Final = {404: "unknown-listener", 409: "cannot-strike"}
 
@@ -89,9 +91,16 @@ class Inject(Command):
             missing = "SPEC" if self.listener else "LISTENER"
             wrong = f'"inject" needs {missing}; usage: inject LISTENER SPEC [for=T] ...; "help inject" says more'
             raise CommandError(400, "missing-argument", wrong)
-        how = Ordered(self.seconds, self.streams == "all", self.peer, self.seed, session.peer, str(session.level))
         try:
-            record = desk.inject(self.listener, self.spec, how)
+            record = desk.inject(
+                self.listener,
+                self.spec,
+                seconds=self.seconds,
+                everybody=self.streams == "all",
+                networks=self.peer,
+                seed=self.seed,
+                by=session.orderer,
+            )
         except InjectionError as error:
             wrong = f"spec: {error}" if error.code == 400 else str(error)
             raise CommandError(error.code, _IDS.get(error.code, "bad-spec"), wrong) from None
@@ -134,7 +143,7 @@ class InjectOff(Command):
         """How many have ended."""
         active = [each.injection for each in desk.injections(False)]
         which = numbered(desk, "injection", self.injection, active)
-        ended = desk.end_injections(which, session.peer, str(session.level))
+        ended = desk.end_injections(which, session.orderer)
         return Word(f"off {len(ended)}", {"off": len(ended), "hits": sum(each.hits for each in ended)})
 
 

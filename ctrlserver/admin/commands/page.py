@@ -27,7 +27,7 @@ from ctrlserver.admin.waiting import Readings
 from ctrlserver.config import Config, ListenerConfig
 from ctrlserver.config.changes import differences, needs_restart
 from ctrlserver.config.shown import as_tables
-from ctrlserver.desk import Desk, Ordered
+from ctrlserver.desk import Desk
 from ctrlserver.inject.places import Place
 from ctrlserver.inject.rules import Rules
 from ctrlserver.stats.book import Book
@@ -140,7 +140,7 @@ def _desk(clock: Clock) -> Desk:
     )
     injections: list[InjectionRecord] = []
 
-    def inject(listener: str, spec: str, _: Ordered) -> InjectionRecord:
+    def inject(listener: str, spec: str, **_: object) -> InjectionRecord:
         times = {"since": "2023-11-14T22:13:24.000Z", "until": "2023-11-14T22:13:34.000Z"}
         order = InjectionRecord(1, listener, spec, 1, active=True, **times, seed=7, peer="all", streams="new")
         injections.append(order)
@@ -163,7 +163,7 @@ def _desk(clock: Clock) -> Desk:
         inject=inject,
         injections=lambda _: injections,
         end_injections=lambda *_: injections,
-        answer=lambda _, rule: rules.add(rule, place, 1_700_000_004 * 10**9),
+        answer=lambda _, rule, by: rules.add(rule, place, 1_700_000_004 * 10**9, by),
         answers=rules.all,
         end_answers=rules.end,
     )

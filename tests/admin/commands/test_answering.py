@@ -9,6 +9,7 @@ from ctrlserver.admin.levels import Level
 from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.admin.session import Access
 from ctrlserver.errors import InjectionError
+from ctrlserver.inject.orderer import Orderer
 from ctrlserver.inject.places import Place
 from ctrlserver.inject.rules import Rule, Rules, Standing
 from ctrlserver.stats.records import ListenerRecord
@@ -21,10 +22,10 @@ PLACES = {"data": Place("data", "reply", reply=b"?"), "sink": Place("sink")}
 def rules(server: Server) -> Rules:
     rules = Rules()
 
-    def answer(listener: str, rule: Rule) -> Standing:
+    def answer(listener: str, rule: Rule, by: Orderer) -> Standing:
         if listener not in PLACES:
             raise InjectionError(f'no listener "{listener}"', 404)
-        return rules.add(rule, PLACES[listener], 1_700_000_000 * 10**9)
+        return rules.add(rule, PLACES[listener], 1_700_000_000 * 10**9, by)
 
     listeners = [ListenerRecord(name, "tcp:0", "", None, "line", "reply", 0, 0, 0, 0, False) for name in PLACES]
     server.desk = evolve(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -12,9 +13,7 @@ from ctrlserver.admin.arguments import MOST
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.admin.session import Access
-from ctrlserver.desk import Ordered
 from ctrlserver.errors import InjectionError
-from ctrlserver.inject.orderer import Orderer
 from ctrlserver.inject.places import Place
 from ctrlserver.net.injected.ordering import Ordering
 from ctrlserver.net.injected.orders import record_of
@@ -32,21 +31,10 @@ def ordering(server: Server) -> Ordering:
         server.book.counters, clock, clock.seconds, lambda: round((1_700_000_000 + clock.seconds()) * 1e9), lambda: 42
     )
 
-    def inject(listener: str, spec: str, how: Ordered) -> InjectionRecord:
+    def inject(listener: str, spec: str, **options: Any) -> InjectionRecord:
         if listener not in PLACES:
             raise InjectionError(f'no listener "{listener}"', 404)
-        by = Orderer(how.peer, how.level)
-        return record_of(
-            ordering.begin(
-                PLACES[listener],
-                spec,
-                seconds=how.seconds,
-                everybody=how.everybody,
-                networks=how.networks,
-                seed=how.seed,
-                by=by,
-            )
-        )
+        return record_of(ordering.begin(PLACES[listener], spec, **options))
 
     listeners = [ListenerRecord(name, "tcp:0", "", None, "line", "echo", 0, 0, 0, 0, False) for name in PLACES]
     server.desk = evolve(
@@ -54,9 +42,7 @@ def ordering(server: Server) -> Ordering:
         listeners=lambda: listeners,
         inject=inject,
         injections=lambda over: ordering.records(over=over),
-        end_injections=lambda which, peer, level: [
-            record_of(each) for each in ordering.end(which, Orderer(peer, level))
-        ],
+        end_injections=lambda which, by: [record_of(each) for each in ordering.end(which, by)],
     )
     server.factory = AdminPorts(server.desk, clock)
     return ordering
