@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class Orderer:
-    """A peer of the admin port with its level, the config, or the program around a plane."""
+    """A peer of the admin port with its level; without one the config, or the program around a plane."""
 
     peer: str
     level: str | None = None
@@ -15,8 +15,8 @@ class Orderer:
     @property
     def text(self) -> str:
         """``127.0.0.1:5000 (operator)``, ``the config``."""
-        return self.peer if self.level is None else f"{self.peer} ({self.level})"
+        return f"the {self.peer}" if self.level is None else f"{self.peer} ({self.level})"
 
 
-CONFIG = Orderer("the config")
-PROGRAM = Orderer("the program")
+CONFIG = Orderer("config")
+PROGRAM = Orderer("program")

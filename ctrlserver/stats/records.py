@@ -210,6 +210,7 @@ class InjectionRecord:
     seed: Annotated[int, "text", None, "what chance depends on: equal seeds strike the same packets"]
     peer: Annotated[str, "text", None, "networks of the peers that it concerns, or all"]
     streams: Annotated[str, "text", None, "new: those that open while it is in force; all: those open before, too"]
+    by: Annotated[str, "text", None, "who ordered it: a peer of the admin port, or config"]
 
 
 PROBE_FIELDS = ("lost", "duplicate", "out_of_order", "jitter_seconds", "delay_p50_seconds", "delay_p99_seconds")

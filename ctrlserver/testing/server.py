@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from ctrlserver.addresses import host_of
 from ctrlserver.testing.admin import AdminPort, Dialogue, asked
-from ctrlserver.testing.errors import AdminError
 from ctrlserver.testing.injection import Answer, Injection, Ordered, answer_line, injection_line
 from ctrlserver.testing.keys import Keys, config_of
 from ctrlserver.testing.minting import minted
@@ -274,7 +273,7 @@ class RunningServer(Server):
                 self._name = table["name"]
                 path = table["endpoint"].startswith("unix:")
                 self._where = {"unix" if path else "tcp": row["address"] or row["udp_address"]}
-                self._end_what_is_left(table)
+                self._end_what_is_left()
                 return
         raise LookupError(f"no listener of the server at {admin[0]}:{admin[1]} has {wanted}")
 
@@ -291,15 +290,12 @@ class RunningServer(Server):
         """As far as is known."""
         return True
 
-    def _end_what_is_left(self, table: Mapping[str, Any]) -> None:
-        """End what a test run that was killed has left, unless it may be of the config."""
-        for command, key in (("inject", "inject"), ("answer", "answers")):
-            if not table.get(key):
-                try:
-                    self.ask(f"{command} off {self._name}")
-                except AdminError as error:
-                    if error.code != 404:  # there is none
-                        raise
+    def _end_what_is_left(self) -> None:
+        """End what a test run that was killed has left: all that the config did not order."""
+        for kind in (Injection, Answer):
+            for row in self.ask(kind.command):
+                if row["listener"] == self._name and row["by"] != "config":
+                    kind(self._started(), row[kind.field], "").off()
 
 
 def _pair(text: str) -> tuple[str, int]:

@@ -11,7 +11,7 @@ from ctrlserver.testing.injection import answer_line, injection_line
 from tests.testing.fake_admin import FakeAdmin, fake_admin
 
 RESET = "inject data '2*reset->off'"
-ROW = {"injection": 3, "listener": "data", "spec": "2*reset->off", "hits": 2, "active": True}
+ROW = {"injection": 3, "listener": "data", "spec": "2*reset->off", "hits": 2, "active": True, "by": "127.0.0.1:5"}
 
 
 @pytest.fixture
@@ -22,11 +22,10 @@ def fake() -> Iterator[FakeAdmin]:
             "listeners": [{"address": "127.0.0.1:9", "udp_address": None}],
             RESET: {"injection": 3},
             "inject off 3": {"off": 1},
-            "inject off data": {"off": 0},
-            "answer off data": {"off": 0},
+            "answer": [],
             "answer data when='PING' with='+PONG\\x0d\\x0a' times=2 delay=50ms": {"answer": 7},
             "answer off 7": {"off": 1},
-            "inject": [{**ROW, "injection": 2, "hits": 9}, ROW],
+            "inject": [{**ROW, "injection": 2, "hits": 9, "by": "config"}, ROW],
         }
         yield made
 
@@ -104,14 +103,13 @@ def test_what_a_test_ended_itself_is_not_ended_again(fake: FakeAdmin, server: Ru
     assert [] == fake.asked
 
 
-def test_what_a_killed_test_run_has_left_ends_unless_the_config_may_have_ordered_it(fake: FakeAdmin) -> None:
+def test_what_a_killed_test_run_has_left_ends_and_what_the_config_ordered_stays(fake: FakeAdmin) -> None:
+    fake.answers["answer"] = [
+        {"answer": number, "listener": listener, "by": by}
+        for number, listener, by in ((7, "data", "127.0.0.1:5"), (8, "other", "127.0.0.1:5"), (9, "data", "config"))
+    ]
     RunningServer(fake.address)
-    assert ["config", "listeners", "inject off data", "answer off data"] == fake.asked
-    fake.asked.clear()
-    fake.answers["config"] = {"listener": [{"name": "data", "endpoint": "tcp:0", "inject": ["swallow"]}]}
-    del fake.answers["answer off data"]
-    RunningServer(fake.address)
-    assert ["config", "listeners", "answer off data"] == fake.asked
+    assert ["config", "listeners", "inject", "inject off 3", "answer", "answer off 7"] == fake.asked
 
 
 def test_an_answer_is_sent_with_its_bytes_escaped_and_ends_with_its_block(

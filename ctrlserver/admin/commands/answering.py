@@ -114,6 +114,7 @@ def _row(standing: Standing) -> dict[str, Value]:
         "hits": standing.hits,
         "delay": time_text(round(rule.delay * 1e9)) if rule.delay else None,
         "since": timestamp(standing.since / 1e9),
+        "by": standing.by.peer,
     }
 
 

@@ -142,7 +142,7 @@ def _desk(clock: Clock) -> Desk:
 
     def inject(listener: str, spec: str, **_: object) -> InjectionRecord:
         times = {"since": "2023-11-14T22:13:24.000Z", "until": "2023-11-14T22:13:34.000Z"}
-        order = InjectionRecord(1, listener, spec, 1, active=True, **times, seed=7, peer="all", streams="new")
+        order = InjectionRecord(1, listener, spec, 1, True, **times, seed=7, peer="all", streams="new", by="unix")
         injections.append(order)
         return order
 

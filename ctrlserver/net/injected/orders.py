@@ -112,6 +112,7 @@ def record_of(order: Order) -> InjectionRecord:
         seed=injection.seed,
         peer="all" if order.networks is None else ",".join(map(str, order.networks)),
         streams="all" if order.everybody else "new",
+        by=order.by.peer,
     )
 
 

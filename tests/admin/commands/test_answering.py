@@ -49,8 +49,9 @@ def test_an_answer_is_ordered_listed_and_ended(asks: Asks, rules: Rules) -> None
     assert rule is not None
     assert (b"PONG\n", 3, 0.2) == (rule.octets, rule.times, rule.delay)
     head, *rows, status = asks("answer")
-    assert ["#", "answer", "listener", "when", "with", "times", "hits", "delay", "since"] == head.split()
-    assert [r"1", r"data", r"PING", r'"PONG\n"', r"3", r"1", r"200ms", r"2023-11-14T22:13:20.000Z"] == rows[0].split()
+    assert ["#", "answer", "listener", "when", "with", "times", "hits", "delay", "since", "by"] == head.split()
+    since, by = "2023-11-14T22:13:20.000Z", "127.0.0.1:5555"
+    assert ["1", "data", "PING", r'"PONG\n"', "3", "1", "200ms", since, by] == rows[0].split()
     assert "OK 3" == status
     assert ["OK off 1"] == asks("answer off 2")
     assert ["OK off 2"] == asks("answer off data")

@@ -82,6 +82,7 @@ def test_the_listing_has_a_row_for_each_injection_in_force(server: Server) -> No
             "seed": 7,
             "peer": "10.0.0.0/8,::1/128",
             "streams": "all",
+            "by": "127.0.0.1:5555",
         },
         {
             "injection": 2,
@@ -94,6 +95,7 @@ def test_the_listing_has_a_row_for_each_injection_in_force(server: Server) -> No
             "seed": 42,
             "peer": "all",
             "streams": "new",
+            "by": "127.0.0.1:5555",
         },
     ] == peer.asks_json("inject")["data"]
 
