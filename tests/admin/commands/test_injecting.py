@@ -20,7 +20,7 @@ from ctrlserver.net.injected.orders import record_of
 from ctrlserver.stats.records import InjectionRecord, ListenerRecord
 from tests.admin.conftest import Asks, Peer, Server, refusal
 
-PLACES = {"data": Place("data", "echo", size=64), "sink": Place("sink")}
+PLACES = {"data": Place("data", "echo", size=64), "sink": Place("sink"), "off": Place("off", "echo")}
 
 
 @pytest.fixture
@@ -127,6 +127,7 @@ def test_an_injection_ends_after_its_time_and_stays_on_view_among_all(
         ("inject data seed=1 swallow", "swallow"),
         ("inject listener=data swallow", "swallow"),
         ("inject spec=swallow data", "swallow"),
+        ("inject listener=off swallow", "swallow"),
         ("inject data spec='delay(exp 20ms)'", "delay(exp 20ms)"),
         ("inject data wrong('a=b')", "wrong('a=b')"),
         ("inject data \"wrong('a b')\"", "wrong('a b')"),
@@ -165,7 +166,7 @@ def test_a_spec_is_one_argument_with_quotes_or_without(ordering: Ordering, asks:
         ("inject data swallow peer=", '400 bad-argument peer "": expected an address or a network such as 10.0.0.0/8'),
         ("inject off 9", "404 unknown-injection no injection 9 is active, nor is any other"),
         ("inject off dat", '404 unknown-listener no listener "dat"; did you mean "data"?'),
-        ("inject off x", '404 unknown-listener no listener "x"; the listeners are data, sink'),
+        ("inject off x", '404 unknown-listener no listener "x"; the listeners are data, sink, off'),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place_and_what_is_good(asks: Asks, line: str, error: str) -> None:
