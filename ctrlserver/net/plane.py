@@ -355,7 +355,7 @@ class DataPlane:
         """Accept nothing new, and end the silent streams, now and in each further sweep.
 
         The ports for connections are closed. The UDP ports stay, for the peers that are sending, but for systemd's.
-        What waits by order is let go: nobody has to wait for it.
+        What waits by an injection is let go: nobody has to wait for it.
         """
         self._ordering.let_streams_go()
         closed = DeferredList([listener.leave() for listener in self.listeners])
