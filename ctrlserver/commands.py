@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-#: All names, in the order of ``help``.
+#: All names, in the order of ``help``: that of ``admin/commands/table.py``.
 NAMES: Final = (
     "help",
     "version",

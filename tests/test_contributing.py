@@ -123,7 +123,7 @@ def test_a_command_in_the_table_is_known(house: House) -> None:
     house.insert(recipe, asking, "from ctrlserver.stats.records import as_mapping, describe, field_names\n", COMMAND)
     table = "ctrlserver/admin/commands/table.py"
     house.insert(recipe, table, "from ctrlserver.admin.commands.asking import ", "Yours, ")
-    house.insert(recipe, table, "_WRITTEN: Final[tuple[type[Command], ...]] = (\n", "    Yours,\n")
+    house.insert(recipe, table, "COMMANDS: Final[tuple[type[Command], ...]] = (\n", "    Yours,\n")
     house.insert(recipe, "ctrlserver/commands.py", "NAMES: Final = (\n", '    "yours",\n')
     said = house.says(
         "from ctrlserver.admin.commands.table import Help, carry_out\n"

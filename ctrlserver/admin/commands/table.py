@@ -6,8 +6,8 @@ it out on a desk.
 
 Rules: what cannot be done is a ``CommandError`` with a code and an id that scripts may rely on. Records go out under
 their published names; ``version``, ``packets`` and the lists of commands and renames are not records, and no rename
-touches them. The names and their order are those of ``ctrlserver/commands.py``. Whoever adds or changes a command makes
-the page anew (``page.py``).
+touches them. The names are in ``ctrlserver/commands.py`` too, in the same order. Whoever adds or changes a command
+makes the page anew (``page.py``).
 
 Beware: a ``json`` that only words such as ``limit=5`` follow is the form of the reply and never reaches a command.
 ``run 5`` and ``run start`` are different commands: the longest name that fits wins.
@@ -39,7 +39,7 @@ from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Listing, Reply
 from ctrlserver.admin.session import Session
 from ctrlserver.admin.waiting import Later
-from ctrlserver.commands import ALIASES, NAMES
+from ctrlserver.commands import ALIASES
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.logs.level import LEVEL
@@ -78,7 +78,7 @@ class Help(Command):
         return Listing(lines, [_about(each) for each in chosen], len(lines))
 
 
-_WRITTEN: Final[tuple[type[Command], ...]] = (
+COMMANDS: Final[tuple[type[Command], ...]] = (
     Help,
     Version,
     Ping,
@@ -114,9 +114,7 @@ _WRITTEN: Final[tuple[type[Command], ...]] = (
     Quit,
 )
 
-_NAMED: Final = {command.command: command for command in _WRITTEN}
-_BY_NAME: Final = {name: _NAMED[name] for name in NAMES}
-COMMANDS: Final = tuple(_BY_NAME.values())
+_BY_NAME: Final = {command.command: command for command in COMMANDS}
 
 _MEANT: Final = {
     **dict.fromkeys(("info", "status", "show", "uptime"), "stats"),

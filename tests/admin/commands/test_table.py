@@ -12,6 +12,7 @@ from ctrlserver.admin.arguments import usage
 from ctrlserver.admin.commands.command import parameters_of
 from ctrlserver.admin.commands.table import COMMANDS
 from ctrlserver.admin.levels import Level
+from ctrlserver.commands import NAMES
 from ctrlserver.stats.kept import KeptPackets
 from tests.admin.conftest import Asks, Peer, Server, refusal
 
@@ -31,6 +32,10 @@ def test_help_lists_every_command_in_a_line_with_the_level_that_it_needs(asks: A
 @pytest.mark.parametrize("topic", ["", *(each.command for each in COMMANDS)])
 def test_help_has_room_in_80_columns(asks: Asks, topic: str) -> None:
     assert [] == [line for line in asks(f"help {topic}") if len(line) > 80]
+
+
+def test_ctrlstat_knows_the_names_of_all_commands() -> None:
+    assert NAMES == tuple(command.command for command in COMMANDS)
 
 
 def test_no_command_that_scripts_rely_on_goes() -> None:
