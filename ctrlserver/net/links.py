@@ -116,7 +116,6 @@ class LaneLink:
             raise
         if isinstance(self.stream, EchoStream) and len(self._into) >= ROW_BYTES:
             join(lane, self._fd, self.stream)
-        self.stream.opened(lane.clock())
 
     def ready(self, events: int) -> int | None:
         """Read one chunk, or send on. Returns the bytes counted."""

@@ -107,15 +107,12 @@ class StreamProtocol(Protocol):
             self._openssl = OPENSSL_FIRST_BYTES
             self._count_held()
             self._end_within(HANDSHAKE_SECONDS, lambda: self._handshake_failed(f"not over in {HANDSHAKE_SECONDS:g} s"))
-        else:
-            self.stream.opened(self._streams.clock())
 
     def handshakeCompleted(self) -> None:
         """The TLS handshake is complete."""
         self._shaking = False
         if self.stream.counters.state == "open":
             self._cancel_deadline()
-            self.stream.opened(self._streams.clock())
 
     def dataReceived(self, data: bytes) -> None:
         """Feed the stream; without memory for that it ends."""

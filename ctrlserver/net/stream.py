@@ -178,9 +178,6 @@ class Stream:
         counters.bytes += nbytes
         counters.last = now
 
-    def opened(self, now: float) -> None:
-        """The link reads from now on; what the peer is sent first is sent here."""
-
     def writable(self, now: float) -> None:
         """The socket has room again."""
 

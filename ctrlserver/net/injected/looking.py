@@ -102,14 +102,11 @@ def _begin(stream: AnsweringStruck, *, holds: bool) -> Framing:
     return framing
 
 
-def greet(stream: AnsweringStruck, now: float) -> None:
-    """Send what a rule says that a stream begins with."""
-    answers = stream.terms.answers
-    if not answers.rules:
-        return
-    rule = answers.greeting()
+def greet(stream: AnsweringStruck) -> None:
+    """Have what a rule says that a stream begins with wait before all answers; TLS sends it after the handshake."""
+    rule = stream.terms.answers.greeting()
     if rule is not None and rule.octets:
-        stream.struck.waiting.add(rule.octets, round((now + rule.delay) * 1e9), 0)
+        due = stream._streams.clock() + rule.delay
+        stream.struck.waiting.add(rule.octets, round(due * 1e9), 0)
         stream._outbox = stream.struck.waiting
-        stream._send_due(now)
-    stream.struck.settle(now)
+    stream.struck.settle_soon()

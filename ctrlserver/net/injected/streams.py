@@ -27,7 +27,6 @@ from typing import Any
 from ctrlserver.inject.arguments import Drip, Fixed
 from ctrlserver.inject.strikes import Injection
 from ctrlserver.net.injected.cutting import Strikes
-from ctrlserver.net.injected.looking import greet
 from ctrlserver.net.injected.struck import BLOCKED, FREED, Struck, twin_of
 from ctrlserver.net.injected.waiting import Waiting
 from ctrlserver.net.modes import EchoStream
@@ -164,10 +163,6 @@ class AnsweringStruck(AnsweringStream):
         if struck.waiting.bytes >= self.terms.reply_buffer:
             self._send_due(now)
         return self.counters.state == "open" and (struck.looking is None or struck.looking.tries > 0)
-
-    def opened(self, now: float) -> None:
-        """Greet the peer, if a rule says so."""
-        greet(self, now)
 
     def _reply(self, packet: memoryview) -> bytes:
         """What answers ``packet``, whole on the wire, if nothing changes it."""

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from ctrlserver.inject.strikes import Course
 from ctrlserver.lane.due import Due
-from ctrlserver.net.injected.looking import Looking
+from ctrlserver.net.injected.looking import Looking, greet
 from ctrlserver.net.injected.orders import Order
 from ctrlserver.net.injected.streams import AnsweringStruck, SinkStruck
 from ctrlserver.net.injected.struck import Struck
@@ -60,6 +60,8 @@ class Striking:
         if terms.answers.rules:
             self._strike(stream)
             self._look(stream)
+            if isinstance(stream, AnsweringStruck):
+                greet(stream)
         for course in terms.orders.courses(stream.counters.peer, terms.transport):
             self._add(stream, course)
 
@@ -93,7 +95,7 @@ class Striking:
             if struck.looking is not None:
                 struck.looking.leave_off(stream)
                 struck.looking = None
-                self.due.at(struck, 0)
+                struck.settle_soon()
         elif struck.looking is None:
             struck.looking = Looking()
 

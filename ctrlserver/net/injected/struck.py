@@ -95,13 +95,17 @@ class Struck:
         self.cutter.add(course, pending > 0)
 
     def let_go(self, injection: Injection) -> None:
-        """The injection is over. What it held goes on in a turn of the timer's."""
+        """The injection is over, and what it held goes on."""
         self.cutter.drop(injection)
         if self.stalled_by is injection:
             self.stalled_by = None
         if self.cutter.over:
             self.waiting.let_go()
             self._let_go_begun()
+        self.settle_soon()
+
+    def settle_soon(self) -> None:
+        """Go on in a turn of the timer's."""
         self._moment = 0
         self._due.at(self, 0)
 
