@@ -6,7 +6,7 @@ which counts them by its own framing, as it would without injections::
 
     chunk --> ends of its packets --> look, take --> stream.took(stretch, strikes)     whole packets, struck alike
                                                 --> stream.took_part(bytes, held)     of a packet that is not yet whole
-                                                --> stream.stalled(injection)         it reads no more
+                                                --> Cutter.stalled_by                 it reads no more
     what is not taken is left: the link gives it again
 
 Rules:
@@ -25,12 +25,12 @@ of an echo are held back until it is whole.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from ctrlserver.inject.arguments import Fixed, Rate
 from ctrlserver.inject.strikes import Course, Injection, Strike
 from ctrlserver.stats.counters import StreamCounters
-from ctrlserver.wire.framing import Framing, FramingSpec
+from ctrlserver.wire.framing import ByLength, Framing, FramingSpec
 
 #: Seconds whose bytes a slow reader takes at a time: fine enough to look steady.
 STEP_SECONDS = 0.05
@@ -53,17 +53,11 @@ class StruckStream(Protocol):
 
     counters: StreamCounters
 
-    def twin(self) -> Framing:
-        """A framing for itself that goes on from what the stream has counted."""
-
     def took(self, chunk: memoryview, start: int, ends: Sequence[int], strikes: Strikes, now: float) -> bool:
         """Packets from ``start`` on that end at ``ends`` are taken, struck alike; False if nothing more is to be."""
 
     def took_part(self, octets: memoryview, held_back: bool, now: float) -> None:
         """Bytes of a packet that is not yet whole are taken; ``held_back``: it may be struck."""
-
-    def stalled(self, injection: Injection, now: float) -> None:
-        """It reads no more."""
 
     def most(self) -> int:
         """Packets whose answers it has room for."""
@@ -72,7 +66,8 @@ class StruckStream(Protocol):
 class Cutter:
     """The courses of one stream. ``free_at``: nanoseconds from which a slow reader reads on.
 
-    ``hits`` are those of the stream. ``reads``: some may strike at the reading point.
+    ``hits`` are those of the stream. ``reads``: some may strike at the reading point. ``stalled_by``: because of whom
+    nothing is read until it is over.
     """
 
     __slots__ = (
@@ -87,6 +82,7 @@ class Cutter:
         "free_at",
         "hits",
         "reads",
+        "stalled_by",
     )
 
     def __init__(self, spec: FramingSpec) -> None:
@@ -101,6 +97,7 @@ class Cutter:
         self.free_at = 0
         self.hits = 0
         self.reads = False
+        self.stalled_by: Injection | None = None
 
     def add(self, course: Course, begun: bool) -> None:
         """Another course; ``begun``: a packet has begun that is not its own."""
@@ -109,6 +106,8 @@ class Cutter:
 
     def drop(self, injection: Injection) -> None:
         """The injection is over."""
+        if self.stalled_by is injection:
+            self.stalled_by = None
         self._courses = [course for course in self._courses if course.injection is not injection]
         self._coming = [course for course in self._coming if course.injection is not injection]
         self._tidy()
@@ -156,14 +155,13 @@ class Cutter:
             ends: Sequence[int] = ()
         else:
             if self._scout is None:
-                self._scout = stream.twin()
+                self._scout = _twin_of(stream)
                 self._scout.most, self._scout.holds = PACKETS_A_LOOK, False
             begun = self._scout.pending_bytes
         view = chunk
         if self.reads:
             strikes = self.next_strikes(begun + 1)
-            if (stall := _named(strikes, "stall")) is not None:
-                self._stall(stream, stall, begun + 1, now)
+            if self.stall(strikes, begun + 1):
                 return len(chunk)
             if not (room := self.room(now, strikes)):
                 return len(chunk)
@@ -225,12 +223,8 @@ class Cutter:
                 most = min(most, stream.most())
                 if work <= 0 or most <= 0:
                     return at
-            strikes: Strikes = []
-            for course in self._courses:
-                most, strike = course.look(most, size)
-                if strike is not None:
-                    strikes.append((course, strike))
-            if self.reads and not self._may_read(stream, strikes, packet, size, now):
+            most, strikes = self._look(most, size)
+            if self.reads and not self._may_read(strikes, packet, size):
                 return at
             if strikes:
                 if counts and not all(_in_bulk(strike) for _, strike in strikes):
@@ -258,16 +252,15 @@ class Cutter:
         if at < usable:
             size = fixed or begun + usable - at
             _, strikes = self._look(1, size)
-            if self.reads and not self._may_read(stream, strikes, packet, size, now):
+            if self.reads and not self._may_read(strikes, packet, size):
                 return at
             held = self._sizes or any(strike.action.kind.point != "reading" for _, strike in strikes)
             stream.took_part(view[at:usable], held, now)
         return usable
 
-    def _may_read(self, stream: StruckStream, strikes: Strikes, packet: int, size: int, now: float) -> bool:
+    def _may_read(self, strikes: Strikes, packet: int, size: int) -> bool:
         """Whether a packet that ``strikes`` strike may be taken as the first one of the chunk was: ``packet`` 0."""
-        if (stall := _named(strikes, "stall")) is not None:
-            self._stall(stream, stall, size, now)
+        if self.stall(strikes, size):
             return False
         rate = _rate(strikes)
         if packet and rate != self._rate:
@@ -284,23 +277,17 @@ class Cutter:
                 strikes.append((course, strike))
         return most, strikes
 
-    def stall(self, stream: StruckStream, strikes: Strikes, now: float) -> None:
-        """The next packet is there, and ``strikes`` have it stay where it is."""
-        stall = _named(strikes, "stall")
-        if stall is not None:
-            self._stall(stream, stall, 1, now)
-
-    def _stall(self, stream: StruckStream, course: Course, size: int, now: float) -> None:
+    def stall(self, strikes: Strikes, size: int) -> bool:
+        """Whether the next packet is to stay where it is; it counts as struck."""
+        course = next((course for course, strike in strikes if strike.action.name == "stall"), None)
+        if course is None:
+            return False
         course.look(1, self._spec.size or size)
         course.take(1, self._spec.size or size)
         self.hits += 1
         self._tidy()
-        stream.stalled(course.injection, now)
-
-
-def _named(strikes: Strikes, name: str) -> Course | None:
-    """The course whose action has that name."""
-    return next((course for course, strike in strikes if strike.action.name == name), None)
+        self.stalled_by = course.injection
+        return True
 
 
 def _in_bulk(strike: Strike) -> bool:
@@ -313,3 +300,14 @@ def _rate(strikes: Strikes) -> int:
     """Bytes a second of the slowest reader; 0 if none is slow."""
     rates = [strike.action.argument.nbytes for _, strike in strikes if isinstance(strike.action.argument, Rate)]
     return min(rates, default=0)
+
+
+def _twin_of(stream: Any) -> Framing:
+    """A framing that goes on from what ``stream`` has counted."""
+    terms = stream.terms
+    if not terms.uncut:
+        twin: Framing = stream._framing.twin()
+        return twin
+    framing: ByLength = terms.spec.new()
+    framing.advance(stream.counters.bytes % (terms.spec.size or 1))
+    return framing

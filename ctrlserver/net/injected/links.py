@@ -48,7 +48,7 @@ class StruckLink(LaneLink):
         struck = stream.struck
         if struck.rests:
             if events & EPOLLERR:
-                if struck.stalled_by is not None:
+                if struck.cutter.stalled_by is not None:
                     stream.lost(now)
                 else:
                     stream.gone()

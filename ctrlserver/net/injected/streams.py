@@ -25,13 +25,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ctrlserver.inject.arguments import Drip, Fixed
-from ctrlserver.inject.strikes import Injection
 from ctrlserver.net.injected.cutting import Strikes
-from ctrlserver.net.injected.struck import BLOCKED, FREED, Struck, twin_of
+from ctrlserver.net.injected.struck import BLOCKED, FREED, Struck
 from ctrlserver.net.injected.waiting import Waiting
 from ctrlserver.net.modes import EchoStream
 from ctrlserver.net.stream import BLOCKS_A_TURN, AnsweringStream, Stream
-from ctrlserver.wire.framing import Framing
 
 
 class SinkStruck(Stream):
@@ -70,10 +68,6 @@ class SinkStruck(Stream):
         """Count them."""
         self._count(octets, now)
 
-    def stalled(self, injection: Injection, now: float) -> None:
-        """Read no more until the order is over."""
-        self.struck.stalled_by = injection
-
     def most(self) -> int:
         """Any number."""
         return sys.maxsize
@@ -81,10 +75,6 @@ class SinkStruck(Stream):
     def is_full(self) -> bool:
         """Never: it has no answers."""
         return False
-
-    def twin(self) -> Framing:
-        """A framing for itself that goes on from what is counted."""
-        return twin_of(self)
 
     def due(self, now: float) -> None:
         """Read on."""
@@ -115,7 +105,6 @@ class AnsweringStruck(AnsweringStream):
         if self._framing.fault is not None:
             self.finish("fault", now)
         struck.settle(now)
-        struck.tell_held()
         return left
 
     def took(self, chunk: memoryview, start: int, ends: Sequence[int], strikes: Strikes, now: float) -> bool:
@@ -261,10 +250,6 @@ class AnsweringStruck(AnsweringStream):
             self._closing = "eof"
             self._link.end_sending()  # type: ignore[attr-defined]
 
-    def stalled(self, injection: Injection, now: float) -> None:
-        """Read no more until the order is over."""
-        self.struck.stalled_by = injection
-
     def most(self) -> int:
         """As many as their answers have room for: one at least, unless as much waits as may."""
         room = self.terms.reply_buffer - self.struck.waiting.bytes
@@ -281,10 +266,6 @@ class AnsweringStruck(AnsweringStream):
         waiting = self.struck.waiting
         return waiting.bytes >= self.terms.reply_buffer or (self._closing is not None and bool(waiting))
 
-    def twin(self) -> Framing:
-        """A framing for itself that goes on from what is counted."""
-        return twin_of(self)
-
     # The answers leave
 
     def due(self, now: float) -> None:
@@ -292,7 +273,6 @@ class AnsweringStruck(AnsweringStream):
         struck = self.struck
         self._send_due(now)
         struck.settle(now)
-        struck.tell_held()
 
     def writable(self, now: float) -> None:
         """The socket has room."""
@@ -300,7 +280,6 @@ class AnsweringStruck(AnsweringStream):
         struck.unblock()
         self._send_due(now)
         struck.settle(now)
-        struck.tell_held()
 
     def _send_due(self, now: float) -> None:
         """Send what is due, a bounded part; what comes after the last answer follows."""

@@ -26,12 +26,12 @@ from twisted.logger import Logger
 from ctrlserver.errors import lacks_memory
 from ctrlserver.inject.strikes import Course, Injection
 from ctrlserver.lane.due import Due
-from ctrlserver.net.injected.cutting import UNBOUNDED, Cutter
+from ctrlserver.net.injected.cutting import Cutter
 from ctrlserver.net.injected.links import STRUCK_LINKS
 from ctrlserver.net.injected.looking import Looking
 from ctrlserver.net.injected.waiting import NEVER, Waiting
 from ctrlserver.net.stream import AnsweringStream, Stream
-from ctrlserver.wire.framing import PACKETS_A_CALL, ByLength, Framing
+from ctrlserver.wire.framing import PACKETS_A_CALL
 
 #: What the link of a struck stream does; ``FREED``: its socket has room again, ``OVER``: it has ended, or is plain.
 READS, RESTS, BLOCKED, FREED, OVER = "reads", "rests", "blocked", "freed", "over"
@@ -58,7 +58,6 @@ class Struck:
         "half",
         "looking",
         "plain",
-        "stalled_by",
         "state",
         "stream",
         "waiting",
@@ -67,7 +66,6 @@ class Struck:
     def __init__(self, stream: Any, due: Due, kind: type[Stream]) -> None:
         self.stream = stream
         self.cutter = Cutter(stream.terms.spec)
-        self.stalled_by: Injection | None = None
         self.half = False
         self.begun = bytearray()
         self.looking: Looking | None = None
@@ -97,8 +95,6 @@ class Struck:
     def let_go(self, injection: Injection) -> None:
         """The injection is over, and what it held goes on."""
         self.cutter.drop(injection)
-        if self.stalled_by is injection:
-            self.stalled_by = None
         if self.cutter.over:
             self.waiting.let_go()
             self._let_go_begun()
@@ -113,12 +109,6 @@ class Struck:
         """Bytes held for the peer, as the book is told now."""
         self._told = self.waiting.held + len(self.begun)
         return self._told
-
-    def tell_held(self) -> None:
-        """Tell the book what is held, if that has changed by as much as matters."""
-        more = self.waiting.held + len(self.begun) - self._told
-        if more and self.state is not OVER and (self._told + more == 0 or abs(more) >= TOLD_BYTES):
-            self.stream.hold()
 
     def _let_go_begun(self) -> None:
         """No packet is struck any more: what is there of one that has begun leaves."""
@@ -141,8 +131,6 @@ class Struck:
 
     def room(self, now: float) -> int:
         """How many bytes the link may read now; 0 if it has to rest, -1 if it may not read what is there."""
-        if not self.cutter.reads:
-            return UNBOUNDED
         strikes = self.cutter.next_strikes(1 + self.stream._framing.pending_bytes)
         if any(strike.action.name == "stall" for _, strike in strikes):
             return -1
@@ -153,20 +141,26 @@ class Struck:
 
     def stall(self, now: float) -> None:
         """The peer has sent more, and the next packet may not be read."""
-        self.cutter.stall(self.stream, self.cutter.next_strikes(1 + self.stream._framing.pending_bytes), now)
+        self.cutter.stall(self.cutter.next_strikes(1 + self.stream._framing.pending_bytes), 1)
         self.settle(now)
 
     def settle(self, now: float) -> None:
-        """Have the link do what the stream's state asks for, set the timer, and give the stream back if all is over."""
+        """Have the link do what the stream's state asks for, set the timer, and give the stream back if all is over.
+
+        The book is told what is held, if that has changed by as much as matters.
+        """
         if self.state is OVER:
             return
         stream, cutter = self.stream, self.cutter
         stream.counters.injected = cutter.hits
-        if self.begun and cutter.over and self.stalled_by is None:
+        more = self.waiting.held + len(self.begun) - self._told
+        if more and (self._told + more == 0 or abs(more) >= TOLD_BYTES):
+            stream.hold()
+        if self.begun and cutter.over and cutter.stalled_by is None:
             self._let_go_begun()
         moment = self.waiting.moment
         slow = cutter.free_at > 0 and cutter.is_slow(now)
-        if moment is NEVER and not slow and self.stalled_by is None:
+        if moment is NEVER and not slow and cutter.stalled_by is None:
             if cutter.over and not self.half and self.looking is None:
                 self._go_back()
                 return
@@ -175,7 +169,7 @@ class Struck:
             stream._streams.waiting.add(stream)
         if self.state is BLOCKED:
             moment = NEVER
-        elif slow or self.stalled_by is not None or stream.is_full():
+        elif slow or cutter.stalled_by is not None or stream.is_full():
             self._turn_to(RESTS)
         elif self.state is not READS:
             self._turn_to(READS)
@@ -224,14 +218,3 @@ class Struck:
     def rests(self) -> bool:
         """Whether its link neither reads nor waits for room."""
         return self.state is RESTS
-
-
-def twin_of(stream: Any) -> Framing:
-    """A framing that goes on from what ``stream`` has counted."""
-    terms = stream.terms
-    if not terms.uncut:
-        twin: Framing = stream._framing.twin()
-        return twin
-    framing: ByLength = terms.spec.new()
-    framing.advance(stream.counters.bytes % (terms.spec.size or 1))
-    return framing
