@@ -141,7 +141,8 @@ class Struck:
 
     def stall(self, now: float) -> None:
         """The peer has sent more, and the next packet may not be read."""
-        self.cutter.stall(self.cutter.next_strikes(1 + self.stream._framing.pending_bytes), 1)
+        size = 1 + self.stream._framing.pending_bytes
+        self.cutter.stall(self.cutter.next_strikes(size), size)
         self.settle(now)
 
     def settle(self, now: float) -> None:

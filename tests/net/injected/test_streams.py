@@ -180,6 +180,24 @@ async def hits_of(served: Served, hits: int) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_packet_that_grows_into_a_stall_is_its_hit(serve: Serve, order: Begin) -> None:
+    served = await serve("line")
+    injected = order(served, "4B*ok->stall")
+    client = await in_thread(served.connect)
+    client.sendall(b"abcd")
+    while served.book.counters.totals().bytes < 4:
+        await in_thread(lambda: None)
+    client.sendall(b"e\n")
+    await hits_of(served, 1)
+    assert 1 == injected.injection.hits.total
+    end(served, injected)
+    await in_thread(client.close)
+    await served.book.closed.get()
+    (record,) = served.records()
+    assert ("eof", 1, 6) == (record.reason, record.packets, record.bytes)
+
+
+@pytest_twisted.ensureDeferred
 async def test_open_streams_are_struck_too_and_plain_again_afterwards(serve: Serve, order: Begin) -> None:
     served = await serve("fixed:4", "echo")
 
