@@ -152,7 +152,8 @@ class Prefixed:
         else:
             self.left = size - at
             return ends
-        self._hold(chunk, at, size)
+        if at < size:
+            self.count(chunk[at:])
         return ends
 
     def twin(self) -> Self:
@@ -160,16 +161,6 @@ class Prefixed:
         twin = copy(self)
         twin._held = self._held.copy()
         return twin
-
-    def _hold(self, chunk: bytes | memoryview, at: int, size: int) -> None:
-        """The packet that begins at ``at`` is not yet whole: hold its header, and its other bytes if that is wanted."""
-        if at < size and self.fault is None:
-            if not self.holds and (frame := self._frame(chunk, at, size)) is not None:
-                self._head, self._need = frame
-                self._held += chunk[at : at + self._head]
-                self._dropped = size - at - self._head
-            else:
-                self._held += chunk[at:]
 
     def _frame(self, octets: Octets, at: int, size: int) -> tuple[int, int] | None:
         """Length of the header at ``at`` and of its whole frame; None if the header is incomplete or faulty."""
