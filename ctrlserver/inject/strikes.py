@@ -73,12 +73,25 @@ from ctrlserver.inject.spec import Chance, Every, First, Spec, Upto
 
 @frozen(eq=False)
 class Strike:
-    """A term that strikes: its place among the terms, from 0, and its action. ``plain``: ok or off."""
+    """A term that strikes: its place among the terms, from 0, and its action.
+
+    ``plain``: ok or off. ``ns``: for which all answers wait alike. ``changes``: each answer becomes another, or gets a
+    time of its own.
+    """
 
     term: int
     action: Action
     last: bool
     plain: bool
+    ns: int
+    changes: bool
+
+    @classmethod
+    def of(cls, term: int, action: Action) -> Strike:
+        """That of ``action``."""
+        kind, argument = action.kind, action.argument
+        ns = argument.ns if isinstance(argument, Fixed) else 0
+        return cls(term, action, kind.last, kind.point == "", ns, kind.point == "reply" and not ns)
 
 
 class Hits:
@@ -101,10 +114,7 @@ class Injection:
         self.seed = seed
         self.hits = Hits(len(spec.terms))
         self.streams = 0
-        self.strikes = tuple(
-            Strike(at, term.action, term.action.kind.last, term.action.kind.point == "")
-            for at, term in enumerate(spec.terms)
-        )
+        self.strikes = tuple(Strike.of(at, term.action) for at, term in enumerate(spec.terms))
         self._shared = {
             at: FirstOnes(term.when.number)
             for at, term in enumerate(spec.terms)

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from ctrlserver.inject.arguments import Fixed, Rate
+from ctrlserver.inject.arguments import Rate
 from ctrlserver.inject.strikes import Course, Injection, Strike
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.wire.framing import ByLength, Framing, FramingSpec
@@ -195,7 +195,7 @@ class Cutter:
         course = self._only
         assert course is not None
         alike, strike = course.look(packets, size)
-        if alike < packets or not (strike is None or _in_bulk(strike)):
+        if alike < packets or (strike is not None and strike.changes):
             return False
         course.take(packets, size)
         strikes: Strikes = []
@@ -227,7 +227,7 @@ class Cutter:
             if self.reads and not self._may_read(strikes, packet, size):
                 return at
             if strikes:
-                if counts and not all(_in_bulk(strike) for _, strike in strikes):
+                if counts and any(strike.changes and strike.action.name != "swallow" for _, strike in strikes):
                     most = min(most, work)
                     work -= most - 1
                 if self._ends:
@@ -288,12 +288,6 @@ class Cutter:
         self._tidy()
         self.stalled_by = course.injection
         return True
-
-
-def _in_bulk(strike: Strike) -> bool:
-    """Whether many packets in a row cost it no more than one."""
-    action = strike.action
-    return action.name == "swallow" or isinstance(action.argument, Fixed | Rate)
 
 
 def _rate(strikes: Strikes) -> int:

@@ -24,7 +24,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ctrlserver.inject.arguments import Drip, Fixed
+from ctrlserver.inject.arguments import Drip
 from ctrlserver.net.injected.cutting import Strikes
 from ctrlserver.net.injected.struck import BLOCKED, FREED, Struck
 from ctrlserver.net.injected.waiting import Waiting
@@ -128,10 +128,8 @@ class AnsweringStruck(AnsweringStream):
         moment = round(now * 1e9)
         answering: Strikes = []  # what changes answers; only delays of a fixed time change none
         for each in strikes:
-            argument = each[1].action.argument
-            if isinstance(argument, Fixed):
-                moment += argument.ns
-            elif each[1].action.kind.point == "reply":
+            moment += each[1].ns
+            if each[1].changes:
                 answering.append(each)
         if struck.looking is not None:
             struck.looking.answer(self, packets, answering, moment)
@@ -276,10 +274,8 @@ class AnsweringStruck(AnsweringStream):
 
     def writable(self, now: float) -> None:
         """The socket has room."""
-        struck = self.struck
-        struck.unblock()
-        self._send_due(now)
-        struck.settle(now)
+        self.struck.unblock()
+        self.due(now)
 
     def _send_due(self, now: float) -> None:
         """Send what is due, a bounded part; what comes after the last answer follows."""
