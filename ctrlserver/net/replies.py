@@ -25,7 +25,7 @@ class Outbox(Protocol):
     def held(self) -> int:
         """Bytes held for these replies alone."""
 
-    def taken(self, nbytes: int) -> object:
+    def taken(self, nbytes: int) -> None:
         """The socket took the first ``nbytes`` of the last ``block``."""
 
     def packets(self, received: int) -> int:

@@ -108,5 +108,4 @@ def greet(stream: AnsweringStruck) -> None:
     if rule is not None and rule.octets:
         due = stream._streams.clock() + rule.delay
         stream.struck.waiting.add(rule.octets, round(due * 1e9), 0)
-        stream._outbox = stream.struck.waiting
     stream.struck.settle_soon()

@@ -146,7 +146,6 @@ class AnsweringStruck(AnsweringStream):
                 answer = self._reply(chunk[start:end])
                 start = end
                 self._answer_struck(answer, len(ends) - 1 - place, answering, 1, moment)
-        self._outbox = struck.waiting if struck.waiting else None
         if struck.waiting.bytes >= self.terms.reply_buffer:
             self._send_due(now)
         return self.counters.state == "open" and (struck.looking is None or struck.looking.tries > 0)
@@ -222,7 +221,6 @@ class AnsweringStruck(AnsweringStream):
         if not held_back:
             struck.waiting.add(bytes(struck.begun), round(now * 1e9), 0)
             struck.begun.clear()
-            self._outbox = struck.waiting
 
     def _ends_by(self, name: str, now: float) -> bool:
         """Carry out an action of the packet point; whether more is to be taken."""
@@ -281,11 +279,8 @@ class AnsweringStruck(AnsweringStream):
         """Send what is due, a bounded part; what comes after the last answer follows."""
         struck = self.struck
         waiting = struck.waiting
-        if struck.state is BLOCKED or not waiting:
-            return
         moment = round(now * 1e9)
-        if waiting.moment > moment:
-            self._outbox = waiting
+        if struck.state is BLOCKED or waiting.moment > moment:
             return
         for _ in range(BLOCKS_A_TURN):
             block = waiting.block_at(moment)
@@ -304,9 +299,7 @@ class AnsweringStruck(AnsweringStream):
             if waiting.moment > moment:
                 break
         if waiting:
-            self._outbox = waiting
             return
-        self._outbox = None
         if self._closing is not None:
             Stream.finish(self, self._closing, now)
         elif struck.half:
@@ -324,9 +317,12 @@ class AnsweringStruck(AnsweringStream):
 
     def finish(self, reason: str, now: float) -> None:
         """End the stream, after the answers that wait are sent."""
-        super().finish(reason, now)
-        if self.counters.state == "open":
-            self.struck.settle(now)
+        if not self.struck.waiting:
+            Stream.finish(self, reason, now)
+            return
+        if self._closing is None:
+            self._closing = reason
+        self.struck.settle(now)
 
     def waited(self, now: float) -> None:
         """The peer does not take what is due: after the stall timeout it is a slow reader."""
@@ -344,8 +340,7 @@ class AnsweringStruck(AnsweringStream):
     def _forfeit(self) -> bool:
         """Give up the answers that wait; their packets are unanswered."""
         struck = self.struck
-        owed, self._outbox = struck.waiting, None
-        struck.waiting = Waiting()
+        owed, struck.waiting = struck.waiting, Waiting()
         struck.begun.clear()
         struck.half = False
         self.counters.unanswered += owed.packets(self.counters.bytes)

@@ -80,7 +80,7 @@ class Struck:
             self.waiting = Waiting(stream._outbox)
             if stream._outbox is not None:
                 self.state = BLOCKED
-                stream._outbox = self.waiting
+                stream._outbox = None
         stream.struck = self
         stream.__class__ = kind
         stream._link.__class__ = STRUCK_LINKS[type(stream._link)]
@@ -115,7 +115,6 @@ class Struck:
         if self.begun:
             self.waiting.add(bytes(self.begun), 0, 0)
             self.begun.clear()
-            self.stream._outbox = self.waiting
 
     def due(self, now: int) -> None:
         """Its moment has come."""

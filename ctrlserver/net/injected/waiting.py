@@ -1,6 +1,6 @@
 """Answers of one stream that wait by order: each until it is due, in order, and within a bound. PURE.
 
-Model: a ``Waiting`` is an ``Outbox`` whose bytes have moments at which they may leave::
+Model: each answer has a moment from which it may leave::
 
     add(answer, due) --> parts, in order --> block_at(now): what may leave by now --> taken(what the socket took)
 
@@ -10,7 +10,6 @@ Rules:
 - Moments are nanoseconds of the monotonic clock.
 - ``bytes`` are those that wait, by which the stream decides when to read no more. ``held`` is what they cost: canned
   replies that nothing has changed are those of all streams, and cost a part alone.
-- ``block`` gives whatever waits, due or not, as a plain stream asks that the order has let go.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ PART_BYTES = 288
 
 _NOTHING = memoryview(b"")
 
-#: A moment when everything is due, and one that never comes.
-ALL_DUE = 1 << 63
+#: A moment that never comes.
 NEVER = 1 << 62
 
 
@@ -146,10 +144,6 @@ class Waiting:
             if part.sent + len(block) < part.length or size >= BLOCK_BYTES:
                 break
         return blocks[0] if len(blocks) == 1 else memoryview(b"".join(blocks))
-
-    def block(self) -> memoryview:
-        """The next bytes, due or not."""
-        return self.block_at(ALL_DUE)
 
     def taken(self, nbytes: int) -> int:
         """The socket took so many of the last block; returns how many copies have left whole by that."""
