@@ -176,8 +176,7 @@ class Waiting:
     def _end_before(self) -> None:
         before, self._before = self._before, None
         if before is not None:
-            self.held = sum([PART_BYTES + len(part.content) for part in self._parts if isinstance(part.content, bytes)])
-            self.held += sum([PART_BYTES for part in self._parts if not isinstance(part.content, bytes)])
+            self.held -= before.held
         self.moment = self._parts[0].leaves() if self._parts else NEVER
 
     def packets(self, received: int) -> int:
