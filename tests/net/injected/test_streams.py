@@ -8,6 +8,8 @@ import time
 import pytest
 import pytest_twisted
 
+from ctrlserver.lane.costly import Costly
+from ctrlserver.net.injected.links import StruckLink
 from ctrlserver.net.modes import EchoStream
 from ctrlserver.net.stream import Stream
 from tests.net.conftest import PATIENCE, Serve, Served, exchange, in_thread, read_to_end
@@ -133,6 +135,33 @@ async def test_a_delay_keeps_order_and_the_answers_come_in_time(serve: Serve, or
     assert 0.1 <= took < PATIENCE
     (record,) = served.records()
     assert 1 == record.injected
+
+
+@pytest.mark.parametrize("way", ["lane"], indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_however_much_its_packets_cost_a_struck_stream_is_read_in_time(
+    serve: Serve, order: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctrlserver.lane.lane.COSTLY_SECONDS", 0.0)
+    monkeypatch.setattr("ctrlserver.lane.costly.COSTLY_SECONDS", 0.0)
+    monkeypatch.setattr("ctrlserver.lane.costly.CHEAP_RATE", 1e18)
+    served = await serve("fixed:4", "echo")
+
+    def talk() -> socket.socket:
+        client = served.connect()
+        for _ in range(5):
+            client.sendall(b"ping")
+            assert b"ping" == read(client, 4)
+        return client
+
+    clients = [await in_thread(talk)]
+    order(served, "delay(1ms)")
+    clients.append(await in_thread(talk))
+    assert served.lane is not None
+    owners = [type(owner) for owner in served.lane._owners.values()]
+    assert (1, 1) == (owners.count(Costly), owners.count(StruckLink))
+    for client in clients:
+        client.close()
 
 
 @pytest_twisted.ensureDeferred
