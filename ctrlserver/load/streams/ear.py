@@ -24,11 +24,11 @@ class Ear:
         self._moments = moments
         self._listen = listen
 
-    def receive(self, view: memoryview, nbytes: int = 0, flags: int = 0) -> int:
+    def receive(self, view: memoryview) -> int:
         """As the socket's ``recv_into``; BlockingIOError also before the rate allows more."""
         rate = self.rate
         if rate is None:
-            return self._socket.recv_into(view, nbytes, flags)
+            return self._socket.recv_into(view)
         if self.deaf:
             raise BlockingIOError
         size = self._socket.recv_into(view[: max(1, rate // READS_A_SECOND)])
