@@ -15,6 +15,21 @@ from ctrlserver.inject.spec import Spec
 from ctrlserver.inject.strikes import Strike
 from ctrlserver.words import counted
 
+#: The results' names of what actions do to packets, and of what they do to streams.
+_TO_PACKETS = {
+    "duplicate": "duplicated",
+    "truncate": "truncated",
+    "corrupt": "corrupted",
+    "drip": "dripped",
+    "slow-read": "slowed",
+}
+_TO_STREAMS = {
+    "reset": "reset_streams",
+    "close": "closed_streams",
+    "half-close": "half_closed_streams",
+    "stall": "stalled_streams",
+}
+
 
 @frozen
 class Struck:
@@ -53,54 +68,40 @@ class Struck:
 
 @define
 class Tally:
-    """What an injection has done to one stream so far. ``end``: by which action the stream ended, None if by none.
+    """What an injection has done to one stream so far: ``strikes``, and how often each.
 
-    ``unconfirmed_bytes``: sent before a reset, and not acknowledged. ``terms``: hits by the place of the term.
-    ``said``: what the target then did about the stream, in one line.
+    ``unconfirmed_bytes``: sent before a reset, and not acknowledged. ``said``: what the target then did about the
+    stream, in one line.
     """
 
-    duplicated: int = 0
-    truncated: int = 0
-    corrupted: int = 0
-    dripped: int = 0
-    slowed: int = 0
-    end: str | None = None
+    strikes: Counter[Strike] = field(factory=Counter)
     unconfirmed_bytes: int = 0
-    terms: Counter[int] = field(factory=Counter)
     said: str | None = None
 
-    def count(self, strike: Strike) -> None:
-        """What ``strike`` does was done."""
-        self.terms[strike.term] += 1
-        match strike.action.name:
-            case "duplicate":
-                self.duplicated += 1
-            case "truncate":
-                self.truncated += 1
-            case "corrupt":
-                self.corrupted += 1
-            case "drip":
-                self.dripped += 1
-            case "slow-read":
-                self.slowed += 1
-            case name:
-                self.end = name
+    @property
+    def end(self) -> str | None:
+        """By which action the stream ended; None if by none."""
+        return next((strike.action.name for strike in self.strikes if strike.last), None)
 
     def published(self, expected_packets: int, least_packets: int, faulty: bool) -> Struck:
         """The record of it."""
         return Struck(
-            hits=self.terms.total(),
-            duplicated=self.duplicated,
-            truncated=self.truncated,
-            corrupted=self.corrupted,
-            dripped=self.dripped,
-            slowed=self.slowed,
+            hits=self.strikes.total(),
+            **_named(self.strikes, _TO_PACKETS),
             end=self.end,
             expected_packets=expected_packets,
             least_packets=least_packets,
             unconfirmed_bytes=self.unconfirmed_bytes,
             faulty=faulty,
         )
+
+
+def _named(strikes: Counter[Strike], names: Mapping[str, str]) -> dict[str, int]:
+    """How often each action of ``names`` struck, by its name in the results."""
+    hits = Counter[str]()
+    for strike, number in strikes.items():
+        hits[strike.action.name] += number
+    return {name: hits[action] for action, name in names.items()}
 
 
 @frozen
@@ -133,22 +134,15 @@ class Injections:
     @classmethod
     def of(cls, spec: Spec, seed: int, streams: Sequence[Tally]) -> Injections:
         """The sums of ``streams``."""
-        ends = [each.end for each in streams]
-        hits = sum((each.terms for each in streams), Counter[int]())
+        strikes = sum((each.strikes for each in streams), Counter[Strike]())
+        terms = Counter({strike.term: number for strike, number in strikes.items()})
         return cls(
             spec=spec.text,
             seed=seed,
-            hits=hits.total(),
-            terms=[TermHits(term.text, hits[at]) for at, term in enumerate(spec.terms)],
-            duplicated=sum(each.duplicated for each in streams),
-            truncated=sum(each.truncated for each in streams),
-            corrupted=sum(each.corrupted for each in streams),
-            dripped=sum(each.dripped for each in streams),
-            slowed=sum(each.slowed for each in streams),
-            reset_streams=ends.count("reset"),
-            closed_streams=ends.count("close"),
-            half_closed_streams=ends.count("half-close"),
-            stalled_streams=ends.count("stall"),
+            hits=strikes.total(),
+            terms=[TermHits(term.text, terms[at]) for at, term in enumerate(spec.terms)],
+            **_named(strikes, _TO_PACKETS),
+            **_named(strikes, _TO_STREAMS),
             unconfirmed_bytes=sum(each.unconfirmed_bytes for each in streams),
         )
 

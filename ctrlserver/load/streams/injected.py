@@ -295,7 +295,7 @@ class Injected(Sender):
             self._departure = Departure(self._moments, self._unsent, lambda unsent: self._depart(strike, unsent))
             self._departure.due(self._clock())
             return
-        self.struck.count(strike)
+        self.struck.strikes[strike] += 1
         if strike.action.name == "half-close":
             super().half_close()
             if self.active:
@@ -306,7 +306,7 @@ class Injected(Sender):
         return self.unsent_bytes() + self._connection.unwritten() if self.local and self._connection else 0
 
     def _depart(self, strike: Strike, unsent: int) -> None:
-        self.struck.count(strike)
+        self.struck.strikes[strike] += 1
         self.struck.unconfirmed_bytes = min(unsent, self.wire_bytes)
         self.leave()
         if self._connection is not None:
@@ -325,7 +325,7 @@ class Injected(Sender):
     def _freeze(self, piece: Piece) -> None:
         """Neither send nor read from now on."""
         assert piece.strike is not None
-        self.struck.count(piece.strike)
+        self.struck.strikes[piece.strike] += 1
         self._frozen = self._held = self._ear.deaf = True
         if self.releases is not None:
             self.releases.end(self.packets)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -26,11 +27,7 @@ def closed(reason: str, packets: int = 10, nbytes: int = 10240, **more: Any) -> 
 def test_hits_are_summed_by_term_and_by_what_was_done() -> None:
     spec = parse_spec("10th*duplicate->3*corrupt->1*reset->off")
     duplicate, corrupt, reset, _ = Injection(spec, 7).strikes
-    one, other = Tally(), Tally()
-    for strike in (duplicate, duplicate, corrupt, reset):
-        one.count(strike)
-    other.count(corrupt)
-    one.unconfirmed_bytes = 5
+    one, other = Tally(Counter([duplicate, duplicate, corrupt, reset]), 5), Tally(Counter([corrupt]))
     made = Injections.of(spec, 7, [one, other])
     assert [2, 2, 1, 0] == [term.hits for term in made.terms]
     assert ("10th*duplicate", 5, 7) == (made.terms[0].term, made.hits, made.seed)
@@ -47,9 +44,7 @@ def test_hits_are_summed_by_term_and_by_what_was_done() -> None:
 
 def test_what_changes_bytes_alone_holds_nothing_back() -> None:
     spec = parse_spec("duplicate")
-    tally = Tally()
-    tally.count(Injection(spec, 1).strikes[0])
-    assert not Injections.of(spec, 1, [tally]).holds_back
+    assert not Injections.of(spec, 1, [Tally(Counter(Injection(spec, 1).strikes))]).holds_back
 
 
 def test_the_server_counts_what_an_injection_made_of_the_packets() -> None:

@@ -116,7 +116,7 @@ def test_each_tenth_packet_arrives_twice_and_all_others_once(
         each = packets(pattern, 995)
         wanted = b"".join(packet * (2 if number % 10 == 0 else 1) for number, packet in enumerate(each, 1))
         assert wanted == whole(stage, stream, 995, len(wanted))
-        assert (995, len(wanted), 99) == (stream.packets, stream.moved, stream.struck.duplicated)
+        assert (995, len(wanted), 99) == (stream.packets, stream.moved, stream.outcome().duplicated)
         assert 995 + 99 == stream.outcome().expected_packets
         assert 0 == stream.incomplete_bytes
     finally:
@@ -131,7 +131,11 @@ def test_what_is_cut_short_shifts_the_packets_and_is_counted_as_the_server_will(
         each = packets(EQUAL, 40)
         wanted = b"".join(packet[:10] if n > 3 and (n - 3) % 5 == 0 else packet for n, packet in enumerate(each, 1))
         assert wanted == whole(stage, stream, 40, len(wanted))
-        assert (40, 7, 33_070 // 1000) == (stream.packets, stream.struck.truncated, stream.outcome().expected_packets)
+        assert (40, 7, 33_070 // 1000) == (
+            stream.packets,
+            stream.outcome().truncated,
+            stream.outcome().expected_packets,
+        )
     finally:
         stage.close()
 
@@ -144,7 +148,7 @@ def test_the_bits_that_turn_are_those_of_the_seed(stage: Stage) -> None:
         for at, packet in zip(range(0, 6000, 1000), packets(EQUAL, 6), strict=True)
     ]
     assert [0, 3, 0, 3, 0, 3] == differing
-    assert (3, 6, False) == (stream.struck.corrupted, stream.outcome().expected_packets, stream.outcome().faulty)
+    assert (3, 6, False) == (stream.outcome().corrupted, stream.outcome().expected_packets, stream.outcome().faulty)
 
 
 def test_a_drip_leaves_in_its_pieces_at_its_pace(stage: Stage) -> None:
@@ -152,7 +156,7 @@ def test_a_drip_leaves_in_its_pieces_at_its_pace(stage: Stage) -> None:
     began = time.monotonic()
     assert b"".join(packets(EQUAL, 3)) == whole(stage, stream, 3, 3000)
     assert time.monotonic() - began >= 0.08  # 4 pieces, and the time of the last
-    assert (1, 6) == (stream.struck.dripped, stream.writes)
+    assert (1, 6) == (stream.outcome().dripped, stream.writes)
 
 
 def test_at_the_end_of_the_time_a_drip_goes_out_whole(stage: Stage) -> None:
@@ -258,7 +262,7 @@ def test_what_the_target_says_is_read_at_the_rate(stage: Stage) -> None:
     began = time.monotonic()
     stage.bench.turn(lambda: len(stage.bench.got) == 2000 and not pending(stage))
     assert time.monotonic() - began >= 0.2  # 5 reads of 500 bytes, each but the first after 50 ms
-    assert 2 == stream.struck.slowed
+    assert 2 == stream.outcome().slowed
 
 
 def pending(stage: Stage) -> int:
@@ -312,7 +316,7 @@ def test_by_a_schedule_what_is_due_is_struck_as_well(stage: Stage) -> None:
     for _ in range(6):
         stream.release(1, 0, 0)
     stage.bench.turn(lambda: stage.bench.told.done and len(stage.bench.got) == 9000)
-    assert (6, 3, 9) == (stream.packets, stream.struck.duplicated, stream.outcome().expected_packets)
+    assert (6, 3, 9) == (stream.packets, stream.outcome().duplicated, stream.outcome().expected_packets)
 
 
 def request(stage: Stage, spec: str, in_flight: int = 1, timing: Timing | None = None) -> Injected:
@@ -376,4 +380,4 @@ def test_answers_are_read_at_the_rate(stage: Stage) -> None:
     stream.start(EQUAL.bytes_of(3))
     echo(stage, lambda: stage.bench.told.done)
     assert time.monotonic() - began >= 0.1
-    assert (3, 3) == (stream.replies, stream.struck.slowed)
+    assert (3, 3) == (stream.replies, stream.outcome().slowed)
