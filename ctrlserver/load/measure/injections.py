@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 from ctrlserver.inject.spec import Spec
 from ctrlserver.inject.strikes import Strike
+from ctrlserver.load.measure.reading import Reading, Record, record_number
 from ctrlserver.words import counted
 
 #: The results' names of what actions do to packets, and of what they do to streams.
@@ -173,7 +174,7 @@ class Injections:
         return f"{counted(self.hits, 'hit')}{': ' if done else ''}{', '.join(done)}"
 
 
-def injections_in(stats: Mapping[str, object]) -> bool:
+def injections_in(stats: Record) -> bool:
     """Whether a server has injections in force, or has had hits."""
     return bool(stats.get("injections_active") or stats.get("injected_total"))
 
@@ -201,35 +202,36 @@ class ServerInjections:
     stalled_streams: int = 0
 
     @classmethod
-    def between(
-        cls,
-        before: Mapping[str, object],
-        after: Mapping[str, object],
-        orders_before: Sequence[Mapping[str, object]] = (),
-        orders_after: Sequence[Mapping[str, object]] = (),
-    ) -> ServerInjections | None:
-        """By two ``stats`` of the server, and its orders; None if there was nothing, or it does not say."""
+    def between(cls, before: Reading, after: Reading) -> ServerInjections | None:
+        """By two readings of the server; None if there was nothing, or it does not say."""
 
-        def number(name: str, since: Mapping[str, object]) -> int:
-            values = after.get(name), since.get(name, 0)
-            return sum(sign * value for sign, value in zip((1, -1), values, strict=True) if isinstance(value, int))
+        def since(name: str) -> int:
+            return max(0, record_number(after.stats, name) - record_number(before.stats, name))
 
         found = cls(
-            active=max(0, number("injections_active", {})),
-            hits=max(0, number("injected_total", before)),
-            received=max(0, number("packets_total", before)),
-            answered=max(0, number("replies_total", before)),
-            swallowed=max(0, number("swallowed_total", before)),
-            duplicated=max(0, number("duplicated_total", before)),
-            closed_streams=max(0, number("closed_injected_total", before)),
-            orders=_struck(orders_before, orders_after),
+            active=record_number(after.stats, "injections_active"),
+            hits=since("injected_total"),
+            received=since("packets_total"),
+            answered=since("replies_total"),
+            swallowed=since("swallowed_total"),
+            duplicated=since("duplicated_total"),
+            closed_streams=since("closed_injected_total"),
+            orders=_struck(before.orders, after.orders),
         )
         return found if found.active or found.hits else None
 
     @property
-    def explains(self) -> bool:
-        """Whether it is because of them that not all was received."""
-        return bool(self.ended_streams or self.stalled_streams)
+    def explained(self) -> str:
+        """``"596 packets not received on 4 streams that they ended"``; empty where all was received."""
+        streams = self.ended_streams + self.stalled_streams
+        if not streams:
+            return ""
+        done = {"ended": self.ended_streams, "stalled": self.stalled_streams}
+        what = " or ".join(name for name, number in done.items() if number)
+        packets, nbytes = self.unreceived_packets, self.unreceived_bytes
+        rest = counted(packets, "packet") if packets or not nbytes else counted(nbytes, "byte")
+        names = f": {', '.join(self.orders)}" if self.stalled_streams and self.orders else ""
+        return f"{rest} not received on {counted(streams, 'stream')} that they {what}{names}"
 
     @property
     def resets(self) -> bool:
@@ -261,7 +263,7 @@ class ServerInjections:
         return words
 
 
-def _struck(before: Sequence[Mapping[str, object]], after: Sequence[Mapping[str, object]]) -> list[str]:
+def _struck(before: Sequence[Record], after: Sequence[Record]) -> list[str]:
     """The orders that have had hits since ``before``, each once."""
     then = {order.get("injection"): order.get("hits") for order in before}
     struck = (each for each in after if each.get("hits") and each.get("hits") != then.get(each.get("injection")))

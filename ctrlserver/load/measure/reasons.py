@@ -20,21 +20,6 @@ def why(served_by: Collection[str], streams: Sequence[StreamCount], reading: Rea
 
     ``served_by``: the modes of a listener that give us what we wait for; empty if we wait for nothing.
     """
-    injections = ServerInjections.between(before.stats, reading.stats, before.orders, reading.orders)
-    words = [_reason(served_by, streams, reading, before), struck_words(injections)]
-    return "; ".join(each for each in words if each is not None) or None
-
-
-def struck_words(injections: ServerInjections | None) -> str | None:
-    """That the server's injections struck; None if they did not."""
-    if injections is None or not injections.hits:
-        return None
-    return f"the server's injections struck meanwhile: {injections.words}"
-
-
-def _reason(
-    served_by: Collection[str], streams: Sequence[StreamCount], reading: Reading, before: Reading
-) -> str | None:
     wanted = {plain_address(stream.local) for stream in streams}
     ours = [
         record
@@ -51,3 +36,10 @@ def _reason(
         if served_by and record.get("mode") not in served_by:
             return f"the mode of its listener is {record.get('mode')}"
     return None
+
+
+def struck_words(injections: ServerInjections | None) -> str | None:
+    """That the server's injections struck; None if they did not."""
+    if injections is None or not injections.hits:
+        return None
+    return f"the server's injections struck meanwhile: {injections.words}"

@@ -16,7 +16,6 @@ from attrs import evolve, frozen
 from ctrlserver.load.measure.counts import StreamCount
 from ctrlserver.load.measure.injections import ServerInjections
 from ctrlserver.load.measure.reading import Reading, Record, record_number
-from ctrlserver.words import counted
 
 #: Why a server closes a stream that an injection ended, or that it did not read because of one.
 _BY_ORDER: Final = ("injected", "idle")
@@ -66,18 +65,3 @@ def all_ended(reading: Reading, before: Reading, streams: Collection[StreamCount
     """Whether injections ended as many streams as ours since ``before``."""
     name = "closed_injected_total"
     return record_number(reading.stats, name) - record_number(before.stats, name) >= len(streams)
-
-
-def through_words(found: ServerInjections) -> str:
-    """``"596 packets not received on 4 streams that they ended"``, and what became of those received."""
-    words = []
-    if streams := found.ended_streams + found.stalled_streams:
-        what = "ended or stalled" if found.ended_streams and found.stalled_streams else "ended"
-        if not found.ended_streams:
-            what = "stalled"
-        missing = found.unreceived_packets or not found.unreceived_bytes
-        rest = counted(*(found.unreceived_packets, "packet") if missing else (found.unreceived_bytes, "byte"))
-        names = f": {', '.join(found.orders)}" if found.stalled_streams and found.orders else ""
-        words.append(f"{rest} not received on {counted(streams, 'stream')} that they {what}{names}")
-    words += found.sums
-    return "; ".join(words)

@@ -130,9 +130,9 @@ class Ending:
 
     async def _ask_injections(self, client: AdminClient, before: Reading, reading: Reading) -> None:
         """What the server's did, by a record that is not older than the counts of the streams."""
-        if ServerInjections.between(before.stats, reading.stats) is not None:
-            stats, orders = await client.stats(), await client.injections()
-            found = ServerInjections.between(before.stats, stats, before.orders, orders)
+        if ServerInjections.between(before, reading) is not None:
+            later = Reading(stats=await client.stats(), orders=await client.injections())
+            found = ServerInjections.between(before, later)
             self.server_injections = None if found is None else self.reconciliation.through.told_in(found)
 
     def _tell(self, received: int | None, unsent: int) -> None:

@@ -153,6 +153,8 @@ class LoadRun:
                 self._failed(f"an error of ctrlload's own: {type(error).__name__}: {error}")
         with suppress(CancelledError):  # interrupted once more: leave
             await self._ask_why()
+        if self._error is not None and (struck := struck_words(self._server_injections)):
+            self._error = f"{self._error}; {struck}"
         with suppress(CancelledError):
             await self._close()
         return self._result()
@@ -175,12 +177,13 @@ class LoadRun:
         admin = self._options.admin
         if admin is None or self._server is None or self._error is None or self._ending is not None or self._cancelled:
             return
-        words = await self._why_soon(admin)
+        asking = Deferred.fromCoroutine(self._why(admin))
+        asking.addTimeout(WHY_SECONDS, deadlines(self._reactor))
+        with suppress(LoadError, TimeoutError):
+            if words := await asking:
+                self._error = f"{self._error}; {words}"
         if struck_words(self._server_injections) and self._work.error is not None and self._work.compared_if_failed:
             await self._compare_failed(admin)
-            words = await self._why_soon(admin) or words
-        if words:
-            self._error = f"{self._error}; {words}"
 
     async def _compare_failed(self, admin: Target) -> None:
         """The server's injections struck: what was sent up to the failure is compared all the same."""
@@ -193,22 +196,12 @@ class LoadRun:
         if not outcome.reconciled and not outcome.settled:  # not all of it may have arrived
             ending.reconciliation = evolve(outcome, reconciled=None, difference=None)
 
-    async def _why_soon(self, admin: Target) -> str | None:
-        asking = Deferred.fromCoroutine(self._why(admin))
-        asking.addTimeout(WHY_SECONDS, deadlines(self._reactor))
-        try:
-            return await asking
-        except (LoadError, TimeoutError):
-            return None
-
     async def _why(self, admin: Target) -> str | None:
         with closing(await open_admin(self._reactor, admin, WHY_SECONDS)) as client:
             await client.version()
             reading = await read(client, len(self._work.streams) + OTHERS_ON_VIEW, self._lane.clock)
         before = self._transport.before
-        if self._ending is None:
-            found = ServerInjections.between(before.stats, reading.stats, before.orders, reading.orders)
-            self._server_injections = found
+        self._server_injections = ServerInjections.between(before, reading)
         return why(self._work.served_by, self._stream_counts(), reading, before)
 
     async def _open(self) -> None:
@@ -233,8 +226,7 @@ class LoadRun:
             await self._reconcile(ending, options.admin)
         await ending.drain()
         if ending.failure is not None:
-            words = struck_words(self._server_injections)
-            self._failed(ending.failure if words is None else f"{ending.failure}; {words}")
+            self._failed(ending.failure)
 
     async def _reconcile(self, ending: Ending, admin: Target) -> None:
         sending = self._sending

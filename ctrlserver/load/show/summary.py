@@ -15,7 +15,6 @@ from ctrlserver.console.streams import put
 from ctrlserver.load.measure.counts import Received, Volume
 from ctrlserver.load.measure.intervals import Gauge, Interval, Progress, Waiting
 from ctrlserver.load.measure.reconciling import Delivery
-from ctrlserver.load.measure.through import through_words
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Bottleneck, Scheduled
 from ctrlserver.load.results.result import Result
@@ -167,8 +166,9 @@ def _reconciled(result: Result) -> str:
         streams = counted(len(result.streams), "stream")
         whole = all(stream.received_bytes is not None for stream in result.streams)
         theirs = result.server_injections
-        if theirs is not None and theirs.hits and (theirs.explains or result.error is not None):
-            return f"yes, through the server's injections: {through_words(theirs)}"
+        if theirs is not None and theirs.hits and (theirs.explained or result.error is not None):
+            words = "; ".join(filter(None, [theirs.explained, *theirs.sums])) or theirs.words
+            return f"yes, through the server's injections: {words}"
         return f"yes, {'packet by packet' if whole else 'in all'} on {streams}: {_equation(result)}"
     if result.difference is None and result.delivery is not None:
         sent = sum(stream.expected_packets for stream in result.streams)

@@ -10,7 +10,7 @@ from ctrlserver.inject.strikes import Injection
 from ctrlserver.load.measure.counts import StreamCount
 from ctrlserver.load.measure.injections import Injections, ServerInjections, Struck, Tally
 from ctrlserver.load.measure.reading import Reading
-from ctrlserver.load.measure.reasons import why
+from ctrlserver.load.measure.reasons import struck_words
 from ctrlserver.load.measure.reconciling import ByAddress, OverUnix, Reconciliation
 from tests.load.measure.records import record, struck
 
@@ -125,8 +125,9 @@ def test_streams_that_are_off_view_are_summed_with_what_injections_made_of_them(
 def test_what_the_server_s_injections_did_is_the_difference_of_two_readings() -> None:
     names = ("packets_total", "replies_total", "injected_total", "swallowed_total", "duplicated_total")
     before = dict(zip(names, (50, 50, 5, 1, 1), strict=True))
-    after = dict(zip(names, (150, 140, 25, 11, 11), strict=True))
-    found = ServerInjections.between(before, {**after, "injections_active": 1, "closed_injected_total": 2})
+    more = {"injections_active": 1, "closed_injected_total": 2}
+    after = {**dict(zip(names, (150, 140, 25, 11, 11), strict=True)), **more}
+    found = ServerInjections.between(Reading(stats=before), Reading(stats=after))
     assert found is not None
     assert ServerInjections(1, 20, 100, 90, 10, 10, 2) == found
     assert (
@@ -144,16 +145,18 @@ def test_packets_that_injections_left_alone_and_others_did_not_answer_are_told_a
 
 def test_a_run_that_failed_while_the_server_s_injections_struck_names_them() -> None:
     before = Reading(stats={"injected_total": 3, "swallowed_total": 1})
-    after = {"injected_total": 5, "swallowed_total": 3, "packets_total": 20, "replies_total": 18}
-    words = why((), [], Reading(stats={**after, "injections_active": 1}), before)
+    stats = {"injected_total": 5, "swallowed_total": 3, "packets_total": 20, "replies_total": 18}
+    after = Reading(stats={**stats, "injections_active": 1})
+    words = struck_words(ServerInjections.between(before, after))
     expected = "2 hits, 1 active; 20 received = 18 answered + 2 swallowed"
     assert f"the server's injections struck meanwhile: {expected}" == words
-    assert why((), [], Reading(stats={"injected_total": 3, "injections_active": 1}), before) is None
+    idle = Reading(stats={"injected_total": 3, "injections_active": 1})
+    assert struck_words(ServerInjections.between(before, idle)) is None
 
 
 @pytest.mark.parametrize("stats", [{}, {"injections_active": 0, "injected_total": 5}, {"injected_total": "x"}])
 def test_a_server_without_injections_has_none(stats: dict[str, object]) -> None:
-    assert ServerInjections.between({"injected_total": 5}, stats) is None
+    assert ServerInjections.between(Reading(stats={"injected_total": 5}), Reading(stats=stats)) is None
 
 
 def test_a_struck_stream_has_no_reason_that_it_must_be_closed_for_if_it_did_not_end() -> None:

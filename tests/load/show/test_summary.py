@@ -56,6 +56,28 @@ def test_what_injections_did_is_told_and_how_the_counts_follow(received: int, eq
     assert f"reconciled  yes, packet by packet on 1 stream: {equation}" in lines
 
 
+@pytest.mark.parametrize(
+    ("theirs", "error", "words"),
+    [
+        (THEIRS, "why", "10 received = 8 answered + 2 swallowed; 11 answers sent = 8 + 3 duplicates"),
+        (ServerInjections(1, 1, 4, 0, 0, 0, 1, ["close"], 3, 99, 1), None, "3 packets not received on 1 stream that"),
+        (evolve(THEIRS, unreceived_bytes=9, ended_streams=1), None, "that they ended; 10 received = 8 answered + 2"),
+        (ServerInjections(1, 2, 4, 0, 0, 0, 0, ["delay(1h)"]), "why", "2 hits, 1 active (delay(1h))"),
+    ],
+)
+def test_what_injections_of_the_server_explain_is_told(theirs: ServerInjections, error: str | None, words: str) -> None:
+    (row,) = (
+        line for line in summary_lines(evolve(FULL, server_injections=theirs, error=error)) if "reconciled" in line
+    )
+    assert row.startswith("reconciled  yes, through the server's injections: ")
+    assert words in row
+
+
+def test_what_the_server_s_injections_have_nothing_to_do_with_is_told_as_ever() -> None:
+    found = summary_lines(evolve(FULL, server_injections=ServerInjections(1, 0, 4, 4, 0, 0, 0), error="why"))
+    assert "reconciled  yes, packet by packet on 1 stream: sent = received" in found
+
+
 def test_incomplete_packets_are_told() -> None:
     cut = evolve(FULL, streams=[evolve(STREAM, incomplete_bytes=7)])
     assert "7 bytes of incomplete packets" in summary_lines(cut)[1]
