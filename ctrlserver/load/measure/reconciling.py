@@ -6,8 +6,8 @@ Each kind of stream has its own comparison:
 - ``ByAddress``: packets and bytes of each stream against the newest record whose peer is our address. Where the server
   counts no packets (framing ``raw``) bytes alone decide.
 - ``OfDatagrams`` (datagrams.py): the same, but what is missing is lost.
-- ``OverUnix``: these streams have no address. If the server has as many new ones as we opened, both are compared in
-  order of size.
+- ``OverUnix`` (unix.py): these streams have no address. If the server has as many new ones as we opened, both are
+  compared in order of size.
 
 A server keeps only its last closed streams on view. Streams of ours that are not among them are compared in all, with
 its sums for our host (``peers``). So are streams whose peers are not our addresses, because a proxy or NAT stands
@@ -35,9 +35,6 @@ from ctrlserver.load.measure.reading import (
 )
 from ctrlserver.load.measure.through import NOTHING, Through, all_ended
 from ctrlserver.words import counted
-
-#: What a server calls the peer of a stream over a unix socket.
-UNIX_PEER = "unix"
 
 #: The limits of a server by the names of the reasons for which it rejects a connection.
 _LIMITS = {"not_allowed": "allow"}
@@ -348,27 +345,6 @@ class ByAddress:
         if theirs != self.framing:
             words += f"; its framing is {theirs}, ours {self.framing}"
         return words if reason in (None, "eof") else f"{words}; {closing_words(reason)}"
-
-
-@frozen
-class OverUnix(ByAddress):
-    """New streams without an address: if they are as many as ours, compared in order of size."""
-
-    def compare(self, reading: Reading) -> Reconciliation:
-        """``unclear`` if there are more, because nobody knows which of them are ours."""
-        theirs = [record for record in self._new(reading) if record.get("peer") == UNIX_PEER]
-        number = len(self.streams)
-        if len(theirs) > number:
-            words = f"the server has {len(theirs)} new streams over unix sockets, ours are {number} of them"
-            return Reconciliation(None, True, None, None, unclear=f"{words}: not reconciled")
-        if len(theirs) < number:
-            words = f"the server has {counted(len(theirs), 'new stream')} over unix sockets, we opened {number}"
-            outcome = Reconciliation(False, False, None, words)
-            unseen = closed_unseen(reading, self.before, theirs, theirs, {UNIX_PEER})
-            return self._with_unseen(outcome, theirs, unseen, (), reading)
-        ours = sorted(self.streams, key=lambda stream: (stream.bytes, stream.expected_packets))
-        theirs.sort(key=lambda record: (record_number(record, "bytes"), record_number(record, "packets")))
-        return self._compared(ours, theirs, reading)
 
 
 def unlike(stream: StreamCount, record: Record) -> str | None:

@@ -17,7 +17,8 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import StreamCount
 from ctrlserver.load.measure.datagrams import OfDatagrams
 from ctrlserver.load.measure.reading import Reading
-from ctrlserver.load.measure.reconciling import ByAddress, Comparison, OverUnix
+from ctrlserver.load.measure.reconciling import ByAddress, Comparison
+from ctrlserver.load.measure.unix import OverUnix
 from ctrlserver.load.opening.connections import Connections
 from ctrlserver.load.opening.udp_sockets import DatagramSockets
 from ctrlserver.load.plan.options import Options

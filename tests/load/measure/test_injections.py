@@ -11,7 +11,8 @@ from ctrlserver.load.measure.counts import StreamCount
 from ctrlserver.load.measure.injections import Injections, ServerInjections, Struck, Tally
 from ctrlserver.load.measure.reading import Reading
 from ctrlserver.load.measure.reasons import struck_words
-from ctrlserver.load.measure.reconciling import ByAddress, OverUnix, Reconciliation
+from ctrlserver.load.measure.reconciling import ByAddress, Reconciliation
+from ctrlserver.load.measure.unix import OverUnix
 from tests.load.measure.records import record, struck
 
 

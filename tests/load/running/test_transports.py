@@ -13,7 +13,8 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import StreamCount
 from ctrlserver.load.measure.datagrams import OfDatagrams
 from ctrlserver.load.measure.reading import Reading
-from ctrlserver.load.measure.reconciling import ByAddress, OverUnix
+from ctrlserver.load.measure.reconciling import ByAddress
+from ctrlserver.load.measure.unix import OverUnix
 from ctrlserver.load.running.transports import Transport, transport_of
 from tests.runs import options
 
