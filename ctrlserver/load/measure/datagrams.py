@@ -23,6 +23,7 @@ from ctrlserver.load.measure.reading import (
     Record,
     Sum,
     host_in,
+    is_closed,
     peer_of,
     record_number,
     record_seconds,
@@ -35,7 +36,6 @@ from ctrlserver.load.measure.reconciling import (
     closed_unseen,
     elsewhere,
     found_words,
-    is_closed,
     received_of,
     sent_in,
 )

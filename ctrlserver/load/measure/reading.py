@@ -41,6 +41,11 @@ def peer_of(record: Record) -> str:
     return plain_address(str(record.get("peer", "")))
 
 
+def is_closed(record: Record) -> bool:
+    """Whether the server has closed the stream."""
+    return record.get("state") == "closed"
+
+
 def host_in(address: str) -> str:
     """The host of an address, comparable with others; a peer without an address is its own host."""
     return host_of(plain_address(address)) or address

@@ -8,8 +8,8 @@ from typing import Final
 from ctrlserver.addresses import plain_address
 from ctrlserver.load.measure.counts import StreamCount
 from ctrlserver.load.measure.injections import ServerInjections
-from ctrlserver.load.measure.reading import Reading, peer_of, record_number
-from ctrlserver.load.measure.reconciling import closing_words, is_closed, rejection_words
+from ctrlserver.load.measure.reading import Reading, is_closed, peer_of, record_number
+from ctrlserver.load.measure.reconciling import closing_words, rejection_words
 
 #: How a server calls the close of a stream that says nothing of itself.
 _PLAIN: Final = (None, "eof")

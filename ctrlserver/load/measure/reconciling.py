@@ -28,6 +28,7 @@ from ctrlserver.load.measure.reading import (
     Record,
     Sum,
     host_in,
+    is_closed,
     peer_of,
     record_number,
     record_seconds,
@@ -135,11 +136,6 @@ def lost_in(streams: Sequence[StreamCount]) -> Sum:
     struck = [(each.injected, each.bytes) for each in streams if each.injected is not None]
     packets = sum(one.expected_packets - one.least_packets for one, _ in struck)
     return Sum(0, packets, sum(nbytes if one.faulty else one.unconfirmed_bytes for one, nbytes in struck))
-
-
-def is_closed(record: Record) -> bool:
-    """Whether the server has closed the stream."""
-    return record.get("state") == "closed"
 
 
 def closed_unseen(

@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 
 from ctrlserver.load.measure.counts import StreamCount
 from ctrlserver.load.measure.injections import ServerInjections
-from ctrlserver.load.measure.reading import Reading, Record, record_number
+from ctrlserver.load.measure.reading import Reading, Record, is_closed, record_number
 
 #: Why a server closes a stream that an injection ended, or that it did not read because of one.
 _BY_ORDER: Final = ("injected", "idle")
@@ -40,7 +40,7 @@ class Through:
         if missing < 0 or rest < 0 or not record_number(record, "injected"):
             return None
         more = evolve(self, packets=self.packets + missing, bytes=self.bytes + rest)
-        if record.get("state") != "closed":
+        if not is_closed(record):
             return evolve(more, stalled=self.stalled | {stream.stream})
         if record.get("reason") in _BY_ORDER:
             return evolve(more, ended=self.ended | {stream.stream})
