@@ -7,7 +7,7 @@ Each kind of stream has its own comparison:
   counts no packets (framing ``raw``) bytes alone decide.
 - ``OfDatagrams`` (datagrams.py): the same, but what is missing is lost.
 - ``OverUnix`` (unix.py): these streams have no address. If the server has as many new ones as we opened, both are
-  compared in order of size.
+  compared by size.
 
 A server keeps only its last closed streams on view. Streams of ours that are not among them are compared in all, with
 its sums for our host (``peers``). So are streams whose peers are not our addresses, because a proxy or NAT stands

@@ -21,6 +21,11 @@ from ctrlserver.load.measure.reading import Reading, Record, is_closed, record_n
 _BY_ORDER: Final = ("injected", "idle")
 
 
+def may_lack(record: Record) -> bool:
+    """Whether an injection ended the stream, or may keep the server from reading it."""
+    return record_number(record, "injected") > 0 and (not is_closed(record) or record.get("reason") in _BY_ORDER)
+
+
 @frozen
 class Through:
     """Packets and bytes sent and not received, on the streams, by our numbers, that injections ended or stall."""
@@ -37,14 +42,12 @@ class Through:
         """
         missing = 0 if packets is None else stream.expected_packets - packets
         rest = stream.bytes - nbytes
-        if missing < 0 or rest < 0 or not record_number(record, "injected"):
+        if missing < 0 or rest < 0 or not may_lack(record):
             return None
         more = evolve(self, packets=self.packets + missing, bytes=self.bytes + rest)
-        if not is_closed(record):
-            return evolve(more, stalled=self.stalled | {stream.stream})
-        if record.get("reason") in _BY_ORDER:
+        if is_closed(record):
             return evolve(more, ended=self.ended | {stream.stream})
-        return None
+        return evolve(more, stalled=self.stalled | {stream.stream})
 
     def told_in(self, injections: ServerInjections) -> ServerInjections:
         """What the server's injections did, with what they explain."""
