@@ -84,9 +84,8 @@ def injection_line(
     quote = '"' if "'" in spec else "'"
     if quote in spec:
         raise ValueError(f"injection {spec!r}: expected one kind of quote in it, for it is sent in the other")
-    return f"inject {listener} {quote}{spec}{quote}" + _options(
-        {"for": duration, "streams": streams, "peer": peer, "seed": seed}
-    )
+    options = _options({"for": duration, "streams": streams, "peer": peer, "seed": seed})
+    return f"inject {listener} {quote}{_escaped(spec)}{quote}{options}"
 
 
 def answer_line(
@@ -98,15 +97,20 @@ def answer_line(
 ) -> str:
     """The line of the admin port that orders an answer."""
     options = _options({"times": times, "delay": delay})
-    return f"answer {listener} when='{_escaped(when)}' with='{_escaped(answer)}'{options}"
+    return f"answer {listener} when='{_quotable(when)}' with='{_quotable(answer)}'{options}"
 
 
 def _options(given: dict[str, object]) -> str:
     return "".join(f" {name}={value}" for name, value in given.items() if value is not None)
 
 
-def _escaped(text: str | bytes) -> str:
+def _quotable(text: str | bytes) -> str:
     """As it stands in single quotes; escapes that are in a text stay, bytes are what they are."""
     if isinstance(text, bytes):
         return "".join(f"\\x{byte:02x}" for byte in text)
-    return "".join(f"\\x{ord(each):02x}" if each < " " or each in "'\x7f" else each for each in text)
+    return _escaped(text).replace("'", r"\x27")
+
+
+def _escaped(text: str) -> str:
+    """Without control characters: the end of a line would end the command."""
+    return "".join(f"\\x{ord(each):02x}" if each < " " or each == "\x7f" else each for each in text)

@@ -81,6 +81,11 @@ def test_a_spec_with_quotes_stands_in_the_others(fake: FakeAdmin, server: Runnin
     assert 5 == server.inject("wrong('NO')").number
 
 
+def test_a_spec_is_one_line_whatever_stands_in_it(fake: FakeAdmin, server: RunningServer) -> None:
+    fake.answers["inject data \"wrong('NO\\x0d\\x0a')\""] = {"injection": 5}
+    assert 5 == server.inject("wrong('NO\r\n')").number
+
+
 def test_a_spec_that_the_server_refuses_raises_with_its_words(fake: FakeAdmin, server: RunningServer) -> None:
     fake.answers["inject data 'dealy'"] = (400, "bad-spec", '"dealy" at 1; did you mean "delay"?')
     with pytest.raises(AdminError, match='"dealy" at 1; did you mean "delay"') as raised:
