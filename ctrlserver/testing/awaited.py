@@ -37,7 +37,9 @@ def by_twisted(address: tuple[str, int], dialogue: Dialogue[Result]) -> Deferred
     """Ask what ``dialogue`` asks, in the running reactor; cancelling ends the connection."""
     from twisted.internet import reactor
     from twisted.internet.defer import Deferred, inlineCallbacks
+    from twisted.internet.defer import TimeoutError as NoAnswer
     from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
+    from twisted.internet.error import ConnectError
     from twisted.protocols.basic import LineOnlyReceiver
     from twisted.python.failure import Failure
 
@@ -63,13 +65,18 @@ def by_twisted(address: tuple[str, int], dialogue: Dialogue[Result]) -> Deferred
 
     @inlineCallbacks
     def talk() -> Any:
-        lines = yield connectProtocol(kind(loop, *address), Lines())
+        try:
+            lines = yield connectProtocol(kind(loop, *address), Lines())
+        except ConnectError as error:
+            raise _unanswered(address, error) from None
         try:
             line, seconds = next(dialogue)
             while True:
                 line, seconds = dialogue.send((yield lines.ask(line).addTimeout(PATIENCE + seconds, loop)))
         except StopIteration as end:
             return end.value
+        except NoAnswer as error:
+            raise _unanswered(address, error) from None
         finally:
             lines.transport.loseConnection()
 

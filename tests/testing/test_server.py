@@ -126,6 +126,18 @@ async def test_twisted_gets_the_error(server: Server) -> None:
         await server.wait_deferred(packets=2, timeout=0.01)
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_is_away_is_the_same_error_however_it_is_awaited(server: Server) -> None:
+    server.stop()
+    away = f"admin port 127.0.0.1:{server.admin_address[1]}: no answer: "
+    with pytest.raises(AdminError, match=away):
+        server.wait(packets=0)
+    with pytest.raises(AdminError, match=away):
+        asyncio.run(server.wait_async(packets=0))
+    with pytest.raises(AdminError, match=away):
+        await server.wait_deferred(packets=0)
+
+
 def test_a_server_that_was_stopped_comes_back_at_its_address_and_counts_from_0(server: Server) -> None:
     send(server, b"a\n", answer=4)
     before = (server.address, server.admin_address)
