@@ -60,7 +60,8 @@ class Server:
         if not self.is_running:
             process = Process(self._config)
             self._process = process
-            self._since, self._ordered = Since(), []
+            self._since = Since()
+            self._orders_are_over()
             self._where, admin = process.ports[self._name], process.ports["admin"]["tcp"]
             self._admin = AdminPort(_pair(admin))
             _stay_at(self._config["listener"][0], self._where)
@@ -76,6 +77,12 @@ class Server:
         """End it. Its streams are closed, its port is free."""
         if self._process is not None:
             self._process.stop()
+            self._orders_are_over()
+
+    def _orders_are_over(self) -> None:
+        """They went with the process; another one numbers its own from 1 again."""
+        while self._ordered:
+            self._ordered.pop().is_over = True
 
     def __enter__(self) -> Server:
         return self.start()

@@ -150,6 +150,17 @@ def test_a_server_that_was_stopped_comes_back_at_its_address_and_counts_from_0(s
     assert (0, []) == (server.stats().packets_total, server.streams())
 
 
+def test_what_was_ordered_ends_with_the_process_and_ends_nothing_of_the_next_one(server: Server) -> None:
+    with server.inject("swallow"), server.answer("a", "b"):
+        server.stop()
+        server.start()
+        server.inject("3rd*swallow")
+        server.answer("c", "d")
+    assert (1, 1) == (len(server.ask("inject")), len(server.ask("answer")))
+    with server.inject("swallow"):
+        server.stop()
+
+
 def test_a_server_that_runs_already_is_used_and_left_alone(server: Server) -> None:
     other = RunningServer(server.admin_address, framing="line")
     other.start().fresh()
