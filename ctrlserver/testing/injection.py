@@ -1,4 +1,7 @@
-"""What a test ordered of a server, injections and answers: each ends with its ``with`` block, or by ``off``."""
+"""What a test ordered of a server, injections and answers: each ends with its ``with`` block, or by ``off``.
+
+Model: while it is in force the server is asked for its hits; its last reply has those at the end.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ from ctrlserver.testing.record import Record
 
 
 class Ordered:
-    """``number``: the server's; ``record``: as ``command``, a word of the admin port, lists it under its ``field``."""
+    """``number``: the server's; ``record``: as ``listing``, a command of the admin port, has it under its ``field``."""
 
     command: ClassVar[str]
+    listing: ClassVar[str]
     field: ClassVar[str]
 
     def __init__(self, admin: AdminPort, number: int, words: str) -> None:
@@ -21,26 +25,27 @@ class Ordered:
         self.number = number
         self.words = words
         self.is_over = False
+        self._hits_at_the_end: int | None = None
 
     @property
     def record(self) -> Record:
-        """What the server has of it now; ``AdminError`` 404 once it is over."""
-        for row in self._admin.ask(self.command):
+        """What the server has of it; ``AdminError`` 404 once it has that no more."""
+        for row in self._admin.ask(self.listing):
             if row[self.field] == self.number:
                 return Record(row)
-        raise AdminError(self.command, 404, f"unknown-{self.field}", f"{self.field} {self.number} is over")
+        raise AdminError(self.listing, 404, f"unknown-{self.field}", f"{self.field} {self.number} is over")
 
     @property
     def hits(self) -> int:
-        """How often it has struck, or answered."""
-        return int(self.record.hits)
+        """How often it has struck, or answered; of one that ``off`` has ended, until then."""
+        return int(self.record.hits) if self._hits_at_the_end is None else self._hits_at_the_end
 
     def off(self) -> None:
         """End it; no matter if it is over already."""
         if self.is_over:
             return
         try:
-            self._admin.ask(f"{self.command} off {self.number}")
+            self._hits_at_the_end = self._admin.ask(f"{self.command} off {self.number}")["hits"]
         except AdminError as error:
             if error.code != 404:
                 raise
@@ -59,16 +64,17 @@ class Ordered:
 
 
 class Injection(Ordered):
-    """A misbehaviour."""
+    """A misbehaviour; also of one that is over the server has the record, of the last 100."""
 
     command = "inject"
+    listing = "inject all"
     field = "injection"
 
 
 class Answer(Ordered):
     """A rule for answers."""
 
-    command = "answer"
+    command = listing = "answer"
     field = "answer"
 
 

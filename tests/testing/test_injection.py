@@ -21,11 +21,12 @@ def fake() -> Iterator[FakeAdmin]:
             "config": {"listener": [{"name": "data", "endpoint": "tcp:0", "mode": "sink"}]},
             "listeners": [{"address": "127.0.0.1:9", "udp_address": None}],
             RESET: {"injection": 3},
-            "inject off 3": {"off": 1},
+            "inject off 3": {"off": 1, "hits": 5},
             "answer": [],
             "answer data when='PING' with='+PONG\\x0d\\x0a' times=2 delay=50ms": {"answer": 7},
-            "answer off 7": {"off": 1},
+            "answer off 7": {"off": 1, "hits": 2},
             "inject": [{**ROW, "injection": 2, "hits": 9, "by": "config"}, ROW],
+            "inject all": [{**ROW, "injection": 2, "hits": 9}, ROW],
         }
         yield made
 
@@ -67,6 +68,8 @@ def test_the_hits_of_an_injection_are_those_the_server_lists(server: RunningServ
     injection = server.inject("2*reset->off")
     assert 2 == injection.hits
     assert "2*reset->off" == injection.record.spec
+    injection.off()
+    assert 5 == injection.hits
 
 
 def test_the_options_of_an_injection_are_sent(fake: FakeAdmin, server: RunningServer) -> None:
