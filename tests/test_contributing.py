@@ -61,12 +61,14 @@ class House:
         return done.stdout
 
 
-def test_ci_installs_every_program_that_a_test_needs() -> None:
+def test_ci_installs_every_program_that_a_test_needs_and_the_page_names_it() -> None:
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
     needed = set(re.findall(r'needs\("([a-z-]+)"\)', tests)) - {"bash", "setsid"}  # of every Debian
     installed = (ROOT / ".ci" / "run").read_text()
     assert needed >= {"socat", "redis-server"}
     assert set() == {program for program in needed if f"command -v {program} >" not in installed}
+    named = set(re.findall(r"`([\w-]+)`", CONTRIBUTING.read_text()))
+    assert set() == needed - named
 
 
 def test_ci_runs_what_a_commit_has_to_pass() -> None:
