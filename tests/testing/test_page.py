@@ -1,7 +1,7 @@
 """The Python blocks of the pages are files of a user's project: pytest runs them as they stand, and mypy reads one.
 
 How a block is read: its first line is ``# NAME.py: what it shows``. The blocks of a page are files of one folder. A
-file that runs a program of ``TOOLS`` is a test of its own here, for the program may be missing.
+file that uses one of ``TOOLS`` is a test of its own here, for that may be missing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.pages import PAGES, ROOT, blocks
 
 pytestmark = pytest.mark.integration
 
-TOOLS = ("curl", "redis-cli")
+TOOLS = re.compile(r'"(curl|redis-cli)"|import (urllib3)')
 PAGE = ROOT / "docs" / "testing-with-ctrlserver.md"
 
 #: A client that connects anew and begins again, where a page tests the reader's own.
@@ -54,12 +54,13 @@ def files_of(page: Path) -> dict[str, str]:
 
 
 def tool_of(text: str) -> str | None:
-    """The program that it runs."""
-    return next((tool for tool in TOOLS if f'"{tool}"' in text), None)
+    """The program that it runs, or the library that it tests."""
+    found = TOOLS.search(text)
+    return found and (found[1] or found[2])
 
 
 def run_over(folder: Path, page: Path, tool: str | None) -> None:
-    """Run those of the page's files that run this program."""
+    """Run those of the page's files that use this tool."""
     files = files_of(page)
     tests = [name for name, text in files.items() if name.startswith("test_") and tool_of(text) == tool]
     for name in {*tests, *(name for name in files if not name.startswith("test_"))}:
@@ -90,9 +91,14 @@ def test_the_recipe_with_curl_passes(tmp_path: Path) -> None:
     run_over(tmp_path, PAGE, "curl")
 
 
-@needs("redis-server")  # Debian has redis-cli with it
+@needs("redis-cli")
 def test_the_recipe_with_redis_cli_passes(tmp_path: Path) -> None:
     run_over(tmp_path, PAGE, "redis-cli")
+
+
+def test_the_recipe_with_urllib3_passes(tmp_path: Path) -> None:
+    pytest.importorskip("urllib3")
+    run_over(tmp_path, PAGE, "urllib3")
 
 
 @pytest.mark.parametrize("name", [*files_of(PAGE)])
