@@ -13,6 +13,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from ctrlserver.testing.errors import AdminError
 
+__tracebackhide__ = True  # pytest shows a failure at the test's own line
+
 #: Seconds that an answer may take, beside what a command itself waits: only ever reached by a failure.
 PATIENCE = 30.0
 
@@ -27,13 +29,11 @@ Dialogue: TypeAlias = Generator[tuple[str, float], bytes, Result]
 
 def asked(command: str, seconds: float = 0.0) -> Dialogue[Any]:
     """The ``data`` of the reply; ``AdminError`` where the server refuses."""
-    __tracebackhide__ = True
     return data_of(command, (yield f"{command} json", seconds))
 
 
 def data_of(command: str, line: bytes) -> Any:
     """What a line of JSON brings."""
-    __tracebackhide__ = True
     try:
         reply = json.loads(line)
         good = reply["ok"]
@@ -56,12 +56,10 @@ class AdminPort:
 
     def ask(self, command: str) -> Any:
         """The ``data`` of the JSON reply to ``command``."""
-        __tracebackhide__ = True
         return self.run(asked(command))
 
     def run(self, dialogue: Dialogue[Result]) -> Result:
         """Ask what ``dialogue`` asks, over one connection, and return what it returns."""
-        __tracebackhide__ = True
         with self._connected() as connection, connection.makefile("rb") as answers:
             try:
                 line, seconds = next(dialogue)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ctrlserver.testing.admin import LONGEST_REPLY, PATIENCE, Dialogue, Result
 from ctrlserver.testing.errors import AdminError
 
+__tracebackhide__ = True  # pytest shows a failure at the test's own line
+
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 

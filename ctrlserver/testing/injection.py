@@ -12,6 +12,8 @@ from ctrlserver.testing.admin import AdminPort
 from ctrlserver.testing.errors import AdminError
 from ctrlserver.testing.record import Record
 
+__tracebackhide__ = True  # pytest shows a failure at the test's own line
+
 
 class Ordered:
     """``number``: the server's; ``record``: as ``listing``, a command of the admin port, has it under its ``field``."""

@@ -9,6 +9,8 @@ from typing import Any, TypedDict
 
 from ctrlserver.testing.minting import minted
 
+__tracebackhide__ = True  # pytest shows a failure at the test's own line
+
 
 class Keys(TypedDict, total=False):
     """As in the config; ``unix`` and ``tls`` are short for an ``endpoint``.

@@ -15,6 +15,8 @@ import sys
 import tempfile
 from functools import cache
 
+__tracebackhide__ = True  # pytest shows a failure at the test's own line
+
 #: Seconds that it may take: only ever reached by a failure.
 PATIENCE = 60.0
 

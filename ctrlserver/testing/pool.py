@@ -7,6 +7,8 @@ import json
 from ctrlserver.testing.keys import Keys
 from ctrlserver.testing.server import RunningServer, Server
 
+__tracebackhide__ = True  # pytest shows a failure at the test's own line
+
 
 class Pool:
     """``running``: the admin port of a server to be used instead, by all."""
@@ -18,7 +20,6 @@ class Pool:
 
     def take(self, keys: Keys) -> Server:
         """A server with these keys, as new; LookupError where the running one has no such listener."""
-        __tracebackhide__ = True
         idle = self._idle.get(_name(keys))
         if idle:
             server = idle.pop()

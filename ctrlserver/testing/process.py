@@ -20,6 +20,8 @@ from typing import Any
 from ctrlserver.testing.errors import StartError
 from ctrlserver.testing.toml import toml_of
 
+__tracebackhide__ = True  # pytest shows a failure at the test's own line
+
 #: Seconds that a start and an end may take: only ever reached by a failure.
 PATIENCE = 30.0
 
@@ -34,7 +36,6 @@ class Process:
     """A running server of this config; ``ports``: address by transport by listener. ``StartError`` with its log."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        __tracebackhide__ = True
         self._folder = tempfile.TemporaryDirectory(prefix="ctrlserver-")
         self._log_path = os.path.join(self._folder.name, "log")
         self._last_log: str | None = None
@@ -54,7 +55,6 @@ class Process:
 
     def _told(self) -> Any:
         """What it says once it is ready."""
-        __tracebackhide__ = True
         assert self._process.stdout is not None
         end, said = time.monotonic() + PATIENCE, b""
         while not said.endswith(b"\n"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+__tracebackhide__ = True  # pytest shows a failure at the test's own line
+
 
 class Record(Mapping[str, Any]):
     """The fields are attributes too; a label that is named like a method is had by ``record["items"]`` alone."""

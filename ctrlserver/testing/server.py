@@ -32,6 +32,8 @@ from ctrlserver.testing.waiting import conditions_of, waiting
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+__tracebackhide__ = True  # pytest shows a failure at the test's own line
+
 #: Rows to ask for: more than a server keeps of closed streams, of runs and of packets.
 _STREAMS, _RUNS, _PACKETS = 100_000, 10_000, 100_000
 
@@ -56,7 +58,6 @@ class Server:
 
     def start(self) -> Server:
         """Start it, unless it runs; ``StartError`` with its log where it cannot. Again, it has the address it had."""
-        __tracebackhide__ = True
         if not self.is_running:
             process = Process(self._config)
             self._process = process
@@ -180,7 +181,6 @@ class Server:
         ``NotReached``, an AssertionError with the server's record, where it is not so within ``timeout`` seconds. A
         field is a number of ``stats``; in a condition as text also ``run.FIELD`` and ``stream.N.FIELD``.
         """
-        __tracebackhide__ = True
         return self._started().run(waiting(conditions_of(conditions, fields), self._since, timeout))
 
     def wait_async(self, *conditions: str, timeout: float = 10.0, **fields: object) -> Coroutine[Any, Any, Record]:
@@ -241,7 +241,6 @@ class Server:
 
     def ask(self, command: str) -> Any:
         """The ``data`` of the JSON reply to any command of the admin port; ``AdminError`` where it is refused."""
-        __tracebackhide__ = True
         return self._started().ask(command)
 
     def text(self, command: str) -> str:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+__tracebackhide__ = True  # pytest shows a failure at the test's own line
+
 
 def toml_of(config: Mapping[str, Any]) -> str:
     """The document: plain keys first, then each array of tables."""

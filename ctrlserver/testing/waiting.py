@@ -14,6 +14,8 @@ from ctrlserver.testing.errors import AdminError, NotReached
 from ctrlserver.testing.record import Record
 from ctrlserver.testing.since import Since, number_of
 
+__tracebackhide__ = True  # pytest shows a failure at the test's own line
+
 #: The ending of a keyword, and the operator it stands for.
 OPERATORS = {"ge": ">=", "le": "<=", "eq": "==", "ne": "!=", "gt": ">", "lt": "<"}
 
@@ -45,7 +47,6 @@ def conditions_of(texts: Sequence[str], fields: dict[str, object]) -> list[Condi
 
 def waiting(conditions: Sequence[Condition], since: Since, timeout: float) -> Dialogue[Record]:
     """The record in which all conditions hold; ``NotReached`` where they do not within ``timeout`` seconds."""
-    __tracebackhide__ = True
     end = time.monotonic() + timeout
     while True:
         for field, op, number in conditions:

@@ -182,6 +182,23 @@ def test_fails(ctrlserver):
     assert (1, True) == (code, "injection 1: 3rd*delay(1s) hits=0" in said), said
 
 
+def test_an_error_is_shown_at_the_line_of_the_test(tmp_path: Path) -> None:
+    calls = ["inject('dealy')", "answer('a', 'b')", "wait(pakets=1)", "wait('x')", "ask('stast')", "stats().pakets"]
+    code, said = pytest_of(
+        tmp_path,
+        f"""
+@pytest.mark.parametrize("call", {calls})
+def test_fails(ctrlserver, call):
+    eval("ctrlserver." + call)
+
+def test_cannot_be(ctrlserver_factory):
+    eval("ctrlserver_factory(unix='/x', endpoint='tcp:0')")
+""",
+    )
+    assert (1, True) == (code, "7 failed" in said), said
+    assert 7 == len(re.findall(r"^<string>:1: \w*Error$", said, re.MULTILINE)), said
+
+
 def test_ctrl_c_in_a_test_leaves_no_injection_on_a_server_that_goes_on(tmp_path: Path) -> None:
     text = """
 def test_waits(ctrlserver):
