@@ -47,7 +47,7 @@ endef
 help:
 	@echo "make demo         a real daemon, real loads, the answers of its admin port"
 	@echo "make serve        the daemon in the foreground (SERVE_ARGS='--mode echo')"
-	@echo "make test         pytest, five minutes on two cores; two without real processes (TEST_ARGS=\"-m 'not integration'\")"
+	@echo "make test         pytest, ten minutes on two cores; two without real processes (TEST_ARGS=\"-m 'not integration'\")"
 	@echo "make lint         ruff and mypy"
 	@echo "make bench        side by side with peers (BENCH_ARGS='--quick')"
 	@echo "make constraints  constraints.txt anew, from the newest versions that pyproject.toml allows"
