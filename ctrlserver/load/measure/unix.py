@@ -36,8 +36,8 @@ class OverUnix(ByAddress):
             outcome = Reconciliation(False, False, None, words)
             unseen = closed_unseen(reading, self.before, theirs, theirs, {UNIX_PEER})
             return self._with_unseen(outcome, theirs, unseen, (), reading)
-        ours, theirs = zip(*self._pairs(theirs), strict=True)
-        return self._compared(ours, theirs, reading)
+        pairs = self._pairs(theirs)
+        return self._compared([ours for ours, _ in pairs], [record for _, record in pairs], reading)
 
     def _pairs(self, theirs: Sequence[Record]) -> list[tuple[StreamCount, Record]]:
         raw = any(map(self._uncounted, theirs))
