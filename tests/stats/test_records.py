@@ -103,7 +103,10 @@ def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
         ("peer", ["peer", "listener", "streams", "packets", "bytes"]),
         ("listener", LISTENER.split()),
         ("interval", INTERVAL.split()),
-        ("injection", ["injection", "listener", "spec", "hits", "active", "since", "until", "seed", "peer", "streams"]),
+        (
+            "injection",
+            ["injection", "listener", "spec", "hits", "active", "since", "until", "seed", "peer", "streams", "by"],
+        ),
     ],
 )
 def test_the_fields_have_the_names_and_the_order_of_the_contract(record: str, names: list[str]) -> None:

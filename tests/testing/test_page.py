@@ -34,7 +34,7 @@ def send_all(address, packets):
                 client.shutdown(socket.SHUT_WR)
                 client.recv(1)
                 return
-        except ConnectionError:
+        except OSError:  # of shutdown too: ENOTCONN is no ConnectionError
             pass
 """
 
