@@ -15,9 +15,11 @@ import argparse
 import json
 import os
 import platform
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -181,6 +183,7 @@ class Bench:
                 "python": platform.python_version(),
                 "system": f"{platform.system()} {platform.release()} {platform.machine()}",
                 "processors": len(os.sched_getaffinity(0)),
+                "processor": processor_name(),
                 "load_average_at_start": round(self.load_average, 2),
             },
             "repeats": self.repeats,
@@ -193,16 +196,26 @@ class Bench:
         }
 
 
+def processor_name() -> str:
+    """Its model as the system calls it, else the kind of machine."""
+    with suppress(OSError):
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if found is not None:
+            return found[1]
+    return platform.machine()
+
+
 def tables(document: Mapping[str, Any], style: Callable[[Sequence[Cells]], list[str]]) -> list[str]:
     """The lines for people: the pairs, the figures, how they were taken, who was missing, what failed."""
     taken = document["environment"]
+    kind = f" ({taken['processor']})" if "processor" in taken else ""
     lines = style(outcome_cells([outcome_of(row) for row in document["rows"]])) if document["rows"] else []
     if document["figures"]:
         lines += ["", *style(figure_cells([figure_of(row) for row in document["figures"]]))]
     lines += [
         "",
         f"{document['repeats']} repeats of {document['seconds']:g} s, {document['taken'][:10]},"
-        f" Python {taken['python']}, {taken['system']}, {taken['processors']} processors,"
+        f" Python {taken['python']}, {taken['system']}, {taken['processors']} processors{kind},"
         f" load average before {taken['load_average_at_start']:g}",
         f"missing peers: {', '.join(document['missing_peers']) or 'none'}",
     ]

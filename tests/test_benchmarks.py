@@ -157,6 +157,16 @@ def test_a_document_is_shown_again_as_it_was_without_measuring(
     assert capsys.readouterr().out.startswith("| what | ours |")
 
 
+def test_the_processor_is_named_and_a_document_from_before_is_shown_without_it() -> None:
+    bench = Bench(repeats=1, seconds=0.1)
+    document = json.loads(json.dumps(bench.document()))
+    name = document["environment"]["processor"]
+    assert name
+    assert f" processors ({name})," in tables(document, aligned)[-2]
+    del document["environment"]["processor"]
+    assert " processors, load" in tables(document, aligned)[-2]
+
+
 def test_the_tables_are_put_between_the_marks_of_a_page_and_nothing_else_is_touched(tmp_path: Path) -> None:
     bench = Bench(repeats=1, seconds=0.1)
     bench.run_rows([row(lambda: 4.0)])
