@@ -116,6 +116,7 @@ class ControlService(MultiService):
         give_back_large_blocks()
         self.book.memory.limit = memory_limit(config)
         self.plane = DataPlane(config.listeners, self.book, reactor, clock)
+        self._fresh: Callable[[], Deferred[None] | None] = lambda: None  # the numbers are always of now
         self._reserve = Reserve(self.plane.seats)
         self.tracing = Tracing(self.book, clock)
         self.tracing.follow()
@@ -157,7 +158,7 @@ class ControlService(MultiService):
         self._lag = 0.0
         self._bound = False
         self.is_ending = False
-        self.draining = Draining(self.plane, lambda: len(self.book.counters.open), reactor)
+        self.draining = Draining(self.plane, lambda: len(self.book.counters.open), reactor, lambda: self._fresh())
 
     # The start
 
@@ -209,11 +210,18 @@ class ControlService(MultiService):
 
     # While it runs
 
-    def _look(self) -> None:
+    def _look(self) -> Deferred[None]:
         now = self._clock()
         self._lag = max(0.0, now - self._due)
         self._due = now + TICK_SECONDS
         self.plane.sweep()
+        asked = self._clock()
+        return maybeDeferred(self._fresh).addCallback(lambda _: self._count(asked))
+
+    def _count(self, asked: float) -> None:
+        """Read the counters, which are of now; the time since ``asked`` was spent waiting, and the loop turned."""
+        now = self._clock()
+        self._due += now - asked
         self.book.tick(now, self._lag, self._wall())
         self._tell_left_out(now)
 
@@ -312,17 +320,20 @@ class ControlService(MultiService):
         return over.addCallback(lambda _: self._stop())
 
     def _stop(self) -> Deferred[object]:
-        """Stop listening, end the run, close the streams and the admin connections."""
+        """Stop listening and end the streams; once their last numbers are in, the rest."""
         if self._tick.running:
             self._tick.stop()
         stopped = [self._unbind(), maybeDeferred(super().stopService)]
-        self.plane.drain()
+        drained = maybeDeferred(self.plane.drain)
+        return drained.addCallback(lambda _: self._close()).addCallback(lambda _: DeferredList(stopped))
+
+    def _close(self) -> None:
+        """End the run, and the admin connections."""
         self.book.runs.stop(self._clock())
         self._tell_left_out(math.inf)
         self._admin.close()
         self.plane.stop()
         self._bound = False
-        return DeferredList(stopped)  # type: ignore[return-value]
 
 
 def memory_limit(config: Config) -> int:

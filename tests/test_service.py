@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 import pytest_twisted
 from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
@@ -17,7 +18,7 @@ from ctrlserver.config import AdminConfig, Config, ListenerConfig
 from ctrlserver.desk import Health
 from ctrlserver.errors import CommandError
 from ctrlserver.logs.level import LEVEL
-from ctrlserver.service import READY_LAG_SECONDS, RUN_LINES_AT_ONCE, CannotStart, ControlService
+from ctrlserver.service import READY_LAG_SECONDS, RUN_LINES_AT_ONCE, TICK_SECONDS, CannotStart, ControlService
 from ctrlserver.stats.rename import Renames
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -162,3 +163,42 @@ def test_a_loop_that_is_late_is_not_ready_for_new_streams() -> None:
     server = ControlService(Config(), Clock(), lambda: now)
     server._bound, server._due = True, now - READY_LAG_SECONDS
     assert ("the loop is 1.0 s late",) == server._health().reasons
+
+
+def test_counters_that_have_to_be_asked_for_are_read_once_they_are_of_now_and_the_wait_is_no_lag() -> None:
+    clock = Clock()
+    server = ControlService(Config(), clock, clock.seconds)
+    asked: list[Deferred[None]] = []
+
+    def fresh() -> Deferred[None]:
+        asked.append(Deferred())
+        return asked[-1]
+
+    server._fresh = fresh
+    server._bound, server._due = True, TICK_SECONDS
+    ticks: list[tuple[float, float]] = []
+    server.book.tick = lambda now, lag, _: ticks.append((now, lag))  # type: ignore[assignment, method-assign]
+    server._tick.start(TICK_SECONDS, now=False)
+    clock.advance(TICK_SECONDS)
+    clock.pump([TICK_SECONDS] * 4)
+    assert ([], 1) == (ticks, len(asked))
+    asked[0].callback(None)
+    clock.advance(TICK_SECONDS)
+    asked[1].callback(None)
+    assert [(5 * TICK_SECONDS, 0.0), (6 * TICK_SECONDS, 0.0)] == ticks
+    server._tick.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_run_ends_when_the_last_numbers_of_its_streams_are_in() -> None:
+    server = reloaded(Config())
+    drained: Deferred[None] = Deferred()
+    server.plane.drain = lambda: drained  # type: ignore[assignment, method-assign]
+    server.book.runs.start("last", None, server._clock())
+    with capturedLogs() as lines:
+        ended = server.stopService()
+        before = [line for line in lines if line.get("event") == "run-ended"]
+        drained.callback(None)
+        after = [line for line in lines if line.get("event") == "run-ended"]
+    assert (0, 1) == (len(before), len(after))
+    await ended
