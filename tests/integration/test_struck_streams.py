@@ -257,6 +257,29 @@ def test_a_slow_reader_reads_no_faster_than_its_rate_and_steadily(
     daemon.ask("inject off")
 
 
+@pytest.mark.parametrize("name", ["tls", "proxy"])
+def test_a_slow_reader_reads_step_by_step_what_its_transport_has_read_ahead(
+    daemon: Daemon, order: Callable[[str, str], None], name: str
+) -> None:
+    order(name, "slow-read(400KiB/s)")
+    octets = bytes(range(256)) * 240
+    with client_of(daemon, name) as client:
+        client.sendall(octets)
+        assert octets == read(client, len(octets))
+
+
+def test_what_a_slow_reader_has_yet_to_take_counts_when_its_peer_closes_by_tls(
+    daemon: Daemon, order: Callable[[str, str], None]
+) -> None:
+    order("tls", "slow-read(40KiB/s)")
+    with client_of(daemon, "tls") as client:
+        client.sendall(b"aaaa" * 10_000)
+        with contextlib.suppress(OSError):  # an answer that was on its way
+            client.unwrap()  # type: ignore[attr-defined]
+        daemon.await_stats(streams_open=0)
+    assert ("eof", 10_000) == tuple(newest(daemon, "tls")[field] for field in ("reason", "packets"))
+
+
 def test_a_drip_comes_byte_by_byte_and_not_before_its_time(daemon: Daemon, order: Callable[[str, str], None]) -> None:
     order("tcp", "drip(1B/20ms)")
     with client_of(daemon, "tcp") as client:

@@ -67,7 +67,7 @@ class Cutter:
     """The courses of one stream. ``free_at``: nanoseconds from which a slow reader reads on.
 
     ``hits`` are those of the stream. ``reads``: some may strike at the reading point. ``stalled_by``: because of whom
-    nothing is read until it is over.
+    nothing is read until it is over. ``hurries``: no reader is slow any more.
     """
 
     __slots__ = (
@@ -81,6 +81,7 @@ class Cutter:
         "_spec",
         "free_at",
         "hits",
+        "hurries",
         "reads",
         "stalled_by",
     )
@@ -96,6 +97,7 @@ class Cutter:
         self._rate = 0
         self.free_at = 0
         self.hits = 0
+        self.hurries = False
         self.reads = False
         self.stalled_by: Injection | None = None
 
@@ -136,12 +138,12 @@ class Cutter:
 
     def is_slow(self, now: float) -> bool:
         """Whether a slow reader has to wait."""
-        return round(now * 1e9) < self.free_at
+        return round(now * 1e9) < self.free_at and not self.hurries
 
     def room(self, now: float, strikes: Strikes) -> int:
         """How many bytes may be read now of a packet that ``strikes`` strike; 0 before ``free_at``."""
         self._rate = _rate(strikes)
-        if not self._rate:
+        if not self._rate or self.hurries:
             return UNBOUNDED
         return 0 if self.is_slow(now) else max(1, int(self._rate * STEP_SECONDS))
 

@@ -20,6 +20,9 @@ from contextlib import suppress
 from select import EPOLLERR, EPOLLOUT
 from typing import Any
 
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
 from ctrlserver.lane.lane import UNWATCHED
 from ctrlserver.linux.transfers import ROW_BYTES
 from ctrlserver.net.echoes import join
@@ -116,6 +119,18 @@ class StruckProtocol(StreamProtocol):
     """A link on a Twisted transport."""
 
     transport: Any
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is lost: a slow reader first takes at once what TLS had handed over, unless it stalls."""
+        struck = self.stream.struck  # type: ignore[attr-defined]
+        if struck.cutter.stalled_by is None and self.stream.counters.state == "open":
+            struck.cutter.hurries = True
+            self.stream.gone()
+            more = len(self._rest) + 1
+            while self.stream.counters.state == "open" and 0 < len(self._rest) < more:
+                more = len(self._rest)
+                self._go_on()
+        StreamProtocol.connectionLost(self, reason)
 
     def go_back(self, link: type[StreamProtocol], rested: bool) -> None:
         """Be a ``link`` again, and read."""

@@ -167,12 +167,9 @@ class Struck:
             stream._streams.waiting.discard(stream)
         else:
             stream._streams.waiting.add(stream)
+        state = RESTS if slow or cutter.stalled_by is not None or stream.is_full() else READS
         if self.state is BLOCKED:
-            moment = NEVER
-        elif slow or cutter.stalled_by is not None or stream.is_full():
-            self._turn_to(RESTS)
-        elif self.state is not READS:
-            self._turn_to(READS)
+            moment, state = NEVER, BLOCKED
         if slow:
             moment = min(moment, cutter.free_at)
         if moment != self._moment:
@@ -181,6 +178,7 @@ class Struck:
                 self._due.forget(self)
             else:
                 self._due.at(self, moment)
+        self._turn_to(state)  # at last: a link that reads again may have data at once, after which it is settled anew
 
     def _turn_to(self, state: str) -> None:
         if state is not self.state:
