@@ -75,7 +75,7 @@ class StatsRecord:
         int, "counter", "packets", "of dropped_total, what may be batches counted as one; 0: received + dropped = sent"
     ]
     unanswered_loops_total: Annotated[
-        int, "counter", "packets", "datagrams not answered: their sender would answer the answer"
+        int, "counter", "packets", "datagrams not answered, duplicates not sent: their peer would answer them"
     ]
     memory_bytes: Annotated[int, "gauge", "bytes", "held for all peers: unfinished and kept packets, replies owed"]
     kept_given_up_total: Annotated[int, "counter", "packets", "kept packets given up because memory_limit was reached"]

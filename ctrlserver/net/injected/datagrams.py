@@ -101,13 +101,14 @@ class Later:
 class StruckPeer:
     """Answers the peer of ``stream`` while ``courses`` strike it or there are ``rules``, and until nothing of it waits.
 
-    ``plain`` answers where nothing strikes, ``send`` sends what is made of an answer. ``canned`` is the answer where no
-    rule has one, None where each datagram gets its own bytes back.
+    ``plain`` answers where nothing strikes, ``send`` sends what is made of an answer, ``copy`` sends that once more.
+    ``canned`` is the answer where no rule has one, None where each datagram gets its own bytes back.
     """
 
     __slots__ = (
         "_behind",
         "_canned",
+        "_copy",
         "_courses",
         "_later",
         "_moment",
@@ -125,6 +126,7 @@ class StruckPeer:
         courses: Sequence[Course],
         plain: Answer,
         send: Send,
+        copy: Send,
         canned: bytes | None,
         later: Later,
         rules: Answers,
@@ -133,6 +135,7 @@ class StruckPeer:
         self._courses: Sequence[Course] = ()
         self._plain = plain
         self._send = send
+        self._copy = copy
         self._canned = canned
         self._later = later
         self._rules = rules
@@ -276,7 +279,7 @@ class StruckPeer:
         accepted = self._send(answer, address)
         if copies > 1 and accepted:
             for _ in range(copies - 1):
-                self._stream.counters.duplicated += self._send(answer, address)
+                self._stream.counters.duplicated += self._copy(answer, address)
         if self._behind is not None:
             self._release()
         return accepted

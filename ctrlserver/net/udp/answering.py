@@ -24,7 +24,7 @@ from ctrlserver.linux.udp import SEGMENT, SEGMENTS_A_CALL, SOL_UDP, UDP_SEGMENT,
 from ctrlserver.net.injected.datagrams import PORTION, Answer, Later, Send, StruckPeer
 from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.net.udp.peers import OTHERS, DatagramStream
-from ctrlserver.net.udp.withholding import Withholding
+from ctrlserver.net.udp.withholding import FewCopies, Withholding
 from ctrlserver.wire.datagram import LONGEST_DATAGRAM
 
 #: Ports of services that answer whatever they get: echo, daytime, quote of the day, chargen, time (RFC 862 to 868).
@@ -68,7 +68,9 @@ class Answering:
             stream.struck.begin(courses)
         elif plain is not None and plain != self._count_loop:
             canned = None if self._canned is None else self._canned.reply
-            StruckPeer(stream, courses, plain, self._send_to(stream), canned, self._later, self.rules)
+            send = self._send_to(stream)
+            copy = FewCopies(send, self._first_client_port, self._counters)
+            StruckPeer(stream, courses, plain, send, copy, canned, self._later, self.rules)
 
     def ruled(self, stream: DatagramStream) -> None:
         """There are rules for packets, or none any more."""

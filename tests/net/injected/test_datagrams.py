@@ -53,7 +53,9 @@ class Wire:
 
     def strike(self, *orders: Order) -> StruckPeer:
         courses = [order.injection.stream("udp") for order in orders]
-        return StruckPeer(self, courses, self._plain, self._send_one, self.canned, self.later, self.rules)
+        return StruckPeer(
+            self, courses, self._plain, self._send_one, self._send_one, self.canned, self.later, self.rules
+        )
 
     def hold(self, nbytes: int) -> None:
         self.held += nbytes

@@ -305,6 +305,33 @@ async def test_a_peer_that_would_answer_the_answer_gets_none_by_order_either(ser
 
 
 @linux
+@pytest.mark.parametrize("max_streams", [100, 0], ids=["a stream of its own", "one of the others"])
+@pytest.mark.parametrize(("first_client_port", "copies"), [(1, 300), (65_536, 100)])
+@pytest_twisted.ensureDeferred
+async def test_a_peer_on_a_port_that_no_client_is_given_gets_few_duplicates_so_that_no_loop_grows(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, first_client_port: int, copies: int, max_streams: int
+) -> None:
+    monkeypatch.setattr("ctrlserver.net.udp.answering.first_client_port", lambda: first_client_port)
+    served = serve("echo", max_streams=max_streams)
+    order = served.inject("duplicate", everybody=True)
+    client = served.connect()
+    got: list[bytes] = []
+    for number, datagram in enumerate(numbered(300), start=1):
+        client.send(datagram)
+        if number % 20 == 0:
+            await served.until(lambda totals, number=number: totals.packets == number)  # type: ignore[misc]
+            got += arrivals(client)
+    assert (300 + copies, 300) == (len(got), order.injection.hits.total)
+    check(
+        served.book.stats(0.0),
+        injected_total=300,
+        replies_total=300,
+        duplicated_total=copies,
+        unanswered_loops_total=300 - copies,
+    )
+
+
+@linux
 @pytest_twisted.ensureDeferred
 async def test_over_the_memory_limit_the_stream_that_holds_most_ends(serve: Serve) -> None:
     served = serve("echo", memory_limit=20 * OVERHEAD)
