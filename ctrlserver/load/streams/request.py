@@ -169,6 +169,7 @@ class RequestStream(Sender):
                 return
         if not self.active:
             if not self.half_closed:
+                self.replies += answered
                 self._answered_too_much()
             return
         self.reply_bytes += size

@@ -161,6 +161,7 @@ def test_a_late_reply_is_too_much(bench: Bench) -> None:
     bench.answer(b"x" * 100)
     bench.answer(b"x" * 100)
     assert SURPLUS == sent.reason
+    assert bench.told.failures[0].endswith("the target answers too much: 2 replies for 1 packet (framing fixed:100)")
 
 
 def test_a_reply_that_breaks_its_framing_is_told(bench: Bench) -> None:
