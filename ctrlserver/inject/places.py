@@ -16,7 +16,7 @@ from typing import NoReturn
 from attrs import frozen
 
 from ctrlserver.errors import InjectionError
-from ctrlserver.inject.actions import Action
+from ctrlserver.inject.actions import KINDS, Action
 from ctrlserver.inject.arguments import Bits, Length, Text, size_text
 from ctrlserver.inject.spec import Chance, Every, First, Spec, Term
 from ctrlserver.words import counted, quoted
@@ -62,17 +62,25 @@ def check_sender(spec: Spec, transport: str = "tcp", size: int | None = None) ->
     """
     for term in spec.terms:
         action = term.action
-        if not action.kind.sender:
-            raise InjectionError(f'"{action.name}" is for a server: ctrlload does not do it', 409)
-        if not action.kind.strikes_on(transport):
-            if transport == "udp":
-                raise InjectionError(f'"{action.name}" needs a connection, not datagrams', 409)
-            raise InjectionError(f'"{action.name}" needs a connection whose sending side can end alone, not TLS', 409)
+        if not action.kind.sender or not action.kind.strikes_on(transport):
+            raise InjectionError(f'"{action.name}" {_not_by_a_sender(action, transport)}', 409)
         argument = action.argument
         if size is not None and isinstance(argument, Length) and argument.nbytes >= size:
             raise InjectionError(f'"{action.text}" leaves packets of {counted(size, "byte")} whole', 409)
         if size == 0 and isinstance(argument, Bits):
             raise InjectionError(f'"{action.name}" needs packets that have bytes', 409)
+
+
+def _not_by_a_sender(action: Action, transport: str) -> str:
+    """Why no sender can carry out ``action`` over ``transport``, and what one can."""
+    if not action.kind.sender:
+        why = "is for a server"
+    elif transport == "udp":
+        why = "needs a connection, not datagrams"
+    else:
+        why = "needs a connection whose sending side can end alone, not TLS"
+    others = [kind.name for kind in KINDS.values() if kind.sender and kind.point and kind.strikes_on(transport)]
+    return f"{why}; ctrlload can {', '.join(others[:-1])} and {others[-1]}"
 
 
 def _check_transport(action: Action, place: Place) -> None:

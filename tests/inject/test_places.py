@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ctrlserver.errors import InjectionError
@@ -138,15 +140,27 @@ def test_a_sender_does_nine_of_the_actions() -> None:
         if kind.name in able:
             check_sender(parse_spec(f"3*ok->{kind.form}"))
         else:
-            with pytest.raises(InjectionError, match=f'^"{kind.name}" is for a server: ctrlload does not do it$'):
+            with pytest.raises(InjectionError, match=f'^"{kind.name}" is for a server; ctrlload can ') as caught:
                 check_sender(parse_spec(kind.form))
+            assert able == set(re.split(", | and ", str(caught.value).partition(" can ")[2]))
 
 
 @pytest.mark.parametrize(
     ("expected", "spec", "transport", "size"),
     [
-        ('"drip" needs a connection, not datagrams', "5th*corrupt->drip(1B/10ms)", "udp", 100),
-        ('"half-close" needs a connection whose sending side can end alone, not TLS', "half-close", "tls", None),
+        (
+            '"drip" needs a connection, not datagrams; ctrlload can corrupt and duplicate',
+            "5th*corrupt->drip(1B/10ms)",
+            "udp",
+            100,
+        ),
+        (
+            '"half-close" needs a connection whose sending side can end alone, not TLS; '
+            "ctrlload can stall, slow-read, reset, close, truncate, corrupt, duplicate and drip",
+            "half-close",
+            "tls",
+            None,
+        ),
         ('"truncate(10)" leaves packets of 10 bytes whole', "truncate(10)", "tcp", 10),
         ('"corrupt" needs packets that have bytes', "corrupt", "udp", 0),
     ],

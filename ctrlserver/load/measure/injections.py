@@ -259,7 +259,7 @@ class ServerInjections:
             words.append(f"{self.received} received = {sums}")
         if self.duplicated:
             answers = self.answered + self.duplicated
-            words.append(f"{answers} answers sent = {self.answered} + {self.duplicated} duplicates")
+            words.append(f"{answers} answers sent = {self.answered} + {counted(self.duplicated, 'duplicate')}")
         return words
 
 

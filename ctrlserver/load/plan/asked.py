@@ -258,8 +258,7 @@ class Asked:
         "Misbehave: what is done to which packets of each stream, such as '10th*duplicate', "
         "'3*ok->reset' or '5%*corrupt(1 bit)'; chance is drawn by --seed.",
         values.read_spec,
-        rules.NOT_CONNECTING,
-        Rule(lambda asked, _: asked.mode != RECEIVE, "not with --mode receive, which sends no packets"),
+        Rule(lambda asked, _: asked.mode in (SEND, REQUEST), "needs --mode send or request, in which packets are sent"),
         Rule(lambda asked, _: not asked.probe, "not with --probe, whose packets are numbered by the run"),
         search=None,
     )

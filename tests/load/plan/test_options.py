@@ -26,17 +26,17 @@ def made(**flags: Any) -> Options:
 @pytest.mark.parametrize(
     ("target", "flags", "words"),
     [
-        (TARGET, {"mode": "connect"}, "--inject: not with --mode connect, which sends no packets"),
-        (TARGET, {"mode": "receive"}, "--inject: not with --mode receive, which sends no packets"),
+        (TARGET, {"mode": "connect"}, "--inject: needs --mode send or request, in which packets are sent"),
+        (TARGET, {"mode": "receive"}, "--inject: needs --mode send or request, in which packets are sent"),
         (OVER_UDP, {"probe": True, "inject": "duplicate"}, "--inject: not with --probe"),
         (TARGET, {"inject": "3*dealy(1s)"}, '--inject: "dealy" at 3; did you mean "delay"?'),
-        (TARGET, {"inject": "swallow"}, '--inject: "swallow" is for a server: ctrlload does not do it'),
+        (TARGET, {"inject": "swallow"}, '--inject: "swallow" is for a server; ctrlload can stall, slow-read,'),
         (
             TARGET,
             {"inject": "truncate(64)", "size": Sizes(64, 64)},
             '--inject: "truncate(64)" leaves packets of 64 bytes',
         ),
-        (OVER_UDP, {}, '--inject: "reset" needs a connection, not datagrams'),
+        (OVER_UDP, {}, '--inject: "reset" needs a connection, not datagrams; ctrlload can corrupt and duplicate'),
         (
             OVER_TLS,
             {"inject": "half-close"},
