@@ -27,7 +27,7 @@ from ctrlserver.addresses import peer_test
 from ctrlserver.stats.counters import CLOSED_KEPT, REASONS, REJECTIONS, Counters, Origin, StreamCounters, Totals
 from ctrlserver.stats.hosts import Hosts
 from ctrlserver.stats.memory import Memory
-from ctrlserver.stats.probing import Probing
+from ctrlserver.stats.probing import ProbeFigures
 from ctrlserver.stats.rates import Rates
 from ctrlserver.stats.records import (
     IntervalRecord,
@@ -122,13 +122,16 @@ class Book:
         """A stream ends, for one of ``REASONS``; only the first call for a stream counts."""
         if stream.state == "closed":
             return
+        self._count_closed(stream, reason, incomplete_bytes)
+        self.hosts.closed(stream)
+        self.runs.closed(stream, now)
+
+    def _count_closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int) -> None:
         recent = self.counters.recent
         if self._kept_closed and len(recent) == recent.maxlen and self._kept_closed[0] is recent[0]:
             self._drop_oldest_kept()
         self.counters.closed(stream, reason, incomplete_bytes)
-        self.hosts.closed(stream)
         self._keep_closed(stream)
-        self.runs.closed(stream, now)
 
     def tick(self, now: float, lag_seconds: float, wall: float) -> None:
         """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how late the call is."""
@@ -258,7 +261,7 @@ class Book:
         size: float | None = origin.size
         if size is None and packets:
             size = round((stream.bytes - stream.incomplete_bytes) / packets, 1)
-        probing = stream.probing
+        probed = stream.probe_figures()
         return StreamRecord(
             stream=stream.stream,
             listener=origin.listener,
@@ -277,7 +280,7 @@ class Book:
             bits_per_second=rate_figure(stream.bytes * 8, seconds),
             opened=self._timestamp(stream.opened),
             run=stream.run,
-            **({} if probing is None else _probe_figures(probing)),
+            **({} if probed is None else _rounded(probed)),
             rtt_seconds=None if figures is None else seconds_figure(figures[0]),
             retransmits=None if figures is None else figures[1],
             injected=stream.injected,
@@ -326,13 +329,5 @@ def _by_reason(what: str, reasons: Iterable[str], counted: Mapping[str, int]) ->
     return {f"{what}_{reason.replace('-', '_')}_total": counted[reason] for reason in reasons}
 
 
-def _probe_figures(probing: Probing) -> dict[str, Any]:
-    p50, p99 = probing.delays.seconds((0.5, 0.99))
-    return {
-        "lost": probing.lost,
-        "duplicate": probing.duplicate,
-        "out_of_order": probing.out_of_order,
-        "jitter_seconds": seconds_figure(probing.delays.jitter / 1e9),
-        "delay_p50_seconds": None if p50 is None else seconds_figure(p50),
-        "delay_p99_seconds": None if p99 is None else seconds_figure(p99),
-    }
+def _rounded(probed: ProbeFigures) -> dict[str, Any]:
+    return {name: value if value is None else seconds_figure(value) for name, value in probed._asdict().items()}

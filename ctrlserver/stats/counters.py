@@ -19,7 +19,7 @@ from typing import Literal, Protocol, TypeAlias
 from attrs import Factory, define, field, frozen
 
 from ctrlserver.stats.kept import KeptPackets
-from ctrlserver.stats.probing import Probing
+from ctrlserver.stats.probing import ProbeFigures, Probing
 
 Label: TypeAlias = str | int | float | bool
 
@@ -35,6 +35,7 @@ REASONS = (
     "handshake",
     "timeout",
     "injected",
+    "worker",
 )
 """Why a stream was closed; the words are published."""
 
@@ -89,6 +90,9 @@ class StreamCounters:
     whose replies they swallowed, ``duplicated``: those whose replies they doubled. ``incomplete_bytes`` and ``reason``
     are set at the close. ``run`` is the run its first data fell into. ``probing`` is None unless the listener looks for
     probe packets. ``path`` gives the connection's figures on demand; after the close it is the last figures themselves.
+
+    In the parent of several processes a stream mirrors one of ``worker``, which has the number ``local`` there;
+    ``probed`` are the figures of that one's probe packets, as last told. ``told`` is the worker's: see ``workers/``.
     """
 
     stream: int
@@ -111,6 +115,14 @@ class StreamCounters:
     kept: KeptPackets | None = None
     probing: Probing | None = None
     path: TcpPath | TcpFigures | None = None
+    worker: int = 1
+    local: int = 0
+    probed: ProbeFigures | None = None
+    told: int = 0
+
+    def probe_figures(self) -> ProbeFigures | None:
+        """What its probe packets came to; None if nobody looks for any."""
+        return self.probed if self.probing is None else self.probing.figures()
 
     def tcp_figures(self) -> TcpFigures | None:
         """The figures now, or those at the close of a closed stream."""
@@ -245,6 +257,13 @@ class Counters:
         self.drops.remove(dropped)
         self._dropped = (self._dropped[0] + (last := dropped())[0], self._dropped[1] + last[1])
 
+    def dropped(self) -> tuple[int, int]:
+        """Datagrams dropped at all ports there have been, and how many of these may have been batches."""
+        drops = [dropped() for dropped in self.drops]
+        return self._dropped[0] + sum([total for total, _ in drops]), self._dropped[1] + sum(
+            [last for _, last in drops]
+        )
+
     def rejected(self, reason: str, number: int = 1) -> None:
         """Connections that were rejected before they became streams; ``reason`` is one of :data:`REJECTIONS`."""
         self.rejected_by_reason[reason] += number
@@ -272,7 +291,7 @@ class Counters:
             replies -= now_swallowed
             swallowed += now_swallowed
             duplicated += sum([stream.duplicated for stream in self.open.values()])
-        drops = [dropped() for dropped in self.drops]
+        dropped, dropped_in_batches = self.dropped()
         return Totals(
             streams_open=len(self.open),
             streams_total=self._streams,
@@ -282,8 +301,8 @@ class Counters:
             faults=self.closed_by_reason["fault"],
             rejected=self.rejected_by_reason.total(),
             replies=replies,
-            dropped=self._dropped[0] + sum([total for total, _ in drops]),
-            dropped_in_batches=self._dropped[1] + sum([in_batches for _, in_batches in drops]),
+            dropped=dropped,
+            dropped_in_batches=dropped_in_batches,
             swallowed=swallowed,
             duplicated=duplicated,
         )

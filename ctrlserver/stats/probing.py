@@ -21,7 +21,7 @@ that sends duplicates.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ctrlserver.stats.delays import Delays
 
@@ -39,6 +39,17 @@ FEWEST = 64
 """Packets of a stretch from which arrays cost less than entering them one by one."""
 
 _SEEN = (1 << WINDOW) - 1
+
+
+class ProbeFigures(NamedTuple):
+    """What the probe packets of a stream came to, by the names that are published."""
+
+    lost: int
+    duplicate: int
+    out_of_order: int
+    jitter_seconds: float
+    delay_p50_seconds: float | None
+    delay_p99_seconds: float | None
 
 
 class _Session:
@@ -81,6 +92,11 @@ class Probing:
     def lost(self) -> int:
         """Sequences missing between the first and the highest of each session."""
         return self._lost + sum(session.lost for session in (self._session, self._before) if session is not None)
+
+    def figures(self) -> ProbeFigures:
+        """All of them now. The delays cost up to some hundred microseconds."""
+        p50, p99 = self.delays.seconds((0.5, 0.99))
+        return ProbeFigures(self.lost, self.duplicate, self.out_of_order, self.delays.jitter / 1e9, p50, p99)
 
     def take(self, session: int, sequence: int, sent: int, arrived: int) -> None:
         """One packet."""

@@ -60,6 +60,7 @@ class StatsRecord:
     closed_handshake_total: Annotated[int, "counter", "streams", "streams whose TLS handshake failed"]
     closed_timeout_total: Annotated[int, "counter", "streams", "streams whose peer's machine no longer answered"]
     closed_injected_total: Annotated[int, "counter", "streams", "streams closed by an injection"]
+    closed_worker_total: Annotated[int, "counter", "streams", "streams lost with the worker process that served them"]
     rejected_max_streams_total: Annotated[int, "counter", "streams", "connections rejected: max_streams were open"]
     rejected_max_streams_per_peer_total: Annotated[
         int, "counter", "streams", "connections rejected: their host had its most streams"
