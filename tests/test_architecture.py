@@ -52,6 +52,7 @@ FLOOR = {
     "load/cli": 12,
     "load/__main__": 13,
     "life": 5,
+    "workers": 5,
     "service": 6,
     "tap": 7,
     "__main__": 8,
@@ -78,6 +79,7 @@ PURE_FILES = {
     "net/gate.py",
     "net/asking.py",
     "load/search/strategy.py",
+    "workers/snapshots.py",
 }
 PURE_FILES |= {"load/results/thresholds.py", "load/results/comparison.py"}
 PURE_FILES |= {f"overview/{name}.py" for name in ("servers", "answers", "forms", "fitting", "completing")}

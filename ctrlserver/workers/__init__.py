@@ -1,0 +1,1 @@
+"""Several processes that serve as one: what the parent and its workers tell each other."""

@@ -1,0 +1,205 @@
+"""What a worker tells the parent of its streams: all that has happened since it told last.
+
+Model: a worker counts in a :class:`RecordingBook`. It notes each stream that opens, begins to send or closes, and
+``take`` gives these events with the figures of the open streams that have changed. The parent enters both in the book
+that people ask (``workers/merging.py``). A worker numbers its streams by itself; such a number is *local*.
+
+Rules: a packet costs a worker nothing more. Events stand in the order in which they happened, and their times never
+fall. Each is told once, and so are the last figures of a stream that has closed, so a snapshot must not be lost. Other
+numbers are those since the worker's start, and the parent takes what is new.
+
+Beware: events wait until somebody calls ``take``, a few hundred bytes for each (``waiting``). A worker that accepts by
+itself must accept no more while nobody does.
+Beware: the worker calls ``tick`` every ``SAMPLE_SECONDS``: a late tick tells that the process was paused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from struct import Struct
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+from attrs import field, frozen
+
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import CLOSED_KEPT, Origin, StreamCounters, TcpFigures, Totals
+from ctrlserver.stats.probing import ProbeFigures
+from ctrlserver.stats.rates import SAMPLE_SECONDS
+
+_Figures = TypeVar("_Figures")
+
+FIGURES: Final = Struct("=7qd")
+"""An open stream's numbers: its local number, then its :data:`Numbers`."""
+
+Numbers: TypeAlias = tuple[int, int, int, int, int, int, float]
+"""Packets, bytes, unanswered, injected, swallowed, duplicated, and when the last data was read."""
+
+OPENED: Final = 0
+BEGUN: Final = 1
+CLOSED: Final = 2
+
+Opened: TypeAlias = tuple[float, Literal[0], int, Origin, str, float]
+"""When, ``OPENED``, local number, origin, peer, and the time that the stream has as its opening."""
+
+Begun: TypeAlias = tuple[float, Literal[1], int, float, float]
+"""When, ``BEGUN``, local number; when its first data was seen, and when it was read."""
+
+Closed: TypeAlias = tuple[float, Literal[2], int, str, int, float, Numbers, ProbeFigures | None, TcpFigures | None]
+"""When, ``CLOSED``, local number, reason, incomplete bytes, the time of the close, and its last figures."""
+
+Event: TypeAlias = Opened | Begun | Closed
+"""The first item is the time in the order of this worker's events; it never falls."""
+
+
+@frozen
+class Snapshot:
+    """A worker at the monotonic time ``at``; it may be pickled.
+
+    ``events``: the streams that opened, began and closed since the last snapshot. ``figures``: rows of ``FIGURES``, of
+    the open streams whose numbers have changed since. ``probed`` and ``paths``: the figures of probe packets and of the
+    connections, by local number; of the open streams only where they were asked for. ``struck``: an injection may have
+    struck a stream. ``lag_seconds``: the latest tick since the last snapshot.
+
+    The other numbers are since the worker's start, or of now. ``totals``: its streams. ``rejected`` by reason;
+    ``loops``: datagrams unanswered so that no loop begins; of ``Memory``: what it holds, and has given up and ended.
+
+    The worker itself adds: ``is_busy``; the ``hits`` of injections and ``answered`` of answers, each by its number;
+    the peers of the last rejection and the last failed handshake; ``cpu_seconds`` and ``memory_bytes`` of its process.
+    """
+
+    at: float
+    totals: Totals
+    events: Sequence[Event] = ()
+    figures: bytes = b""
+    probed: Sequence[tuple[int, ProbeFigures]] = ()
+    paths: Sequence[tuple[int, TcpFigures]] = ()
+    struck: bool = False
+    rejected: Mapping[str, int] = field(factory=dict)
+    loops: int = 0
+    memory_held: int = 0
+    memory_given_up: int = 0
+    memory_ended: int = 0
+    lag_seconds: float = 0.0
+    is_busy: bool = False
+    hits: Mapping[int, int] = field(factory=dict)
+    answered: Mapping[int, int] = field(factory=dict)
+    last_refused: str = ""
+    last_handshake: str = ""
+    cpu_seconds: float = 0.0
+    memory_bytes: int = 0
+
+
+class RecordingBook(Book):
+    """The book of a worker: it has no runs, rates and hosts, which are the parent's, and cannot be asked for them."""
+
+    def __init__(self, *, version: str, now: float, wall: float, closed_kept: int = CLOSED_KEPT, **bounds: Any) -> None:
+        super().__init__(version=version, now=now, wall=wall, closed_kept=closed_kept, **bounds)
+        self._events: list[Any] = []
+        self._latest = now
+        self._ticked: float | None = None
+        self._lag = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Events that nobody has taken."""
+        return len(self._events)
+
+    def _when(self, now: float) -> float:
+        """A time that is not before that of the last event."""
+        if now > self._latest:
+            self._latest = now
+        return self._latest
+
+    def stream_opened(self, origin: Origin, peer: str, now: float) -> StreamCounters:
+        """A stream begins; the caller writes the counters returned."""
+        stream = self.counters.opened(origin, peer, now)
+        self._events.append((self._when(now), OPENED, stream.stream, origin, peer, now))
+        return stream
+
+    def first_data(self, stream: StreamCounters, since: float, now: float) -> None:
+        """A stream's first chunk, seen at ``since``, was read by ``now``; call it once, before you count the chunk."""
+        stream.first, stream.first_read = since, now
+        self._events.append((self._when(now), BEGUN, stream.stream, stream))
+
+    def first_turn_sent(self, stream: StreamCounters) -> None:
+        """A source has sent what it could at once: until it sends more, nobody knows how fast that goes."""
+        stream.first_read = stream.last
+
+    def stream_closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int, now: float) -> None:
+        """A stream ends, for one of ``REASONS``; only the first call for a stream counts."""
+        if stream.state == "closed":
+            return
+        self._count_closed(stream, reason, incomplete_bytes)
+        probed = stream.probe_figures()
+        when, local, numbers = self._when(now), stream.stream, _numbers(stream)
+        last = (when, CLOSED, local, reason, incomplete_bytes, now, numbers, probed, stream.tcp_figures())
+        self._events.append(last)
+
+    def tick(self, now: float, lag_seconds: float, wall: float) -> None:
+        """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how late the call is."""
+        self._ticked = now
+        self._lag = max(self._lag, lag_seconds)
+
+    def take(self, now: float, *, paths: bool = False, **around: Any) -> Snapshot:
+        """What has happened since it was called last.
+
+        ``paths``: with the figures of probe packets and connections, which cost some microseconds a stream, of the
+        former up to some hundred. ``around``: what the worker adds.
+        """
+        counters, memory = self.counters, self.memory
+        figures, pack = [], FIGURES.pack
+        for stream in counters.open.values():
+            packets, octets, unanswered = stream.packets, stream.bytes, stream.unanswered
+            injected, swallowed, duplicated = stream.injected, stream.swallowed, stream.duplicated
+            told = packets + octets + unanswered + injected + swallowed + duplicated
+            if told != stream.told:  # none of them ever falls
+                stream.told = told
+                last = stream.last
+                figures.append(pack(stream.stream, packets, octets, unanswered, injected, swallowed, duplicated, last))
+        events, self._events = self._events, []
+        lag, self._lag = self._lag, 0.0
+        if self._ticked is not None:
+            lag = max(lag, now - self._ticked - SAMPLE_SECONDS)  # a tick is overdue
+        return Snapshot(
+            at=now,
+            totals=counters.totals(),
+            events=[_told(event) for event in events],
+            figures=b"".join(figures),
+            probed=_of_open(counters.open.values(), StreamCounters.probe_figures) if paths else (),
+            paths=_of_open(counters.open.values(), StreamCounters.tcp_figures) if paths else (),
+            struck=counters.struck,
+            rejected=dict(counters.rejected_by_reason),
+            loops=counters.loops,
+            memory_held=memory.held,
+            memory_given_up=memory.given_up,
+            memory_ended=memory.ended,
+            lag_seconds=lag,
+            **around,
+        )
+
+
+def _numbers(stream: StreamCounters) -> Numbers:
+    return (
+        stream.packets,
+        stream.bytes,
+        stream.unanswered,
+        stream.injected,
+        stream.swallowed,
+        stream.duplicated,
+        stream.last,
+    )
+
+
+def _told(event: Any) -> Event:
+    """An event as it is told: of a stream that began, when its first data came is known by now."""
+    if event[1] == BEGUN:
+        when, kind, local, stream = event
+        return when, kind, local, stream.first, stream.first_read
+    told: Event = event
+    return told
+
+
+def _of_open(
+    streams: Iterable[StreamCounters], figures_of: Callable[[StreamCounters], _Figures | None]
+) -> list[tuple[int, _Figures]]:
+    return [(each.stream, figures) for each in streams if (figures := figures_of(each)) is not None]
