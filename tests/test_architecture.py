@@ -79,6 +79,7 @@ PURE_FILES = {
     "net/gate.py",
     "net/asking.py",
     "load/search/strategy.py",
+    "workers/balance.py",
     "workers/snapshots.py",
 }
 PURE_FILES |= {"load/results/thresholds.py", "load/results/comparison.py"}
