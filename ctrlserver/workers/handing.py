@@ -1,0 +1,278 @@
+"""Accepted connections, from the parent to a worker.
+
+Model::
+
+    Hander.hand(...) -> waiting -> sendmsg: up to 64 descriptors and what is said of each -> Taker -> taken(...)
+
+The two ends are a pair of sequenced packet sockets, so a batch is one message: it arrives whole or not at all. What is
+handed in one turn of the reactor goes out at its end, or as soon as it is a full batch.
+
+Rules:
+
+- A socket that is handed is the hander's. It closes the parent's descriptor once the kernel has taken the batch, so the
+  connection ends when the worker closes its own.
+- A worker that does not keep up fills its socket. The hander then holds what it is given, up to ``MOST_WAITING``, and
+  goes on when there is room. Its owner asks ``has_room`` before it accepts.
+- The hander keeps the worker's end open too. So what a worker had not taken when it died is still there: ``rest`` gives
+  it back, with what is not sent, and others take it.
+- A worker that has no descriptors left gets a batch cut short by the kernel. Those are lost: they are counted, and the
+  taker looks first from then on, until there are descriptors again. It pauses meanwhile, as an acceptor does.
+
+Beware: only once the worker is dead may the rest be had: two who take would each get a part.
+"""
+
+from __future__ import annotations
+
+import array
+import marshal
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+#: Connections in one message: as many as an acceptor accepts in a turn. The kernel takes 253 at most.
+BATCH = 64
+
+#: Connections that a hander holds for a worker that does not keep up.
+MOST_WAITING = 256
+
+#: Seconds of a pause after the kernel ran out of descriptors, as ``net/links.py`` has it.
+PAUSE_SECONDS = 0.1
+
+#: Bytes of the longest message: what is said of a connection is shorter than 400 bytes.
+_MESSAGE_BYTES = BATCH * 1024
+_ROOM_FOR_DESCRIPTORS = socket.CMSG_SPACE(4 * BATCH)
+
+
+@frozen
+class Handed:
+    """A connection, and what is said of it.
+
+    ``generation`` counts the reloads; ``listener`` is its place among the listeners then. ``peer`` is made of text,
+    numbers and tuples. ``strike``: the name of what strikes its handshake, if something does.
+    """
+
+    sock: socket.socket
+    generation: int
+    listener: int
+    peer: Any
+    strike: str = ""
+
+
+@implementer(IWriteDescriptor)
+class Hander:
+    """The parent's end. ``other``: the worker's. ``room``: called when there is room again after there was none."""
+
+    def __init__(
+        self, sock: socket.socket, other: socket.socket, reactor: Any, room: Callable[[], object] = lambda: None
+    ) -> None:
+        for each in (sock, other):
+            each.setblocking(False)
+        self._socket = sock
+        self._other = other
+        self._reactor = reactor
+        self._room = room
+        self._waiting: deque[Handed] = deque()
+        self._due: Any = None
+        self._stuck = False
+        self._open = True
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may be given more."""
+        return self._open and len(self._waiting) < MOST_WAITING
+
+    def hand(self, handed: Handed) -> None:
+        """Have it sent."""
+        self._waiting.append(handed)
+        if self._stuck or not self._open:
+            return
+        if len(self._waiting) >= BATCH:
+            self.doWrite()
+        elif self._due is None:
+            self._due = self._reactor.callLater(0, self._send_now)
+
+    def _send_now(self) -> None:
+        self._due = None
+        if self._open and not self._stuck:
+            self.doWrite()
+
+    def doWrite(self) -> None:
+        """Send what waits, as far as there is room."""
+        waiting = self._waiting
+        try:
+            while waiting:
+                batch = [waiting[place] for place in range(min(BATCH, len(waiting)))]
+                self._send(batch)
+                for _ in batch:
+                    waiting.popleft().sock.close()
+        except BlockingIOError:
+            if not self._stuck:
+                self._stuck = True
+                self._reactor.addWriter(self)
+            return
+        except OSError:  # the kernel has no room for descriptors on their way
+            self._stuck = True
+            self._reactor.removeWriter(self)
+            self._due = self._reactor.callLater(PAUSE_SECONDS, self._try_again)
+            return
+        if self._stuck:
+            self._stuck = False
+            self._reactor.removeWriter(self)
+            self._room()
+
+    def _try_again(self) -> None:
+        self._due = None
+        self.doWrite()
+
+    def _send(self, batch: list[Handed]) -> None:
+        said = marshal.dumps([(h.generation, h.listener, h.peer, h.strike, int(h.sock.family)) for h in batch])
+        rights = array.array("i", [handed.sock.fileno() for handed in batch])
+        self._socket.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+    def rest(self) -> list[Handed]:
+        """Close both ends; what the worker, which is dead, did not take is the caller's again."""
+        if not self._open:
+            return []
+        self._open = False
+        self._reactor.removeWriter(self)
+        if self._due is not None:
+            self._due.cancel()
+        found = [each for batch in iter(partial(next_batch, self._other), None) for each in batch[0]]
+        self._other.close()
+        self._socket.close()
+        found += self._waiting
+        self._waiting.clear()
+        return found
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Twisted found that the socket is no good."""
+        self._stuck = True
+        self._reactor.removeWriter(self)
+
+    def fileno(self) -> int:
+        """For the reactor."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """For the reactor's log."""
+        return type(self).__name__
+
+
+def next_batch(sock: socket.socket) -> tuple[list[Handed], int] | None:
+    """The next batch on a worker's end, and how many of it lack their descriptors; None if there is none now.
+
+    ``EOFError``: there is none, and never will be.
+    """
+    try:
+        said, descriptors = _received(sock, socket.MSG_CMSG_CLOEXEC)
+    except OSError as error:
+        if isinstance(error, BlockingIOError):
+            return None
+        raise EOFError from None
+    if not said:
+        raise EOFError
+    told = marshal.loads(said)
+    return [_handed(*each) for each in zip(descriptors, told, strict=False)], len(told) - len(descriptors)
+
+
+def _handed(descriptor: int, told: tuple[int, int, Any, str, int]) -> Handed:
+    generation, listener, peer, strike, family = told
+    sock = socket.socket(family, socket.SOCK_STREAM, 0, descriptor)
+    sock.setblocking(False)
+    return Handed(sock, generation, listener, peer, strike)
+
+
+def _received(sock: socket.socket, flags: int) -> tuple[bytes, list[int]]:
+    said, ancillary, _, _ = sock.recvmsg(_MESSAGE_BYTES, _ROOM_FOR_DESCRIPTORS, flags)
+    descriptors = array.array("i")
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(content[: len(content) - len(content) % 4])
+    return said, descriptors.tolist()
+
+
+@implementer(IReadDescriptor)
+class Taker:
+    """The worker's end; ``handed`` gets each connection. Its socket does not block."""
+
+    def __init__(self, sock: socket.socket, handed: Callable[[Handed], object], reactor: Any) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._handed = handed
+        self._reactor = reactor
+        self._looks_first = False
+        self._paused: Any = None
+        self._open = True
+        self.taken = 0
+        self.lost = 0
+        """Connections that came without their descriptors."""
+        reactor.addReader(self)
+
+    def doRead(self) -> None:
+        """Take a batch."""
+        if self._looks_first and not self._is_whole():
+            self.pause()
+            return
+        try:
+            batch = next_batch(self._socket)
+        except EOFError:  # the parent is gone, as the channel says too
+            self.close()
+            return
+        if batch is None:
+            return
+        connections, lacking = batch
+        self._looks_first = lacking > 0
+        self.lost += lacking
+        self.taken += len(connections)
+        for each in connections:
+            self._handed(each)
+
+    def _is_whole(self) -> bool:
+        """Whether there are descriptors for the batch that waits: it is looked at, and stays."""
+        try:
+            said, descriptors = _received(self._socket, socket.MSG_CMSG_CLOEXEC | socket.MSG_PEEK)
+        except OSError:
+            return True  # the read will find out
+        for each in descriptors:
+            os.close(each)
+        return not said or len(marshal.loads(said)) == len(descriptors)
+
+    def pause(self, seconds: float = PAUSE_SECONDS) -> None:
+        """Take nothing for some seconds."""
+        if self._paused is None and self._open:
+            self._reactor.removeReader(self)
+            self._paused = self._reactor.callLater(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self._paused = None
+        if self._open:
+            self._reactor.addReader(self)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        if self._open:
+            self._open = False
+            self._reactor.removeReader(self)
+            if self._paused is not None:
+                self._paused.cancel()
+            self._socket.close()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Twisted found that the socket is no good."""
+        self.close()
+
+    def fileno(self) -> int:
+        """For the reactor."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """For the reactor's log."""
+        return type(self).__name__
