@@ -1,0 +1,70 @@
+"""Which worker takes the next connection: the one with the least load. PURE.
+
+Model: the load of a worker is its share of all packets and of all bytes of the last second, in the mean. A connection
+that was handed to it since then counts as the mean load of a stream. Loads that differ by less than ``NEAR`` of a
+worker's mean load are equal. Of equal ones the worker with the fewest open streams has the next connection, then the
+one with the lowest number.
+
+Rules: a worker without room has none. Where nothing is counted yet, the numbers of streams decide alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+
+from attrs import define, field, frozen
+
+#: Of the mean load of a worker: by so much loads may differ that are taken for equal.
+NEAR = 0.1
+
+
+@frozen
+class Seen:
+    """What was seen of a worker: packets and bytes a second over the last second, and its open streams."""
+
+    packets: float = 0.0
+    bytes: float = 0.0
+    streams: int = 0
+
+
+@define(eq=False)
+class _Load:
+    number: int
+    share: float = 0.0
+    """Of all load, and what connections handed since then are taken for."""
+    streams: int = 0
+
+
+@define(eq=False)
+class Balance:
+    """The loads of workers, by their numbers."""
+
+    shares: Mapping[int, float] = field(factory=dict, init=False)
+    """The load of each, as it was seen: of 1 together, or of a half if only packets without content came."""
+    _loads: list[_Load] = field(factory=list, init=False)
+    _near: float = field(default=0.0, init=False)
+    _of_a_stream: float = field(default=0.0, init=False)
+
+    def saw(self, seen: Mapping[int, Seen]) -> None:
+        """The figures of all workers that there are."""
+        packets = sum(each.packets for each in seen.values()) or 1.0
+        octets = sum(each.bytes for each in seen.values()) or 1.0
+        self._loads = [
+            _Load(number, (each.packets / packets + each.bytes / octets) / 2, each.streams)
+            for number, each in sorted(seen.items())
+        ]
+        self.shares = {each.number: each.share for each in self._loads}
+        whole, streams = sum(each.share for each in self._loads), sum(each.streams for each in self._loads)
+        self._near = NEAR * whole / max(1, len(self._loads))
+        self._of_a_stream = whole / streams if streams else 0.0
+
+    def choose(self, full: Container[int] = ()) -> int | None:
+        """The worker that takes the next connection, which counts from now on; None if all are ``full``."""
+        free = [each for each in self._loads if each.number not in full]
+        if not free:
+            return None
+        least = min(each.share for each in free) + self._near
+        chosen = min((each for each in free if each.share <= least), key=lambda each: each.streams)
+        chosen.share += self._of_a_stream
+        chosen.streams += 1
+        return chosen.number
