@@ -59,12 +59,31 @@ class _JustOne:
         return self.accepted
 
 
-class Accepting:
-    """Stands in for ``port.doRead``. ``connect`` makes the connection of the socket that was just accepted."""
+class Connecting:
+    """Has ``port``, one of Twisted's, make connections of accepted sockets.
+
+    ``connect`` makes that of the socket which is just taken.
+    """
+
+    def __init__(self, port: Any) -> None:
+        self.port = port
+        self.connect: Callable[[], None] = port.doRead
+
+    def take(self, sock: socket.socket, address: Any) -> None:
+        """Make the connection of ``sock``; ``address`` is what ``accept`` gave."""
+        port = self.port
+        listening, port.socket, port.numberAccepts = port.socket, _JustOne((sock, address)), 1
+        try:
+            self.connect()
+        finally:
+            port.socket = listening
+
+
+class Accepting(Connecting):
+    """Stands in for ``port.doRead``."""
 
     def __init__(self, port: Any, name: str, reactor: IReactorTime) -> None:
-        self._port = port
-        self.connect: Callable[[], None] = port.doRead
+        super().__init__(port)
         self._name = name
         self._reactor = reactor
         self._lines = Sparing()
@@ -74,7 +93,7 @@ class Accepting:
 
     def ready(self) -> None:
         """Accept a few."""
-        port = self._port
+        port = self.port
         for _ in range(ACCEPTS_A_GO):
             if port.disconnecting:
                 return
@@ -87,21 +106,17 @@ class Accepting:
                     self._pause(OUT_OF[error.errno])
                     return
                 continue  # the peer was gone before we accepted it
-            listening, port.socket, port.numberAccepts = port.socket, _JustOne(accepted), 1
-            try:
-                self.connect()
-            finally:
-                port.socket = listening
+            self.take(*accepted)
 
     def _pause(self, lacking: str) -> None:
-        self._port.stopReading()
+        self.port.stopReading()
         self._paused = self._reactor.callLater(ACCEPT_PAUSE_SECONDS, self._resume)
         tell_pause(self._lines, lacking, self._name, self._reactor.seconds())
 
     def _resume(self) -> None:
         self._paused = None
-        if self._port.connected and not self._port.disconnecting:
-            self._port.startReading()
+        if self.port.connected and not self.port.disconnecting:
+            self.port.startReading()
 
     def take_waiting(self) -> None:
         """Accept a few of those that the kernel has accepted for us, if we are not pausing."""
@@ -113,7 +128,7 @@ class Accepting:
         if self._paused is not None:
             self._paused.cancel()
             self._paused = None
-        self._port.stopReading()
+        self.port.stopReading()
 
     def go_on(self) -> None:
         """Accept again after a ``stop``."""

@@ -2,10 +2,10 @@
 
 Model:
 
-``LaneAcceptor`` owns a listening socket, and a ``LaneLink`` each socket it accepts. Both are owners on the lane; a
-link is also the ``Link`` of its stream::
+``LaneAcceptor`` owns a listening socket, and a ``LaneLink`` each accepted one. Both are owners on the lane; a link is
+also the ``Link`` of its stream::
 
-    LaneAcceptor.ready --accept--> admits(peer)? --no--> closed at once, counted as rejected
+    LaneAcceptor.ready --accept--> Links.take: admits(peer)? --no--> closed at once, counted as rejected
                                        | yes
                                        v
                                    LaneLink --open_stream--> Stream        SkippingLink, if no content is needed
@@ -238,24 +238,58 @@ def listen_for_many(sock: socket.socket) -> None:
     sock.listen(BACKLOG)
 
 
-class LaneAcceptor:
-    """Accepts on the lane, from the socket ``listening`` or what stands in for it (``net/injected/entrance.py``)."""
+class Links:
+    """Makes a link of each accepted socket of ``family``, whose stream is one of ``streams``."""
 
-    def __init__(self, lane: Lane, reactor: IReactorTime, sock: socket.socket, streams: OpenStreams) -> None:
+    def __init__(self, lane: Lane, streams: OpenStreams, family: int) -> None:
         terms = streams.terms
+        self._lane = lane
+        self._streams = streams
+        self._tcp = family != socket.AF_UNIX
+        self._link: type[LaneLink] = SkippingLink if terms.skips and self._tcp else LaneLink
+        if terms.origin.mode == "echo" and terms.reply_buffer >= ROW_BYTES:
+            serve_together(lane)
+
+    def take(self, sock: socket.socket, peer: str) -> None:
+        """Make a link of ``sock``, or close it: the gate may reject ``peer``."""
+        if not self._streams.admits(peer):
+            sock.close()
+            return
+        try:
+            sock.setblocking(False)
+            if not self._tcp:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+            elif self._streams.terms.origin.answers:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._link(self._lane, sock, self._streams, peer)
+        except OSError:
+            sock.close()
+
+
+class LaneAcceptor:
+    """Accepts on the lane, from the socket ``listening`` or what stands in for it (``net/injected/entrance.py``).
+
+    ``take`` gets each connection, and its peer. ``name``: the listener's, for the log.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        reactor: IReactorTime,
+        sock: socket.socket,
+        name: str,
+        take: Callable[[socket.socket, str], object],
+    ) -> None:
         self._lane = lane
         self._reactor = reactor
         self.listening = sock
-        self._streams = streams
-        self._tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
-        self._link: type[LaneLink] = SkippingLink if terms.skips and self._tcp else LaneLink
+        self._name = name
+        self._take = take
         self._paused: IDelayedCall | None = None
         self._lines = Sparing()
         sock.setblocking(False)
         listen_for_many(sock)
         lane.watch(sock.fileno(), self, EPOLLIN, patient=True)
-        if terms.origin.mode == "echo" and terms.reply_buffer >= ROW_BYTES:
-            serve_together(lane)
 
     def ready(self, events: int) -> None:
         """Accept connections."""
@@ -269,19 +303,7 @@ class LaneAcceptor:
                     self._pause(OUT_OF[error.errno])
                     return
                 continue  # the peer was gone before we accepted it
-            peer = peer_name(address)
-            if not self._streams.admits(peer):
-                sock.close()
-                continue
-            try:
-                sock.setblocking(False)
-                if not self._tcp:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-                elif self._streams.terms.origin.answers:
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._link(self._lane, sock, self._streams, peer)
-            except OSError:
-                sock.close()
+            self._take(sock, peer_name(address))
 
     def failed(self) -> None:
         """The lane dropped the listening socket after an exception: accept again after a pause."""
@@ -291,7 +313,7 @@ class LaneAcceptor:
         """Accept nothing for a moment, for want of ``lacking``."""
         self._lane.forget(self.listening.fileno())
         self._paused = self._reactor.callLater(ACCEPT_PAUSE_SECONDS, self._resume)
-        tell_pause(self._lines, lacking, self._streams.terms.origin.listener, self._lane.clock())
+        tell_pause(self._lines, lacking, self._name, self._lane.clock())
 
     def _resume(self) -> None:
         self._paused = None

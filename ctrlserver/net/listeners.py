@@ -40,7 +40,7 @@ from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.injected.entrance import Entrance
 from ctrlserver.net.injected.orders import Orders
 from ctrlserver.net.injected.striking import Striking
-from ctrlserver.net.links import LaneAcceptor
+from ctrlserver.net.links import LaneAcceptor, Links
 from ctrlserver.net.protocol import StreamFactory
 from ctrlserver.net.proxied import Door, listen_proxied
 from ctrlserver.net.replies import CannedReply
@@ -151,7 +151,8 @@ class Listener:
         if self._lane is not None and sock is not None:
             port.stopReading()  # type: ignore[attr-defined]
             self.on_lane = True
-            self._acceptor = LaneAcceptor(self._lane, self._reactor, sock, self.open_streams)
+            take = Links(self._lane, self.open_streams, sock.family).take
+            self._acceptor = LaneAcceptor(self._lane, self._reactor, sock, self.terms.origin.listener, take)
         else:
             self._acceptor = accept_few(port, self.terms.origin.listener, self._reactor)
         if self._acceptor is not None:

@@ -18,7 +18,7 @@ from twisted.logger import capturedLogs
 
 from ctrlserver.errors import lacks_memory
 from ctrlserver.lane.lane import Lane
-from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, LaneAcceptor, LaneLink
+from ctrlserver.net.links import ACCEPT_PAUSE_SECONDS, LaneAcceptor, LaneLink, Links
 from ctrlserver.net.listeners import Listener
 from ctrlserver.net.protocol import StreamFactory, StreamProtocol
 from ctrlserver.net.replies import CannedReply
@@ -114,7 +114,8 @@ def test_a_data_port_accepts_64_connections_in_one_go() -> None:
     with Crowded() as listening:
         listening.bind(("127.0.0.1", 0))
         streams = OpenStreams(terms_of("line", "sink"), lane.clock)
-        acceptor = LaneAcceptor(lane, reactor, listening, streams)
+        take = Links(lane, streams, listening.family).take
+        acceptor = LaneAcceptor(lane, reactor, listening, "data", take)
         acceptor.ready(EPOLLIN)
         opened = list(streams.all.values())
         for stream in opened:
@@ -236,7 +237,7 @@ def test_without_descriptors_a_data_port_says_so_once_a_second_with_the_number_o
     lane.start()
     with NoDescriptors() as listening, capturedLogs() as lines:
         listening.bind(("127.0.0.1", 0))
-        acceptor = LaneAcceptor(lane, reactor, listening, OpenStreams(terms_of("line", "sink"), lane.clock))
+        acceptor = LaneAcceptor(lane, reactor, listening, "data", lambda *_: None)
         for _ in range(25):
             acceptor.ready(EPOLLIN)
             (resumes,) = reactor.getDelayedCalls()

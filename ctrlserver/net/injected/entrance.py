@@ -40,7 +40,7 @@ from ctrlserver.errors import InjectionError
 from ctrlserver.inject.spec import Spec
 from ctrlserver.inject.strikes import Strike
 from ctrlserver.net.accepting import Accepting
-from ctrlserver.net.injected.handshakes import HungHandshake, struck_factory
+from ctrlserver.net.injected.handshakes import HungHandshake, connect_struck
 from ctrlserver.net.injected.minting import Minted, minted_for
 from ctrlserver.net.injected.orders import Order, Orders
 from ctrlserver.net.injected.ports import bring_back, may_withdraw, withdraw
@@ -201,18 +201,18 @@ class Entrance:
 
     def _connect(self) -> None:
         """Have the port make the connection, struck or not."""
-        struck, self._strike = self._strike, None
+        struck = self.take_strike()
         if struck is None:
             self._port_connects()
             return
         order, strike = struck
-        port, plain = self._port, self._port.factory
         hung = self._hung.setdefault(order.number, WeakSet())
-        port.factory = struck_factory(plain, order.certificates.get(strike.action.name), hung)
-        try:
-            self._port_connects()
-        finally:
-            port.factory = plain
+        connect_struck(self._port, self._port_connects, order.certificates.get(strike.action.name), hung)
+
+    def take_strike(self) -> tuple[Order, Strike] | None:
+        """What strikes the handshake of the connection that was just accepted."""
+        struck, self._strike = self._strike, None
+        return struck
 
     # The states
 

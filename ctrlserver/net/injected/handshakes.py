@@ -12,6 +12,7 @@ the peer sends, so that it notices its end, and answers them if the order ends m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import copy
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -59,6 +60,18 @@ def struck_factory(factory: Any, minted: Minted | None, hung: WeakSet[HungHandsh
     if minted is None:
         return _hanging(factory, inner, hung)
     return TLSMemoryBIOFactory(minted.options(), False, inner)
+
+
+def connect_struck(
+    port: Any, connect: Callable[[], object], minted: Minted | None, hung: WeakSet[HungHandshake]
+) -> None:
+    """Have ``connect`` make one connection of ``port`` with the factory that is struck so."""
+    plain = port.factory
+    port.factory = struck_factory(plain, minted, hung)
+    try:
+        connect()
+    finally:
+        port.factory = plain
 
 
 def _hanging(factory: Any, inner: Any, hung: WeakSet[HungHandshake]) -> Any:

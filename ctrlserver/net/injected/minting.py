@@ -65,11 +65,13 @@ def minted_for(spec: Spec, listener: ListenerConfig, now: datetime | None = None
 
     ``InjectionError`` (409) where one cannot be made. ``now``: another time than now.
     """
-    made: dict[str, Minted] = {}
-    for action in minted_actions(spec):
-        shown, signer = sources_of(action, listener.name, listener.endpoint, listener.inject_ca)
-        made[action] = mint(action, shown, signer, now or datetime.now(UTC))
-    return made
+    return {action: minted(action, listener, now) for action in minted_actions(spec)}
+
+
+def minted(action: str, listener: ListenerConfig, now: datetime | None = None) -> Minted:
+    """The certificate of one action at ``listener``; ``InjectionError`` (409) where it cannot be made."""
+    shown, signer = sources_of(action, listener.name, listener.endpoint, listener.inject_ca)
+    return mint(action, shown, signer, now or datetime.now(UTC))
 
 
 def mint(action: str, shown: Shown, signer: Signer | None, now: datetime) -> Minted:
