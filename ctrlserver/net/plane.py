@@ -63,6 +63,7 @@ from ctrlserver.net.listeners import (
     terms_of,
 )
 from ctrlserver.net.stream import Stream
+from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.peers import DatagramStream
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.records import InjectionRecord, ListenerRecord
@@ -124,10 +125,13 @@ class DataPlane:
         self.retired: list[Listener] = []
 
     def _made(self, config: ListenerConfig) -> Listener:
+        terms, datagrams = self._terms(config)
+        return Listener(terms, self._lane, self._reactor, self._clock, datagrams, self._due)
+
+    def _terms(self, config: ListenerConfig) -> tuple[Terms, DatagramTerms | None]:
         answers = self.rules.of(config.name) if config.mode == "reply" else Answers()
         terms = terms_of(config, self._book, self.seats, self._ordering.of(config.name), answers)
-        datagrams = datagram_terms_of(config, terms, self._answering) if config.takes_datagrams else None
-        return Listener(terms, self._lane, self._reactor, self._clock, datagrams, self._due)
+        return terms, datagram_terms_of(config, terms, self._answering) if config.takes_datagrams else None
 
     def bind(self) -> None:
         """Start the lane and bind every port; ``CannotBind`` names the first one that it cannot have."""
@@ -153,12 +157,15 @@ class DataPlane:
             if udp is None:
                 return [port]
             try:
-                return [port, bound(name, f"{where}, by udp", partial(listener.listen_beside, port))]
+                return [port, *self._bind_beside(listener, config, port)]
             except CannotBind:
                 listener.stop_listening()
                 tries -= 1
                 if not tries or not is_any_port(where):
                     raise
+
+    def _bind_beside(self, listener: Listener, config: ListenerConfig, port: IListeningPort) -> list[IListeningPort]:
+        return [bound(config.name, f"{config.endpoint}, by udp", partial(listener.listen_beside, port))]
 
     def prepare(self, configs: Sequence[ListenerConfig]) -> Prepared:
         """Bind the ports that only ``configs`` have; ``CannotBind`` if one cannot be had, and nothing has changed then.
@@ -180,8 +187,8 @@ class DataPlane:
                     continue
                 earlier = old[place]
                 if listener.datagrams is not None and earlier.datagrams is None and (port := earlier.port):
-                    beside = bound(config.name, f"{config.endpoint}, by udp", partial(listener.listen_beside, port))
-                    steps.append(partial(announce, config.name, beside))
+                    beside = self._bind_beside(listener, config, port)
+                    steps += [partial(announce, config.name, each) for each in beside]
                 if not same or transport_word(config.endpoint) == "tls" or has_lost_its_file(config.endpoint):
                     steps.append(self._taking_over(listener, earlier, config))
         except CannotBind:
