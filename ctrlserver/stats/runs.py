@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 from attrs import define, field
 
@@ -57,7 +58,8 @@ class _Active:
 class Runs:
     """The runs of one server. ``timestamp`` formats a monotonic time; ``on_end`` takes each ended record.
 
-    ``expected_packets`` applies to every run for which the operator gives no other number.
+    ``expected_packets`` applies to every run for which the operator gives no other number. ``known``: until then we
+    know what happened, so silence is judged up to there; where other processes count, it is when they told last.
     """
 
     _counters: Counters
@@ -65,6 +67,7 @@ class Runs:
     _on_end: Callable[[RunRecord], object] = field(kw_only=True)
     run_gap: float = 1.0
     expected_packets: int | None = None
+    known: float = field(default=inf, init=False)
     total: int = field(default=0, init=False)
     ended: deque[RunRecord] = field(factory=lambda: deque(maxlen=ENDED_KEPT), init=False)
     _active: _Active | None = field(default=None, init=False)
@@ -125,7 +128,7 @@ class Runs:
         if self._active is not None:
             self._find_first(self._active, totals)
         paused = lag_seconds > LATE_SECONDS
-        self._quiet = not paused and now - self._counters.last_data() >= self.run_gap
+        self._quiet = not paused and min(now, self.known) - self._counters.last_data() >= self.run_gap
         if paused:
             self._idle_since = now
         self._last_tick = now
@@ -176,7 +179,10 @@ class Runs:
 
     def _end_if_idle(self, now: float) -> None:
         active = self._active
-        if active is None or not active.automatic or self._senders or now - self._idle_since < self.run_gap:
+        if active is None or not active.automatic or self._senders:
+            return
+        now = min(now, self.known)
+        if now - self._idle_since < self.run_gap:
             return
         self._idle_since = max(self._idle_since, self._counters.last_data())
         if now - self._idle_since >= self.run_gap:
