@@ -81,6 +81,7 @@ PURE_FILES = {
     "load/search/strategy.py",
     "workers/balance.py",
     "workers/snapshots.py",
+    "workers/merging.py",
 }
 PURE_FILES |= {"load/results/thresholds.py", "load/results/comparison.py"}
 PURE_FILES |= {f"overview/{name}.py" for name in ("servers", "answers", "forms", "fitting", "completing")}

@@ -7,20 +7,11 @@ import pickle
 from ctrlserver.stats.probing import Probing
 from ctrlserver.workers.snapshots import BEGUN, CLOSED, FIGURES, OPENED, RecordingBook, Snapshot
 from tests.stats.books import LINES, ORIGIN, WALL, send
+from tests.workers.paths import Path
 
 
 def a_worker() -> RecordingBook:
     return RecordingBook(version="1.2.3", now=500.0, wall=WALL)
-
-
-class Path:
-    """A connection whose kernel gives figures."""
-
-    def tcp_figures(self) -> tuple[float, int]:
-        return 0.25, 3
-
-    def unanswered_seconds(self) -> float:
-        return 0.0
 
 
 def rows(snapshot: Snapshot) -> list[tuple[int | float, ...]]:

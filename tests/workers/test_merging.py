@@ -1,0 +1,233 @@
+"""What workers tell becomes one book: by the order of events, once, and without a number that falls."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.stats.records import describe
+from ctrlserver.workers.merging import Mirror
+from ctrlserver.workers.snapshots import RecordingBook
+from tests.stats.books import LINES, ORIGIN, WALL, a_book, send
+
+GROWING = [each.name for each in describe() if each.record == "stats" and each.kind == "counter"]
+
+
+class Several:
+    """Workers and their parent."""
+
+    def __init__(self, number: int = 2, run_gap: float = 1.0) -> None:
+        self.book: Book = a_book(run_gap=run_gap)
+        self.mirror = Mirror(self.book)
+        self.workers = {each: self.worker() for each in range(1, number + 1)}
+
+    @staticmethod
+    def worker() -> RecordingBook:
+        return RecordingBook(version="1.2.3", now=500.0, wall=WALL)
+
+    def refresh(self, at: float | Mapping[int, float]) -> None:
+        times = dict.fromkeys(self.workers, at) if isinstance(at, float) else at
+        taken = {each: pickle.loads(pickle.dumps(self.workers[each].take(time))) for each, time in times.items()}
+        self.mirror.apply(taken)
+
+    def tick(self, at: float) -> None:
+        self.refresh(at)
+        self.book.tick(at, self.mirror.take_lag(), WALL + at - 500)
+
+    def open(self, worker: int, now: float, port: int = 5) -> StreamCounters:
+        return self.workers[worker].stream_opened(LINES, f"10.0.0.{worker}:{port}", now)
+
+    def close(self, worker: int, stream: StreamCounters, now: float) -> None:
+        self.workers[worker].stream_closed(stream, "eof", 0, now)
+
+    def runs(self, now: float) -> list[tuple[str, int, float]]:
+        """State, packets and seconds of each, the first one first."""
+        return [(run.state, run.packets, run.seconds) for run in reversed(self.book.runs.records(now))]
+
+
+def test_streams_are_numbered_in_the_order_in_which_they_opened_and_lead_to_their_worker() -> None:
+    several = Several()
+    for worker, now in [(2, 501.0), (1, 502.0), (2, 503.0)]:
+        several.open(worker, now)
+    several.refresh(504.0)
+    assert ["10.0.0.2:5", "10.0.0.1:5", "10.0.0.2:5"] == [each.peer for each in several.book.counters.open.values()]
+    assert [(2, 1), (1, 1), (2, 2), None] == [several.mirror.local(number) for number in range(1, 5)]
+
+
+def test_a_run_spans_workers_from_its_first_data_to_its_last() -> None:
+    several = Several()
+    for worker, first, last in [(2, 501.0, 504.0), (1, 501.5, 505.0)]:
+        stream = several.open(worker, 500.5)
+        send(several.workers[worker], stream, 3, first)
+        send(several.workers[worker], stream, 4, last)
+        several.close(worker, stream, 505.25)
+    several.tick(505.5)
+    assert [("active", 14, 4.0)] == several.runs(505.5)
+    several.tick(506.5)
+    assert [("ended", 14, 4.0)] == several.runs(506.5)
+
+
+def test_runs_that_begin_and_end_between_two_refreshes_come_apart_at_the_gap() -> None:
+    several = Several(run_gap=0.01)
+    for worker, at in [(1, 501.0), (2, 501.05), (1, 501.1)]:
+        stream = several.open(worker, at)
+        send(several.workers[worker], stream, 5, at)
+        send(several.workers[worker], stream, 5, at + 0.02)
+        several.close(worker, stream, at + 0.02)
+    several.tick(501.25)
+    assert [("ended", 10, 0.02)] * 3 == several.runs(501.25)
+
+
+def test_a_stream_that_sends_all_the_time_keeps_short_ones_from_being_runs_of_their_own() -> None:
+    several = Several(run_gap=0.01)
+    steady = several.open(1, 500.5)
+    send(several.workers[1], steady, 1, 500.5)
+    several.tick(500.75)
+    for at in (500.9, 501.0, 501.1):  # the first one is another test than the steady stream began
+        stream = several.open(2, at)
+        send(several.workers[2], stream, 1, at)
+        several.close(2, stream, at)
+        several.refresh(at + 0.001)
+        for moment in range(100):
+            send(several.workers[1], steady, 1, at + 0.001 * moment)
+    several.tick(501.2)
+    assert [1, 303] == [packets for _, packets, _ in several.runs(501.2)]
+
+
+def test_no_run_ends_while_a_worker_has_not_told_what_it_counts() -> None:
+    several = Several()
+    stream = several.open(1, 501.0)
+    send(several.workers[1], stream, 1, 501.0)
+    several.close(1, stream, 501.1)
+    several.refresh(501.25)
+    late = several.open(2, 501.5)
+    send(several.workers[2], late, 1, 501.5)
+    several.refresh({1: 503.0})
+    several.book.tick(503.0, 0.0, WALL + 3)
+    assert ["active"] == [state for state, *_ in several.runs(503.0)]
+    several.refresh({2: 503.5})
+    assert [("active", 2, 0.5)] == several.runs(503.5)
+    assert 0 == several.mirror.lost(3, 503.5)
+
+
+def test_a_pause_of_a_worker_is_no_silence() -> None:
+    several = Several()
+    for worker in several.workers.values():
+        worker.tick(500.75, 0.0, WALL)
+    stream = several.open(1, 501.0)
+    send(several.workers[1], stream, 1, 501.0)
+    several.close(1, stream, 501.0)
+    several.workers[2].tick(504.0, 0.0, WALL)
+    several.tick(504.0)
+    assert ["active"] == [state for state, *_ in several.runs(504.0)]
+    assert 3.0 == several.book.stats(504.0).loop_lag_seconds
+
+
+def test_of_a_lost_worker_streams_close_with_their_last_figures_and_what_it_held_is_gone() -> None:
+    several = Several()
+    fixed = several.workers[1].stream_opened(evolve(ORIGIN, by_size=True), "10.0.0.1:5", 501.0)
+    send(several.workers[1], fixed, 3, 502.0, size=1100)
+    several.workers[1].memory.add(4096)
+    several.workers[2].memory.add(5)
+    several.refresh(502.5)
+    send(several.workers[1], fixed, 9, 502.75)
+    assert (1, 5) == (several.mirror.lost(1, 503.0), several.book.memory.held)
+    (record,) = several.book.streams()
+    assert ("worker", 3, 3300, 300) == (record.reason, record.packets, record.bytes, record.incomplete_bytes)
+    stats = several.book.stats(503.0)
+    assert (1, 0, 3, 300) == (
+        stats.closed_worker_total,
+        stats.streams_open,
+        stats.packets_total,
+        stats.incomplete_bytes_total,
+    )
+
+
+def test_the_one_that_replaces_a_lost_worker_begins_its_numbers_anew_and_gets_nobody_elses_streams() -> None:
+    several = Several()
+    send(several.workers[1], several.open(1, 501.0), 3, 502.0)
+    several.workers[1].counters.rejected("draining", 7)
+    several.refresh(503.0)
+    several.mirror.lost(1, 503.5)
+    several.workers[1] = several.worker()
+    send(several.workers[1], several.open(1, 504.0), 1, 504.0)
+    several.workers[1].counters.rejected("draining", 2)
+    several.refresh(505.0)
+    assert [None, (1, 1)] == [several.mirror.local(number) for number in (1, 2)]
+    assert (9, 4) == (several.book.counters.rejected_by_reason["draining"], several.book.counters.totals().packets)
+
+
+def test_equal_origins_of_all_workers_and_reloads_are_one() -> None:
+    several = Several()
+    for now in (501.0, 502.0):
+        for worker in several.workers:
+            several.open(worker, now)
+        several.refresh(now)
+    flag, number = (evolve(LINES, labels={"site": value}) for value in (True, 1))
+    several.workers[1].stream_opened(flag, "10.0.0.1:7", 503.0)
+    several.workers[1].stream_opened(number, "10.0.0.1:8", 503.0)
+    several.refresh(503.0)
+    origins = [stream.origin for stream in several.book.counters.open.values()]
+    assert 3 == len(set(map(id, origins)))
+    assert [True, 1] == [origin.labels["site"] for origin in origins[-2:]]
+    assert origins[-1].labels["site"] is not True
+
+
+def test_a_question_that_waited_for_a_refresh_is_answered_by_it() -> None:
+    several = Several()
+    stream = several.open(1, 501.0)
+    several.refresh(501.0)
+    asked = several.book.asked()
+    assert 0 == several.book.stats(501.0, asked).packets_total  # another question of the same moment
+    send(several.workers[1], stream, 3, 501.0)
+    several.refresh(501.5)
+    assert 3 == several.book.stats(501.5, asked).packets_total
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("osscrtnl"), st.integers(1, 3), st.integers(0, 9)), max_size=60))
+def test_no_counter_falls_and_streams_add_up_whoever_tells_and_whoever_is_lost(
+    happens: list[tuple[str, int, int]],
+) -> None:
+    several = Several(3)
+    mine: dict[int, list[StreamCounters]] = {worker: [] for worker in several.workers}
+    now = 500.0
+    before = several.book.stats(now)
+    for what, worker, number in happens:
+        now += 0.1
+        book, streams = several.workers[worker], mine[worker]
+        if what == "o":
+            streams.append(several.open(worker, now, number))
+        elif what == "r":
+            book.counters.rejected("draining", number)
+            book.counters.loops += number
+            book.memory.given_up += number
+        elif what == "t":
+            several.refresh({worker: now})
+        elif what == "n":
+            several.tick(now)
+        elif what == "l":
+            several.mirror.lost(worker, now)
+            several.workers[worker], mine[worker] = several.worker(), []
+        elif streams and what == "s":
+            send(book, streams[number % len(streams)], number, now)
+        elif streams:
+            book.stream_closed(streams.pop(number % len(streams)), "eof", number, now)
+        stats = several.book.stats(now)
+        assert [] == [name for name in GROWING if getattr(stats, name) < getattr(before, name)]
+        records = several.book.streams()
+        assert stats.packets_total == sum(record.packets for record in records)
+        assert stats.bytes_total == sum(record.bytes for record in records)
+        assert stats.streams_open == sum(record.state == "open" for record in records)
+        assert stats.streams_total == len(records)
+        before = stats
+    several.refresh(now)
+    for worker, streams in mine.items():
+        shown = {each.local: each for each in several.book.counters.open.values() if each.worker == worker}
+        assert {each.stream: each.packets for each in streams} == {key: each.packets for key, each in shown.items()}
