@@ -34,8 +34,11 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from ctrlserver.logs.sparing import Sparing
 
 #: Connections in one message: as many as an acceptor accepts in a turn. The kernel takes 253 at most.
 BATCH = 64
@@ -203,11 +206,14 @@ def _received(sock: socket.socket, flags: int) -> tuple[bytes, list[int]]:
 class Taker:
     """The worker's end; ``handed`` gets each connection. Its socket does not block."""
 
+    log = Logger()
+
     def __init__(self, sock: socket.socket, handed: Callable[[Handed], object], reactor: Any) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._handed = handed
         self._reactor = reactor
+        self._lines = Sparing()
         self._looks_first = False
         self._paused: Any = None
         self._open = True
@@ -247,6 +253,12 @@ class Taker:
 
     def pause(self, seconds: float = PAUSE_SECONDS) -> None:
         """Take nothing for some seconds."""
+        if self._lines.may_write(self._reactor.seconds()):
+            self.log.warn(
+                "out of descriptors: connections wait until some are free; lost since the start: {lost}",
+                event="handing-paused",
+                lost=self.lost,
+            )
         if self._paused is None and self._open:
             self._reactor.removeReader(self)
             self._paused = self._reactor.callLater(seconds, self._go_on)
