@@ -1,0 +1,356 @@
+"""The parent's workers: started, asked, given connections, and replaced when they die.
+
+Model::
+
+    start() -> each begins -> all have answered -> connections are handed -> stop(): last figures, then the end
+                  |                                   |
+                  +--- ended, or silent for long -----+--> what it had not taken goes to others; another is started
+
+What they counted is asked for in rounds (``workers/rounds.py``): one at least each ``PACE`` seconds, and one more for
+those who ask for it.
+
+Rules:
+
+- A worker that is silent for ``HUNG_SECONDS`` is killed; one that begins has ``BEGIN_SECONDS``. A pause of the parent
+  itself does not count (``looks.py``).
+- A worker is handed nothing until it has begun, while it is late and others are not, and while it does not keep up.
+  At the start nothing is handed before all have begun: they share the first burst.
+- ``MOST_QUICK_ENDS`` of one worker in a row, each before it had answered or within ``QUICK_SECONDS``, end the daemon.
+
+Beware: start it after the process went into the background and gave up its privileges: workers inherit both.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ctrlserver.looks import Looks
+from ctrlserver.workers.balance import Balance
+from ctrlserver.workers.channel import Lost
+from ctrlserver.workers.handing import Handed
+from ctrlserver.workers.messages import Stop
+from ctrlserver.workers.process import Past, Row, WorkerProcess, environment, program, row_of
+from ctrlserver.workers.rounds import LATE_SECONDS, Mirrors, Rounds, gathered
+from ctrlserver.workers.snapshots import Snapshot
+from ctrlserver.workers.telling import Told
+
+#: Seconds between two rounds.
+PACE = 0.25
+
+#: Seconds of silence after which a worker is killed, and those that it has to begin.
+HUNG_SECONDS, BEGIN_SECONDS = 5.0, 30.0
+
+#: Seconds that workers have for their last answer.
+STOP_SECONDS = 2.0
+
+#: A worker that lives shorter ended at once; after so many in a row the daemon gives up.
+QUICK_SECONDS, MOST_QUICK_ENDS = 1.0, 5
+
+
+class Supervisor:
+    """``count`` workers, numbered from 1.
+
+    ``begin`` gives the first message to worker ``number``, and descriptors beside it, for each process anew.
+    ``mirror`` takes their figures. ``failed``: the daemon cannot go on, and why. ``heard``: a message of a worker.
+    ``command``: how a process is started.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        count: int,
+        reactor: Any,
+        *,
+        begin: Callable[[int], tuple[object, Sequence[int]]],
+        mirror: Mirrors,
+        failed: Callable[[str], object],
+        heard: Callable[[int, Any], object] = lambda _, __: None,
+        clock: Callable[[], float] = time.monotonic,
+        command: Sequence[str] = (),
+    ) -> None:
+        self.generation = 0
+        """Counts the reloads: of which listeners connections are handed."""
+        self.room_again: Callable[[], object] = lambda: None
+        self.moved: Callable[[Handed, int], object] = lambda _, __: None
+        """Told what a dead worker had not taken, and which worker has it now."""
+        self._reactor = reactor
+        self._begin = begin
+        self._mirror = mirror
+        self._failed = failed
+        self._heard = heard
+        self._clock = clock
+        self._command = command or program()
+        self._numbers = range(1, count + 1)
+        self._workers: dict[int, WorkerProcess] = {}
+        self._past = {number: Past() for number in self._numbers}
+        self._balance = Balance()
+        self._full: set[int] = set(self._numbers)
+        self._kept: deque[Handed] = deque()
+        self._rounds = Rounds(self._workers, mirror, reactor, seen=self._see, first=self._is_ready)
+        self._pace: IDelayedCall | None = None
+        self._looks = Looks(PACE)
+        self._started: Deferred[None] | None = None
+        self._has_started = False
+        self._stopped: Deferred[None] | None = None
+        self._is_ending = False
+
+    # The start
+
+    def start(self) -> Deferred[None]:
+        """Start all; the Deferred fires once each has answered. It fails with nothing: ``failed`` is called."""
+        self._started = Deferred()
+        self._looks.begin(self._clock())
+        for number in self._numbers:
+            self._spawn(number)
+        self._pace = self._reactor.callLater(PACE, self._beat)
+        return self._started
+
+    def _spawn(self, number: int) -> None:
+        worker = self._workers[number] = WorkerProcess(number, self, self._reactor)
+        try:
+            worker.start(self._command, environment(os.environ, sys.path))
+        except OSError as error:
+            how = f"could not be started: {(error.strerror or str(error)).lower()}: {self._command[0]}"
+            self._reactor.callLater(0, worker.could_not, how)
+            return
+        message, descriptors = self._begin(number)
+        worker.ask(message, descriptors).addCallbacks(
+            lambda _: self._has_begun(worker), lambda failure: self._has_not_begun(worker, failure)
+        )
+
+    def _has_begun(self, worker: WorkerProcess) -> None:
+        worker.is_running = True
+        worker.silent = 0.0
+        self.log.info("worker {worker} is process {pid}", event="worker-started", worker=worker.number, pid=worker.pid)
+        self._rounds.ask(worker)
+
+    def _has_not_begun(self, worker: WorkerProcess, failure: Failure) -> None:
+        if not failure.check(Lost):
+            worker.kill(f"could not begin: {failure.getErrorMessage()}")
+
+    def _is_ready(self, worker: WorkerProcess) -> None:
+        """It has answered for the first time."""
+        if not self._has_started and all(each.has_answered for each in self._workers.values()):
+            self._has_started = True
+            self._full -= {number for number, each in self._workers.items() if each.is_running}
+            self._see()
+            if self._started is not None:
+                self._started.callback(None)
+        elif self._has_started:
+            self._full.discard(worker.number)
+            self._see()
+        else:
+            return
+        self._hand_kept()
+        self.room_again()
+
+    # What they counted
+
+    def refresh(self, *, paths: bool = False) -> Deferred[None]:
+        """Ask all; the Deferred fires once what they counted until now is applied. ``late`` says whose is not.
+
+        ``paths``: with the figures that cost a look at each socket.
+        """
+        return self._rounds.refresh(paths=paths)
+
+    @property
+    def late(self) -> tuple[int, ...]:
+        """The workers that owe figures."""
+        return self._rounds.late
+
+    def _beat(self) -> None:
+        self._pace = self._reactor.callLater(PACE, self._beat)
+        if self._looks.may_judge(self._clock()):
+            for worker in list(self._workers.values()):
+                self._judge(worker)
+        self._rounds.begin_if_none()
+
+    def _judge(self, worker: WorkerProcess) -> None:
+        if worker.has_ended or (worker.is_running and worker.looking is None):
+            return
+        worker.silent += PACE
+        limit = HUNG_SECONDS if worker.is_running else BEGIN_SECONDS
+        if worker.silent > limit:
+            worker.kill(f"did not answer for {limit:g} s and was killed")
+
+    def _see(self) -> None:
+        self._balance.saw({number: each.seen() for number, each in self._workers.items() if each.is_running})
+
+    @property
+    def lag(self) -> float:
+        """Seconds since the oldest figures of those who are late were counted; 0 if nobody is."""
+        times = [self._workers[number].snapshot.at for number in self.late if number in self._workers]
+        return max(0.0, self._clock() - min(times)) if times else 0.0
+
+    @property
+    def restarts(self) -> int:
+        """How many workers were replaced."""
+        return sum(each.restarts for each in self._past.values())
+
+    def rows(self) -> list[Row]:
+        """A row for each worker."""
+        shares = self._balance.shares
+        whole = sum(shares.values()) or 1.0
+        return [
+            row_of(worker, self._past[number], is_late=number in self.late, share=shares.get(number, 0.0) / whole)
+            for number, worker in sorted(self._workers.items())
+        ]
+
+    # What is handed to them
+
+    def has_room(self) -> bool:
+        """Whether a connection may be accepted; ``room_again`` is called when there is room again."""
+        return len(self._full) < len(self._numbers)
+
+    def hand(self, listener: int, sock: socket.socket, peer: Any, strike: str = "") -> int | None:
+        """Give a connection to the worker with the least load: its number. ``sock`` is ours from now on.
+
+        None: nobody has room, and it is closed.
+        """
+        number = self._hand(Handed(sock, self.generation, listener, peer, strike))
+        if number is None:
+            sock.close()
+        return number
+
+    def _hand(self, handed: Handed) -> int | None:
+        full = self._full
+        number = self._balance.choose(full.union(self.late) if self.late else full)
+        if number is None:
+            number = self._balance.choose(full)
+        if number is None:
+            return None
+        hander = self._workers[number].hander
+        assert hander is not None
+        hander.hand(handed)
+        if not hander.has_room:
+            full.add(number)
+        return number
+
+    def _hand_kept(self) -> None:
+        """Give what dead workers had not taken to others, as far as they have room."""
+        kept = self._kept
+        while kept and (number := self._hand(kept[0])) is not None:
+            self.moved(kept.popleft(), number)
+
+    def room(self, worker: WorkerProcess) -> None:
+        """It takes connections again."""
+        if worker.is_running and self._has_started:
+            self._full.discard(worker.number)
+            self._hand_kept()
+            self.room_again()
+
+    def replace(self, number: int, why: str) -> None:
+        """Kill a worker, and start another in its place; ``why`` ends the words "worker 2 (process 123) ..."."""
+        self._workers[number].kill(why)
+
+    # What is said to them
+
+    def heard(self, worker: WorkerProcess, message: Any) -> object:
+        """Log what is a line for the log; the owner has the others."""
+        if isinstance(message, Told):
+            message.log(worker.number)
+            return None
+        return self._heard(worker.number, message)
+
+    def tell(self, number: int, message: object, descriptors: Sequence[int] = ()) -> None:
+        """Say something to one; it comes after what was said before, also to one that begins."""
+        if (channel := self._workers[number].channel) is not None:
+            channel.send(message, descriptors)
+
+    def send(self, message: object, descriptors: Sequence[int] = ()) -> None:
+        """Say something to all."""
+        for number in self._workers:
+            self.tell(number, message, descriptors)
+
+    def ask(self, number: int, message: object, descriptors: Sequence[int] = ()) -> Deferred[Any]:
+        """Ask one; ``Refused`` or ``Lost`` as of a channel."""
+        return self._workers[number].ask(message, descriptors)
+
+    def ask_all(self, message: object, within: float = LATE_SECONDS) -> Deferred[dict[int, Any]]:
+        """Ask all that run; the answers of those that answer ``within`` so many seconds."""
+        asked = {number: each.ask(message) for number, each in self._workers.items() if each.is_running}
+        return gathered(asked, self._reactor, within)
+
+    # The end
+
+    def ended(self, worker: WorkerProcess) -> None:
+        """A process is over: it is replaced, unless it was to end."""
+        number, now = worker.number, self._clock()
+        rest = worker.hander.rest() if worker.hander is not None else []
+        self._full.add(number)
+        if self._is_ending:
+            for each in rest:
+                each.sock.close()
+            self._look_if_all_ended()
+            return
+        self._rounds.lost(worker)
+        self._mirror.lost(number, now)
+        past = self._past[number]
+        past.remember(worker, is_quick=not worker.has_answered or now - worker.started < QUICK_SECONDS)
+        what = f": {worker.last_words()}" if worker.last_words() else ""
+        self.log.error(
+            "worker {worker} (process {pid}) {how}; another takes its place{what}",
+            event="worker-lost",
+            worker=number,
+            pid=worker.pid,
+            how=worker.how,
+            what=what,
+            restarts=self.restarts,
+        )
+        if past.quick >= MOST_QUICK_ENDS:
+            last = worker.last_words().rpartition("\n")[2]
+            self._failed(
+                f"worker {number} ended {past.quick} times in a row as soon as it was started: it {worker.how}"
+                f"{': ' if last else ''}{last}"
+            )
+            return
+        past.restarts += 1
+        self._spawn(number)
+        self._see()
+        self._kept.extend(rest)
+        self._hand_kept()
+
+    def stop(self) -> Deferred[None]:
+        """End all; the Deferred fires once their last figures are applied and their processes are gone."""
+        if self._stopped is not None:
+            return self._stopped
+        self._is_ending = True
+        self._stopped = Deferred()
+        if self._pace is not None and self._pace.active():
+            self._pace.cancel()
+        self._rounds.stop()
+        answers = {number: each.ask(Stop()) for number, each in self._workers.items() if each.is_running}
+        gathered(answers, self._reactor, STOP_SECONDS).addCallback(self._end_all)
+        return self._stopped
+
+    def _end_all(self, answers: Mapping[int, Snapshot]) -> None:
+        for number, snapshot in answers.items():
+            self._workers[number].saw(snapshot)
+        if answers:
+            self._mirror.apply(answers)
+        for number, worker in self._workers.items():
+            if number not in answers:
+                worker.kill()
+                self._mirror.lost(number, self._clock())
+            if not worker.has_ended:
+                worker.end()
+        while self._kept:
+            self._kept.popleft().sock.close()
+        self._look_if_all_ended()
+
+    def _look_if_all_ended(self) -> None:
+        stopped = self._stopped
+        if stopped is not None and not stopped.called and all(each.has_ended for each in self._workers.values()):
+            stopped.callback(None)
