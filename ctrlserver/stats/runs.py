@@ -120,6 +120,11 @@ class Runs:
                 self._idle_since = now
                 self._held = False
 
+    def goes_on(self, closes: int) -> bool:
+        """Whether no run can begin or end with what other streams do, while at most so many streams close."""
+        active = self._active
+        return active is not None and active.first >= 0 and not self._quiet and len(self._senders) > closes
+
     def tick(self, now: float, totals: Totals, lag_seconds: float = 0.0) -> None:
         """Follow the data since the last tick, and end an idle run; ``totals`` are those of ``now``.
 

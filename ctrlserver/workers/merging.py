@@ -146,22 +146,13 @@ class Mirror:
     def _take_steps(self, steps: list[_Step], told: Iterable[tuple[_Worker, Snapshot]]) -> None:
         """Enter events and figures by time; of streams that begin among the events, the figures come last."""
         book = self._book
-        for _, _, worker, event in [step for step in steps if step[1] == CLOSED]:
-            if (stream := worker.open.get(event[2])) is not None and stream.first >= 0:
-                stream.last = event[6][-1]
-                steps.append((stream.last, _ENTER, worker, (event[2], *event[6])))
-        rest = []
-        latest = max(map(itemgetter(0), steps))
-        for worker, snapshot in told:
-            open_ones, later = worker.open, []
-            for row in FIGURES.iter_unpack(snapshot.figures):
-                if (stream := open_ones.get(row[0])) is not None and stream.first >= 0:
-                    stream.last = last = row[-1]
-                    if last < latest:
-                        steps.append((last, _ENTER, worker, row))
-                        continue
-                later.append(row)
-            rest.append((open_ones, later))
+        closes = [step for step in steps if step[1] == CLOSED]
+        rest: list[tuple[_Worker, Iterable[tuple[Any, ...]]]]
+        rest = [(worker, FIGURES.iter_unpack(snapshot.figures)) for worker, snapshot in told]
+        if not book.runs.goes_on(len(closes)):  # else the order of figures makes no difference
+            for _, _, worker, event in closes:
+                _early(steps, worker, (event[2], *event[6]))
+            rest = [(worker, [row for row in rows if not _early(steps, worker, row)]) for worker, rows in rest]
         steps.sort(key=itemgetter(0))
         origins: dict[int, Origin] = {}
         for _, kind, worker, event in steps:
@@ -183,12 +174,22 @@ class Mirror:
                 stream = worker.open.pop(local)
                 stream.probed, stream.path = probed, path
                 book.stream_closed(stream, reason, incomplete_bytes, now)
-        for open_ones, later in rest:
-            _enter(open_ones, later)
+        for worker, rows in rest:
+            _enter(worker.open, rows)
 
     def _known(self, origin: Origin) -> Origin:
         """The one origin that is equal to this one."""
         return self._origins.setdefault(repr(origin), origin)
+
+
+def _early(steps: list[_Step], worker: _Worker, row: tuple[Any, ...]) -> bool:
+    """Whether a row is entered by the time of its last data: its stream had begun to send before these steps."""
+    stream = worker.open.get(row[0])
+    if stream is None or stream.first < 0:
+        return False
+    stream.last = row[-1]
+    steps.append((row[-1], _ENTER, worker, row))
+    return True
 
 
 def _enter(open_ones: Mapping[int, StreamCounters], rows: Iterable[tuple[Any, ...]]) -> None:

@@ -147,15 +147,6 @@ class RecordingBook(Book):
         former up to some hundred. ``around``: what the worker adds.
         """
         counters, memory = self.counters, self.memory
-        figures, pack = [], FIGURES.pack
-        for stream in counters.open.values():
-            packets, octets, unanswered = stream.packets, stream.bytes, stream.unanswered
-            injected, swallowed, duplicated = stream.injected, stream.swallowed, stream.duplicated
-            told = packets + octets + unanswered + injected + swallowed + duplicated
-            if told != stream.told:  # none of them ever falls
-                stream.told = told
-                last = stream.last
-                figures.append(pack(stream.stream, packets, octets, unanswered, injected, swallowed, duplicated, last))
         events, self._events = self._events, []
         lag, self._lag = self._lag, 0.0
         if self._ticked is not None:
@@ -164,7 +155,7 @@ class RecordingBook(Book):
             at=now,
             totals=counters.totals(),
             events=[_told(event) for event in events],
-            figures=b"".join(figures),
+            figures=_figures(counters.open.values(), struck=counters.struck),
             probed=_of_open(counters.open.values(), StreamCounters.probe_figures) if paths else (),
             paths=_of_open(counters.open.values(), StreamCounters.tcp_figures) if paths else (),
             struck=counters.struck,
@@ -176,6 +167,34 @@ class RecordingBook(Book):
             lag_seconds=lag,
             **around,
         )
+
+
+def _figures(streams: Iterable[StreamCounters], *, struck: bool) -> bytes:
+    """The rows of those whose numbers have grown since they were told: none falls, so their sum has grown."""
+    if struck:
+        changed = [each for each in streams if sum(_numbers(each)[:-1]) != each.told]
+        for each in changed:
+            each.told = sum(_numbers(each)[:-1])
+    else:
+        changed = [each for each in streams if each.packets + each.bytes + each.unanswered != each.told]
+        for each in changed:
+            each.told = each.packets + each.bytes + each.unanswered
+    pack = FIGURES.pack
+    return b"".join(
+        [
+            pack(
+                each.stream,
+                each.packets,
+                each.bytes,
+                each.unanswered,
+                each.injected,
+                each.swallowed,
+                each.duplicated,
+                each.last,
+            )
+            for each in changed
+        ]
+    )
 
 
 def _numbers(stream: StreamCounters) -> Numbers:
