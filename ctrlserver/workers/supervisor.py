@@ -190,8 +190,12 @@ class Supervisor:
 
     @property
     def lag(self) -> float:
-        """Seconds since the oldest figures of those who are late were counted; 0 if nobody is."""
-        times = [self._workers[number].snapshot.at for number in self.late if number in self._workers]
+        """Seconds since the oldest figures of those who are late were counted; 0 if nobody is.
+
+        One that begins is not late: it has no streams.
+        """
+        late = [self._workers[number] for number in self.late]
+        times = [each.snapshot.at for each in late if each.is_running]
         return max(0.0, self._clock() - min(times)) if times else 0.0
 
     @property

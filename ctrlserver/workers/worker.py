@@ -22,6 +22,7 @@ the message about a reload is still on its way.
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import socket
 import sys
@@ -74,6 +75,8 @@ class Worker:
     def begin(self, number: int) -> None:
         """Be worker ``number``."""
         self.number = number
+        gc.freeze()
+        gc.enable()
         name_process(f"ctrlserver: worker {number}", f"ctrlworker {number}")
 
     def received(self, message: Any, descriptors: list[int]) -> object:
