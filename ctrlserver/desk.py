@@ -7,9 +7,10 @@ stream, is a callable here, so that ``admin/`` knows no listener, lane or reacto
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from attrs import evolve, frozen
+from twisted.internet.defer import Deferred
 
 from ctrlserver.errors import CommandError
 from ctrlserver.inject.orderer import Orderer
@@ -25,6 +26,18 @@ class Health:
     live: bool
     ready: bool
     reasons: Sequence[str] = ()
+
+
+class Refresh(Protocol):
+    """Has the numbers be those of now; with ``paths`` the TCP figures of the streams too."""
+
+    def __call__(self, *, paths: bool = False) -> Deferred[None] | None:
+        """Fires when they are; None where they are so at any time."""
+
+
+def of_now(**_: bool) -> Deferred[None] | None:
+    """One process counts everything itself."""
+    return None
 
 
 def not_wired(*_: object, **__: object) -> NoReturn:
@@ -47,6 +60,9 @@ class Desk:
     ``answer(listener, rule, by)`` puts a rule in force, or raises ``InjectionError``; ``answers()`` has those in force,
     and ``end_answers(which)`` ends that of a number, those of a listener, or all, and has them.
 
+    ``fresh()`` fires when the numbers in the book are no older than the call, and ``fetch_packets(number)`` when the
+    kept packets of an open stream are in the book; None where they are there.
+
     ``asked``: the number that the book gave to the questions under way, when they arrived.
     """
 
@@ -67,6 +83,8 @@ class Desk:
     answer: Callable[[str, Rule, Orderer], Standing] = not_wired
     answers: Callable[[], Sequence[Standing]] = tuple
     end_answers: Callable[[int | str | None], Sequence[Standing]] = not_wired
+    fresh: Refresh = of_now
+    fetch_packets: Callable[[int], Deferred[None] | None] = lambda _: None
     asked: int | None = None
 
     def for_questions(self) -> Desk:
