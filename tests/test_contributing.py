@@ -128,10 +128,11 @@ def test_a_command_in_the_table_is_known(house: House) -> None:
     house.insert(recipe, table, "COMMANDS: Final[tuple[type[Command], ...]] = (\n", "    Yours,\n")
     house.insert(recipe, "ctrlserver/commands.py", "NAMES: Final = (\n", '    "yours",\n')
     said = house.says(
-        "from ctrlserver.admin.commands.table import Help, carry_out\n"
+        "from ctrlserver.admin.commands.table import Help, call_of, carry_out\n"
         "from ctrlserver.admin.dialogue import Request\n"
         "from ctrlserver.admin.session import Session\n"
-        "print(carry_out(Request(('yours',)), None, Session())[1])\n"
+        "line = Request(('yours',))\n"
+        "print(carry_out(call_of(line, None, Session()), line, None, Session()))\n"
         "print(Help('yours').reply(None).lines)\n"
         "from ctrlserver.admin.commands.page import page\n"
         "print(page(''))\n"

@@ -14,8 +14,9 @@ from typing import Any, Final
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Number
+from ctrlserver.admin.refreshing.rounds import Figures
 from ctrlserver.errors import CommandError, UnitError
-from ctrlserver.stats.records import Value, describe
+from ctrlserver.stats.records import TCP_FIELDS, Value, describe
 from ctrlserver.stats.rename import Renames
 from ctrlserver.units import parse_count
 from ctrlserver.words import did_you_mean, quoted
@@ -56,6 +57,11 @@ class Condition:
     def what(self) -> object:
         """What is compared: the same for all conditions of one value."""
         return self.record, self.stream, self.field
+
+    @property
+    def figures(self) -> Figures:
+        """What is to be of now to judge it."""
+        return Figures.PATHS if self.record == "stream" and self.field in TCP_FIELDS else Figures.NUMBERS
 
     def holds(self, value: Value) -> bool:
         """Whether the field, which is ``value`` now, fulfils it."""

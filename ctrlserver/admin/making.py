@@ -27,6 +27,13 @@ def failure(journal: Journal, request: Request) -> bytes:
     return encode_error(CommandError(500, "internal", wrong), json=request.json)
 
 
+def wrong(journal: Journal, request: Request, error: Exception) -> bytes:
+    """What the peer is told instead of its reply; one that is under way, and no ``CommandError``, is logged."""
+    if isinstance(error, CommandError):
+        return encode_error(error, json=request.json)
+    return failure(journal, request)
+
+
 @define
 class Making:
     """A reply in the making: ``ended`` once nothing follows, ``broken`` where its line has no end."""

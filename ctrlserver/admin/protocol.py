@@ -5,10 +5,11 @@ Who calls whom::
     transport -- dataReceived --> AdminConnection -- receive, next_event --> Dialogue   bytes to requests, no socket
                                     |       |     -- carry_out ------------> commands   a request to a reply
                                     |       +----- serve ------------------> Turns ---> carry_on, when there is time
+                                    |       +----- wait_for -------------> Call  -----> _serve, when figures are of now
     transport <-- write -- _send ---+
                                             AdminPorts: admit, may_linger, forget
 
-``AdminConnection`` alone knows the transport. ``Turns`` alone calls back: ``carry_on``, and nothing else.
+``AdminConnection`` alone knows the transport. ``Turns`` alone calls ``carry_on``; who wakes us calls ``_serve``.
 
 A connection is in one ``Stage`` and never goes back::
 
@@ -16,9 +17,10 @@ A connection is in one ``Stage`` and never goes back::
     HUNG_UP   the transport is to end       until the peer has been sent all output, and our end
     ENDED     input is read and dropped     until the peer's own end, or ``linger_seconds``
 
-Two things slow an OPEN connection down. If the peer does not read, the transport pauses us, and we carry out, make and
-read nothing until ``resumeProducing``. If others ask too, it queues in ``Turns`` and reads nothing until its turn. What
-one read brought (``read_bytes``) stays in the dialogue meanwhile.
+Three things slow an OPEN connection down. If the peer does not read, the transport pauses us, and we carry out, make
+and read nothing until ``resumeProducing``. If others ask too, it queues in ``Turns`` and reads nothing until its turn.
+If figures of now are to be had of workers, it carries out and reads nothing until they are there. What one read brought
+(``read_bytes``) stays in the dialogue meanwhile.
 
 Rules:
 
@@ -43,37 +45,29 @@ from collections import deque
 from enum import IntEnum
 from typing import Any, Final
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
     IHandshakeListener,
     IPushProducer,
-    IReactorFDSet,
     ISSLTransport,
-    ITCPTransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ctrlserver.admin.commands.table import carry_out
+from ctrlserver.admin.commands.command import Command
+from ctrlserver.admin.commands.table import call_of, carry_out
 from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Fault, Interrupt, More, Request
 from ctrlserver.admin.limits import Limits
-from ctrlserver.admin.making import SLICE, Making, failure
+from ctrlserver.admin.making import SLICE, Making, wrong
 from ctrlserver.admin.patience import Awaited, Patience
 from ctrlserver.admin.ports import AdminPorts
+from ctrlserver.admin.refreshing.calls import Call
 from ctrlserver.admin.replies import Long, Reply, encode_error, encode_in_steps
 from ctrlserver.admin.session import LOOKING_ONLY, Access, Session
-from ctrlserver.admin.transports import (
-    can_half_close,
-    is_gone,
-    is_reset,
-    peer_of,
-    read_at_most,
-    send_probes_to,
-    take_urgent_data_in_line,
-)
+from ctrlserver.admin.transports import can_half_close, is_gone, is_reset, is_unread, peer_of, send_probes_to, set_up
 from ctrlserver.admin.waiting import Later
 from ctrlserver.errors import CommandError
 
@@ -113,6 +107,8 @@ class AdminConnection(Protocol):
         self._input_ended = False
         self._stage = Stage.OPEN
         self._patience = Patience(ports.reactor, ports.limits, self._awaited, self._expired)
+        self._freshness = ports.readings.freshness
+        self._call: Call | None = None  # the line that waits for figures of now
         self._making: Making | None = None  # the reply that is not whole yet
         self._later: Later | None = None  # the reply that goes on by itself
         self._lines = 0  # of the dialogue when that began
@@ -123,11 +119,8 @@ class AdminConnection(Protocol):
     def connectionMade(self) -> None:
         """Register; reject the peer where there are too many."""
         transport = self._transport()
-        read_at_most(transport, self._limits.read_bytes)
+        set_up(transport, self._limits.read_bytes)
         self._patience.begin(shaking=ISSLTransport.providedBy(transport))
-        if ITCPTransport.providedBy(transport) and isinstance(transport.getHost(), IPv4Address | IPv6Address):
-            transport.setTcpNoDelay(True)
-            take_urgent_data_in_line(transport)
         self._session.peer, self._session.transport = peer_of(transport)
         self._session.peer = self._client or self._session.peer
         transport.registerProducer(self, True)
@@ -165,9 +158,9 @@ class AdminConnection(Protocol):
         """Let go of everything."""
         self._stage = Stage.ENDED
         self._making = None
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
+        if (pending := self._call or self._later) is not None:
+            pending.cancel()
+        self._call = self._later = None
         self._patience.end()
         self._ports.forget(self)
 
@@ -202,7 +195,12 @@ class AdminConnection(Protocol):
             if self._paused:
                 self._stop_reading()
                 return False
-            if self._making is not None:
+            if self._call is not None:
+                if not self._call.is_ready:
+                    self._stop_reading()
+                    return False
+                self._go_on_with(self._call)
+            elif self._making is not None:
                 self._make(self._making)
             elif self._later is not None:
                 if self._go_on(self._later):
@@ -226,34 +224,53 @@ class AdminConnection(Protocol):
         if isinstance(event, Answer):
             self._send(event.octets)
         elif isinstance(event, Request):
-            self._answer(event)
+            self._begin(event)
         elif isinstance(event, Fault):
             self._send(encode_error(event.error, json=event.json))
             if event.closes:
                 self._close()
 
-    def _answer(self, request: Request) -> None:
+    def _begin(self, request: Request) -> None:
+        """Carry the line out, or wait for what it reads to be of now."""
+        try:
+            command = call_of(request, self._desk, self._session)
+            if command.figures and (fresh := command.fresh(self._desk, self._freshness)) is not None:
+                self._call = Call(request, command)
+                self._call.wait_for(fresh, self._serve)
+                return
+        except Exception as error:
+            self._send(wrong(self._ports.journal, request, error))
+        else:
+            self._answer(request, command)
+
+    def _answer(self, request: Request, command: Command) -> None:
         closes = False
         try:
-            command, reply = carry_out(request, self._desk, self._session)
+            reply = carry_out(command, request, self._desk, self._session)
             if not isinstance(reply, Reply):
                 self._later, self._lines = reply, self._dialogue.lines
                 reply.begin(self._serve, json=request.json)
                 self._patience.watch_over()
                 send_probes_to(self._transport(), self._limits.probed_seconds)
                 return
-            steps = encode_in_steps(command, reply, json=request.json)
+            steps = encode_in_steps(command.command, reply, json=request.json)
             if isinstance(reply, Long):
                 self._making = Making(request, steps, self._ports.journal)
                 return
             octets, closes = b"".join(steps), reply.closes
-        except CommandError as error:
-            octets = encode_error(error, json=request.json)
-        except Exception:
-            octets = failure(self._ports.journal, request)
+        except Exception as error:
+            octets = wrong(self._ports.journal, request, error)
         self._send(octets)
         if closes:
             self._close()
+
+    def _go_on_with(self, call: Call) -> None:
+        """What it reads is of now, or could not be had."""
+        self._call = None
+        if call.failure is None:
+            self._answer(call.request, call.command)
+        else:
+            self._send(call.wrong(self._ports.journal))
 
     def _make(self, making: Making) -> None:
         self._patience.advance()
@@ -297,12 +314,6 @@ class AdminConnection(Protocol):
         if octets:
             self._transport().write(octets)
 
-    def _is_unread(self) -> bool:
-        """Whether the kernel has not taken all output yet."""
-        if self._paused:
-            return True
-        return IReactorFDSet.providedBy(self._reactor) and self._transport() in self._reactor.getWriters()
-
     def _stop_reading(self) -> None:
         if self._reading and not self._input_ended:
             self._reading = False
@@ -329,10 +340,10 @@ class AdminConnection(Protocol):
 
     def close(self) -> None:
         """The server ends: what the transport has goes out, nothing more is made."""
-        if self._later is not None and self._stage is Stage.OPEN:
-            self._later.stop()
-            self._send(self._later.more())
-            self._later = None
+        if (pending := self._call or self._later) is not None and self._stage is Stage.OPEN:
+            pending.stop()
+            self._send(pending.more())
+            self._call = self._later = None
         if self._stage < Stage.HUNG_UP:
             self._stage = Stage.HUNG_UP
             self._transport().unregisterProducer()
@@ -341,9 +352,9 @@ class AdminConnection(Protocol):
     def _awaited(self) -> Awaited:
         if self._stage is Stage.ENDED:
             return Awaited.END
-        if self._stage is not Stage.OPEN or self._is_unread():
+        if self._stage is not Stage.OPEN or self._paused or is_unread(self._transport(), self._reactor):
             return Awaited.READING
-        return Awaited.LINE if self._later is None else Awaited.NOTHING
+        return Awaited.LINE if self._call is None and self._later is None else Awaited.NOTHING
 
     def _expired(self, awaited: Awaited, is_late: bool) -> None:
         if awaited is Awaited.END:

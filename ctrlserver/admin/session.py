@@ -92,6 +92,11 @@ class Session:
         """The peer, as injections and answers name who ordered them."""
         return Orderer(self.peer, str(self.level))
 
+    def changed(self) -> None:
+        """A command of this session changes something: numbers asked for before are too old for who asks next."""
+        if self.readings is not None:
+            self.readings.freshness.changed()
+
     def challenge(self, now: float) -> str:
         """A new challenge, in hex; the one before is worth nothing from now on."""
         self._challenge, self._good_until = self.random(CHALLENGE_BYTES).hex(), now + CHALLENGE_SECONDS

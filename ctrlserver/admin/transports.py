@@ -12,7 +12,13 @@ from typing import Any, cast
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IHalfCloseableDescriptor, ISSLTransport, ISystemHandle
+from twisted.internet.interfaces import (
+    IHalfCloseableDescriptor,
+    IReactorFDSet,
+    ISSLTransport,
+    ISystemHandle,
+    ITCPTransport,
+)
 from twisted.protocols.policies import ProtocolWrapper
 
 from ctrlserver.addresses import peer_name
@@ -25,6 +31,14 @@ _CREDENTIALS = struct.Struct("3i")
 def can_half_close(transport: object) -> bool:
     """Whether the output can end before the connection does; over TLS it cannot."""
     return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(transport)
+
+
+def set_up(transport: Any, nbytes: int) -> None:
+    """Bound its reads, send what is small at once, and have telnet's urgent data in their place."""
+    read_at_most(transport, nbytes)
+    if ITCPTransport.providedBy(transport) and isinstance(transport.getHost(), IPv4Address | IPv6Address):
+        transport.setTcpNoDelay(True)
+        take_urgent_data_in_line(transport)
 
 
 def read_at_most(transport: object, nbytes: int) -> None:
@@ -42,6 +56,11 @@ def take_urgent_data_in_line(transport: object) -> None:
     sock = _socket_of(transport)
     if sock is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+
+def is_unread(transport: object, reactor: Any) -> bool:
+    """Whether the kernel has not taken all output yet."""
+    return IReactorFDSet.providedBy(reactor) and transport in reactor.getWriters()
 
 
 def is_reset(transport: object) -> bool:

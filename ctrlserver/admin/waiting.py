@@ -13,10 +13,11 @@ from functools import cached_property
 from math import ceil
 from typing import ClassVar, Final, TypeAlias
 
-from attrs import define, field
+from attrs import Factory, define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ctrlserver.admin.conditions import Condition
+from ctrlserver.admin.refreshing.freshness import Freshness
 from ctrlserver.admin.replies import Record, encode_error, encode_in_steps
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
@@ -178,6 +179,7 @@ class Readings:
 
     desk: Desk
     reactor: IReactorTime
+    freshness: Freshness = field(init=False, default=Factory(lambda self: Freshness(self.desk, self.reactor), True))
     _waiters: dict[object, dict[Waiting, None]] = field(factory=dict, init=False)
     _seen: dict[object, Value] = field(factory=dict, init=False)
     _next: IDelayedCall | None = field(default=None, init=False)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 
 from ctrlserver.admin.arguments import Duration, Number, Parameter, Text
 from ctrlserver.admin.commands.command import Command, argument, numbered
 from ctrlserver.admin.levels import Level
+from ctrlserver.admin.refreshing.freshness import Freshness
+from ctrlserver.admin.refreshing.rounds import Figures
 from ctrlserver.admin.replies import Reply, Table, Word
 from ctrlserver.admin.session import Session
 from ctrlserver.desk import Desk
@@ -50,6 +53,7 @@ class Answer(Command):
     level = Level.OPERATOR
     reads = False
     lists = True
+    figures = Figures.NUMBERS
     answers = "The word answer and its number. Without arguments, a row for each answer, in the order of asking."
     example = r"answer data when=PING with=PONG\n times=3"
     listener: str = argument(Text("listener", "LISTENER"), "")
@@ -63,6 +67,10 @@ class Answer(Command):
     def only_reads(self) -> bool:
         """Without arguments it lists."""
         return self == Answer()
+
+    def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[None] | None:
+        """An order waits for nothing; the list shows hits."""
+        return super().fresh(desk, freshness) if self.only_reads() else None
 
     def answer(self, desk: Desk, session: Session) -> Reply:
         """Rows of answers, or the number of the one ordered."""
@@ -92,6 +100,7 @@ class AnswerOff(Command):
     command = "answer off"
     level = Level.OPERATOR
     reads = False
+    figures = Figures.NUMBERS
     answers = "The word off and how many have ended. In JSON, their hits too."
     example = "answer off 1"
     answer_: str = argument(Text("answer", "N|LISTENER"), "")

@@ -7,9 +7,12 @@ from keyword import iskeyword
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from attrs import NOTHING, evolve, field, fields, frozen
+from twisted.internet.defer import Deferred
 
 from ctrlserver.admin.arguments import Parameter, bind
 from ctrlserver.admin.levels import Level
+from ctrlserver.admin.refreshing.freshness import Freshness
+from ctrlserver.admin.refreshing.rounds import Figures
 from ctrlserver.admin.replies import Reply
 from ctrlserver.admin.session import Session
 from ctrlserver.admin.waiting import Later
@@ -48,6 +51,7 @@ class Command:
     The docstring of a class is its usage line, then its help, whose first line stands alone in lists. Its fields are
     the arguments, each declared by ``argument``. ``answers`` says what a good reply holds. ``example`` is a line that
     the page shows with its reply. ``lists``: without arguments it only lists something, which any viewer may.
+    ``figures``: what it reads of the numbers, which are to be of now before it is carried out.
     ``journaled``: if it changes something, the journal says so; otherwise what is changed has a line of its own.
     """
 
@@ -56,6 +60,7 @@ class Command:
     example: ClassVar[str]
     level: ClassVar[Level] = Level.VIEWER
     reads: ClassVar[bool] = True
+    figures: ClassVar[Figures] = Figures.NONE
     lists: ClassVar[bool] = False
     journaled: ClassVar[bool] = True
 
@@ -68,6 +73,10 @@ class Command:
     def only_reads(self) -> bool:
         """Nothing is changed by this call, so it may be carried out from a line that was cut."""
         return self.reads
+
+    def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[None] | None:
+        """Fires when what the call reads is of now; None where it is so."""
+        return freshness.ask(self.figures, desk.asked)
 
     def answer(self, desk: Desk, session: Session) -> Reply | Later:
         """Carry the call out for whoever asks; ``reply`` where that makes no difference."""

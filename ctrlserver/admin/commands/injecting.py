@@ -6,11 +6,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 
 from ctrlserver.addresses import nearest_network
 from ctrlserver.admin.arguments import Choice, Duration, Number, Parameter, Spec, Text
 from ctrlserver.admin.commands.command import Command, argument, numbered, rows
 from ctrlserver.admin.levels import Level
+from ctrlserver.admin.refreshing.freshness import Freshness
+from ctrlserver.admin.refreshing.rounds import Figures
 from ctrlserver.admin.replies import Reply, Table, Word
 from ctrlserver.admin.session import Session
 from ctrlserver.desk import Desk
@@ -70,6 +73,7 @@ class Inject(Command):
     reads = False
     lists = True
     journaled = False
+    figures = Figures.NUMBERS
     answers = "The word injection and its number; in JSON the seed too. Without arguments, a row for each injection."
     example = "inject data 3*ok->1*reset->off for=10s"
     listener: str = argument(Text("listener", "LISTENER"), "")
@@ -82,6 +86,10 @@ class Inject(Command):
     def only_reads(self) -> bool:
         """Without arguments it lists."""
         return self == Inject()
+
+    def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[None] | None:
+        """An order waits for nothing; the list shows hits."""
+        return super().fresh(desk, freshness) if self.only_reads() else None
 
     def answer(self, desk: Desk, session: Session) -> Reply:
         """Rows of injections, or the number of the one ordered."""
@@ -116,6 +124,7 @@ class InjectAll(Command):
     """
 
     command = "inject all"
+    figures = Figures.NUMBERS
     answers = "A row for each injection, below a line of column names that starts with #."
     example = "inject all"
 
@@ -135,6 +144,7 @@ class InjectOff(Command):
     level = Level.OPERATOR
     reads = False
     journaled = False
+    figures = Figures.NUMBERS
     answers = "The word off and how many have ended. In JSON, their hits too."
     example = "inject off 1"
     injection: str = argument(Text("injection", "N|LISTENER"), "")

@@ -18,7 +18,7 @@ from twisted.internet.task import Clock
 
 from ctrlserver.admin.arguments import Parameter
 from ctrlserver.admin.commands.command import Command, parameters_of
-from ctrlserver.admin.commands.table import COMMANDS, carry_out, help_of, usage_of
+from ctrlserver.admin.commands.table import COMMANDS, call_of, carry_out, help_of, usage_of
 from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.replies import Record, Reply, encode_in_steps
@@ -93,7 +93,9 @@ def _replied(line: str, session: Session) -> Iterator[str]:
     """The lines of the reply; of a long one those in the middle are left out, and the ends of wide ones."""
     readings = session.readings
     assert readings is not None
-    name, reply = carry_out(Request(tuple(line.split())), readings.desk, session)
+    request = Request(tuple(line.split()))
+    command = call_of(request, readings.desk, session)
+    reply = carry_out(command, request, readings.desk, session)
     if not isinstance(reply, Reply):
         reply.begin(lambda: None, json=False)
         octets = reply.more()
@@ -103,9 +105,9 @@ def _replied(line: str, session: Session) -> Iterator[str]:
             octets += reply.more()
         yield from map(_cut, octets.decode().splitlines())
         return
-    if name == "version" and isinstance(reply, Record):
+    if command.command == "version" and isinstance(reply, Record):
         reply = evolve(reply, value=_VERSIONS)
-    *body, status = b"".join(encode_in_steps(name, reply, json=False)).decode().splitlines()
+    *body, status = b"".join(encode_in_steps(command.command, reply, json=False)).decode().splitlines()
     yield from map(_cut, body[:_MOST_LINES])
     if len(body) > _MOST_LINES:
         yield "..."

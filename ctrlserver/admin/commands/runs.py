@@ -8,6 +8,7 @@ from ctrlserver.admin.arguments import Names, Number, Text
 from ctrlserver.admin.commands.command import LIMIT, Command, argument, published, rows
 from ctrlserver.admin.commands.ranking import with_columns
 from ctrlserver.admin.levels import Level
+from ctrlserver.admin.refreshing.rounds import Figures
 from ctrlserver.admin.replies import Record, Reply, Table
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
@@ -23,6 +24,7 @@ class RunsList(Command):
     """
 
     command = "runs"
+    figures = Figures.NUMBERS
     answers = "A row for each run, below a line of column names that starts with #."
     example = "runs limit=5"
     limit: int = argument(Number("limit", "limit=N", least=1), LIMIT)
@@ -43,6 +45,7 @@ class Run(Command):
     """
 
     command = "run"
+    figures = Figures.NUMBERS
     answers = "The run record: a line for each field."
     example = "run 1"
     run: int = argument(Number("run", "N", instead=("start", "stop")))
@@ -69,6 +72,7 @@ class RunStart(Command):
     command = "run start"
     level = Level.OPERATOR
     reads = False
+    figures = Figures.NUMBERS
     answers = "The record of the new run."
     example = "run start soak expect=1000"
     name: str = argument(Text("name", "NAME"))
@@ -89,6 +93,7 @@ class RunStop(Command):
     command = "run stop"
     level = Level.OPERATOR
     reads = False
+    figures = Figures.NUMBERS
     answers = "The record of the ended run."
     example = "run stop"
 

@@ -10,6 +10,7 @@ from attrs import frozen
 from ctrlserver.admin.arguments import Choice
 from ctrlserver.admin.commands.command import Command, argument, rows
 from ctrlserver.admin.levels import Level
+from ctrlserver.admin.refreshing.rounds import Figures
 from ctrlserver.admin.replies import Document, Listing, Record, Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.render.jsonline import Content
@@ -44,6 +45,7 @@ class Listeners(Command):
     """
 
     command = "listeners"
+    figures = Figures.NUMBERS
     answers = "A row for each listener, below a line of column names that starts with #."
     example = "listeners"
 

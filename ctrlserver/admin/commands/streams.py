@@ -7,19 +7,22 @@ from itertools import islice
 from typing import Any, Final
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 
 from ctrlserver.addresses import peer_test
 from ctrlserver.admin.arguments import Choice, Names, Number, Text
 from ctrlserver.admin.commands.command import LIMIT, Command, Made, argument, rows
 from ctrlserver.admin.commands.hexdump import dump, printable
-from ctrlserver.admin.commands.ranking import Ranked, own_name, rank, with_columns
+from ctrlserver.admin.commands.ranking import Ranked, known_fields, own_name, rank, with_columns
 from ctrlserver.admin.levels import Level
+from ctrlserver.admin.refreshing.freshness import Freshness
+from ctrlserver.admin.refreshing.rounds import Figures
 from ctrlserver.admin.replies import Listing, Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.hosts import ClosedStreams
-from ctrlserver.stats.records import PeerRecord, StreamRecord, Value, as_mapping
+from ctrlserver.stats.records import TCP_FIELDS, PeerRecord, StreamRecord, Value, as_mapping
 from ctrlserver.words import did_you_mean, quoted
 
 PACKETS_LIMIT: Final = 10
@@ -41,6 +44,7 @@ class Streams(Command):
     """
 
     command = "streams"
+    figures = Figures.PATHS
     answers = "A row for each stream, below a line of column names that starts with #."
     example = "streams open limit=1"
     state: str | None = argument(Choice("state", "open|closed", ("open", "closed")), None)
@@ -51,6 +55,13 @@ class Streams(Command):
     fields: tuple[str, ...] = argument(
         Names("fields", "fields=A,B", positional=False, example="stream,peer,packets"), ()
     )
+
+    def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[None] | None:
+        """Without TCP figures where none is shown, nor sorted by."""
+        known = known_fields(desk, "stream")
+        read = {known.get(name) for name in (*self.fields, *([self.sort.removeprefix("-")] if self.sort else ()))}
+        spared = self.fields and read.isdisjoint(TCP_FIELDS)
+        return freshness.ask(Figures.NUMBERS if spared else self.figures, desk.asked)
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of streams."""
@@ -115,10 +126,15 @@ class Packets(Command):
     """
 
     command = "packets"
+    figures = Figures.NUMBERS
     answers = "For each packet a line that starts with #, then its hex dump, 16 bytes a line."
     example = "packets 2 limit=1"
     stream: int = argument(Number("stream", "STREAM"))
     limit: int = argument(Number("limit", "limit=N", least=1), PACKETS_LIMIT)
+
+    def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[None] | None:
+        """The packets too."""
+        return freshness.ask_packets(self.stream, desk.asked)
 
     def reply(self, desk: Desk) -> Reply:
         """A header line and a hex dump for each packet."""
@@ -144,6 +160,7 @@ class Peers(Command):
     """
 
     command = "peers"
+    figures = Figures.NUMBERS
     answers = "A row for each host and listener, below a line of column names that starts with #."
     example = "peers limit=1"
     limit: int = argument(Number("limit", "limit=N", least=1), LIMIT)
@@ -168,6 +185,7 @@ class Kick(Command):
     command = "kick"
     level = Level.OPERATOR
     reads = False
+    figures = Figures.NUMBERS
     answers = "The word kicked."
     example = "kick 2"
     stream: int = argument(Number("stream", "STREAM"))

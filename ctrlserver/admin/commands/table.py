@@ -131,8 +131,8 @@ _MEANT: Final = {
 """Words of other programs, and the command that is meant."""
 
 
-def carry_out(request: Request, desk: Desk, session: Session) -> tuple[str, Reply | Later]:
-    """The name of the command asked for, and its reply; ``CommandError`` where it cannot be carried out.
+def call_of(request: Request, desk: Desk, session: Session) -> Command:
+    """The call that the line asks for; ``CommandError`` where it cannot be carried out.
 
     Every command comes this way, so the level is checked here, before anything else of it is looked at.
     """
@@ -144,13 +144,19 @@ def carry_out(request: Request, desk: Desk, session: Session) -> tuple[str, Repl
     if not request.ended and not command.only_reads():
         wrong = f"{quoted(kind.command)} changes something, and its line ended without a newline; nothing was done"
         raise CommandError(400, "incomplete-line", wrong)
+    return command
+
+
+def carry_out(command: Command, request: Request, desk: Desk, session: Session) -> Reply | Later:
+    """The reply to the call of ``request``; ``CommandError`` where there is none."""
     if command.only_reads():
-        return kind.command, command.answer(desk, session)
+        return command.answer(desk, session)
     desk.book.changed()
+    session.changed()
     reply = command.answer(desk, session)
-    if kind.journaled:
+    if command.journaled:
         session.journal.changed(session.peer, session.level, request.words)
-    return kind.command, reply
+    return reply
 
 
 def _check_level(kind: type[Command], words: Sequence[str], desk: Desk, session: Session) -> None:

@@ -1,0 +1,71 @@
+"""Workers that count what the desk knows only after a round: for tests of what waits for one."""
+
+from __future__ import annotations
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from ctrlserver.admin.ports import AdminPorts
+from ctrlserver.stats.counters import StreamCounters
+from tests.admin.conftest import Server
+
+
+@define
+class Round:
+    """One that is under way; ``counted``: what the workers had counted by its beginning."""
+
+    paths: bool
+    counted: list[tuple[StreamCounters, int]]
+    over: Deferred[None] = field(factory=Deferred)
+
+
+@define
+class Workers:
+    """The desk of ``server`` asks them. ``at_once``: a round is over when it begins."""
+
+    server: Server
+    at_once: bool = False
+    rounds: list[Round] = field(factory=list)
+    under_way: list[Round] = field(factory=list)
+    fetched: list[int] = field(factory=list)
+    fetches: list[Deferred[None]] = field(factory=list)
+    _counted: list[tuple[StreamCounters, int]] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.server.desk = evolve(self.server.desk, fresh=self._fresh, fetch_packets=self._fetch)
+        self.server.factory = AdminPorts(self.server.desk, self.server.clock)
+
+    def count(self, stream: StreamCounters, packets: int) -> None:
+        """A worker has counted; the book does not know yet."""
+        self._counted.append((stream, packets))
+
+    def _fresh(self, *, paths: bool = False) -> Deferred[None] | None:
+        counted, self._counted = self._counted, []
+        begun = Round(paths, counted)
+        self.rounds.append(begun)
+        self.under_way.append(begun)
+        if self.at_once:
+            self.answer()
+        return begun.over
+
+    def _fetch(self, number: int) -> Deferred[None] | None:
+        self.fetched.append(number)
+        self.fetches.append(Deferred())
+        return self.fetches[-1]
+
+    def answer(self, wrong: Exception | None = None) -> None:
+        """The oldest round is over."""
+        begun = self.under_way.pop(0)
+        for stream, packets in begun.counted:
+            stream.packets += packets
+            stream.bytes += packets * 1024
+        if wrong is None:
+            begun.over.callback(None)
+        else:
+            begun.over.errback(Failure(wrong))
+
+    def answer_all(self) -> None:
+        """Until none is under way, and none is begun by who went on."""
+        while self.under_way:
+            self.answer()
