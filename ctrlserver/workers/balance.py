@@ -60,11 +60,19 @@ class Balance:
 
     def choose(self, full: Container[int] = ()) -> int | None:
         """The worker that takes the next connection, which counts from now on; None if all are ``full``."""
-        free = [each for each in self._loads if each.number not in full]
-        if not free:
+        least = None  # plain loops: this is asked for each connection
+        for each in self._loads:
+            if (least is None or each.share < least) and each.number not in full:
+                least = each.share
+        if least is None:
             return None
-        least = min(each.share for each in free) + self._near
-        chosen = min((each for each in free if each.share <= least), key=lambda each: each.streams)
+        most, chosen = least + self._near, None
+        for each in self._loads:
+            is_fewer = chosen is None or each.streams < chosen.streams
+            if is_fewer and each.share <= most and each.number not in full:
+                chosen = each
+        if chosen is None:
+            return None
         chosen.share += self._of_a_stream
         chosen.streams += 1
         return chosen.number

@@ -26,14 +26,14 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from attrs import define, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from ctrlserver.stats.counters import Totals
 from ctrlserver.workers.balance import Seen
-from ctrlserver.workers.channel import Channel
+from ctrlserver.workers.channel import Channel, Lost
 from ctrlserver.workers.handing import Hander
 from ctrlserver.workers.snapshots import Snapshot
 from ctrlserver.workers.worker import CONNECTIONS, CONTROL
@@ -130,8 +130,7 @@ class WorkerProcess(ProcessProtocol):
 
     def ask(self, message: object, descriptors: Sequence[int] = ()) -> Deferred[Any]:
         """Ask it."""
-        assert self.channel is not None
-        return self.channel.ask(message, descriptors)
+        return fail(Lost()) if self.channel is None else self.channel.ask(message, descriptors)
 
     def kill(self, why: str = "") -> None:
         """End it now; ``why`` is said in place of the signal."""

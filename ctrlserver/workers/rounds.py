@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 
 from ctrlserver.workers.messages import Look
 from ctrlserver.workers.process import WorkerProcess
@@ -53,6 +54,8 @@ class Rounds:
 
     ``seen`` is called when a round has been applied, ``first`` when a worker has answered for the first time.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -113,7 +116,7 @@ class Rounds:
             going.got[worker.number] = snapshot
             self._end_if_whole()
         else:
-            self._mirror.apply({worker.number: snapshot})
+            self._apply({worker.number: snapshot})
         if is_first:
             self._first(worker)
 
@@ -129,7 +132,7 @@ class Rounds:
         if (going := self._round) is not None:
             going.awaited.discard(worker.number)
             if worker.number in going.got:
-                self._mirror.apply({worker.number: going.got.pop(worker.number)})
+                self._apply({worker.number: going.got.pop(worker.number)})
 
     def _is_late_no_more(self, worker: WorkerProcess) -> None:
         self.late = tuple(number for number in self.late if number != worker.number)
@@ -145,13 +148,19 @@ class Rounds:
         if going.limit is not None and going.limit.active():
             going.limit.cancel()
         if going.got:
-            self._mirror.apply(going.got)
+            self._apply(going.got)
         self.late = tuple(sorted({*self.late, *going.awaited}))
         self._seen()
         for each in going.asked:
             each.callback(None)
         if self._next:
             self.begin_if_none()
+
+    def _apply(self, snapshots: Mapping[int, Snapshot]) -> None:
+        try:
+            self._mirror.apply(snapshots)
+        except Exception:  # a bug: those who wait are to have their answer, and the next round comes
+            self.log.failure("the figures of workers {workers} could not be entered", workers=sorted(snapshots))
 
     def stop(self) -> None:
         """Begin no more, and let nobody wait."""

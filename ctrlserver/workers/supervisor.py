@@ -57,6 +57,9 @@ STOP_SECONDS = 2.0
 #: A worker that lives shorter ended at once; after so many in a row the daemon gives up.
 QUICK_SECONDS, MOST_QUICK_ENDS = 1.0, 5
 
+#: Seconds before another is started after one that ended at once; after several in a row as many times longer.
+QUICK_PAUSE_SECONDS = 0.1
+
 
 class Supervisor:
     """``count`` workers, numbered from 1.
@@ -129,6 +132,10 @@ class Supervisor:
         worker.ask(message, descriptors).addCallbacks(
             lambda _: self._has_begun(worker), lambda failure: self._has_not_begun(worker, failure)
         )
+
+    def _spawn_again(self, number: int) -> None:
+        if not self._is_ending:
+            self._spawn(number)
 
     def _has_begun(self, worker: WorkerProcess) -> None:
         worker.is_running = True
@@ -321,7 +328,10 @@ class Supervisor:
             )
             return
         past.restarts += 1
-        self._spawn(number)
+        if past.quick:  # what it lacks may be there in a moment
+            self._reactor.callLater(past.quick * QUICK_PAUSE_SECONDS, self._spawn_again, number)
+        else:
+            self._spawn(number)
         self._see()
         self._kept.extend(rest)
         self._hand_kept()

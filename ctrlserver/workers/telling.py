@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from ctrlserver.logs.level import LEVEL
 from ctrlserver.logs.lines import out_of_memory
+from ctrlserver.words import counted
 from ctrlserver.workers.channel import Channel
 
 #: Bytes that may wait on the channel before lines are left out.
@@ -70,12 +71,12 @@ class Told:
             "log_level": LogLevel.levelWithName(self.level),
             "log_namespace": self.source,
             "log_format": "{log_told}",
-            "log_told": self.text,
+            "log_told": f"{self.text}; {counted(self.left_out, 'line')} before it left out"
+            if self.left_out
+            else self.text,
         }
         if self.failure is not None:
             event["log_failure"] = self.failure
-        if self.left_out:
-            event["left_out"] = self.left_out
         globalLogPublisher(event)
 
 
