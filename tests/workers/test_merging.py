@@ -75,6 +75,7 @@ def test_a_run_spans_workers_from_its_first_data_to_its_last() -> None:
 
 def test_runs_that_begin_and_end_between_two_refreshes_come_apart_at_the_gap() -> None:
     several = Several(run_gap=0.01)
+    several.tick(500.75)
     for worker, at in [(1, 501.0), (2, 501.05), (1, 501.1)]:
         stream = several.open(worker, at)
         send(several.workers[worker], stream, 5, at)
@@ -89,15 +90,26 @@ def test_a_stream_that_sends_all_the_time_keeps_short_ones_from_being_runs_of_th
     steady = several.open(1, 500.5)
     send(several.workers[1], steady, 1, 500.5)
     several.tick(500.75)
-    for at in (500.9, 501.0, 501.1):  # the first one is another test than the steady stream began
+    for at, moments in [(501.0, 0), (501.1, 240)]:  # the first one is another test than the steady stream began
         stream = several.open(2, at)
         send(several.workers[2], stream, 1, at)
         several.close(2, stream, at)
-        several.refresh(at + 0.001)
-        for moment in range(100):
-            send(several.workers[1], steady, 1, at + 0.001 * moment)
-    several.tick(501.2)
-    assert [1, 303] == [packets for _, packets, _ in several.runs(501.2)]
+        for moment in range(moments):
+            send(several.workers[1], steady, 1, 501.001 + moment / 1000)
+        several.refresh(at + moments / 1000)
+    several.tick(501.241)
+    assert [1, 242] == [packets for _, packets, _ in several.runs(501.241)]
+
+
+def test_what_a_stream_counts_as_it_begins_is_in_the_run_that_it_begins() -> None:
+    several = Several()
+    stream = several.open(1, 500.5)
+    several.refresh(500.75)
+    several.open(1, 502.0, port=6)  # in the same turn, in which others have been read before
+    several.workers[1].first_data(stream, 501.0, 501.5)
+    send(several.workers[1], stream, 3, 501.5)
+    several.refresh(502.5)
+    assert [("active", 3, 0.0)] == several.runs(502.5)
 
 
 def test_no_run_ends_while_a_worker_has_not_told_what_it_counts() -> None:
