@@ -20,11 +20,15 @@ NEAR = 0.1
 
 @frozen
 class Seen:
-    """What was seen of a worker: packets and bytes a second over the last second, and its open streams."""
+    """What was seen of a worker: packets and bytes a second over the last second, and its open streams.
+
+    ``coming``: connections that were handed to it and that it had not taken by then.
+    """
 
     packets: float = 0.0
     bytes: float = 0.0
     streams: int = 0
+    coming: int = 0
 
 
 @define(eq=False)
@@ -33,6 +37,11 @@ class _Load:
     share: float = 0.0
     """Of all load, and what connections handed since then are taken for."""
     streams: int = 0
+
+    def take(self, streams: int, each: float) -> None:
+        """Count streams that are handed to it."""
+        self.streams += streams
+        self.share += streams * each
 
 
 @define(eq=False)
@@ -57,6 +66,8 @@ class Balance:
         whole, streams = sum(each.share for each in self._loads), sum(each.streams for each in self._loads)
         self._near = NEAR * whole / max(1, len(self._loads))
         self._of_a_stream = whole / streams if streams else 0.0
+        for load in self._loads:
+            load.take(seen[load.number].coming, self._of_a_stream)
 
     def choose(self, full: Container[int] = ()) -> int | None:
         """The worker that takes the next connection, which counts from now on; None if all are ``full``."""
@@ -73,6 +84,5 @@ class Balance:
                 chosen = each
         if chosen is None:
             return None
-        chosen.share += self._of_a_stream
-        chosen.streams += 1
+        chosen.take(1, self._of_a_stream)
         return chosen.number

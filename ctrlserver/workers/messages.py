@@ -22,22 +22,31 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @frozen
+class Looked:
+    """The answer to ``Look``. ``taken``: connections that the worker has taken since its start."""
+
+    snapshot: Snapshot
+    taken: int
+
+
+@frozen
 class Look:
     """What was counted since the last one; ``paths``: with the figures that cost a look at each socket."""
 
     paths: bool = False
 
-    def carry_out(self, worker: Worker, descriptors: list[int]) -> Snapshot:
+    def carry_out(self, worker: Worker, descriptors: list[int]) -> Looked:
         """Answer at once."""
         worker.at_look()
         used = resource.getrusage(resource.RUSAGE_SELF)
-        return worker.book.take(
+        snapshot = worker.book.take(
             worker.clock(),
             paths=self.paths,
             cpu_seconds=used.ru_utime + used.ru_stime,
             memory_bytes=_resident_bytes(),
             **worker.around(),
         )
+        return Looked(snapshot, worker.taker.taken)
 
 
 def _resident_bytes() -> int:
@@ -61,9 +70,9 @@ class SetLevel:
 
 @frozen
 class Stop:
-    """End what is open; the answer is the last snapshot. The worker ends once its channel is closed."""
+    """End what is open; the answer is the last ``Looked``. The worker ends once its channel is closed."""
 
-    def carry_out(self, worker: Worker, descriptors: list[int]) -> Snapshot:
+    def carry_out(self, worker: Worker, descriptors: list[int]) -> Looked:
         """Stop, and look once more."""
         worker.taker.close()
         worker.at_end()

@@ -34,7 +34,8 @@ from twisted.python.failure import Failure
 from ctrlserver.stats.counters import Totals
 from ctrlserver.workers.balance import Seen
 from ctrlserver.workers.channel import Channel, Lost
-from ctrlserver.workers.handing import Hander
+from ctrlserver.workers.handing import Handed, Hander
+from ctrlserver.workers.messages import Looked
 from ctrlserver.workers.snapshots import Snapshot
 from ctrlserver.workers.worker import CONNECTIONS, CONTROL
 
@@ -87,6 +88,7 @@ class WorkerProcess(ProcessProtocol):
         self._written = b""
         self._process: Any = None
         self._why = ""
+        self._handed = self._taken = 0
         self._figures: deque[tuple[float, int, int]] = deque()
         self.channel: Channel | None = None
         self.hander: Hander | None = None
@@ -131,6 +133,13 @@ class WorkerProcess(ProcessProtocol):
     def ask(self, message: object, descriptors: Sequence[int] = ()) -> Deferred[Any]:
         """Ask it."""
         return fail(Lost()) if self.channel is None else self.channel.ask(message, descriptors)
+
+    def hand(self, handed: Handed) -> bool:
+        """Hand it a connection; whether it has room for another."""
+        assert self.hander is not None
+        self._handed += 1
+        self.hander.hand(handed)
+        return self.hander.has_room
 
     def kill(self, why: str = "") -> None:
         """End it now; ``why`` is said in place of the signal."""
@@ -189,9 +198,10 @@ class WorkerProcess(ProcessProtocol):
 
     # Its figures
 
-    def saw(self, snapshot: Snapshot) -> None:
+    def saw(self, looked: Looked) -> None:
         """It has answered."""
-        self.snapshot = snapshot
+        snapshot = self.snapshot = looked.snapshot
+        self._taken = looked.taken
         self.has_answered = True
         figures, totals = self._figures, snapshot.totals
         figures.append((snapshot.at, totals.packets, totals.bytes))
@@ -200,12 +210,12 @@ class WorkerProcess(ProcessProtocol):
 
     def seen(self) -> Seen:
         """Its load."""
-        streams = self.snapshot.totals.streams_open
+        streams, coming = self.snapshot.totals.streams_open, self._handed - self._taken
         if len(self._figures) < 2:
-            return Seen(streams=streams)
+            return Seen(streams=streams, coming=coming)
         (since, packets, octets), (until, more_packets, more_octets) = self._figures[0], self._figures[-1]
         seconds = max(until - since, 1e-3)
-        return Seen((more_packets - packets) / seconds, (more_octets - octets) / seconds, streams)
+        return Seen((more_packets - packets) / seconds, (more_octets - octets) / seconds, streams, coming)
 
 
 @define(eq=False)

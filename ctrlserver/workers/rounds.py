@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from ctrlserver.workers.messages import Look
+from ctrlserver.workers.messages import Look, Looked
 from ctrlserver.workers.process import WorkerProcess
 from ctrlserver.workers.snapshots import Snapshot
 
@@ -105,18 +105,18 @@ class Rounds:
         worker.looking = True
         worker.ask(Look(paths)).addCallbacks(partial(self._looked, worker), lambda _: self._answers_no_more(worker))
 
-    def _looked(self, worker: WorkerProcess, snapshot: Snapshot) -> None:
+    def _looked(self, worker: WorkerProcess, looked: Looked) -> None:
         worker.looking, worker.silent = False, 0.0
         self._is_late_no_more(worker)
         is_first = not worker.has_answered
-        worker.saw(snapshot)
+        worker.saw(looked)
         going = self._round
         if going is not None and worker.number in going.awaited:
             going.awaited.discard(worker.number)
-            going.got[worker.number] = snapshot
+            going.got[worker.number] = looked.snapshot
             self._end_if_whole()
         else:
-            self._apply({worker.number: snapshot})
+            self._apply({worker.number: looked.snapshot})
         if is_first:
             self._first(worker)
 

@@ -39,10 +39,9 @@ from ctrlserver.looks import Looks
 from ctrlserver.workers.balance import Balance
 from ctrlserver.workers.channel import Lost
 from ctrlserver.workers.handing import Handed
-from ctrlserver.workers.messages import Stop
+from ctrlserver.workers.messages import Looked, Stop
 from ctrlserver.workers.process import Past, Row, WorkerProcess, environment, program, row_of
 from ctrlserver.workers.rounds import LATE_SECONDS, Mirrors, Rounds, gathered
-from ctrlserver.workers.snapshots import Snapshot
 from ctrlserver.workers.telling import Told
 
 #: Seconds between two rounds.
@@ -242,10 +241,7 @@ class Supervisor:
             number = self._balance.choose(full)
         if number is None:
             return None
-        hander = self._workers[number].hander
-        assert hander is not None
-        hander.hand(handed)
-        if not hander.has_room:
+        if not self._workers[number].hand(handed):
             full.add(number)
         return number
 
@@ -349,11 +345,11 @@ class Supervisor:
         gathered(answers, self._reactor, STOP_SECONDS).addCallback(self._end_all)
         return self._stopped
 
-    def _end_all(self, answers: Mapping[int, Snapshot]) -> None:
-        for number, snapshot in answers.items():
-            self._workers[number].saw(snapshot)
+    def _end_all(self, answers: Mapping[int, Looked]) -> None:
+        for number, looked in answers.items():
+            self._workers[number].saw(looked)
         if answers:
-            self._mirror.apply(answers)
+            self._mirror.apply({number: looked.snapshot for number, looked in answers.items()})
         for number, worker in self._workers.items():
             if number not in answers:
                 worker.kill()

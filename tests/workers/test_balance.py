@@ -55,6 +55,13 @@ def test_what_was_seen_anew_replaces_what_was_guessed() -> None:
     assert 1 == made.choose()
 
 
+def test_what_was_handed_and_not_taken_yet_counts_as_streams() -> None:
+    made = balance(Seen(coming=2), Seen(streams=1), Seen(streams=1))
+    assert [2, 3] == [made.choose() for _ in range(2)]
+    busy = balance(Seen(100, 1e6, 1, coming=3), Seen(100, 1e6, 1), Seen(200, 2e6, 2))
+    assert [2, 2] == [busy.choose() for _ in range(2)]
+
+
 def test_shares_are_of_one() -> None:
     made = balance(Seen(30, 100, 1), Seen(10, 300, 1))
     assert {1: 0.5, 2: 0.5} == made.shares
