@@ -46,12 +46,23 @@ class Waiter(Protocol):
         """The moment has come; it has none now."""
 
 
+class Together(Protocol):
+    """Does at the end of a turn what those who were called in it have put off."""
+
+    def leave(self, now: int) -> None:
+        """The turn ends."""
+
+    def close(self) -> None:
+        """Nobody is called any more."""
+
+
 class Due:
-    """Calls each waiter at its moment."""
+    """Calls each waiter at its moment. ``together`` is None, or called at the end of each turn."""
 
     def __init__(self, lane: Lane | None, reactor: IReactorTime, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self.clock = clock
-        self._lane = lane
+        self.lane = lane
+        self.together: Together | None = None
         self._reactor = reactor
         self._ticker: Ticker | None = None
         self._numbers = count()
@@ -78,6 +89,9 @@ class Due:
         """Call nobody any more, and close the timer. May be called twice."""
         self._heap.clear()
         self._entries.clear()
+        together, self.together = self.together, None
+        if together is not None:
+            together.close()
         ticker, self._ticker = self._ticker, None
         if ticker is not None:
             ticker.stop()
@@ -89,12 +103,17 @@ class Due:
         end = now + TURN_NS
         self._ticking = True
         try:
-            while heap and heap[0][0] <= now <= end:
-                entry = heappop(heap)
-                waiter = entry[2]
-                if entries.get(waiter) is entry:
-                    del entries[waiter]
-                    waiter.due(now)
+            try:
+                while heap and heap[0][0] <= now <= end:
+                    entry = heappop(heap)
+                    waiter = entry[2]
+                    if entries.get(waiter) is entry:
+                        del entries[waiter]
+                        waiter.due(now)
+                        now = clock()
+            finally:
+                if self.together is not None:
+                    self.together.leave(now)
                     now = clock()
         finally:
             self._ticking = False
@@ -115,7 +134,7 @@ class Due:
         if ticker is not None:
             ticker.stop()
         if self._heap:
-            self._ticker = Ticker(self._lane, self._reactor, self.tick, self._start, patient=True)
+            self._ticker = Ticker(self.lane, self._reactor, self.tick, self._start, patient=True)
             self._ticker.start()
             self._ticker.at(self._heap[0][0])
 

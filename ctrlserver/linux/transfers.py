@@ -100,6 +100,17 @@ class Transfers:
         self._sends.sizes[:rows] = self._results[:rows]
         return self._run(self._sends, rows)
 
+    def send_blocks(self, sockets: list[int], blocks: list[memoryview]) -> list[int]:
+        """Send to each socket its block, of at most ``ROW_BYTES``: the bytes sent of each, or a negative errno."""
+        rows = len(sockets)
+        self._sends.sockets[:rows] = array("I", sockets)
+        self._sends.sizes[:rows] = array("q", map(len, blocks))
+        at = 0
+        for block in blocks:
+            self._content[at : at + len(block)] = block
+            at += STRIDE_BYTES
+        return self._run(self._sends, rows)
+
     def _run(self, requests: _Requests, rows: int) -> list[int]:
         taken = self._call(self._submit, self._context, self._numbers[rows], requests.pointers)
         if taken <= 0:

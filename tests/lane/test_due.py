@@ -158,3 +158,40 @@ def test_on_a_lane_it_goes_on_after_one_that_raised(log: list[tuple[str, int]]) 
     due.stop()
     assert {} == lane._owners
     lane.stop()
+
+
+class Puts:
+    """Is called together with all of a turn at its end."""
+
+    def __init__(self, log: list[tuple[str, int]]) -> None:
+        self.log = log
+
+    def leave(self, now: int) -> None:
+        self.log.append(("leave", now))
+
+    def close(self) -> None:
+        self.log.append(("close", TIME.now))
+
+
+def test_what_those_called_in_a_turn_have_put_off_is_done_at_its_end(due: Due, log: list[tuple[str, int]]) -> None:
+    due.together = Puts(log)
+    due.at(Waits("a", log, due), 10)
+    due.at(Waits("b", log, due), 20)
+    due.at(Waits("c", log, due), 30)
+    at(due, 20)
+    assert [("a", 20), ("b", 20), ("leave", 20)] == log
+    due.stop()
+    due.stop()
+    assert [("close", 20)] == log[3:]
+
+
+def test_if_one_of_a_turn_raises_what_the_others_have_put_off_is_done(due: Due, log: list[tuple[str, int]]) -> None:
+    class Raises:
+        def due(self, now: int) -> None:
+            raise ZeroDivisionError
+
+    due.together = Puts(log)
+    due.at(Raises(), 10)
+    with pytest.raises(ZeroDivisionError):
+        at(due, 10)
+    assert [("leave", 10)] == log

@@ -224,3 +224,22 @@ def test_without_the_call_there_is_no_table(monkeypatch: pytest.MonkeyPatch) -> 
 def test_where_the_system_refuses_there_is_no_table() -> None:
     """More requests than any system allows: io_setup fails."""
     assert transfers(memoryview(bytearray(STRIDE_BYTES)), 1 << 30) is None
+
+
+def test_each_block_goes_to_its_socket(table: Transfers, pair: Callable[[], Pair]) -> None:
+    pairs = [pair() for _ in range(ROWS)]
+    blocks = [bytes([row]) * (row * 2340 + 1) for row in range(ROWS)]
+    assert len(blocks[-1]) <= ROW_BYTES
+    sizes = [len(block) for block in blocks]
+    assert sizes == table.send_blocks([near.fileno() for near, _ in pairs], [memoryview(block) for block in blocks])
+    assert blocks == [far.recv(len(block), socket.MSG_WAITALL) for (_, far), block in zip(pairs, blocks, strict=True)]
+
+
+def test_a_block_that_a_socket_does_not_take_says_so_and_the_others_go(
+    table: Transfers, pair: Callable[[], Pair]
+) -> None:
+    pairs = [pair() for _ in range(3)]
+    fill(pairs[1][0])
+    sent = table.send_blocks([near.fileno() for near, _ in pairs], [memoryview(b"abc")] * 3)
+    assert [3, -errno.EAGAIN, 3] == sent
+    assert [b"abc", b"abc"] == [pairs[at][1].recv(4) for at in (0, 2)]
