@@ -168,6 +168,21 @@ class Course:
         """Whether nothing strikes the stream any more, by ``off`` or a last strike."""
         return not self._counters
 
+    @property
+    def of_all(self) -> Strike | None:
+        """What strikes each packet from here on; None if that differs, or if nothing does."""
+        if not self._counters or type(self._counters[0]) is not Always or self.injection.strikes[0].plain:
+            return None
+        return self.injection.strikes[0]
+
+    def take_all(self, packets: int) -> None:
+        """Pass over so many packets, which ``of_all`` strikes."""
+        self.packets += packets
+        self.hits += packets
+        hits = self.injection.hits
+        hits.total += packets
+        hits.terms[0] += packets
+
     def look(self, most: int, size: int = 1) -> tuple[int, Strike | None]:
         """How many of the next ``most`` packets (at least one) fare alike, and what strikes each of them, if anything.
 

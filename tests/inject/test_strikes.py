@@ -254,3 +254,23 @@ def test_an_answer_is_corrupted_by_the_packet_and_otherwise_changed_by_its_actio
     _, _, strike = truncating.advance(1)
     assert strike is not None
     assert b"ab" == truncating.changed(strike, 1, b"abc")
+
+
+@pytest.mark.parametrize("spec", ["delay(10ms)", "swallow", "drip(1B/1ms)"])
+def test_what_strikes_each_packet_is_told_once_and_packets_are_then_counted_by_the_step(spec: str) -> None:
+    injection, twin = (Injection(parse_spec(spec), 7) for _ in range(2))
+    course, other = injection.stream("tcp"), twin.stream("tcp")
+    assert course.of_all is injection.strikes[0]
+    course.take_all(5)
+    assert (0, 5, twin.strikes[0]) == other.advance(5)
+    assert (other.packets, other.hits, twin.hits.total, twin.hits.terms) == (
+        course.packets,
+        course.hits,
+        injection.hits.total,
+        injection.hits.terms,
+    )
+
+
+@pytest.mark.parametrize("spec", ["2*delay(10ms)", "50%*delay(10ms)", "64KiB*swallow", "3rd*reset", "1*ok->swallow"])
+def test_nothing_is_known_to_strike_each_packet(spec: str) -> None:
+    assert Injection(parse_spec(spec), 7).stream("tcp").of_all is None
