@@ -66,6 +66,7 @@ class StruckStream(Protocol):
 class Cutter:
     """The courses of one stream. ``free_at``: nanoseconds from which a slow reader reads on.
 
+    ``alike``: the only course, where it has each answer wait for the same ``ns`` and packets are of one size.
     ``hits`` are those of the stream. ``reads``: some may strike at the reading point. ``stalled_by``: because of whom
     nothing is read until it is over. ``hurries``: no reader is slow any more.
     """
@@ -79,9 +80,11 @@ class Cutter:
         "_scout",
         "_sizes",
         "_spec",
+        "alike",
         "free_at",
         "hits",
         "hurries",
+        "ns",
         "reads",
         "stalled_by",
     )
@@ -95,6 +98,8 @@ class Cutter:
         self._only: Course | None = None  # where there is no other
         self._ends = False  # whether courses may be over
         self._rate = 0
+        self.alike: Course | None = None
+        self.ns = 0
         self.free_at = 0
         self.hits = 0
         self.hurries = False
@@ -120,6 +125,9 @@ class Cutter:
         varies = self._spec.counts_packets and self._spec.size is None
         self._sizes = varies and any(spec.needs_sizes for spec in specs)
         self._only = self._courses[0] if len(self._courses) == 1 and not self._coming else None
+        strike = None if self._only is None or not self._spec.size else self._only.of_all
+        self.ns = 0 if strike is None else strike.ns
+        self.alike = self._only if self.ns else None
         kinds = [term.action.kind for spec in specs for term in spec.terms]
         self.reads = any(kind.point == "reading" for kind in kinds)
         self._ends = any(kind.last or kind.name == "off" for kind in kinds)

@@ -47,17 +47,17 @@ class StruckLink(LaneLink):
         if events & EPOLLOUT:
             stream.writable(lane.clock())
             return
-        now = lane.clock()
         struck = stream.struck
         if struck.rests:
             if events & EPOLLERR:
                 if struck.cutter.stalled_by is not None:
-                    stream.lost(now)
+                    stream.lost(lane.clock())
                 else:
                     stream.gone()
             return
         into = self._into
         if struck.cutter.reads and not self._left:
+            now = lane.clock()
             room = struck.room(now)
             if room == 0:
                 return

@@ -97,6 +97,8 @@ class AnsweringStruck(AnsweringStream):
     def received(self, chunk: memoryview, now: float) -> int:
         """Count what may be taken, and have the answers leave that are due."""
         struck = self.struck
+        if struck.cutter.alike is not None and self._took_alike(struck, chunk, now):
+            return 0
         looking = struck.looking
         part = chunk if looking is None else looking.part_of(self, chunk)
         left = len(chunk) - len(part) + struck.cutter.received(self, part, now)
@@ -106,6 +108,33 @@ class AnsweringStruck(AnsweringStream):
             self.finish("fault", now)
         struck.settle(now)
         return left
+
+    def _took_alike(self, struck: Struck, chunk: memoryview, now: float) -> bool:
+        """Take whole packets whose echoes wait alike, by one step; False if it takes more than that."""
+        counters, waiting, nbytes = self.counters, struck.waiting, len(chunk)
+        size = counters.origin.size
+        if (
+            size is None
+            or nbytes % size
+            or not counters.bytes
+            or counters.bytes % size
+            or not self.terms.uncut
+            or struck.plain[0] is not EchoStream
+            or struck.looking is not None
+            or struck.half
+            or self._closing is not None
+            or waiting.bytes + nbytes >= self.terms.reply_buffer
+        ):
+            return False
+        cutter, packets = struck.cutter, nbytes // size
+        counters.bytes += nbytes
+        counters.last = now
+        cutter.alike.take_all(packets)  # type: ignore[union-attr]
+        cutter.hits += packets
+        counters.injected = cutter.hits
+        waiting.add(bytes(chunk), round(now * 1e9) + cutter.ns, size)
+        struck.added(now)
+        return True
 
     def took(self, chunk: memoryview, start: int, ends: Sequence[int], strikes: Strikes, now: float) -> bool:
         """Count packets, and answer them as they are struck."""
@@ -266,9 +295,8 @@ class AnsweringStruck(AnsweringStream):
 
     def due(self, now: float) -> None:
         """Something is due."""
-        struck = self.struck
         self._send_due(now)
-        struck.settle(now)
+        self.struck.sent(now)
 
     def writable(self, now: float) -> None:
         """The socket has room."""

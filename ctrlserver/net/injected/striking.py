@@ -13,7 +13,8 @@ stays the same, and so do its framing, its counters and the replies that it owes
                                                                        v
     socket <--what is due-- Waiting (net/injected/waiting.py) <--add(answer, due)
                                   ^
-                              Due (lane/due.py): one timer for all streams of the server
+                              Due (lane/due.py): one timer for all streams of the server;
+                              Leaving (net/injected/leaving.py): what is due of several of them leaves by one call
 
 What a struck stream waits for, and what its link does meanwhile, is in ``net/injected/struck.py``.
 
@@ -29,6 +30,7 @@ from __future__ import annotations
 
 from ctrlserver.inject.strikes import Course
 from ctrlserver.lane.due import Due
+from ctrlserver.net.injected.leaving import leaving_of
 from ctrlserver.net.injected.looking import Looking, greet
 from ctrlserver.net.injected.orders import Order
 from ctrlserver.net.injected.streams import AnsweringStruck, SinkStruck
@@ -101,7 +103,7 @@ class Striking:
 
     def _strike(self, stream: Stream) -> None:
         if type(stream) in STRUCK_OF:
-            Struck(stream, self.due, STRUCK_OF[type(stream)])
+            Struck(stream, self.due, STRUCK_OF[type(stream)], leaving_of(self.due))
 
     def _add(self, stream: Stream, course: Course) -> None:
         self._strike(stream)

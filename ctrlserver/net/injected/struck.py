@@ -19,7 +19,7 @@ Rules:
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
@@ -27,11 +27,14 @@ from ctrlserver.errors import lacks_memory
 from ctrlserver.inject.strikes import Course, Injection
 from ctrlserver.lane.due import Due
 from ctrlserver.net.injected.cutting import Cutter
-from ctrlserver.net.injected.links import STRUCK_LINKS
+from ctrlserver.net.injected.links import STRUCK_LINKS, StruckLink
 from ctrlserver.net.injected.looking import Looking
 from ctrlserver.net.injected.waiting import NEVER, Waiting
 from ctrlserver.net.stream import AnsweringStream, Stream
 from ctrlserver.wire.framing import PACKETS_A_CALL
+
+if TYPE_CHECKING:
+    from ctrlserver.net.injected.leaving import Leaving
 
 #: What the link of a struck stream does; ``FREED``: its socket has room again, ``OVER``: it has ended, or is plain.
 READS, RESTS, BLOCKED, FREED, OVER = "reads", "rests", "blocked", "freed", "over"
@@ -51,6 +54,7 @@ class Struck:
 
     __slots__ = (
         "_due",
+        "_leaving",
         "_moment",
         "_told",
         "begun",
@@ -63,7 +67,7 @@ class Struck:
         "waiting",
     )
 
-    def __init__(self, stream: Any, due: Due, kind: type[Stream]) -> None:
+    def __init__(self, stream: Any, due: Due, kind: type[Stream], leaving: Leaving) -> None:
         self.stream = stream
         self.cutter = Cutter(stream.terms.spec)
         self.half = False
@@ -72,6 +76,7 @@ class Struck:
         self.state = READS
         self.plain = type(stream), type(stream._link)
         self._due = due
+        self._leaving = leaving
         self._moment = NEVER  # for which the timer is set
         self._told = 0  # bytes held, as the book knows
         self.waiting = Waiting()
@@ -118,15 +123,48 @@ class Struck:
 
     def due(self, now: int) -> None:
         """Its moment has come."""
-        stream, self._moment = self.stream, NEVER
+        self._moment = NEVER
+        if not self._leaving.takes(self, now):
+            self.go_on(now)
+
+    def go_on(self, now: int) -> None:
+        """Send what is due, and what follows from that."""
+        stream = self.stream
+        if stream is None:
+            return
         try:
             stream.due(now / 1e9)
         except Exception as error:
-            log.failure("a stream that waited by order could not go on", event="bug")
-            if lacks_memory(error):
-                stream.abort("limit", now / 1e9)
+            self._fail(error, stream, now)
+
+    def _fail(self, error: Exception, stream: Any, now: int) -> None:
+        log.failure("a stream that waited by order could not go on", event="bug")
+        if lacks_memory(error):
+            stream.abort("limit", now / 1e9)
+        else:
+            stream.failed(now / 1e9)
+
+    def only_sends(self) -> bool:
+        """Whether its link is on the lane and reads, and nothing follows the answers that wait."""
+        if self.state is not READS or self.half:
+            return False
+        stream = self.stream
+        return type(stream._link) is StruckLink and stream._closing is None
+
+    def left(self, sent: int, due: int, now: int) -> None:
+        """Of so many bytes that were ``due`` so many were sent for it, or ``sent`` is a negative errno."""
+        stream = self.stream
+        if stream is None:
+            return
+        try:
+            if sent > 0:
+                stream.counters.duplicated += self.waiting.taken(sent)
+            if sent == due:
+                self.sent(now / 1e9)
             else:
-                stream.failed(now / 1e9)
+                stream.due(now / 1e9)
+        except Exception as error:
+            self._fail(error, stream, now)
 
     def room(self, now: float) -> int:
         """How many bytes the link may read now; 0 if it has to rest, -1 if it may not read what is there."""
@@ -179,6 +217,25 @@ class Struck:
             else:
                 self._due.at(self, moment)
         self._turn_to(state)  # at last: a link that reads again may have data at once, after which it is settled anew
+
+    def added(self, now: float) -> None:
+        """More waits, behind what waits already, and not too much: as ``settle``."""
+        if self._moment is NEVER or self.waiting.held - self._told >= TOLD_BYTES:
+            self.settle(now)
+
+    def sent(self, now: float) -> None:
+        """What was due has left, or some of it: as ``settle``."""
+        moment = self.waiting.moment
+        if (
+            self.state is READS
+            and moment is not NEVER
+            and self.stream._closing is None
+            and self._told - self.waiting.held < TOLD_BYTES
+        ):
+            self._moment = moment
+            self._due.at(self, moment)
+        else:
+            self.settle(now)
 
     def _turn_to(self, state: str) -> None:
         if state is not self.state:

@@ -131,8 +131,11 @@ class Waiting:
         parts = self._parts
         if self.moment > now:
             return _NOTHING
+        first = parts[0]
         if len(parts) == 1 or parts[1].due > now:
-            return parts[0].block_at(now)
+            if first.sent or first.drip is not None or not isinstance(first.content, bytes):
+                return first.block_at(now)
+            return memoryview(first.content)
         blocks: list[memoryview] = []
         size = 0
         for part in self._parts:
