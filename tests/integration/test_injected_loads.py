@@ -190,7 +190,7 @@ def test_what_the_server_s_injections_did_is_told_and_reconciled_through(start: 
     ("order", "words"),
     [
         ("10th*swallow", "10 received = 9 answered + 1 swallowed"),
-        ("10th*duplicate", "11 answers sent = 10 + 1 duplicates"),
+        ("10th*duplicate", "11 answers sent = 10 + 1 duplicate"),
         ("10th*reset", "it closed the stream with reason injected"),
     ],
 )
@@ -249,7 +249,7 @@ def test_a_run_that_the_server_s_order_ended_while_it_was_sending_is_reconciled_
     ("order", "words"),
     [
         ("10th*swallow", "10 received = 9 answered + 1 swallowed\n"),
-        ("10th*duplicate", "10 received = 10 answered; 11 answers sent = 10 + 1 duplicates\n"),
+        ("10th*duplicate", "10 received = 10 answered; 11 answers sent = 10 + 1 duplicate\n"),
         ("10th*reset", "10 received = 9 answered + 1 not answered\n"),
         ("10*ok->close", "11 received = 10 answered + 1 not answered\n"),
         (
