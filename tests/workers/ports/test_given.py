@@ -19,7 +19,7 @@ from ctrlserver.config import ListenerConfig
 from ctrlserver.lane.lane import Lane
 from ctrlserver.net.listeners import CannotBind
 from ctrlserver.stats.book import Book
-from ctrlserver.workers.given import Given, GivenPlane
+from ctrlserver.workers.ports.given import Given, GivenPlane
 from tests.certificates import certificate
 from tests.clients import connected
 from tests.net.conftest import in_thread, reactor_now, read_to_end
