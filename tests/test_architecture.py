@@ -79,6 +79,7 @@ PURE_FILES = {
     "net/gate.py",
     "net/asking.py",
     "load/search/strategy.py",
+    "workers/ports/seating.py",
     "workers/balance.py",
     "workers/snapshots.py",
     "workers/merging.py",

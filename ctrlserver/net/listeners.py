@@ -90,17 +90,20 @@ class Listener:
         self.open_streams = OpenStreams(terms, clock)
         due = due or Due(lane, reactor)
         self.striking = Striking(self.open_streams, due)
-        self.datagrams = None if datagrams is None else DatagramPort(datagrams, lane, reactor, clock, due)
         self.port: IListeningPort | None = None
         self.on_lane = False
         self._lane = lane
         self._reactor = reactor
         self._clock = clock
+        self.datagrams = None if datagrams is None else self._datagram_port(datagrams, due)
         self._factory = StreamFactory(self.open_streams, reactor)
         self._acceptor: LaneAcceptor | Accepting | None = None
         self._entrance: Entrance | None = None
         self._looked = self._probed = clock()
         self._unasked: list[Stream] = []
+
+    def _datagram_port(self, terms: DatagramTerms, due: Due) -> DatagramPort:
+        return DatagramPort(terms, self._lane, self._reactor, self._clock, due)
 
     def listen(self, endpoint: IStreamServerEndpoint, proxied: bool = False) -> Deferred[IListeningPort]:
         """Bind. Fails as the endpoint does, for a port in use with ``CannotListenError``.

@@ -83,8 +83,9 @@ LEAVING_SECONDS = 1.0
 
 @frozen
 class Prepared:
-    """New listeners, bound. ``put``: in place of the present ones; ``give_up``: close their ports again."""
+    """New ``listeners``, bound. ``put``: in place of the present ones; ``give_up``: close their ports again."""
 
+    listeners: Sequence[Listener]
     put: Callable[[], Deferred[object]]
     give_up: Callable[[], None]
 
@@ -112,17 +113,17 @@ class DataPlane:
         self._lane = Lane(reactor, clock) if Lane.supported(reactor) else None
         self._due = Due(self._lane, reactor)
         if any(each.probe for each in listeners) and not has_numpy():  # where it is installed, it is imported now
-            self.log.warn(
-                "probe: numpy is not installed, so probe packets are decoded one by one, which is slower",
-                event="slower",
-                lacking="numpy",
-            )
+            self._tell_lacking()
         self.rules = Rules()
         self._ordering = Ordering(self._counters, reactor, clock)
         self._ordering.prepare = self._prepared
         self._answering: set[int] = set()
         self.listeners = [self._made(each) for each in listeners]
         self.retired: list[Listener] = []
+
+    def _tell_lacking(self) -> None:
+        what = "probe: numpy is not installed, so probe packets are decoded one by one, which is slower"
+        self.log.warn(what, event="slower", lacking="numpy")
 
     def _made(self, config: ListenerConfig) -> Listener:
         terms, datagrams = self._terms(config)
@@ -194,7 +195,7 @@ class DataPlane:
         except CannotBind:
             give_up(after, old)
             raise
-        return Prepared(partial(self._replace, configs, after, steps), partial(give_up, after, old))
+        return Prepared(after, partial(self._replace, configs, after, steps), partial(give_up, after, old))
 
     def _taking_over(self, listener: Listener, earlier: Listener, config: ListenerConfig) -> Callable[[], object]:
         """What has ``listener`` go on with the ports of ``earlier``, by new certificates."""

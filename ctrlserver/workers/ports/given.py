@@ -22,7 +22,7 @@ Rules:
 - A connection belongs to the listeners of the generation in which the parent accepted it, though a reload comes
   between. One of a generation that is not here yet waits for it.
 - Where the endpoint of a config means something in the parent alone (a socket from systemd), the parent gives the
-  worker another (``workers/sockets.py``).
+  worker another (``sockets.py``).
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ from ctrlserver.config.endpoints import behind_proxy
 from ctrlserver.config.signing import MINTED
 from ctrlserver.errors import InjectionError
 from ctrlserver.net.accepting import Bound, Connecting, endpoint_of
-from ctrlserver.net.gate import Gate
+from ctrlserver.net.gate import Seats
 from ctrlserver.net.injected.handshakes import HungHandshake, connect_struck
 from ctrlserver.net.injected.minting import Minted, minted
 from ctrlserver.net.links import Links
 from ctrlserver.net.listeners import CannotBind, Listener, bound, why
 from ctrlserver.net.plane import DataPlane, Prepared
 from ctrlserver.stats.book import Book
+from ctrlserver.workers.ports.seating import Passed, Released, Releases
 
 #: Generations of listeners that are remembered: a connection is on its way for milliseconds, reloads take longer.
 GENERATIONS = 4
@@ -79,14 +80,6 @@ NOTHING = Given()
 
 #: Where a worker listens, in the text of an error.
 AS_GIVEN = "what the parent gave"
-
-
-class Passed(Gate):
-    """Of connections that the parent has admitted: nobody is rejected, and the streams are counted."""
-
-    def refuses(self, peer: str) -> str | None:
-        """None."""
-        return None
 
 
 class HandedPort(TCPPort):
@@ -148,9 +141,10 @@ class Adopting(Bound):
 class GivenListener(Listener):
     """A listener whose connections come from the parent, or by a listening socket of its own."""
 
-    def __init__(self, config: ListenerConfig, *arguments: Any) -> None:
+    def __init__(self, config: ListenerConfig, releases: Releases, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.config = config
+        self._releases = releases
         self._links: Links | None = None
         self._connecting: Connecting | None = None
         self._minted: dict[tuple[int, str], Minted | None] = {}
@@ -170,6 +164,17 @@ class GivenListener(Listener):
 
     def take(self, sock: socket.socket, peer: str, strike: str = "") -> None:
         """Serve an accepted connection, whose handshake ``strike`` strikes, if any."""
+        gate = self.terms.gate
+        if not isinstance(gate, Passed):
+            self._releases.proxied_taken += 1
+            self._connect(sock, peer, strike)
+            return
+        before = gate.entered
+        self._connect(sock, peer, strike)
+        if gate.entered == before:
+            self._releases.over(gate.listener, peer)
+
+    def _connect(self, sock: socket.socket, peer: str, strike: str) -> None:
         connecting = self._connecting
         if self._links is not None:
             self._links.take(sock, peer)
@@ -215,6 +220,7 @@ class GivenPlane(DataPlane):
         generation: int = 0,
     ) -> None:
         self._given = given
+        self._releases = Releases(Seats())
         super().__init__(listeners, book, reactor, clock)
         self.generation = generation
         self._generations = {generation: self.listeners}
@@ -223,8 +229,11 @@ class GivenPlane(DataPlane):
     def _made(self, config: ListenerConfig) -> Listener:
         terms, datagrams = self._terms(config)
         if self._of(config).exact and behind_proxy(config.endpoint) is None:
-            terms = evolve(terms, gate=Passed(self.seats))
-        return GivenListener(config, terms, self._lane, self._reactor, self._clock, datagrams, self._due)
+            terms = evolve(terms, gate=Passed(self.seats, listener=config.name, releases=self._releases))
+        self._releases.seats = self.seats
+        return GivenListener(
+            config, self._releases, terms, self._lane, self._reactor, self._clock, datagrams, self._due
+        )
 
     def _of(self, config: ListenerConfig) -> Given:
         return self._given.get(config.name, NOTHING)
@@ -297,11 +306,25 @@ class GivenPlane(DataPlane):
         else:
             sock.close()
 
+    def released(self) -> Released:
+        """What the parent is to know about the seats that it has given away."""
+        return self._releases.take()
+
     def order_over(self, number: int) -> None:
         """The order of connections of that number has ended in the parent."""
         for listener in (*self.listeners, *self.retired):
             if isinstance(listener, GivenListener):
                 listener.order_over(number)
+
+    # The parent logs this, for all workers
+
+    def _tell_lacking(self) -> None: ...
+
+    def _log_rejections(self, now: float) -> None: ...
+
+    def _log_handshakes(self, now: float) -> None: ...
+
+    def _log_memory(self, now: float) -> None: ...
 
 
 def address_of(peer: str, family: int) -> Any:

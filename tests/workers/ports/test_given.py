@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.certificates import certificate
 from tests.clients import connected
 from tests.net.conftest import in_thread, reactor_now, read_to_end
 from tests.runs import reached
+from tests.workers.ports.conftest import Tls, asked
 
 pytestmark = [
     pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="workers need a lane"),
@@ -73,13 +73,6 @@ def workers() -> Iterator[list[Worker]]:
     yield up
     for each in up:
         each.close()
-
-
-def asked(client: socket.socket, line: bytes = b"a\n") -> bytes:
-    """The answer to a line."""
-    with client:
-        client.sendall(line)
-        return client.recv(100)
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
@@ -186,29 +179,6 @@ async def test_a_reload_adds_datagrams_to_a_listener_that_had_none(workers: list
         worker.plane.prepare([evolve(ECHO, udp=True, framing="fixed:10")], {"one": Given()}).put()
         client.sendto(b"a", bound.getsockname())
         await reached(lambda: worker.figure("packets_total") == 2)
-
-
-class Tls:
-    """TLS clients of a worker, whose certificate the test knows."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "pem").write_bytes(certificate("localhost"))
-        self.context = ssl.create_default_context(cafile=str(folder / "pem"))
-        self.config = evolve(ECHO, endpoint=f"ssl:7:privateKey={folder / 'pem'}")
-
-    def asked(self, plain: socket.socket) -> bytes:
-        """The answer to a line, or OpenSSL's words against the certificate."""
-        try:
-            with self.context.wrap_socket(plain, server_hostname="localhost") as client:
-                return asked(client)
-        except ssl.SSLCertVerificationError as error:
-            return error.verify_message.encode()
-
-
-@pytest.fixture
-def tls(tmp_path: Path) -> Tls:
-    pytest.importorskip("OpenSSL", reason="pyOpenSSL is not installed: ctrlserver[tls]")
-    return Tls(tmp_path)
 
 
 @pytest_twisted.ensureDeferred

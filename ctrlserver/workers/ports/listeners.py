@@ -1,0 +1,275 @@
+"""The parent's side of the data plane: it binds all ports and accepts, and its workers have the streams.
+
+Model: a ``SharingPlane`` is a ``DataPlane`` whose listeners have no streams. What an operator may do is done here as in
+one process: reloads, injections, answers, draining. What arrives at a TCP port takes this way::
+
+    SharedAcceptor --accept--> Entrance --> SharedListener.take: gate? --no--> closed, counted as rejected
+                                                                 | yes
+                                                                 +--> hand(listener, socket, peer, strike) --> a worker
+
+With ``balance = "kernel"`` nobody accepts here: each worker has a listening socket at the same address. UDP is always
+so (``sockets.py``).
+
+Rules:
+
+- The limits of streams are those of all workers together (``seating.py``). What is known of streams that are over may
+  be late, so before a connection is rejected for a limit the workers are asked (``fresh``). It and those behind it wait
+  meanwhile, ``MOST_WAITING`` of a listener; the others wait in the kernel's queue.
+- While no worker has room for another connection, none is accepted.
+- An order of TLS decides at the accept; the worker carries it out. It is told by ``strike``: ``"3 expired"`` is the
+  action ``expired`` of the order 3.
+- Injections that strike connections need ``exact``: who does not accept cannot refuse.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.tcp import Port as TCPPort
+
+from ctrlserver.config import ListenerConfig
+from ctrlserver.config.endpoints import behind_proxy
+from ctrlserver.errors import InjectionError
+from ctrlserver.inject.spec import Spec
+from ctrlserver.lane.due import Due
+from ctrlserver.linux.keepalive import send_probes
+from ctrlserver.net.gate import MAX_STREAMS, MAX_STREAMS_PER_PEER
+from ctrlserver.net.injected.entrance import Entrance
+from ctrlserver.net.injected.minting import Minted
+from ctrlserver.net.links import LaneAcceptor, listen_for_many
+from ctrlserver.net.listeners import Listener
+from ctrlserver.net.plane import DataPlane, Prepared
+from ctrlserver.net.terms import DatagramTerms
+from ctrlserver.stats.book import Book
+from ctrlserver.words import quoted
+from ctrlserver.workers.ports.given import Given
+from ctrlserver.workers.ports.seating import Seating
+from ctrlserver.workers.ports.sockets import SharedDatagrams, is_balanced_by_kernel, replicas
+
+#: Connections of a listener that wait for the numbers of the workers.
+MOST_WAITING = 64
+
+#: Seconds until a worker may have room again.
+ROOM_SECONDS = 0.005
+
+Hand = Callable[[int, socket.socket, str, str], int | None]
+"""Takes a connection over: the listener's number, the socket, its peer and what strikes it. Returns the number of its
+worker; None where there is none."""
+
+
+class SharedAcceptor(LaneAcceptor):
+    """Accepts while there is ``room``."""
+
+    room: Callable[[], bool]
+
+    def ready(self, events: int) -> None:
+        """Accept connections."""
+        if self.room():
+            super().ready(events)
+        elif self._paused is None:
+            self._lane.forget(self.listening.fileno())
+            self._paused = self._reactor.callLater(ROOM_SECONDS, self._resume)
+
+
+class SharedListener(Listener):
+    """A listener whose connections are handed over, or accepted by the workers. ``number``: its place in the plane."""
+
+    def __init__(self, config: ListenerConfig, plane: SharingPlane, *arguments: Any) -> None:
+        self._plane = plane
+        super().__init__(*arguments)
+        self.number = 0
+        self.exact = not is_balanced_by_kernel(config, plane.balance)
+        self.sockets: list[socket.socket] = []  # those of the workers, but for the first, where the kernel balances
+        self._proxied = behind_proxy(config.endpoint) is not None
+        self._waiting: list[tuple[socket.socket, str, str]] = []
+
+    def _datagram_port(self, terms: DatagramTerms, due: Due) -> SharedDatagrams:
+        return SharedDatagrams(terms, self._plane.workers, self._reactor, self._clock, due)
+
+    def _listening(self, port: IListeningPort) -> IListeningPort:
+        if not isinstance(port, TCPPort):
+            port.stopListening()
+            raise TypeError("workers share ports of Twisted's own alone")
+        port.stopReading()
+        if port.socket.family != socket.AF_UNIX:
+            send_probes(port.socket, self.terms.keepalive)
+        self.port = port
+        if self.exact:
+            self._accept(port)
+        else:
+            self._replicate(port)
+        return port
+
+    def _accept(self, port: Any) -> None:
+        assert self._lane is not None, "the parent accepts on a lane"
+        name = self.terms.origin.listener
+        acceptor = SharedAcceptor(self._lane, self._reactor, port.socket, name, self.take)
+        acceptor.room = self._has_room
+        self._acceptor = acceptor
+        self._entrance = Entrance.of(port, self._reactor)
+        self._entrance.serve(acceptor, self.open_streams)
+
+    def _replicate(self, port: Any) -> None:
+        if self.sockets:
+            return
+        listen_for_many(port.socket)
+        try:
+            self.sockets = replicas(port.socket, self._plane.workers - 1)
+            for each in self.sockets:
+                send_probes(each, self.terms.keepalive)
+                listen_for_many(each)
+        except OSError:
+            self.close_sockets()
+            port.stopListening()
+            raise
+
+    def _has_room(self) -> bool:
+        return len(self._waiting) < MOST_WAITING and self._plane.has_room()
+
+    def take(self, sock: socket.socket, peer: str) -> None:
+        """Hand an accepted connection over, or reject it."""
+        struck = None if self._entrance is None else self._entrance.take_strike()
+        strike = "" if struck is None else f"{struck[0].number} {struck[1].action.name}"
+        if self._waiting:
+            self._waiting.append((sock, peer, strike))
+            return
+        reason = self._refuses(peer)
+        if reason is None:
+            self._hand(sock, peer, strike)
+        elif reason in (MAX_STREAMS, MAX_STREAMS_PER_PEER):
+            self._waiting.append((sock, peer, strike))
+            self._plane.fresh().addBoth(lambda _: self.decide())
+        else:
+            self._reject(sock, reason)
+
+    def decide(self) -> None:
+        """Hand those over that wait, or reject them, by what is known now."""
+        waiting, self._waiting = self._waiting, []
+        for sock, peer, strike in waiting:
+            reason = self._refuses(peer)
+            if reason is None:
+                self._hand(sock, peer, strike)
+            else:
+                self._reject(sock, reason)
+
+    def _refuses(self, peer: str) -> str | None:
+        gate = self.terms.gate
+        if not self._proxied:
+            return gate.refuses(peer)
+        if (reason := gate.seats.refuse()) is not None:
+            gate.seats.last_refused = peer
+        return reason
+
+    def _reject(self, sock: socket.socket, reason: str) -> None:
+        self.terms.book.counters.rejected(reason)
+        sock.close()
+
+    def _hand(self, sock: socket.socket, peer: str, strike: str) -> None:
+        plane = self._plane
+        worker = plane.hand(self.number, sock, peer, strike)
+        if worker is None:
+            sock.close()
+        else:
+            plane.seating.handed(worker, self.terms.origin.listener, self.terms.gate, peer, proxied=self._proxied)
+
+    def take_over(self, old: Listener, endpoint: Any, proxied: bool = False) -> None:
+        """As ever; the sockets of the workers come along."""
+        assert isinstance(old, SharedListener)
+        if old is not self:
+            self.sockets, old.sockets = old.sockets, []
+        super().take_over(old, endpoint, proxied)
+
+    def let_go(self) -> IListeningPort | None:
+        """Accept no more; those that wait are not left waiting."""
+        self.decide()
+        return super().let_go()
+
+    def stop_accepting(self) -> Deferred[object]:
+        """Close the port for connections, and what the workers have of it."""
+        self.close_sockets()
+        return super().stop_accepting()
+
+    def close_sockets(self) -> None:
+        """Close the sockets that the kernel balances among; a worker's duplicate is its own to close."""
+        for each in self.sockets:
+            each.close()
+        self.sockets = []
+
+    def given(self, worker: int) -> Given:
+        """What the worker of that number, from 1, is given. The sockets stay the listener's."""
+        stream: socket.socket | None = None
+        if not self.exact and self.port is not None:
+            stream = self.port.socket if worker == 1 else self.sockets[worker - 2]  # type: ignore[attr-defined]
+        datagrams = self.datagrams
+        sockets = datagrams.sockets if isinstance(datagrams, SharedDatagrams) else []
+        mine = sockets[worker - 1] if worker <= len(sockets) else None
+        return Given(self.exact, stream, mine, datagrams is not None and datagrams.inherited)
+
+
+class SharingPlane(DataPlane):
+    """``workers``: how many there are, numbered from 1; ``balance``: ``exact`` or ``kernel``.
+
+    ``hand`` takes connections over, ``has_room`` tells whether it may be called, ``fresh`` asks the workers for their
+    numbers. ``generation`` counts the reloads.
+    """
+
+    def __init__(
+        self,
+        listeners: Sequence[ListenerConfig],
+        book: Book,
+        reactor: IReactorTime,
+        clock: Callable[[], float],
+        *,
+        workers: int,
+        balance: str,
+        hand: Hand,
+        has_room: Callable[[], bool],
+        fresh: Callable[[], Deferred[Any]],
+    ) -> None:
+        self.workers = workers
+        self.balance = balance
+        self.hand = hand
+        self.has_room = has_room
+        self.fresh = fresh
+        self.generation = 0
+        super().__init__(listeners, book, reactor, clock)
+        self.seating = Seating(self.seats)
+        self._number()
+
+    def _made(self, config: ListenerConfig) -> Listener:
+        terms, datagrams = self._terms(config)
+        return SharedListener(config, self, terms, self._lane, self._reactor, self._clock, datagrams, self._due)
+
+    def _number(self) -> None:
+        for number, listener in enumerate(self.listeners):
+            assert isinstance(listener, SharedListener)
+            listener.number = number
+
+    def _replace(
+        self, configs: Sequence[ListenerConfig], after: list[Listener], steps: Sequence[Callable[[], object]]
+    ) -> Deferred[object]:
+        for listener in self.listeners:
+            assert isinstance(listener, SharedListener)
+            listener.decide()
+        closed = super()._replace(configs, after, steps)
+        self.generation += 1
+        self._number()
+        return closed
+
+    def given(self, worker: int, prepared: Prepared | None = None) -> Mapping[str, Given]:
+        """What a worker is given of each listener, by its name: of those in force, or of those ``prepared``."""
+        listeners = self.listeners if prepared is None else prepared.listeners
+        return {
+            each.terms.origin.listener: each.given(worker) for each in listeners if isinstance(each, SharedListener)
+        }
+
+    def _prepared(self, listener: str, spec: Spec) -> Mapping[str, Minted]:
+        config = next(each for each in self._configs if each.name == listener)
+        if spec.of_connections and is_balanced_by_kernel(config, self.balance):
+            needs = f'needs balance = "exact"; the workers accept at listener {quoted(listener)}'
+            raise InjectionError(f'"{spec.text}" {needs}', 409)
+        return super()._prepared(listener, spec)

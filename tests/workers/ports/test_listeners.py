@@ -1,0 +1,360 @@
+"""The parent's ports with the planes of workers behind them, all in this process: the hand-over is a call."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from attrs import evolve
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs
+
+from ctrlserver.config import ListenerConfig
+from ctrlserver.errors import InjectionError
+from ctrlserver.lane.lane import Lane
+from ctrlserver.net.listeners import CannotBind
+from ctrlserver.stats.book import Book
+from ctrlserver.workers.ports.given import GivenPlane
+from ctrlserver.workers.ports.listeners import SharingPlane
+from ctrlserver.workers.ports.sockets import for_worker
+from tests.clients import connected
+from tests.net.conftest import in_thread, reactor_now, read_to_end
+from tests.runs import reached
+from tests.workers.ports.conftest import Tls, asked
+
+pytestmark = [
+    pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="workers need a lane"),
+    pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWarning"),  # as Twisted passes them
+]
+
+LOOPBACK = "tcp:0:interface=127.0.0.1"
+ECHO = ListenerConfig(name="one", endpoint=LOOPBACK, mode="echo", framing="line")
+
+
+def book() -> Book:
+    return Book(version="test", now=time.monotonic(), wall=time.time())
+
+
+class Shop:
+    """A parent and its workers. Connections go to the workers in turn; what they release is told by ``fresh``."""
+
+    def __init__(self, *listeners: ListenerConfig, workers: int = 2, balance: str = "exact") -> None:
+        self.book = book()
+        self.balance = balance
+        self.handed: list[tuple[int, str, str]] = []
+        self.asked = 0
+        self.has_room = True
+        self.plane = SharingPlane(
+            listeners,
+            self.book,
+            reactor_now(),
+            time.monotonic,
+            workers=workers,
+            balance=balance,
+            hand=self.hand,
+            has_room=lambda: self.has_room,
+            fresh=self.fresh,
+        )
+        self.plane.bind()
+        self.workers: dict[int, GivenPlane] = {}
+        for number in range(1, workers + 1):
+            self.begin(number, listeners)
+
+    def begin(self, number: int, listeners: Any) -> None:
+        """Start that worker."""
+        configs, given = [for_worker(each) for each in listeners], self.plane.given(number)
+        plane = GivenPlane(configs, book(), reactor_now(), time.monotonic, given, self.plane.generation)
+        plane.bind()
+        self.workers[number] = plane
+
+    def hand(self, listener: int, sock: socket.socket, peer: str, strike: str) -> int | None:
+        worker = len(self.handed) % len(self.workers) + 1
+        self.handed.append((listener, peer, strike))
+        self.workers[worker].take(self.plane.generation, listener, sock, peer, strike)
+        return worker
+
+    def fresh(self) -> Deferred[None]:
+        self.asked += 1
+        for number, worker in self.workers.items():
+            self.plane.seating.released(number, worker.released())
+        return succeed(None)
+
+    def reload(self, *listeners: ListenerConfig) -> None:
+        prepared = self.plane.prepare(listeners)
+        theirs = [
+            worker.prepare([for_worker(each) for each in listeners], self.plane.given(number, prepared))
+            for number, worker in self.workers.items()
+        ]
+        for each in theirs:
+            each.put()
+        prepared.put()
+
+    def address(self, name: str = "one") -> Any:
+        (record,) = [each for each in self.plane.records() if each.name == name]
+        host, _, port = record.address.rpartition(":")
+        return (host.strip("[]"), int(port)) if host else record.address
+
+    def open(self) -> list[int]:
+        return [len(worker._counters.open) for worker in self.workers.values()]
+
+    def total(self, name: str) -> int:
+        return sum(getattr(worker._book.stats(time.monotonic()), name) for worker in self.workers.values())
+
+    def figure(self, name: str) -> Any:
+        return getattr(self.book.stats(time.monotonic()), name)
+
+    def close(self) -> None:
+        for plane in (self.plane, *self.workers.values()):
+            pytest_twisted.blockon(plane.stop_listening())
+            plane.drain()
+            plane.stop()
+
+
+Open = Callable[..., Shop]
+
+
+@pytest.fixture
+def shop() -> Iterator[Open]:
+    up: list[Shop] = []
+
+    def begin(*listeners: ListenerConfig, **options: Any) -> Shop:
+        up.append(made := Shop(*(listeners or (ECHO,)), **options))
+        return made
+
+    yield begin
+    for each in up:
+        each.close()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tcp6", "unix", "ssl", "haproxy"])
+@pytest_twisted.ensureDeferred
+async def test_what_the_parent_accepts_is_served_by_the_workers(
+    shop: Open, kind: str, tls: Tls, tmp_path: Path
+) -> None:
+    endpoint = {
+        "tcp": LOOPBACK,
+        "tcp6": r"tcp6:0:interface=\:\:1",
+        "unix": f"unix:{tmp_path / 'x'}",
+        "ssl": tls.config.endpoint.replace("ssl:7:", "ssl:0:interface=127.0.0.1:"),
+        "haproxy": f"haproxy:{LOOPBACK}",
+    }[kind]
+    served = shop(evolve(ECHO, endpoint=endpoint))
+    with socket.socket(socket.AF_INET6 if kind == "tcp6" else socket.AF_INET) as client:
+        if kind == "unix":
+            client = connected(tmp_path / "x")
+        else:
+            client.connect(served.address())
+        client.settimeout(20)
+        line = b"PROXY TCP4 203.0.113.7 198.51.100.1 56324 443\r\na\n" if kind == "haproxy" else b"a\n"
+        assert b"a\n" == await in_thread(tls.asked if kind == "ssl" else lambda sock: asked(sock, line), client)
+    assert 1 == len(served.handed)
+    assert 0 == served.figure("streams_total"), "the parent has no streams"
+    assert [1, 1] == [served.total("streams_total"), served.total("packets_total")]
+
+
+def test_all_or_nothing_is_bound_and_the_error_is_that_of_one_process(shop: Open) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        number = taken.getsockname()[1]
+        where = f"tcp:{number}:interface=127.0.0.1"
+        with pytest.raises(CannotBind) as told:
+            shop(evolve(ECHO, endpoint=where), balance="kernel")
+        assert f"cannot listen for one on {where}: address already in use" == str(told.value)
+
+
+def test_a_udp_port_that_another_server_shares_is_taken(shop: Open) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        where = f"udp:{taken.getsockname()[1]}:interface=127.0.0.1"
+        with pytest.raises(CannotBind) as told:
+            shop(ListenerConfig(name="one", endpoint=where))
+        assert f"cannot listen for one on {where}: address already in use" == str(told.value)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_ports_are_announced_and_recorded_once_with_their_real_addresses(shop: Open) -> None:
+    with capturedLogs() as lines:
+        served = shop(evolve(ECHO, udp=True))
+    host, number = served.address()
+    listening = [(line["transport"], line["address"]) for line in lines if line.get("event") == "listening"]
+    assert [("tcp", f"{host}:{number}"), ("udp", f"{host}:{number}")] == listening
+    (record,) = served.plane.records()
+    assert f"{host}:{number}" == record.address == record.udp_address
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_limit_of_streams_is_that_of_all_workers_together(shop: Open) -> None:
+    served = shop(evolve(ECHO, max_streams_per_peer=3))
+    address = served.address()
+    for _ in range(3):
+        clients = [connected(address) for _ in range(3)]
+        await reached(lambda: sum(served.open()) == 3)
+        assert b"" == await in_thread(read_to_end, connected(address))
+        for each in clients:
+            each.close()
+        await reached(lambda: not sum(served.open()))
+    assert 3 == served.figure("rejected_max_streams_per_peer_total"), (
+        "those whose streams are over have left their seats"
+    )
+    served.plane.seats.limit = 2
+    clients = [connected(address) for _ in range(2)]
+    await reached(lambda: sum(served.open()) == 2)
+    assert b"" == await in_thread(read_to_end, connected(address))
+    assert 1 == served.figure("rejected_max_streams_total")
+    served.plane.seating.lost(1)
+    assert 1 == served.plane.seats.taken, "a worker that is gone has no seats"
+    for each in clients:
+        each.close()
+    await reached(lambda: not sum(served.open()))
+    served.fresh()
+    assert 0 == served.plane.seats.taken
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_through_a_proxy_have_seats_from_the_accept_on(shop: Open) -> None:
+    served = shop(evolve(ECHO, endpoint=f"haproxy:{LOOPBACK}"))
+    served.plane.seats.limit = 2
+    silent, other = connected(served.address()), connected(served.address())
+    await reached(lambda: len(served.handed) == 2)
+    assert b"" == await in_thread(read_to_end, connected(served.address()))
+    assert 1 == served.figure("rejected_max_streams_total")
+    silent.close()
+    other.sendall(b"PROXY TCP4 203.0.113.7 198.51.100.1 56324 443\r\na\n")
+    await reached(lambda: served.total("rejected_proxy_header_total") and served.total("packets_total"))
+    served.fresh()
+    assert 1 == served.plane.seats.taken
+    other.close()
+    await reached(lambda: not sum(served.open()))
+    served.fresh()
+    assert 0 == served.plane.seats.taken
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_networks_are_asked_before_anything_is_handed_over(shop: Open) -> None:
+    served = shop(evolve(ECHO, allow=("203.0.113.0/24",)))
+    assert b"" == await in_thread(read_to_end, connected(served.address()))
+    assert (1, []) == (served.figure("rejected_not_allowed_total"), served.handed)
+
+
+@pytest_twisted.ensureDeferred
+async def test_while_no_worker_has_room_connections_wait_and_none_is_refused(shop: Open) -> None:
+    served = shop()
+    served.has_room = False
+    waits = in_thread(asked, connected(served.address()))
+    await in_thread(time.sleep, 0.05)
+    assert [] == served.handed
+    served.has_room = True
+    assert b"a\n" == await waits
+
+
+@pytest_twisted.ensureDeferred
+async def test_orders_of_connections_are_carried_out_and_counted_in_the_parent(shop: Open) -> None:
+    served = shop()
+    address = served.address()
+    order = served.plane.inject("one", "2*close-at-once->off")
+    assert b"" == await in_thread(read_to_end, connected(address))
+    assert b"" == await in_thread(read_to_end, connected(address))
+    assert b"a\n" == await in_thread(asked, connected(address))
+    assert (2, 2, 1) == (order.injection.hits.total, served.figure("closed_injected_total"), len(served.handed))
+    served.plane.inject("one", "refuse")
+    with pytest.raises(ConnectionRefusedError):
+        connected(address)
+    served.plane.end_orders()
+    served.plane.inject("one", "hang")
+    waits = in_thread(asked, connected(address))
+    await in_thread(time.sleep, 0.05)
+    assert not waits.called
+    served.plane.end_orders()
+    assert b"a\n" == await waits
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_strike_of_a_handshake_is_counted_in_the_parent_and_carried_out_by_the_worker(
+    shop: Open, tls: Tls
+) -> None:
+    served = shop(evolve(tls.config, endpoint=tls.config.endpoint.replace("ssl:7:", "ssl:0:interface=127.0.0.1:")))
+    order = served.plane.inject("one", "1*self-signed->off")
+    assert b"self-signed" in await in_thread(tls.asked, connected(served.address()))
+    assert b"a\n" == await in_thread(tls.asked, connected(served.address()))
+    assert (1, ["1 self-signed", ""]) == (order.injection.hits.total, [strike for _, _, strike in served.handed])
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_kernel_balances_among_sockets_of_the_workers(shop: Open) -> None:
+    served = shop(evolve(ECHO, udp=True), balance="kernel")
+    clients = [connected(served.address()) for _ in range(40)]
+    await reached(lambda: sum(served.open()) == 40)
+    assert all(served.open()), served.open()
+    assert [] == served.handed
+    for each in clients:
+        each.close()
+    with pytest.raises(InjectionError, match='"refuse" needs balance = "exact"'):
+        served.plane.inject("one", "refuse")
+
+
+@pytest_twisted.ensureDeferred
+async def test_datagrams_of_a_peer_go_to_one_worker_and_those_of_many_to_all(shop: Open) -> None:
+    served = shop(ListenerConfig(name="one", endpoint="udp:0:interface=127.0.0.1"))
+    address, clients = served.address(), [socket.socket(type=socket.SOCK_DGRAM) for _ in range(40)]
+    for each in clients * 5:
+        each.sendto(b"x", address)
+    await reached(lambda: served.total("packets_total") == 200)
+    for each in clients:
+        each.close()
+    assert 40 == sum(served.open())
+    assert all(served.open()), served.open()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_worker_that_is_gone_would_have_accepted_and_read_waits_for_the_next_one(shop: Open) -> None:
+    served = shop(evolve(ECHO, udp=True), balance="kernel", workers=1)
+    gone = served.workers.pop(1)
+    await gone.stop_listening()
+    waits = in_thread(asked, connected(served.address()))
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.sendto(b"x", served.address())
+    served.begin(1, [evolve(ECHO, udp=True)])
+    assert b"a\n" == await waits
+    await reached(lambda: served.total("packets_total") == 2)
+    gone.stop()
+
+
+@pytest.mark.parametrize("balance", ["exact", "kernel"])
+@pytest_twisted.ensureDeferred
+async def test_a_reload_reaches_all_and_refuses_nobody(shop: Open, balance: str) -> None:
+    served = shop(balance=balance)
+    address = served.address()
+    old = connected(address)
+    await reached(lambda: sum(served.open()) == 1)
+    served.reload(
+        evolve(ECHO, name="two", endpoint=LOOPBACK, udp=True), evolve(ECHO, mode="reply", reply="b", udp=True)
+    )
+    assert b"b" == await in_thread(asked, connected(address))
+    assert b"a\n" == await in_thread(asked, connected(served.address("two")))
+    assert b"a\n" == await in_thread(asked, old)
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.settimeout(20)
+        client.sendto(b"x", address)
+        assert b"b" == await in_thread(client.recv, 10)
+    served.reload(evolve(ECHO, mode="reply", reply="b"))
+    assert b"b" == await in_thread(asked, connected(address))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_parent_that_leaves_hands_over_who_waits_and_closes_its_ports(shop: Open) -> None:
+    served = shop()
+    address = served.address()
+    waiting = connected(address)
+    await served.plane.leave()
+    for worker in served.workers.values():
+        worker.leave()
+    assert b"a\n" == await in_thread(asked, waiting)
+    with pytest.raises(ConnectionRefusedError):
+        connected(address)
