@@ -6,7 +6,8 @@ Model::
     ask(message) ----frame---> owner.received(...) -> its answer, or a Deferred of it ---frame---> the asker's Deferred
 
 A frame is a head and a pickle: eight bytes of lengths, then (kind, number, message). Numbers belong to questions.
-Descriptors go beside the first byte of a frame, so they are there before it is whole; its head has their number.
+Descriptors go beside the first byte of a frame, so they are there before it is whole; its head has their number. Of
+more than ``MOST_DESCRIPTORS`` the first go with frames of their own, before it.
 
 Rules:
 
@@ -48,13 +49,13 @@ HEAD = struct.Struct("!II")
 #: The longest pickle that makes sense: figures of a million streams are 100 MB.
 LONGEST = 1 << 30
 
-#: Descriptors in one frame: the kernel takes 253 in one message.
+#: Descriptors beside one frame: the kernel takes 253 in one message.
 MOST_DESCRIPTORS = 250
 
 #: Bytes of one read.
 READ_BYTES = 1 << 18
 
-_SAID, _ASKED, _ANSWERED, _REFUSED = range(4)
+_SAID, _ASKED, _ANSWERED, _REFUSED, _BESIDE = range(5)
 _ROOM_FOR_DESCRIPTORS = socket.CMSG_SPACE(4 * MOST_DESCRIPTORS)
 
 
@@ -129,15 +130,20 @@ class Channel:
     def _send(self, kind: int, number: int, message: object, descriptors: Sequence[int] = ()) -> None:
         if not self._open:
             return
-        if len(descriptors) > MOST_DESCRIPTORS:
-            raise ValueError(f"{len(descriptors)} descriptors are more than {MOST_DESCRIPTORS}")
         octets = pickle.dumps((kind, number, message), pickle.HIGHEST_PROTOCOL)
         copies = [os.dup(each) for each in descriptors]
-        frame = _Frame(memoryview(HEAD.pack(len(octets), len(copies)) + octets), copies)
+        is_idle = not self._frames
+        while len(copies) > MOST_DESCRIPTORS:
+            self._queue(pickle.dumps((_BESIDE, 0, None)), 0, copies[:MOST_DESCRIPTORS])
+            del copies[:MOST_DESCRIPTORS]
+        self._queue(octets, len(descriptors), copies)
+        if is_idle:
+            self.doWrite()
+
+    def _queue(self, octets: bytes, number: int, beside: Sequence[int]) -> None:
+        frame = _Frame(memoryview(HEAD.pack(len(octets), number) + octets), beside)
         self._frames.append(frame)
         self.waiting += len(frame.left)
-        if len(self._frames) == 1:
-            self.doWrite()
 
     def doWrite(self) -> None:
         """Send what the socket takes."""
@@ -190,7 +196,7 @@ class Channel:
         self._got = bytearray()
         while self._open and len(got) - at >= HEAD.size:
             size, number = HEAD.unpack_from(got, at)
-            if size > LONGEST or number > MOST_DESCRIPTORS:
+            if size > LONGEST:
                 self._lose()
                 return
             begin, end = at + HEAD.size, at + HEAD.size + size
@@ -206,6 +212,8 @@ class Channel:
             self._got = got
 
     def _frame(self, kind: int, number: int, message: Any, descriptors: list[int]) -> None:
+        if kind == _BESIDE:  # they are the next frame's
+            return
         if kind in (_ANSWERED, _REFUSED):
             _close(descriptors)
             if (asked := self._asked.pop(number, None)) is not None:

@@ -30,7 +30,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -127,10 +127,8 @@ class Supervisor:
             how = f"could not be started: {(error.strerror or str(error)).lower()}: {self._command[0]}"
             self._reactor.callLater(0, worker.could_not, how)
             return
-        message, descriptors = self._begin(number)
-        worker.ask(message, descriptors).addCallbacks(
-            lambda _: self._has_begun(worker), lambda failure: self._has_not_begun(worker, failure)
-        )
+        begun = maybeDeferred(lambda: worker.ask(*self._begin(number)))
+        begun.addCallbacks(lambda _: self._has_begun(worker), lambda failure: self._has_not_begun(worker, failure))
 
     def _spawn_again(self, number: int) -> None:
         if not self._is_ending:

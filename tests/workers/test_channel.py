@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 
 from ctrlserver.errors import InjectionError
-from ctrlserver.workers.channel import Channel, Lost, Refused
+from ctrlserver.workers.channel import MOST_DESCRIPTORS, Channel, Lost, Refused
 from tests.servers import PATIENCE
 
 reactor: Any = installed
@@ -114,6 +115,23 @@ async def test_descriptors_come_with_their_message_and_the_senders_own_may_be_cl
     assert 4 == len(there.files)
     assert [b"one", b"two"] == [os.read(there.files[place], 10) for place in (0, 2)]
     assert not any(os.get_inheritable(each) for each in there.files)
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_descriptors_than_fit_beside_a_frame_come_with_their_message_all_the_same(
+    ends: tuple[End, End], tmp_path: Path
+) -> None:
+    here, there = ends
+    paths = [tmp_path / str(number) for number in range(2 * MOST_DESCRIPTORS + 3)]
+    files = [os.open(path, os.O_CREAT | os.O_RDWR) for path in paths]
+    answer = here.channel.ask("many", files)
+    here.channel.send("after", files[:1])
+    for each in files:
+        os.close(each)
+    await answer
+    await there.until(2)
+    assert ["many", "after"] == there.got
+    assert [*map(str, paths), str(paths[0])] == [os.readlink(f"/proc/self/fd/{each}") for each in there.files]
 
 
 @pytest_twisted.ensureDeferred
