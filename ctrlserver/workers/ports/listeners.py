@@ -169,12 +169,16 @@ class SharedListener(Listener):
         sock.close()
 
     def _hand(self, sock: socket.socket, peer: str, strike: str) -> None:
-        plane = self._plane
-        worker = plane.hand(self.number, sock, peer, strike)
+        worker = self._plane.hand(self.number, sock, peer, strike)
         if worker is None:
             sock.close()
         else:
-            plane.seating.handed(worker, self.terms.origin.listener, self.terms.gate, peer, proxied=self._proxied)
+            self.seat(worker, peer)
+
+    def seat(self, worker: int, peer: str) -> None:
+        """Count a connection from ``peer`` that was handed to ``worker``."""
+        seating, terms = self._plane.seating, self.terms
+        seating.handed(worker, terms.origin.listener, terms.gate, peer, proxied=self._proxied)
 
     def take_over(self, old: Listener, endpoint: Any, proxied: bool = False) -> None:
         """As ever; the sockets of the workers come along."""
