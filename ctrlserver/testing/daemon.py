@@ -1,8 +1,9 @@
-"""The server's own process: ``python daemon.py CONFIG``. It ends when its standard input does.
+"""The server's own process: ``python daemon.py CONFIG FOLDER``. It ends when its standard input does.
 
 Model: who starts it holds the other end of its standard input. When that process ends, however it does (SIGKILL too),
-the kernel closes the pipe, and the server ends. Its standard output is one line of JSON, once all ports are bound:
-the address of each port by the listener's name. Log and errors go to standard error.
+the kernel closes the pipe, and the server ends. Who ends the server itself sends a byte first. Without one nobody is
+left to remove FOLDER, with CONFIG and the log, so the server does. Its standard output is one line of JSON, once all
+ports are bound: the address of each port by the listener's name. Log and errors go to standard error.
 
 Rules: a test waits for the start, so it is short. The file is run by its path, not as a module of the room, whose other
 modules the server does not need; and what only some servers need is not imported by the others (``_be_quick``).
@@ -16,6 +17,7 @@ import gc
 import json
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Mapping
 from importlib.util import LazyLoader, find_spec, module_from_spec
@@ -41,11 +43,12 @@ def _be_quick(config: str) -> None:
 
 
 class StandardInput:
-    """Reads and drops what comes; ``ended`` is called at its end."""
+    """Reads what comes; ``ended`` is called at its end."""
 
     def __init__(self, reactor: Any, ended: Callable[[], object]) -> None:
         self._reactor = reactor
         self._ended = ended
+        self._told = False
 
     def fileno(self) -> int:
         """Its descriptor."""
@@ -57,7 +60,9 @@ class StandardInput:
 
     def doRead(self) -> None:
         """Read on."""
-        if not os.read(0, 4096):
+        if os.read(0, 4096):
+            self._told = True
+        else:
             self.connectionLost(None)
 
     def connectionLost(self, reason: object) -> None:
@@ -65,8 +70,12 @@ class StandardInput:
         self._reactor.removeReader(self)
         self._ended()
 
+    def is_deserted(self) -> bool:
+        """Whether it has ended, and brought no byte before."""
+        return not self._told and bool(select.select([0], [], [], 0)[0]) and not os.read(0, 1)
 
-def main(path: str) -> None:
+
+def main(path: str, folder: str) -> None:
     """Serve until standard input ends."""
     with open(path, encoding="utf-8") as file:
         _be_quick(file.read())
@@ -94,12 +103,17 @@ def main(path: str) -> None:
     service.privilegedStartService()
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
-    reactor.addReader(StandardInput(reactor, service.end))
+    stdin = StandardInput(reactor, service.end)
+    reactor.addReader(stdin)
     reactor.callWhenRunning(lambda: os.write(1, f"{json.dumps(ports)}\n".encode()))
     gc.freeze()
     gc.enable()
     reactor.run()
+    if stdin.is_deserted():
+        from shutil import rmtree
+
+        rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ctrlserver.testing.errors import StartError
@@ -42,7 +43,7 @@ class Process:
         path = os.path.join(self._folder.name, "ctrlserver.toml")
         with open(path, "w", encoding="utf-8") as file:
             file.write(toml_of(config))
-        command = [sys.executable, "-P", DAEMON, path]
+        command = [sys.executable, "-P", DAEMON, path, self._folder.name]
         with open(self._log_path, "ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
@@ -88,8 +89,12 @@ class Process:
 
     def leave(self) -> None:
         """Tell it to end."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        stdin = self._process.stdin
+        assert stdin is not None
+        if not stdin.closed:
+            with suppress(OSError):  # it has ended
+                os.write(stdin.fileno(), b"\n")
+            stdin.close()
 
     def stop(self) -> None:
         """End it, and wait for that."""

@@ -48,7 +48,7 @@ def test_a_server_that_is_used_brings_in_no_twisted_either() -> None:
 def test_a_server_without_tls_brings_in_neither_openssl_nor_what_else_it_does_not_need(tmp_path: Path) -> None:
     path = tmp_path / "ctrlserver.toml"
     path.write_text(toml_of(config_of({})))
-    command = [sys.executable, "-P", "-X", "importtime", process.DAEMON, str(path)]
+    command = [sys.executable, "-P", "-X", "importtime", process.DAEMON, str(path), str(tmp_path / "none")]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert (0, True) == (done.returncode, '"data"' in done.stdout), done.stderr
     said = names(done.stderr)

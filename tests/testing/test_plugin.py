@@ -222,15 +222,21 @@ def test_an_option_that_cannot_be_is_a_usage_error(tmp_path: Path, words: str, w
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_the_server_ends_with_the_test_run_however_that_ends(tmp_path: Path, end: signal.Signals) -> None:
+def test_the_server_and_its_files_end_with_the_test_run_however_that_ends(tmp_path: Path, end: signal.Signals) -> None:
     text = """
 def test_waits(ctrlserver):
     print(f"pid={ctrlserver.pid}", flush=True)
     ctrlserver.wait(packets=1, timeout=60)
 """
     (tmp_path / "test_it.py").write_text(HEAD + text)
+    folders = tmp_path / "folders"
+    folders.mkdir()
     with subprocess.Popen(
-        command("-s", "-p", "no:twisted"), cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        command("-s", "-p", "no:twisted"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folders)},
     ) as running:
         assert running.stdout is not None
         pid = next(int(line.partition("pid=")[2]) for line in running.stdout if "pid=" in line)
@@ -241,6 +247,7 @@ def test_waits(ctrlserver):
     while is_running(pid):
         assert time.monotonic() < until, f"{pid} runs on"
         time.sleep(0.01)
+    assert [] == list(folders.glob("ctrlserver-*"))
 
 
 def is_running(pid: int) -> bool:
