@@ -14,6 +14,9 @@ Document = TypeVar("Document")
 #: No number that anything counts here is larger.
 _MOST = 1 << 64
 
+#: Letters of a word's beginning by which it is known.
+_BEGINNING = 3
+
 
 def quoted(value: object, *, limit: int = 80) -> str:
     """``value`` as an error line shows it: text in double quotes, one line always, cut past ``limit`` characters."""
@@ -52,8 +55,12 @@ def harmless(document: Document) -> Document:
 
 
 def nearest(given: str, known: Iterable[str]) -> str | None:
-    """The one of ``known`` that ``given``, in any case, is most like; None where it is like none."""
-    return next(iter(get_close_matches(given.casefold(), list(known), n=1)), None)
+    """The one of ``known`` that ``given``, in any case, is most like, or alone begins; None where there is none."""
+    word, words = given.casefold(), list(known)
+    near = get_close_matches(word, words, n=1)
+    if not near and len(word) >= _BEGINNING:
+        near = [each for each in words if each.startswith(word)]
+    return near[0] if len(near) == 1 else None
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

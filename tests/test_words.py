@@ -55,6 +55,14 @@ def test_the_nearest_word_is_found_in_any_case(expected: str | None, given: str)
     assert expected == nearest(given, ("stats", "streams"))
 
 
+@pytest.mark.parametrize(
+    ("expected", "given"),
+    [("duplicate", "dup"), ("half-close", "HALF"), (None, "du"), (None, "wrong-")],
+)
+def test_a_word_is_found_by_its_beginning_if_no_other_begins_so(expected: str | None, given: str) -> None:
+    assert expected == nearest(given, ("duplicate", "half-close", "wrong-hosts-name", "wrong-answer-text"))
+
+
 def test_a_suggestion_follows_an_error_where_a_word_is_near() -> None:
     assert '; did you mean "stats"?' == did_you_mean("stast", ["stats"])
     assert "" == did_you_mean("xyz", ["stats"])
