@@ -96,7 +96,6 @@ class WorkerProcess(ProcessProtocol):
         self.started = reactor.seconds()
         self.is_running = False
         self.has_answered = False
-        self.is_ending = False
         self.has_ended = False
         self.how = ""
         """How it ended."""
@@ -150,7 +149,6 @@ class WorkerProcess(ProcessProtocol):
 
     def end(self) -> None:
         """Have it end by itself, and kill it if it does not."""
-        self.is_ending = True
         if self.channel is not None:
             self.channel.close()
         self.lost()

@@ -116,7 +116,7 @@ class Rounds:
             going.got[worker.number] = looked.snapshot
             self._end_if_whole()
         else:
-            self._apply({worker.number: looked.snapshot})
+            self.apply({worker.number: looked.snapshot})
         if is_first:
             self._first(worker)
 
@@ -132,7 +132,7 @@ class Rounds:
         if (going := self._round) is not None:
             going.awaited.discard(worker.number)
             if worker.number in going.got:
-                self._apply({worker.number: going.got.pop(worker.number)})
+                self.apply({worker.number: going.got.pop(worker.number)})
 
     def _is_late_no_more(self, worker: WorkerProcess) -> None:
         self.late = tuple(number for number in self.late if number != worker.number)
@@ -147,8 +147,7 @@ class Rounds:
             return
         if going.limit is not None and going.limit.active():
             going.limit.cancel()
-        if going.got:
-            self._apply(going.got)
+        self.apply(going.got)
         self.late = tuple(sorted({*self.late, *going.awaited}))
         self._seen()
         for each in going.asked:
@@ -156,9 +155,11 @@ class Rounds:
         if self._next:
             self.begin_if_none()
 
-    def _apply(self, snapshots: Mapping[int, Snapshot]) -> None:
+    def apply(self, snapshots: Mapping[int, Snapshot]) -> None:
+        """Give snapshots to the mirror."""
         try:
-            self._mirror.apply(snapshots)
+            if snapshots:
+                self._mirror.apply(snapshots)
         except Exception:  # a bug: those who wait are to have their answer, and the next round comes
             self.log.failure("the figures of workers {workers} could not be entered", workers=sorted(snapshots))
 

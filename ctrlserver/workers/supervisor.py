@@ -111,7 +111,7 @@ class Supervisor:
     # The start
 
     def start(self) -> Deferred[None]:
-        """Start all; the Deferred fires once each has answered. It fails with nothing: ``failed`` is called."""
+        """Start all; the Deferred fires once each has answered. If that cannot be, ``failed`` is called."""
         self._started = Deferred()
         self._looks.begin(self._clock())
         for number in self._numbers:
@@ -182,7 +182,7 @@ class Supervisor:
         self._rounds.begin_if_none()
 
     def _judge(self, worker: WorkerProcess) -> None:
-        if worker.has_ended or (worker.is_running and worker.looking is None):
+        if worker.has_ended or (worker.is_running and not worker.looking):
             return
         worker.silent += PACE
         limit = HUNG_SECONDS if worker.is_running else BEGIN_SECONDS
@@ -292,7 +292,7 @@ class Supervisor:
 
     def ended(self, worker: WorkerProcess) -> None:
         """A process is over: it is replaced, unless it was to end."""
-        number, now = worker.number, self._clock()
+        number = worker.number
         rest = worker.hander.rest() if worker.hander is not None else []
         self._full.add(number)
         if self._is_ending:
@@ -301,9 +301,11 @@ class Supervisor:
             self._look_if_all_ended()
             return
         self._rounds.lost(worker)
-        self._mirror.lost(number, now)
+        self._mirror.lost(number, self._clock())
         past = self._past[number]
-        past.remember(worker, is_quick=not worker.has_answered or now - worker.started < QUICK_SECONDS)
+        past.remember(
+            worker, is_quick=not worker.has_answered or self._reactor.seconds() - worker.started < QUICK_SECONDS
+        )
         what = f": {worker.last_words()}" if worker.last_words() else ""
         self.log.error(
             "worker {worker} (process {pid}) {how}; another takes its place{what}",
@@ -346,8 +348,7 @@ class Supervisor:
     def _end_all(self, answers: Mapping[int, Looked]) -> None:
         for number, looked in answers.items():
             self._workers[number].saw(looked)
-        if answers:
-            self._mirror.apply({number: looked.snapshot for number, looked in answers.items()})
+        self._rounds.apply({number: looked.snapshot for number, looked in answers.items()})
         for number, worker in self._workers.items():
             if number not in answers:
                 worker.kill()

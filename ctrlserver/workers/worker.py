@@ -28,6 +28,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.logger import globalLogBeginner
@@ -90,8 +91,9 @@ class Worker:
 
 def end(code: int = 0) -> None:
     """End this process, now."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):  # whoever read them is gone
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)
 
 
