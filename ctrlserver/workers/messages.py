@@ -6,19 +6,16 @@ it is a question. Those that need the data plane stand elsewhere; this module im
 
 from __future__ import annotations
 
-import os
-import resource
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from ctrlserver.linux.usage import cpu_seconds, resident_bytes
 from ctrlserver.logs.level import LEVEL
 
 if TYPE_CHECKING:
     from ctrlserver.workers.snapshots import Snapshot
     from ctrlserver.workers.worker import Worker
-
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @frozen
@@ -38,23 +35,14 @@ class Look:
     def carry_out(self, worker: Worker, descriptors: list[int]) -> Looked:
         """Answer at once."""
         worker.at_look()
-        used = resource.getrusage(resource.RUSAGE_SELF)
         snapshot = worker.book.take(
             worker.clock(),
             paths=self.paths,
-            cpu_seconds=used.ru_utime + used.ru_stime,
-            memory_bytes=_resident_bytes(),
+            cpu_seconds=cpu_seconds(),
+            memory_bytes=resident_bytes(),
             **worker.around(),
         )
         return Looked(snapshot, worker.taker.taken)
-
-
-def _resident_bytes() -> int:
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * _PAGE_BYTES
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 @frozen
