@@ -31,6 +31,7 @@ NAMES: Final = (
     "answer",
     "answer off",
     "listeners",
+    "workers",
     "config",
     "wait",
     "watch",

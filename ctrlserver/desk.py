@@ -16,7 +16,7 @@ from ctrlserver.errors import CommandError
 from ctrlserver.inject.orderer import Orderer
 from ctrlserver.inject.rules import Rule, Standing
 from ctrlserver.stats.book import Book
-from ctrlserver.stats.records import InjectionRecord, ListenerRecord
+from ctrlserver.stats.records import InjectionRecord, ListenerRecord, WorkerRecord
 
 
 @frozen
@@ -61,7 +61,8 @@ class Desk:
     and ``end_answers(which)`` ends that of a number, those of a listener, or all, and has them.
 
     ``fresh()`` fires when the numbers in the book are no older than the call, and ``fetch_packets(number)`` when the
-    kept packets of an open stream are in the book; None where they are there.
+    kept packets of an open stream are in the book; None where they are there. ``workers()`` has a record of each
+    process that serves streams; None where this one serves them all.
 
     ``asked``: the number that the book gave to the questions under way, when they arrived.
     """
@@ -85,6 +86,7 @@ class Desk:
     end_answers: Callable[[int | str | None], Sequence[Standing]] = not_wired
     fresh: Refresh = of_now
     fetch_packets: Callable[[int], Deferred[None] | None] = lambda _: None
+    workers: Callable[[], Sequence[WorkerRecord]] | None = None
     asked: int | None = None
 
     def for_questions(self) -> Desk:

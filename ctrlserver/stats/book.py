@@ -90,6 +90,7 @@ class Book:
         self.config_reloads = 0
         self.config_reload_failures = 0
         self.admin_refused = 0
+        self.workers: Callable[[], tuple[int, int, int]] = lambda: (1, 0, 0)  # their number, late ones, restarts
         self._asked = 0
         self._reading: tuple[int, StatsRecord] | None = None  # how often somebody had asked by then
         self._resets = 0
@@ -284,11 +285,13 @@ class Book:
             rtt_seconds=None if figures is None else seconds_figure(figures[0]),
             retransmits=None if figures is None else figures[1],
             injected=stream.injected,
+            worker=stream.worker,
             labels=origin.labels,
         )
 
     def _stats(self, now: float, totals: Totals) -> StatsRecord:
         injections, injected = self.counters.orders()
+        workers, late, restarts = self.workers()
         return StatsRecord(
             version=self.version,
             started=self._timestamp(self._start),
@@ -321,6 +324,9 @@ class Book:
             injected_total=injected,
             swallowed_total=totals.swallowed,
             duplicated_total=totals.duplicated,
+            workers=workers,
+            workers_late=late,
+            worker_restarts_total=restarts,
         )
 
 

@@ -93,6 +93,11 @@ class StatsRecord:
         int, "counter", "packets", "packets whose replies injections swallowed, or whose answer by a rule is empty"
     ]
     duplicated_total: Annotated[int, "counter", "packets", "packets whose replies injections sent twice"]
+    workers: Annotated[int, "gauge", "workers", "processes that serve streams; 1 if the server is one process"] = 1
+    workers_late: Annotated[
+        int, "gauge", "workers", "workers that have not answered in time: their numbers are some older"
+    ] = 0
+    worker_restarts_total: Annotated[int, "counter", "restarts", "workers that ended or hung, and were replaced"] = 0
 
 
 @frozen
@@ -127,6 +132,7 @@ class StreamRecord:
     ] = None
     retransmits: Annotated[int | None, "counter", "segments", "segments sent again; TCP on Linux only"] = None
     injected: Annotated[int, "counter", "hits", "hits of injections on this stream"] = 0
+    worker: Annotated[int, "text", None, "number of the worker that serves it; 1 if the server is one process"] = 1
     labels: Mapping[str, Label] = field(factory=dict)
 
 
@@ -214,6 +220,23 @@ class InjectionRecord:
     by: Annotated[str, "text", None, "who ordered it: a peer of the admin port, or config"]
 
 
+@frozen
+class WorkerRecord:
+    """One process that serves streams, with what all that had its number before have counted."""
+
+    worker: Annotated[int, "text", None, "number of the worker, from 1"]
+    pid: Annotated[int, "text", None, "number of its process"]
+    state: Annotated[str, "text", None, "running, starting, or late: it has not answered in time"]
+    streams_open: Annotated[int, "gauge", "streams", "streams open now"]
+    streams_total: Annotated[int, "counter", "streams", "streams opened since the start"]
+    packets_total: Annotated[int, "counter", "packets", "whole packets received, or sent as a source"]
+    bytes_total: Annotated[int, "counter", "bytes", "bytes received, or sent as a source"]
+    share: Annotated[float, "gauge", "of 1", "its part of the packets and bytes of the last second"]
+    cpu_seconds: Annotated[float, "counter", "seconds", "time of processors that it has used"]
+    memory_bytes: Annotated[int, "gauge", "bytes", "memory that its process holds"]
+    restarts: Annotated[int, "counter", "restarts", "times that its process ended or hung, and was replaced"]
+
+
 PROBE_FIELDS = ("lost", "duplicate", "out_of_order", "jitter_seconds", "delay_p50_seconds", "delay_p99_seconds")
 """Fields of a stream's record if its listener looks for probe packets; otherwise ``lost`` is ``None``."""
 
@@ -240,6 +263,7 @@ _RECORDS: Mapping[str, type[AttrsInstance]] = {
     "listener": ListenerRecord,
     "interval": IntervalRecord,
     "injection": InjectionRecord,
+    "worker": WorkerRecord,
 }
 
 _FIELDS = tuple(
@@ -252,7 +276,14 @@ _NAMES = frozenset(described.name for described in _FIELDS)
 
 
 Published: TypeAlias = (
-    StatsRecord | StreamRecord | RunRecord | PeerRecord | ListenerRecord | IntervalRecord | InjectionRecord
+    StatsRecord
+    | StreamRecord
+    | RunRecord
+    | PeerRecord
+    | ListenerRecord
+    | IntervalRecord
+    | InjectionRecord
+    | WorkerRecord
 )
 """What is published, each under the word that ``describe`` has for it."""
 

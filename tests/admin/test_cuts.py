@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from ctrlserver.admin.commands.command import Command
 from ctrlserver.admin.commands.table import COMMANDS
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.session import Access
+from ctrlserver.stats.records import WorkerRecord
 from tests.admin.conftest import Server
 from tests.admin.workers import Workers
 
@@ -26,6 +28,9 @@ def replied(chunks: list[bytes], begins: Level, refreshed: str = "never") -> byt
     server = Server()
     server.stream(1000)
     server.stream(5, open=True)
+    row = WorkerRecord(1, 7, "running", 1, 2, 1005, 1029120, 1.0, 0.5, 1 << 20, 0)
+    server.desk = evolve(server.desk, workers=lambda: [row])
+    server.bounded()
     server.access = Access(begins, Level.ADMIN, b"0123456789abcdef", "tcp:22223")
     workers = None if refreshed == "never" else Workers(server, at_once=refreshed == "at once")
     if refreshed == "shared":

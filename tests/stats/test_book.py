@@ -18,7 +18,7 @@ from tests.stats.books import LINES, ORIGIN, WALL, a_book, keep, send
 def test_a_new_book_is_all_zero() -> None:
     record = as_mapping(a_book().stats(502.5))
     assert ("1.2.3", "2013-05-01T12:00:00.000Z") == (record.pop("version"), record.pop("started"))
-    assert 2.5 == record.pop("uptime_seconds")
+    assert (2.5, 1) == (record.pop("uptime_seconds"), record.pop("workers"))
     assert {0} == set(record.values())
 
 
@@ -130,6 +130,20 @@ def test_a_clock_ahead_of_its_time_is_no_lag() -> None:
     assert 0.0 == book.stats(501.0).loop_lag_seconds
 
 
+def test_the_workers_are_those_that_the_book_is_told_of() -> None:
+    book = a_book()
+    book.workers = lambda: (4, 1, 7)
+    record = book.stats(501.0)
+    assert (4, 1, 7) == (record.workers, record.workers_late, record.worker_restarts_total)
+
+
+def test_a_stream_is_published_with_its_worker() -> None:
+    book = a_book()
+    stream = book.stream_opened(ORIGIN, "10.0.0.1:5", 501.5)
+    stream.worker = 3
+    assert 3 == book.record(stream).worker
+
+
 # streams
 
 
@@ -157,6 +171,7 @@ def test_a_stream_is_published_with_its_origin_and_numbers() -> None:
         "opened": "2013-05-01T12:00:01.500Z",
         "run": 1,
         "injected": 0,
+        "worker": 1,
         "site": "lab",
     } == as_mapping(book.streams()[0])
     book.stream_closed(stream, "eof", 3, 505.0)

@@ -45,6 +45,9 @@ INTERVAL = """
     time seconds packets bytes packets_per_second bits_per_second streams_open streams_opened streams_closed rejected
     replies loop_lag_seconds
 """
+WORKER = """
+    worker pid state streams_open streams_total packets_total bytes_total share cpu_seconds memory_bytes restarts
+"""
 
 A_STREAM = StreamRecord(
     stream=7,
@@ -96,9 +99,12 @@ def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
                 "injected_total",
                 "swallowed_total",
                 "duplicated_total",
+                "workers",
+                "workers_late",
+                "worker_restarts_total",
             ],
         ),
-        ("stream", [*STREAM.split(), *PROBE.split(), *TCP.split(), "injected"]),
+        ("stream", [*STREAM.split(), *PROBE.split(), *TCP.split(), "injected", "worker"]),
         ("run", RUN.split()),
         ("peer", ["peer", "listener", "streams", "packets", "bytes"]),
         ("listener", LISTENER.split()),
@@ -107,6 +113,7 @@ def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
             "injection",
             ["injection", "listener", "spec", "hits", "active", "since", "until", "seed", "peer", "streams", "by"],
         ),
+        ("worker", WORKER.split()),
     ],
 )
 def test_the_fields_have_the_names_and_the_order_of_the_contract(record: str, names: list[str]) -> None:
@@ -149,19 +156,19 @@ def test_the_names_are_those_described() -> None:
 
 
 def test_a_mapping_has_all_fields_in_order() -> None:
-    assert list(as_mapping(A_STREAM)) == [*STREAM.split(), *TCP.split(), "injected"]
+    assert list(as_mapping(A_STREAM)) == [*STREAM.split(), *TCP.split(), "injected", "worker"]
     assert "HTTP" == as_mapping(A_STREAM)["protocol"]
 
 
 def test_what_only_some_streams_have_is_left_out_of_the_records_of_the_others() -> None:
     mapping = as_mapping(evolve(A_STREAM, rtt_seconds=None, retransmits=None, run=None))
-    assert [*STREAM.split(), "injected"] == list(mapping)
+    assert [*STREAM.split(), "injected", "worker"] == list(mapping)
 
 
 def test_the_fields_of_probe_packets_are_there_only_where_such_are_looked_for() -> None:
     assert list(PROBE_FIELDS) == PROBE.split()
     probed = as_mapping(evolve(A_STREAM, lost=0, duplicate=0, out_of_order=0, jitter_seconds=0.0, labels={"site": 1}))
-    assert list(probed) == [*STREAM.split(), *PROBE.split(), *TCP.split(), "injected", "site"]
+    assert list(probed) == [*STREAM.split(), *PROBE.split(), *TCP.split(), "injected", "worker", "site"]
     assert probed["delay_p50_seconds"] is None
 
 
@@ -172,7 +179,7 @@ def test_the_labels_follow_the_fields_of_a_stream() -> None:
         ("rack", 4),
         ("weight", 0.5),
         ("spare", True),
-    ] == list(as_mapping(labelled).items())[len(STREAM.split()) + 3 :]
+    ] == list(as_mapping(labelled).items())[len(STREAM.split()) + 4 :]
 
 
 def test_a_label_never_hides_a_field() -> None:

@@ -257,12 +257,10 @@ class AnyDay(RuleBasedStateMachine):
 
 
 def streams_of(book: Book, *, with_runs: bool) -> Counter[str]:
-    """The records of all streams but for their numbers."""
+    """The records of all streams but for their numbers and those of their workers."""
     records = [asdict(record) for record in book.streams()]
-    return Counter(
-        repr({name: value for name, value in record.items() if name != "stream" and (with_runs or name != "run")})
-        for record in records
-    )
+    left_out = {"stream", "worker"} if with_runs else {"stream", "worker", "run"}
+    return Counter(repr({name: value for name, value in record.items() if name not in left_out}) for record in records)
 
 
 def hosts_of(book: Book) -> Any:

@@ -33,7 +33,7 @@ from ctrlserver.inject.rules import Rules
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
 from ctrlserver.stats.kept import KeptPackets
-from ctrlserver.stats.records import InjectionRecord, ListenerRecord
+from ctrlserver.stats.records import InjectionRecord, ListenerRecord, WorkerRecord
 
 MARK: Final = (
     "<!-- Below this line the page is made by: python -m ctrlserver.admin.commands.page docs/admin-protocol.md -->"
@@ -161,6 +161,9 @@ def _desk(clock: Clock) -> Desk:
         log=lambda _: "info",
         reload=lambda: [*differences(before, after), *needs_restart(before, after)],
         shutdown=lambda: None,
+        workers=lambda: [
+            WorkerRecord(1, 4711, "running", **counted, share=1.0, cpu_seconds=0.5, memory_bytes=40 << 20, restarts=0)
+        ],
         config=lambda: as_tables(before),
         inject=inject,
         injections=lambda _: injections,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import frozen
@@ -13,7 +14,9 @@ from ctrlserver.admin.levels import Level
 from ctrlserver.admin.refreshing.rounds import Figures
 from ctrlserver.admin.replies import Document, Listing, Record, Reply, Table, Word
 from ctrlserver.desk import Desk
+from ctrlserver.linux.usage import cpu_seconds, resident_bytes
 from ctrlserver.render.jsonline import Content
+from ctrlserver.stats.records import WorkerRecord, seconds_figure
 
 
 @frozen
@@ -52,6 +55,26 @@ class Listeners(Command):
     def reply(self, desk: Desk) -> Reply:
         """Rows of listeners."""
         records = desk.listeners()
+        return Table(rows(desk, records), len(records))
+
+
+@frozen
+class Workers(Command):
+    """workers
+
+    The processes that serve streams, and their load.
+    Without workers there is one, the server itself. share is a worker's part of
+    the load of the last second, from 0 to 1.
+    """
+
+    command = "workers"
+    figures = Figures.NUMBERS
+    answers = "A row for each worker, below a line of column names that starts with #."
+    example = "workers"
+
+    def reply(self, desk: Desk) -> Reply:
+        """Rows of workers."""
+        records = [_alone(desk)] if desk.workers is None else desk.workers()
         return Table(rows(desk, records), len(records))
 
 
@@ -151,6 +174,24 @@ class Shutdown(Command):
         """A word."""
         desk.shutdown()
         return Word("stopping", {"shutdown": "stopping"})
+
+
+def _alone(desk: Desk) -> WorkerRecord:
+    """The one process, which serves all streams itself."""
+    totals = desk.book.counters.totals()
+    return WorkerRecord(
+        worker=1,
+        pid=os.getpid(),
+        state="running",
+        streams_open=totals.streams_open,
+        streams_total=totals.streams_total,
+        packets_total=totals.packets,
+        bytes_total=totals.bytes,
+        share=1.0,
+        cpu_seconds=seconds_figure(cpu_seconds()),
+        memory_bytes=resident_bytes(),
+        restarts=0,
+    )
 
 
 def _lines(content: Content, path: str = "") -> Iterator[str]:

@@ -34,7 +34,7 @@ PART_BYTES: Final = 1024
 
 @frozen
 class Streams(Command):
-    """streams [open|closed] [limit=N] [peer=HOST[:PORT]] [listener=NAME] [sort=FIELD] [fields=A,B]
+    """streams [open|closed] [limit=N] [peer=HOST[:PORT]] [listener=NAME] [worker=N] [sort=FIELD] [fields=A,B]
 
     The streams, open and closed ones, newest first.
     With sort, those with the largest number first, or by the alphabet;
@@ -51,6 +51,7 @@ class Streams(Command):
     limit: int = argument(Number("limit", "limit=N", least=1), LIMIT)
     peer: str | None = argument(Text("peer", "peer=HOST[:PORT]", positional=False, longest=300), None)
     listener: str | None = argument(Text("listener", "listener=NAME", positional=False), None)
+    worker: int | None = argument(Number("worker", "worker=N", least=1, positional=False), None)
     sort: str | None = argument(Text("sort", "sort=FIELD", positional=False), None)
     fields: tuple[str, ...] = argument(
         Names("fields", "fields=A,B", positional=False, example="stream,peer,packets"), ()
@@ -65,7 +66,7 @@ class Streams(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of streams."""
-        if self.sort is None and self.listener is None:
+        if self.sort is None and self.listener is None and self.worker is None:
             chosen, total = desk.book.choose(self.state, self.peer, self.limit)
             shown = rows(desk, _Records(desk, self.state, chosen))
             return Table(with_columns(desk, "stream", self.fields, shown), total, len(chosen))
@@ -82,6 +83,9 @@ class Streams(Command):
         if self.state != "open":
             is_of = None if self.peer is None else peer_test(self.peer)
             found += [each for each in book.counters.recent if is_of is None or is_of(each.peer)]
+        workers = desk.book.workers()[0]
+        if self.worker is not None and self.worker > workers:
+            raise CommandError(404, "unknown-worker", f"no worker {self.worker}; {_known_workers(workers)}")
         names = [] if listener is None else [each.name for each in desk.listeners()]
         known = listener is None or listener in names
         if not known and not any(each.origin.listener == listener for each in found):
@@ -96,6 +100,8 @@ class Streams(Command):
 
         def key(stream: StreamCounters) -> tuple[Any, ...] | None:
             if self.listener not in (None, stream.origin.listener) or self.state not in (None, stream.state):
+                return None
+            if self.worker not in (None, stream.worker):
                 return None
             if name == "stream":
                 return rank(stream.stream, turned=turned)
@@ -242,6 +248,10 @@ def _packets(stream: StreamCounters, numbers: range) -> Iterator[Mapping[str, Va
             "hex": map(bytes.hex, _parts(stream, number)),
             "ascii": map(printable, _parts(stream, number)),
         }
+
+
+def _known_workers(number: int) -> str:
+    return "the server is one process, worker 1" if number == 1 else f"they are 1 to {number}"
 
 
 def _unknown_stream(desk: Desk, number: int) -> CommandError:

@@ -31,7 +31,7 @@ from ctrlserver.admin.commands.command import Command, argument
 from ctrlserver.admin.commands.injecting import Inject, InjectAll, InjectOff
 from ctrlserver.admin.commands.renames import Rename, Unrename
 from ctrlserver.admin.commands.runs import Run, RunsList, RunStart, RunStop
-from ctrlserver.admin.commands.serving import Config, Drain, Health, Listeners, Log, Reload, Shutdown
+from ctrlserver.admin.commands.serving import Config, Drain, Health, Listeners, Log, Reload, Shutdown, Workers
 from ctrlserver.admin.commands.streams import Kick, Packets, Peers, Streams
 from ctrlserver.admin.commands.waiting import Wait, Watch
 from ctrlserver.admin.dialogue import Request
@@ -104,6 +104,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     Answer,
     AnswerOff,
     Listeners,
+    Workers,
     Config,
     Wait,
     Watch,
@@ -124,6 +125,7 @@ _MEANT: Final = {
     **dict.fromkeys(("stop", "halt"), "shutdown"),
     **dict.fromkeys(("login", "password", "su"), "auth"),
     **dict.fromkeys(("ports", "endpoints"), "listeners"),
+    **dict.fromkeys(("processes", "procs"), "workers"),
     **dict.fromkeys(("fault", "toxic", "misbehave", "chaos"), "inject"),
     **dict.fromkeys(("stub", "expect", "respond"), "answer"),
     "kill": "kick",

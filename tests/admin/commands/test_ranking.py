@@ -61,6 +61,20 @@ def test_streams_are_sorted_by_any_field(three: Peer) -> None:
     assert [2] == names(three, "streams sort=packets peer=10.0.0.2")
 
 
+def test_streams_of_a_worker(server: Server, three: Peer) -> None:
+    assert [3, 2, 1] == names(three, "streams worker=1")
+    wrong = "ERR 404 unknown-worker no worker 2; the server is one process, worker 1"
+    assert [wrong] == three.asks("streams worker=2")
+    server.book.workers = lambda: (4, 0, 0)
+    for stream in (*server.book.counters.open.values(), *server.book.counters.recent):
+        stream.worker = 1 if stream.stream == 2 else 3
+    assert [3, 1] == names(three, "streams worker=3")
+    assert [1] == names(three, "streams worker=3 listener=other")
+    assert ["OK 0"] == three.asks("streams worker=4")
+    assert ["ERR 404 unknown-worker no worker 5; they are 1 to 4"] == three.asks("streams worker=5 sort=packets")
+    assert ("400", "bad-argument") == refusal(three.asks("streams worker=0"))
+
+
 def test_streams_of_a_listener(server: Server, three: Peer) -> None:
     assert [1] == names(three, "streams listener=other")
     assert [3, 2] == names(three, "streams listener=data")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from ctrlserver.config import AdminConfig, Config, ListenerConfig
 from ctrlserver.config.shown import as_tables
 from ctrlserver.desk import Desk, Health
 from ctrlserver.errors import CommandError
-from ctrlserver.stats.records import ListenerRecord, as_mapping
+from ctrlserver.stats.records import ListenerRecord, WorkerRecord, as_mapping
 from tests.admin.conftest import Peer, Server, refusal
 
 RECORD = ListenerRecord("data", "tcp:22222", "0.0.0.0:22222", None, "line", "echo", 1, 2, 3, 4, False)
@@ -41,6 +42,26 @@ def test_listeners_are_rows_under_their_published_names(wired: Callable[..., Pee
     assert ["data", "tcp:22222", "0.0.0.0:22222", "-", "line"] == peer.asks("listeners")[1].split()[:5]
     peer.asks("rename endpoint place")
     assert "place" in peer.asks("listeners")[0].split()
+
+
+def test_one_process_is_the_one_worker_and_is_measured(server: Server, peer: Peer) -> None:
+    server.stream(3)
+    server.stream(4, open=True)
+    (row,) = peer.asks_json("workers")["data"]
+    counted = {"worker": 1, "pid": os.getpid(), "state": "running", "streams_open": 1, "streams_total": 2}
+    counted |= {"packets_total": 7, "bytes_total": 7 * 1024, "share": 1.0, "restarts": 0}
+    assert counted.items() <= row.items()
+    assert 0.01 < row["cpu_seconds"] <= sum(os.times()[:2]) + 0.1
+    assert row["memory_bytes"] > 1 << 20
+
+
+def test_workers_are_rows_under_their_published_names(wired: Callable[..., Peer]) -> None:
+    row = WorkerRecord(2, 4711, "late", 1, 2, 3, 4, 0.25, 0.5, 6, 7)
+    peer = wired(workers=lambda: [row])
+    assert [as_mapping(row)] == peer.asks_json("workers")["data"]
+    peer.asks("rename pid process")
+    assert ["worker", "process", "state"] == peer.asks("workers")[0].split()[1:4]
+    assert ("404", "unknown-command") == refusal(peer.asks("worker"))
 
 
 def test_drain_is_ordered_and_undone(wired: Callable[..., Peer]) -> None:

@@ -122,6 +122,8 @@ def test_a_line_that_is_refused_waits_for_nobody(server: Server, workers: Worker
         ("peers", False),
         ("runs", False),
         ("listeners", False),
+        ("workers", False),
+        ("streams worker=1", True),
         ("inject", False),
     ],
 )
