@@ -25,13 +25,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
-from attrs import define, frozen
+from attrs import define
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from ctrlserver.stats.counters import Totals
+from ctrlserver.stats.records import WorkerRecord, seconds_figure
 from ctrlserver.workers.balance import Seen
 from ctrlserver.workers.channel import Channel, Lost
 from ctrlserver.workers.handing import Handed, Hander
@@ -237,27 +238,10 @@ class Past:
         self.cpu_seconds += worker.snapshot.cpu_seconds
 
 
-@frozen
-class Row:
-    """A worker, as the admin port shows it. ``share``: of all load of the last second."""
-
-    worker: int
-    pid: int
-    state: str
-    streams_open: int
-    streams_total: int
-    packets_total: int
-    bytes_total: int
-    share: float
-    cpu_seconds: float
-    memory_bytes: int
-    restarts: int
-
-
-def row_of(worker: WorkerProcess, past: Past, *, is_late: bool, share: float) -> Row:
+def row_of(worker: WorkerProcess, past: Past, *, is_late: bool, share: float) -> WorkerRecord:
     """The row of a worker."""
     snapshot, totals = worker.snapshot, worker.snapshot.totals
-    return Row(
+    return WorkerRecord(
         worker=worker.number,
         pid=worker.pid,
         state="starting" if not worker.is_running else "late" if is_late else "running",
@@ -265,8 +249,8 @@ def row_of(worker: WorkerProcess, past: Past, *, is_late: bool, share: float) ->
         streams_total=past.streams + totals.streams_total,
         packets_total=past.packets + totals.packets,
         bytes_total=past.bytes + totals.bytes,
-        share=share,
-        cpu_seconds=past.cpu_seconds + snapshot.cpu_seconds,
+        share=round(share, 3),
+        cpu_seconds=seconds_figure(past.cpu_seconds + snapshot.cpu_seconds),
         memory_bytes=snapshot.memory_bytes,
         restarts=past.restarts,
     )

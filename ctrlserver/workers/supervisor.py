@@ -36,11 +36,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ctrlserver.looks import Looks
+from ctrlserver.stats.records import WorkerRecord
 from ctrlserver.workers.balance import Balance
 from ctrlserver.workers.channel import Lost
 from ctrlserver.workers.handing import Handed
 from ctrlserver.workers.messages import Looked, Stop
-from ctrlserver.workers.process import Past, Row, WorkerProcess, environment, program, row_of
+from ctrlserver.workers.process import Past, WorkerProcess, environment, program, row_of
 from ctrlserver.workers.rounds import LATE_SECONDS, Mirrors, Rounds, gathered
 from ctrlserver.workers.telling import Told
 
@@ -207,7 +208,7 @@ class Supervisor:
         """How many workers were replaced."""
         return sum(each.restarts for each in self._past.values())
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[WorkerRecord]:
         """A row for each worker."""
         shares = self._balance.shares
         whole = sum(shares.values()) or 1.0
