@@ -70,6 +70,7 @@ class Struck:
     def __init__(self, stream: Any, due: Due, kind: type[Stream], leaving: Leaving) -> None:
         self.stream = stream
         self.cutter = Cutter(stream.terms.spec)
+        self.cutter.hits = stream.counters.injected  # by what struck it before
         self.half = False
         self.begun = bytearray()
         self.looking: Looking | None = None

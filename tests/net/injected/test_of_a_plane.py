@@ -10,7 +10,7 @@ from attrs import evolve
 
 from ctrlserver.config import ListenerConfig
 from ctrlserver.errors import InjectionError
-from ctrlserver.net.injected.streams import AnsweringStruck
+from ctrlserver.net.injected.streams import AnsweringStruck, SinkStruck
 from ctrlserver.net.plane import DataPlane
 from tests.net.test_plane import LOOPBACK, connected, plane_of
 from tests.runs import reached
@@ -69,6 +69,30 @@ async def test_open_streams_are_struck_by_orders_for_all_that_concern_them_until
         assert ["one", "one"] == struck()
         plane.end_orders("one")
         await reached(lambda: not struck())
+
+
+@pytest.mark.parametrize("listener", [0, 1])
+@pytest_twisted.ensureDeferred
+async def test_a_stream_that_was_plain_between_two_orders_counts_the_hits_of_both(listener: int) -> None:
+    plane, book = plane_of(
+        ListenerConfig(name="one", endpoint=LOOPBACK, mode="echo", framing="line"),
+        ListenerConfig(name="two", endpoint=LOOPBACK, mode="sink", framing="line"),
+    )
+    plane.bind()
+    name, spec = ("one", "swallow") if listener == 0 else ("two", "slow-read(1GiB/s)")
+    with connected(plane, listener) as client:
+        for hits in (3, 6):
+            await reached(lambda: len(list(plane.streams())) == 1)
+            order = plane.inject(name, spec, everybody=True)
+            client.sendall(b"a\n" * 3)
+            await reached(lambda hits=hits: book.streams()[0].packets == hits)  # type: ignore[misc]
+            assert 3 == order.injection.hits.total
+            plane.end_orders()
+            await reached(lambda: not any(isinstance(each, SinkStruck | AnsweringStruck) for each in plane.streams()))
+            assert hits == book.streams()[0].injected
+    await plane.stop_listening()
+    plane.drain()
+    plane.stop()
 
 
 @pytest_twisted.ensureDeferred
