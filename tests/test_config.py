@@ -96,6 +96,8 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
 
 def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
     text = r"""
+        workers = 2
+        balance = "kernel"
         run_gap = "2s"
         expected_packets = "5M"
         max_streams = "1k"
@@ -148,6 +150,8 @@ def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
     expected = Config(
         listeners=(web, ListenerConfig(endpoint="tcp:0")),
         admin=(AdminConfig("tcp:1"), AdminConfig("tcp:2")),
+        workers=2,
+        balance="kernel",
         run_gap=2.0,
         expected_packets=5_000_000,
         max_streams=1_000,
@@ -172,8 +176,8 @@ def test_a_server_may_have_no_admin_port(tmp_path: Path) -> None:
     [
         ('run_gp: unknown key; did you mean "run_gap"?', "run_gp = 1"),
         (
-            "colour: unknown key: expected one of run_gap, expected_packets, max_streams, memory_limit, drain_timeout,"
-            " log_format, log_level, rename, listener, admin",
+            "colour: unknown key: expected one of workers, balance, run_gap, expected_packets, max_streams,"
+            " memory_limit, drain_timeout, log_format, log_level, rename, listener, admin",
             "colour = 1",
         ),
         ('"a b": unknown key', '"a b" = 1'),

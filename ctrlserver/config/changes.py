@@ -89,8 +89,9 @@ def needs_restart(old: Config, new: Config) -> Iterator[str]:
         before = old.listeners[place]
         if before.takes_datagrams and listener.takes_datagrams and before.udp_gro != listener.udp_gro:
             yield f"listener {quoted(listener.name)}: udp_gro needs a restart, or another port"
-    if old.log_format != new.log_format:
-        yield "log_format needs a restart"
+    for key in ("workers", "balance", "log_format"):
+        if getattr(old, key) != getattr(new, key):
+            yield f"{key} needs a restart"
 
 
 def in_the_way(old: Config, new: Config) -> str:

@@ -22,6 +22,7 @@ from ctrlserver.config.paths import step
 from ctrlserver.config.places import place_of
 from ctrlserver.config.signing import check_signing
 from ctrlserver.config.tree import RANKS, AdminConfig, Config, ListenerConfig
+from ctrlserver.config.workers import conflicts_of_workers
 from ctrlserver.errors import InjectionError, RenameError, UsageError
 from ctrlserver.inject.parsing import parse_spec
 from ctrlserver.inject.places import check_place
@@ -41,6 +42,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     for at, listener in enumerate(config.listeners):
         for keys, message in _in_listener(listener):
             yield tuple(f"listener[{at}].{key}" for key in keys), message
+    yield from conflicts_of_workers(config)
     for at, admin in enumerate(config.admin):
         if wrong := _level_too_high(admin):
             yield tuple(f"admin[{at}].{key}" for key in ("level", "endpoint", "auth")), wrong

@@ -25,7 +25,9 @@ _KINDS: Mapping[str, type] = {"": Config, "listener": ListenerConfig, "admin": A
 """What is made from a table, by the name of its array; the whole file has none."""
 _ATTRIBUTES = {"listener": "listeners"}
 """The attributes that are not called as their keys are."""
-_KEY_OF = {"data": ("listener", "endpoint"), "admin": ("admin", "endpoint"), "log_format": ("", "log_format")}
+_KEY_OF = {"data": ("listener", "endpoint"), "admin": ("admin", "endpoint")} | {
+    key: ("", key) for key in ("log_format", "workers", "balance")
+}
 """Table and key of the flags that are not called as a listener's key."""
 
 
@@ -53,19 +55,21 @@ def override(
     udp: bool | None = None,
     log_format: str | None = None,
     inject: Sequence[str] | None = None,
+    workers: str | None = None,
+    balance: str | None = None,
 ) -> Config:
     """A good ``config`` with the given flags in its first listener and its first admin listener.
 
     ``ConfigError`` names the flag: ``--mode: unknown mode "snik": ...``.
     """
     texts: dict[str, Any] = {"data": data, "framing": framing, "mode": mode, "reply": reply, "udp": udp, "admin": admin}
-    texts["log_format"], texts["inject"] = log_format, inject
+    texts |= {"log_format": log_format, "inject": inject, "workers": workers, "balance": balance}
     values: dict[str, dict[str, Any]] = {"": {}, "listener": {}, "admin": {}}
     flag_of = {}
     for flag, text in texts.items():
         if text is not None:
             home, key = _KEY_OF.get(flag, ("listener", flag))
-            flag_of[f"{home}[0].{key}"] = f"--{flag}"
+            flag_of[f"{home}[0].{key}" if home else key] = f"--{flag}"
             try:
                 values[home][key] = readers(_KINDS[home])[key](text)
             except UsageError as error:

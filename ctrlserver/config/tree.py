@@ -15,6 +15,7 @@ Beware: the classes check nothing; ``load_config`` and ``override`` return a che
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -50,6 +51,8 @@ RANKS = ("viewer", "operator", "admin")
 """What a peer of the admin port may do; each may do all that those before it may."""
 MODES = ("sink", "echo", "reply", "source")
 """What the server does: count a packet and discard it, send it back, answer it with ``reply``; or send packets."""
+BALANCES = ("exact", "kernel")
+"""Who chooses the worker of a connection: the parent, by what the workers have to do, or the kernel."""
 _LARGEST_BUFFER = 1 << 30
 """Bytes one stream may be allowed to hold for one packet or for its replies: a few of them fill a machine."""
 _LARGEST_MEMORY = 1 << 50
@@ -60,6 +63,8 @@ _MOST_KEPT = 100_000
 """Packets a stream may keep: small packets cost more in objects than in bytes."""
 _MOST_STREAMS = 10**9
 """More than any machine has descriptors for."""
+_MOST_WORKERS = 256
+"""Processes: each takes 30 MB and a hundred descriptors of the parent's at most."""
 _MOST_UDP_STREAMS = 100_000
 """Peers a UDP port may tell apart: each tick walks over all of them, 30 ms for this many."""
 _MOST_NETWORKS = 100
@@ -225,6 +230,16 @@ def _inject(value: object) -> tuple[str, ...]:
     return tuple(specs)
 
 
+def _workers(value: object) -> int:
+    if value == "auto":
+        cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+        return min(max(1, len(cores)), _MOST_WORKERS)
+    words = f'a number of processes from 1 to {_MOST_WORKERS}, or "auto" for one on each core'
+    if isinstance(value, str) and not value.isdigit():
+        _refuse(value, words, "auto" if did_you_mean(value, ["auto"]) else "")
+    return int(_within(value, parse_count(value), 1, _MOST_WORKERS, words))
+
+
 def _rename(value: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, dict):
         _refuse(value, 'a table of old and new names, such as { protocol = "inet_protocol" }')
@@ -339,6 +354,8 @@ class Config:
 
     listeners: tuple[ListenerConfig, ...] = (ListenerConfig(),)
     admin: tuple[AdminConfig, ...] = (AdminConfig(),)
+    workers: int = _key(1, _workers)
+    balance: str = _key("exact", _one_of(BALANCES, "unknown way "))
     run_gap: float = _key(1.0, _duration(0, "a duration"))
     expected_packets: int | None = _key(
         None, _count(1, 10**18, "at least 1 packet, or no such key where any number is good")

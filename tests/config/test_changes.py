@@ -121,8 +121,10 @@ def test_batches_of_datagrams_are_switched_by_a_restart_or_on_another_port() -> 
     assert [] == list(needs_restart(Config(listeners=(one,)), Config(listeners=(other,))))
 
 
-def test_the_form_of_the_log_needs_a_restart() -> None:
+def test_the_keys_that_are_of_the_start_alone_need_a_restart() -> None:
     assert ["log_format needs a restart"] == list(needs_restart(Config(), Config(log_format="json")))
+    after = Config(workers=2, balance="kernel")
+    assert ["workers needs a restart", "balance needs a restart"] == list(needs_restart(Config(), after))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import os
 
 import attrs
 import pytest
@@ -60,6 +61,9 @@ def test_a_value_of_the_wrong_type_is_told_what_was_expected(key: str, value: ob
         ),
         (262144, "reply_buffer", "256KiB"),
         (5_000_000, "expected_packets", "5M"),
+        (4, "workers", 4),
+        (256, "workers", "256"),
+        (min(len(os.sched_getaffinity(0)), 256), "workers", "auto"),
         (0.5, "stall_timeout", "500ms"),
         (0.0, "run_gap", 0),
         (60.0, "keepalive", "1m"),
@@ -115,6 +119,9 @@ def test_a_good_value_is_read(expected: object, key: str, value: object) -> None
         ("an array: expected", "mode", []),
         ('expected an array of networks, such as ["10.0.0.0/8", "fd00::/8"]; did you mean ["::1"]?', "allow", "::1"),
         ('such as ["10.0.0.0/8", "fd00::/8"], at most 100', "allow", ["::1"] * 101),
+        ('0: expected a number of processes from 1 to 256, or "auto" for one on each core', "workers", 0),
+        ("257: expected a number of processes from 1 to 256", "workers", 257),
+        ('unknown way "kernal"', "balance", "kernal"),
         ("0: expected at least 1 stream", "max_streams", 0),
         ("did you mean 1?", "max_streams_per_peer", -1),
         ('"1kB": expected a size from "1MiB", or no such key', "memory_limit", "1kB"),
