@@ -12,14 +12,16 @@ Rules:
 
 from __future__ import annotations
 
+import atexit
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from attrs import asdict
+from attrs import asdict, evolve
 from twisted.application.service import MultiService
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -33,11 +35,13 @@ from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.config import Config
 from ctrlserver.config.changes import in_the_way
 from ctrlserver.config.shown import as_tables
+from ctrlserver.config.workers import conflicts_of_workers
 from ctrlserver.desk import Desk, Health
-from ctrlserver.errors import CommandError, UsageError
+from ctrlserver.errors import CommandError, ConfigError, UsageError
 from ctrlserver.inject.orderer import Orderer
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.life.admin_ports import BoundAdminPorts
+from ctrlserver.life.alone import LonePlane
 from ctrlserver.life.draining import Draining
 from ctrlserver.life.reloading import Read, Reloading
 from ctrlserver.life.supervision import Supervision
@@ -46,15 +50,18 @@ from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_li
 from ctrlserver.linux.memory import give_back_large_blocks, memory_there_is
 from ctrlserver.logs.log import LOG
 from ctrlserver.logs.sparing import Sparing
-from ctrlserver.net.gate import Reserve, room_for_admin, seats_for
+from ctrlserver.net.gate import Reserve, room_for_admin
 from ctrlserver.net.injected.orders import record_of
 from ctrlserver.net.listeners import CannotBind
-from ctrlserver.net.plane import SWEEP_SECONDS, DataPlane
+from ctrlserver.net.plane import SWEEP_SECONDS
 from ctrlserver.net.proxied import Door
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.records import InjectionRecord, RunRecord
 from ctrlserver.stats.runs import summary_line
 from ctrlserver.words import counted
+
+if TYPE_CHECKING:
+    from ctrlserver.workers.plane import SharedPlane
 
 #: Seconds between two readings of the counters: the resolution of the rates, of a run's end and of the loop lag.
 TICK_SECONDS = SWEEP_SECONDS
@@ -115,8 +122,7 @@ class ControlService(MultiService):
         )
         give_back_large_blocks()
         self.book.memory.limit = memory_limit(config)
-        self.plane = DataPlane(config.listeners, self.book, reactor, clock)
-        self._fresh: Callable[[], Deferred[None] | None] = lambda: None  # the numbers are always of now
+        self.plane = self._plane()
         self._reserve = Reserve(self.plane.seats)
         self.tracing = Tracing(self.book, clock)
         self.tracing.follow()
@@ -131,13 +137,14 @@ class ControlService(MultiService):
                 version=__version__,
                 now=clock,
                 kick=self.plane.kick,
+                **self.plane.beside(),
                 inject=self._inject,
                 injections=self.plane.injections,
                 end_injections=self._end_injections,
                 answer=self.plane.answer,
                 answers=self.plane.rules.all,
                 end_answers=self.plane.rules.end,
-                log=self.tracing.set_level,
+                log=self._set_level,
                 listeners=self.plane.records,
                 reload=self.reloading.reload,
                 config=lambda: as_tables(self.config),
@@ -158,7 +165,14 @@ class ControlService(MultiService):
         self._lag = 0.0
         self._bound = False
         self.is_ending = False
-        self.draining = Draining(self.plane, lambda: len(self.book.counters.open), reactor, lambda: self._fresh())
+        self.draining = Draining(self.plane, lambda: len(self.book.counters.open), reactor, self.plane.refresh)
+
+    def _plane(self) -> LonePlane | SharedPlane:
+        if self.config.workers == 1:
+            return LonePlane(self.config, self.book, self._reactor, self._clock)
+        from ctrlserver.workers.plane import SharedPlane
+
+        return SharedPlane(self.config, self.book, self._reactor, self._clock, self._failed)
 
     # The start
 
@@ -173,7 +187,8 @@ class ControlService(MultiService):
         super().startService()  # type: ignore[no-untyped-call]
         self._due = self._clock() + TICK_SECONDS
         self._tick.start(TICK_SECONDS, now=False)
-        self._reactor.callLater(0, self.supervision.ready)
+        begun = maybeDeferred(self.plane.begin)
+        begun.addCallback(lambda _: self._reactor.callLater(0, self.supervision.ready))
 
     def _bind(self) -> None:
         if self._bound:
@@ -194,8 +209,9 @@ class ControlService(MultiService):
     def _count_seats(self, in_use: int) -> None:
         """Set the limits of streams and admin connections: of the descriptors, the ports and files hold ``in_use``."""
         asked, seats, descriptors = self.config.max_streams, self.plane.seats, self._descriptors
-        seats.limit = seats_for(asked, descriptors, in_use)
-        self._reserve.room = room_for_admin(descriptors, seats.limit, in_use)
+        seats.limit, here = self.plane.seats_for(asked, descriptors, in_use)
+        self._reserve.room = room_for_admin(descriptors, here, in_use)
+        self.plane.limits_changed()
         if asked is not None and asked > seats.limit:
             self.log.warn(
                 "max_streams is {limit}, not {asked}: this process may have {descriptors} descriptors open",
@@ -216,13 +232,13 @@ class ControlService(MultiService):
         self._due = now + TICK_SECONDS
         self.plane.sweep()
         asked = self._clock()
-        return maybeDeferred(self._fresh).addCallback(lambda _: self._count(asked))
+        return maybeDeferred(self.plane.refresh).addCallback(lambda _: self._count(asked))
 
     def _count(self, asked: float) -> None:
         """Read the counters, which are of now; the time since ``asked`` was spent waiting, and the loop turned."""
         now = self._clock()
         self._due += now - asked
-        self.book.tick(now, self._lag, self._wall())
+        self.book.tick(now, max(self._lag, self.plane.lag()), self._wall())
         self._tell_left_out(now)
 
     def _tell_left_out(self, now: float) -> None:
@@ -242,11 +258,18 @@ class ControlService(MultiService):
             raise CommandError(503, "stopping", "the server is stopping, and takes no new streams")
         if not self.is_ending and self.plane.seats.draining != on:
             self.plane.seats.draining = on
+            self.plane.limits_changed()
             self.log.info(
                 "draining: no new streams are accepted" if on else "draining is over: streams are accepted",
                 event="draining",
                 on=on,
             )
+
+    def _set_level(self, name: str) -> str:
+        """Write lines from level ``name`` on; the level until now."""
+        before = self.tracing.set_level(name)
+        self.plane.limits_changed()
+        return before
 
     def _inject(self, listener: str, spec: str, **options: Any) -> InjectionRecord:
         """Order an injection of a listener."""
@@ -264,19 +287,22 @@ class ControlService(MultiService):
             "ports are not bound": not self._bound,
             f"the loop is {lag:.1f} s late": lag >= READY_LAG_SECONDS,
         }
-        reasons = tuple(reason for reason, holds in found.items() if holds)
+        reasons = (*(reason for reason, holds in found.items() if holds), *self.plane.reasons())
         return Health(live=True, ready=not reasons, reasons=reasons)
 
     def _status(self) -> str:
         """What ``systemctl status`` shows."""
         rate = self.book.stats(self._clock()).packets_per_second
-        return f"{counted(len(self.book.counters.open), 'stream')} open, {rate:.0f} packets/s"
+        return f"{counted(len(self.book.counters.open), 'stream')} open, {rate:.0f} packets/s{self.plane.status()}"
 
     # Another config
 
     def _apply(self, config: Config) -> None:
         """Go from the config in use to ``config``; if a port cannot be bound, ``CannotBind``, and all is as it was."""
         book, before = self.book, self.config
+        config = evolve(config, workers=before.workers, balance=before.balance)  # they need a restart
+        for _, message in conflicts_of_workers(config):
+            raise ConfigError(message)
         try:
             listeners = self.plane.prepare(config.listeners)
             try:
@@ -299,6 +325,15 @@ class ControlService(MultiService):
         self._count_seats(descriptors_in_use() - connections)
 
     # The end
+
+    def _failed(self, reason: str) -> None:
+        """Workers cannot be had: the server ends at once, and the program with code 1."""
+        self.log.error("{reason}", event="cannot-go-on", reason=reason)
+        CannotStart(f"ctrlserver: {reason}")
+        atexit.register(exit_now, 1)
+        self.draining.at_once()
+        if not self.is_ending:
+            self.end()
 
     def end(self) -> None:
         """End the server as SIGTERM does; at the second call at once."""
@@ -339,6 +374,12 @@ class ControlService(MultiService):
 def memory_limit(config: Config) -> int:
     """Bytes that may be held for peers."""
     return config.memory_limit or memory_there_is() // 4
+
+
+def exit_now(code: int) -> NoReturn:
+    """End the process with this code: that of ``twistd`` is 0 once its reactor has stopped."""
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def close_now(reactor: object) -> None:

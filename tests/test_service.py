@@ -174,7 +174,7 @@ def test_counters_that_have_to_be_asked_for_are_read_once_they_are_of_now_and_th
         asked.append(Deferred())
         return asked[-1]
 
-    server._fresh = fresh
+    server.plane.refresh = fresh  # type: ignore[assignment, method-assign]
     server._bound, server._due = True, TICK_SECONDS
     ticks: list[tuple[float, float]] = []
     server.book.tick = lambda now, lag, _: ticks.append((now, lag))  # type: ignore[assignment, method-assign]
@@ -193,7 +193,7 @@ def test_counters_that_have_to_be_asked_for_are_read_once_they_are_of_now_and_th
 async def test_a_run_ends_when_the_last_numbers_of_its_streams_are_in() -> None:
     server = reloaded(Config())
     drained: Deferred[None] = Deferred()
-    server.plane.drain = lambda: drained  # type: ignore[assignment, method-assign]
+    server.plane.drain = lambda: drained  # type: ignore[method-assign]
     server.book.runs.start("last", None, server._clock())
     with capturedLogs() as lines:
         ended = server.stopService()

@@ -1,0 +1,241 @@
+"""The data plane of several processes: to the service what ``DataPlane`` is in one.
+
+Model::
+
+    bind() -> begin(): the workers start -> refresh() before anything is read -> leave() -> drain(): their last figures
+                 |                            |
+                 +-- accepted sockets -->     +-- snapshots --> Mirror --> the one book
+
+It owns the ports (``SharingPlane``), and has the orders and rules of all listeners. What it accepts goes to a worker
+(``Supervisor``), and what the workers count comes into the book (``Mirror``).
+
+Rules:
+
+- A reload binds in the parent first, all or nothing. Then each worker follows. One that cannot is replaced, and begins
+  with the listeners of now.
+- Bounds hold for all workers together: the parent counts who is accepted; what it cannot count is shared out.
+- Kept packets stay in the worker; those of one stream are fetched when somebody asks, and held for a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from ctrlserver.config import Config, ListenerConfig
+from ctrlserver.config.workers import accepts_by_kernel
+from ctrlserver.logs.level import LEVEL
+from ctrlserver.net.gate import seats_for
+from ctrlserver.net.plane import Prepared
+from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.workers.channel import Lost
+from ctrlserver.workers.handing import Handed
+from ctrlserver.workers.merging import Mirror
+from ctrlserver.workers.orders import Begin, Kick, Leave, Limits, NewConfig, Packets, listeners_of, packed, share
+from ctrlserver.workers.ports.listeners import SharedListener, SharingPlane
+from ctrlserver.workers.ports.seating import Released
+from ctrlserver.workers.snapshots import Snapshot
+from ctrlserver.workers.supervisor import Supervisor
+
+#: Seconds for which fetched packets are held: a reply of many of them takes some turns.
+HELD_SECONDS = 10.0
+
+#: Descriptors that a worker has open beside streams, and a listener's.
+OWN_DESCRIPTORS = 64
+
+
+class Fetched(KeptPackets):
+    """Packets that a worker keeps, and counts for its limit of memory: here they are no memory of the book's."""
+
+    __slots__ = ()
+
+    @property
+    def memory(self) -> int:
+        """Nothing."""
+        return 0
+
+
+def fetched(kept: KeptPackets) -> Fetched:
+    """The same packets."""
+    held = Fetched(kept.limit, kept.max_bytes)
+    held.total = kept.total - len(kept)
+    held.add([packet for _, packet in kept.last(len(kept))])
+    return held
+
+
+class SharedPlane(SharingPlane):
+    """``config`` says how many workers there are. ``failed``: the daemon cannot go on, for this reason."""
+
+    def __init__(
+        self,
+        config: Config,
+        book: Book,
+        reactor: Any,
+        clock: Callable[[], float],
+        failed: Callable[[str], object],
+    ) -> None:
+        self._config = config
+        self._numbers = range(1, config.workers + 1)
+        self._has_begun = False
+        self._mirror = Mirror(book)
+        self.supervisor = Supervisor(
+            config.workers, reactor, begin=self._begin, mirror=self, failed=failed, heard=self._heard, clock=clock
+        )
+        super().__init__(
+            config.listeners,
+            book,
+            reactor,
+            clock,
+            workers=config.workers,
+            balance=config.balance,
+            hand=self.supervisor.hand,
+            has_room=self.supervisor.has_room,
+            fresh=self.supervisor.refresh,
+        )
+        self.supervisor.moved = self._moved
+        book.workers = lambda: (config.workers, len(self.supervisor.late), self.supervisor.restarts)
+
+    def beside(self) -> dict[str, Any]:
+        """What the admin port may do beside: of the desk, what is other than in one process."""
+        return {"fresh": self.refresh, "fetch_packets": self.fetch_packets, "workers": self.supervisor.rows}
+
+    # How the workers begin, and follow
+
+    def begin(self) -> Deferred[None]:
+        """Start the workers; the Deferred fires once all take connections."""
+        self.log.info("workers: {workers}", event="workers", workers=self.workers)
+        self._has_begun = True
+        return self.supervisor.start()
+
+    def _begin(self, number: int) -> tuple[Begin, list[int]]:
+        gifts, descriptors = packed(self.given(number))
+        listeners = listeners_of(self._configs, self.workers, number)
+        return Begin(number, listeners, gifts, self.supervisor.generation, self._limits(number)), descriptors
+
+    def _limits(self, number: int) -> Limits:
+        workers = self._config.workers
+        by_kernel = any(accepts_by_kernel(self._config, each) for each in self._configs)
+        return Limits(
+            max_streams=max(1, share(self.seats.limit, workers, number)) if by_kernel and self.seats.limit else 0,
+            memory=max(1, self._memory.limit // workers),
+            draining=self.seats.draining,
+            level=LEVEL.name,
+        )
+
+    def limits_changed(self) -> None:
+        """Tell the workers the limits of now, the level of the log, and whether none are new."""
+        for number in self._numbers if self._has_begun else ():
+            self.supervisor.tell(number, self._limits(number))
+
+    def seats_for(self, asked: int | None, descriptors: int, in_use: int) -> tuple[int, int]:
+        """Streams that there is room for in the workers; they take no descriptors of this process."""
+        return seats_for(asked, descriptors * self._config.workers, OWN_DESCRIPTORS * self._config.workers), 0
+
+    def prepare(self, configs: Sequence[ListenerConfig]) -> Prepared:
+        """As ever; the workers follow once the new listeners are put in place."""
+        prepared = super().prepare(configs)
+        return evolve(prepared, put=partial(self._put, prepared))
+
+    def _put(self, prepared: Prepared) -> Deferred[object]:
+        closed = prepared.put()
+        self.supervisor.generation = self.generation
+        for number in self._numbers if self._has_begun else ():
+            gifts, descriptors = packed(self.given(number))
+            listeners = listeners_of(self._configs, self.workers, number)
+            followed = self.supervisor.ask(number, NewConfig(listeners, gifts, self.supervisor.generation), descriptors)
+            followed.addErrback(self._cannot_follow, number)
+        return closed
+
+    def _cannot_follow(self, failure: Failure, number: int) -> None:
+        if not failure.check(Lost):  # another begins with the listeners of now
+            self.supervisor.replace(number, f"cannot follow the reload: {failure.getErrorMessage()}")
+
+    # What they count
+
+    def refresh(self, *, paths: bool = False) -> Deferred[None]:
+        """Fires once all that was counted before this call is in the book, but for the workers that are ``late``."""
+        return self.supervisor.refresh(paths=paths)
+
+    def apply(self, snapshots: Mapping[int, Snapshot]) -> None:
+        """Enter what workers have counted."""
+        self._mirror.apply(snapshots)
+        for snapshot in snapshots.values():
+            self.seats.last_refused = snapshot.last_refused or self.seats.last_refused
+            self.seats.last_handshake = snapshot.last_handshake or self.seats.last_handshake
+
+    def lost(self, worker: int, now: float) -> None:
+        """A worker is gone, with its streams."""
+        self._mirror.lost(worker, now)
+        self.seating.lost(worker)
+
+    def lag(self) -> float:
+        """The latest tick of the workers since this was called last, or the age of the figures of who is late."""
+        return max(self._mirror.take_lag(), self.supervisor.lag)
+
+    def reasons(self) -> list[str]:
+        """Which workers take no connections now, and why."""
+        return [f"worker {each.worker} is {each.state}" for each in self.supervisor.rows() if each.state != "running"]
+
+    def status(self) -> str:
+        """What a line about the server says of the workers."""
+        late = f", {len(self.supervisor.late)} late" if self.supervisor.late else ""
+        return f", {self._config.workers} workers{late}"
+
+    def _heard(self, worker: int, message: Any) -> None:
+        assert isinstance(message, Released)
+        self.seating.released(worker, message)
+
+    def _moved(self, handed: Handed, worker: int) -> None:
+        """What a lost worker had not taken has a seat in another."""
+        if handed.generation == self.generation:
+            listener = self.listeners[handed.listener]
+            assert isinstance(listener, SharedListener)
+            listener.seat(worker, handed.peer)
+
+    # Streams
+
+    def kick(self, number: int) -> bool:
+        """End stream ``number``; False if no such stream is open."""
+        found = self._mirror.local(number) if number in self._counters.open else None
+        if found is not None:
+            worker, local = found
+            self.supervisor.tell(worker, Kick(local))
+        return found is not None
+
+    def fetch_packets(self, number: int) -> Deferred[None] | None:
+        """Fires when the kept packets of a stream are in its counters, for a moment; None if none can be fetched."""
+        found = self._mirror.local(number)
+        if found is None:
+            return None
+        worker, local = found
+        asked = self.supervisor.ask(worker, Packets(local))
+        return asked.addCallbacks(lambda kept: self._hold(number, kept), lambda failure: failure.trap(Lost))
+
+    def _hold(self, number: int, kept: KeptPackets | None) -> None:
+        stream = self._counters.find(number)
+        if stream is not None and kept is not None:
+            stream.kept = held = fetched(kept)
+            self._reactor.callLater(HELD_SECONDS, self._let_go, stream, held)
+
+    def _let_go(self, stream: StreamCounters, held: Fetched) -> None:
+        if stream.kept is held:
+            stream.kept = None
+
+    # The end
+
+    def leave(self) -> Deferred[object]:
+        """Accept nothing new, and have the workers end silent streams."""
+        closed = super().leave()
+        self.supervisor.send(Leave())
+        return closed
+
+    def drain(self) -> Deferred[None]:  # type: ignore[override]
+        """End all streams, and the workers; fires once their last figures are in the book."""
+        return self.supervisor.stop()

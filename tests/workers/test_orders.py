@@ -1,0 +1,54 @@
+"""What the parent says to its workers: bounds are shared out, sockets arrive, kept packets are the same."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from ctrlserver.config import ListenerConfig
+from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.workers.orders import listeners_of, packed, share, unpacked
+from ctrlserver.workers.plane import fetched
+from ctrlserver.workers.ports.given import Given
+
+
+@pytest.mark.parametrize("whole", [0, 1, 3, 4, 5, 10_000])
+def test_a_bound_is_shared_out_to_the_last_one_and_evenly(whole: int) -> None:
+    parts = [share(whole, 4, number) for number in range(1, 5)]
+    assert whole == sum(parts)
+    assert max(parts) - min(parts) <= 1
+
+
+def test_a_worker_has_the_listeners_without_what_is_the_parents_and_its_part_of_udp_peers() -> None:
+    configs = (ListenerConfig(inject=("refuse",), max_udp_streams=10, max_streams_per_peer=3),)
+    parts = [listeners_of(configs, 4, number)[0] for number in range(1, 5)]
+    assert [3, 3, 2, 2] == [each.max_udp_streams for each in parts]
+    assert {((), 0)} == {(each.inject, each.max_streams_per_peer) for each in parts}
+    assert 1 == listeners_of((ListenerConfig(max_udp_streams=1),), 4, 4)[0].max_udp_streams
+
+
+def test_sockets_are_the_same_at_the_other_end() -> None:
+    with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        given = {"a": Given(exact=False, stream=stream, datagrams=datagrams), "b": Given(inherited=True)}
+        gifts, descriptors = packed(given)
+        arrived = unpacked(gifts, [socket.socket(fileno=os.dup(each)) for each in descriptors])
+        assert (False, False, None, None) == (
+            arrived["a"].exact,
+            arrived["a"].inherited,
+            arrived["b"].stream,
+            arrived["b"].datagrams,
+        )
+        for own, other in ((stream, arrived["a"].stream), (datagrams, arrived["a"].datagrams)):
+            assert other is not None
+            assert os.fstat(own.fileno()).st_ino == os.fstat(other.fileno()).st_ino
+            other.close()
+
+
+def test_fetched_packets_have_their_numbers_and_are_no_memory_of_the_parent() -> None:
+    kept = KeptPackets(3, 100)
+    kept.add([b"a", b"bc", b"d", b"e"])
+    held = fetched(kept)
+    assert [(2, b"bc"), (3, b"d"), (4, b"e")] == kept.last(9) == held.last(9)
+    assert (4, 0) == (held.total, held.memory)
