@@ -69,6 +69,7 @@ from ctrlserver.admin.replies import Long, Reply, encode_error, encode_in_steps
 from ctrlserver.admin.session import LOOKING_ONLY, Access, Session
 from ctrlserver.admin.transports import can_half_close, is_gone, is_reset, is_unread, peer_of, send_probes_to, set_up
 from ctrlserver.admin.waiting import Later
+from ctrlserver.desk import of_now
 from ctrlserver.errors import CommandError
 
 UNREAD: Final = Limits().read_bytes + SLICE
@@ -107,7 +108,7 @@ class AdminConnection(Protocol):
         self._input_ended = False
         self._stage = Stage.OPEN
         self._patience = Patience(ports.reactor, ports.limits, self._awaited, self._expired)
-        self._freshness = ports.readings.freshness
+        self._freshness = None if ports.desk.fresh is of_now else ports.readings.freshness
         self._call: Call | None = None  # the line that waits for figures of now
         self._making: Making | None = None  # the reply that is not whole yet
         self._later: Later | None = None  # the reply that goes on by itself
@@ -234,7 +235,7 @@ class AdminConnection(Protocol):
         """Carry the line out, or wait for what it reads to be of now."""
         try:
             command = call_of(request, self._desk, self._session)
-            if command.figures and (fresh := command.fresh(self._desk, self._freshness)) is not None:
+            if self._freshness is not None and (fresh := command.fresh(self._desk, self._freshness)) is not None:
                 self._call = Call(request, command)
                 self._call.wait_for(fresh, self._serve)
                 return

@@ -76,7 +76,7 @@ class Command:
 
     def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[None] | None:
         """Fires when what the call reads is of now; None where it is so."""
-        return freshness.ask(self.figures, desk.asked)
+        return freshness.ask(self.figures, desk.asked) if self.figures else None
 
     def answer(self, desk: Desk, session: Session) -> Reply | Later:
         """Carry the call out for whoever asks; ``reply`` where that makes no difference."""
