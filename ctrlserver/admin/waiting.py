@@ -14,10 +14,12 @@ from math import ceil
 from typing import ClassVar, Final, TypeAlias
 
 from attrs import Factory, define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ctrlserver.admin.conditions import Condition
 from ctrlserver.admin.refreshing.freshness import Freshness
+from ctrlserver.admin.refreshing.rounds import Figures
 from ctrlserver.admin.replies import Record, encode_error, encode_in_steps
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
@@ -83,6 +85,7 @@ class Later:
     _wake: Callable[[], None] = field(default=_nothing, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _reply: bytes = field(default=b"", init=False)  # its end, once that is known
+    _gone: bool = field(default=False, init=False)
 
     def begin(self, wake: Callable[[], None], *, json: bool) -> None:
         """The connection waits now; ``wake`` it when there is more."""
@@ -102,8 +105,25 @@ class Later:
 
     def cancel(self) -> None:
         """The connection is gone."""
+        self._gone = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+
+    def _when_fresh(self, fresh: Deferred[None] | None, then: Callable[[], None]) -> None:
+        """Do ``then`` now where all is of now, else when it is, or cannot be had; then the connection is woken too."""
+        if fresh is None:
+            then()
+            return
+        woken = False
+
+        def over(_: object) -> None:
+            if not self._gone:
+                then()
+                if woken:
+                    self._wake()
+
+        fresh.addBoth(over)
+        woken = True
 
     def _end(self, reply: bytes) -> None:
         self.cancel()
@@ -207,6 +227,14 @@ class Readings:
 
     def _tick(self) -> None:
         self._next = None
+        figures = [waiter.condition.figures for waiters in self._waiters.values() for waiter in waiters]
+        fresh = self.freshness.ask(max(figures, default=Figures.NUMBERS))
+        if fresh is None:
+            self._look()
+        else:
+            fresh.addBoth(lambda _: self._look())
+
+    def _look(self) -> None:
         began = self.reactor.seconds()
         reading = Reading(self.desk)
         try:
@@ -263,16 +291,19 @@ class Waiting(Later):
         self._wake()
 
     def _time_is_over(self) -> None:
-        self._give_up(408, "timeout", f"within {self.seconds:g} s")
+        self._look_last(408, "timeout", f"within {self.seconds:g} s")
         self._wake()
 
     def interrupt(self) -> None:
         """Ctrl-C came."""
         if not self._reply:
-            self._give_up(499, "interrupted", "until Ctrl-C")
+            self._look_last(499, "interrupted", "until Ctrl-C")
+
+    def _look_last(self, code: int, id: str, until: str) -> None:
+        fresh = self.readings.freshness.ask(self.condition.figures, self.readings.desk.book.asked())
+        self._when_fresh(fresh, lambda: self._give_up(code, id, until))
 
     def _give_up(self, code: int, id: str, until: str) -> None:
-        """The last look."""
         value = Reading(self.readings.desk).value(self.condition)
         seen = f"{self.condition.shown} is {'not known' if value is None else value}"
         wrong = CommandError(code, id, f"{self.condition.text} did not hold {until}; {seen}")
@@ -319,9 +350,12 @@ class Watching(Later):
         self._timer = self.readings.reactor.callLater(self._due_at - now, self._is_due)
 
     def _is_due(self) -> None:
-        self._is_owed = True
         self._schedule()
+        self._when_fresh(self.readings.freshness.ask(), self._owe)
         self._wake()
+
+    def _owe(self) -> None:
+        self._is_owed = True
 
     def more(self) -> bytes:
         """The head at first, a row where one is due, the status at the end."""
