@@ -83,9 +83,7 @@ class CannotStart(SystemExit, Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.code = 1
-        if sys.__stderr__ is not None:
-            sys.__stderr__.write(f"{message}\n")
-            sys.__stderr__.flush()
+        tell_operator(message)
 
 
 class ControlService(MultiService):
@@ -328,12 +326,13 @@ class ControlService(MultiService):
 
     def _failed(self, reason: str) -> None:
         """Workers cannot be had: the server ends at once, and the program with code 1."""
+        if self.is_ending:
+            return
         self.log.error("{reason}", event="cannot-go-on", reason=reason)
-        CannotStart(f"ctrlserver: {reason}")
+        tell_operator(f"ctrlserver: {reason}")
         atexit.register(exit_now, 1)
         self.draining.at_once()
-        if not self.is_ending:
-            self.end()
+        self.end()
 
     def end(self) -> None:
         """End the server as SIGTERM does; at the second call at once."""
@@ -374,6 +373,13 @@ class ControlService(MultiService):
 def memory_limit(config: Config) -> int:
     """Bytes that may be held for peers."""
     return config.memory_limit or memory_there_is() // 4
+
+
+def tell_operator(message: str) -> None:
+    """Write a line to the real standard error."""
+    if sys.__stderr__ is not None:
+        sys.__stderr__.write(f"{message}\n")
+        sys.__stderr__.flush()
 
 
 def exit_now(code: int) -> NoReturn:

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,11 @@ name = "lines"
 endpoint = "{LOOPBACK}"
 framing = "line"
 keep = 5
+[[listener]]
+name = "few"
+endpoint = "{LOOPBACK}"
+mode = "echo"
+max_streams_per_peer = {WORKERS + 1}
 [[listener]]
 name = "source"
 endpoint = "{LOOPBACK}"
@@ -68,7 +74,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Itera
     folder = tmp_path_factory.mktemp("workers")
     (folder / "x.toml").write_text((CONFIG + ADMIN).replace("TLS", str(certificate)).replace("FOLDER", str(folder)))
     with starting(folder) as start:
-        yield start("--config", "x.toml", listeners=7)
+        yield start("--config", "x.toml", listeners=8)
 
 
 @pytest.fixture
@@ -185,6 +191,23 @@ def test_what_was_echoed_is_counted_in_the_next_answer(daemon: Daemon) -> None:
             assert exchange(client)
             admin.sendall(b"stats packets_total json\n")
             assert before + number == json.loads(answers.readline())["data"]["packets_total"]
+
+
+def test_the_streams_of_a_peer_are_limited_over_all_workers_and_a_seat_is_free_once_its_stream_ended(
+    daemon: Daemon,
+) -> None:
+    before = daemon.ask_json("stats")["rejected_max_streams_per_peer_total"]
+    with contextlib.ExitStack() as open_ones:
+        clients = [open_ones.enter_context(daemon.connect("few")) for _ in range(WORKERS + 1)]
+        assert all(map(exchange, clients))
+        for _ in range(3):
+            with daemon.connect("few") as refused, contextlib.suppress(ConnectionError):
+                assert b"" == refused.recv(1)
+        daemon.await_stats(rejected_max_streams_per_peer_total=before + 3)
+        clients[0].close()
+        awaited(lambda: daemon.ask_json("stats")["streams_open"] <= WORKERS)
+        with daemon.connect("few") as next_one:
+            assert exchange(next_one)
 
 
 def test_kept_packets_are_shown_of_a_stream_of_any_worker_and_kick_ends_it(daemon: Daemon) -> None:
@@ -322,6 +345,22 @@ def test_the_end_drains_all_workers_and_the_last_run_has_all_counts(mine: Daemon
     text = mine.stop()
     assert f"number of packets {4 * WORKERS}," in text
     awaited(lambda: all(map(is_gone, gone)))
+
+
+BROKEN = """
+import sys
+sys.argv[0], sys.executable = "twistd", "/nonexistent/python"
+from twisted.scripts.twistd import run
+run()
+"""
+
+
+def test_workers_that_cannot_be_had_end_the_server_with_the_reason(tmp_path: Path) -> None:
+    flags = ("-n", "--pidfile=", "ctrlserver", "--workers", "2", "--data", LOOPBACK, "--admin", LOOPBACK)
+    done = run(sys.executable, "-c", BROKEN, *flags, cwd=tmp_path)
+    reason = "it could not be started: no such file or directory: /nonexistent/python"
+    line = f"ctrlserver: worker 1 ended 5 times in a row as soon as it was started: {reason}\n"
+    assert (1, line) == (done.returncode, done.stderr.decode())
 
 
 def test_workers_end_with_their_parent_whatever_ends_it(mine: Daemon) -> None:
