@@ -245,6 +245,8 @@ class Links:
         terms = streams.terms
         self._lane = lane
         self._streams = streams
+        self._admits = streams.admits
+        self._answers = terms.origin.answers
         self._tcp = family != socket.AF_UNIX
         self._link: type[LaneLink] = SkippingLink if terms.skips and self._tcp else LaneLink
         if terms.origin.mode == "echo" and terms.reply_buffer >= ROW_BYTES:
@@ -252,14 +254,14 @@ class Links:
 
     def take(self, sock: socket.socket, peer: str) -> None:
         """Make a link of ``sock``, or close it: the gate may reject ``peer``."""
-        if not self._streams.admits(peer):
+        if not self._admits(peer):
             sock.close()
             return
         try:
             sock.setblocking(False)
             if not self._tcp:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-            elif self._streams.terms.origin.answers:
+            elif self._answers:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._link(self._lane, sock, self._streams, peer)
         except OSError:
@@ -293,6 +295,7 @@ class LaneAcceptor:
 
     def ready(self, events: int) -> None:
         """Accept connections."""
+        take = self._take
         for _ in range(ACCEPTS_A_TURN):
             try:
                 sock, address = self.listening.accept()
@@ -303,7 +306,7 @@ class LaneAcceptor:
                     self._pause(OUT_OF[error.errno])
                     return
                 continue  # the peer was gone before we accepted it
-            self._take(sock, peer_name(address))
+            take(sock, peer_name(address))
 
     def failed(self) -> None:
         """The lane dropped the listening socket after an exception: accept again after a pause."""
