@@ -26,6 +26,9 @@ from tests.clients import connected
 PATIENCE = 30.0
 BIN = Path(sys.executable).parent
 
+#: So many workers serve each daemon that does not say it: the suite is the same for all numbers of them.
+WORKERS = os.environ.get("CTRLSERVER_TEST_WORKERS", "1")
+
 LISTENING = re.compile(r'listening (\S+) (?:tcp (?:\S+):(\d+)|unix (\S+?))(?:"})?$')
 
 
@@ -173,6 +176,8 @@ def starting(folder: Path) -> Iterator[Start]:
             for flag in ("--data", "--admin"):
                 if flag not in given:
                     given += [flag, "tcp:0:interface=127.0.0.1"]
+        if WORKERS != "1" and "--workers" not in given:
+            given += ["--workers", WORKERS]
         daemon = Daemon(*given, folder=folder, **options)
         running.append(daemon)
         return daemon

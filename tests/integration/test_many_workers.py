@@ -20,6 +20,7 @@ from tests.clients import connected
 from tests.integration.conftest import BIN, PATIENCE, Daemon, run, starting
 
 WORKERS = 4
+FEW = 2
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
 CONFIG = f"""
@@ -79,8 +80,10 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, certificate: Path) -> Itera
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Iterator[Daemon]:
-    """One that a test may harm, with two listeners."""
-    (tmp_path / "x.toml").write_text(CONFIG.partition('[[listener]]\nname = "lines"')[0] + ADMIN)
+    """One that a test may harm, with few workers and two listeners."""
+    (tmp_path / "x.toml").write_text(
+        CONFIG.replace(f"workers = {WORKERS}", f"workers = {FEW}").partition('[[listener]]\nname = "lines"')[0] + ADMIN
+    )
     with starting(tmp_path) as start:
         yield start("--config", "x.toml", listeners=2)
 
@@ -269,10 +272,10 @@ def test_a_worker_that_is_killed_is_replaced_and_no_connect_is_refused(mine: Dae
     before = pids(mine)
     echoing = Echoing(mine)
     with contextlib.ExitStack() as open_ones:
-        held = [open_ones.enter_context(mine.connect("echo")) for _ in range(WORKERS)]
+        held = [open_ones.enter_context(mine.connect("echo")) for _ in range(FEW)]
         for client in held:
             client.sendall(bytes(1024))
-        mine.await_stats(packets_total=WORKERS, streams_open=WORKERS)
+        mine.await_stats(packets_total=FEW, streams_open=FEW)
         os.kill(before[1], signal.SIGKILL)
         counts = []
         while mine.ask_json("stats")["worker_restarts_total"] == 0 or workers(mine)[1]["state"] != "running":
@@ -281,12 +284,12 @@ def test_a_worker_that_is_killed_is_replaced_and_no_connect_is_refused(mine: Dae
             counts.append(mine.ask_json("stats")["packets_total"])
         stats = mine.ask_json("stats")
         assert counts == sorted(counts)
-        assert (1, 1, WORKERS - 1) == (
+        assert (1, 1, FEW - 1) == (
             stats["worker_restarts_total"],
             stats["closed_worker_total"],
             stats["streams_open"],
         )
-        assert echoing.served + WORKERS <= stats["packets_total"] <= echoing.served + echoing.cut + WORKERS
+        assert echoing.served + FEW <= stats["packets_total"] <= echoing.served + echoing.cut + FEW
         assert 0 == echoing.cut
     after = pids(mine)
     assert (True, False) == (before[0] == after[0], before[1] == after[1])
@@ -294,19 +297,19 @@ def test_a_worker_that_is_killed_is_replaced_and_no_connect_is_refused(mine: Dae
 
 
 def test_a_worker_that_is_stopped_is_late_and_its_counts_come_when_it_goes_on(mine: Daemon) -> None:
-    stopped = pids(mine)[2]
+    stopped = pids(mine)[1]
     with contextlib.ExitStack() as open_ones:
-        held = [open_ones.enter_context(mine.connect("echo")) for _ in range(WORKERS)]
+        held = [open_ones.enter_context(mine.connect("echo")) for _ in range(FEW)]
         for client in held:
             client.sendall(bytes(1024))
-        mine.await_stats(packets_total=WORKERS)
+        mine.await_stats(packets_total=FEW)
         os.kill(stopped, signal.SIGSTOP)
         for client in held:
             client.sendall(bytes(1024))
-        mine.await_stats(packets_total=2 * WORKERS - 1, workers_late=1)
-        assert "worker 3 is late" == mine.ask_json("health")["reasons"]
+        mine.await_stats(packets_total=2 * FEW - 1, workers_late=1)
+        assert "worker 2 is late" == mine.ask_json("health")["reasons"]
         os.kill(stopped, signal.SIGCONT)
-        mine.await_stats(packets_total=2 * WORKERS, workers_late=0, worker_restarts_total=0, streams_open=WORKERS)
+        mine.await_stats(packets_total=2 * FEW, workers_late=0, worker_restarts_total=0, streams_open=FEW)
 
 
 def test_a_reload_reaches_all_workers_under_load(mine: Daemon, tmp_path: Path) -> None:
@@ -315,12 +318,12 @@ def test_a_reload_reaches_all_workers_under_load(mine: Daemon, tmp_path: Path) -
     exchange(held)
     text = (tmp_path / "x.toml").read_text()
     new = f'[[listener]]\nname = "new"\nendpoint = "{LOOPBACK}"\nframing = "line"\nmode = "echo"\n'
-    (tmp_path / "x.toml").write_text(new + text.replace("workers = 4", "").replace('mode = "echo"', 'mode = "reply"'))
+    (tmp_path / "x.toml").write_text(new + text.replace("workers = 2", "").replace('mode = "echo"', 'mode = "reply"'))
     mine.process.send_signal(signal.SIGHUP)
     mine.log.wait("workers needs a restart")
     mine.ports["new"] = int(mine.log.wait(r"listening new tcp \S+:(\d+)")[1])
     with contextlib.ExitStack() as open_ones:
-        for number in range(2 * WORKERS):
+        for number in range(2 * FEW):
             client = open_ones.enter_context(mine.connect("new"))
             client.sendall(b"%d\n" % number)
             assert b"%d\n" % number == client.recv(100)
@@ -335,15 +338,15 @@ def test_a_reload_reaches_all_workers_under_load(mine: Daemon, tmp_path: Path) -
 def test_the_end_drains_all_workers_and_the_last_run_has_all_counts(mine: Daemon) -> None:
     gone = pids(mine)
     with contextlib.ExitStack() as open_ones:
-        held = [open_ones.enter_context(mine.connect("echo")) for _ in range(2 * WORKERS)]
+        held = [open_ones.enter_context(mine.connect("echo")) for _ in range(2 * FEW)]
         for client in held:
             assert exchange(client)
         mine.process.send_signal(signal.SIGTERM)
-        mine.log.wait(rf"stopping: {2 * WORKERS} open streams may go on")
+        mine.log.wait(rf"stopping: {2 * FEW} open streams may go on")
         for client in held:
             assert exchange(client)
     text = mine.stop()
-    assert f"number of packets {4 * WORKERS}," in text
+    assert f"number of packets {4 * FEW}," in text
     awaited(lambda: all(map(is_gone, gone)))
 
 
