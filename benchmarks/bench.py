@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 
 from attrs import evolve
 
-from benchmarks import decode, figures, pacing, reading, rows, siege, tools
+from benchmarks import decode, figures, pacing, reading, rows, siege, tools, workers
 from benchmarks.figures import FigureRow
 from benchmarks.pairs import (
     Cells,
@@ -49,7 +49,7 @@ from benchmarks.pairs import (
 from benchmarks.programs import BUILD, ProgramFailedError
 from benchmarks.rows import Row
 
-GROUPS = ("bulk", "writes", "echo", "load", "redis", "udp", "admin", "idle", "tools", "decode", "siege")
+GROUPS = ("bulk", "writes", "echo", "load", "redis", "udp", "admin", "idle", "tools", "workers", "decode", "siege")
 ORDINARY = GROUPS[:-1]  # hostile peers take a minute of all processors
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 ROWS: tuple[Row | FigureRow, ...] = (
@@ -57,8 +57,10 @@ ROWS: tuple[Row | FigureRow, ...] = (
     *figures.PAIRS,
     *tools.PAIRS,
     *pacing.PAIRS,
+    *workers.PAIRS,
     *figures.FIGURES,
     *pacing.FIGURES,
+    *workers.FIGURES,
     *siege.FIGURES,
 )
 
