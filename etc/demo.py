@@ -1,4 +1,4 @@
-"""The demo: starts a real daemon, runs three real loads, asks the admin port by netcat, and compares all counts.
+"""The demo: a real daemon of two workers, three real loads, the admin port asked by netcat, and all counts compared.
 
     make demo        or, with an environment that has ctrlserver installed: python etc/demo.py
 
@@ -48,7 +48,11 @@ LOADS = (
     ),
 )
 
-CONFIG = """\
+WORKERS = 2
+
+CONFIG = f"""\
+workers = {WORKERS}
+
 [[listener]]
 name = "sink"
 endpoint = "tcp:0:interface=127.0.0.1"
@@ -240,7 +244,7 @@ def compared(results: Sequence[dict[str, Any]], admin: int) -> Ledger:
     for number, result in enumerate(results, 1):
         ledger.equal(f"load {number}: packets received", sent[number - 1], result["received"]["packets"])
         ledger.equal(f"load {number}: reconciled", "yes", "yes" if result["reconciled"] is True else "no")
-    stats, streams, runs = (answer(admin, line) for line in ("stats", "streams", "runs"))
+    stats, streams, runs, workers = (answer(admin, line) for line in ("stats", "streams", "runs", "workers"))
     ledger.equal("stats: packets_total", total, stats["packets_total"])
     ledger.equal("stats: bytes_total", total * 1024, stats["bytes_total"])
     ledger.equal("stats: replies_total", sent[-1], stats["replies_total"])
@@ -248,6 +252,8 @@ def compared(results: Sequence[dict[str, Any]], admin: int) -> Ledger:
     ledger.equal("streams: sum of packets", total, sum(stream["packets"] for stream in streams))
     ledger.equal("runs: sum of packets", total, sum(run["packets"] for run in runs))
     ledger.equal("runs: how many", len(results), len(runs))
+    ledger.equal("workers: sum of packets", total, sum(worker["packets_total"] for worker in workers))
+    ledger.equal("workers: how many", WORKERS, len(workers))
     return ledger
 
 
@@ -267,7 +273,7 @@ def demo(folder: Path) -> None:
             daemon.awaited(rf"run {number} ended", RUN_END_SECONDS)
         say("\n--- the admin port answers")
         netcat = openbsd_netcat()
-        for line in ("stats packets", "peers", "run 2"):
+        for line in ("stats packets", "workers", "peers", "run 2"):
             asked(netcat, admin, line)
         ledger = compared(results, admin)
     except BaseException:

@@ -28,9 +28,15 @@ def said() -> list[str]:
 
 
 def test_the_demo_compares_every_count_and_finds_them_equal(said: list[str]) -> None:
-    compared = [line for line in said if re.match(r"  (load|stats|streams|runs)\b.* = ", line)]
-    assert 11 == len(compared)
+    compared = [line for line in said if re.match(r"  (load|stats|streams|runs|workers)\b.* = ", line)]
+    assert 13 == len(compared)
     assert "all counts are equal: every packet that was sent is counted, wherever one asks" in said
+
+
+def test_the_demo_shows_two_workers_that_served_both(said: list[str]) -> None:
+    shown = said.index(next(line for line in said if line.startswith("$ echo workers ")))
+    rows = [line for line in said[shown + 1 : said.index("OK 2", shown)] if line.strip()]
+    assert ["1", "2"] == [row.split()[0] for row in rows if row.split()[0].isdigit()], rows
 
 
 def test_the_demo_ends_with_what_to_type_next_which_the_readme_has_too(said: list[str]) -> None:
@@ -43,4 +49,5 @@ def test_the_demo_ends_with_what_to_type_next_which_the_readme_has_too(said: lis
 
 def test_what_the_demo_says_itself_fits_80_columns(said: list[str]) -> None:
     reports = r" +\d+\.\d\d -|total time|sent |received |replies |latency |service |reconciled "  # ctrlload's own
-    assert [] == [line for line in said if len(line) > 80 and not re.match(reports, line)]
+    workers = r"# worker |\d +\d+ +running "  # the admin port's
+    assert [] == [line for line in said if len(line) > 80 and not re.match(f"{reports}|{workers}", line)]
