@@ -220,9 +220,13 @@ class Answers:
 
 
 class Rules:
-    """Those of all listeners; they belong to the listener's name and outlive its config."""
+    """Those of all listeners; they belong to the listener's name and outlive its config.
+
+    ``told(listener)`` is called after those of a listener have changed.
+    """
 
     def __init__(self) -> None:
+        self.told: Callable[[str], object] = lambda _: None
         self._answers: dict[str, Answers] = {}
         self._configured: dict[str, tuple[Rule, ...]] = {}
         self._numbers = count(1)
@@ -244,7 +248,7 @@ class Rules:
                 f"listener {quoted(place.listener)} has {MOST_RULES} answers already, and no more are allowed", 409
             )
         standing = Standing(next(self._numbers), place.listener, rule, since, by)
-        answers.put((*answers.ordered, standing), answers.configured)
+        self._put(place.listener, (*answers.ordered, standing), answers.configured)
         return standing
 
     def configure(self, configured: Mapping[str, Sequence[Rule]], places: Iterable[Place], since: int) -> None:
@@ -261,14 +265,19 @@ class Rules:
             if rules != before.get(name, ()):
                 standing = tuple(Standing(next(self._numbers), name, rule, since, CONFIG) for rule in rules)
             if ordered + standing != answers.rules:
-                answers.put(ordered, standing)
+                self._put(name, ordered, standing)
 
     def end(self, which: int | str | None = None) -> list[Standing]:
         """End the rule of that number, those of that listener, or all; returns those that were in force."""
         ended = [each for each in self.all() if which is None or which in (each.number, each.listener)]
         for name in sorted({each.listener for each in ended}):
             answers = self._answers[name]
-            answers.put(
-                *([each for each in part if each not in ended] for part in (answers.ordered, answers.configured))
+            ordered, configured = (
+                [each for each in part if each not in ended] for part in (answers.ordered, answers.configured)
             )
+            self._put(name, ordered, configured)
         return ended
+
+    def _put(self, name: str, ordered: Iterable[Standing], configured: Iterable[Standing]) -> None:
+        self.of(name).put(ordered, configured)
+        self.told(name)

@@ -115,7 +115,7 @@ class Injection:
         self.hits = Hits(len(spec.terms))
         self.streams = 0
         self.strikes = tuple(Strike.of(at, term.action) for at, term in enumerate(spec.terms))
-        self._shared = {
+        self._shared: dict[int, Counter] = {
             at: FirstOnes(term.when.number)
             for at, term in enumerate(spec.terms)
             if term.action.kind.last and isinstance(term.when, First)

@@ -94,6 +94,8 @@ class DataPlane:
     """``listeners`` as they are configured; ``clock`` gives monotonic seconds."""
 
     log = Logger()
+    ORDERING: type[Ordering] = Ordering
+    RULES: type[Rules] = Rules
 
     def __init__(
         self, listeners: Sequence[ListenerConfig], book: Book, reactor: IReactorTime, clock: Callable[[], float]
@@ -114,8 +116,8 @@ class DataPlane:
         self._due = Due(self._lane, reactor)
         if any(each.probe for each in listeners) and not has_numpy():  # where it is installed, it is imported now
             self._tell_lacking()
-        self.rules = Rules()
-        self._ordering = Ordering(self._counters, reactor, clock)
+        self.rules = self.RULES()
+        self._ordering = self.ORDERING(self._counters, reactor, clock)
         self._ordering.prepare = self._prepared
         self._answering: set[int] = set()
         self.listeners = [self._made(each) for each in listeners]

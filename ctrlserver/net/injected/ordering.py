@@ -57,6 +57,8 @@ class Ordering:
     """``clock`` gives monotonic seconds, ``wall_ns`` nanoseconds since 1970, ``draw`` a seed.
 
     ``prepare`` makes the certificates that a listener needs for a spec; ``InjectionError`` (409) if it cannot.
+    ``told(order, began)`` is called after an order has begun or ended. ``settled(then)`` calls ``then`` once the hits
+    of those that have ended are known: at once where no other process counts them.
     """
 
     log = Logger()
@@ -82,6 +84,8 @@ class Ordering:
         self._configured: dict[str, tuple[str, ...]] = {}
         self._lines = Sparing(LINES_AT_ONCE)
         self.prepare: Callable[[str, Spec], Mapping[str, Minted]] = lambda _, __: {}
+        self.told: Callable[[Order, bool], object] = lambda *_: None
+        self.settled: Callable[[Callable[[], None]], object] = lambda then: then()
         counters.orders = self.figures
 
     def of(self, listener: str) -> Orders:
@@ -130,6 +134,7 @@ class Ordering:
         if self._lines.may_write(self._clock()):
             self.log.info(LINE, event="injection-began", what="began", **told(order, f"{lasting}by {by.text}", by))
         orders.begin(order)
+        self.told(order, True)
         return order
 
     def end(self, which: int | str | None, by: Orderer | None = None) -> list[Order]:
@@ -196,7 +201,14 @@ class Ordering:
         orders = self.of(order.listener)
         if order in orders.active:
             orders.end(order)
+            self.told(order, False)
             self._over_now(order, why, by)
+
+    def count(self, order: Order, hits: int) -> None:
+        """Another process has counted so many more hits of ``order``, which may be over."""
+        order.injection.hits.total += hits
+        if order.ended is not None:
+            self._hits_before += hits
 
     def _over_now(self, order: Order, why: str, by: Orderer | None = None) -> None:
         timer = self._timers.pop(order.number, None)
@@ -206,8 +218,11 @@ class Ordering:
         self._hits_before += order.injection.hits.total
         self._over.append(order)
         if self._lines.may_write(self._clock()):
-            how = f"{why}, {counted(order.injection.hits.total, 'hit')}"
-            self.log.info(LINE, event="injection-ended", what="ended", **told(order, how, by))
+            self.settled(lambda: self._tell_end(order, why, by))
+
+    def _tell_end(self, order: Order, why: str, by: Orderer | None) -> None:
+        how = f"{why}, {counted(order.injection.hits.total, 'hit')}"
+        self.log.info(LINE, event="injection-ended", what="ended", **told(order, how, by))
 
 
 def told(order: Order, how: str, by: Orderer | None) -> dict[str, Any]:

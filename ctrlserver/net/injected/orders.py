@@ -67,6 +67,11 @@ class Order:
         return self.injection.spec.of_connections
 
     @property
+    def hits(self) -> int:
+        """What it has struck."""
+        return self.injection.hits.total
+
+    @property
     def course(self) -> Course:
         """Of an order that strikes connections: that of all connections of the listener, whatever its terms."""
         if self._course is None:
