@@ -35,6 +35,14 @@ class Refresh(Protocol):
         """Fires when they are; None where they are so at any time."""
 
 
+class Struck(Protocol):
+    """An injection or an answer; its hits may still grow when it has ended, until that is ``settled``."""
+
+    @property
+    def hits(self) -> int:
+        """What it has struck, or how often it was given."""
+
+
 def of_now(**_: bool) -> Deferred[None] | None:
     """One process counts everything itself."""
     return None
@@ -56,13 +64,16 @@ class Desk:
     hold, without secrets. ``inject(listener, spec, **options)`` orders an injection, with the options of
     ``Ordering.begin``, or raises ``InjectionError``; ``injections(over)`` has a record of each in force, and with
     ``over`` of those that are over; ``end_injections(which, by)`` ends that of a number, those of a listener, or all,
-    and has their records.
+    and has them.
     ``answer(listener, rule, by)`` puts a rule in force, or raises ``InjectionError``; ``answers()`` has those in force,
     and ``end_answers(which)`` ends that of a number, those of a listener, or all, and has them.
 
     ``fresh()`` fires when the numbers in the book are no older than the call, and ``fetch_packets(number)`` when the
     kept packets of an open stream are in the book; None where they are there. ``workers()`` has a record of each
     process that serves streams; None where this one serves them all.
+
+    ``settled()`` fires when all that was ordered is carried out, and the hits of what has ended are known; None where
+    that is so.
 
     ``asked``: the number that the book gave to the questions under way, when they arrived.
     """
@@ -80,13 +91,14 @@ class Desk:
     config: Callable[[], Mapping[str, Any]] = not_wired
     inject: Callable[..., InjectionRecord] = not_wired
     injections: Callable[[bool], Sequence[InjectionRecord]] = lambda _: ()
-    end_injections: Callable[[int | str | None, Orderer], Sequence[InjectionRecord]] = lambda *_: ()
+    end_injections: Callable[[int | str | None, Orderer], Sequence[Struck]] = lambda *_: ()
     answer: Callable[[str, Rule, Orderer], Standing] = not_wired
     answers: Callable[[], Sequence[Standing]] = tuple
     end_answers: Callable[[int | str | None], Sequence[Standing]] = not_wired
     fresh: Refresh = of_now
     fetch_packets: Callable[[int], Deferred[None] | None] = lambda _: None
     workers: Callable[[], Sequence[WorkerRecord]] | None = None
+    settled: Callable[[], Deferred[None] | None] = lambda: None
     asked: int | None = None
 
     def for_questions(self) -> Desk:

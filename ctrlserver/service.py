@@ -38,7 +38,6 @@ from ctrlserver.config.shown import as_tables
 from ctrlserver.config.workers import conflicts_of_workers
 from ctrlserver.desk import Desk, Health
 from ctrlserver.errors import CommandError, ConfigError, UsageError
-from ctrlserver.inject.orderer import Orderer
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.life.admin_ports import BoundAdminPorts
 from ctrlserver.life.alone import LonePlane
@@ -138,7 +137,7 @@ class ControlService(MultiService):
                 **self.plane.beside(),
                 inject=self._inject,
                 injections=self.plane.injections,
-                end_injections=self._end_injections,
+                end_injections=self.plane.end_orders,
                 answer=self.plane.answer,
                 answers=self.plane.rules.all,
                 end_answers=self.plane.rules.end,
@@ -272,10 +271,6 @@ class ControlService(MultiService):
     def _inject(self, listener: str, spec: str, **options: Any) -> InjectionRecord:
         """Order an injection of a listener."""
         return record_of(self.plane.inject(listener, spec, **options))
-
-    def _end_injections(self, which: int | str | None, by: Orderer) -> list[InjectionRecord]:
-        """End some."""
-        return [record_of(each) for each in self.plane.end_orders(which, by)]
 
     def _health(self) -> Health:
         lag = max(self._lag, self._clock() - self._due)

@@ -19,8 +19,8 @@ A connection is in one ``Stage`` and never goes back::
 
 Three things slow an OPEN connection down. If the peer does not read, the transport pauses us, and we carry out, make
 and read nothing until ``resumeProducing``. If others ask too, it queues in ``Turns`` and reads nothing until its turn.
-If figures of now are to be had of workers, it carries out and reads nothing until they are there. What one read brought
-(``read_bytes``) stays in the dialogue meanwhile.
+If figures of now are to be had of workers, it carries out and reads nothing until they are there; nor while workers do
+not yet go by what a line has ordered. What one read brought (``read_bytes``) stays in the dialogue meanwhile.
 
 Rules:
 
@@ -109,7 +109,7 @@ class AdminConnection(Protocol):
         self._stage = Stage.OPEN
         self._patience = Patience(ports.reactor, ports.limits, self._awaited, self._expired)
         self._freshness = None if ports.desk.fresh is of_now else ports.readings.freshness
-        self._call: Call | None = None  # the line that waits for figures of now
+        self._call: Call | None = None  # the line that waits for figures of now, or its reply for the workers
         self._making: Making | None = None  # the reply that is not whole yet
         self._later: Later | None = None  # the reply that goes on by itself
         self._lines = 0  # of the dialogue when that began
@@ -244,15 +244,19 @@ class AdminConnection(Protocol):
         else:
             self._answer(request, command)
 
-    def _answer(self, request: Request, command: Command) -> None:
+    def _answer(self, request: Request, command: Command, known: Reply | None = None) -> None:
         closes = False
         try:
-            reply = carry_out(command, request, self._desk, self._session)
+            reply = carry_out(command, request, self._desk, self._session) if known is None else known
             if not isinstance(reply, Reply):
                 self._later, self._lines = reply, self._dialogue.lines
                 reply.begin(self._serve, json=request.json)
                 self._patience.watch_over()
                 send_probes_to(self._transport(), self._limits.probed_seconds)
+                return
+            if known is None and not command.only_reads() and (settled := self._desk.settled()) is not None:
+                self._call = Call(request, command, reply)
+                self._call.wait_for(settled, self._serve)
                 return
             steps = encode_in_steps(command.command, reply, json=request.json)
             if isinstance(reply, Long):
@@ -269,7 +273,7 @@ class AdminConnection(Protocol):
         """What it reads is of now, or could not be had."""
         self._call = None
         if call.failure is None:
-            self._answer(call.request, call.command)
+            self._answer(call.request, call.command, call.reply)
         else:
             self._send(call.wrong(self._ports.journal))
 

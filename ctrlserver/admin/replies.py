@@ -143,7 +143,7 @@ def encode_in_steps(command: str, reply: Reply, *, json: bool) -> Iterator[bytes
         return reply.text()
     if isinstance(reply, Long):
         return success_rows(command, reply.value, reply.total_of)
-    return iter((success(command, reply.value),))
+    return iter((success(command, dict(reply.value)),))
 
 
 def _text(*body: str, status: str | None = None) -> bytes:

@@ -8,7 +8,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from ctrlserver.admin.arguments import Duration, Number, Parameter, Text
-from ctrlserver.admin.commands.command import Command, argument, numbered
+from ctrlserver.admin.commands.command import Command, Ended, argument, numbered
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.refreshing.freshness import Freshness
 from ctrlserver.admin.refreshing.rounds import Figures
@@ -109,7 +109,7 @@ class AnswerOff(Command):
         """How many have ended."""
         which = numbered(desk, "answer", self.answer_, [each.number for each in desk.answers()])
         ended = desk.end_answers(which)
-        return Word(f"off {len(ended)}", {"off": len(ended), "hits": sum(each.hits for each in ended)})
+        return Word(f"off {len(ended)}", Ended(ended))
 
 
 def _row(standing: Standing) -> dict[str, Value]:

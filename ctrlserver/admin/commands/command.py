@@ -16,7 +16,7 @@ from ctrlserver.admin.refreshing.rounds import Figures
 from ctrlserver.admin.replies import Reply
 from ctrlserver.admin.session import Session
 from ctrlserver.admin.waiting import Later
-from ctrlserver.desk import Desk
+from ctrlserver.desk import Desk, Struck
 from ctrlserver.errors import CommandError
 from ctrlserver.stats.records import Published, Value, as_mapping
 from ctrlserver.words import did_you_mean, quoted
@@ -90,6 +90,23 @@ class Command:
 def published(desk: Desk, record: Published) -> Mapping[str, Value]:
     """The fields of ``record`` by their published names."""
     return desk.book.renames.apply(as_mapping(record))
+
+
+class Ended(Mapping[str, int]):
+    """``off`` and ``hits`` of what has ended; hits that workers tell later count until this is read."""
+
+    def __init__(self, ended: Sequence[Struck]) -> None:
+        self._ended = ended
+
+    def __getitem__(self, name: str) -> int:
+        """Of now."""
+        return {"off": len(self._ended), "hits": sum(each.hits for each in self._ended)}[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("off", "hits"))
+
+    def __len__(self) -> int:
+        return 2
 
 
 @frozen

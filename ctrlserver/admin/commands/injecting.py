@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from ctrlserver.addresses import nearest_network
 from ctrlserver.admin.arguments import Choice, Duration, Number, Parameter, Spec, Text
-from ctrlserver.admin.commands.command import Command, argument, numbered, rows
+from ctrlserver.admin.commands.command import Command, Ended, argument, numbered, rows
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.refreshing.freshness import Freshness
 from ctrlserver.admin.refreshing.rounds import Figures
@@ -154,7 +154,7 @@ class InjectOff(Command):
         active = [each.injection for each in desk.injections(False)]
         which = numbered(desk, "injection", self.injection, active)
         ended = desk.end_injections(which, session.orderer)
-        return Word(f"off {len(ended)}", {"off": len(ended), "hits": sum(each.hits for each in ended)})
+        return Word(f"off {len(ended)}", Ended(ended))
 
 
 def _listed(desk: Desk, *, over: bool) -> Reply:

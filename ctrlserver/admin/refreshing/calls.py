@@ -1,4 +1,4 @@
-"""A line that waits for figures before it is carried out. No transport.
+"""A line that waits for figures before it is carried out, or was carried out and waits for the workers. No transport.
 
 Rules: ``wake`` is called once, and not from within ``wait_for``: who calls it looks at ``is_ready`` afterwards.
 """
@@ -15,7 +15,7 @@ from ctrlserver.admin.commands.command import Command
 from ctrlserver.admin.dialogue import Request
 from ctrlserver.admin.journal import Journal
 from ctrlserver.admin.making import wrong
-from ctrlserver.admin.replies import encode_error
+from ctrlserver.admin.replies import Reply, encode_error, encode_in_steps
 from ctrlserver.admin.waiting import STOPPING
 
 
@@ -25,10 +25,14 @@ def _nothing() -> None:
 
 @define(eq=False)
 class Call:
-    """``is_ready`` once the figures are there, or with ``failure`` cannot be had."""
+    """``is_ready`` once the figures are there, or with ``failure`` cannot be had.
+
+    ``reply``: that of a line which was carried out; it is said once the workers go by it.
+    """
 
     request: Request
     command: Command
+    reply: Reply | None = None
     is_ready: bool = field(default=False, init=False)
     failure: Failure | None = field(default=None, init=False)
     _wake: Callable[[], None] = field(default=_nothing, init=False)
@@ -54,7 +58,10 @@ class Call:
     def stop(self) -> None:
         """The server stops; ``more`` has the reply."""
         self.cancel()
-        self._reply = encode_error(STOPPING, json=self.request.json)
+        if self.reply is None:
+            self._reply = encode_error(STOPPING, json=self.request.json)
+        else:
+            self._reply = b"".join(encode_in_steps(self.command.command, self.reply, json=self.request.json))
 
     def more(self) -> bytes:
         """The reply, where it has come to nothing."""
