@@ -21,11 +21,14 @@ from ctrlserver.config import ListenerConfig
 from ctrlserver.logs.level import LEVEL
 from ctrlserver.net.plane import SWEEP_SECONDS
 from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.workers.ordered.told import Ordered
 from ctrlserver.workers.ports.given import Given, GivenPlane
 from ctrlserver.workers.ports.sockets import for_worker
 
 if TYPE_CHECKING:
     from ctrlserver.workers.worker import Worker
+
+NOTHING_ORDERED = Ordered()
 
 Gift = tuple[bool, bool, int | None, int | None]
 """Of a ``Given``: whether it is exact and inherited, and the places of its two sockets among the descriptors."""
@@ -99,17 +102,20 @@ class Begin:
     gifts: Mapping[str, Gift]
     generation: int
     limits: Limits
+    ordered: Ordered = NOTHING_ORDERED
 
     def carry_out(self, worker: Worker, descriptors: Sequence[int]) -> None:
         """Make the plane, and bind what was given."""
         LEVEL.set(self.limits.level)
         worker.begin(self.number)
-        sockets = [socket.socket(fileno=each) for each in descriptors]
+        own = len(descriptors) - self.ordered.descriptors
+        sockets = [socket.socket(fileno=each) for each in descriptors[:own]]
         given = unpacked(self.gifts, sockets)
         plane = worker.plane = GivenPlane(
             self.listeners, worker.book, worker.reactor, worker.clock, given, self.generation
         )
         self.limits.carry_out(worker)
+        self.ordered.reach(plane, descriptors[own:])
         plane.bind()
         for each in sockets:
             each.close()
@@ -125,6 +131,8 @@ def around(plane: GivenPlane) -> dict[str, Any]:
     seats = plane.seats
     return {
         "is_busy": plane.is_busy(),
+        "hits": plane.carried.hits(),
+        "answered": plane.carried_rules.hits(),
         "last_refused": seats.last_refused,
         "last_handshake": seats.last_handshake,
     }

@@ -38,6 +38,7 @@ from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.workers.channel import Lost
 from ctrlserver.workers.handing import Handed
 from ctrlserver.workers.merging import Mirror
+from ctrlserver.workers.ordered.directing import Directing
 from ctrlserver.workers.orders import Begin, Kick, Leave, Limits, NewConfig, Packets, listeners_of, packed, share
 from ctrlserver.workers.ports.listeners import SharedListener, SharingPlane
 from ctrlserver.workers.ports.seating import Released
@@ -100,11 +101,18 @@ class SharedPlane(SharingPlane):
             fresh=self.supervisor.refresh,
         )
         self.supervisor.moved = self._moved
+        self.directing = Directing(self._ordering, self.rules, self, reactor)
+        self.numbers = self.directing.numbers
         book.workers = lambda: (config.workers, len(self.supervisor.late), self.supervisor.restarts)
 
     def beside(self) -> dict[str, Any]:
         """What the admin port may do beside: of the desk, what is other than in one process."""
-        return {"fresh": self.refresh, "fetch_packets": self.fetch_packets, "workers": self.supervisor.rows}
+        return {
+            "fresh": self.refresh,
+            "fetch_packets": self.fetch_packets,
+            "workers": self.supervisor.rows,
+            "settled": self.directing.settled,
+        }
 
     # How the workers begin, and follow
 
@@ -117,7 +125,9 @@ class SharedPlane(SharingPlane):
     def _begin(self, number: int) -> tuple[Begin, list[int]]:
         gifts, descriptors = packed(self.given(number))
         listeners = listeners_of(self._configs, self.workers, number)
-        return Begin(number, listeners, gifts, self.supervisor.generation, self._limits(number)), descriptors
+        ordered, shared = self.directing.all()
+        begin = Begin(number, listeners, gifts, self.supervisor.generation, self._limits(number), ordered)
+        return begin, descriptors + shared
 
     def _limits(self, number: int) -> Limits:
         workers = self._config.workers
@@ -157,6 +167,20 @@ class SharedPlane(SharingPlane):
         if not failure.check(Lost):  # another begins with the listeners of now
             self.supervisor.replace(number, f"cannot follow the reload: {failure.getErrorMessage()}")
 
+    # What is ordered of them
+
+    def asked(self) -> list[tuple[int, bool]]:
+        """The workers, and whether each runs."""
+        return [(number, self.supervisor.is_running(number)) for number in self._numbers] if self._has_begun else []
+
+    def ask(self, number: int, message: object, descriptors: Sequence[int] = ()) -> Deferred[Any]:
+        """Ask one."""
+        return self.supervisor.ask(number, message, descriptors)
+
+    def replace(self, number: int, why: str) -> None:
+        """One is of no use."""
+        self.supervisor.replace(number, why)
+
     # What they count
 
     def refresh(self, *, paths: bool = False) -> Deferred[None]:
@@ -166,7 +190,8 @@ class SharedPlane(SharingPlane):
     def apply(self, snapshots: Mapping[int, Snapshot]) -> None:
         """Enter what workers have counted."""
         self._mirror.apply(snapshots)
-        for snapshot in snapshots.values():
+        for number, snapshot in snapshots.items():
+            self.directing.heard(number, snapshot.hits, snapshot.answered)
             self.seats.last_refused = snapshot.last_refused or self.seats.last_refused
             self.seats.last_handshake = snapshot.last_handshake or self.seats.last_handshake
 
@@ -174,6 +199,7 @@ class SharedPlane(SharingPlane):
         """A worker is gone, with its streams."""
         self._mirror.lost(worker, now)
         self.seating.lost(worker)
+        self.directing.lost(worker)
 
     def lag(self) -> float:
         """The latest tick of the workers since this was called last, or the age of the figures of who is late."""

@@ -257,6 +257,10 @@ class Supervisor:
             self._hand_kept()
             self.room_again()
 
+    def is_running(self, number: int) -> bool:
+        """Whether that worker has begun."""
+        return number in self._workers and self._workers[number].is_running
+
     def replace(self, number: int, why: str) -> None:
         """Kill a worker, and start another in its place; ``why`` ends the words "worker 2 (process 123) ..."."""
         self._workers[number].kill(why)

@@ -18,7 +18,8 @@ Rules:
 - A worker holds no listening socket whose connections the parent accepts. Else such a port would stay open as long as
   the worker holds it.
 - What strikes a handshake comes with the connection: ``3 expired`` is the action ``expired`` of the order 3. The parent
-  counts the hit. The worker makes the certificate.
+  counts the hit. The worker makes the certificate. After it come the numbers by which chance strikes the stream:
+  ``;4 17`` says that it is the 17th stream of the order 4.
 - A connection belongs to the listeners of the generation in which the parent accepted it, though a reload comes
   between. One of a generation that is not here yet waits for it.
 - Where the endpoint of a config means something in the parent alone (a socket from systemd), the parent gives the
@@ -54,6 +55,7 @@ from ctrlserver.net.links import Links
 from ctrlserver.net.listeners import CannotBind, Listener, bound, why
 from ctrlserver.net.plane import DataPlane, Prepared
 from ctrlserver.stats.book import Book
+from ctrlserver.workers.ordered.carrying import CarriedOrdering, CarriedRules
 from ctrlserver.workers.ports.seating import Passed, Released, Releases
 
 #: Generations of listeners that are remembered: a connection is on its way for milliseconds, reloads take longer.
@@ -184,6 +186,7 @@ class GivenListener(Listener):
             connecting.take(sock, address_of(peer, sock.family))
         else:
             plain = connecting.connect
+            self.terms.book.counters.struck = True
             try:
                 connecting.connect = self._struck(connecting, strike)
                 connecting.take(sock, address_of(peer, sock.family))
@@ -208,7 +211,13 @@ class GivenListener(Listener):
 
 
 class GivenPlane(DataPlane):
-    """``given``: the sockets of the listeners, by their names. ``generation`` counts the reloads before."""
+    """``given``: the sockets of the listeners, by their names. ``generation`` counts the reloads before.
+
+    What is ordered of the listeners is ``carried`` and ``carried_rules``, as the parent says.
+    """
+
+    ORDERING = CarriedOrdering
+    RULES = CarriedRules
 
     def __init__(
         self,
@@ -222,6 +231,9 @@ class GivenPlane(DataPlane):
         self._given = given
         self._releases = Releases(Seats())
         super().__init__(listeners, book, reactor, clock)
+        assert isinstance(self._ordering, CarriedOrdering)
+        assert isinstance(self.rules, CarriedRules)
+        self.carried, self.carried_rules = self._ordering, self.rules
         self.generation = generation
         self._generations = {generation: self.listeners}
         self._early: list[tuple[int, int, socket.socket, str, str]] = []
@@ -300,7 +312,16 @@ class GivenPlane(DataPlane):
         if listeners is not None:
             taker = listeners[listener]
             assert isinstance(taker, GivenListener)
-            taker.take(sock, peer, strike)
+            strike, *numbers = strike.split(";")
+            if not numbers:
+                taker.take(sock, peer, strike)
+                return
+            orders = [int(each.partition(" ")[0]) for each in numbers]
+            self.carried.coming(zip(orders, [int(each.partition(" ")[2]) for each in numbers], strict=True))
+            try:
+                taker.take(sock, peer, strike)
+            finally:
+                self.carried.coming((order, 0) for order in orders)
         elif generation > self.generation:
             self._early.append((generation, listener, sock, peer, strike))
         else:

@@ -40,6 +40,7 @@ from ctrlserver.linux.keepalive import send_probes
 from ctrlserver.net.gate import MAX_STREAMS, MAX_STREAMS_PER_PEER
 from ctrlserver.net.injected.entrance import Entrance
 from ctrlserver.net.injected.minting import Minted
+from ctrlserver.net.injected.orders import Orders
 from ctrlserver.net.links import LaneAcceptor, listen_for_many
 from ctrlserver.net.listeners import Listener
 from ctrlserver.net.plane import DataPlane, Prepared
@@ -169,6 +170,8 @@ class SharedListener(Listener):
         sock.close()
 
     def _hand(self, sock: socket.socket, peer: str, strike: str) -> None:
+        if (orders := self.terms.orders).active and not self._proxied:
+            strike += self._plane.numbers(orders, peer, self.terms.transport)
         worker = self._plane.hand(self.number, sock, peer, strike)
         if worker is None:
             sock.close()
@@ -218,7 +221,7 @@ class SharingPlane(DataPlane):
     """``workers``: how many there are, numbered from 1; ``balance``: ``exact`` or ``kernel``.
 
     ``hand`` takes connections over, ``has_room`` tells whether it may be called, ``fresh`` asks the workers for their
-    numbers. ``generation`` counts the reloads.
+    numbers. ``generation`` counts the reloads. ``numbers`` says by which numbers chance strikes a stream.
     """
 
     def __init__(
@@ -240,6 +243,7 @@ class SharingPlane(DataPlane):
         self.has_room = has_room
         self.fresh = fresh
         self.generation = 0
+        self.numbers: Callable[[Orders, str, str], str] = lambda *_: ""
         super().__init__(listeners, book, reactor, clock)
         self.seating = Seating(self.seats)
         self._number()

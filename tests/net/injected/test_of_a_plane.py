@@ -85,7 +85,7 @@ async def test_a_stream_that_was_plain_between_two_orders_counts_the_hits_of_bot
             await reached(lambda: len(list(plane.streams())) == 1)
             order = plane.inject(name, spec, everybody=True)
             client.sendall(b"a\n" * 3)
-            await reached(lambda hits=hits: book.streams()[0].packets == hits)  # type: ignore[misc]
+            await reached(lambda hits=hits: book.streams()[0].packets == hits)
             assert 3 == order.injection.hits.total
             plane.end_orders()
             await reached(lambda: not any(isinstance(each, SinkStruck | AnsweringStruck) for each in plane.streams()))
