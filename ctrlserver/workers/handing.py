@@ -59,7 +59,8 @@ class Handed:
     """A connection, and what is said of it.
 
     ``generation`` counts the reloads; ``listener`` is its place among the listeners then. ``peer`` is made of text,
-    numbers and tuples. ``strike``: the name of what strikes its handshake, if something does.
+    numbers and tuples. ``strike``: the name of what strikes its handshake, if something does. ``at``: when it was
+    accepted.
     """
 
     sock: socket.socket
@@ -67,6 +68,7 @@ class Handed:
     listener: int
     peer: Any
     strike: str = ""
+    at: float = 0.0
 
 
 @implementer(IWriteDescriptor)
@@ -104,7 +106,11 @@ class Hander:
 
     def _send_now(self) -> None:
         self._due = None
-        if self._open and not self._stuck:
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waits, before the turn ends."""
+        if self._waiting and self._open and not self._stuck:
             self.doWrite()
 
     def doWrite(self) -> None:
@@ -136,7 +142,7 @@ class Hander:
         self.doWrite()
 
     def _send(self, batch: list[Handed]) -> None:
-        said = marshal.dumps([(h.generation, h.listener, h.peer, h.strike, int(h.sock.family)) for h in batch])
+        said = marshal.dumps([(h.generation, h.listener, h.peer, h.strike, h.at, int(h.sock.family)) for h in batch])
         rights = array.array("i", [handed.sock.fileno() for handed in batch])
         self._socket.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
@@ -186,11 +192,11 @@ def next_batch(sock: socket.socket) -> tuple[list[Handed], int] | None:
     return [_handed(*each) for each in zip(descriptors, told, strict=False)], len(told) - len(descriptors)
 
 
-def _handed(descriptor: int, told: tuple[int, int, Any, str, int]) -> Handed:
-    generation, listener, peer, strike, family = told
+def _handed(descriptor: int, told: tuple[int, int, Any, str, float, int]) -> Handed:
+    generation, listener, peer, strike, at, family = told
     sock = socket.socket(family, socket.SOCK_STREAM, 0, descriptor)
     sock.setblocking(False)
-    return Handed(sock, generation, listener, peer, strike)
+    return Handed(sock, generation, listener, peer, strike, at)
 
 
 def _received(sock: socket.socket, flags: int) -> tuple[bytes, list[int]]:
@@ -221,6 +227,13 @@ class Taker:
         self.lost = 0
         """Connections that came without their descriptors."""
         reactor.addReader(self)
+
+    def take_waiting(self) -> None:
+        """Take what was handed until now, as far as there are descriptors."""
+        before = -1
+        while self._open and self._paused is None and before < self.taken:
+            before = self.taken
+            self.doRead()
 
     def doRead(self) -> None:
         """Take a batch."""

@@ -147,12 +147,14 @@ class Mirror:
         """Enter events and figures by time; of streams that begin among the events, the figures come last."""
         book = self._book
         closes = [step for step in steps if step[1] == CLOSED]
+        early: list[_Step] = []
         rest: list[tuple[_Worker, Iterable[tuple[Any, ...]]]]
         rest = [(worker, FIGURES.iter_unpack(snapshot.figures)) for worker, snapshot in told]
         if not book.runs.goes_on(len(closes)):  # else the order of figures makes no difference
-            for _, _, worker, event in closes:
-                _early(steps, worker, (event[2], *event[6]))
-            rest = [(worker, [row for row in rows if not _early(steps, worker, row)]) for worker, rows in rest]
+            for when, _, worker, event in closes:
+                _early(early, worker, (event[2], *event[6]), when)
+            rest = [(worker, [row for row in rows if not _early(early, worker, row)]) for worker, rows in rest]
+        steps = early + steps  # of one time the figures come first
         steps.sort(key=itemgetter(0))
         origins: dict[int, Origin] = {}
         for _, kind, worker, event in steps:
@@ -182,13 +184,16 @@ class Mirror:
         return self._origins.setdefault(repr(origin), origin)
 
 
-def _early(steps: list[_Step], worker: _Worker, row: tuple[Any, ...]) -> bool:
-    """Whether a row is entered by the time of its last data: its stream had begun to send before these steps."""
+def _early(steps: list[_Step], worker: _Worker, row: tuple[Any, ...], until: float = inf) -> bool:
+    """Whether a row is entered by the time of its last data: its stream had begun to send before these steps.
+
+    ``until``: its stream is closed then. The close may have been seen before data that was sent in the same turn.
+    """
     stream = worker.open.get(row[0])
     if stream is None or stream.first < 0:
         return False
     stream.last = row[-1]
-    steps.append((row[-1], _ENTER, worker, row))
+    steps.append((min(row[-1], until), _ENTER, worker, row))
     return True
 
 

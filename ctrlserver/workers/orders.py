@@ -26,6 +26,8 @@ from ctrlserver.workers.ports.given import Given, GivenPlane
 from ctrlserver.workers.ports.sockets import for_worker
 
 if TYPE_CHECKING:
+    from ctrlserver.workers.handing import Handed
+    from ctrlserver.workers.snapshots import RecordingBook
     from ctrlserver.workers.worker import Worker
 
 NOTHING_ORDERED = Ordered()
@@ -119,11 +121,20 @@ class Begin:
         plane.bind()
         for each in sockets:
             each.close()
-        worker.taken = lambda each: plane.take(each.generation, each.listener, each.sock, each.peer, each.strike)
+        worker.taken = lambda each: take(plane, worker.book, each)
         worker.around = lambda: around(plane)
         worker.at_look = lambda: worker.channel.send(plane.released())
         worker.at_end = lambda: at_end(plane)
         Ticking(worker).start()
+
+
+def take(plane: GivenPlane, book: RecordingBook, handed: Handed) -> None:
+    """Serve a connection; a stream that begins with it has begun when the parent accepted it."""
+    book.accepted = handed.at
+    try:
+        plane.take(handed.generation, handed.listener, handed.sock, handed.peer, handed.strike)
+    finally:
+        book.accepted = 0.0
 
 
 def around(plane: GivenPlane) -> dict[str, Any]:

@@ -141,6 +141,11 @@ class WorkerProcess(ProcessProtocol):
         self.hander.hand(handed)
         return self.hander.has_room
 
+    def flush(self) -> None:
+        """Send the connections that were handed to it, before what is said to it next."""
+        if self.hander is not None:
+            self.hander.flush()
+
     def kill(self, why: str = "") -> None:
         """End it now; ``why`` is said in place of the signal."""
         self._why = self._why or why

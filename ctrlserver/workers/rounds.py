@@ -4,6 +4,8 @@ Rules:
 
 - Who asks during a round has the next one, which begins when that ends: so what was counted before a question is in its
   answer. All who ask meanwhile share it.
+- What was accepted before the question is taken before it is answered. So streams are numbered in the order in which
+  they were accepted, but for those that come during a round.
 - A round ends when all have answered, after ``LATE_SECONDS`` at the latest. Who has not answered by then is ``late``.
   Later rounds do not wait for it, and its answer is applied when it comes. Of these questions a worker has one at a
   time.
@@ -103,6 +105,7 @@ class Rounds:
     def ask(self, worker: WorkerProcess, paths: bool = False) -> None:
         """Ask one, in a round or outside."""
         worker.looking = True
+        worker.flush()
         worker.ask(Look(paths)).addCallbacks(partial(self._looked, worker), lambda _: self._answers_no_more(worker))
 
     def _looked(self, worker: WorkerProcess, looked: Looked) -> None:

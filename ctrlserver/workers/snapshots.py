@@ -98,6 +98,8 @@ class RecordingBook(Book):
         self._latest = now
         self._ticked: float | None = None
         self._lag = 0.0
+        self.accepted = 0.0
+        """When the parent accepted the connection that is being taken; 0: none is."""
 
     @property
     def waiting(self) -> int:
@@ -112,8 +114,11 @@ class RecordingBook(Book):
 
     def stream_opened(self, origin: Origin, peer: str, now: float) -> StreamCounters:
         """A stream begins; the caller writes the counters returned."""
+        when = now = self.accepted or now
+        if not self.accepted:
+            when = self._when(now)
         stream = self.counters.opened(origin, peer, now)
-        self._events.append((self._when(now), OPENED, stream.stream, origin, peer, now))
+        self._events.append((when, OPENED, stream.stream, origin, peer, now))
         return stream
 
     def first_data(self, stream: StreamCounters, since: float, now: float) -> None:

@@ -228,7 +228,7 @@ class Supervisor:
 
         None: nobody has room, and it is closed.
         """
-        number = self._hand(Handed(sock, self.generation, listener, peer, strike))
+        number = self._hand(Handed(sock, self.generation, listener, peer, strike, self._clock()))
         if number is None:
             sock.close()
         return number

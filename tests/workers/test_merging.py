@@ -60,6 +60,26 @@ def test_streams_are_numbered_in_the_order_in_which_they_opened_and_lead_to_thei
     assert [(2, 1), (1, 1), (2, 2), None] == [several.mirror.local(number) for number in range(1, 5)]
 
 
+def test_of_a_connection_that_is_taken_late_counts_when_it_was_accepted() -> None:
+    several = Several()
+    several.open(2, 501.25)
+    several.workers[1].accepted = 501.0
+    assert 501.0 == several.open(1, 501.5).opened
+    several.refresh(502.0)
+    assert ["10.0.0.1:5", "10.0.0.2:5"] == [each.peer for each in several.book.counters.open.values()]
+
+
+def test_a_stream_whose_close_was_seen_before_its_last_data_has_all_of_it() -> None:
+    several = Several(1)
+    stream = several.open(1, 501.0)
+    send(several.workers[1], stream, 3, 501.5)
+    several.refresh(502.0)
+    send(several.workers[1], stream, 4, 503.0)
+    several.close(1, stream, 502.75)
+    several.refresh(503.25)
+    assert ({}, 7) == (several.book.counters.open, several.book.counters.totals().packets)
+
+
 def test_a_run_spans_workers_from_its_first_data_to_its_last() -> None:
     several = Several()
     for worker, first, last in [(2, 501.0, 504.0), (1, 501.5, 505.0)]:
