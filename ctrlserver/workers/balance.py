@@ -5,12 +5,14 @@ that was handed to it since then counts as the mean load of a stream. Loads that
 worker's mean load are equal. Of equal ones the worker with the fewest open streams has the next connection, then the
 one with the lowest number.
 
-Rules: a worker without room has none. Where nothing is counted yet, the numbers of streams decide alone.
+Rules: a worker without room has none. One with as many streams as it has descriptors for (``most``) has one only if all
+have. Where nothing is counted yet, the numbers of streams decide alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from math import inf
 
 from attrs import define, field, frozen
 
@@ -46,8 +48,9 @@ class _Load:
 
 @define(eq=False)
 class Balance:
-    """The loads of workers, by their numbers."""
+    """The loads of workers, by their numbers. ``most``: streams for which a worker has descriptors."""
 
+    most: float = inf
     shares: Mapping[int, float] = field(factory=dict, init=False)
     """The load of each, as it was seen: of 1 together, or of a half if only packets without content came."""
     _loads: list[_Load] = field(factory=list, init=False)
@@ -71,18 +74,22 @@ class Balance:
 
     def choose(self, full: Container[int] = ()) -> int | None:
         """The worker that takes the next connection, which counts from now on; None if all are ``full``."""
-        least = None  # plain loops: this is asked for each connection
-        for each in self._loads:
-            if (least is None or each.share < least) and each.number not in full:
-                least = each.share
-        if least is None:
-            return None
-        most, chosen = least + self._near, None
-        for each in self._loads:
-            is_fewer = chosen is None or each.streams < chosen.streams
-            if is_fewer and each.share <= most and each.number not in full:
-                chosen = each
+        chosen = self._least(full, self.most) or self._least(full, inf)
         if chosen is None:
             return None
         chosen.take(1, self._of_a_stream)
         return chosen.number
+
+    def _least(self, full: Container[int], most: float) -> _Load | None:
+        least = None  # plain loops: this is asked for each connection
+        for each in self._loads:
+            if (least is None or each.share < least) and each.streams < most and each.number not in full:
+                least = each.share
+        if least is None:
+            return None
+        near, chosen = least + self._near, None
+        for each in self._loads:
+            is_fewer = each.streams < (most if chosen is None else chosen.streams)
+            if is_fewer and each.share <= near and each.number not in full:
+                chosen = each
+        return chosen

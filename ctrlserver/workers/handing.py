@@ -15,8 +15,9 @@ Rules:
   goes on when there is room. Its owner asks ``has_room`` before it accepts.
 - The hander keeps the worker's end open too. So what a worker had not taken when it died is still there: ``rest`` gives
   it back, with what is not sent, and others take it.
-- A worker that has no descriptors left gets a batch cut short by the kernel. Those are lost: they are counted, and the
-  taker looks first from then on, until there are descriptors again. It pauses meanwhile, as an acceptor does.
+- A worker that comes near its last descriptors looks first at each batch from then on. It takes the batch once there
+  are descriptors for all of it, and pauses meanwhile, as an acceptor does. What the kernel has to cut off a batch all
+  the same is lost, and counted.
 
 Beware: only once the worker is dead may the rest be had: two who take would each get a part.
 """
@@ -26,6 +27,7 @@ from __future__ import annotations
 import array
 import marshal
 import os
+import resource
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -248,7 +250,9 @@ class Taker:
         if batch is None:
             return
         connections, lacking = batch
-        self._looks_first = lacking > 0
+        if not self._looks_first:
+            highest = max((each.sock.fileno() for each in connections), default=0)
+            self._looks_first = lacking > 0 or highest >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - BATCH
         self.lost += lacking
         self.taken += len(connections)
         for each in connections:

@@ -146,7 +146,10 @@ class SharedPlane(SharingPlane):
 
     def seats_for(self, asked: int | None, descriptors: int, in_use: int) -> tuple[int, int]:
         """Streams that there is room for in the workers; they take no descriptors of this process."""
-        return seats_for(asked, descriptors * self._config.workers, OWN_DESCRIPTORS * self._config.workers), 0
+        workers = self._config.workers
+        most = seats_for(None, descriptors * workers, OWN_DESCRIPTORS * workers)
+        self.supervisor.bound(-(-most // workers))
+        return (most if asked is None else min(asked, most)), 0
 
     def prepare(self, configs: Sequence[ListenerConfig]) -> Prepared:
         """As ever; the workers follow once the new listeners are put in place."""

@@ -219,6 +219,10 @@ class Supervisor:
 
     # What is handed to them
 
+    def bound(self, streams: int) -> None:
+        """A worker has descriptors for so many streams."""
+        self._balance.most = streams
+
     def has_room(self) -> bool:
         """Whether a connection may be accepted; ``room_again`` is called when there is room again."""
         return len(self._full) < len(self._numbers)

@@ -48,6 +48,13 @@ def test_a_worker_without_room_is_never_chosen() -> None:
     assert None is made.choose({1, 2})
 
 
+def test_a_worker_with_all_the_streams_that_it_has_descriptors_for_is_chosen_only_if_all_have() -> None:
+    made = balance(Seen(streams=3), Seen(1000, 1e6, streams=1), Seen(streams=2))
+    made.most = 4
+    assert [3, 1, 3, 2, 2, 2] == [made.choose() for _ in range(6)]
+    assert made.choose() is not None
+
+
 def test_what_was_seen_anew_replaces_what_was_guessed() -> None:
     made = balance(Seen(), Seen())
     assert 1 == made.choose()

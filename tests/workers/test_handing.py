@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 from collections.abc import Callable, Iterator
+from itertools import count, islice
 from typing import Any
 
 import pytest
@@ -159,3 +161,22 @@ async def test_without_descriptors_a_taker_waits_and_loses_one_batch_at_most(han
     await hand.until(lambda: len(hand.got) == 2 * BATCH + taken)
     assert lost == hand.taker.lost
     assert [True] * taken + [False] * lost == [is_open(client) for client in hand.clients[:BATCH]]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_comes_near_the_last_descriptor_loses_nothing(hand: Hand) -> None:
+    hand.hand(3 * BATCH)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hand.take()
+    taken = {int(name) for name in os.listdir("/proc/self/fd")}
+    free = (number for number in count() if number not in taken)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(islice(free, BATCH + 10, None)), hard))
+    try:
+        hand.taker.doRead()
+        assert (BATCH, 0) == (hand.taker.taken, hand.taker.lost)
+        hand.taker.doRead()
+        assert (BATCH, 0) == (hand.taker.taken, hand.taker.lost)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await hand.until(lambda: len(hand.got) == 3 * BATCH)
+    assert 0 == hand.taker.lost
