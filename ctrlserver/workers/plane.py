@@ -85,6 +85,8 @@ class SharedPlane(SharingPlane):
         self._config = config
         self._numbers = range(1, config.workers + 1)
         self._has_begun = False
+        self._kicked: set[int] = set()
+        self._asked_early: list[Deferred[None]] | None = []
         self._mirror = Mirror(book)
         self.supervisor = Supervisor(
             config.workers, reactor, begin=self._begin, mirror=self, failed=failed, heard=self._heard, clock=clock
@@ -108,7 +110,7 @@ class SharedPlane(SharingPlane):
     def beside(self) -> dict[str, Any]:
         """What the admin port may do beside: of the desk, what is other than in one process."""
         return {
-            "fresh": self.refresh,
+            "fresh": self.fresh,
             "fetch_packets": self.fetch_packets,
             "workers": self.supervisor.rows,
             "settled": self.directing.settled,
@@ -120,7 +122,12 @@ class SharedPlane(SharingPlane):
         """Start the workers; the Deferred fires once all take connections."""
         self.log.info("workers: {workers}", event="workers", workers=self.workers)
         self._has_begun = True
-        return self.supervisor.start()
+        return self.supervisor.start().addCallback(lambda _: self._answer_early())
+
+    def _answer_early(self) -> None:
+        early, self._asked_early = self._asked_early, None
+        for each in early or ():
+            each.callback(None)
 
     def _begin(self, number: int) -> tuple[Begin, list[int]]:
         gifts, descriptors = packed(self.given(number))
@@ -190,9 +197,18 @@ class SharedPlane(SharingPlane):
         """Fires once all that was counted before this call is in the book, but for the workers that are ``late``."""
         return self.supervisor.refresh(paths=paths)
 
+    def fresh(self, *, paths: bool = False) -> Deferred[None]:
+        """As ``refresh``, for the admin port: who asks before the workers run waits for them."""
+        if self._asked_early is None:
+            return self.refresh(paths=paths)
+        waits: Deferred[None] = Deferred()
+        self._asked_early.append(waits)
+        return waits.addCallback(lambda _: self.refresh(paths=paths))
+
     def apply(self, snapshots: Mapping[int, Snapshot]) -> None:
         """Enter what workers have counted."""
         self._mirror.apply(snapshots)
+        self._kicked &= self._counters.open.keys()
         for number, snapshot in snapshots.items():
             self.directing.heard(number, snapshot.hits, snapshot.answered)
             self.seats.last_refused = snapshot.last_refused or self.seats.last_refused
@@ -231,10 +247,11 @@ class SharedPlane(SharingPlane):
     # Streams
 
     def kick(self, number: int) -> bool:
-        """End stream ``number``; False if no such stream is open."""
-        found = self._mirror.local(number) if number in self._counters.open else None
+        """End stream ``number``; False if no such stream is open, or it is ended already."""
+        found = self._mirror.local(number) if number in self._counters.open and number not in self._kicked else None
         if found is not None:
             worker, local = found
+            self._kicked.add(number)
             self.supervisor.tell(worker, Kick(local))
         return found is not None
 
@@ -267,4 +284,6 @@ class SharedPlane(SharingPlane):
 
     def drain(self) -> Deferred[None]:  # type: ignore[override]
         """End all streams, and the workers; fires once their last figures are in the book."""
-        return self.supervisor.stop()
+        ended = self.supervisor.stop()
+        self._answer_early()
+        return ended

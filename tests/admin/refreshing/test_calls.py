@@ -337,3 +337,13 @@ def test_rounds_that_are_over_at_once_wake_nobody_from_within(server: Server) ->
     stream = server.stream(open=True)
     workers.count(stream, 2)
     assert b"packets_total 2\r\nOK 1\r\nOK pong\r\n" == peer.says(b"stats packets_total\nping\n")
+
+
+def test_kicks_of_open_streams_wait_for_nobody(server: Server, workers: Workers) -> None:
+    peer = server.connect()
+    numbers = [server.stream(open=True).stream for _ in range(3)]
+    said = peer.says("".join(f"kick {number}\n" for number in numbers).encode())
+    assert (3, []) == (said.count(b"OK kicked"), workers.rounds)
+    assert b"" == peer.says(b"kick 99\n")
+    workers.answer()
+    assert peer.transport.sent.endswith(b"no stream 99\r\n") or b"ERR 404" in peer.transport.sent
