@@ -1,4 +1,9 @@
-"""Real processes: ``twistd -n ctrlserver`` on free ports, asked by real clients."""
+"""Real processes: ``twistd -n ctrlserver`` on free ports, asked by real clients.
+
+``CTRLSERVER_TEST_WORKERS=4`` in the environment has every daemon serve by four workers. Without it a test or file with
+the mark ``workers_too`` runs twice: over one process and over four workers. A claim about the one process has the mark
+``one_process(reason)``, and is skipped over workers.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -26,8 +32,11 @@ from tests.clients import connected
 PATIENCE = 30.0
 BIN = Path(sys.executable).parent
 
-#: So many workers serve each daemon that does not say it: the suite is the same for all numbers of them.
-WORKERS = os.environ.get("CTRLSERVER_TEST_WORKERS", "1")
+#: So many workers serve each daemon that does not say it; 0: one process, and more of them in some tests.
+WORKERS = int(os.environ.get("CTRLSERVER_TEST_WORKERS", "0"))
+
+#: So many serve the daemons of a test that runs over workers, too.
+MANY = 4
 
 LISTENING = re.compile(r'listening (\S+) (?:tcp (?:\S+):(\d+)|unix (\S+?))(?:"})?$')
 
@@ -35,6 +44,22 @@ LISTENING = re.compile(r'listening (\S+) (?:tcp (?:\S+):(\d+)|unix (\S+?))(?:"})
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Every test of this folder; pytest asks for no other."""
     item.add_marker("integration")
+    if WORKERS > 1 and (mark := item.get_closest_marker("one_process")) is not None:
+        item.add_marker(pytest.mark.skip(reason=f"of one process: {mark.args[0]}"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that runs over workers, too, runs twice."""
+    if not WORKERS and metafunc.definition.get_closest_marker("workers_too") is not None:
+        metafunc.parametrize("server_workers", [1, MANY], indirect=True, scope="module", ids=["one", "workers"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server_workers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How many workers serve the daemons that begin meanwhile."""
+    before, Daemon.workers = Daemon.workers, getattr(request, "param", WORKERS)
+    yield
+    Daemon.workers = before
 
 
 class Log:
@@ -84,6 +109,9 @@ class Log:
 class Daemon:
     """A running ``twistd -n ctrlserver``, or ``program``; ``ports`` by listener name, read from its log."""
 
+    workers = 0
+    """Of those that begin now and do not say it."""
+
     def __init__(
         self,
         *arguments: str,
@@ -94,7 +122,8 @@ class Daemon:
         program: Sequence[str | Path] = (BIN / "twistd", "-n", "--pidfile=", "ctrlserver"),
         **options: Any,
     ) -> None:
-        command = [*launcher, *program, *arguments]
+        many = ("--workers", str(self.workers)) if self.workers > 1 and "--workers" not in arguments else ()
+        command = [*launcher, *program, *arguments, *many]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, **options
         )
@@ -176,8 +205,6 @@ def starting(folder: Path) -> Iterator[Start]:
             for flag in ("--data", "--admin"):
                 if flag not in given:
                     given += [flag, "tcp:0:interface=127.0.0.1"]
-        if WORKERS != "1" and "--workers" not in given:
-            given += ["--workers", WORKERS]
         daemon = Daemon(*given, folder=folder, **options)
         running.append(daemon)
         return daemon
@@ -199,7 +226,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """As ``start``, for tests that need no daemon of their own: one begun with the same words serves all of a file."""
     with starting(tmp_path_factory.mktemp("shared")) as begin:
-        yield cache(begin)
+        begun: defaultdict[int, Start] = defaultdict(lambda: cache(begin))
+        yield lambda *arguments, **options: begun[Daemon.workers](*arguments, **options)
 
 
 @pytest.fixture(scope="module")
