@@ -105,6 +105,11 @@ class Spec:
         return any(term.action.kind.point in OF_CONNECTIONS for term in self.terms)
 
     @property
+    def over_all_streams(self) -> tuple[Term, ...]:
+        """The terms whose number counts over all streams of the injection, not for each."""
+        return tuple(term for term in self.terms if term.action.kind.last and isinstance(term.when, First))
+
+    @property
     def needs_sizes(self) -> bool:
         """Whether it matters how long the packets are."""
         return any(isinstance(term.when, Upto) for term in self.terms)

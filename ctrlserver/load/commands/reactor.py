@@ -58,7 +58,7 @@ def prepared_reactor(options: Options) -> EPollReactor:
                 endpoint_of(address, reactor)  # for its error
             except UsageError as error:
                 raise UsageError(f"{flag}: {error}") from None
-    _allow_files(options.streams + OTHER_FILES)
+    _allow_files(len(options.numbers) + OTHER_FILES)
     return reactor
 
 

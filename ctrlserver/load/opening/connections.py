@@ -97,6 +97,7 @@ class Connections:
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options) -> None:
         self._reactor = reactor
         self._target = target = options.target
+        self._streams = options.streams
         self._timeout = options.connect_timeout
         self._verification: Verification | None = None
         if target.transport == TLS:
@@ -112,21 +113,23 @@ class Connections:
         self.made: list[Held | TlsConnection] = []
         self._first_words = b""
 
-    async def open(self, number: int, first_words: bytes = b"") -> list[Opened]:
-        """Connect ``number`` times; LoadError in one line, and nothing under way, if one fails.
+    async def open(self, numbers: range, first_words: bytes = b"") -> list[Opened]:
+        """Connect once for each stream of ``numbers``; LoadError in one line, and nothing under way, if one fails.
 
         ``first_words`` are said on each at once: connecting all of them may take longer than a target waits for a word.
         """
         self._first_words = first_words
-        opened = [await self._connected(self._endpoint(self._target), 1, number)] * number
+        target = self._target
+        places = [f" (stream {number} of {self._streams})" for number in numbers] if len(numbers) > 1 else [""]
+        opened = [await self._connected(self._endpoint(target), target.text + places[0])] * len(numbers)
         endpoint = self._same_address(self.made[0])
-        remaining = iter(range(1, number))
+        remaining = iter(range(1, len(numbers)))
 
         async def connect_some() -> None:
             for index in remaining:
-                opened[index] = await self._connected(endpoint, index + 1, number)
+                opened[index] = await self._connected(endpoint, target.text + places[index])
 
-        crew = [Deferred.fromCoroutine(connect_some()) for _ in range(min(CONNECTS_AT_ONCE, number - 1))]
+        crew = [Deferred.fromCoroutine(connect_some()) for _ in range(min(CONNECTS_AT_ONCE, len(numbers) - 1))]
         try:
             await gatherResults(crew, consumeErrors=True)
         except FirstError as first_error:
@@ -136,8 +139,7 @@ class Connections:
                 member.cancel()
         return opened
 
-    async def _connected(self, endpoint: IStreamClientEndpoint, stream: int, number: int) -> Opened:
-        name = self._target.text if number == 1 else f"{self._target.text} (stream {stream} of {number})"
+    async def _connected(self, endpoint: IStreamClientEndpoint, name: str) -> Opened:
         held = cast("Held | TlsConnection", await connect(self._reactor, endpoint, self._factory, name, self._timeout))
         self.made.append(held)
         held.ready.addTimeout(self._timeout, deadlines(self._reactor))

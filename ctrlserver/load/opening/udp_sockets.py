@@ -42,11 +42,14 @@ class DatagramSockets:
         self.made: list[socket.socket] = []
         self.elsewhere = ""  # the other addresses of the name, for an error
 
-    async def open(self, number: int, first_words: bytes = b"") -> list[Opened]:
-        """``number`` sockets; LoadError in one line if one cannot be opened. Nothing is said before the packets."""
+    async def open(self, numbers: range, first_words: bytes = b"") -> list[Opened]:
+        """A socket for each of ``numbers``; LoadError in one line if one cannot be opened.
+
+        Nothing is said before the packets.
+        """
         addresses = await self._addresses()
         opened = []
-        for _ in range(number):
+        for _ in numbers:
             sock, address = self._connected(addresses)
             opened.append(Opened(sock, self._lane, host_port(*sock.getsockname()[:2]), host_port(*address[:2])))
         return opened

@@ -21,6 +21,7 @@ from ctrlserver.load.plan import rules, values
 from ctrlserver.load.plan.flag import Rule, flag
 from ctrlserver.load.plan.modes import ARRIVALS, CONNECT, MODES, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.pattern import Sizes, parse_sizes
+from ctrlserver.load.plan.shard import Shard, parse_shard
 from ctrlserver.units import parse_count, parse_duration, parse_rate, parse_share, parse_size
 from ctrlserver.wire.framing import EXAMPLES, FramingSpec
 from ctrlserver.wire.probe import HEADER_SIZE
@@ -138,6 +139,21 @@ class Asked:
         values=EXAMPLES,
     )
     streams: int = flag("-P --streams N", "Parallel streams.", parse_count, rules.POSITIVE, default="1")
+    shard: Shard | None = flag(
+        "--shard I/N",
+        "Send shard I of N of this load, every N-th stream of it; the N shards together send exactly the whole.",
+        parse_shard,
+        Rule(
+            lambda asked, shard: shard.of <= asked.streams,
+            "a shard has at least one stream, and the whole has {asked.streams}; did you mean --streams {value.of}?",
+            shows=True,
+        ),
+        Rule(
+            lambda asked, shard: shard.of == 1 or asked.inject is None or not asked.inject.over_all_streams,
+            'not with --inject "{asked.inject.over_all_streams[0].text}", which counts over all streams of the whole',
+        ),
+        search=None,
+    )
     mode: str = flag(
         f"-m --mode {'|'.join(MODES)}",
         "One way; request and reply; download from a source; connect and reset.",

@@ -8,6 +8,7 @@ begins with the flag: first by the rules beside the flags, then where framing, s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -18,9 +19,10 @@ from ctrlserver.inject.places import check_sender
 from ctrlserver.load.plan.asked import Asked
 from ctrlserver.load.plan.flag import UNITS, check, flags_of
 from ctrlserver.load.plan.modes import CONSTANT, RECEIVE, REQUEST
-from ctrlserver.load.plan.pattern import SENDS_NOTHING, Pattern, Sizes, payload_pattern, size_pattern
+from ctrlserver.load.plan.pattern import SENDS_NOTHING, Pattern, Sizes, payload_pattern, shares, size_pattern
 from ctrlserver.load.plan.rules import check_conditions, over_udp
-from ctrlserver.load.plan.schedule import LEAST_RATE, SECOND, Curve
+from ctrlserver.load.plan.schedule import LEAST_RATE, SECOND, Curve, Schedule, schedule
+from ctrlserver.load.plan.shard import WHOLE, Dealt
 from ctrlserver.load.plan.values import DEFAULT_SIZE, FIXED
 from ctrlserver.units import BitRate
 from ctrlserver.wire.datagram import DATAGRAM
@@ -52,6 +54,43 @@ class Options(Asked):
         if self.profile is not None:
             return self.profile.curve
         return None if self.rate is None else Curve.constant(self.rate)
+
+    @property
+    def numbers(self) -> range:
+        """Which of the ``streams`` this run opens: all, or those of its shard."""
+        return (self.shard or WHOLE).numbers(self.streams)
+
+    def shares(self, total: int) -> list[int]:
+        """What each of the run's own streams has of ``total``, which is that of all ``streams``."""
+        every = shares(total, self.streams)
+        return [every[number - 1] for number in self.numbers]
+
+    def part(self, total: int | None) -> int | None:
+        """What the run has of ``total``; None stays None."""
+        return None if total is None else sum(self.shares(total))
+
+    def limits(self, starts: Sequence[int]) -> list[int] | None:
+        """The byte up to which each own stream sends, from its first, where it has sent ``starts`` packets before.
+
+        None without a limit.
+        """
+        pattern = self.pattern
+        wanted: list[list[int]] = []
+        if self.packets is not None:
+            wanted.append(self.shares(self.packets))
+        if self.total_bytes is not None and pattern.stride:
+            wanted.append(self.shares(pattern.packets_to_cover(self.total_bytes)))
+        elif self.total_bytes is not None:
+            wanted.append(list(map(pattern.packets_to_cover, self.shares(self.total_bytes), starts)))
+        if not wanted:
+            return None
+        most = [min(each) for each in zip(*wanted, strict=True)]
+        return [pattern.bytes_of(start + more) for start, more in zip(starts, most, strict=True)]
+
+    def plan(self, curve: Curve) -> Schedule | Dealt:
+        """When the run's own packets are due, where all of them come at the rates of ``curve``."""
+        whole = schedule(curve, self.arrival, self.seed)
+        return whole if self.shard is None else Dealt(whole, self.numbers, self.streams)
 
     @property
     def longest(self) -> float | None:

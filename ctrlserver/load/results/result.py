@@ -43,6 +43,14 @@ class Environment:
     server: str | None = None
 
 
+@frozen
+class ShardOf:
+    """Which of how many shards the run has sent."""
+
+    index: int
+    of: int
+
+
 @frozen(kw_only=True)
 class Result:
     """The outcome of a run, its fields in the document's order.
@@ -52,6 +60,7 @@ class Result:
 
     schema: str = SCHEMA
     started: str
+    shard: ShardOf | None = None
     target: str
     options: dict[str, object]
     labels: dict[str, str]

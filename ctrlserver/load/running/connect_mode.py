@@ -156,7 +156,7 @@ class Slots(Work):
         self.clock = lane.clock
         self.greeting = options.greeting
         self.failures: Counter[str] = Counter()
-        self.planned = options.packets
+        self.planned = options.part(options.packets)
         self.packets = 0  # connections begun
         self._scheduled = options.curve is not None
         self._busy: set[ConnectSlot] = set()
@@ -177,7 +177,7 @@ class Slots(Work):
                 raise LoadError(f"cannot connect to {target.text}: {NO_SUCH_HOST}") from None
             self.family, self.address = found[0][0], found[0][4]
             return
-        (opened,) = await self._transport.connections.open(1)
+        (opened,) = await self._transport.connections.open(range(1, 2))
         assert isinstance(opened.socket, socket.socket)
         try:
             self.family, self.address = opened.socket.family, opened.socket.getpeername()
@@ -195,7 +195,7 @@ class Slots(Work):
             self.failures.clear()
         self._left = UNLIMITED if warm_up or self.planned is None else self.planned
         self._last_opened = self.clock()
-        self._busy = {ConnectSlot(self) for _ in range(self._options.streams)}
+        self._busy = {ConnectSlot(self) for _ in self._options.numbers}
         for slot in list(self._busy):
             self._next(slot)
         return all_done

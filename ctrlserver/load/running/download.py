@@ -22,7 +22,6 @@ from ctrlserver.errors import LoadError
 from ctrlserver.load.measure.counts import Counts, StreamCount
 from ctrlserver.load.measure.reading import peer_of, record_number
 from ctrlserver.load.measure.reconciling import Comparison
-from ctrlserver.load.plan.pattern import shares
 from ctrlserver.load.running.asking import OTHERS_ON_VIEW
 from ctrlserver.load.running.send_mode import Streams
 from ctrlserver.load.running.work import GRACE_SECONDS, Figures
@@ -65,12 +64,12 @@ class Downloads(Streams):
 
     def _limits_now(self) -> list[int]:
         """How much each stream is to receive in all: bytes of packets of one size, or of no packets, else packets."""
-        options, number = self._options, len(self.streams)
+        options = self._options
         size = options.framing.size or 1
         wanted = [options.packets, options.total_bytes and -(-options.total_bytes // size)]
-        most = [shares(packets, number) for packets in wanted if packets is not None]
+        most = [options.shares(packets) for packets in wanted if packets is not None]
         if not most:
-            return [UNLIMITED] * number
+            return [UNLIMITED] * len(self.streams)
         return [(stream.packets + min(each)) * size for stream, *each in zip(self.streams, *most, strict=True)]
 
     async def _have_ended(self, admin: Target, streams: Sequence[ReceiveStream]) -> None:

@@ -23,7 +23,8 @@ Who calls whom:
     Ticker -> broken                                 the lane dropped the timer after an error of our own
 
 At a wake-up the pacer releases everything that is due by now. It deals the packets in turn: packet k goes to stream k
-modulo the number of streams. It then sleeps until the next packet is due, but at least for a tick. So at low rates it
+modulo the number of streams. (A shard's plan numbers its own packets, so that each goes on the stream that it has in
+the whole: load/plan/shard.py.) It then sleeps until the next packet is due, but at least for a tick. So at low rates it
 wakes for each packet, and at high rates one wake-up releases several, which go in one write a stream.
 
 Nothing drifts: every moment is computed from the beginning of the plan, never from the wake-up before. A late wake-up
@@ -56,7 +57,8 @@ from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.measure.verdict import LATE, Scheduled, scheduled
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.plan.schedule import NEVER, SECOND, Curve, Schedule, schedule
+from ctrlserver.load.plan.schedule import NEVER, SECOND, Curve, Schedule
+from ctrlserver.load.plan.shard import Dealt
 
 #: Least nanoseconds between two wake-ups if packets are sent one way: at 100 k/s a wake-up releases 25 packets.
 SEND_TICK = 250_000
@@ -104,13 +106,13 @@ class Pacer:
         self._ended = ended
         self._ticker = Ticker(lane, reactor, self._wake, broken)
         self._streams: Sequence[Paced] = ()
-        self._plan: Schedule | None = None
+        self._plan: Schedule | Dealt | None = None
         self._planned = 0  # the moment of the next wake-up
         self._upcoming = 0  # when the next packet is due, by the plan
         self._most: int | None = None
         self._running = False
 
-    def start(self, plan: Schedule, streams: Sequence[Paced], most: int | None = None) -> None:
+    def start(self, plan: Schedule | Dealt, streams: Sequence[Paced], most: int | None = None) -> None:
         """Begin ``plan`` now, in place of the one before; release no more than ``most`` packets."""
         if not self._running:
             self._running = True
@@ -187,7 +189,7 @@ class Pacer:
         self._ticker.stop()
         self._ended()
 
-    def _release(self, plan: Schedule, since: int, until: int, now: int) -> None:
+    def _release(self, plan: Schedule | Dealt, since: int, until: int, now: int) -> None:
         """Deal the packets from number ``since`` to ``until`` - 1 to the streams, in one call a stream."""
         streams, began = self._streams, self.began
         number = len(streams)
@@ -228,7 +230,7 @@ class OpenLoop:
         self._streams = streams
         self._wall, self._core = time.monotonic(), time.process_time()
         self._busy = 0.0
-        self._pacer.start(schedule(curve, self._options.arrival, self._options.seed), streams, packets)
+        self._pacer.start(self._options.plan(curve), streams, packets)
 
     def stop(self) -> None:
         """Release nothing any more. May be called again."""

@@ -51,7 +51,7 @@ from ctrlserver.load.measure.reasons import struck_words, why
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Reconciliation
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.results.result import Environment, Result, as_document
+from ctrlserver.load.results.result import Environment, Result, ShardOf, as_document
 from ctrlserver.load.results.thresholds import judge
 from ctrlserver.load.running.asking import OTHERS_ON_VIEW, read
 from ctrlserver.load.running.connect_mode import Slots
@@ -271,6 +271,7 @@ class LoadRun:
             schedule = schedule.held_back()
         result = Result(
             started=self._started,
+            shard=None if options.shard is None else ShardOf(options.shard.index, options.shard.of),
             target=options.target.text,
             options=options.as_options(),
             labels=dict(options.labels),

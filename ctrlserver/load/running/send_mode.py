@@ -25,7 +25,6 @@ from ctrlserver.load.measure.injections import Injections
 from ctrlserver.load.measure.reconciling import Comparison
 from ctrlserver.load.opening.greeting import await_greetings, expect_silence
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.plan.pattern import shares
 from ctrlserver.load.running.pacing import REQUEST_TICK, Paced
 from ctrlserver.load.running.transports import Transport
 from ctrlserver.load.running.work import GRACE_SECONDS, Figures, Work
@@ -58,7 +57,7 @@ class Streams(Work):
     async def open(self) -> None:
         """Connect all streams, and await the target's greeting if one is asked for."""
         options = self._options
-        opened = await self._transport.connections.open(options.streams, self.first_words)
+        opened = await self._transport.connections.open(options.numbers, self.first_words)
         self.streams += make_streams(options, opened, self, self.timing, getrandbits(16), self._ordered)
         if options.greeting is not None:
             await await_greetings(self._reactor, self.lane, self.streams, options.greeting, options.stall_timeout)
@@ -134,20 +133,8 @@ class Streams(Work):
 
     def _limits_now(self) -> list[int]:
         """The byte up to which each stream sends, counted from its first: packets sent by now are on top."""
-        options, pattern = self._options, self._options.pattern
-        number = len(self.streams)
-        starts = [stream.packets for stream in self.streams]
-        wanted: list[list[int]] = []
-        if options.packets is not None:
-            wanted.append(shares(options.packets, number))
-        if options.total_bytes is not None and pattern.stride:
-            wanted.append(shares(pattern.packets_to_cover(options.total_bytes), number))
-        elif options.total_bytes is not None:
-            wanted.append(list(map(pattern.packets_to_cover, shares(options.total_bytes, number), starts)))
-        if not wanted:
-            return [UNLIMITED] * number
-        most = [min(each) for each in zip(*wanted, strict=True)]
-        return [pattern.bytes_of(start + more) for start, more in zip(starts, most, strict=True)]
+        limits = self._options.limits([stream.packets for stream in self.streams])
+        return [UNLIMITED] * len(self.streams) if limits is None else limits
 
     # What the streams report
 

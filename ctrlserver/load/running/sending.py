@@ -50,6 +50,7 @@ class Sending:
         self.cuts = Intervals(0.0, self._gauge)
         self._unshown = 0  # intervals, the latest
         self._showing: IDelayedCall | None = None
+        self._packets, self._bytes = options.part(options.packets), options.part(options.total_bytes)
         self._shortest = LAST_INTERVAL * options.interval
         if options.curve is not None:
             pacer = Pacer(lane, reactor, work.timing, work.tick, self._plan_ended, self._pacer_broken)
@@ -176,7 +177,7 @@ class Sending:
         news = self._work.counts().since(self.mark)
         seconds = now - self.marked_at
         limits: tuple[tuple[float, float | None], ...]
-        limits = (news.packets, options.packets), (news.bytes, options.total_bytes), (seconds, options.longest)
+        limits = (news.packets, self._packets), (news.bytes, self._bytes), (seconds, options.longest)
         if self.warming:
             limits = ((seconds, options.warm_up),)
         fraction = min(1.0, max((done / limit for done, limit in limits if limit), default=0.0))

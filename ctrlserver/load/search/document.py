@@ -36,6 +36,7 @@ _OMITTED = (
     "downloaded",
     "injections",
     "streams",
+    "shard",
     "interrupted",
 )
 

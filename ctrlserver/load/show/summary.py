@@ -94,6 +94,8 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
         yield "reconciled", _reconciled(result)
     if result.delivery is not None:
         yield "delivery", _delivered(result.delivery)
+    if result.shard is not None:
+        yield "shard", f"{result.shard.index} of {result.shard.of}, {_streams_of(result)}; the figures are its own"
     for judgement in result.thresholds:
         held = "FAILED" if judgement.failed else "ok"
         yield "fail-if", f"{judgement.expression}: {held}, the value is {judgement.words}"
@@ -148,6 +150,11 @@ _VERDICTS = {
     Bottleneck.TARGET: "target: {0}s waited for it to take them, or to answer others",
     Bottleneck.GENERATOR: "GENERATOR: ctrlload itself was late: not the target's figures",
 }
+
+
+def _streams_of(result: Result) -> str:
+    """Of a shard."""
+    return f"{len(result.streams)} of {counted(int(str(result.options['streams'])), 'stream')}"
 
 
 def _delivered(delivery: Delivery) -> str:

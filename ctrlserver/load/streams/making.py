@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from attrs import evolve, frozen
 
 from ctrlserver.client.target import UDP
-from ctrlserver.inject.strikes import Injection
+from ctrlserver.inject.strikes import Course, Injection
 from ctrlserver.lane.due import Due
 from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.measure.timing import Timing
@@ -49,13 +49,13 @@ def make_streams(
     session: int,
     ordered: Ordered | None = None,
 ) -> list[Conversation]:
-    """A stream for each of ``opened``, numbered from 1; ``session`` goes into probe packets."""
+    """A stream for each of ``opened``, numbered as in the whole load; ``session`` goes into probe packets."""
     pattern = options.pattern
     sendable = pattern.sendable(WRITE_BYTES)
     packets = pattern.packet_views() if options.target.transport == UDP or not options.write_combine else []
     lines = [
         Line(number, one.socket, one.lane, observer, pattern, sendable, one.local, one.peer or options.target.text)
-        for number, one in enumerate(opened, start=1)
+        for number, one in zip(options.numbers, opened, strict=True)
     ]
     if options.mode == RECEIVE:
         words = None if options.payload is None else options.payload.content
@@ -77,7 +77,7 @@ def _injected(
         send = empty_sender(line.socket) if pattern.empty else send
         line = evolve(line, kind=UdpKind(line.socket, 1))
     pieces = Pieces(
-        ordered.injection.stream(options.target.word),
+        Course(ordered.injection, line.number, options.target.word),
         pattern,
         line.sendable,
         most=WRITE_BYTES,

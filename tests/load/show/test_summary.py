@@ -9,6 +9,7 @@ from ctrlserver.load.measure.injections import Injections, ServerInjections
 from ctrlserver.load.measure.intervals import Interval, Progress, Waiting
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import scheduled
+from ctrlserver.load.results.result import ShardOf
 from ctrlserver.load.results.thresholds import Judgement
 from ctrlserver.load.show.summary import Lines, error_lines, folded, summary_lines, waiting_words
 from ctrlserver.stats.latency import Histogram
@@ -185,6 +186,11 @@ def test_an_intervals_line_has_its_target_and_its_times() -> None:
     interval = Interval(1.0, 1.0, 500, 512_000, 500.0, 4_096_000.0, False, 1000.0, 0.002, 0.004, 0.001, 0.003)
     Lines(out).interval(interval)
     assert "target 1.00 k/s  response p50 2.000 ms p99 4.000 ms  service p50 1.000 ms p99 3.000 ms" in out.getvalue()
+
+
+def test_a_shard_says_which_it_is() -> None:
+    shard = evolve(FULL, shard=ShardOf(2, 4), options={**FULL.options, "streams": 4})
+    assert "shard       2 of 4, 1 of 4 streams; the figures are its own" in summary_lines(shard)
 
 
 def test_a_wait_says_for_what_and_how_far_it_is() -> None:
