@@ -30,12 +30,16 @@ class Heard:
     steps: list[Progress] = field(factory=list)
     notes: list[str] = field(factory=list)
     waits: list[Waiting] = field(factory=list)
+    starts: list[float] = field(factory=list)
 
     def interval(self, interval: Interval) -> None:
         self.intervals.append(interval)
 
     def progress(self, progress: Progress) -> None:
         self.steps.append(progress)
+
+    def starting(self, seconds: float) -> None:
+        self.starts.append(seconds)
 
     def waiting(self, waiting: Waiting) -> None:
         self.waits.append(waiting)

@@ -8,14 +8,17 @@ Rules: a mistake that shows beforehand is refused in one line that names the fla
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
+from attrs import evolve
 from click.core import ParameterSource
 
 from ctrlserver.client.target import parse_target
 from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.console.parameters import reading
+from ctrlserver.errors import UsageError
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.parameters import options_of, record_of
 from ctrlserver.load.plan.asked import Asked
@@ -32,6 +35,7 @@ Examples:
   ctrlload run 127.0.0.1:6379 -m request --payload 'PING\\r\\n' --framing raw --reply-framing line
   ctrlload run 127.0.0.1:25 -m request --payload 'NOOP\\r\\n' --framing raw --reply-framing line --greeting line
   ctrlload run 127.0.0.1:22222 -m receive -t 10s
+  ctrlload run 127.0.0.1:22222 -n 5M -P 8 --shard 1/4 --start-at 2026-11-26T16:00:00Z
 
 \b
 Numbers: 10_000, 5M, 1e6; durations 10s, 500ms, 2m.
@@ -67,4 +71,9 @@ def run(interrupts: Interrupts, /, **values: Any) -> int:
 
     given = click.get_current_context().get_parameter_source("interval") is not ParameterSource.DEFAULT
     options, outputs = prepared(record_of(Asked, values)), record_of(Outputs, values).checked()
+    if options.start_at is not None:
+        try:
+            options = evolve(options, start_at=options.start_at.fixed(time.time()))
+        except UsageError as error:
+            raise UsageError(f"--start-at: {error}") from None
     return execute(options, interrupts, outputs, lines=given)

@@ -22,6 +22,7 @@ from ctrlserver.load.plan.flag import Rule, flag
 from ctrlserver.load.plan.modes import ARRIVALS, CONNECT, MODES, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.pattern import Sizes, parse_sizes
 from ctrlserver.load.plan.shard import Shard, parse_shard
+from ctrlserver.load.plan.start import StartAt, parse_start
 from ctrlserver.units import parse_count, parse_duration, parse_rate, parse_share, parse_size
 from ctrlserver.wire.framing import EXAMPLES, FramingSpec
 from ctrlserver.wire.probe import HEADER_SIZE
@@ -230,6 +231,12 @@ class Asked:
             "in mode receive needs --duration, because the source is asked for a number of packets beforehand",
         ),
         default="0s",
+    )
+    start_at: StartAt | None = flag(
+        "--start-at TIME",
+        "Connect, then wait for this moment to begin: a time such as 2026-11-26T16:00:00Z, seconds since 1970, or +5s.",
+        parse_start,
+        search=None,
     )
     admin: Target | None = flag(
         "--admin HOST:PORT",

@@ -64,6 +64,7 @@ NEEDS_PLAIN_TLS = Rule(lambda asked, _: over_plain_tls(asked), "needs a plain TL
 
 #: What a condition on a section of the result document needs; the other sections are always known.
 _SECTION_NEEDS = {
+    "start": Rule(lambda asked, _: asked.start_at is not None, "needs --start-at"),
     "received": Rule(lambda asked, _: asked.admin is not None, "needs --admin"),
     "replies": REQUESTING,
     "warm_up": Rule(lambda asked, _: asked.warm_up > 0, "needs --warm-up"),

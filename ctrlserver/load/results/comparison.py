@@ -198,7 +198,7 @@ def _simpson(function: Callable[[float], float], end: float, steps: int = 100) -
 
 #: Options that change how a run is reported or judged, not what it does.
 _NOT_COMPARED = (
-    *("labels", "fail_if", "admin", "seed"),
+    *("labels", "fail_if", "admin", "seed", "start_at"),
     *("interval_seconds", "connect_timeout_seconds", "stall_timeout_seconds"),
 )
 

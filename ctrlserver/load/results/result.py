@@ -51,6 +51,14 @@ class ShardOf:
     of: int
 
 
+@frozen
+class Start:
+    """The start that was asked for, ISO 8601 UTC, and how late the first byte went; None where none did."""
+
+    asked: str
+    late_seconds: float | None
+
+
 @frozen(kw_only=True)
 class Result:
     """The outcome of a run, its fields in the document's order.
@@ -61,6 +69,7 @@ class Result:
     schema: str = SCHEMA
     started: str
     shard: ShardOf | None = None
+    start: Start | None = None
     target: str
     options: dict[str, object]
     labels: dict[str, str]

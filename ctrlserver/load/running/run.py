@@ -3,6 +3,7 @@
     phase        who                     ends when
     ask first    Transport.ask_first     the admin port has answered; skipped without ``--admin``
     open         Work.open               all streams are connected and greeted
+    start        Starting.wait           the moment has come; skipped without ``--start-at``
     ----------------------------------------------------------- the first byte
     warm up      Sending, Work           its time is up; skipped without ``--warm-up``
     measure      Sending, Work           all is sent, the time or the schedule is over, or a stream has failed
@@ -23,7 +24,7 @@ to "close".
 
 Rules:
 
-- The admin port is checked, and all streams are connected, before the first byte is sent.
+- The admin port is checked, and all streams are connected, before the start is waited for and the first byte is sent.
 - Nothing hangs: every wait is bounded, and what makes no progress for too long is reported in one line.
 - The result is whole and valid however the run ends. ``run`` raises nothing that a target or an admin port can cause.
 - The first error is the one reported; what follows from our own cancelling is none.
@@ -31,6 +32,7 @@ Rules:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -59,6 +61,7 @@ from ctrlserver.load.running.download import Downloads
 from ctrlserver.load.running.ending import Ending
 from ctrlserver.load.running.send_mode import Requests, Streams
 from ctrlserver.load.running.sending import Sending
+from ctrlserver.load.running.starting import Starting
 from ctrlserver.load.running.transports import transport_of
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
 from ctrlserver.load.streams.injected import Injected
@@ -91,12 +94,20 @@ def utc_now() -> str:
 
 
 class LoadRun:
-    """One run of ``options``, shown to ``watcher``; ``wall`` gives the timestamp of its start."""
+    """One run of ``options``, shown to ``watcher``.
+
+    ``wall`` gives the timestamp of its start, ``now`` the system's clock in seconds since 1970.
+    """
 
     log = Logger()
 
     def __init__(
-        self, reactor: IReactorTime, options: Options, watcher: Watcher, wall: Callable[[], str] = utc_now
+        self,
+        reactor: IReactorTime,
+        options: Options,
+        watcher: Watcher,
+        wall: Callable[[], str] = utc_now,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._reactor = reactor
         self._options = options
@@ -106,6 +117,7 @@ class LoadRun:
         self._transport = transport_of(reactor, self._lane, options)
         self._work: Work = WORK[options.mode](reactor, self._lane, options, self._transport)
         self._sending = Sending(reactor, self._lane, options, watcher, self._work)
+        self._starting = None if options.start_at is None else Starting(reactor, options.start_at, now)
         self._ending: Ending | None = None
         self._whole: Deferred[Result] | None = None
         self._connected = False
@@ -140,6 +152,7 @@ class LoadRun:
         try:
             await self._ask_first()
             await self._open()
+            await self._start()
             await self._sending.run()
             if self._work.error is None:
                 await self._end()
@@ -209,6 +222,12 @@ class LoadRun:
             raise LoadError("ctrlload needs Linux and a reactor that watches descriptors, such as epoll")
         self._lane.start()
         await self._work.open()
+
+    async def _start(self) -> None:
+        if self._starting is not None:
+            await self._starting.wait(self._watcher.starting)
+            if (remark := self._starting.remark) is not None:
+                self._watcher.note(remark)
         self._connected = True
 
     async def _end(self) -> None:
@@ -272,6 +291,7 @@ class LoadRun:
         result = Result(
             started=self._started,
             shard=None if options.shard is None else ShardOf(options.shard.index, options.shard.of),
+            start=None if self._starting is None else self._starting.outcome,
             target=options.target.text,
             options=options.as_options(),
             labels=dict(options.labels),

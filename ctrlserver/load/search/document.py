@@ -37,6 +37,7 @@ _OMITTED = (
     "injections",
     "streams",
     "shard",
+    "start",
     "interrupted",
 )
 

@@ -1,9 +1,10 @@
 """The events of ``--json-stream``: one JSON object a line, during the run.
 
-Rules: first ``start``, then an ``interval`` for each slice, ``waiting`` once a second of the wait after the last byte,
-an ``error`` for each error, last ``end`` with the whole result document. Every event has a ``time``, ISO 8601 UTC. Each
-line is flushed. The run never waits for the reader: an event that does not fit the pipe is kept and sent with the next
-one. Only ``end`` waits. A reader that goes away is no error.
+Rules: first ``start``, then ``starting`` once a second of the wait for ``--start-at``, an ``interval`` for each slice,
+``waiting`` once a second of the wait after the last byte, an ``error`` for each error, last ``end`` with the whole
+result document. Every event has a ``time``, ISO 8601 UTC. Each line is flushed. The run never waits for the reader: an
+event that does not fit the pipe is kept and sent with the next one. Only ``end`` waits. A reader that goes away is no
+error.
 
 Beware: the kernel keeps a line in one piece only up to ``PIPE_BUF``; an interval is far shorter.
 """
@@ -47,6 +48,11 @@ class EventStream:
         """A slice has ended."""
         self._people.interval(interval)
         self._tell("interval", {"interval": attrs.asdict(interval)})
+
+    def starting(self, seconds: float) -> None:
+        """All streams are open, and the run waits for its start."""
+        self._people.starting(seconds)
+        self._tell("starting", {"starting": {"seconds": round(seconds, 3)}})
 
     def waiting(self, waiting: Waiting) -> None:
         """The run waits after its last byte."""

@@ -25,7 +25,7 @@ from typing import TextIO
 from attrs import asdict, evolve, frozen
 
 from ctrlserver.load.measure.intervals import Gauge, Interval, Progress, Waiting
-from ctrlserver.load.show.summary import folded, interval_line, time_words, waiting_words
+from ctrlserver.load.show.summary import folded, interval_line, starting_words, time_words, waiting_words
 from ctrlserver.units import format_bits, format_count, format_duration, format_rate
 
 #: The view shows the rate of so many seconds.
@@ -162,12 +162,13 @@ class LiveView:
             lines = view(self.title, figures, max(1, self._fit() - _ECHOED), self._what, self._signs)
             self._live.update(self._text("\n".join(lines), no_wrap=True, overflow="crop"), refresh=True)
 
+    def starting(self, seconds: float) -> None:
+        """Instead of the bar, how long until the start."""
+        self._replace(starting_words(seconds))
+
     def waiting(self, waiting: Waiting) -> None:
         """Instead of the bar, what is waited for."""
-        if self._writable.poll(0):
-            with suppress(OSError):
-                line = waiting_words(waiting)[: max(1, self._fit() - _ECHOED)]
-                self._live.update(self._text(line, no_wrap=True, overflow="crop"), refresh=True)
+        self._replace(waiting_words(waiting))
 
     def note(self, text: str) -> None:
         """A line above the view."""
@@ -188,6 +189,13 @@ class LiveView:
         """Take the view away."""
         with suppress(OSError):
             self._live.stop()
+
+    def _replace(self, line: str) -> None:
+        """Draw one line in place of the view, if the terminal accepts it."""
+        if self._writable.poll(0):
+            with suppress(OSError):
+                line = line[: max(1, self._fit() - _ECHOED)]
+                self._live.update(self._text(line, no_wrap=True, overflow="crop"), refresh=True)
 
     def _fit(self) -> int:
         """The terminal's width now; rich gets it too."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from math import ceil
 from textwrap import wrap
 from typing import TextIO
 
@@ -96,6 +97,10 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
         yield "delivery", _delivered(result.delivery)
     if result.shard is not None:
         yield "shard", f"{result.shard.index} of {result.shard.of}, {_streams_of(result)}; the figures are its own"
+    if result.start is not None:
+        late = result.start.late_seconds
+        how = "not reached" if late is None else f"begun {format_duration(late)} after it"
+        yield "start", f"{result.start.asked}, {how}"
     for judgement in result.thresholds:
         held = "FAILED" if judgement.failed else "ok"
         yield "fail-if", f"{judgement.expression}: {held}, the value is {judgement.words}"
@@ -257,12 +262,19 @@ def waiting_words(waiting: Waiting) -> str:
     return f"waiting for {what} for {waiting.seconds:.0f} s{': ' if words else ''}{', '.join(words)}"
 
 
+def starting_words(seconds: float) -> str:
+    """``"starts in 12 s"``; of a minute and more ``"starts in 1m30s"``."""
+    left = ceil(seconds)
+    return f"starts in {format_duration(left) if left >= 60 else f'{left} s'}"
+
+
 class Lines:
     """Plain lines for a file, a pipe or cron: one for each interval."""
 
     def __init__(self, out: TextIO | None, what: str = "packets") -> None:
         self._out = out
         self._what = what
+        self._starting = False
 
     def interval(self, interval: Interval) -> None:
         """A slice has ended."""
@@ -270,6 +282,12 @@ class Lines:
 
     def progress(self, progress: Progress) -> None:
         """Nothing: lines are for intervals."""
+
+    def starting(self, seconds: float) -> None:
+        """A line, once: a log is to have no line for each second of an hour."""
+        if not self._starting:
+            self._starting = True
+            self.say(f"ctrlload: {starting_words(seconds)}")
 
     def waiting(self, waiting: Waiting) -> None:
         """A line."""

@@ -73,7 +73,7 @@ LOADS = st.fixed_dictionaries(
         "inject": st.sampled_from(["3rd*duplicate", "20%*corrupt(1 bit)", "2*duplicate->5%*drip(10/1ms)", "5th*close"]),
     },
 )
-PACE = st.one_of(
+PACE: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}),
     st.fixed_dictionaries({"duration": st.sampled_from(["10ms", "50ms"]), "rate": st.integers(1, 4000).map(str)}),
     st.fixed_dictionaries(

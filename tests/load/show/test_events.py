@@ -52,6 +52,10 @@ def test_each_event_is_one_line_and_is_there_at_once(pipe: tuple[int, TextIO]) -
     events.start("127.0.0.1:5", FULL.options, {"site": "a\nb"})
     got = os.read(reading, 65536).decode()
     assert ["start"] == names(got)
+    events.starting(1.23456)
+    starting = os.read(reading, 65536).decode()
+    got += starting
+    assert {"seconds": 1.235} == json.loads(starting)["starting"]
     events.interval(INTERVAL)
     interval = os.read(reading, 65536).decode()
     got += interval

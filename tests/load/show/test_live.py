@@ -128,6 +128,8 @@ def test_a_wait_takes_the_place_of_the_bar(monkeypatch: pytest.MonkeyPatch) -> N
     ours, theirs, _ = opened(80)
     with open(theirs, "w") as terminal, open(ours, "rb", buffering=0) as reader:
         shown = LiveView(terminal)
+        shown.starting(11.5)
+        drawn_until(b"starts in 12 s", reader)
         shown.progress(Progress(1.0, 1.0, 20, 2048))
         shown.waiting(Waiting(2.0, 1024, 2048, 0))
         drawn_until(b"waiting for the server's counts for 2 s: 1.00 KiB of 2.00 KiB counted", reader)

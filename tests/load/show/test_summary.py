@@ -9,9 +9,9 @@ from ctrlserver.load.measure.injections import Injections, ServerInjections
 from ctrlserver.load.measure.intervals import Interval, Progress, Waiting
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import scheduled
-from ctrlserver.load.results.result import ShardOf
+from ctrlserver.load.results.result import ShardOf, Start
 from ctrlserver.load.results.thresholds import Judgement
-from ctrlserver.load.show.summary import Lines, error_lines, folded, summary_lines, waiting_words
+from ctrlserver.load.show.summary import Lines, error_lines, folded, starting_words, summary_lines, waiting_words
 from ctrlserver.stats.latency import Histogram
 from tests.load.results.test_result import EMPTY, FULL, STREAM
 
@@ -188,9 +188,22 @@ def test_an_intervals_line_has_its_target_and_its_times() -> None:
     assert "target 1.00 k/s  response p50 2.000 ms p99 4.000 ms  service p50 1.000 ms p99 3.000 ms" in out.getvalue()
 
 
-def test_a_shard_says_which_it_is() -> None:
-    shard = evolve(FULL, shard=ShardOf(2, 4), options={**FULL.options, "streams": 4})
-    assert "shard       2 of 4, 1 of 4 streams; the figures are its own" in summary_lines(shard)
+def test_a_shard_says_which_it_is_and_when_it_began() -> None:
+    asked = "2026-11-26T16:00:00.000000Z"
+    shard = evolve(FULL, shard=ShardOf(2, 4), start=Start(asked, 0.0012), options={**FULL.options, "streams": 4})
+    lines = summary_lines(shard)
+    assert "shard       2 of 4, 1 of 4 streams; the figures are its own" in lines
+    assert f"start       {asked}, begun 1.200 ms after it" in lines
+    assert f"start       {asked}, not reached" in summary_lines(evolve(shard, start=Start(asked, None)))
+
+
+def test_the_wait_for_the_start_is_one_line_in_a_log() -> None:
+    out = io.StringIO()
+    lines = Lines(out)
+    for seconds in (11.2, 11.0, 10.0):
+        lines.starting(seconds)
+    assert "ctrlload: starts in 12 s\n" == out.getvalue()
+    assert "starts in 1m30s" == starting_words(89.5)
 
 
 def test_a_wait_says_for_what_and_how_far_it_is() -> None:

@@ -1,0 +1,61 @@
+"""The wait for the moment at which a load begins (``--start-at``): all streams are open, and nothing has been sent.
+
+Rules: the moment is one of the system's clock, which may be set while the run waits, so that is asked again at least
+once a second. A moment that has come before all streams were open is no failure: the run begins at once, late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil
+
+from attrs import define
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from ctrlserver.load.plan.start import StartAt, iso_time
+from ctrlserver.load.results.result import Start
+from ctrlserver.units import format_duration
+
+#: Seconds before the moment in which nobody is told any more: a view that is drawn takes half a millisecond.
+QUIET_SECONDS = 0.5
+
+#: Seconds late from which people are told so in a line of their own.
+LATE_SECONDS = 0.01
+
+
+@define
+class Starting:
+    """The wait for ``asked``, which must be fixed; ``wall`` gives seconds since 1970.
+
+    ``late_seconds``: how long after the moment the wait was over, None until then.
+    """
+
+    _reactor: IReactorTime
+    _asked: StartAt
+    _wall: Callable[[], float]
+    late_seconds: float | None = None
+
+    async def wait(self, tell: Callable[[float], None]) -> None:
+        """Until the moment; ``tell`` is called with the seconds that are left, at once and then every second."""
+        told = False
+        while (left := self._asked.seconds - self._wall()) > 0:
+            if not told or left > QUIET_SECONDS:
+                tell(left)
+                told = True
+            await deferLater(self._reactor, min(left, left - ceil(left) + 1))
+        self.late_seconds = -left
+
+    @property
+    def remark(self) -> str | None:
+        """For people, if the run began late."""
+        late = self.late_seconds
+        if late is None or late < LATE_SECONDS:
+            return None
+        return f"began {format_duration(late)} after the start asked for, {iso_time(self._asked.seconds)}"
+
+    @property
+    def outcome(self) -> Start:
+        """For the result."""
+        late = None if self.late_seconds is None else round(self.late_seconds, 6)
+        return Start(iso_time(self._asked.seconds), late)
