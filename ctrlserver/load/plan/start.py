@@ -14,7 +14,7 @@ from attrs import frozen
 
 from ctrlserver.errors import UsageError
 from ctrlserver.units import parse_duration
-from ctrlserver.words import quoted
+from ctrlserver.words import printable, quoted
 
 _FORMS = 'expected a time such as "2026-11-26T16:00:00Z", seconds since 1970, or "+5s" from now'
 
@@ -47,7 +47,7 @@ class StartAt:
         if self.seconds < now:
             near = f'; did you mean "+{self.text}"?' if self.seconds < _FROM_NOW else ""
             means = f" ({iso_time(self.seconds)})" if _NUMBER.fullmatch(self.text) else ""
-            raise UsageError(f"{self.text}{means} is over, it is {iso_time(now)} now{near}")
+            raise UsageError(f"{printable(self.text)}{means} is over, it is {iso_time(now)} now{near}")
         return self
 
 
@@ -65,6 +65,8 @@ def parse_start(text: str) -> StartAt:
     if moment.tzinfo is None:
         near = moment.isoformat(timespec="auto")
         raise UsageError(f'{quoted(text)}: a time needs its zone; did you mean "{near}Z"?')
+    if moment.timestamp() >= _LATEST:  # by its zone
+        raise UsageError(f"{quoted(text)}: the latest start is in the year 9999, in UTC")
     return StartAt(words, moment.timestamp())
 
 

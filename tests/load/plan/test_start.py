@@ -41,6 +41,7 @@ def test_a_start_is_a_time_seconds_since_1970_or_from_now(text: str, seconds: fl
         ("1795708800000", 'seconds since 1970 are at most 253402300799; did you mean "1795708800.000"?'),
         ("99999999999999999999", "seconds since 1970 are at most 253402300799"),
         ("nan", '"nan": expected'),
+        ("9999-12-31T23:59:59-12:00", "the latest start is in the year 9999, in UTC"),
     ],
 )
 def test_what_is_no_start_is_refused_with_the_nearest_one(text: str, words: str) -> None:
@@ -66,6 +67,12 @@ def test_a_condition_on_how_late_the_start_was_needs_one() -> None:
     with pytest.raises(UsageError, match="late_seconds>10ms: needs --start-at"):
         options_for(target, fail_if=(late,))
     assert "+5s" == options_for(target, fail_if=(late,), start_at="+5s").as_options()["start_at"]
+
+
+def test_the_line_that_refuses_a_start_is_one_line_whatever_stands_in_it() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_start("2001-02-03\n04:05:06Z").fixed(FOUR)
+    assert 1 == len(str(caught.value).splitlines())
 
 
 def test_a_start_at_this_very_moment_is_not_over() -> None:
