@@ -4,7 +4,8 @@ Model: ``Teller`` is the observer of a worker's log. It makes a ``Told`` of each
 holds numbers and text only, and says it to the parent. There it becomes an event of Twisted's again, with ``worker``.
 
 Rules: the worker formats the text, for only it has the objects. The level of the worker says what is written. If the
-parent does not keep up, lines are left out, and their number is told with the next one.
+parent does not keep up, lines are left out, and their number is told with the next one. What Twisted says when a port
+opens or closes is not told: each worker has every UDP port.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from ctrlserver.workers.channel import Channel
 
 #: Bytes that may wait on the channel before lines are left out.
 MOST_WAITING = 1 << 20
+
+#: Whose lines tell of ports: Twisted's old log, which nothing of ours uses.
+OF_PORTS = "log_legacy"
 
 _LONGEST_TEXT = 16_000
 
@@ -117,7 +121,10 @@ class Teller:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Tell the parent, if the level is high enough."""
-        if not LEVEL.writes(event.get("log_level")) or self._telling:
+        level = event.get("log_level")
+        if not LEVEL.writes(level) or self._telling:
+            return
+        if level is LogLevel.info and event.get("log_namespace") == OF_PORTS:
             return
         if self._channel.waiting > MOST_WAITING:
             self._left_out += 1

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from twisted.logger import Logger, LogLevel, capturedLogs
+from twisted.python import log
 
 from ctrlserver.logs.lines import json_line, text_line
 from ctrlserver.workers.telling import MOST_WAITING, Teller, Told, told
@@ -100,3 +101,14 @@ def test_what_a_slow_parent_does_not_take_is_left_out_and_its_number_told() -> N
     with capturedLogs() as again:
         channel.sent[0].log(1)
     assert "a line; 3 lines before it left out" == again[0]["log_told"]
+
+
+def test_what_twisted_says_of_ports_is_not_told_for_each_worker() -> None:
+    channel = Channel()
+    teller = Teller(channel)  # type: ignore[arg-type]
+    with capturedLogs() as events:
+        log.msg("Datagrams starting on 5")
+        Logger("a.source").info("it begins")
+    for event in events:
+        teller(event)
+    assert ["it begins"] == [each.text for each in channel.sent]
