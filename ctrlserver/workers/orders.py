@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 NOTHING_ORDERED = Ordered()
 
-Gift = tuple[bool, bool, int | None, int | None]
-"""Of a ``Given``: whether it is exact and inherited, and the places of its two sockets among the descriptors."""
+Gift = tuple[bool, bool, int | None, int | None, int]
+"""Of a ``Given``: whether it is exact and inherited, the places of its two sockets among the descriptors, and drops."""
 
 
 def packed(given: Mapping[str, Given]) -> tuple[dict[str, Gift], list[int]]:
@@ -48,7 +48,7 @@ def packed(given: Mapping[str, Given]) -> tuple[dict[str, Gift], list[int]]:
         return len(descriptors) - 1
 
     for name, each in given.items():
-        gifts[name] = each.exact, each.inherited, place(each.stream), place(each.datagrams)
+        gifts[name] = each.exact, each.inherited, place(each.stream), place(each.datagrams), each.drops
     return gifts, descriptors
 
 
@@ -60,8 +60,9 @@ def unpacked(gifts: Mapping[str, Gift], sockets: Sequence[socket.socket]) -> dic
             stream=None if stream is None else sockets[stream],
             datagrams=None if datagrams is None else sockets[datagrams],
             inherited=inherited,
+            drops=drops,
         )
-        for name, (exact, inherited, stream, datagrams) in gifts.items()
+        for name, (exact, inherited, stream, datagrams, drops) in gifts.items()
     }
 
 

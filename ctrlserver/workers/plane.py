@@ -218,6 +218,9 @@ class SharedPlane(SharingPlane):
         """A worker is gone, with its streams."""
         self._mirror.lost(worker, now)
         self.seating.lost(worker)
+        for listener in self.listeners:
+            assert isinstance(listener, SharedListener)
+            listener.lost(worker)
         self.directing.lost(worker)
 
     def lag(self) -> float:

@@ -230,6 +230,7 @@ def resident_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.workers_too
 def test_a_rename_keeps_content_and_place_and_a_clash_changes_nothing(start: Start) -> None:
     daemon = start()
     with daemon.connect() as client:
@@ -264,6 +265,7 @@ def test_a_rename_from_the_config_holds_from_the_start(start: Start, tmp_path: P
     assert "protocol" not in stream
 
 
+@pytest.mark.workers_too
 def test_reset_gives_the_closed_reading_and_loses_nothing(start: Start) -> None:
     daemon = start()
     with daemon.connect() as client:
@@ -275,6 +277,7 @@ def test_reset_gives_the_closed_reading_and_loses_nothing(start: Start) -> None:
     assert (2, 1) == (stats["packets"], stats["resets_total"])
 
 
+@pytest.mark.workers_too
 def test_runs_by_order_report_what_fell_into_them(start: Start) -> None:
     daemon = start()
     with daemon.connect() as client:
@@ -293,6 +296,7 @@ def test_runs_by_order_report_what_fell_into_them(start: Start) -> None:
     daemon.log.wait(r"run 1 .*total time \S+ s, number of packets 3, rate")
 
 
+@pytest.mark.workers_too
 def test_kick_ends_one_stream(start: Start) -> None:
     daemon = start()
     with daemon.connect() as one, daemon.connect() as other:

@@ -52,6 +52,7 @@ def until_refused(daemon: Daemon) -> None:
     raise AssertionError("the port is still open")
 
 
+@pytest.mark.workers_too
 def test_a_stream_that_sends_goes_on_to_its_end_and_the_daemon_leaves_with_it(start: Start, tmp_path: Path) -> None:
     daemon = start(*config(tmp_path, "1h"))
     with daemon.connect() as client, daemon.connect() as silent:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ctrlserver.admin.commands.table import COMMANDS
-from tests.integration.conftest import PATIENCE, Daemon, Start, needs, needs_openbsd_netcat, run
+from tests.integration.conftest import MANY, PATIENCE, Daemon, Start, needs, needs_openbsd_netcat, run
 
 SHORT = {"watch": "watch 0.1 2", "wait": "wait streams_open>=0"}
 READING = [SHORT.get(each.command, each.example) for each in COMMANDS if each.reads]
@@ -67,7 +67,17 @@ def by_telnet(daemon: Daemon, line: str) -> str:
     ],
 )
 def test_every_command_asked_once_has_its_whole_reply(shared: Start, client: str) -> None:
-    daemon = shared()
+    ask_once(shared(), client)
+
+
+@needs_openbsd_netcat()
+@pytest.mark.parametrize("server_workers", [MANY], indirect=True)
+def test_every_command_asked_once_has_its_whole_reply_from_several_workers(shared: Start) -> None:
+    ask_once(shared(), "nc -N")
+
+
+def ask_once(daemon: Daemon, client: str) -> None:
+    """Ask each command by a client of its own, many at the same time."""
 
     def ask(line: str) -> str:
         if client == "telnet":

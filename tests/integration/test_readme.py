@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import BIN, Daemon, Start, needs, needs_openbsd_netcat, run
+from tests.integration.conftest import BIN, MANY, Daemon, Start, needs, needs_openbsd_netcat, run
 from tests.pages import PAGES, README, ROOT, blocks, commands
 
 FIGURE = re.compile(r"\d+(\.\d+)?( [kMG](?=bit/s|/s)| (?=bit/s|/s)| [um]?s\b)?")
@@ -53,6 +53,20 @@ def same(expected: list[str], actual: list[str]) -> bool:
 @needs("redis-cli")
 @pages_with("console")
 def test_every_command_runs_and_answers_as_written(page: Path, start: Start, tmp_path: Path) -> None:
+    run_commands(page, start, tmp_path)
+
+
+@needs_openbsd_netcat()
+@needs("jq")
+@needs("openssl")
+@needs("redis-cli")
+@pytest.mark.parametrize("server_workers", [MANY], indirect=True)
+def test_every_command_of_the_readme_is_answered_so_by_several_workers(start: Start, tmp_path: Path) -> None:
+    run_commands(README, start, tmp_path)
+
+
+def run_commands(page: Path, start: Start, tmp_path: Path) -> None:
+    """Run the commands of a page, and compare what they print."""
     shutil.copytree(ROOT / "etc", tmp_path / "etc")
     ports: dict[str, int] = {}
     environment = {"PATH": PLAIN if page == README else f"{BIN}:{PLAIN}"}
@@ -96,6 +110,7 @@ def begin(start: Start, flags: list[str], **options: Any) -> dict[str, int]:
 
 
 @pages_with("telnet")
+@pytest.mark.workers_too
 def test_every_dialogue_is_a_real_one(page: Path, start: Start) -> None:
     for text in blocks(page, "telnet"):
         typed = [line[2:] for line in text.splitlines() if line.startswith("> ")]

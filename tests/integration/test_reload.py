@@ -28,6 +28,7 @@ def hup(daemon: Daemon, awaited: str) -> None:
     daemon.log.wait(awaited)
 
 
+@pytest.mark.workers_too
 def test_listeners_come_change_and_go_and_a_stream_of_each_goes_on(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "x.toml"
     config.write_text(f"{ONE}{ONE.replace('one', 'gone')}{ADMIN}")

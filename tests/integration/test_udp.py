@@ -44,6 +44,7 @@ def send(port: int, *datagrams: bytes, host: str = "127.0.0.1") -> None:
             client.send(datagram)
 
 
+@pytest.mark.workers_too
 def test_udp_stands_beside_tcp_on_the_same_number(start: Start) -> None:
     daemon = start("--udp")
     port = daemon.ports["data"]

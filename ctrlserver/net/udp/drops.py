@@ -26,19 +26,20 @@ from ctrlserver.stats.drops import Drops
 
 
 class DropCount:
-    """The drops of one port, from now on. ``messages_read`` and ``beyond_read`` are its reader's.
+    """The drops of one port, from now on, or from the kernel's count ``since``.
 
-    ``beyond_read``: of the datagrams read, those beyond the first of each message. ``counts_arrivals``: ask for the
-    count of arrivals, which must be done before ``UDP_GRO`` is set; afterwards whether there is one.
+    ``messages_read`` and ``beyond_read`` are its reader's. ``beyond_read``: of the datagrams read, those beyond the
+    first of each message. ``counts_arrivals``: ask for the count of arrivals, which must be done before ``UDP_GRO`` is
+    set; afterwards whether there is one.
     """
 
     __slots__ = ("_arrivals", "_drops", "_socket", "beyond_read", "messages_read")
 
-    def __init__(self, sock: socket.socket, counts_arrivals: bool) -> None:
+    def __init__(self, sock: socket.socket, counts_arrivals: bool, since: int | None = None) -> None:
         self.messages_read = 0
         self.beyond_read = 0
         self._socket: socket.socket | None = sock
-        self._drops = Drops(charged_and_drops(sock)[1])  # of a socket taken over, earlier drops are not ours
+        self._drops = Drops(charged_and_drops(sock)[1] if since is None else since)
         self._arrivals = arrivals(sock) if counts_arrivals else None
 
     def dropped(self) -> tuple[int, int]:

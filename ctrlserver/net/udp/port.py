@@ -62,6 +62,8 @@ class DatagramPort:
         self.drops: DropCount | None = None
         self._batches = False
         self.inherited = False  # from systemd
+        self.drops_since: int | None = None
+        """The kernel's count of drops from which ours begins, of a socket taken over; None: that of the moment."""
         self._later = Later(due)
         self._answering: Answering | None = None
         options.terms.orders.watch(self.ordered)
@@ -96,7 +98,7 @@ class DatagramPort:
         options, lane = self.peers.options, self._lane
         sock: socket.socket = port.socket  # type: ignore[attr-defined]
         sock.setblocking(False)  # a socket taken over may block, and Twisted leaves it so
-        self.drops = DropCount(sock, lane is not None and options.gro and options.count_arrivals)
+        self.drops = DropCount(sock, lane is not None and options.gro and options.count_arrivals, self.drops_since)
         options.terms.book.counters.drops.append(self.drops.dropped)
         self._batches = lane is not None and options.gro and try_option(sock, SOL_UDP, UDP_GRO, 1)
         self._serve(port)

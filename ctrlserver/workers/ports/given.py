@@ -69,13 +69,15 @@ class Given:
     """What a worker is given of one listener.
 
     ``exact``: the parent accepts; else ``stream`` is a listening socket of the worker's own. ``inherited``: the UDP
-    socket is systemd's. The sockets are the caller's: the worker's ports have duplicates.
+    socket is systemd's. ``drops``: the kernel's count of its drops, as far as they are counted already. The sockets are
+    the caller's: the worker's ports have duplicates.
     """
 
     exact: bool = True
     stream: socket.socket | None = None
     datagrams: socket.socket | None = None
     inherited: bool = False
+    drops: int = 0
 
 
 NOTHING = Given()
@@ -270,6 +272,7 @@ class GivenPlane(DataPlane):
     def _adopt_datagrams(self, listener: Listener, config: ListenerConfig) -> None:
         given, udp = self._of(config), listener.datagrams
         if udp is not None and given.datagrams is not None:
+            udp.drops_since = given.drops
             udp.adopt(given.datagrams.fileno(), given.datagrams.family)
             udp.inherited = given.inherited
 

@@ -212,9 +212,15 @@ class SharedListener(Listener):
         if not self.exact and self.port is not None:
             stream = self.port.socket if worker == 1 else self.sockets[worker - 2]  # type: ignore[attr-defined]
         datagrams = self.datagrams
-        sockets = datagrams.sockets if isinstance(datagrams, SharedDatagrams) else []
-        mine = sockets[worker - 1] if worker <= len(sockets) else None
-        return Given(self.exact, stream, mine, datagrams is not None and datagrams.inherited)
+        if not isinstance(datagrams, SharedDatagrams) or worker > len(datagrams.sockets):
+            return Given(self.exact, stream, inherited=datagrams is not None and datagrams.inherited)
+        mine, drops = datagrams.sockets[worker - 1], datagrams.counted[worker - 1]
+        return Given(self.exact, stream, mine, datagrams.inherited, drops)
+
+    def lost(self, worker: int) -> None:
+        """The worker of that number is gone."""
+        if isinstance(self.datagrams, SharedDatagrams):
+            self.datagrams.lost(worker)
 
 
 class SharingPlane(DataPlane):

@@ -27,6 +27,7 @@ from zope.interface import implementer
 from ctrlserver.config import ListenerConfig
 from ctrlserver.config.endpoints import behind_proxy, stream_address, transport_word
 from ctrlserver.lane.due import Due
+from ctrlserver.linux.arrivals import charged_and_drops
 from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.net.udp.port import DatagramPort
 
@@ -98,6 +99,8 @@ class SharedDatagrams(DatagramPort):
     ) -> None:
         super().__init__(options, None, reactor, clock, due)
         self.sockets: list[socket.socket] = []
+        self.counted: list[int] = []
+        """Of each socket the kernel's count of drops when nobody read it last: whoever reads it counts from there."""
         self._workers = workers
 
     def listen(self, number: int, interface: str) -> IListeningPort:
@@ -126,6 +129,7 @@ class SharedDatagrams(DatagramPort):
 
     def _shared(self, sockets: list[socket.socket]) -> IListeningPort:
         self.sockets = sockets
+        self.counted = [charged_and_drops(each)[1] for each in sockets]
         name = sockets[0].getsockname()
         kind: Any = IPv4Address if len(name) == 2 else IPv6Address
         port = _BoundDatagrams(kind("UDP", *name))
@@ -136,7 +140,12 @@ class SharedDatagrams(DatagramPort):
         """Go on with the sockets of ``old``."""
         assert isinstance(old, SharedDatagrams)
         self.port, old.port, self.sockets, old.sockets = old.port, None, old.sockets, []
-        self.inherited = old.inherited
+        self.inherited, self.counted = old.inherited, old.counted
+
+    def lost(self, worker: int) -> None:
+        """The worker of that number reads no more; what it had counted is in the book."""
+        if worker <= len(self.sockets):
+            self.counted[worker - 1] = charged_and_drops(self.sockets[worker - 1])[1]
 
     def stop_listening(self) -> object:
         """Close them; who reads one has a duplicate."""

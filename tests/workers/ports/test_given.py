@@ -16,6 +16,7 @@ from twisted.internet.testing import MemoryReactorClock
 from ctrlserver.addresses import peer_name
 from ctrlserver.config import ListenerConfig
 from ctrlserver.lane.lane import Lane
+from ctrlserver.linux.arrivals import charged_and_drops
 from ctrlserver.net.listeners import CannotBind
 from ctrlserver.stats.book import Book
 from ctrlserver.workers.ports.given import Given, GivenPlane
@@ -159,6 +160,7 @@ async def test_datagrams_are_read_from_the_given_socket_and_by_the_next_worker_a
         await reached(lambda: first.figure("packets_total") + dropped == 1000)
         await first.plane.stop_listening()
         client.send(b"waits\n")
+        given = {"one": Given(datagrams=bound, drops=charged_and_drops(bound)[1])}
         workers.append(second := Worker(config, given=given))
         await reached(lambda: second.figure("packets_total"))
         assert dropped > 0
@@ -166,6 +168,19 @@ async def test_datagrams_are_read_from_the_given_socket_and_by_the_next_worker_a
         read = 1000 - dropped
         answers = [await in_thread(client.recv, 200) for _ in range(read + 1)]
         assert b"waits\n" == answers[-1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_dropped_before_the_worker_reads_is_counted(workers: list[Worker]) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as bound, socket.socket(type=socket.SOCK_DGRAM) as client:
+        bound.bind(("127.0.0.1", 0))
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(bound.getsockname())
+        for _ in range(1000):
+            client.send(b"x" * 100)
+        workers.append(worker := Worker(evolve(ECHO, udp=True), given={"one": Given(datagrams=bound)}))
+        await reached(lambda: worker.figure("packets_total") + worker.figure("dropped_total") == 1000)
+        assert worker.figure("dropped_total") > 0
 
 
 @pytest_twisted.ensureDeferred
