@@ -132,6 +132,8 @@ class Daemon:
         self.paths: dict[str, str] = {}
         expected = listeners + admins
         self.log.wait(rf"(?s)listening {'admin' if admins == 1 else f'admin{admins}'} ")
+        for number in range(1, self.workers + 1) if many else ():
+            self.log.wait(rf"worker {number} is process")  # until then it is not ready, and says so
         for line in self.log.lines:
             if match := LISTENING.search(line):
                 if match[2]:

@@ -20,6 +20,8 @@ ADMIN = f'[[admin]]\nendpoint = "{LOOPBACK}"\n'
 FEW = 128
 FEW_DESCRIPTORS = ("bash", "-c", f'ulimit -n {FEW} && exec "$@"', "bash")
 
+of_one_process = pytest.mark.one_process("several have as many times the descriptors")
+
 #: Seconds for which the processor time of a full daemon is measured.
 WINDOW_SECONDS = 1.0
 
@@ -50,6 +52,7 @@ def is_idle(daemon: Daemon) -> bool:
     return processor_seconds(daemon) - before < WINDOW_SECONDS / 2
 
 
+@of_one_process
 def test_past_the_descriptors_connections_are_turned_away_and_the_admin_port_answers(start: Start) -> None:
     daemon = start("--framing", "line", "--mode", "echo", launcher=FEW_DESCRIPTORS)
     began = time.monotonic()
@@ -90,6 +93,7 @@ def both_admin_ports(folder: Path) -> tuple[str, str]:
     return config(folder, f'framing = "line"\nmode = "echo"\n[[admin]]\nendpoint = "unix:{folder}/admin.sock"')
 
 
+@of_one_process
 def test_with_all_streams_taken_admin_connections_answer_or_are_told_that_none_is_left(
     start: Start, tmp_path: Path
 ) -> None:
@@ -112,6 +116,7 @@ def test_with_all_streams_taken_admin_connections_answer_or_are_told_that_none_i
         each.close()
 
 
+@of_one_process
 def test_with_all_admin_connections_taken_streams_leave_them_their_descriptors(start: Start, tmp_path: Path) -> None:
     daemon = start(*both_admin_ports(tmp_path), admins=2, launcher=FEW_DESCRIPTORS)
     asking = [daemon.connect("admin2") for _ in range(64)]
@@ -135,6 +140,7 @@ def test_with_all_admin_connections_taken_streams_leave_them_their_descriptors(s
         each.close()
 
 
+@of_one_process
 def test_with_no_descriptor_left_at_all_it_waits_idle_and_goes_on_after(start: Start) -> None:
     """As when others have used up the system's; connections wait in the backlog, and none is lost."""
     daemon = start("--framing", "line", "--mode", "echo", launcher=FEW_DESCRIPTORS)
@@ -177,6 +183,7 @@ def test_a_flood_of_admin_connections_takes_no_unix_seat_fills_no_log_and_each_i
         client.close()
 
 
+@of_one_process
 def test_max_streams_larger_than_the_descriptors_is_cut_down_and_said_so(start: Start, tmp_path: Path) -> None:
     daemon = start(*config(tmp_path, "", "max_streams = 10_000"), launcher=FEW_DESCRIPTORS)
     daemon.log.wait("max_streams is 64, not 10000: this process may have 128 descriptors open")

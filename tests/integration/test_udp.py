@@ -88,6 +88,7 @@ def test_udp_over_ipv6(start: Start) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's drops are read on Linux")
+@pytest.mark.one_process("who is stopped is the one that receives")
 def test_received_and_dropped_are_what_was_sent_to_a_server_that_stood_still(start: Start, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(
         f'[[listener]]\nendpoint = "{LOOPBACK}"\nudp = true\nreceive_buffer = "64KiB"\n{ADMIN}'
@@ -109,6 +110,7 @@ def test_received_and_dropped_are_what_was_sent_to_a_server_that_stood_still(sta
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's drops are read on Linux")
+@pytest.mark.one_process("who is stopped is the one that receives")
 def test_counts_asked_for_while_batches_rain_never_go_down_and_are_exact_when_it_stops(
     start: Start, tmp_path: Path
 ) -> None:
