@@ -2,9 +2,9 @@
 
     python -m benchmarks.exact [--packets 100000000] [--kills 50] [--seed N]
 
-Rules: who sends waits until the server's kernel has acknowledged all (SIOCOUTQ is 0) before it resets a stream, so every
-byte must be counted. A kill may cost what came after the last snapshot, LATEST_SECONDS before it at most, and no connect.
-Exit 0 if that holds, 1 otherwise; the seed is printed.
+Rules: who sends waits until the server's kernel has acknowledged all (SIOCOUTQ is 0) before it resets a stream, so
+every byte must be counted. A kill may cost what came after the last snapshot, LATEST_SECONDS before it at most, and no
+connect. Exit 0 if that holds, 1 otherwise; the seed is printed.
 """
 
 from __future__ import annotations
