@@ -256,17 +256,19 @@ class Directing:
                 question = self._questions
                 self._open.add(question)
             asked = self._workers.ask(worker, message, descriptors)
-            asked.addCallbacks(
-                partial(self._answered, worker, message), partial(self._not_answered, worker)
-            ).addErrback(lambda failure: failure.trap(Lost)).addBoth(self._closed, question)
+            asked.addCallbacks(partial(self._answered, worker), partial(self._not_answered, worker)).addErrback(
+                lambda failure: failure.trap(Lost)
+            ).addBoth(self._closed, question)
 
-    def _answered(self, worker: int, message: Message, counted: Counted) -> None:
+    def _answered(self, worker: int, counted: Counted) -> None:
         self.heard(worker, *counted)
+        # A snapshot from before this answer may be applied after it. So what is known of those that are over stays so.
         known, known_answers = self._heard.setdefault(worker, ({}, {}))
-        if isinstance(message, Ended):  # the worker tells nothing more of it
-            known.pop(message.number, None)
-        for number in counted[1]:
-            known_answers.pop(number, None)
+        if len(known) + len(known_answers) > 4 * OVER_KEPT:
+            self._heard[worker] = (
+                {number: hits for number, hits in known.items() if number in self._carried or number in self._over},
+                {number: hits for number, hits in known_answers.items() if self._standing(number) is not None},
+            )
 
     def _not_answered(self, worker: int, failure: Failure) -> None:
         if not failure.check(Lost):

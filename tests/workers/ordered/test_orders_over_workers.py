@@ -108,6 +108,15 @@ def test_hits_of_all_workers_are_summed_once_and_stay_when_one_is_gone(shop: Sho
     assert 0 == shop.strike(1, 2)
 
 
+def test_hits_that_were_told_before_the_end_and_come_after_it_are_counted_once(shop: Shop) -> None:
+    order = shop.ordering.begin(PLACE, "swallow")
+    shop.strike(1, 2)
+    told = dict(shop.planes[1].carried.hits())
+    shop.ordering.end(order.number)
+    shop.directing.heard(1, told, {})
+    assert ((0, 2), 2) == (shop.ordering.figures(), order.hits)
+
+
 def test_a_last_strike_that_has_a_number_is_taken_over_all_workers_and_what_is_not_used_is_given_back(
     shop: Shop,
 ) -> None:
