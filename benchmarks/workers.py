@@ -50,9 +50,9 @@ def sharing(mode: str, workers: int, balance: str = "exact", framing: str = f"fi
 def wait_for_workers(admin_port: int, workers: int) -> None:
     """Until all of them run."""
     end = time.monotonic() + START_SECONDS
-    while [each["state"] for each in asked_for(admin_port, "workers")] != ["running"] * workers:
+    while (states := [each["state"] for each in asked_for(admin_port, "workers")]) != ["running"] * workers:
         if time.monotonic() > end:
-            raise ProgramFailedError(f"not all of {workers} workers run")
+            raise ProgramFailedError(f"not all of {workers} workers run: {', '.join(states)}")
         time.sleep(0.01)
 
 
