@@ -241,7 +241,7 @@ class Channel:
 
     def _tell(self, failure: Failure, message: object) -> None:
         if not failure.check(CtrlServerError):
-            self.log.failure("{what} could not be carried out", failure, what=type(message).__name__)
+            self.log.failure("{what} could not be carried out", failure, event="bug", what=type(message).__name__)
 
     # The end
 

@@ -164,7 +164,9 @@ class Rounds:
             if snapshots:
                 self._mirror.apply(snapshots)
         except Exception:  # a bug: those who wait are to have their answer, and the next round comes
-            self.log.failure("the figures of workers {workers} could not be entered", workers=sorted(snapshots))
+            self.log.failure(
+                "the figures of workers {workers} could not be entered", event="bug", workers=sorted(snapshots)
+            )
 
     def stop(self) -> None:
         """Begin no more, and let nobody wait."""
