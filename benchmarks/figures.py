@@ -18,12 +18,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
 
 from benchmarks.pairs import Asked, CountsDifferError
-from benchmarks.programs import END_SECONDS, ProgramFailedError, daemon, stats
+from benchmarks.programs import END_SECONDS, Daemon, ProgramFailedError, daemon, stats
 from benchmarks.rows import Row, Sides, load, ours_from_c, same
 
 STREAMS = 10_000
@@ -91,42 +92,46 @@ def answer_times(admin_port: int, until: threading.Event) -> list[float]:
     return times
 
 
+def answers_beside_a_load(ours: Daemon, seconds: float) -> tuple[float, float]:
+    """Milliseconds of the median and the 99th percentile of answers while eight streams send all they can.
+
+    From the first packet to the last.
+    """
+    over = threading.Event()
+    failures: list[Exception] = []
+
+    def send() -> None:
+        try:
+            load(*ours.ports, seconds, SENDERS)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            over.set()
+
+    before = stats(ours.admin_port)["packets_total"]
+    sending = threading.Thread(target=send)
+    sending.start()
+    try:
+        while stats(ours.admin_port)["packets_total"] == before and not over.is_set():
+            time.sleep(ASK_SECONDS)
+        sent = threading.Timer(seconds * 0.9, over.set)
+        sent.start()
+        times = sorted(answer_times(ours.admin_port, over))
+        sent.cancel()
+    finally:
+        sending.join()
+    if failures:
+        raise failures[0]
+    if len(times) < 10:
+        raise ProgramFailedError(f"{len(times)} answers only")
+    return 1000 * times[len(times) // 2], 1000 * times[int(len(times) * 0.99)]
+
+
 @contextmanager
 def answers(seconds: float) -> Iterator[Figures]:
-    """Times of answers beside a load of eight streams that sends all it can, from its first packet to its last."""
+    """Those of one process."""
     with daemon("sink") as ours:
-
-        def percentiles() -> tuple[float, float]:
-            failures: list[Exception] = []
-
-            def send() -> None:
-                try:
-                    load(*ours.ports, seconds, SENDERS)
-                except Exception as error:
-                    failures.append(error)
-                finally:
-                    over.set()
-
-            over = threading.Event()
-            before = stats(ours.admin_port)["packets_total"]
-            sending = threading.Thread(target=send)
-            sending.start()
-            try:
-                while stats(ours.admin_port)["packets_total"] == before and not over.is_set():
-                    time.sleep(ASK_SECONDS)
-                sent = threading.Timer(seconds * 0.9, over.set)
-                sent.start()
-                times = sorted(answer_times(ours.admin_port, over))
-                sent.cancel()
-            finally:
-                sending.join()
-            if failures:
-                raise failures[0]
-            if len(times) < 10:
-                raise ProgramFailedError(f"{len(times)} answers only")
-            return 1000 * times[len(times) // 2], 1000 * times[int(len(times) * 0.99)]
-
-        yield percentiles
+        yield partial(answers_beside_a_load, ours, seconds)
 
 
 @contextmanager

@@ -10,13 +10,13 @@ the machine's as much as its own.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
-from benchmarks.figures import ASK_SECONDS, SENDERS, FigureRow, Figures, answer_times
+from benchmarks.figures import SENDERS, FigureRow, Figures, answers_beside_a_load
 from benchmarks.pairs import Asked, CountsDifferError, Measure
 from benchmarks.programs import (
     END_SECONDS,
@@ -181,40 +181,9 @@ def flag_alone(mode: str, speed: Callable[[Daemon, float], float]) -> Callable[[
 
 @contextmanager
 def answers(seconds: float) -> Iterator[Figures]:
-    """Times of answers of eight workers while eight streams send all they can."""
+    """Those of eight workers."""
     with sharing("sink", MANY) as ours:
-
-        def percentiles() -> tuple[float, float]:
-            over = threading.Event()
-            failures: list[Exception] = []
-
-            def send() -> None:
-                try:
-                    load(*ours.ports, seconds, SENDERS)
-                except Exception as error:
-                    failures.append(error)
-                finally:
-                    over.set()
-
-            before = stats(ours.admin_port)["packets_total"]
-            sending = threading.Thread(target=send)
-            sending.start()
-            try:
-                while stats(ours.admin_port)["packets_total"] == before and not over.is_set():
-                    time.sleep(ASK_SECONDS)
-                sent = threading.Timer(seconds * 0.9, over.set)
-                sent.start()
-                times = sorted(answer_times(ours.admin_port, over))
-                sent.cancel()
-            finally:
-                sending.join()
-            if failures:
-                raise failures[0]
-            if len(times) < 10:
-                raise ProgramFailedError(f"{len(times)} answers only")
-            return 1000 * times[len(times) // 2], 1000 * times[int(len(times) * 0.99)]
-
-        yield percentiles
+        yield partial(answers_beside_a_load, ours, seconds)
 
 
 @contextmanager
