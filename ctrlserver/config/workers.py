@@ -17,9 +17,9 @@ from ctrlserver.words import quoted
 _WAY_OUT = 'balance = "exact"'
 
 
-def accepts_by_kernel(config: Config, listener: ListenerConfig) -> bool:
-    """Whether workers accept the connections of ``listener`` by themselves, whichever the kernel gives them."""
-    return config.workers > 1 and config.balance == "kernel" and stream_address(listener.endpoint) is not None
+def is_balanced_by_kernel(listener: ListenerConfig, balance: str) -> bool:
+    """Whether each of several workers accepts from a socket of its own, whatever the kernel gives it."""
+    return balance == "kernel" and stream_address(listener.endpoint) is not None
 
 
 def conflicts_of_workers(config: Config, system: str = sys.platform) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -30,7 +30,7 @@ def conflicts_of_workers(config: Config, system: str = sys.platform) -> Iterator
         yield ("workers",), f"workers = {config.workers} needs Linux, and this is {system}: expected workers = 1"
     for at, listener in enumerate(config.listeners):
         keys = tuple(f"listener[{at}].{key}" for key in ("max_streams_per_peer", "endpoint"))
-        by_kernel = accepts_by_kernel(config, listener)
+        by_kernel = is_balanced_by_kernel(listener, config.balance)
         if listener.max_streams_per_peer and behind_proxy(listener.endpoint) is not None:
             message = f"workers = {config.workers} read the PROXY headers, and none knows the streams of another:"
             yield (keys[0], "workers", keys[1]), f"{message} expected max_streams_per_peer = 0, or workers = 1"

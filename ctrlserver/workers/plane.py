@@ -28,7 +28,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ctrlserver.config import Config, ListenerConfig
-from ctrlserver.config.workers import accepts_by_kernel
+from ctrlserver.config.workers import is_balanced_by_kernel
 from ctrlserver.logs.level import LEVEL
 from ctrlserver.net.gate import seats_for
 from ctrlserver.net.plane import Prepared
@@ -138,7 +138,7 @@ class SharedPlane(SharingPlane):
 
     def _limits(self, number: int) -> Limits:
         workers = self._config.workers
-        by_kernel = any(accepts_by_kernel(self._config, each) for each in self._configs)
+        by_kernel = any(is_balanced_by_kernel(each, self.balance) for each in self._configs)
         return Limits(
             max_streams=max(1, share(self.seats.limit, workers, number)) if by_kernel and self.seats.limit else 0,
             memory=max(1, self._memory.limit // workers),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ctrlserver.config import Config, ListenerConfig, override
-from ctrlserver.config.workers import accepts_by_kernel, conflicts_of_workers
+from ctrlserver.config.workers import conflicts_of_workers, is_balanced_by_kernel
 from ctrlserver.errors import ConfigError
 
 PER_PEER = {"max_streams_per_peer": 3}
@@ -65,23 +65,20 @@ def test_what_goes_together_is_no_conflict(config: Config) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expected", "workers", "balance", "endpoint"),
+    ("expected", "balance", "endpoint"),
     [
-        (True, 2, "kernel", "tcp:1"),
-        (True, 2, "kernel", "haproxy:tcp:1"),
-        (False, 1, "kernel", "tcp:1"),
-        (False, 2, "exact", "tcp:1"),
-        (False, 2, "kernel", "unix:/run/x"),
-        (False, 2, "kernel", "haproxy:unix:/run/x"),
-        (False, 2, "kernel", "systemd:domain=INET:index=0"),
-        (False, 2, "kernel", "udp:1"),
+        (True, "kernel", "tcp:1"),
+        (True, "kernel", "haproxy:tcp:1"),
+        (True, "kernel", "ssl:1:privateKey=x"),
+        (False, "exact", "tcp:1"),
+        (False, "kernel", "unix:/run/x"),
+        (False, "kernel", "haproxy:unix:/run/x"),
+        (False, "kernel", "systemd:domain=INET:index=0"),
+        (False, "kernel", "udp:1"),
     ],
 )
-def test_workers_accept_by_themselves_where_each_can_have_a_socket(
-    expected: bool, workers: int, balance: str, endpoint: str
-) -> None:
-    config = of(workers, balance, endpoint=endpoint)
-    assert expected is accepts_by_kernel(config, config.listeners[0])
+def test_workers_accept_by_themselves_where_each_can_have_a_socket(expected: bool, balance: str, endpoint: str) -> None:
+    assert expected is is_balanced_by_kernel(ListenerConfig(endpoint=endpoint), balance)
 
 
 def test_another_system_has_one_process() -> None:

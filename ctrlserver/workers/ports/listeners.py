@@ -33,6 +33,7 @@ from twisted.internet.tcp import Port as TCPPort
 
 from ctrlserver.config import ListenerConfig
 from ctrlserver.config.endpoints import behind_proxy
+from ctrlserver.config.workers import is_balanced_by_kernel
 from ctrlserver.errors import InjectionError
 from ctrlserver.inject.spec import Spec
 from ctrlserver.lane.due import Due
@@ -49,7 +50,7 @@ from ctrlserver.stats.book import Book
 from ctrlserver.words import quoted
 from ctrlserver.workers.ports.given import Given
 from ctrlserver.workers.ports.seating import Seating
-from ctrlserver.workers.ports.sockets import SharedDatagrams, is_balanced_by_kernel, replicas
+from ctrlserver.workers.ports.sockets import SharedDatagrams, replicas
 
 #: Connections of a listener that wait for the numbers of the workers.
 MOST_WAITING = 64

@@ -25,7 +25,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from zope.interface import implementer
 
 from ctrlserver.config import ListenerConfig
-from ctrlserver.config.endpoints import behind_proxy, stream_address, transport_word
+from ctrlserver.config.endpoints import behind_proxy, transport_word
 from ctrlserver.lane.due import Due
 from ctrlserver.linux.arrivals import charged_and_drops
 from ctrlserver.net.terms import DatagramTerms
@@ -44,11 +44,6 @@ def for_worker(config: ListenerConfig) -> ListenerConfig:
         front = "" if behind_proxy(config.endpoint) is None else "haproxy:"
         config = evolve(config, endpoint=front + text)
     return evolve(config, inject=(), answers=(), max_streams_per_peer=0)
-
-
-def is_balanced_by_kernel(config: ListenerConfig, balance: str) -> bool:
-    """Whether each worker accepts from a socket of its own; unix sockets and those of systemd cannot be several."""
-    return balance == "kernel" and stream_address(config.endpoint) is not None
 
 
 def replicas(first: socket.socket, number: int) -> list[socket.socket]:
