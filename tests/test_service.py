@@ -174,7 +174,7 @@ def test_counters_that_have_to_be_asked_for_are_read_once_they_are_of_now_and_th
         asked.append(Deferred())
         return asked[-1]
 
-    server.plane.refresh = fresh  # type: ignore[assignment, method-assign]
+    server.plane.refresh = fresh  # type: ignore[method-assign]
     server._bound, server._due = True, TICK_SECONDS
     ticks: list[tuple[float, float]] = []
     server.book.tick = lambda now, lag, _: ticks.append((now, lag))  # type: ignore[assignment, method-assign]

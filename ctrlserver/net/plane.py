@@ -83,9 +83,8 @@ LEAVING_SECONDS = 1.0
 
 @frozen
 class Prepared:
-    """New ``listeners``, bound. ``put``: in place of the present ones; ``give_up``: close their ports again."""
+    """New listeners, bound. ``put``: in place of the present ones; ``give_up``: close their ports again."""
 
-    listeners: Sequence[Listener]
     put: Callable[[], Deferred[object]]
     give_up: Callable[[], None]
 
@@ -197,7 +196,7 @@ class DataPlane:
         except CannotBind:
             give_up(after, old)
             raise
-        return Prepared(after, partial(self._replace, configs, after, steps), partial(give_up, after, old))
+        return Prepared(partial(self._replace, configs, after, steps), partial(give_up, after, old))
 
     def _taking_over(self, listener: Listener, earlier: Listener, config: ListenerConfig) -> Callable[[], object]:
         """What has ``listener`` go on with the ports of ``earlier``, by new certificates."""

@@ -100,7 +100,7 @@ class SharedPlane(SharingPlane):
             balance=config.balance,
             hand=self.supervisor.hand,
             has_room=self.supervisor.has_room,
-            fresh=self.supervisor.refresh,
+            refresh=self.supervisor.refresh,
         )
         self.supervisor.moved = self._moved
         self.directing = Directing(self._ordering, self.rules, self, reactor)
@@ -193,17 +193,13 @@ class SharedPlane(SharingPlane):
 
     # What they count
 
-    def refresh(self, *, paths: bool = False) -> Deferred[None]:
-        """Fires once all that was counted before this call is in the book, but for the workers that are ``late``."""
-        return self.supervisor.refresh(paths=paths)
-
     def fresh(self, *, paths: bool = False) -> Deferred[None]:
         """As ``refresh``, for the admin port: who asks before the workers run waits for them."""
         if self._asked_early is None:
-            return self.refresh(paths=paths)
+            return self.supervisor.refresh(paths=paths)
         waits: Deferred[None] = Deferred()
         self._asked_early.append(waits)
-        return waits.addCallback(lambda _: self.refresh(paths=paths))
+        return waits.addCallback(lambda _: self.supervisor.refresh(paths=paths))
 
     def apply(self, snapshots: Mapping[int, Snapshot]) -> None:
         """Enter what workers have counted."""

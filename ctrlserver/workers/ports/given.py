@@ -9,7 +9,7 @@ Model::
     parent: listening socket, one for each worker ...... Given.stream --> a port of Twisted's, as in one process
 
 A listener goes through the endpoint of its config, as ever. The endpoint is given a reactor that binds nothing:
-``Handed`` makes ports without a socket, which only make connections; ``Adopting`` adopts the given socket.
+``Socketless`` makes ports without a socket, which only make connections; ``Adopting`` adopts the given socket.
 
 Rules:
 
@@ -112,7 +112,7 @@ class HandedUnixPort(HandedPort, UNIXPort):
         return UNIXPort._buildAddr(self, address)
 
 
-class Handed(Bound):
+class Socketless(Bound):
     """The reactor, to an endpoint whose connections the parent accepts."""
 
     def __init__(self, reactor: Any) -> None:
@@ -256,7 +256,7 @@ class GivenPlane(DataPlane):
         """The ports are the parent's to announce."""
         if listener.datagrams is None or config.udp:
             sock = self._of(config).stream
-            reactor = Handed(self._reactor) if sock is None else Adopting(self._reactor, sock)
+            reactor = Socketless(self._reactor) if sock is None else Adopting(self._reactor, sock)
             endpoint = self._endpoint(reactor, config)
             proxied = behind_proxy(config.endpoint) is not None
             bound(config.name, AS_GIVEN, partial(listener.listen, endpoint, proxied=proxied))
@@ -282,7 +282,7 @@ class GivenPlane(DataPlane):
 
     def _taking_over(self, listener: Listener, earlier: Listener, config: ListenerConfig) -> Callable[[], object]:
         port = earlier.port
-        reactor = Handed(self._reactor) if isinstance(port, HandedPort) else Bound(self._reactor, port)
+        reactor = Socketless(self._reactor) if isinstance(port, HandedPort) else Bound(self._reactor, port)
         endpoint = None if port is None else self._endpoint(reactor, config)
         return partial(listener.take_over, earlier, endpoint, behind_proxy(config.endpoint) is not None)
 

@@ -13,8 +13,8 @@ so (``sockets.py``).
 Rules:
 
 - The limits of streams are those of all workers together (``seating.py``). What is known of streams that are over may
-  be late, so before a connection is rejected for a limit the workers are asked (``fresh``). It and those behind it wait
-  meanwhile, ``MOST_WAITING`` of a listener; the others wait in the kernel's queue.
+  be late, so before a connection is rejected for a limit the workers are asked (``refresh``). It and those behind it
+  wait meanwhile, ``MOST_WAITING`` of a listener; the others wait in the kernel's queue.
 - While no worker has room for another connection, none is accepted.
 - An order of TLS decides at the accept; the worker carries it out. It is told by ``strike``: ``"3 expired"`` is the
   action ``expired`` of the order 3.
@@ -44,7 +44,7 @@ from ctrlserver.net.injected.minting import Minted
 from ctrlserver.net.injected.orders import Orders
 from ctrlserver.net.links import LaneAcceptor, listen_for_many
 from ctrlserver.net.listeners import Listener
-from ctrlserver.net.plane import DataPlane, Prepared
+from ctrlserver.net.plane import DataPlane
 from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.stats.book import Book
 from ctrlserver.words import quoted
@@ -144,7 +144,7 @@ class SharedListener(Listener):
             self._hand(sock, peer, strike)
         elif reason in (MAX_STREAMS, MAX_STREAMS_PER_PEER):
             self._waiting.append((sock, peer, strike))
-            self._plane.fresh().addBoth(lambda _: self.decide())
+            self._plane.refresh().addBoth(lambda _: self.decide())
         else:
             self._reject(sock, reason)
 
@@ -227,7 +227,7 @@ class SharedListener(Listener):
 class SharingPlane(DataPlane):
     """``workers``: how many there are, numbered from 1; ``balance``: ``exact`` or ``kernel``.
 
-    ``hand`` takes connections over, ``has_room`` tells whether it may be called, ``fresh`` asks the workers for their
+    ``hand`` takes connections over, ``has_room`` tells whether it may be called, ``refresh`` asks the workers for their
     numbers. ``generation`` counts the reloads. ``numbers`` says by which numbers chance strikes a stream.
     """
 
@@ -242,13 +242,13 @@ class SharingPlane(DataPlane):
         balance: str,
         hand: Hand,
         has_room: Callable[[], bool],
-        fresh: Callable[[], Deferred[Any]],
+        refresh: Callable[[], Deferred[None]],
     ) -> None:
         self.workers = workers
         self.balance = balance
         self.hand = hand
         self.has_room = has_room
-        self.fresh = fresh
+        self.refresh = refresh
         self.generation = 0
         self.numbers: Callable[[Orders, str, str], str] = lambda *_: ""
         super().__init__(listeners, book, reactor, clock)
@@ -275,11 +275,12 @@ class SharingPlane(DataPlane):
         self._number()
         return closed
 
-    def given(self, worker: int, prepared: Prepared | None = None) -> Mapping[str, Given]:
-        """What a worker is given of each listener, by its name: of those in force, or of those ``prepared``."""
-        listeners = self.listeners if prepared is None else prepared.listeners
+    def given(self, worker: int) -> Mapping[str, Given]:
+        """What a worker is given of each listener in force, by its name."""
         return {
-            each.terms.origin.listener: each.given(worker) for each in listeners if isinstance(each, SharedListener)
+            each.terms.origin.listener: each.given(worker)
+            for each in self.listeners
+            if isinstance(each, SharedListener)
         }
 
     def _prepared(self, listener: str, spec: Spec) -> Mapping[str, Minted]:

@@ -42,7 +42,7 @@ def book() -> Book:
 
 
 class Shop:
-    """A parent and its workers. Connections go to the workers in turn; what they release is told by ``fresh``."""
+    """A parent and its workers. Connections go to the workers in turn; what they release is told by ``refresh``."""
 
     def __init__(self, *listeners: ListenerConfig, workers: int = 2, balance: str = "exact") -> None:
         self.book = book()
@@ -59,7 +59,7 @@ class Shop:
             balance=balance,
             hand=self.hand,
             has_room=lambda: self.has_room,
-            fresh=self.fresh,
+            refresh=self.refresh,
         )
         self.plane.bind()
         self.workers: dict[int, GivenPlane] = {}
@@ -79,21 +79,16 @@ class Shop:
         self.workers[worker].take(self.plane.generation, listener, sock, peer, strike)
         return worker
 
-    def fresh(self) -> Deferred[None]:
+    def refresh(self) -> Deferred[None]:
         self.asked += 1
         for number, worker in self.workers.items():
             self.plane.seating.released(number, worker.released())
         return succeed(None)
 
     def reload(self, *listeners: ListenerConfig) -> None:
-        prepared = self.plane.prepare(listeners)
-        theirs = [
-            worker.prepare([for_worker(each) for each in listeners], self.plane.given(number, prepared))
-            for number, worker in self.workers.items()
-        ]
-        for each in theirs:
-            each.put()
-        prepared.put()
+        self.plane.prepare(listeners).put()
+        for number, worker in self.workers.items():
+            worker.prepare([for_worker(each) for each in listeners], self.plane.given(number)).put()
 
     def address(self, name: str = "one") -> Any:
         (record,) = [each for each in self.plane.records() if each.name == name]
@@ -213,7 +208,7 @@ async def test_the_limit_of_streams_is_that_of_all_workers_together(shop: Open) 
     for each in clients:
         each.close()
     await reached(lambda: not sum(served.open()))
-    served.fresh()
+    served.refresh()
     assert 0 == served.plane.seats.taken
 
 
@@ -228,11 +223,11 @@ async def test_connections_through_a_proxy_have_seats_from_the_accept_on(shop: O
     silent.close()
     other.sendall(b"PROXY TCP4 203.0.113.7 198.51.100.1 56324 443\r\na\n")
     await reached(lambda: served.total("rejected_proxy_header_total") and served.total("packets_total"))
-    served.fresh()
+    served.refresh()
     assert 1 == served.plane.seats.taken
     other.close()
     await reached(lambda: not sum(served.open()))
-    served.fresh()
+    served.refresh()
     assert 0 == served.plane.seats.taken
 
 
