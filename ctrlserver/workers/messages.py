@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from ctrlserver.linux.usage import cpu_seconds, resident_bytes
-from ctrlserver.logs.level import LEVEL
 
 if TYPE_CHECKING:
     from ctrlserver.workers.snapshots import Snapshot
@@ -44,17 +43,6 @@ class Look:
             **worker.around(),
         )
         return Looked(snapshot, worker.taker.taken)
-
-
-@frozen
-class SetLevel:
-    """Write log lines from level ``name`` on."""
-
-    name: str
-
-    def carry_out(self, worker: Worker, descriptors: list[int]) -> None:
-        """Set it."""
-        LEVEL.set(self.name)
 
 
 @frozen

@@ -172,30 +172,3 @@ class Rounds:
         """Begin no more, and let nobody wait."""
         self._is_over = True
         self._end()
-
-
-def gathered(asked: Mapping[int, Deferred[Any]], reactor: Any, within: float) -> Deferred[dict[int, Any]]:
-    """The answers that come ``within`` so many seconds; it fires as soon as nobody is awaited."""
-    answers: dict[int, Any] = {}
-    awaited = set(asked)
-    done: Deferred[dict[int, Any]] = Deferred()
-    limit = reactor.callLater(within, lambda: done.callback(answers))
-
-    def came(number: int, answer: object, is_one: bool) -> None:
-        awaited.discard(number)
-        if done.called:
-            return
-        if is_one:
-            answers[number] = answer
-        if not awaited:
-            limit.cancel()
-            done.callback(answers)
-
-    for number, each in asked.items():
-        each.addCallbacks(
-            lambda answer, number=number: came(number, answer, True), lambda _, number=number: came(number, None, False)
-        )
-    if not asked:
-        limit.cancel()
-        done.callback(answers)
-    return done

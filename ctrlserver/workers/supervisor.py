@@ -27,10 +27,11 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -42,7 +43,7 @@ from ctrlserver.workers.channel import Lost
 from ctrlserver.workers.handing import Handed
 from ctrlserver.workers.messages import Looked, Stop
 from ctrlserver.workers.process import Past, WorkerProcess, environment, program, row_of
-from ctrlserver.workers.rounds import LATE_SECONDS, Mirrors, Rounds, gathered
+from ctrlserver.workers.rounds import Mirrors, Rounds
 from ctrlserver.workers.telling import Told
 
 #: Seconds between two rounds.
@@ -85,7 +86,6 @@ class Supervisor:
     ) -> None:
         self.generation = 0
         """Counts the reloads: of which listeners connections are handed."""
-        self.room_again: Callable[[], object] = lambda: None
         self.moved: Callable[[Handed, int], object] = lambda _, __: None
         """Told what a dead worker had not taken, and which worker has it now."""
         self._reactor = reactor
@@ -159,7 +159,6 @@ class Supervisor:
         else:
             return
         self._hand_kept()
-        self.room_again()
 
     # What they counted
 
@@ -224,7 +223,7 @@ class Supervisor:
         self._balance.most = streams
 
     def has_room(self) -> bool:
-        """Whether a connection may be accepted; ``room_again`` is called when there is room again."""
+        """Whether a connection may be accepted."""
         return len(self._full) < len(self._numbers)
 
     def hand(self, listener: int, sock: socket.socket, peer: Any, strike: str = "") -> int | None:
@@ -259,7 +258,6 @@ class Supervisor:
         if worker.is_running and self._has_started:
             self._full.discard(worker.number)
             self._hand_kept()
-            self.room_again()
 
     def is_running(self, number: int) -> bool:
         """Whether that worker has begun."""
@@ -291,11 +289,6 @@ class Supervisor:
     def ask(self, number: int, message: object, descriptors: Sequence[int] = ()) -> Deferred[Any]:
         """Ask one; ``Refused`` or ``Lost`` as of a channel."""
         return self._workers[number].ask(message, descriptors)
-
-    def ask_all(self, message: object, within: float = LATE_SECONDS) -> Deferred[dict[int, Any]]:
-        """Ask all that run; the answers of those that answer ``within`` so many seconds."""
-        asked = {number: each.ask(message) for number, each in self._workers.items() if each.is_running}
-        return gathered(asked, self._reactor, within)
 
     # The end
 
@@ -350,11 +343,13 @@ class Supervisor:
         if self._pace is not None and self._pace.active():
             self._pace.cancel()
         self._rounds.stop()
-        answers = {number: each.ask(Stop()) for number, each in self._workers.items() if each.is_running}
-        gathered(answers, self._reactor, STOP_SECONDS).addCallback(self._end_all)
+        running = [number for number, each in self._workers.items() if each.is_running]
+        asked = DeferredList([self._workers[number].ask(Stop()) for number in running], consumeErrors=True)
+        asked.addTimeout(STOP_SECONDS, self._reactor).addCallback(partial(self._end_all, running))
         return self._stopped
 
-    def _end_all(self, answers: Mapping[int, Looked]) -> None:
+    def _end_all(self, running: Sequence[int], answered: Sequence[tuple[bool, Looked]]) -> None:
+        answers = {number: looked for number, (is_one, looked) in zip(running, answered, strict=True) if is_one}
         for number, looked in answers.items():
             self._workers[number].saw(looked)
         self._rounds.apply({number: looked.snapshot for number, looked in answers.items()})

@@ -44,7 +44,6 @@ class Parent(Service):
     def has_started(self, _: object) -> None:
         pids = [row.pid for row in self.supervisor.rows()]
         os.write(self.told, f"{os.getpid()} {self.listening.getsockname()[1]} {pids[0]} {pids[1]}\n".encode())
-        self.supervisor.room_again = lambda: reactor.addReader(self)
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -53,6 +52,7 @@ class Parent(Service):
     def doRead(self) -> None:
         if not self.supervisor.has_room():
             reactor.removeReader(self)
+            reactor.callLater(0.005, reactor.addReader, self)
             return
         sock, address = self.listening.accept()
         self.supervisor.hand(0, sock, address)

@@ -227,14 +227,7 @@ class Directing:
             return None
         waiter = _Waiter(set(self._open))
         self._waiters.append(waiter)
-        late = self._reactor.callLater(LATEST_SECONDS, self._let_go, waiter)
-
-        def over(_: None) -> None:
-            if late.active():
-                late.cancel()
-
-        waiter.over.addCallback(over)
-        return waiter.over
+        return waiter.over.addTimeout(LATEST_SECONDS, self._reactor, lambda *_: None)
 
     def _once_settled(self, then: Callable[[], None]) -> None:
         settled = self.settled()
@@ -242,11 +235,6 @@ class Directing:
             then()
         else:
             settled.addCallback(lambda _: then())
-
-    def _let_go(self, waiter: _Waiter) -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
-            waiter.over.callback(None)
 
     def _ask(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         for worker, is_running in self._workers.asked():
@@ -279,7 +267,8 @@ class Directing:
         for waiter in list(self._waiters):
             waiter.questions.discard(question)
             if not waiter.questions:
-                self._let_go(waiter)
+                self._waiters.remove(waiter)
+                waiter.over.callback(None)
         return result
 
 
