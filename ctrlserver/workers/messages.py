@@ -34,7 +34,6 @@ class Look:
     def carry_out(self, worker: Worker, descriptors: list[int]) -> Looked:
         """Answer at once."""
         worker.taker.take_waiting()
-        worker.at_look()
         snapshot = worker.book.take(
             worker.clock(),
             paths=self.paths,

@@ -124,7 +124,6 @@ class Begin:
             each.close()
         worker.taken = lambda each: take(plane, worker.book, each)
         worker.around = lambda: around(plane)
-        worker.at_look = lambda: worker.channel.send(plane.released())
         worker.at_end = lambda: at_end(plane)
         Ticking(worker).start()
 
@@ -147,6 +146,7 @@ def around(plane: GivenPlane) -> dict[str, Any]:
         "answered": plane.carried_rules.hits(),
         "last_refused": seats.last_refused,
         "last_handshake": seats.last_handshake,
+        "released": plane.released(),
     }
 
 

@@ -41,7 +41,6 @@ from ctrlserver.workers.merging import Mirror
 from ctrlserver.workers.ordered.directing import Directing
 from ctrlserver.workers.orders import Begin, Kick, Leave, Limits, NewConfig, Packets, listeners_of, packed, share
 from ctrlserver.workers.ports.listeners import SharedListener, SharingPlane
-from ctrlserver.workers.ports.seating import Released
 from ctrlserver.workers.snapshots import Snapshot
 from ctrlserver.workers.supervisor import Supervisor
 
@@ -89,7 +88,7 @@ class SharedPlane(SharingPlane):
         self._asked_early: list[Deferred[None]] | None = []
         self._mirror = Mirror(book)
         self.supervisor = Supervisor(
-            config.workers, reactor, begin=self._begin, mirror=self, failed=failed, heard=self._heard, clock=clock
+            config.workers, reactor, begin=self._begin, mirror=self, failed=failed, clock=clock
         )
         super().__init__(
             config.listeners,
@@ -206,6 +205,8 @@ class SharedPlane(SharingPlane):
         self._mirror.apply(snapshots)
         self._kicked &= self._counters.open.keys()
         for number, snapshot in snapshots.items():
+            if snapshot.released is not None:
+                self.seating.released(number, snapshot.released)
             self.directing.heard(number, snapshot.hits, snapshot.answered)
             self.seats.last_refused = snapshot.last_refused or self.seats.last_refused
             self.seats.last_handshake = snapshot.last_handshake or self.seats.last_handshake
@@ -231,10 +232,6 @@ class SharedPlane(SharingPlane):
         """What a line about the server says of the workers."""
         late = f", {len(self.supervisor.late)} late" if self.supervisor.late else ""
         return f", {self._config.workers} workers{late}"
-
-    def _heard(self, worker: int, message: Any) -> None:
-        assert isinstance(message, Released)
-        self.seating.released(worker, message)
 
     def _moved(self, handed: Handed, worker: int) -> None:
         """What a lost worker had not taken has a seat in another."""

@@ -38,6 +38,7 @@ from ctrlserver.workers.channel import Channel, Lost
 from ctrlserver.workers.handing import Handed, Hander
 from ctrlserver.workers.messages import Looked
 from ctrlserver.workers.snapshots import Snapshot
+from ctrlserver.workers.telling import Told
 from ctrlserver.workers.worker import CONNECTIONS, CONTROL
 
 #: What a worker wrote last: as much is kept.
@@ -69,7 +70,7 @@ def environment(own: Mapping[str, str], path: Sequence[str]) -> dict[str, str]:
 class Owner(Protocol):
     """Whose worker it is."""
 
-    def heard(self, worker: WorkerProcess, message: Any) -> object:
+    def heard(self, worker: WorkerProcess, message: Told) -> object:
         """The worker says something."""
 
     def ended(self, worker: WorkerProcess) -> object:

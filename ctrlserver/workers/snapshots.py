@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from struct import Struct
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
@@ -25,6 +25,9 @@ from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import CLOSED_KEPT, Origin, StreamCounters, TcpFigures, Totals
 from ctrlserver.stats.probing import ProbeFigures
 from ctrlserver.stats.rates import SAMPLE_SECONDS
+
+if TYPE_CHECKING:
+    from ctrlserver.workers.ports.seating import Released
 
 _Figures = TypeVar("_Figures")
 
@@ -64,7 +67,8 @@ class Snapshot:
     ``loops``: datagrams unanswered so that no loop begins; of ``Memory``: what it holds, and has given up and ended.
 
     The worker itself adds: ``is_busy``; the ``hits`` of injections and ``answered`` of answers, each by its number;
-    the peers of the last rejection and the last failed handshake; ``cpu_seconds`` and ``memory_bytes`` of its process.
+    the peers of the last rejection and the last failed handshake; the seats ``released`` since the last snapshot;
+    ``cpu_seconds`` and ``memory_bytes`` of its process.
     """
 
     at: float
@@ -85,6 +89,7 @@ class Snapshot:
     answered: Mapping[int, int] = field(factory=dict)
     last_refused: str = ""
     last_handshake: str = ""
+    released: Released | None = None
     cpu_seconds: float = 0.0
     memory_bytes: int = 0
 

@@ -66,8 +66,7 @@ class Supervisor:
     """``count`` workers, numbered from 1.
 
     ``begin`` gives the first message to worker ``number``, and descriptors beside it, for each process anew.
-    ``mirror`` takes their figures. ``failed``: the daemon cannot go on, and why. ``heard``: a message of a worker.
-    ``command``: how a process is started.
+    ``mirror`` takes their figures. ``failed``: the daemon cannot go on, and why. ``command``: how a process is started.
     """
 
     log = Logger()
@@ -80,7 +79,6 @@ class Supervisor:
         begin: Callable[[int], tuple[object, Sequence[int]]],
         mirror: Mirrors,
         failed: Callable[[str], object],
-        heard: Callable[[int, Any], object] = lambda _, __: None,
         clock: Callable[[], float] = time.monotonic,
         command: Sequence[str] = (),
     ) -> None:
@@ -92,7 +90,6 @@ class Supervisor:
         self._begin = begin
         self._mirror = mirror
         self._failed = failed
-        self._heard = heard
         self._clock = clock
         self._command = command or program()
         self._numbers = range(1, count + 1)
@@ -269,12 +266,9 @@ class Supervisor:
 
     # What is said to them
 
-    def heard(self, worker: WorkerProcess, message: Any) -> object:
-        """Log what is a line for the log; the owner has the others."""
-        if isinstance(message, Told):
-            message.log(worker.number)
-            return None
-        return self._heard(worker.number, message)
+    def heard(self, worker: WorkerProcess, message: Told) -> None:
+        """Log a line of its log, the one thing that a worker says without a question."""
+        message.log(worker.number)
 
     def tell(self, number: int, message: object, descriptors: Sequence[int] = ()) -> None:
         """Say something to one; it comes after what was said before, also to one that begins."""

@@ -66,8 +66,6 @@ class Worker:
         self.around: Callable[[], dict[str, Any]] = dict
         """What snapshots have beside what the book counts."""
         self.taken: Callable[[Handed], object] = close
-        self.at_look: Callable[[], object] = lambda: None
-        """Called before each snapshot."""
         self.at_end: Callable[[], object] = lambda: None
         """Called before the last snapshot, when the parent has the worker stop."""
         self.channel = Channel(control, self, reactor)

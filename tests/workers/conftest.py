@@ -48,7 +48,6 @@ class Workers:
 
     mirror: Mirror = field(factory=Mirror)
     failures: list[str] = field(factory=list)
-    heard: list[tuple[int, Any]] = field(factory=list)
     begin: Callable[[int], tuple[object, Sequence[int]]] = lambda number: (Begin(number), ())
     supervisor: Any = None
     clients: list[socket.socket] = field(factory=list)
@@ -65,7 +64,6 @@ class Workers:
             begin=self.begin,
             mirror=self.mirror,
             failed=self.failures.append,
-            heard=lambda number, message: self.heard.append((number, message)),
             command=command,
         )
         self.supervisor = made
