@@ -4,8 +4,9 @@ Model: each stream of a worker has a mirror, which is a stream of the parent's b
 book's own methods, in the order of the events' times over all workers, and numbered by the parent. So runs, totals,
 hosts and records come out as in one process. Its figures are those of the worker's last snapshot.
 
-Rules: a snapshot is applied once, and none is left out. What a stream counted before an event is entered before it, as
-far as its last data tells; a stream that has sent since then may have sent at any time, so it ends no run by silence.
+Rules: a snapshot is applied once, and none is left out. Whatever of it cannot be entered, the rest is, and ``apply``
+raises the first error at its end. What a stream counted before an event is entered before it, as far as its last data
+tells; a stream that has sent since then may have sent at any time, so it ends no run by silence.
 Nothing that only grows falls, also when a worker is lost: its streams are closed with their last figures.
 
 Beware: where streams from before a run send on, their part in it is known to a snapshot, not to a packet: to a quarter
@@ -61,6 +62,7 @@ class Mirror:
         self._origins: WeakValueDictionary[str, Origin] = WeakValueDictionary()
         self._dropped = (0, 0)
         self._lag = 0.0
+        self._wrong: Exception | None = None
         book.counters.drops.append(lambda: self._dropped)
 
     def apply(self, snapshots: Mapping[int, Snapshot]) -> None:
@@ -77,13 +79,18 @@ class Mirror:
             self._take_steps(steps, told)
         else:
             for worker, snapshot in told:
-                _enter(worker.open, FIGURES.iter_unpack(snapshot.figures))
+                self._enter(worker.open, FIGURES.iter_unpack(snapshot.figures))
         for worker, snapshot in told:
             for local, probed in snapshot.probed:
-                worker.open[local].probed = probed
+                if (stream := worker.open.get(local)) is not None:
+                    stream.probed = probed
             for local, path in snapshot.paths:
-                worker.open[local].path = path
+                if (stream := worker.open.get(local)) is not None:
+                    stream.path = path
         self._know()
+        wrong, self._wrong = self._wrong, None
+        if wrong is not None:
+            raise wrong
 
     def lost(self, number: int, now: float) -> int:
         """A worker is gone: close the mirrors of its open streams with their last figures; return their number."""
@@ -158,26 +165,44 @@ class Mirror:
         steps.sort(key=itemgetter(0))
         origins: dict[int, Origin] = {}
         for _, kind, worker, event in steps:
-            if kind == _ENTER:
-                _enter(worker.open, (event,))
-            elif kind == OPENED:
-                _, _, local, told_origin, peer, opened = event
-                origin = origins.get(id(told_origin))
-                if origin is None:
-                    origins[id(told_origin)] = origin = self._known(told_origin)
-                worker.open[local] = stream = book.stream_opened(origin, peer, opened)
-                stream.worker, stream.local = worker.number, local
-            elif kind == BEGUN:
-                _, _, local, since, now = event
-                book.first_data(worker.open[local], since, now)
-            else:
-                _, _, local, reason, incomplete_bytes, now, numbers, probed, path = event
-                _enter(worker.open, ((local, *numbers),))
-                stream = worker.open.pop(local)
-                stream.probed, stream.path = probed, path
-                book.stream_closed(stream, reason, incomplete_bytes, now)
+            try:
+                if kind == _ENTER:
+                    self._enter(worker.open, (event,))
+                elif kind == OPENED:
+                    _, _, local, told_origin, peer, opened = event
+                    origin = origins.get(id(told_origin))
+                    if origin is None:
+                        origins[id(told_origin)] = origin = self._known(told_origin)
+                    worker.open[local] = stream = book.stream_opened(origin, peer, opened)
+                    stream.worker, stream.local = worker.number, local
+                elif kind == BEGUN:
+                    _, _, local, since, now = event
+                    book.first_data(worker.open[local], since, now)
+                else:
+                    _, _, local, reason, incomplete_bytes, now, numbers, probed, path = event
+                    self._enter(worker.open, ((local, *numbers),))
+                    stream = worker.open.pop(local)
+                    stream.probed, stream.path = probed, path
+                    book.stream_closed(stream, reason, incomplete_bytes, now)
+            except Exception as error:  # a bug
+                self._wrong = self._wrong or error
         for worker, rows in rest:
-            _enter(worker.open, rows)
+            self._enter(worker.open, rows)
+
+    def _enter(self, open_ones: Mapping[int, StreamCounters], rows: Iterable[tuple[Any, ...]]) -> None:
+        for local, packets, octets, unanswered, injected, swallowed, duplicated, last in rows:
+            try:
+                stream = open_ones[local]
+            except KeyError as error:  # a bug
+                self._wrong = self._wrong or error
+                continue
+            stream.packets = packets
+            stream.bytes = octets
+            stream.unanswered = unanswered
+            stream.injected = injected
+            stream.swallowed = swallowed
+            stream.duplicated = duplicated
+            stream.last = last
 
     def _known(self, origin: Origin) -> Origin:
         """The one origin that is equal to this one."""
@@ -195,15 +220,3 @@ def _early(steps: list[_Step], worker: _Worker, row: tuple[Any, ...], until: flo
     stream.last = row[-1]
     steps.append((min(row[-1], until), _ENTER, worker, row))
     return True
-
-
-def _enter(open_ones: Mapping[int, StreamCounters], rows: Iterable[tuple[Any, ...]]) -> None:
-    for local, packets, octets, unanswered, injected, swallowed, duplicated, last in rows:
-        stream = open_ones[local]
-        stream.packets = packets
-        stream.bytes = octets
-        stream.unanswered = unanswered
-        stream.injected = injected
-        stream.swallowed = swallowed
-        stream.duplicated = duplicated
-        stream.last = last

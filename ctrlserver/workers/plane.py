@@ -202,14 +202,16 @@ class SharedPlane(SharingPlane):
 
     def apply(self, snapshots: Mapping[int, Snapshot]) -> None:
         """Enter what workers have counted."""
-        self._mirror.apply(snapshots)
-        self._kicked &= self._counters.open.keys()
-        for number, snapshot in snapshots.items():
-            if snapshot.released is not None:
-                self.seating.released(number, snapshot.released)
-            self.directing.heard(number, snapshot.hits, snapshot.answered)
-            self.seats.last_refused = snapshot.last_refused or self.seats.last_refused
-            self.seats.last_handshake = snapshot.last_handshake or self.seats.last_handshake
+        try:
+            self._mirror.apply(snapshots)
+        finally:
+            self._kicked &= self._counters.open.keys()
+            for number, snapshot in snapshots.items():
+                if snapshot.released is not None:
+                    self.seating.released(number, snapshot.released)
+                self.directing.heard(number, snapshot.hits, snapshot.answered)
+                self.seats.last_refused = snapshot.last_refused or self.seats.last_refused
+                self.seats.last_handshake = snapshot.last_handshake or self.seats.last_handshake
 
     def lost(self, worker: int, now: float) -> None:
         """A worker is gone, with its streams."""

@@ -23,6 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from ctrlserver.logs.sparing import Sparing
 from ctrlserver.workers.messages import Look, Looked
 from ctrlserver.workers.process import WorkerProcess
 from ctrlserver.workers.snapshots import Snapshot
@@ -78,6 +79,7 @@ class Rounds:
         self._next: list[Deferred[None]] = []
         self._paths = False
         self._is_over = False
+        self._lines = Sparing()
 
     def refresh(self, *, paths: bool = False) -> Deferred[None]:
         """A round that begins now or later; the Deferred fires at its end."""
@@ -164,9 +166,10 @@ class Rounds:
             if snapshots:
                 self._mirror.apply(snapshots)
         except Exception:  # a bug: those who wait are to have their answer, and the next round comes
-            self.log.failure(
-                "the figures of workers {workers} could not be entered", event="bug", workers=sorted(snapshots)
-            )
+            if self._lines.may_write(self._reactor.seconds()):
+                self.log.failure(
+                    "some figures of workers {workers} could not be entered", event="bug", workers=sorted(snapshots)
+                )
 
     def stop(self) -> None:
         """Begin no more, and let nobody wait."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 
+import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.records import describe
 from ctrlserver.workers.merging import Mirror
-from ctrlserver.workers.snapshots import RecordingBook
+from ctrlserver.workers.snapshots import OPENED, RecordingBook
 from tests.stats.books import LINES, ORIGIN, WALL, a_book, send
 
 GROWING = [each.name for each in describe() if each.record == "stats" and each.kind == "counter"]
@@ -193,6 +194,20 @@ def test_the_one_that_replaces_a_lost_worker_begins_its_numbers_anew_and_gets_no
     several.refresh(505.0)
     assert [None, (1, 1)] == [several.mirror.local(number) for number in (1, 2)]
     assert (9, 4) == (several.book.counters.rejected_by_reason["draining"], several.book.counters.totals().packets)
+
+
+def test_what_cannot_be_entered_is_raised_once_all_the_rest_is_entered() -> None:
+    several = Several()
+    for worker, book in several.workers.items():
+        send(book, several.open(worker, 501.0), 3, 501.0)
+    good = {worker: book.take(502.0) for worker, book in several.workers.items()}
+    broken = evolve(good[1], events=[event for event in good[1].events if event[1] != OPENED])
+    with pytest.raises(KeyError):
+        several.mirror.apply({1: broken, 2: good[2]})
+    assert 3 == several.book.counters.totals().packets
+    send(several.workers[1], several.open(1, 503.0), 4, 503.0)
+    several.refresh(504.0)
+    assert 7 == several.book.counters.totals().packets
 
 
 def test_equal_origins_of_all_workers_and_reloads_are_one() -> None:
