@@ -16,6 +16,7 @@ from ctrlserver.errors import CommandError
 from ctrlserver.inject.orderer import Orderer
 from ctrlserver.inject.rules import Rule, Standing
 from ctrlserver.stats.book import Book
+from ctrlserver.stats.kept import Fetched
 from ctrlserver.stats.records import InjectionRecord, ListenerRecord, WorkerRecord
 
 
@@ -68,9 +69,9 @@ class Desk:
     ``answer(listener, rule, by)`` puts a rule in force, or raises ``InjectionError``; ``answers()`` has those in force,
     and ``end_answers(which)`` ends that of a number, those of a listener, or all, and has them.
 
-    ``fresh()`` fires when the numbers in the book are no older than the call, and ``fetch_packets(number)`` when the
-    kept packets of an open stream are in the book; None where they are there. ``workers()`` has a record of each
-    process that serves streams; None where this one serves them all.
+    ``fresh()`` fires when the numbers in the book are no older than the call; None where they are so at any time.
+    ``fetch_packets(number, most)`` has the newest kept packets of a stream that another process serves; None where none
+    does. ``workers()`` has a record of each process that serves streams; None where this one serves them all.
 
     ``settled()`` fires when all that was ordered is carried out, and the hits of what has ended are known; None where
     that is so.
@@ -96,7 +97,7 @@ class Desk:
     answers: Callable[[], Sequence[Standing]] = tuple
     end_answers: Callable[[int | str | None], Sequence[Standing]] = not_wired
     fresh: Refresh = of_now
-    fetch_packets: Callable[[int], Deferred[None] | None] = lambda _: None
+    fetch_packets: Callable[[int, int], Deferred[Fetched] | None] = lambda *_: None
     workers: Callable[[], Sequence[WorkerRecord]] | None = None
     settled: Callable[[], Deferred[None] | None] = lambda: None
     asked: int | None = None

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from attrs import frozen
+
 PACKET_OVERHEAD = 48
 """Bytes that a packet costs beside its content: its object and its place."""
 
@@ -51,6 +53,14 @@ class KeptPackets:
         while len(held) > self.limit or self.bytes > self.max_bytes:
             self.bytes -= len(held.popleft())
 
+    def newest(self, n: int, nbytes: int) -> KeptPackets:
+        """The newest ``n`` held packets alone, as far as they have so many bytes; the newest one in any case."""
+        newest = self.last(n)
+        held = KeptPackets(n, max(nbytes, len(newest[-1][1]) if newest else 0))
+        held.total = self.total - len(newest)
+        held.add([packet for _, packet in newest])
+        return held
+
     def last(self, n: int) -> list[tuple[int, bytes]]:
         """The newest ``n`` held packets with their numbers, oldest first."""
         return [(number, self.get(number) or b"") for number in self.numbers(n)]
@@ -63,3 +73,11 @@ class KeptPackets:
         """The packet of this number; None where it is no longer held."""
         at = number - 1 - self.total + len(self._packets)
         return self._packets[at] if 0 <= at < len(self._packets) else None
+
+
+@frozen
+class Fetched:
+    """The newest kept packets of a stream of another process, which holds ``held`` of it; None if it keeps none."""
+
+    kept: KeptPackets | None
+    held: int = 0

@@ -20,7 +20,7 @@ from twisted.internet.task import LoopingCall
 from ctrlserver.config import ListenerConfig
 from ctrlserver.logs.level import LEVEL
 from ctrlserver.net.plane import SWEEP_SECONDS
-from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.kept import Fetched
 from ctrlserver.workers.ordered.told import Ordered
 from ctrlserver.workers.ports.given import Given, GivenPlane
 from ctrlserver.workers.ports.sockets import for_worker
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ctrlserver.workers.worker import Worker
 
 NOTHING_ORDERED = Ordered()
+
+#: Bytes of packets that a worker gives to one who asks: a reply holds them until it is read.
+FETCHED_BYTES = 4 << 20
 
 Gift = tuple[bool, bool, int | None, int | None, int]
 """Of a ``Given``: whether it is exact and inherited, the places of its two sockets among the descriptors, and drops."""
@@ -218,11 +221,14 @@ class Kick:
 
 @frozen
 class Packets:
-    """The kept packets of a stream, by its number in the worker."""
+    """The newest kept packets of a stream, by its number in the worker."""
 
     local: int
+    most: int
 
-    def carry_out(self, worker: Worker, descriptors: Sequence[int] = ()) -> KeptPackets | None:
-        """None if it keeps none."""
+    def carry_out(self, worker: Worker, descriptors: Sequence[int] = ()) -> Fetched:
+        """Those, as far as they have ``FETCHED_BYTES``."""
         stream = worker.book.counters.find(self.local)
-        return None if stream is None else stream.kept
+        if stream is None or stream.kept is None:
+            return Fetched(None)
+        return Fetched(stream.kept.newest(self.most, FETCHED_BYTES), len(stream.kept))

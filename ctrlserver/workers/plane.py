@@ -14,60 +14,40 @@ Rules:
 - A reload binds in the parent first, all or nothing. Then each worker follows. One that cannot is replaced, and begins
   with the listeners of now.
 - Bounds hold for all workers together: the parent counts who is accepted; what it cannot count is shared out.
-- Kept packets stay in the worker; those of one stream are fetched when somebody asks, and held for a moment.
+- Kept packets stay in the worker; those that somebody asks for are fetched for the one reply.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from attrs import evolve
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from ctrlserver.config import Config, ListenerConfig
 from ctrlserver.config.workers import is_balanced_by_kernel
+from ctrlserver.errors import CommandError
 from ctrlserver.logs.level import LEVEL
 from ctrlserver.net.gate import seats_for
 from ctrlserver.net.plane import Prepared
 from ctrlserver.stats.book import Book
-from ctrlserver.stats.counters import StreamCounters
-from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.kept import Fetched
 from ctrlserver.workers.channel import Lost
 from ctrlserver.workers.handing import Handed
 from ctrlserver.workers.merging import Mirror
 from ctrlserver.workers.ordered.directing import Directing
 from ctrlserver.workers.orders import Begin, Kick, Leave, Limits, NewConfig, Packets, listeners_of, packed, share
 from ctrlserver.workers.ports.listeners import SharedListener, SharingPlane
+from ctrlserver.workers.rounds import LATE_SECONDS
 from ctrlserver.workers.snapshots import Snapshot
 from ctrlserver.workers.supervisor import Supervisor
 
-#: Seconds for which fetched packets are held: a reply of many of them takes some turns.
-HELD_SECONDS = 10.0
-
 #: Descriptors that a worker has open beside streams, and a listener's.
 OWN_DESCRIPTORS = 64
-
-
-class Fetched(KeptPackets):
-    """Packets that a worker keeps, and counts for its limit of memory: here they are no memory of the book's."""
-
-    __slots__ = ()
-
-    @property
-    def memory(self) -> int:
-        """Nothing."""
-        return 0
-
-
-def fetched(kept: KeptPackets) -> Fetched:
-    """The same packets."""
-    held = Fetched(kept.limit, kept.max_bytes)
-    held.total = kept.total - len(kept)
-    held.add([packet for _, packet in kept.last(len(kept))])
-    return held
 
 
 class SharedPlane(SharingPlane):
@@ -253,24 +233,19 @@ class SharedPlane(SharingPlane):
             self.supervisor.tell(worker, Kick(local))
         return found is not None
 
-    def fetch_packets(self, number: int) -> Deferred[None] | None:
-        """Fires when the kept packets of a stream are in its counters, for a moment; None if none can be fetched."""
+    def fetch_packets(self, number: int, most: int) -> Deferred[Fetched] | None:
+        """The newest kept packets of a stream; ``CommandError`` if its worker does not answer. None: it has none."""
         found = self._mirror.local(number)
         if found is None:
             return None
         worker, local = found
-        asked = self.supervisor.ask(worker, Packets(local))
-        return asked.addCallbacks(lambda kept: self._hold(number, kept), lambda failure: failure.trap(Lost))
 
-    def _hold(self, number: int, kept: KeptPackets | None) -> None:
-        stream = self._counters.find(number)
-        if stream is not None and kept is not None:
-            stream.kept = held = fetched(kept)
-            self._reactor.callLater(HELD_SECONDS, self._let_go, stream, held)
+        def late(failure: Failure) -> NoReturn:
+            failure.trap(Lost, defer.TimeoutError)
+            raise CommandError(503, "worker-late", f"worker {worker}, which serves stream {number}, does not answer")
 
-    def _let_go(self, stream: StreamCounters, held: Fetched) -> None:
-        if stream.kept is held:
-            stream.kept = None
+        asked = self.supervisor.ask(worker, Packets(local, most))
+        return asked.addTimeout(LATE_SECONDS, self._reactor).addErrback(late)
 
     # The end
 

@@ -13,6 +13,7 @@ from ctrlserver.admin.commands.command import Command
 from ctrlserver.admin.commands.table import COMMANDS
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.session import Access
+from ctrlserver.stats.kept import Fetched
 from ctrlserver.stats.records import WorkerRecord
 from tests.admin.conftest import Server
 from tests.admin.workers import Workers
@@ -41,7 +42,7 @@ def replied(chunks: list[bytes], begins: Level, refreshed: str = "never") -> byt
         while workers is not None and (workers.under_way or workers.fetches):
             workers.answer_all()
             if workers.fetches:
-                workers.fetches.pop().callback(None)
+                workers.fetches.pop().callback(Fetched(None))
 
     peer = server.connect()
     for chunk in chunks:

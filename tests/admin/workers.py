@@ -8,6 +8,7 @@ from twisted.python.failure import Failure
 
 from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.stats.kept import Fetched
 from tests.admin.conftest import Server
 
 
@@ -28,8 +29,8 @@ class Workers:
     at_once: bool = False
     rounds: list[Round] = field(factory=list)
     under_way: list[Round] = field(factory=list)
-    fetched: list[int] = field(factory=list)
-    fetches: list[Deferred[None]] = field(factory=list)
+    fetched: list[tuple[int, int]] = field(factory=list)
+    fetches: list[Deferred[Fetched]] = field(factory=list)
     _counted: list[tuple[StreamCounters, int]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -49,8 +50,10 @@ class Workers:
             self.answer()
         return begun.over
 
-    def _fetch(self, number: int) -> Deferred[None] | None:
-        self.fetched.append(number)
+    def _fetch(self, number: int, most: int) -> Deferred[Fetched] | None:
+        if self.server.desk.book.counters.find(number) is None:
+            return None
+        self.fetched.append((number, most))
         self.fetches.append(Deferred())
         return self.fetches[-1]
 

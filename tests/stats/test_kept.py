@@ -31,6 +31,15 @@ def test_asked_for_fewer_it_gives_the_newest() -> None:
     assert [] == kept.last(-1)
 
 
+def test_the_newest_alone_have_their_numbers_and_fit_but_the_newest_one_is_there_in_any_case() -> None:
+    kept = KeptPackets(9, 100)
+    kept.add([b"a", b"bc", b"def"])
+    assert [(2, b"bc"), (3, b"def")] == kept.newest(2, 100).last(9)
+    assert [(3, b"def")] == kept.newest(2, 4).last(9) == kept.newest(2, 1).last(9)
+    assert 3 == kept.newest(2, 4).total
+    assert [] == KeptPackets(9, 100).newest(2, 4).last(9)
+
+
 def test_the_bytes_are_a_bound_too() -> None:
     kept = KeptPackets(10, 5)
     kept.add([b"12", b"34", b"56"])

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from ctrlserver.config import ListenerConfig
 from ctrlserver.stats.kept import KeptPackets
-from ctrlserver.workers.orders import listeners_of, packed, share, unpacked
-from ctrlserver.workers.plane import fetched
+from ctrlserver.workers.orders import FETCHED_BYTES, Packets, listeners_of, packed, share, unpacked
 from ctrlserver.workers.ports.given import Given
+from ctrlserver.workers.snapshots import RecordingBook
+from tests.workers.parts import ORIGIN
 
 
 @pytest.mark.parametrize("whole", [0, 1, 3, 4, 5, 10_000])
@@ -46,9 +50,16 @@ def test_sockets_are_the_same_at_the_other_end() -> None:
             other.close()
 
 
-def test_fetched_packets_have_their_numbers_and_are_no_memory_of_the_parent() -> None:
-    kept = KeptPackets(3, 100)
-    kept.add([b"a", b"bc", b"d", b"e"])
-    held = fetched(kept)
-    assert [(2, b"bc"), (3, b"d"), (4, b"e")] == kept.last(9) == held.last(9)
-    assert (4, 0) == (held.total, held.memory)
+@pytest.mark.parametrize(("local", "most", "numbers", "held"), [(1, 2, [5, 6], 3), (1, 9, [5, 6], 3), (2, 9, None, 0)])
+def test_of_kept_packets_the_newest_that_fit_are_given(
+    local: int, most: int, numbers: list[int] | None, held: int
+) -> None:
+    book = RecordingBook(version="1.2.3", now=500.0, wall=1.0)
+    kept = KeptPackets(3, 64 << 20)
+    book.stream_opened(ORIGIN, "10.0.0.1:5", 500.0).kept = kept
+    book.stream_opened(ORIGIN, "10.0.0.1:6", 500.0)
+    kept.add([b"a", b"b", b"c", b"d" * 100, b"e" * 100, b"f" * (FETCHED_BYTES - 100)])
+    worker: Any = SimpleNamespace(book=book)
+    given = pickle.loads(pickle.dumps(Packets(local, most).carry_out(worker)))
+    found = None if given.kept is None else [number for number, _ in given.kept.last(9)]
+    assert (numbers, held) == (found, given.held)

@@ -74,8 +74,8 @@ class Command:
         """Nothing is changed by this call, so it may be carried out from a line that was cut."""
         return self.reads
 
-    def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[None] | None:
-        """Fires when what the call reads is of now; None where it is so."""
+    def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[Any] | None:
+        """Fires when what the call reads is of now, some with the reply; None where it is so."""
         return freshness.ask(self.figures, desk.asked) if self.figures else None
 
     def answer(self, desk: Desk, session: Session) -> Reply | Later:

@@ -22,6 +22,7 @@ from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.hosts import ClosedStreams
+from ctrlserver.stats.kept import Fetched
 from ctrlserver.stats.records import TCP_FIELDS, PeerRecord, StreamRecord, Value, as_mapping
 from ctrlserver.words import did_you_mean, quoted
 
@@ -138,21 +139,28 @@ class Packets(Command):
     stream: int = argument(Number("stream", "STREAM"))
     limit: int = argument(Number("limit", "limit=N", least=1), PACKETS_LIMIT)
 
-    def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[None] | None:
-        """The packets too."""
-        return freshness.ask_packets(self.stream, desk.asked)
+    def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[Any] | None:
+        """Has the reply where another process keeps the packets: those that are shown are fetched."""
+        fresh = super().fresh(desk, freshness)
+        return self._fetch(desk) if fresh is None else fresh.addCallback(lambda _: self._fetch(desk))
+
+    def _fetch(self, desk: Desk) -> Deferred[Reply] | None:
+        fetched = desk.fetch_packets(self.stream, self.limit)
+        return None if fetched is None else fetched.addCallback(lambda found: self._listed(found, found.held))
 
     def reply(self, desk: Desk) -> Reply:
         """A header line and a hex dump for each packet."""
         stream = desk.book.counters.find(self.stream)
         if stream is None:
             raise _unknown_stream(desk, self.stream)
-        kept = stream.kept
-        if kept is None:
+        return self._listed(stream, 0 if stream.kept is None else len(stream.kept))
+
+    def _listed(self, holder: StreamCounters | Fetched, held: int) -> Reply:
+        if holder.kept is None:
             wrong = f"no packets of stream {self.stream} are kept; set keep = N for its listener in the configuration"
             raise CommandError(409, "keeps-nothing", wrong)
-        numbers = kept.numbers(self.limit)
-        return Listing(_dumps(stream, numbers), _packets(stream, numbers), len(numbers), len(kept))
+        numbers = holder.kept.numbers(self.limit)
+        return Listing(_dumps(holder, numbers), _packets(holder, numbers), len(numbers), held)
 
 
 @frozen
@@ -214,44 +222,44 @@ class Kick(Command):
         return Word("kicked", {"kicked": self.stream})
 
 
-def _part(stream: StreamCounters, number: int, start: int) -> bytes | None:
+def _part(holder: StreamCounters | Fetched, number: int, start: int) -> bytes | None:
     """Some bytes of a kept packet, none past its end; None where it is no longer kept."""
-    packet = None if stream.kept is None else stream.kept.get(number)
+    packet = None if holder.kept is None else holder.kept.get(number)
     return None if packet is None else packet[start : start + PART_BYTES]
 
 
-def _parts(stream: StreamCounters, number: int) -> Iterator[bytes]:
+def _parts(holder: StreamCounters | Fetched, number: int) -> Iterator[bytes]:
     """A kept packet, looked up again for each part: between two of them a reader may let minutes pass."""
     start = 0
-    while octets := _part(stream, number, start):
+    while octets := _part(holder, number, start):
         yield octets
         start += PART_BYTES
 
 
-def _lengths(stream: StreamCounters, numbers: range) -> Iterator[tuple[int, int]]:
+def _lengths(holder: StreamCounters | Fetched, numbers: range) -> Iterator[tuple[int, int]]:
     """Those that are still kept when their turn comes, with their lengths."""
     for number in numbers:
-        if stream.kept is not None and (packet := stream.kept.get(number)) is not None:
+        if holder.kept is not None and (packet := holder.kept.get(number)) is not None:
             length = len(packet)
             del packet
             yield number, length
 
 
-def _dumps(stream: StreamCounters, numbers: range) -> Iterator[str]:
+def _dumps(holder: StreamCounters | Fetched, numbers: range) -> Iterator[str]:
     """A line for people above the dump of each."""
-    for number, length in _lengths(stream, numbers):
+    for number, length in _lengths(holder, numbers):
         yield f"# packet {number} {length} bytes"
-        for at, octets in enumerate(_parts(stream, number)):
+        for at, octets in enumerate(_parts(holder, number)):
             yield from dump(octets, at * PART_BYTES)
 
 
-def _packets(stream: StreamCounters, numbers: range) -> Iterator[Mapping[str, Value | Iterator[str]]]:
-    for number, length in _lengths(stream, numbers):
+def _packets(holder: StreamCounters | Fetched, numbers: range) -> Iterator[Mapping[str, Value | Iterator[str]]]:
+    for number, length in _lengths(holder, numbers):
         yield {
             "packet": number,
             "bytes": length,
-            "hex": map(bytes.hex, _parts(stream, number)),
-            "ascii": map(printable, _parts(stream, number)),
+            "hex": map(bytes.hex, _parts(holder, number)),
+            "ascii": map(printable, _parts(holder, number)),
         }
 
 

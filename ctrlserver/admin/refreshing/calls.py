@@ -6,6 +6,7 @@ Rules: ``wake`` is called once, and not from within ``wait_for``: who calls it l
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -27,7 +28,7 @@ def _nothing() -> None:
 class Call:
     """``is_ready`` once the figures are there, or with ``failure`` cannot be had.
 
-    ``reply``: that of a line which was carried out; it is said once the workers go by it.
+    ``reply``: that of a line which was carried out, and is said once the workers go by it; or of one that they answer.
     """
 
     request: Request
@@ -38,13 +39,14 @@ class Call:
     _wake: Callable[[], None] = field(default=_nothing, init=False)
     _reply: bytes = field(default=b"", init=False)
 
-    def wait_for(self, fresh: Deferred[None], wake: Callable[[], None]) -> None:
+    def wait_for(self, fresh: Deferred[Any], wake: Callable[[], None]) -> None:
         """Wait, and ``wake`` then."""
         fresh.addBoth(self._over)
         self._wake = wake
 
-    def _over(self, answer: Failure | None) -> None:
+    def _over(self, answer: object) -> None:
         self.is_ready, self.failure = True, answer if isinstance(answer, Failure) else None
+        self.reply = answer if isinstance(answer, Reply) else self.reply
         self._wake()
 
     def wrong(self, journal: Journal) -> bytes:

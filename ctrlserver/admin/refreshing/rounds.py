@@ -28,7 +28,6 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from ctrlserver.errors import CommandError
 from ctrlserver.stats.book import Book
 
 LATEST_SECONDS: Final = 2.0
@@ -62,25 +61,16 @@ class _Round:
 
 @define(eq=False)
 class Rounds:
-    """Those of one kind. ``begin(figures)`` asks; None where all there is, is of now.
-
-    ``late``: the error of those whose round is late; without it they go on with what there is.
-    """
+    """``begin(figures)`` asks; None where all there is, is of now."""
 
     begin: Callable[[Figures], Deferred[None] | None]
     book: Book
     reactor: IReactorTime
-    late: CommandError | None = None
     _served: _Round = field(factory=lambda: _Round(-1, Figures.NONE), init=False)
     _changed: int = field(default=-1, init=False)
     _round: _Round | None = field(default=None, init=False)
     _askers: list[_Asker] = field(factory=list, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
-
-    @property
-    def is_idle(self) -> bool:
-        """Nobody waits."""
-        return self._round is None
 
     def changed(self) -> None:
         """Something was changed: who asks from now on is to see it."""
@@ -122,7 +112,7 @@ class Rounds:
         answered.addBoth(self._is_over, begun)
 
     def _is_late(self, begun: _Round) -> None:
-        self._is_over(None if self.late is None else Failure(self.late), begun)
+        self._is_over(None, begun)
 
     def _is_over(self, answer: Failure | None, begun: _Round) -> None:
         """Let those go on whom this round serves, and begin the next one for the others."""

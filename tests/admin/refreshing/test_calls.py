@@ -10,7 +10,7 @@ from twisted.logger import LogEvent
 from ctrlserver.admin.protocol import UNREAD
 from ctrlserver.admin.refreshing.rounds import LATEST_SECONDS
 from ctrlserver.errors import CommandError
-from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.stats.kept import Fetched, KeptPackets
 from tests.admin.conftest import Peer, Server, stuck
 from tests.admin.workers import Workers
 
@@ -246,21 +246,21 @@ def test_what_a_desk_refuses_is_told_as_it_is(server: Server, workers: Workers) 
 # Packets
 
 
-def test_kept_packets_are_fetched_once_the_numbers_are_there_and_once_for_lines_that_came_together(
-    server: Server, workers: Workers
-) -> None:
-    peer, stream = server.connect(), server.stream(open=True)
+def test_the_packets_that_are_shown_are_fetched_once_the_numbers_are_there(server: Server, workers: Workers) -> None:
+    peer = server.connect()
+    server.stream(open=True)
     peer.says(b"packets 1 limit=1\npackets 1 json\n")
     assert [] == workers.fetched
     workers.answer()
-    assert [1] == workers.fetched
-    stream.kept = KeptPackets(10, 1024)
-    stream.kept.add([b"here"])
-    workers.fetches[0].callback(None)
-    text, _, rest = peer.transport.sent.partition(b"OK 1\r\n")
-    assert text.startswith(b"# packet 1 4 bytes\r\n")
-    assert "here" == json.loads(rest)["data"][0]["ascii"]
-    assert (1, [1]) == (len(workers.rounds), workers.fetched)
+    kept = KeptPackets(10, 1024)
+    kept.add([b"gone", b"here"])
+    workers.fetches[0].callback(Fetched(kept.newest(1, 1024), 2))
+    assert b"# packet 2 4 bytes\r\n" == peer.transport.sent.partition(b"0000")[0]
+    text, _, rest = peer.transport.sent.partition(b"OK 1 of 2\r\n")
+    assert (text.count(b"\r\n"), b"") == (2, rest)
+    workers.fetches[1].callback(Fetched(kept, 2))
+    assert ["gone", "here"] == [each["ascii"] for each in json.loads(peer.transport.sent.splitlines()[-1])["data"]]
+    assert (1, [(1, 1), (1, 10)]) == (len(workers.rounds), workers.fetched)
 
 
 def test_packets_that_do_not_come_are_an_error_and_no_guess(server: Server, workers: Workers) -> None:
@@ -268,21 +268,17 @@ def test_packets_that_do_not_come_are_an_error_and_no_guess(server: Server, work
     server.stream(open=True)
     peer.says(b"packets 1\nping\n")
     workers.answer()
-    server.clock.advance(LATEST_SECONDS)
-    assert peer.transport.sent.startswith(b"ERR 503 worker-late ")
-    assert peer.transport.sent.endswith(b"\r\nOK pong\r\n")
+    workers.fetches[0].errback(CommandError(503, "worker-late", "worker 2 does not answer"))
+    assert b"ERR 503 worker-late worker 2 does not answer\r\nOK pong\r\n" == peer.transport.sent
 
 
-def test_many_streams_may_be_asked_for_their_packets(server: Server, workers: Workers) -> None:
-    for number in range(1, 200):
-        server.stream(open=True)
-        peer = server.connect()
-        peer.says(f"packets {number}\n".encode())
-        workers.answer_all()
-        workers.fetches[-1].callback(None)
-        assert peer.transport.sent.startswith(b"ERR 409 keeps-nothing ")
-        peer.connection.connectionLost()
-    assert list(range(1, 200)) == workers.fetched
+def test_of_a_stream_whose_worker_keeps_no_packets_that_is_told(server: Server, workers: Workers) -> None:
+    peer = server.connect()
+    server.stream(open=True)
+    peer.says(b"packets 1\n")
+    workers.answer()
+    workers.fetches[0].callback(Fetched(None))
+    assert peer.transport.sent.startswith(b"ERR 409 keeps-nothing ")
 
 
 # Turns
