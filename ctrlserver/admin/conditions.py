@@ -14,7 +14,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Number
-from ctrlserver.admin.refreshing.rounds import Figures
+from ctrlserver.admin.refreshing.freshness import Figures
 from ctrlserver.errors import CommandError, UnitError
 from ctrlserver.stats.records import TCP_FIELDS, Value, describe
 from ctrlserver.stats.rename import Renames

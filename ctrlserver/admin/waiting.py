@@ -18,8 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ctrlserver.admin.conditions import Condition
-from ctrlserver.admin.refreshing.freshness import Freshness
-from ctrlserver.admin.refreshing.rounds import Figures
+from ctrlserver.admin.refreshing.freshness import Figures, Freshness
 from ctrlserver.admin.replies import Record, encode_error, encode_in_steps
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
@@ -199,7 +198,7 @@ class Readings:
 
     desk: Desk
     reactor: IReactorTime
-    freshness: Freshness = field(init=False, default=Factory(lambda self: Freshness(self.desk, self.reactor), True))
+    freshness: Freshness = field(init=False, default=Factory(lambda self: Freshness(self.desk), True))
     _waiters: dict[object, dict[Waiting, None]] = field(factory=dict, init=False)
     _seen: dict[object, Value] = field(factory=dict, init=False)
     _next: IDelayedCall | None = field(default=None, init=False)

@@ -46,6 +46,9 @@ from ctrlserver.workers.rounds import LATE_SECONDS
 from ctrlserver.workers.snapshots import Snapshot
 from ctrlserver.workers.supervisor import Supervisor
 
+#: Seconds for which a question waits for workers that begin.
+EARLY_SECONDS = 2.0
+
 #: Descriptors that a worker has open beside streams, and a listener's.
 OWN_DESCRIPTORS = 64
 
@@ -173,12 +176,14 @@ class SharedPlane(SharingPlane):
     # What they count
 
     def fresh(self, *, paths: bool = False) -> Deferred[None]:
-        """As ``refresh``, for the admin port: who asks before the workers run waits for them."""
+        """As ``refresh``, for the admin port: who asks before the workers run waits for them, for a moment."""
         if self._asked_early is None:
             return self.supervisor.refresh(paths=paths)
         waits: Deferred[None] = Deferred()
         self._asked_early.append(waits)
-        return waits.addCallback(lambda _: self.supervisor.refresh(paths=paths))
+        return waits.addTimeout(EARLY_SECONDS, self._reactor, lambda *_: None).addCallback(
+            lambda _: self.supervisor.refresh(paths=paths)
+        )
 
     def apply(self, snapshots: Mapping[int, Snapshot]) -> None:
         """Enter what workers have counted."""

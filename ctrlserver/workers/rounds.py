@@ -86,11 +86,10 @@ class Rounds:
         done: Deferred[None] = Deferred()
         self._next.append(done)
         self._paths = self._paths or paths
-        self.begin_if_none()
+        self._begin_if_none()
         return done
 
-    def begin_if_none(self) -> None:
-        """Begin a round, unless one is under way."""
+    def _begin_if_none(self) -> None:
         if self._round is not None:
             return
         asked, self._next = self._next, []
@@ -158,7 +157,7 @@ class Rounds:
         for each in going.asked:
             each.callback(None)
         if self._next:
-            self.begin_if_none()
+            self._begin_if_none()
 
     def apply(self, snapshots: Mapping[int, Snapshot]) -> None:
         """Give snapshots to the mirror."""

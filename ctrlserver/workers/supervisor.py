@@ -6,8 +6,7 @@ Model::
                   |                                   |
                   +--- ended, or silent for long -----+--> what it had not taken goes to others; another is started
 
-What they counted is asked for in rounds (``workers/rounds.py``): one at least each ``PACE`` seconds, and one more for
-those who ask for it.
+What they counted is asked for in rounds (``workers/rounds.py``), whenever somebody wants it (``refresh``).
 
 Rules:
 
@@ -17,6 +16,7 @@ Rules:
   At the start nothing is handed before all have begun: they share the first burst.
 - ``MOST_QUICK_ENDS`` of one worker in a row, each before it had answered or within ``QUICK_SECONDS``, end the daemon.
 
+Beware: who is silent is known of those alone that are asked: call ``refresh`` now and then.
 Beware: start it after the process went into the background and gave up its privileges: workers inherit both.
 """
 
@@ -46,7 +46,7 @@ from ctrlserver.workers.process import Past, WorkerProcess, environment, program
 from ctrlserver.workers.rounds import Mirrors, Rounds
 from ctrlserver.workers.telling import Told
 
-#: Seconds between two rounds.
+#: Seconds between two looks at who is silent.
 PACE = 0.25
 
 #: Seconds of silence after which a worker is killed, and those that it has to begin.
@@ -176,7 +176,6 @@ class Supervisor:
         if self._looks.may_judge(self._clock()):
             for worker in list(self._workers.values()):
                 self._judge(worker)
-        self._rounds.begin_if_none()
 
     def _judge(self, worker: WorkerProcess) -> None:
         if worker.has_ended or (worker.is_running and not worker.looking):

@@ -1,4 +1,7 @@
-"""Workers that count what the desk knows only after a round: for tests of what waits for one."""
+"""Workers that count what the desk knows only after a round: for tests of what waits for one.
+
+As with real ones there is one round at a time, and who asks meanwhile shares the next one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ class Round:
 
     paths: bool
     counted: list[tuple[StreamCounters, int]]
-    over: Deferred[None] = field(factory=Deferred)
+    asked: list[Deferred[None]]
 
 
 @define
@@ -32,6 +35,7 @@ class Workers:
     fetched: list[tuple[int, int]] = field(factory=list)
     fetches: list[Deferred[Fetched]] = field(factory=list)
     _counted: list[tuple[StreamCounters, int]] = field(factory=list)
+    _waiting: list[tuple[bool, Deferred[None]]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.server.desk = evolve(self.server.desk, fresh=self._fresh, fetch_packets=self._fetch)
@@ -42,13 +46,20 @@ class Workers:
         self._counted.append((stream, packets))
 
     def _fresh(self, *, paths: bool = False) -> Deferred[None] | None:
+        over: Deferred[None] = Deferred()
+        self._waiting.append((paths, over))
+        if not self.under_way:
+            self._begin()
+        return over
+
+    def _begin(self) -> None:
         counted, self._counted = self._counted, []
-        begun = Round(paths, counted)
+        waiting, self._waiting = self._waiting, []
+        begun = Round(any(paths for paths, _ in waiting), counted, [over for _, over in waiting])
         self.rounds.append(begun)
         self.under_way.append(begun)
         if self.at_once:
             self.answer()
-        return begun.over
 
     def _fetch(self, number: int, most: int) -> Deferred[Fetched] | None:
         if self.server.desk.book.counters.find(number) is None:
@@ -59,14 +70,19 @@ class Workers:
 
     def answer(self, wrong: Exception | None = None) -> None:
         """The oldest round is over."""
-        begun = self.under_way.pop(0)
+        begun = self.under_way[0]
+        self.server.book.changed()
         for stream, packets in begun.counted:
             stream.packets += packets
             stream.bytes += packets * 1024
-        if wrong is None:
-            begun.over.callback(None)
-        else:
-            begun.over.errback(Failure(wrong))
+        for each in begun.asked:
+            if wrong is None:
+                each.callback(None)
+            else:
+                each.errback(Failure(wrong))
+        self.under_way.pop(0)
+        if self._waiting and not self.under_way:
+            self._begin()
 
     def answer_all(self) -> None:
         """Until none is under way, and none is begun by who went on."""

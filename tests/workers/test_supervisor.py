@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor as installed
+from twisted.internet.defer import gatherResults
 from twisted.logger import capturedLogs
 
 from ctrlserver.workers import rounds, supervisor
@@ -77,6 +78,14 @@ async def test_what_was_counted_before_a_question_is_in_its_answer(workers: Work
         sum(row.bytes_total for row in made.rows()),
     )
     assert (() == made.late, 0.0) == (True, made.lag)
+
+
+@pytest_twisted.ensureDeferred
+async def test_whoever_asks_during_a_round_shares_the_next_one(workers: Workers) -> None:
+    made = await workers.start(2)
+    before = len(workers.mirror.applied)
+    await gatherResults([made.refresh() for _ in range(100)])
+    assert 2 == len(workers.mirror.applied) - before
 
 
 @pytest_twisted.ensureDeferred

@@ -10,8 +10,7 @@ from twisted.internet.defer import Deferred
 from ctrlserver.admin.arguments import Duration, Number, Parameter, Text
 from ctrlserver.admin.commands.command import Command, Ended, argument, numbered
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.freshness import Freshness
-from ctrlserver.admin.refreshing.rounds import Figures
+from ctrlserver.admin.refreshing.freshness import Figures, Freshness
 from ctrlserver.admin.replies import Reply, Table, Word
 from ctrlserver.admin.session import Session
 from ctrlserver.desk import Desk

@@ -10,7 +10,7 @@ from attrs import frozen
 from ctrlserver.admin.arguments import Text
 from ctrlserver.admin.commands.command import Command, argument, published, unknown_field
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.rounds import Figures
+from ctrlserver.admin.refreshing.freshness import Figures
 from ctrlserver.admin.replies import Record, Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.stats.records import as_mapping, describe, field_names

@@ -11,8 +11,7 @@ from twisted.internet.defer import Deferred
 
 from ctrlserver.admin.arguments import Parameter, bind
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.freshness import Freshness
-from ctrlserver.admin.refreshing.rounds import Figures
+from ctrlserver.admin.refreshing.freshness import Figures, Freshness
 from ctrlserver.admin.replies import Reply
 from ctrlserver.admin.session import Session
 from ctrlserver.admin.waiting import Later

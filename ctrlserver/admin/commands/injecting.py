@@ -12,8 +12,7 @@ from ctrlserver.addresses import nearest_network
 from ctrlserver.admin.arguments import Choice, Duration, Number, Parameter, Spec, Text
 from ctrlserver.admin.commands.command import Command, Ended, argument, numbered, rows
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.freshness import Freshness
-from ctrlserver.admin.refreshing.rounds import Figures
+from ctrlserver.admin.refreshing.freshness import Figures, Freshness
 from ctrlserver.admin.replies import Reply, Table, Word
 from ctrlserver.admin.session import Session
 from ctrlserver.desk import Desk

@@ -8,7 +8,7 @@ from ctrlserver.admin.arguments import Names, Number, Text
 from ctrlserver.admin.commands.command import LIMIT, Command, argument, published, rows
 from ctrlserver.admin.commands.ranking import with_columns
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.rounds import Figures
+from ctrlserver.admin.refreshing.freshness import Figures
 from ctrlserver.admin.replies import Record, Reply, Table
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError

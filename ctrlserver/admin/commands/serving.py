@@ -11,7 +11,7 @@ from attrs import frozen
 from ctrlserver.admin.arguments import Choice
 from ctrlserver.admin.commands.command import Command, argument, rows
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.rounds import Figures
+from ctrlserver.admin.refreshing.freshness import Figures
 from ctrlserver.admin.replies import Document, Listing, Record, Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.linux.usage import cpu_seconds, resident_bytes

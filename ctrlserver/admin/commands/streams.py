@@ -15,8 +15,7 @@ from ctrlserver.admin.commands.command import LIMIT, Command, Made, argument, ro
 from ctrlserver.admin.commands.hexdump import dump, printable
 from ctrlserver.admin.commands.ranking import Ranked, known_fields, own_name, rank, with_columns
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.freshness import Freshness
-from ctrlserver.admin.refreshing.rounds import Figures
+from ctrlserver.admin.refreshing.freshness import Figures, Freshness
 from ctrlserver.admin.replies import Listing, Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError

@@ -10,8 +10,7 @@ from twisted.internet.defer import Deferred
 from ctrlserver.admin.arguments import Duration, Number, Text
 from ctrlserver.admin.commands.command import Command, argument
 from ctrlserver.admin.conditions import parse_condition
-from ctrlserver.admin.refreshing.freshness import Freshness
-from ctrlserver.admin.refreshing.rounds import Figures
+from ctrlserver.admin.refreshing.freshness import Figures, Freshness
 from ctrlserver.admin.replies import Record, Reply
 from ctrlserver.admin.session import Session
 from ctrlserver.admin.waiting import Later, Reading, Readings, Waiting, Watching

@@ -8,7 +8,6 @@ import pytest
 from twisted.logger import LogEvent
 
 from ctrlserver.admin.protocol import UNREAD
-from ctrlserver.admin.refreshing.rounds import LATEST_SECONDS
 from ctrlserver.errors import CommandError
 from ctrlserver.stats.kept import Fetched, KeptPackets
 from tests.admin.conftest import Peer, Server, stuck
@@ -196,19 +195,6 @@ def test_an_interrupt_ends_a_wait_that_waits_for_its_first_round(server: Server,
 
 
 # Failures
-
-
-def test_a_round_that_is_late_is_not_waited_for_longer_than_its_time(server: Server, workers: Workers) -> None:
-    peer = server.connect()
-    peer.says(b"stats packets_total\n" * 3)
-    server.clock.advance(LATEST_SECONDS - 0.01)
-    assert b"" == peer.transport.sent
-    server.clock.advance(0.01)
-    assert [0] * 3 == packets_in(peer.transport.sent)
-    workers.answer()  # too late: it is for nobody any more
-    assert b"" == peer.says(b"stats packets_total\n")
-    workers.answer_all()
-    assert [0] * 4 == packets_in(peer.transport.sent)
 
 
 def test_a_round_that_fails_is_an_error_to_who_waited_and_logged(
