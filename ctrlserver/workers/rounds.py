@@ -3,10 +3,11 @@
 Rules:
 
 - Who asks during a round has the next one, which begins when that ends: so what was counted before a question is in its
-  answer. All who ask meanwhile share it.
+  answer. All who ask meanwhile share it, and so do those who ask again when it ends.
 - What was accepted before the question is taken before it is answered. So streams are numbered in the order in which
   they were accepted, but for those that come during a round.
-- A round ends when all have answered, after ``LATE_SECONDS`` at the latest. Who has not answered by then is ``late``.
+- A round ends when all have answered, after ``LATE_SECONDS`` at the latest, and in the next turn where nobody can be
+  asked. Who has not answered by then is ``late``.
   Later rounds do not wait for it, and its answer is applied when it comes. Of these questions a worker has one at a
   time.
 - What a worker has answered is applied before it is said to be lost.
@@ -78,6 +79,7 @@ class Rounds:
         self._round: _Round | None = None
         self._next: list[Deferred[None]] = []
         self._paths = False
+        self._is_telling = False
         self._is_over = False
         self._lines = Sparing()
 
@@ -90,7 +92,7 @@ class Rounds:
         return done
 
     def _begin_if_none(self) -> None:
-        if self._round is not None:
+        if self._round is not None or self._is_telling:
             return
         asked, self._next = self._next, []
         paths, self._paths = self._paths, False
@@ -98,10 +100,9 @@ class Rounds:
             [] if self._is_over else [each for each in self._workers.values() if each.is_running and not each.looking]
         )
         going = self._round = _Round({each.number for each in free}, asked)
-        going.limit = self._reactor.callLater(LATE_SECONDS, self._end)
+        going.limit = self._reactor.callLater(LATE_SECONDS if free else 0, self._end)
         for worker in free:
             self.ask(worker, paths)
-        self._end_if_whole()
 
     def ask(self, worker: WorkerProcess, paths: bool = False) -> None:
         """Ask one, in a round or outside."""
@@ -154,8 +155,10 @@ class Rounds:
         self.apply(going.got)
         self.late = tuple(sorted({*self.late, *going.awaited}))
         self._seen()
+        self._is_telling = True  # those who ask again share a round
         for each in going.asked:
             each.callback(None)
+        self._is_telling = False
         if self._next:
             self._begin_if_none()
 

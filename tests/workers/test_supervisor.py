@@ -89,6 +89,14 @@ async def test_whoever_asks_during_a_round_shares_the_next_one(workers: Workers)
 
 
 @pytest_twisted.ensureDeferred
+async def test_those_who_ask_again_when_a_round_ends_share_the_next_one(workers: Workers) -> None:
+    made = await workers.start(2)
+    before = len(workers.mirror.applied)
+    await gatherResults([made.refresh().addCallback(lambda _: made.refresh()) for _ in range(100)])
+    assert 3 == len(workers.mirror.applied) - before
+
+
+@pytest_twisted.ensureDeferred
 async def test_descriptors_go_with_the_first_message(workers: Workers) -> None:
     reads, writes = os.pipe()
     workers.begin = lambda number: (Begin(number, files=1), [writes])
