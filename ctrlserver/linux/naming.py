@@ -1,4 +1,4 @@
-"""A process's name, as ``ps`` and ``top`` show it, and its end together with its parent's.
+"""A process's name, as ``ps`` and ``top`` show it, its end together with its parent's, and whose orphans it takes.
 
 Rules: each function says whether it did it. On systems other than Linux nothing is done.
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ctrlserver.linux.library import library_function
 
-_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
+_PR_SET_PDEATHSIG, _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 1, 15, 36
 
 #: Bytes of a thread's name, without the zero after it.
 SHORT_BYTES = 15
@@ -49,3 +49,9 @@ def end_with_parent() -> bool:
     """Have the kernel end this process by SIGKILL when the thread that started it ends."""
     control = library_function("prctl")
     return control is not None and control(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) == 0
+
+
+def adopt_orphans() -> bool:
+    """Have the kernel make this process the parent of its children's children whose own parent has ended."""
+    control = library_function("prctl")
+    return control is not None and control(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0

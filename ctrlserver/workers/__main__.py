@@ -1,35 +1,45 @@
-"""The program of a worker: ``python -m ctrlserver.workers``, as the parent starts it.
+"""The program of the seed of workers: ``python -m ctrlserver.workers SOCKET``, as the parent starts it.
 
 Rule: what has to hold from the first moment comes before the imports, which take half a second: the signals that are
-the parent's are ignored, and the worker ends with its parent. Nothing that is imported is garbage: until the worker
-begins none is looked for, which saves a tenth of the time.
+the parent's are ignored, and the seed ends with its parent. Nothing that is imported is garbage: until a worker begins
+none is looked for, which saves a tenth of the time.
 """
 
 from __future__ import annotations
 
 import gc
 import signal
+import socket
 import sys
+from importlib import import_module
+
+#: What the workers import of their own: the reactor is made in each, of what is imported here.
+ALL_THEY_NEED = ("twisted.internet.epollreactor", "ctrlserver.workers.orders")
 
 IGNORED_AT_ONCE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def main() -> None:
-    """Run a worker."""
+    """Be the seed, and each worker that comes of it."""
     gc.disable()
     for number in IGNORED_AT_ONCE:
         signal.signal(number, signal.SIG_IGN)
     from ctrlserver.linux.naming import end_with_parent, name_process
 
     end_with_parent()
-    name_process("ctrlserver: worker", "ctrlworker")
+    name_process("ctrlserver: seed of workers", "ctrlseed")
+    try:
+        pair = socket.socket(fileno=int(sys.argv[1]))
+    except (IndexError, ValueError, OSError):
+        sys.exit("ctrlserver: workers are started by their parent: there is no socket")
+    for module in ALL_THEY_NEED:
+        import_module(module)
+    from ctrlserver.workers.seed import sow
     from ctrlserver.workers.worker import adopted, run
 
-    try:
-        ends = adopted()
-    except OSError:
-        sys.exit("ctrlserver: a worker is started by its parent: it has no sockets")
-    run(*ends)
+    sow(pair)
+    name_process("ctrlserver: worker", "ctrlworker")
+    run(*adopted())
 
 
 if __name__ == "__main__":

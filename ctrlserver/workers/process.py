@@ -7,8 +7,9 @@ Model::
 
 Rules:
 
-- The process is Twisted's. It gets two sockets (descriptors 3 and 4) and nothing else of the parent; what a service
-  manager gave the parent alone (sockets, the address for notices) is not in its environment.
+- The process is Twisted's, and is forked from the seed (``seed.py``). It gets two sockets (descriptors 3 and 4) and
+  nothing else of the parent; what a service manager gave the parent alone (sockets, the address for notices) is not in
+  its environment.
 - It imports from where the parent does, never from the folder that it runs in.
 - Of what it writes, the last ``KEPT_BYTES`` are kept, for the line about its death.
 - A worker whose channel is lost, and that does not end by itself, is killed.
@@ -37,6 +38,7 @@ from ctrlserver.workers.balance import Seen
 from ctrlserver.workers.channel import Channel, Lost
 from ctrlserver.workers.handing import Handed, Hander
 from ctrlserver.workers.messages import Looked
+from ctrlserver.workers.seed import Seed
 from ctrlserver.workers.snapshots import Snapshot
 from ctrlserver.workers.telling import Told
 from ctrlserver.workers.worker import CONNECTIONS, CONTROL
@@ -55,12 +57,12 @@ NOT_PASSED_ON = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", 
 
 
 def program() -> list[str]:
-    """How a worker is started."""
+    """What starts the seed of the workers."""
     return [sys.executable, "-P", "-m", "ctrlserver.workers"]
 
 
 def environment(own: Mapping[str, str], path: Sequence[str]) -> dict[str, str]:
-    """The environment of a worker; ``path`` is where this process imports from."""
+    """The environment of workers; ``path`` is where this process imports from."""
     folders = [os.path.abspath(each) for each in path]
     return {key: value for key, value in own.items() if key not in NOT_PASSED_ON} | {
         "PYTHONPATH": os.pathsep.join(folders)
@@ -110,16 +112,14 @@ class WorkerProcess(ProcessProtocol):
 
     # Its life
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start the process; ``OSError`` if the system does not."""
+    def start(self, seed: Seed) -> None:
+        """Start the process; ``OSError`` if that cannot be."""
         control, its_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         connections, its_connections = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         null = os.open(os.devnull, os.O_RDONLY)
         descriptors = {0: null, 1: "r", 2: "r", CONTROL: its_control.fileno(), CONNECTIONS: its_connections.fileno()}
         try:
-            self._process = self._reactor.spawnProcess(
-                self, command[0], command, dict(environment), childFDs=descriptors
-            )
+            self._process = seed.spawn(self, descriptors, self._reactor)
         except OSError:
             for each in (control, connections, its_connections):
                 each.close()

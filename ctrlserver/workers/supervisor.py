@@ -44,6 +44,7 @@ from ctrlserver.workers.handing import Handed
 from ctrlserver.workers.messages import Looked, Stop
 from ctrlserver.workers.process import Past, WorkerProcess, environment, program, row_of
 from ctrlserver.workers.rounds import Mirrors, Rounds
+from ctrlserver.workers.seed import Seed
 from ctrlserver.workers.telling import Told
 
 #: Seconds between two looks at who is silent.
@@ -66,7 +67,8 @@ class Supervisor:
     """``count`` workers, numbered from 1.
 
     ``begin`` gives the first message to worker ``number``, and descriptors beside it, for each process anew.
-    ``mirror`` takes their figures. ``failed``: the daemon cannot go on, and why. ``command``: how a process is started.
+    ``mirror`` takes their figures. ``failed``: the daemon cannot go on, and why. ``command``: how the seed of the
+    processes is started.
     """
 
     log = Logger()
@@ -92,6 +94,7 @@ class Supervisor:
         self._failed = failed
         self._clock = clock
         self._command = command or program()
+        self._seed = Seed(self._command, environment(os.environ, sys.path))
         self._numbers = range(1, count + 1)
         self._workers: dict[int, WorkerProcess] = {}
         self._past = {number: Past() for number in self._numbers}
@@ -120,9 +123,9 @@ class Supervisor:
     def _spawn(self, number: int) -> None:
         worker = self._workers[number] = WorkerProcess(number, self, self._reactor)
         try:
-            worker.start(self._command, environment(os.environ, sys.path))
+            worker.start(self._seed)
         except OSError as error:
-            how = f"could not be started: {(error.strerror or str(error)).lower()}: {self._command[0]}"
+            how = f"could not be started: {error.strerror.lower() if error.strerror else error}: {self._command[0]}"
             self._reactor.callLater(0, worker.could_not, how)
             return
         begun = maybeDeferred(lambda: worker.ask(*self._begin(number)))
@@ -336,6 +339,7 @@ class Supervisor:
         if self._pace is not None and self._pace.active():
             self._pace.cancel()
         self._rounds.stop()
+        self._seed.stop()
         running = [number for number, each in self._workers.items() if each.is_running]
         asked = DeferredList([self._workers[number].ask(Stop()) for number in running], consumeErrors=True)
         asked.addTimeout(STOP_SECONDS, self._reactor).addCallback(partial(self._end_all, running))

@@ -124,7 +124,10 @@ def test_a_ctrl_c_in_the_terminal_ends_workers_by_way_of_their_parent_alone(tmp_
     assert "takes its place" not in running.log.read_text()
 
 
-def test_a_worker_that_is_started_by_hand_says_what_it_lacks() -> None:
+def test_the_program_of_the_workers_started_by_hand_says_what_it_lacks() -> None:
     command = [sys.executable, "-m", "ctrlserver.workers"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    assert (1, "ctrlserver: a worker is started by its parent: it has no sockets\n") == (done.returncode, done.stderr)
+    assert (1, "ctrlserver: workers are started by their parent: there is no socket\n") == (
+        done.returncode,
+        done.stderr,
+    )

@@ -60,6 +60,18 @@ async def test_a_worker_shows_its_name_and_has_nothing_of_its_parents(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_worker_is_replaced_though_the_process_that_forked_it_is_gone(workers: Workers) -> None:
+    made = await workers.start(1)
+    before, seed = workers.pid(1), made._seed._process
+    assert seed is not None
+    seed.kill()
+    seed.wait()
+    workers.signal(1, signal.SIGKILL)
+    await until(lambda: workers.pid(1) != before and made.rows()[0].state == "running")
+    assert 1 == made.restarts
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_was_counted_before_a_question_is_in_its_answer(workers: Workers) -> None:
     made = await workers.start(2)
     for _ in range(4):
@@ -181,7 +193,7 @@ async def test_a_worker_that_goes_on_in_time_stays_and_its_answer_is_applied(
         (["/no/python"], "could not be started: no such file or directory: /no/python"),
         (
             [sys.executable, "-c", "raise SystemExit('no such module')"],
-            "exited with code 1: no such module",
+            f"could not be started: no such module: {sys.executable}",
         ),
     ],
 )
