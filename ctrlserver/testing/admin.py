@@ -1,12 +1,14 @@
 """A plain blocking client of the admin port, of the standard library only.
 
-Rules: each question has a connection of its own, so threads may ask at once and none goes stale. Every command is asked
-with ``json``: then a reply is one line. All waits are bounded.
+Rules: each question has a connection of its own, so threads may ask at once and none goes stale. One connection may be
+kept, for what is asked again and again and leaves nothing behind (``run_often``). Every command is asked with ``json``:
+then a reply is one line. All waits are bounded.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Generator
 from typing import Any, TypeAlias, TypeVar
@@ -53,6 +55,7 @@ class AdminPort:
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.address = address
+        self._kept: dict[int, socket.socket] = {}  # by process: one that was forked does not ask over its parent's
 
     def ask(self, command: str) -> Any:
         """The ``data`` of the JSON reply to ``command``."""
@@ -60,7 +63,33 @@ class AdminPort:
 
     def run(self, dialogue: Dialogue[Result]) -> Result:
         """Ask what ``dialogue`` asks, over one connection, and return what it returns."""
-        with self._connected() as connection, connection.makefile("rb") as answers:
+        with self._connected() as connection:
+            return self._run(connection, dialogue)
+
+    def run_often(self, dialogue: Dialogue[Result]) -> Result:
+        """As ``run``, over the connection of the last time, unless the server has ended it."""
+        connection = self._kept.pop(os.getpid(), None)
+        if connection is not None and not _is_silent(connection):
+            connection.close()
+            connection = None
+        connection = connection or self._connected()
+        try:
+            result = self._run(connection, dialogue)
+        except BaseException:
+            connection.close()
+            raise
+        if connection is not self._kept.setdefault(os.getpid(), connection):  # another thread's is kept
+            connection.close()
+        return result
+
+    def hang_up(self) -> None:
+        """Keep no connection."""
+        for connection in list(self._kept.values()):
+            connection.close()
+        self._kept.clear()
+
+    def _run(self, connection: socket.socket, dialogue: Dialogue[Result]) -> Result:
+        with connection.makefile("rb") as answers:
             try:
                 line, seconds = next(dialogue)
                 while True:
@@ -94,3 +123,15 @@ class AdminPort:
     def _failed(self, error: OSError) -> AdminError:
         host, port = self.address
         return AdminError(f"admin port {host}:{port}", 0, "", f"no answer: {error.strerror or error}")
+
+
+def _is_silent(connection: socket.socket) -> bool:
+    """Whether nothing comes, no end either."""
+    connection.setblocking(False)
+    try:
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False

@@ -59,10 +59,10 @@ class Server:
     def start(self) -> Server:
         """Start it, unless it runs; ``StartError`` with its log where it cannot. Again, it has the address it had."""
         if not self.is_running:
+            self.stop()  # it may have ended by itself
             process = Process(self._config)
             self._process = process
             self._since = Since()
-            self._orders_are_over()
             self._where, admin = process.ports[self._name], process.ports["admin"]["tcp"]
             self._admin = AdminPort(_pair(admin))
             _stay_at(self._config["listener"][0], self._where)
@@ -71,11 +71,14 @@ class Server:
 
     def leave(self) -> None:
         """Tell it to end, and do not wait for that."""
+        if self._admin is not None:
+            self._admin.hang_up()
         if self._process is not None:
             self._process.leave()
 
     def stop(self) -> None:
         """End it. Its streams are closed, its port is free."""
+        self.leave()
         if self._process is not None:
             self._process.stop()
             self._orders_are_over()
@@ -161,7 +164,7 @@ class Server:
     def fresh(self) -> None:
         """Have it as new: no stream, no injection, and everything counted from 0."""
         self.calm()
-        self._since = self._started().run(self._begun_anew())
+        self._since = self._started().run_often(self._begun_anew())
 
     def _begun_anew(self) -> Dialogue[Since]:
         totals = yield from asked("reset")
@@ -290,6 +293,7 @@ class RunningServer(Server):
     def stop(self) -> None:
         """It goes on; what a test ordered of it ends."""
         self.calm()
+        self.leave()
 
     @property
     def is_running(self) -> bool:

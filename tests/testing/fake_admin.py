@@ -1,4 +1,4 @@
-"""An admin port in a thread, which answers lines from a table: for commands whose answers are to be exact."""
+"""An admin port in threads, which answers lines from a table: for commands whose answers are to be exact."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from contextlib import contextmanager, suppress
 
 
 class FakeAdmin:
-    """``answers``: the data or the error of each line, ``json`` left out; ``asked``: the lines, in order."""
+    """``answers``: the data or the error of each line, ``json`` left out; ``asked``: the lines, in order.
+
+    ``connections``: those that are open or have been; ``ended``: one has ended.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, object] = {}
         self.asked: list[str] = []
+        self.connections: list[socket.socket] = []
+        self.ended = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.address: tuple[str, int] = self._listening.getsockname()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -24,11 +29,16 @@ class FakeAdmin:
         with suppress(OSError):
             while True:
                 connection, _ = self._listening.accept()
-                with connection, connection.makefile("rb") as lines:
-                    for line in lines:
-                        command = line.decode().strip().removesuffix(" json")
-                        self.asked.append(command)
-                        connection.sendall(f"{json.dumps(self._reply(command))}\r\n".encode())
+                self.connections.append(connection)
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection, connection.makefile("rb") as lines:
+            for line in lines:
+                command = line.decode().strip().removesuffix(" json")
+                self.asked.append(command)
+                connection.sendall(f"{json.dumps(self._reply(command))}\r\n".encode())
+        self.ended.set()
 
     def _reply(self, command: str) -> dict[str, object]:
         answer = self.answers.get(command)

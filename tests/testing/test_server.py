@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import pytest
@@ -151,9 +152,13 @@ def test_a_server_that_was_stopped_comes_back_at_its_address_and_counts_from_0(s
 
 
 def test_what_was_ordered_ends_with_the_process_and_ends_nothing_of_the_next_one(server: Server) -> None:
+    server.fresh()
+    assert server.pid is not None
     with server.inject("swallow"), server.answer("a", "b"):
-        server.stop()
-        server.start()
+        os.kill(server.pid, SIGKILL)
+        while server.is_running:
+            pass
+        server.start().fresh()
         server.inject("3rd*swallow")
         server.answer("c", "d")
     assert (1, 1) == (len(server.ask("inject")), len(server.ask("answer")))
