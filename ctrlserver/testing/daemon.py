@@ -20,6 +20,7 @@ import re
 import select
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import LazyLoader, find_spec, module_from_spec
 from typing import Any
 
@@ -28,10 +29,14 @@ def _be_quick(config: str) -> None:
     """Have the imports that follow take half of their time, for a server of this config.
 
     - What is imported stays, so looking for garbage meanwhile finds none.
+    - attrs compiles a repr for each class. Nobody reads those of a server.
     - Twisted imports cookies, with HTTP and e-mail, for a name of old; here they are loaded once somebody uses them.
     - Twisted's endpoints import OpenSSL if it is there. It is not, for a server that has no TLS.
     """
     gc.disable()
+    import attrs
+
+    attrs.define, attrs.frozen = (partial(made, repr=False) for made in (attrs.define, attrs.frozen))
     spec = find_spec("http.cookiejar")
     if spec is not None and spec.loader is not None:
         spec.loader = LazyLoader(spec.loader)

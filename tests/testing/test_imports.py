@@ -53,5 +53,6 @@ def test_a_server_without_tls_brings_in_neither_openssl_nor_what_else_it_does_no
     assert (0, True) == (done.returncode, '"data"' in done.stdout), done.stderr
     said = names(done.stderr)
     assert "ctrlserver.service" in said
-    heavy = {"OpenSSL.crypto", "cryptography", "service_identity", "twisted.trial", "http.client", "numpy"}
-    assert set() == said & {*heavy, "ctrlserver.testing", "twisted.internet.testing"}
+    heavy = {"OpenSSL.crypto", "cryptography", "service_identity", "twisted.trial", "http.client", "numpy", "re2"}
+    rooms = {f"ctrlserver.{room}" for room in ("testing", "workers", "load", "client", "console", "overview")}
+    assert set() == said & {*heavy, *rooms, "twisted.internet.testing"}
