@@ -13,7 +13,8 @@ Rules:
 - The seed has no reactor and one thread, and does nothing but fork. A worker is what the seed was then: it has no
   socket of the parent, and none of other workers.
 - The seed is started with the first worker, and again when it is gone. Whoever spawns a worker waits for its answer:
-  half a second for the first one, some milliseconds for each other.
+  half a second for the first one, some milliseconds for each other. One that does not answer in time is killed, and
+  the next worker has another; what it may have forked has a pair of sockets that nobody uses, and ends.
 - It ends with its parent, as a worker does, and when the parent closes the pair.
 
 Beware: what is imported is as old as the seed. So after an upgrade on disk a worker that is replaced is of the version
@@ -35,8 +36,11 @@ from twisted.internet.process import Process
 
 from ctrlserver.linux.naming import adopt_orphans, end_with_parent
 
-#: Seconds that the seed has for an answer, and those in which it is not started again after it could not be.
-ANSWER_SECONDS, PAUSE_SECONDS = 10.0, 1.0
+#: Seconds that the seed has for its first answer, for which it imports, and for each other one.
+FIRST_SECONDS, ANSWER_SECONDS = 10.0, 1.0
+
+#: Seconds in which it is not started again after it could not be.
+PAUSE_SECONDS = 1.0
 
 #: What the seed wrote before it ended: as much is told.
 TOLD_BYTES = 4096
@@ -54,6 +58,7 @@ class Seed:
         self._pair: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._written = -1
+        self._has_answered = False
         self._failed: tuple[float, OSError] | None = None
 
     def spawn(self, protocol: Any, descriptors: Mapping[int, Any], reactor: Any) -> Process:
@@ -76,9 +81,12 @@ class Seed:
             if not answer:
                 raise OSError(self._last_words())
         except OSError as error:
-            self._failed = time.monotonic(), error
+            if not self._has_answered:
+                self._failed = time.monotonic(), error
             self.stop()
             raise
+        self._has_answered = True
+        self._pair.settimeout(ANSWER_SECONDS)
         return int(answer)
 
     def _start(self) -> None:
@@ -86,7 +94,7 @@ class Seed:
         if not adopt_orphans():
             raise OSError("the kernel gives no orphans to their parent's parent")
         self._pair, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._pair.settimeout(ANSWER_SECONDS)
+        self._pair.settimeout(FIRST_SECONDS)
         self._written = os.memfd_create("seed")
         with its:
             self._process = subprocess.Popen(
@@ -104,7 +112,7 @@ class Seed:
         try:
             self._process.wait(1)
         except subprocess.TimeoutExpired:
-            return f"no answer within {ANSWER_SECONDS:g} s"
+            return "no answer"
         size = os.fstat(self._written).st_size
         told = os.pread(self._written, TOLD_BYTES, max(0, size - TOLD_BYTES))
         last = told.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2]
@@ -119,7 +127,7 @@ class Seed:
             self._process.wait()
         if self._written >= 0:
             os.close(self._written)
-        self._pair, self._process, self._written = None, None, -1
+        self._pair, self._process, self._written, self._has_answered = None, None, -1, False
 
 
 class _Forked(Process):
