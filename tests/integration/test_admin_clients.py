@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
@@ -11,6 +12,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -119,6 +121,15 @@ def test_a_real_telnet_is_answered_after_ctrl_c(shared: Start) -> None:
                 seen += os.read(terminal, 4096)
         seen = b""
 
+    def until_telnet_has_read() -> None:
+        """Ctrl-C has a terminal drop the lines that nobody has read."""
+        end = time.monotonic() + PATIENCE
+        its_end = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NOCTTY)
+        while any(fcntl.ioctl(its_end, termios.FIONREAD, bytes(4))):
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        os.close(its_end)
+
     try:
         read_until(b"Escape character")
         os.write(terminal, b"ping\r")
@@ -128,6 +139,7 @@ def test_a_real_telnet_is_answered_after_ctrl_c(shared: Start) -> None:
         read_until(rb"(?s)version \d.*OK \d")
         os.write(terminal, b"wait packets_total>=1000000000 timeout=1h\rping\r")
         read_until(rb"timeout=1h.*\n.*ping")
+        until_telnet_has_read()
         os.write(terminal, b"\x03")
         read_until(rb"(?s)ERR 499 interrupted .*OK pong")
         os.write(terminal, b"watch 1h\r")
