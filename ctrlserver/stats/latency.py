@@ -12,8 +12,6 @@ go past ``LAST_BUCKET``; the readers of the table count such times there. It sta
 
 from __future__ import annotations
 
-import base64
-import zlib
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,6 +19,8 @@ from itertools import accumulate
 from typing import Any
 
 from attrs import frozen
+
+from ctrlserver.stats import hdr
 
 #: One nanosecond, the unit of recorded times, in seconds.
 UNIT_SECONDS = 1e-9
@@ -37,13 +37,6 @@ LAST_BUCKET = ((HIGHEST.bit_length() - _WHOLE_BITS) << _HALF_BITS) + (HIGHEST >>
 
 #: The fields of a Latency that are percentiles.
 PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "p99_9": 99.9, "p99_99": 99.99}
-
-#: Bytes of a histogram once decompressed: ten times what one with all buckets of this layout takes. The library itself
-#: has no bound, and a compressed megabyte may hold a thousand.
-MOST_DECOMPRESSED = 4 << 20
-
-#: Bytes before the compressed part: what it is, and its length.
-_HEADER_BYTES = 8
 
 #: ``record_run`` records its times in at most this many groups.
 GROUPS = 16
@@ -141,44 +134,34 @@ class Histogram:
         )
 
     def encoded(self) -> str:
-        """The histogram in the exchange format of HDR histograms: V2, compressed, base64."""
-        from hdrh.histogram import HdrHistogram
-
-        library = HdrHistogram(LOWEST, HIGHEST, DIGITS)
-        for bucket, count in self.counts.items():
-            library.record_value(lowest_in(min(bucket, LAST_BUCKET)), count)
-        return str(library.encode().decode("ascii"))
+        """The histogram in the exchange format of HDR histograms."""
+        if max(self.counts, default=0) > LAST_BUCKET:
+            whole = Histogram()
+            whole.add(self)
+            return whole.encoded()
+        return hdr.encoded(self.counts, LOWEST, HIGHEST, DIGITS)
 
 
 def decoded(text: str) -> Histogram:
-    """The histogram from the text that ``encoded`` made, here or on another machine; ValueError for any other text.
-
-    The program does not call it yet: results of several generators will be merged with it. Until then it proves
-    ``encoded``.
-    """
-    try:
-        library = in_library(text)
-    except Exception as error:  # the library has no error of its own for it
-        raise ValueError(f"no HDR histogram: {error}") from None
-    layout = (library.lowest_trackable_value, library.highest_trackable_value, library.significant_figures)
+    """The histogram from the text that ``encoded`` made, here or on another machine; ValueError for any other text."""
+    counts, layout = hdr.decoded(text)
     if layout != (LOWEST, HIGHEST, DIGITS):
         raise ValueError(f"an HDR histogram of another layout: lowest, highest, digits are {layout}")
+    if max(counts, default=0) > LAST_BUCKET:
+        raise ValueError("an HDR histogram with more buckets than its layout has")
     histogram = Histogram()
-    for item in library.get_recorded_iterator():
-        histogram.record(int(item.value_iterated_to), int(item.count_added_in_this_iter_step))
+    histogram.counts.update(counts)
     return histogram
 
 
 def in_library(text: str) -> Any:
     """The library's own histogram, of any layout, from its text; an error of one kind or another for nonsense.
 
-    What is larger than ``MOST_DECOMPRESSED`` is not decompressed.
+    What is larger than ``hdr.MOST_DECOMPRESSED`` is not decompressed.
     """
     from hdrh.histogram import HdrHistogram
 
-    octets = base64.b64decode(text)[_HEADER_BYTES:]
-    if len(zlib.decompressobj().decompress(octets, MOST_DECOMPRESSED + 1)) > MOST_DECOMPRESSED:
-        raise ValueError(f"larger than {MOST_DECOMPRESSED} bytes")
+    hdr.unpacked(text)
     return HdrHistogram.decode(text)
 
 

@@ -9,12 +9,12 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ctrlserver.stats.hdr import MOST_DECOMPRESSED
 from ctrlserver.stats.latency import (
     DIGITS,
     HIGHEST,
     LAST_BUCKET,
     LOWEST,
-    MOST_DECOMPRESSED,
     UNIT_SECONDS,
     Histogram,
     bucket_of,
