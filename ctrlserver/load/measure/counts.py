@@ -111,7 +111,7 @@ class Replies:
 class StreamCount:
     """One stream, the whole run. ``replies`` is None unless in request mode, ``received_*`` if no server was asked.
 
-    ``injected``: what ``--inject`` did to it; None without the flag.
+    ``injected``: what ``--inject`` did to it; None without the flag. ``shard``: whose it is, in a merged result.
     """
 
     stream: int
@@ -127,6 +127,7 @@ class StreamCount:
     received_bytes: int | None
     reason: str
     injected: Struck | None = None
+    shard: int | None = None
 
     @property
     def expected_packets(self) -> int:

@@ -20,18 +20,23 @@ INTERVALS_KEPT = 100_000
 
 @frozen
 class Gauge:
-    """What is measured of a slice besides its counts: the schedule's rate, and times in seconds; or None."""
+    """What is measured of a slice besides its counts: the schedule's rate, and times in seconds; or None.
+
+    ``*_hdr`` are the whole histograms, of a shard alone.
+    """
 
     target_packets_per_second: float | None = None
     response_p50: float | None = None
     response_p99: float | None = None
     service_p50: float | None = None
     service_p99: float | None = None
+    response_hdr: str | None = None
+    service_hdr: str | None = None
 
 
 @frozen
 class Interval:
-    """One reporting slice, in the order of the document; the last five fields are those of its ``Gauge``.
+    """One reporting slice, in the order of the document; the last seven fields are those of its ``Gauge``.
 
     ``start_seconds`` counts from the first send of the run, the warm-up included.
     """
@@ -48,6 +53,8 @@ class Interval:
     response_p99: float | None = None
     service_p50: float | None = None
     service_p99: float | None = None
+    response_hdr: str | None = None
+    service_hdr: str | None = None
 
 
 class Intervals:

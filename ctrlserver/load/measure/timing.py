@@ -15,9 +15,7 @@ Beware: streams hold on to the histograms of the current interval, so these stay
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from attrs import Factory, define, frozen
+from attrs import Factory, define, evolve, frozen
 
 from ctrlserver.load.measure.intervals import Gauge
 from ctrlserver.stats.latency import UNIT_SECONDS, Histogram, Latency
@@ -58,18 +56,24 @@ class Measured:
 
 @define
 class Timing:
-    """All times of a run."""
+    """All times of a run. ``whole_gauges``: those of intervals have the histograms too."""
 
     service: Measured = Factory(Measured)
     response: Measured = Factory(Measured)
     slip: Histogram = Factory(Histogram)
     delay: Histogram = Factory(Histogram)
+    whole_gauges: bool = False
 
     def cut(self, target: float | None = None, *, join: bool = False) -> Gauge:
         """End the interval and give its gauge; with ``join`` that of the one before and this one together."""
         self.service.cut(join=join)
         self.response.cut(join=join)
-        return Gauge(target, *_percentiles(self.response.before), *_percentiles(self.service.before))
+        both = self.response.before, self.service.before
+        gauge = Gauge(target, *_percentiles(both[0]), *_percentiles(both[1]))
+        if not self.whole_gauges:
+            return gauge
+        response, service = (times.encoded() if times.counts else None for times in both)
+        return evolve(gauge, response_hdr=response, service_hdr=service)
 
     def live(self, target: float | None = None) -> Gauge:
         """The gauge of the current interval."""
@@ -86,5 +90,8 @@ class Timing:
         return None if response is None and service is None else Latencies(response, service)
 
 
-def _percentiles(histogram: Histogram) -> Sequence[float | None]:
-    return histogram.at((50, 99)) if histogram.counts else (None, None)
+def _percentiles(histogram: Histogram) -> tuple[float | None, float | None]:
+    if not histogram.counts:
+        return None, None
+    p50, p99 = histogram.at((50, 99))
+    return p50, p99

@@ -52,13 +52,20 @@ class Bottleneck(StrEnum):
 
 @frozen
 class Slip:
-    """How long after it was due a packet was sent, in seconds."""
+    """How long after it was due a packet was sent, in seconds; ``hdr`` is the histogram, as that of a latency."""
 
     p50: float
     p90: float
     p99: float
     p99_9: float
     max: float
+    hdr: str | None = None
+
+    @classmethod
+    def of(cls, times: Histogram) -> Slip:
+        """The summary of ``times``."""
+        p50, p90, p99, p99_9, longest = times.at((50, 90, 99, 99.9, 100))
+        return cls(p50, p90, p99, p99_9, longest, times.encoded())
 
 
 @frozen
@@ -67,7 +74,8 @@ class Scheduled:
 
     ``planned_packets`` were due by the end of the sending. ``achieved_packets_per_second`` is over the plan's time
     or, where that is longer, the time that the sending took; None if nothing was sent, or a single packet.
-    ``dropped_ticks`` are wake-ups of the pacer that came more than ``LATE`` too late.
+    ``dropped_ticks`` are wake-ups of the pacer that came more than ``LATE`` too late. ``plan_seconds``: the time that
+    the schedule gave the packets that were due.
     """
 
     target_packets_per_second: float
@@ -78,6 +86,7 @@ class Scheduled:
     dropped_ticks: int
     slip: Slip
     bottleneck: Bottleneck
+    plan_seconds: float | None = None
 
     def held_back(self) -> Scheduled:
         """The same of a run whose packets ``--inject`` has held back."""
@@ -109,8 +118,9 @@ def scheduled(
         sent_packets=sent,
         late_packets=late,
         dropped_ticks=dropped_ticks,
-        slip=Slip(*slip.at((50, 90, 99, 99.9, 100))),
+        slip=Slip.of(slip),
         bottleneck=bottleneck(planned, sent, too_many_late(slip), its_own, busy),
+        plan_seconds=round(plan_seconds, 6),
     )
 
 

@@ -26,6 +26,7 @@ from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Scheduled
+from ctrlserver.load.results.shards import Merged, ShardOf, Start
 from ctrlserver.load.results.thresholds import Judgement
 
 SCHEMA = "ctrlload/1"
@@ -43,33 +44,20 @@ class Environment:
     server: str | None = None
 
 
-@frozen
-class ShardOf:
-    """Which of how many shards the run has sent."""
-
-    index: int
-    of: int
-
-
-@frozen
-class Start:
-    """The start that was asked for, ISO 8601 UTC, and how late the first byte went; None where none did."""
-
-    asked: str
-    late_seconds: float | None
-
-
 @frozen(kw_only=True)
 class Result:
     """The outcome of a run, its fields in the document's order.
 
-    ``started`` is ISO 8601 UTC; ``error`` is one line, None if nothing failed.
+    ``started`` and ``began`` are ISO 8601 UTC: when the run was begun, and its sending, None if it was not. ``shard``
+    and ``merged`` are None for a load that is not divided. ``error`` is one line, None if nothing failed.
     """
 
     schema: str = SCHEMA
     started: str
-    shard: ShardOf | None = None
+    began: str | None = None
     start: Start | None = None
+    shard: ShardOf | None = None
+    merged: Merged | None = None
     target: str
     options: dict[str, object]
     labels: dict[str, str]

@@ -2,7 +2,7 @@
 
 Rules: the schema is the only list of a document's fields; every search for a field by name uses it. Only numbers that a
 document has once can be judged or compared: not those in ``intervals`` and ``streams``, nor what was asked for
-(``options``, ``shard``) or where it ran (``environment``).
+(``options``), where it ran (``environment``) or how it was divided (``shard``).
 
 Beware: a value that is null in one document may be a number in another; it is a path here.
 """
@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, cast
 
-_NOT_MEASURED = ("shard", "options", "environment", "labels")
+_NOT_MEASURED = ("options", "environment", "labels", "shard", "merged")
 
 
 @cache

@@ -53,7 +53,8 @@ from ctrlserver.load.measure.reasons import struck_words, why
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Reconciliation
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.results.result import Environment, Result, ShardOf, as_document
+from ctrlserver.load.results.result import Environment, Result, as_document
+from ctrlserver.load.results.shards import ShardOf
 from ctrlserver.load.results.thresholds import judge
 from ctrlserver.load.running.asking import OTHERS_ON_VIEW, read
 from ctrlserver.load.running.connect_mode import Slots
@@ -89,14 +90,14 @@ WORK: dict[str, type[Work]] = {
 
 
 def utc_now() -> str:
-    """ISO 8601 UTC with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """ISO 8601 UTC with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class LoadRun:
     """One run of ``options``, shown to ``watcher``.
 
-    ``wall`` gives the timestamp of its start, ``now`` the system's clock in seconds since 1970.
+    ``wall`` gives the timestamps of its start, ``now`` the system's clock in seconds since 1970.
     """
 
     log = Logger()
@@ -127,6 +128,7 @@ class LoadRun:
         self._cancelled = False
         self._error: str | None = None
         self._started = ""
+        self._began: str | None = None
 
     def run(self) -> Deferred[Result]:
         """Go through all phases; fires with the result whatever happens."""
@@ -153,6 +155,7 @@ class LoadRun:
             await self._ask_first()
             await self._open()
             await self._start()
+            self._began = self._wall()
             await self._sending.run()
             if self._work.error is None:
                 await self._end()
@@ -290,6 +293,7 @@ class LoadRun:
             schedule = schedule.held_back()
         result = Result(
             started=self._started,
+            began=self._began,
             shard=None if options.shard is None else ShardOf(options.shard.index, options.shard.of),
             start=None if self._starting is None else self._starting.outcome,
             target=options.target.text,

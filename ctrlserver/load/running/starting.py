@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from ctrlserver.load.plan.start import StartAt, iso_time
-from ctrlserver.load.results.result import Start
+from ctrlserver.load.results.shards import Start
 from ctrlserver.units import format_duration
 
 #: Seconds before the moment in which nobody is told any more: a view that is drawn takes half a millisecond.

@@ -66,7 +66,7 @@ class Work:
     compared_if_failed = False
 
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, transport: Transport) -> None:
-        self.timing = Timing()
+        self.timing = Timing(whole_gauges=options.shard is not None)
         self.streams: list[Conversation] = []
         self.error: str | None = None
         self.lane = lane

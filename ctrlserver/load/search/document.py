@@ -28,6 +28,8 @@ SCHEMA = "ctrlload-search/1"
 #: The fields of a run's result document that a step leaves out; it keeps the measured ones.
 _OMITTED = (
     "schema",
+    "began",
+    "merged",
     "target",
     "options",
     "labels",

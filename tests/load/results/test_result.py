@@ -21,6 +21,7 @@ STREAM = StreamCount(1, "127.0.0.1:4", "127.0.0.1:5", 10, 10240, 0.5, 0, 1, 10, 
 
 FULL = Result(
     started="2024-02-03T04:05:06.789Z",
+    began="2024-02-03T04:05:06.799123Z",
     target="127.0.0.1:5",
     options=options_for(Target("127.0.0.1:5")).as_options(),
     labels={"site": "lab"},

@@ -13,7 +13,8 @@ from ctrlserver.inject.parsing import parse_spec
 from ctrlserver.load.plan.pattern import Sizes
 from ctrlserver.load.plan.profile import Profile, parse_profile
 from ctrlserver.load.plan.shard import Shard
-from ctrlserver.load.results.result import Result, ShardOf
+from ctrlserver.load.results.result import Result
+from ctrlserver.load.results.shards import ShardOf
 from tests.peers import Admin, Counting, Echo, Source
 from tests.runs import good, load
 from tests.servers import Servers

@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from ctrlserver.load.plan.start import StartAt
-from ctrlserver.load.results.result import Start
+from ctrlserver.load.results.shards import Start
 from ctrlserver.load.running.run import LoadRun
 from ctrlserver.load.running.starting import Starting
 from tests.peers import Counting, Echo, Source

@@ -9,7 +9,7 @@ from ctrlserver.load.measure.injections import Injections, ServerInjections
 from ctrlserver.load.measure.intervals import Interval, Progress, Waiting
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import scheduled
-from ctrlserver.load.results.result import ShardOf, Start
+from ctrlserver.load.results.shards import ShardOf, Start
 from ctrlserver.load.results.thresholds import Judgement
 from ctrlserver.load.show.summary import Lines, error_lines, folded, starting_words, summary_lines, waiting_words
 from ctrlserver.stats.latency import Histogram
