@@ -84,7 +84,10 @@ PURE_FILES = {
     "workers/snapshots.py",
     "workers/merging.py",
 }
-PURE_FILES |= {f"load/results/{name}.py" for name in ("thresholds", "comparison", "shards")}
+PURE_FILES |= {
+    f"load/results/{name}.py" for name in ("thresholds", "comparison", "checking", "shapes", "shards", "judging")
+}
+PURE_FILES |= {f"load/results/checks/{name}.py" for name in ("counts", "times", "received")}
 PURE_FILES |= {f"overview/{name}.py" for name in ("servers", "answers", "forms", "fitting", "completing")}
 PURE_FILES |= {"overview/figures.py", "overview/top_view.py"}
 PURE_FILES |= {"load/show/charts.py", "load/show/chart_page.py"}

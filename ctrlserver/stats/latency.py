@@ -119,19 +119,23 @@ class Histogram:
 
     def latency(self) -> Latency | None:
         """The summary; None if no time was recorded."""
+        figures = self.figures()
+        return None if figures is None else Latency(**figures, hdr=self.encoded())
+
+    def figures(self) -> dict[str, Any] | None:
+        """The fields of the summary but for ``hdr``; None if no time was recorded."""
         buckets = sorted(self.counts.items())
         if not buckets:
             return None
         total = sum(count for _, count in buckets)
         middles = sum(count * (lowest_in(bucket) + (width_of(bucket) >> 1)) for bucket, count in buckets)
-        return Latency(
-            count=total,
-            mean=seconds(middles / total),
-            min=seconds(lowest_in(buckets[0][0])),
-            max=seconds(highest_in(buckets[-1][0])),
-            hdr=self.encoded(),
+        return {
+            "count": total,
+            "mean": seconds(middles / total),
+            "min": seconds(lowest_in(buckets[0][0])),
+            "max": seconds(highest_in(buckets[-1][0])),
             **dict(zip(PERCENTILES, self.at(tuple(PERCENTILES.values())), strict=True)),
-        )
+        }
 
     def encoded(self) -> str:
         """The histogram in the exchange format of HDR histograms."""

@@ -18,7 +18,7 @@ from typing import cast
 from ctrlserver.errors import UsageError
 from ctrlserver.load.results.result import SCHEMA
 from ctrlserver.load.results.schemas import shipped_schema
-from ctrlserver.words import harmless, printable, quoted
+from ctrlserver.words import did_you_mean, harmless, printable, quoted
 
 #: A day of intervals of a second takes about 30 MB.
 MOST_BYTES = 48 << 20
@@ -53,11 +53,20 @@ def read_result(path: str, *, searches: bool = False) -> dict[str, object]:
         with Path(path).open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        raise UsageError(f"{named}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        near = _near(Path(path)) if isinstance(error, FileNotFoundError) else ""
+        raise UsageError(f"{named}: cannot be read: {getattr(error, 'strerror', None) or error}{near}") from None
     try:
         return parsed_result(content, searches=searches)
     except ValueError as error:
         raise UsageError(f"{named}: no result of ctrlload: {error}") from None
+
+
+def _near(path: Path) -> str:
+    """``'; did you mean "result.json"?'``: of the same folder."""
+    try:
+        return printable(did_you_mean(path.name, [each.name for each in path.parent.iterdir()]))
+    except OSError:
+        return ""
 
 
 def parsed_result(content: bytes, *, searches: bool = False) -> dict[str, object]:

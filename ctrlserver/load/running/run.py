@@ -53,9 +53,9 @@ from ctrlserver.load.measure.reasons import struck_words, why
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Reconciliation
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.results.result import Environment, Result, as_document
+from ctrlserver.load.results.judging import judged
+from ctrlserver.load.results.result import Environment, Result
 from ctrlserver.load.results.shards import ShardOf
-from ctrlserver.load.results.thresholds import judge
 from ctrlserver.load.running.asking import OTHERS_ON_VIEW, read
 from ctrlserver.load.running.connect_mode import Slots
 from ctrlserver.load.running.download import Downloads
@@ -315,7 +315,15 @@ class LoadRun:
             server_injections=self._server_injections,
             **asdict(self._work.figures(news, seconds, plan_seconds), recurse=False),
         )
-        return evolve(result, thresholds=judge(options.fail_if, as_document(result)))
+        return self._checked(result)
+
+    def _checked(self, result: Result) -> Result:
+        try:
+            return judged(result, self._options.fail_if)
+        except Exception as error:  # of our own; the result is owed all the same
+            self.log.failure("a result could not be checked")
+            words = f"the result cannot be checked, by an error of ctrlload's own: {type(error).__name__}"
+            return evolve(result, error=words if result.error is None else f"{result.error}; {words}")
 
 
 def stream_count(stream: Conversation, received_packets: int | None, received_bytes: int | None) -> StreamCount:

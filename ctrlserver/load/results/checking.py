@@ -1,0 +1,44 @@
+"""Whether a result agrees with itself: every number that follows from others of the same document, held to them. PURE.
+
+    section          follows from
+    intervals        they join without a gap; their counts sum to the whole; rate = count / time; p50 <= p99
+    sent, ...        rate = count / time; the streams sum to it
+    latency, slip    each figure is that of the histogram; the count is that of the replies; response >= service
+    schedule         what was sent, late and planned; the verdict
+    received         <= sent, and what is missing was lost, or is told
+    thresholds       judged once more
+
+Rules: an instrument that contradicts itself must not pass, and one that does not must never be accused. So each rule
+holds for every run, however it ended: a bound has the room that rounding needs, and where an error or an injection
+explains a difference, none is told. What is null is not held to anything.
+
+Beware: the words are for people; a document is sound exactly if there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ctrlserver.load.results.checks.counts import Part, connections, intervals, streams, volumes
+from ctrlserver.load.results.checks.received import injections, received, thresholds
+from ctrlserver.load.results.checks.times import interval_histograms, replies, schedule
+
+_CHECKS = (intervals, volumes, streams, replies, connections, schedule, received, injections, thresholds)
+
+
+def contradictions(document: Part, *, each_histogram: bool = True) -> list[str]:
+    """What in a result document cannot be true at once, each in one line; empty where it agrees with itself.
+
+    It has the shape of its schema (``misfits`` in shapes.py). ``each_histogram``: those of the intervals too.
+    """
+    try:
+        checks = (*_CHECKS, interval_histograms) if each_histogram else _CHECKS
+        return [line for check in checks for line in check(document)]
+    except OverflowError:
+        return ["a number is too large for what it counts"]
+
+
+def contradiction_words(lines: Sequence[str]) -> str:
+    """``"the result contradicts itself: ..."``: the first of ``lines``, and how many more."""
+    more = f"; and {len(lines) - 1} more, which ctrlload check tells" if len(lines) > 1 else ""
+    return f"the result contradicts itself: {lines[0]}{more}"

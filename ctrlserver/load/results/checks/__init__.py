@@ -1,0 +1,1 @@
+"""The rules that a result is held to, by subject."""
