@@ -26,6 +26,7 @@ _SUBCOMMANDS = {
     "search": ("ctrlserver.load.commands.search", "search"),
     "compare": ("ctrlserver.load.commands.compare", "compare_command"),
     "plot": ("ctrlserver.load.commands.plot", "plot_command"),
+    "merge": ("ctrlserver.load.commands.merge", "merge_command"),
     "check": ("ctrlserver.load.commands.check", "check_command"),
 }
 

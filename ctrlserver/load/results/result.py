@@ -36,11 +36,11 @@ SCHEMA = "ctrlload/1"
 class Environment:
     """Where the load came from; ``server`` is the version that the admin port reported, None if none was asked."""
 
-    python: str = field(init=False, factory=platform.python_version)
-    twisted: str = field(init=False, factory=partial(version, "twisted"))
-    ctrlserver: str = field(init=False, default=ctrlserver.__version__)
-    platform: str = field(init=False, factory=platform.platform)
-    cpus: int = field(init=False, factory=lambda: os.cpu_count() or 1)
+    python: str = field(factory=platform.python_version, kw_only=True)
+    twisted: str = field(factory=partial(version, "twisted"), kw_only=True)
+    ctrlserver: str = field(default=ctrlserver.__version__, kw_only=True)
+    platform: str = field(factory=platform.platform, kw_only=True)
+    cpus: int = field(factory=lambda: os.cpu_count() or 1, kw_only=True)
     server: str | None = None
 
 

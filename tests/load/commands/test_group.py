@@ -106,7 +106,7 @@ def completed(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("ctrlload ", ["plain,run", "plain,search", "plain,compare", "plain,plot", "plain,check"]),
+        ("ctrlload ", ["plain,run", "plain,search", "plain,compare", "plain,plot", "plain,merge", "plain,check"]),
         ("ctrlload run x -m re", ["plain,request", "plain,receive"]),
         ("ctrlload search x --mode S", ["plain,send"]),
         ("ctrlload run x -f int1", ["plain,int16"]),
@@ -114,6 +114,8 @@ def completed(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         ("ctrlload run x -o re", ["file,re"]),
         ("ctrlload plot re", ["file,re"]),
         ("ctrlload check re", ["file,re"]),
+        ("ctrlload merge re", ["file,re"]),
+        ("ctrlload merge x --j", ["plain,--json", "plain,--junit"]),
         ("ctrlload run x --pro", ["plain,--profile", "plain,--probe"]),
     ],
 )
@@ -126,7 +128,7 @@ def test_a_shell_completes_commands_flags_and_values(
 def test_the_commands_stand_in_the_help_with_a_whole_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == commands.exit_code(["--help"], Interrupts())
     lines = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
-    assert ["run", "search", "compare", "plot", "check"] == [line.split()[0] for line in lines]
+    assert ["run", "search", "compare", "plot", "merge", "check"] == [line.split()[0] for line in lines]
     assert all(line.endswith(".") and not line.endswith("..") and len(line) <= 80 for line in lines)
 
 
@@ -136,8 +138,8 @@ def test_the_commands_stand_in_the_help_with_a_whole_line_each(capsys: pytest.Ca
         ("run", "TARGET is missing: ctrlload run TARGET [OPTIONS]"),
         ("rnu localhost:1", 'unknown command "rnu"; did you mean "run"?'),
         ("127.0.0.1:22222", 'unknown command "127.0.0.1:22222"; did you mean "ctrlload run 127.0.0.1:22222"?'),
-        ("", "missing command: it is one of run, search, compare, plot, check; ctrlload --help says more"),
-        ("help", 'unknown command "help": it is one of run, search, compare, plot, check'),
+        ("", "missing command: it is one of run, search, compare, plot, merge, check; ctrlload --help says more"),
+        ("help", 'unknown command "help": it is one of run, search, compare, plot, merge, check'),
         ("run 127.0.0.1 7", 'TARGET: "127.0.0.1" has no port; did you mean "127.0.0.1:7"?'),
         ("search -P 4 localhost 7 -m request", 'TARGET: "localhost" has no port; did you mean "localhost:7"?'),
         ("127.0.0.1 22222", 'did you mean "ctrlload run 127.0.0.1:22222"?'),
@@ -209,6 +211,7 @@ def test_a_usage_error_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
         "plot {0} {0} -o x.html",
         "compare {} {}",
         "check {}",
+        "merge {}",
         "{}",
     ],
 )
