@@ -46,7 +46,7 @@ or of another load, or a file contradicts itself.
 )
 def merge_command(files: Sequence[str], **values: Any) -> int:
     """Merge the results of all shards of a load, in any order, as if one ctrlload had sent all of it."""
-    from ctrlserver.load.commands.execute_run import report
+    from ctrlserver.load.commands.reporting import report
     from ctrlserver.load.results.merging import merged
     from ctrlserver.load.results.records import result_in
     from ctrlserver.load.results.stored import read_result

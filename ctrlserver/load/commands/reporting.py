@@ -1,0 +1,37 @@
+"""What a result ends with, that of a run or a merged one: the report for people, the documents, the exit code.
+
+Rules: a document on stdout moves the words for people to stderr.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from functools import partial
+
+from ctrlserver.console.streams import columns_of
+from ctrlserver.load.commands.outputs import Outputs
+from ctrlserver.load.results.result import Result, as_document, as_json
+from ctrlserver.load.show.events import EventStream
+from ctrlserver.load.show.junit import junit_xml
+from ctrlserver.load.show.output import deliver
+from ctrlserver.load.show.summary import error_lines, folded, summary_lines
+
+
+def report(result: Result, outputs: Outputs, events: EventStream | None = None) -> int:
+    """Write all outputs of ``result`` and give the exit code; the summary goes to stderr if stdout has a document."""
+    errors = error_lines(result)
+    summary = summary_lines(result)
+    above = outputs.document or outputs.junit == "-" or events is not None
+    columns = columns_of(sys.stderr if above else sys.stdout)
+    words = "".join(f"{line}\n" for line in folded(summary, columns))
+    document = as_json(result)
+    junit = "" if outputs.junit is None else junit_xml(result, platform.node(), summary, errors)
+    named = ((outputs.output, document), (outputs.junit, junit))
+    files = [(path, content) for path, content in named if path is not None and path != "-"]
+    if events is not None:
+        ending = partial(events.end, as_document(result))
+        return deliver(files, ending, words, errors, result.exit_code, document)
+    if outputs.document or outputs.junit == "-":
+        return deliver(files, document if outputs.document else junit, words, errors, result.exit_code)
+    return deliver(files, words, "", errors, result.exit_code)
