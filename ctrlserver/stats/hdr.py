@@ -38,9 +38,12 @@ def encoded(counts: Mapping[int, int], lowest: int, highest: int, digits: int) -
     upto = 0
     for bucket, count in sorted(counts.items()):
         if count > 0:
-            if bucket > upto:
-                _put(groups, 2 * (bucket - upto) - 1)
-            _put(groups, 2 * count)
+            numbers = (2 * (bucket - upto) - 1, 2 * count) if bucket > upto else (2 * count,)
+            for number in numbers:
+                if number < 0x80:
+                    groups.append(number)
+                else:
+                    _put(groups, number)
             upto = bucket + 1
     payload = _HEADER.pack(_COOKIE, len(groups), 0, digits, lowest, highest, 1.0) + groups
     packed = zlib.compress(payload)
@@ -85,18 +88,23 @@ def _counts(groups: bytes) -> dict[int, int]:
     counts: dict[int, int] = {}
     bucket = number = shift = 0
     for octet in groups:
-        if shift < _LAST_GROUP and octet & 0x80:
-            number |= (octet & 0x7F) << shift
-            shift += 7
+        if shift:
+            number |= (octet if shift >= _LAST_GROUP else octet & 0x7F) << shift
+            if octet & 0x80 and shift < _LAST_GROUP:
+                shift += 7
+                continue
+            shift = 0
+        elif octet & 0x80:
+            number, shift = octet & 0x7F, 7
             continue
-        number |= octet << shift
+        else:
+            number = octet
         if number & 1:
             bucket += (number + 1) >> 1
         else:
             if number:
                 counts[bucket] = number >> 1
             bucket += 1
-        number = shift = 0
     if shift:
         raise ValueError("no HDR histogram: its last count is cut short")
     return counts

@@ -95,8 +95,15 @@ class Histogram:
         counts = self.counts
         for bucket, count in other.counts.items():
             counts[bucket] += count
-        for bucket in [bucket for bucket in other.counts if bucket > LAST_BUCKET]:
-            counts[LAST_BUCKET] += counts.pop(bucket)
+        if max(other.counts, default=0) > LAST_BUCKET:
+            for bucket in [bucket for bucket in other.counts if bucket > LAST_BUCKET]:
+                counts[LAST_BUCKET] += counts.pop(bucket)
+
+    def add_encoded(self, text: str) -> None:
+        """Count all of the histogram in ``text`` too, as ``decoded`` reads it."""
+        counts = self.counts
+        for bucket, count in _counts_in(text).items():
+            counts[bucket] += count
 
     def clear(self) -> None:
         """Forget everything."""
@@ -128,7 +135,13 @@ class Histogram:
         if not buckets:
             return None
         total = sum(count for _, count in buckets)
-        middles = sum(count * (lowest_in(bucket) + (width_of(bucket) >> 1)) for bucket, count in buckets)
+        middles = 0
+        for bucket, count in buckets:  # lowest_in and width_of, in place
+            magnitude = (bucket >> _HALF_BITS) - 1
+            if magnitude > 0:
+                middles += count * (((bucket - (magnitude << _HALF_BITS)) << magnitude) + (1 << magnitude >> 1))
+            else:
+                middles += count * bucket
         return {
             "count": total,
             "mean": seconds(middles / total),
@@ -148,14 +161,18 @@ class Histogram:
 
 def decoded(text: str) -> Histogram:
     """The histogram from the text that ``encoded`` made, here or on another machine; ValueError for any other text."""
+    histogram = Histogram()
+    histogram.counts.update(_counts_in(text))
+    return histogram
+
+
+def _counts_in(text: str) -> dict[int, int]:
     counts, layout = hdr.decoded(text)
     if layout != (LOWEST, HIGHEST, DIGITS):
         raise ValueError(f"an HDR histogram of another layout: lowest, highest, digits are {layout}")
     if max(counts, default=0) > LAST_BUCKET:
         raise ValueError("an HDR histogram with more buckets than its layout has")
-    histogram = Histogram()
-    histogram.counts.update(counts)
-    return histogram
+    return counts
 
 
 def in_library(text: str) -> Any:

@@ -21,18 +21,18 @@ from collections.abc import Sequence
 
 from ctrlserver.load.results.checks.counts import Part, connections, intervals, streams, volumes
 from ctrlserver.load.results.checks.received import injections, received, thresholds
-from ctrlserver.load.results.checks.times import interval_histograms, replies, schedule
+from ctrlserver.load.results.checks.times import histograms, replies, schedule
 
 _CHECKS = (intervals, volumes, streams, replies, connections, schedule, received, injections, thresholds)
 
 
-def contradictions(document: Part, *, each_histogram: bool = True) -> list[str]:
+def contradictions(document: Part, *, with_histograms: bool = True) -> list[str]:
     """What in a result document cannot be true at once, each in one line; empty where it agrees with itself.
 
-    It has the shape of its schema (``misfits`` in shapes.py). ``each_histogram``: those of the intervals too.
+    It has the shape of its schema (``misfits`` in shapes.py). ``with_histograms``: figures are held to these too.
     """
     try:
-        checks = (*_CHECKS, interval_histograms) if each_histogram else _CHECKS
+        checks = (*_CHECKS, histograms) if with_histograms else _CHECKS
         return [line for check in checks for line in check(document)]
     except OverflowError:
         return ["a number is too large for what it counts"]

@@ -18,7 +18,7 @@ from attrs import define, field
 
 from ctrlserver.load.measure.counts import per_second
 from ctrlserver.load.measure.intervals import Interval
-from ctrlserver.stats.latency import Histogram, decoded
+from ctrlserver.stats.latency import Histogram
 
 if TYPE_CHECKING:
     from ctrlserver.load.results.merging import Timed
@@ -47,7 +47,7 @@ class _Cell:
         for kind in KINDS:
             hdr = getattr(one, f"{kind}_hdr")
             if hdr is not None:
-                self.times[kind].add(decoded(hdr))
+                self.times[kind].add_encoded(hdr)
             elif getattr(one, f"{kind}_p50") is not None:
                 self.untold.add(kind)
 

@@ -36,7 +36,7 @@ from ctrlserver.load.results.merged_intervals import merged_intervals
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.results.shards import Merged, Part, Start
 from ctrlserver.load.results.thresholds import parse_threshold
-from ctrlserver.stats.latency import Histogram, decoded
+from ctrlserver.stats.latency import Histogram
 
 #: Of several verdicts the one that says most against the figures.
 _GRAVEST = (Bottleneck.GENERATOR, Bottleneck.INJECTION, Bottleneck.TARGET, Bottleneck.NONE)
@@ -344,7 +344,7 @@ def pooled(texts: Iterable[str]) -> Histogram:
     """The histogram of all times of several."""
     whole = Histogram()
     for text in texts:
-        whole.add(decoded(text))
+        whole.add_encoded(text)
     return whole
 
 

@@ -1,7 +1,7 @@
 """A result document as the records that a run makes it of, to be merged or shown again.
 
-Rules: only a document that has the shape of its schema and agrees with itself becomes a ``Result``. The histograms of
-intervals are read once, when they are merged; the merged result is held to them.
+Rules: only a document that has the shape of its schema and agrees with itself becomes a ``Result``. Histograms are
+read once, when they are merged: the figures of the whole are made from them, and held to them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Made = Callable[[Any], Any]
 
 def result_in(name: str, document: Mapping[str, Any]) -> Result:
     """The records of ``document``, read from the file ``name``; UsageError in one line if it is not sound."""
-    if lines := list(misfits(document)) or contradictions(document, each_histogram=False):
+    if lines := list(misfits(document)) or contradictions(document, with_histograms=False):
         raise UsageError(f"{printable(name)}: contradicts itself: {printable(lines[0])}; ctrlload check says more")
     made = _maker(Result)
     assert made is not None

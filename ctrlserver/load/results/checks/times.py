@@ -44,8 +44,6 @@ def _latencies(document: Part, replies: Part | None) -> Iterator[str]:
     for kind in ("response", "service"):
         part = latency.get(kind)
         count = 0 if part is None else part["count"]
-        if part is not None:
-            yield from _histogram(f"latency.{kind}", part, latency["unit_seconds"])
         if kind == "response" and document["schedule"] is None:
             if count:
                 yield "latency.response is given, schedule is null"
@@ -70,7 +68,18 @@ def _awaited(document: Part, replies: Part | None) -> tuple[float, float]:
     return 0, 0
 
 
-def interval_histograms(document: Part) -> Iterator[str]:
+def histograms(document: Part) -> Iterator[str]:
+    """Each figure is that of its histogram."""
+    latency = document["latency"] or {}
+    for kind in ("response", "service"):
+        if (part := latency.get(kind)) is not None:
+            yield from _histogram(f"latency.{kind}", part, latency["unit_seconds"])
+    if document["schedule"] is not None:
+        yield from _slipped(document["schedule"], document["merged"])
+    yield from _interval_histograms(document)
+
+
+def _interval_histograms(document: Part) -> Iterator[str]:
     """Those of intervals have the percentiles told, and add up to the whole."""
     for kind in ("response", "service"):
         found = Histogram()
@@ -114,7 +123,7 @@ def schedule(document: Part) -> Iterator[str]:
     if part is None:
         return
     section, whole = measured_in(document)
-    sent, planned, late = part["sent_packets"], part["planned_packets"], part["late_packets"]
+    sent, planned = part["sent_packets"], part["planned_packets"]
     if sent != whole.get("packets"):
         yield f"schedule.sent_packets is {sent}, {section} has {whole.get('packets')}"
     if sent > planned:
@@ -143,7 +152,6 @@ def schedule(document: Part) -> Iterator[str]:
     for lower, upper in pairwise(_SLIP):
         if (slip[lower] or 0) > (slip[upper] or 0):
             yield f"schedule.slip.{lower} {slip[lower]} is above {upper} {slip[upper]}"
-    yield from _slipped(part, document["merged"], planned, sent, late)
 
 
 def _share(document: Part) -> float | None:
@@ -155,8 +163,9 @@ def _share(document: Part) -> float | None:
     return 1.0 if shard is None else len(range(shard["index"], streams + 1, shard["of"])) / float(streams)
 
 
-def _slipped(part: Part, merged: Part | None, planned: int, sent: int, late: int) -> Iterator[str]:
+def _slipped(part: Part, merged: Part | None) -> Iterator[str]:
     """What follows from the histogram of the slip, in documents that have it."""
+    sent, planned, late = part["sent_packets"], part["planned_packets"], part["late_packets"]
     slip = part["slip"]
     if slip["hdr"] is None:
         return
