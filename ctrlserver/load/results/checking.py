@@ -2,7 +2,7 @@
 
     section          follows from
     intervals        they join without a gap; their counts sum to the whole; rate = count / time; p50 <= p99
-    sent, ...        rate = count / time; the streams sum to it
+    sent, ...        rate = count / time; the streams sum to it, and so do the shards of a merged result
     latency, slip    each figure is that of the histogram; the count is that of the replies; response >= service
     schedule         what was sent, late and planned; the verdict
     received         <= sent, and what is missing was lost, or is told
@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ctrlserver.load.results.checks.counts import Part, connections, intervals, streams, volumes
+from ctrlserver.load.results.checks.counts import Part, connections, intervals, parts, streams, volumes
 from ctrlserver.load.results.checks.received import injections, received, thresholds
 from ctrlserver.load.results.checks.times import histograms, replies, schedule
 
-_CHECKS = (intervals, volumes, streams, replies, connections, schedule, received, injections, thresholds)
+_CHECKS = (intervals, volumes, parts, streams, replies, connections, schedule, received, injections, thresholds)
 
 
 def contradictions(document: Part, *, with_histograms: bool = True) -> list[str]:

@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctrlserver.load.results.checking import contradiction_words, contradictions
+from ctrlserver.load.results.checks.received import received
+from ctrlserver.load.results.merging import merged
+from ctrlserver.load.results.result import as_document
 from ctrlserver.load.results.shapes import misfits
 from ctrlserver.load.results.shards import ShardOf
 from tests.load.documents import changed, validated
-from tests.load.results.made import document
+from tests.load.results.made import document, result
 
 GOOD: dict[str, dict[str, Any]] = {
     "send": document("send"),
@@ -145,6 +148,35 @@ def test_a_document_without_the_fields_added_since_is_still_checked() -> None:
 def test_a_contradiction_names_both_numbers(name: str, changes: dict[str, Any], words: str) -> None:
     found = contradictions(changed(GOOD[name], **changes))
     assert any(words in line for line in found), found
+
+
+def test_each_packet_sent_twice_in_the_warm_up_may_have_two_replies() -> None:
+    doubled = document("request", struck=True, warm=1)
+    first, *others = doubled["streams"]
+    for more, sound in ((doubled["injections"]["duplicated"], True), (doubled["injections"]["duplicated"] + 1, False)):
+        streams = [{**first, "replies": first["replies"] + more}, *others]
+        assert sound is (not contradictions({**doubled, "streams": streams}))
+
+
+def test_where_nothing_was_sent_nothing_needs_to_be_received() -> None:
+    nothing = dict.fromkeys(("packets", "bytes"), 0)
+    assert [] == list(received({**GOOD["udp"], "received": None, "streams": [nothing]}))
+    assert ["reconciled is true, received is null"] == list(received({**GOOD["udp"], "received": None}))
+
+
+def test_the_shards_of_a_merged_result_sum_to_it() -> None:
+    whole: dict[str, Any] = as_document(
+        merged({f"{n}.json": result("receive", streams=4, shard=ShardOf(n, 2)) for n in (1, 2)})
+    )
+    assert [] == contradictions(whole)
+    one, two = whole["merged"]["shards"]
+    for changes, words in (
+        ({"shards": [{**one, "packets": 1}, two]}, "merged.shards have "),
+        ({"shards": [{**one, "shard": 2}, two]}, "merged.shards and missing are [2, 2], expected 1 to 2"),
+        ({"missing": [2]}, "merged.shards and missing are [1, 2, 2], expected 1 to 2"),
+    ):
+        found = contradictions({**whole, "merged": {**whole["merged"], **changes}})
+        assert any(line.startswith(words) for line in found), found
 
 
 def test_the_error_of_a_result_has_the_first_contradiction_and_how_many_more() -> None:

@@ -25,7 +25,7 @@ def received(document: Part) -> Iterator[str]:
     streams: Sequence[Part] = document.get("streams") or ()
     if reconciled is True and difference is not None:
         yield f"reconciled is true, but a difference is told: {difference}"
-    if reconciled is True and part is None and streams:
+    if reconciled is True and part is None and any(each["bytes"] for each in streams):
         yield "reconciled is true, received is null"
     if part is None:
         return

@@ -27,10 +27,10 @@ def replies(document: Part) -> Iterator[str]:
         number, warm = part["packets"], document["warm_up"]
         if number and not part["bytes"] and not over_udp(document):
             yield f"replies are {number} packets of no bytes"
-        beside = 0 if warm is None else warm["packets"]
+        beside = 0 if warm is None else warm["packets"] + (document["injections"] or {"duplicated": 0})["duplicated"]
         sound = not (failed or document["interrupted"] or document["injections"])
         if not failed and not (number + beside if sound else number) <= answered <= number + beside:
-            yield f"streams have {answered} replies, replies and warm_up {number} and {beside}"
+            yield f"streams have {answered} replies, replies {number}, warm_up at most {beside}"
         if sound and number != document["sent"]["packets"]:
             yield f"replies are {number}, packets sent {document['sent']['packets']}, and nothing failed"
     elif answered:
