@@ -81,6 +81,13 @@ def _volume(result: Result) -> Volume:
     return result.sent if result.downloaded is None else result.downloaded
 
 
+def _acted(result: Result) -> bool:
+    """Whether it has done anything: of a few packets a shard may have none."""
+    volume, warmed, connected = _volume(result), result.warm_up, result.connections
+    done = volume.packets or volume.bytes or (warmed is not None and (warmed.packets or warmed.bytes))
+    return bool(done or (connected is not None and (connected.opened or connected.failed)))
+
+
 class _Whole:
     """The whole of ``results``, in the order of their shards."""
 
@@ -88,14 +95,18 @@ class _Whole:
         self.results, self.of, self.missing = results, of, missing
         self.unknown: list[str] = []
         begun = [_moment(each.began) for each in results if each.began is not None]
-        self.zero = min(begun, default=0.0)
-        self.spread = round(max(begun) - self.zero, 6) if len(begun) == len(results) else None
+        self.spread = round(max(begun) - min(begun), 6) if len(begun) == len(results) else None
         if self.spread is None:
             lacking = [str(self._index(each)) for each in results if each.began is None]
             self.unknown.append(f"start_spread_seconds: shard {', '.join(lacking)} did not begin to send")
+        began = [each.began for each in list(filter(_acted, results)) or results if each.began is not None]
+        self.began = min(began, default=None)  # a shard that had nothing to send begins nothing
+        self.zero = 0.0 if self.began is None else _moment(self.began)
         self.shards = [self._timed(each) for each in results]
-        active = [each for each in self.shards if each.seconds or _volume(each.result).packets]
-        self.marked = min((each.marked for each in active), default=0.0)
+        acted = [each for each in self.shards if _acted(each.result)] or self.shards
+        active = [each for each in acted if each.seconds or _volume(each.result).packets]
+        marks = [each.marked for each in active or acted]
+        self.marked = min(marks) if active else max(marks)
         self.seconds = round(max((each.ends for each in active), default=self.marked) - self.marked, 6)
 
     @staticmethod
@@ -121,7 +132,7 @@ class _Whole:
         whole = evolve(
             first,
             started=min(each.started for each in results),
-            began=min((each.began for each in results if each.began is not None), default=None),
+            began=self.began,
             start=self._start(),
             shard=None,
             target=", ".join(sorted({each.target for each in results})),
@@ -206,22 +217,22 @@ class _Whole:
 
     # What the server said
 
-    def _all(self, name: str, found: Sequence[T | None]) -> list[T]:
-        """Those that are known if all are; else none, and the reason is told."""
-        known = _known(found)
-        if known and len(known) < len(found):
-            lacking = [str(self._index(one)) for one, part in zip(self.results, found, strict=True) if part is None]
+    def _all(self, name: str, part: Callable[[Result], T | None]) -> list[T]:
+        """Those that are known, if they are of all shards that have sent; else none, and the reason is told."""
+        known = _known(map(part, self.results))
+        lacking = [str(self._index(each)) for each in self.results if part(each) is None and _acted(each)]
+        if known and lacking:
             self.unknown.append(f"{name}: shard {', '.join(lacking)} does not know")
             return []
         return known
 
     def _received(self) -> Received | None:
-        found = self._all("received", [each.received for each in self.results])
+        found = self._all("received", lambda each: each.received)
         if not found:
             return None
         packets, nbytes = sum(each.packets for each in found), sum(each.bytes for each in found)
-        ends = max(each.began + one.seconds for each, one in zip(self.shards, found, strict=True))
-        seconds = round(max(ends, self.seconds), 6)
+        ends = [each.began + one.seconds for each in self.shards if (one := each.result.received) is not None]
+        seconds = round(max(*ends, self.seconds), 6)
         single = packets == 1
         return Received(
             packets,
@@ -241,7 +252,7 @@ class _Whole:
         return [each for each in self.results if each.reconciled is reconciled and each.difference is not None]
 
     def _delivery(self) -> Delivery | None:
-        found = self._all("delivery", [each.delivery for each in self.results])
+        found = self._all("delivery", lambda each: each.delivery)
         if not found:
             return None
         dropped = {each.dropped_by_receiver for each in found}

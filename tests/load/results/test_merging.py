@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ctrlserver.errors import UsageError
-from ctrlserver.load.measure.counts import Counts, Volume
+from ctrlserver.load.measure.counts import Counts, Replies, Volume
 from ctrlserver.load.measure.injections import ServerInjections
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.verdict import Bottleneck
@@ -20,7 +20,7 @@ from ctrlserver.load.results.result import Result, as_document, as_json
 from ctrlserver.load.results.shards import ShardOf, Start
 from ctrlserver.stats.latency import Histogram
 from tests.load.documents import validated
-from tests.load.results.made import result
+from tests.load.results.made import SIZE, result
 
 #: Ways to run a load.
 WAYS: dict[str, dict[str, Any]] = {
@@ -182,6 +182,64 @@ def test_a_shard_that_never_began_leaves_the_spread_unknown() -> None:
     assert whole.merged.start_spread_seconds is None
     assert "start_spread_seconds: shard 2 did not begin to send" in whole.merged.unknown
     assert ("shard 2: cannot connect", parts["1.json"].sent.packets) == (whole.error, whole.sent.packets)
+
+
+def idle(part: Result, *, warmed: bool = False) -> Result:
+    """The same with nothing sent in the measured part, nor in the warm-up unless ``warmed``."""
+    kept = part.warm_up if warmed and part.warm_up is not None else Volume.of(Counts(), 0.0)
+    rates: dict[str, Any] = dict.fromkeys(("packets_per_second", "bits_per_second"), 0.0)
+    none: dict[str, Any] = dict.fromkeys(("packets", "bytes"), 0) | rates
+    none |= dict.fromkeys(("service_p50", "service_p99", "service_hdr"))
+    left = kept.packets  # all of it on the first stream
+    streams = []
+    for each in part.streams:
+        counts: dict[str, Any] = dict.fromkeys(("packets", "writes", "received_packets"), left)
+        counts |= dict.fromkeys(("bytes", "received_bytes"), left * SIZE)
+        replies = None if each.replies is None else left
+        streams.append(evolve(each, seconds=0.0, replies=replies, **counts))
+        left = 0
+    return evolve(
+        part,
+        sent=Volume.of(Counts(), 0.0),
+        warm_up=None if part.warm_up is None else kept,
+        intervals=[each if warmed and each.warm_up else evolve(each, **none) for each in part.intervals],
+        replies=None if part.replies is None else Replies(0, 0),
+        received=None,
+        latency=None,
+        streams=streams,
+    )
+
+
+def test_a_shard_that_had_nothing_to_send_neither_begins_the_whole_nor_hides_what_was_received() -> None:
+    parts = shards(2, late=0.3, mode="send", udp=True)
+    whole = merged({**parts, "1.json": evolve(idle(parts["1.json"]), delivery=None)})
+    other = parts["2.json"]
+    assert (None, other.began, other.sent) == (whole.error, whole.began, whole.sent)
+    assert whole.received is not None
+    assert other.received is not None
+    assert (other.received.packets, other.delivery) == (whole.received.packets, whole.delivery)
+    assert whole.merged is not None
+    assert 0.3 == whole.merged.start_spread_seconds
+
+
+def test_shards_that_sent_all_they_had_in_the_warm_up_have_their_measured_part_after_it() -> None:
+    parts = {name: idle(each, warmed=True) for name, each in shards(2, late=0.03, mode="request", warm=1).items()}
+    whole = merged({name: evolve(each, reconciled=None) for name, each in parts.items()})
+    assert (None, 0) == (whole.error, whole.sent.packets)
+    assert [(0.0, True), (1.03, False)] == [(each.start_seconds, each.warm_up) for each in whole.intervals][:2]
+
+
+def test_a_shard_that_was_interrupted_before_it_began_has_no_streams() -> None:
+    parts = shards(2, mode="send")
+    nothing: dict[str, Any] = {
+        "streams": [],
+        "intervals": [],
+        "sent": Volume.of(Counts(), 0.0),
+        "received": None,
+        "reconciled": None,
+    }
+    whole = merged({**parts, "1.json": evolve(parts["1.json"], began=None, interrupted=True, **nothing)})
+    assert (None, 130, [2, 4, 6]) == (whole.error, whole.exit_code, [each.stream for each in whole.streams])
 
 
 def test_a_missing_shard_is_an_error_of_the_whole_where_it_may_be_missing() -> None:
