@@ -112,7 +112,11 @@ class Releases(Backlog):
         self._slip.record(slip)
 
     def end(self, packets: int) -> None:
-        """Release no more than ``packets``: those that wait are not sent."""
-        self.dropped += max(0, self.packets - packets)
+        """Release no more than ``packets``: others that wait are not sent."""
+        dropped = max(0, self.packets - packets)
+        self.dropped += dropped
+        begun = self.pop(max(0, self.waiting - dropped))
         self.clear()
+        for run in begun:
+            self.push(*run)
         self.packets = packets

@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.load.measure.due import MOST_RUNS, Backlog
+from ctrlserver.load.measure.due import MOST_RUNS, Backlog, Releases
+from ctrlserver.load.measure.timing import Timing
 
 
 def test_packets_go_in_the_order_in_which_they_came() -> None:
@@ -28,6 +29,17 @@ def test_none_waits_after_a_clear() -> None:
     queue.push(2, 1, 2)
     queue.clear()
     assert (0, []) == (queue.waiting, queue.pop(1))
+
+
+def test_a_packet_that_has_begun_keeps_its_moment_when_no_more_are_released() -> None:
+    timing = Timing()
+    releases = Releases(timing)
+    releases.add(4, 10, 40, 9)
+    assert [(1, 10, 10)] == releases.begun(1, 50)
+    releases.end(2)  # the second goes in parts, and counts as begun once it is whole
+    assert (4, 2, 1) == (releases.due, releases.dropped, releases.waiting)
+    assert [(1, 20, 20)] == releases.begun(1, 60)
+    assert (2, 0) == (len(timing.slip), releases.waiting)
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 50)), max_size=20), st.lists(st.integers(1, 30)))
