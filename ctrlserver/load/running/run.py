@@ -38,6 +38,7 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 
 from attrs import asdict, evolve
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -195,7 +196,7 @@ class LoadRun:
             return
         asking = Deferred.fromCoroutine(self._why(admin))
         asking.addTimeout(WHY_SECONDS, deadlines(self._reactor))
-        with suppress(LoadError, TimeoutError):
+        with suppress(LoadError, defer.TimeoutError):
             if words := await asking:
                 self._error = f"{self._error}; {words}"
         if struck_words(self._server_injections) and self._work.error is not None and self._work.compared_if_failed:

@@ -48,6 +48,33 @@ async def test_a_reset_after_all_was_sent_is_told_as_well(servers: Servers) -> N
     assert result.error.endswith("the target reset the connection after 100 packets had been sent")
 
 
+class Hushed(Admin):
+    """Says nothing any more once data have come."""
+
+    def lineReceived(self, line: bytes) -> None:
+        if not self.servers.bytes:
+            super().lineReceived(line)
+
+
+class Tallied(Resetting):
+    """Its server knows that something came."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.servers.bytes += len(data)
+        super().dataReceived(data)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_does_not_say_why_a_run_failed_is_waited_for_shortly(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctrlserver.load.running.run.WHY_SECONDS", 0.05)
+    admin = servers.listen(Hushed)
+    result = good(await load(servers.listen(Tallied), packets=10_000, size="1K", admin=admin), 1)
+    assert result.error is not None
+    assert "reset" in result.error
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_target_that_leaves_early_is_told(servers: Servers) -> None:
     result = good(await load(servers.listen(Leaving), packets=200_000), 1)
