@@ -171,16 +171,15 @@ class Pacer:
         plan.forget(released)
         if self._plan is not plan or not self._running:
             return  # a release has ended the run, or this part of it
-        if due == self._most:
-            self._ticker.rest()
-            return
-        upcoming = self._upcoming = plan.time_of(due)
+        upcoming = self._upcoming = NEVER if due == self._most else plan.time_of(due)
         if upcoming < NEVER:
             self._planned = max(self.began + upcoming, now + self._tick)
             self._ticker.at(self._planned)
         elif now - self.began < plan.curve.end < NEVER:
             self._planned = self.began + plan.curve.end
             self._ticker.at(self._planned)
+        elif due == self._most and plan.curve.end >= NEVER:
+            self._ticker.rest()
         else:
             self._plan_ended()
 

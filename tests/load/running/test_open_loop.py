@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 from hdrh.histogram import HdrHistogram
 
+from ctrlserver.inject.parsing import parse_spec
 from ctrlserver.load.plan.pattern import Sizes
 from ctrlserver.load.plan.profile import Profile, parse_profile
 from ctrlserver.load.results.result import Result, as_json
@@ -143,6 +144,16 @@ async def test_a_target_that_never_answers_is_told_of(servers: Servers) -> None:
     assert result.schedule is not None
     assert 1 == result.schedule.sent_packets
     assert result.latency is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_that_stalls_by_order_ends_with_the_time_although_all_were_released(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctrlserver.load.running.sending.GRACE_SECONDS", 0.1)
+    stalling = parse_spec("2*ok->stall")
+    result = good(await load(servers.listen(Sink), packets=5, rate=1000.0, duration=0.1, inject=stalling))
+    assert (2, "injected") == (result.sent.packets, result.streams[0].reason)
 
 
 @pytest_twisted.ensureDeferred

@@ -85,6 +85,16 @@ def test_no_more_than_the_most_are_released_and_it_rests() -> None:
     paced.close()
 
 
+def test_a_plan_with_an_end_is_over_then_although_the_most_were_released_before() -> None:
+    paced = Paced(Curve((Piece.of(0.01, 1000, 1000),)), 1, most=3)
+    paced.wake(5)
+    assert (3, []) == (paced.pacer.released, paced.ended)
+    paced.wake(10)
+    assert [BEGAN + 10 * MS] == paced.ended
+    assert (3, 0.003) == (paced.pacer.released, paced.pacer.plan_seconds())
+    paced.close()
+
+
 def test_the_end_of_a_plan_is_told_once_after_its_last_packet() -> None:
     paced = Paced(Curve((Piece.of(0.003, 1000, 1000),)), 1)
     paced.wake(2.9)
