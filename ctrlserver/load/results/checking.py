@@ -23,7 +23,10 @@ from ctrlserver.load.results.checks.counts import Part, connections, intervals, 
 from ctrlserver.load.results.checks.received import injections, received, thresholds
 from ctrlserver.load.results.checks.times import histograms, replies, schedule
 
-_CHECKS = (intervals, volumes, parts, streams, replies, connections, schedule, received, injections, thresholds)
+_CHECKS = (intervals, volumes, parts, streams, replies, connections, schedule, received, injections)
+
+#: What an error says of a result that did not agree with itself when it was written.
+_TOLD = "the result contradicts itself: "
 
 
 def contradictions(document: Part, *, with_histograms: bool = True) -> list[str]:
@@ -31,14 +34,21 @@ def contradictions(document: Part, *, with_histograms: bool = True) -> list[str]
 
     It has the shape of its schema (``misfits`` in shapes.py). ``with_histograms``: figures are held to these too.
     """
+    checks = (*_CHECKS, histograms) if with_histograms else _CHECKS
+    as_run = {**document, "error": _before_that(document["error"])}
     try:
-        checks = (*_CHECKS, histograms) if with_histograms else _CHECKS
-        return [line for check in checks for line in check(document)]
+        return [*(line for check in checks for line in check(as_run)), *thresholds(document)]
     except OverflowError:
         return ["a number is too large for what it counts"]
+
+
+def _before_that(error: str | None) -> str | None:
+    """What the error was before the result was found to contradict itself."""
+    before, told, _ = (error or "").partition(_TOLD)
+    return before.removesuffix("; ") or None if told else error
 
 
 def contradiction_words(lines: Sequence[str]) -> str:
     """``"the result contradicts itself: ..."``: the first of ``lines``, and how many more."""
     more = f"; and {len(lines) - 1} more, which ctrlload check tells" if len(lines) > 1 else ""
-    return f"the result contradicts itself: {lines[0]}{more}"
+    return f"{_TOLD}{lines[0]}{more}"

@@ -5,15 +5,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ctrlserver.load.measure.counts import Replies
 from ctrlserver.load.results.checking import contradiction_words, contradictions
 from ctrlserver.load.results.checks.received import received
+from ctrlserver.load.results.judging import judged
 from ctrlserver.load.results.merging import merged
 from ctrlserver.load.results.result import as_document
 from ctrlserver.load.results.shapes import misfits
 from ctrlserver.load.results.shards import ShardOf
+from ctrlserver.load.results.thresholds import parse_threshold
 from tests.load.documents import changed, validated
 from tests.load.results.made import document, result
 
@@ -184,6 +188,17 @@ def test_the_error_of_a_result_has_the_first_contradiction_and_how_many_more() -
     assert "the result contradicts itself: a; and 2 more, which ctrlload check tells" == contradiction_words(
         list("abc")
     )
+
+
+@pytest.mark.parametrize("error", [None, "the target closed the connection"])
+def test_a_result_that_was_found_to_contradict_itself_still_does(error: str | None) -> None:
+    bad = evolve(result("request", error=error), replies=Replies(7, 700))
+    found = judged(bad, [parse_threshold("errors>5")])
+    assert (1, True) == (
+        found.exit_code,
+        str(found.error).startswith(error or "the result contradicts itself: "),
+    )
+    assert contradictions(as_document(bad)) == contradictions(as_document(found)) != []
 
 
 @pytest.mark.parametrize(
