@@ -136,4 +136,5 @@ class Downloads(Streams):
 
     @property
     def _cut_off(self) -> bool:
-        return not all(stream.eof or stream.reason == COMPLETE for stream in self.streams)
+        asked = not self._options.warm_up  # after a warm-up the number is ours, and the target sends more
+        return not all(stream.eof or (stream.reason == COMPLETE and asked) for stream in self.streams)

@@ -39,6 +39,15 @@ async def test_a_download_ends_by_time_and_what_was_on_its_way_is_counted_with_a
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_number_of_bytes_after_a_warm_up_cuts_the_download_off(servers: Servers) -> None:
+    flags: dict[str, Any] = {"total_bytes": 5000, "admin": servers.listen(Admin), "warm_up": 0.05}
+    heard = Heard()
+    result = good(await load(servers.listen(Source), heard, mode="receive", **flags))
+    assert (None, {"complete"}) == (result.reconciled, {stream.reason for stream in result.streams})
+    assert heard.notes[-1].endswith("cut off is not known: not reconciled")
+
+
+@pytest_twisted.ensureDeferred
 async def test_streams_that_the_server_shows_late_are_ended_too_each_once(servers: Servers) -> None:
     lists = 0
 
