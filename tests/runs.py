@@ -30,7 +30,7 @@ class Heard:
     steps: list[Progress] = field(factory=list)
     notes: list[str] = field(factory=list)
     waits: list[Waiting] = field(factory=list)
-    starts: list[float] = field(factory=list)
+    starts: list[float | None] = field(factory=list)
 
     def interval(self, interval: Interval) -> None:
         self.intervals.append(interval)
@@ -38,7 +38,7 @@ class Heard:
     def progress(self, progress: Progress) -> None:
         self.steps.append(progress)
 
-    def starting(self, seconds: float) -> None:
+    def starting(self, seconds: float | None) -> None:
         self.starts.append(seconds)
 
     def waiting(self, waiting: Waiting) -> None:

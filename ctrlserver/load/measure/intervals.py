@@ -166,8 +166,11 @@ class Watcher(Protocol):
     def progress(self, progress: Progress) -> None:
         """Several times a second."""
 
-    def starting(self, seconds: float) -> None:
-        """All streams are open, and the run is to begin in so many seconds; about once a second until then."""
+    def starting(self, seconds: float | None) -> None:
+        """All streams are open, and the run is to begin in so many seconds; about once a second until then.
+
+        None, once: it waits to be told when.
+        """
 
     def waiting(self, waiting: Waiting) -> None:
         """The run waits after its last byte; about once a second, from the first one on."""

@@ -234,7 +234,8 @@ class Asked:
     )
     start_at: StartAt | None = flag(
         "--start-at TIME",
-        "Connect, then wait for this moment to begin: a time such as 2026-11-26T16:00:00Z, seconds since 1970, or +5s.",
+        "Connect, then wait for this moment to begin: a time such as 2026-11-26T16:00:00Z, seconds since 1970, or +5s; "
+        "-: stdin says when, once all streams are open.",
         parse_start,
         search=None,
     )

@@ -1,11 +1,14 @@
 """The moment at which a load begins, as people write it: ``2026-11-26T16:00:00Z``, ``1795708800.5`` or ``+5s``. PURE.
 
+``-`` is a moment that stdin tells once all streams are open (``running/told.py``).
+
 Rules: a time without its zone is refused, because two machines may read it as two moments. ``+5s`` counts from when the
 command line is read; ``fixed`` makes a moment of it, and refuses one that is over.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,7 +19,7 @@ from ctrlserver.errors import UsageError
 from ctrlserver.units import parse_duration
 from ctrlserver.words import printable, quoted
 
-_FORMS = 'expected a time such as "2026-11-26T16:00:00Z", seconds since 1970, or "+5s" from now'
+_FORMS = 'expected a time such as "2026-11-26T16:00:00Z", seconds since 1970, "+5s" from now, or "-" for stdin'
 
 _NUMBER = re.compile(r"\d{1,20}(?:\.\d{1,20})?", re.ASCII)
 
@@ -34,11 +37,19 @@ def iso_time(seconds: float) -> str:
 
 @frozen
 class StartAt:
-    """``seconds`` since 1970 or, if ``relative``, from now; ``text`` is what was typed."""
+    """``seconds`` since 1970 or, if ``relative``, from now; ``text`` is what was typed.
+
+    They are infinite while nobody has said when.
+    """
 
     text: str
     seconds: float
     relative: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether somebody has said when."""
+        return math.isfinite(self.seconds)
 
     def fixed(self, now: float) -> StartAt:
         """The same since 1970, where it is ``now``; UsageError if that is over."""
@@ -54,6 +65,8 @@ class StartAt:
 def parse_start(text: str) -> StartAt:
     """A time, or a duration behind ``+``; UsageError in one line for anything else."""
     words = text.strip()
+    if words == "-":
+        return StartAt(words, math.inf)
     if words.startswith("+"):
         return StartAt(words, parse_duration(words[1:]), relative=True)
     if _NUMBER.fullmatch(words):

@@ -49,10 +49,10 @@ class EventStream:
         self._people.interval(interval)
         self._tell("interval", {"interval": attrs.asdict(interval)})
 
-    def starting(self, seconds: float) -> None:
+    def starting(self, seconds: float | None) -> None:
         """All streams are open, and the run waits for its start."""
         self._people.starting(seconds)
-        self._tell("starting", {"starting": {"seconds": round(seconds, 3)}})
+        self._tell("starting", {"starting": {"seconds": None if seconds is None else round(seconds, 3)}})
 
     def waiting(self, waiting: Waiting) -> None:
         """The run waits after its last byte."""

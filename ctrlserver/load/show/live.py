@@ -162,7 +162,7 @@ class LiveView:
             lines = view(self.title, figures, max(1, self._fit() - _ECHOED), self._what, self._signs)
             self._live.update(self._text("\n".join(lines), no_wrap=True, overflow="crop"), refresh=True)
 
-    def starting(self, seconds: float) -> None:
+    def starting(self, seconds: float | None) -> None:
         """Instead of the bar, how long until the start."""
         self._replace(starting_words(seconds))
 

@@ -262,8 +262,10 @@ def waiting_words(waiting: Waiting) -> str:
     return f"waiting for {what} for {waiting.seconds:.0f} s{': ' if words else ''}{', '.join(words)}"
 
 
-def starting_words(seconds: float) -> str:
+def starting_words(seconds: float | None) -> str:
     """``"starts in 12 s"``; of a minute and more ``"starts in 1m30s"``."""
+    if seconds is None:
+        return "all streams are open; waits for stdin to say when to begin"
     left = ceil(seconds)
     return f"starts in {format_duration(left) if left >= 60 else f'{left} s'}"
 
@@ -283,7 +285,7 @@ class Lines:
     def progress(self, progress: Progress) -> None:
         """Nothing: lines are for intervals."""
 
-    def starting(self, seconds: float) -> None:
+    def starting(self, seconds: float | None) -> None:
         """A line, once: a log is to have no line for each second of an hour."""
         if not self._starting:
             self._starting = True

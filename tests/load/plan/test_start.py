@@ -30,6 +30,13 @@ def test_a_start_is_a_time_seconds_since_1970_or_from_now(text: str, seconds: fl
     assert (seconds, False, text.strip()) == (start.seconds, start.relative, start.text)
 
 
+def test_a_start_that_stdin_is_to_say_is_not_known_yet_and_never_over() -> None:
+    start = parse_start(" - ")
+    assert ("-", False) == (start.text, start.is_known)
+    assert start == start.fixed(FOUR)
+    assert parse_start("+0").fixed(FOUR).is_known
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

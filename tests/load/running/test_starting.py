@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 
-from ctrlserver.load.plan.start import StartAt
+from ctrlserver.load.plan.start import StartAt, parse_start
 from ctrlserver.load.results.shards import Start
 from ctrlserver.load.running.run import LoadRun
 from ctrlserver.load.running.starting import Starting
@@ -28,7 +28,7 @@ class Waiting:
     def __init__(self, before: float) -> None:
         self.clock = Clock()
         self.ahead = FOUR - before
-        self.told: list[float] = []
+        self.told: list[float | None] = []
         self.starting = Starting(self.clock, StartAt("t", FOUR), lambda: self.clock.seconds() + self.ahead)
         self.waited = Deferred.fromCoroutine(self.starting.wait(self.told.append))
 
@@ -79,6 +79,25 @@ def test_a_wait_that_is_cancelled_ends_at_once() -> None:
     assert [] == waiting.clock.getDelayedCalls()
 
 
+def test_a_moment_that_nobody_has_said_yet_is_asked_for_once_and_then_waited_for() -> None:
+    clock, told, answer = Clock(), list[float | None](), Deferred[StartAt]()
+    starting = Starting(clock, parse_start("-"), lambda: FOUR - 2 + clock.seconds(), lambda _: answer)
+    waited = Deferred.fromCoroutine(starting.wait(told.append))
+    clock.advance(60)
+    assert ([None], None, False) == (told, starting.outcome, waited.called)
+    answer.callback(parse_start("+1500ms"))
+    assert [None, 1.5] == told
+    clock.pump((0.5, 0.5, 0.5))
+    assert waited.called
+    assert Start("2026-11-26T16:00:59.500000Z", 0.0) == starting.outcome
+
+
+def test_a_moment_that_is_said_when_it_is_over_is_told_as_late() -> None:
+    starting = Starting(Clock(), parse_start("-"), lambda: FOUR, lambda _: succeed(parse_start(str(FOUR - 1))))
+    Deferred.fromCoroutine(starting.wait(lambda _: None))
+    assert Start("2026-11-26T15:59:59.000000Z", 1.0) == starting.outcome
+
+
 class Looking(Heard):
     """A watcher that looks, each time it is told of the start, at what a server has by then."""
 
@@ -87,7 +106,7 @@ class Looking(Heard):
         self.servers = servers
         self.seen: list[tuple[int, int]] = []
 
-    def starting(self, seconds: float) -> None:
+    def starting(self, seconds: float | None) -> None:
         super().starting(seconds)
         self.seen.append((len(self.servers.open), sum(stream.bytes for stream in self.servers.streams)))
 

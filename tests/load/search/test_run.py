@@ -66,7 +66,7 @@ class Watching:
         if self.search is not None:
             self.search.interrupt()
 
-    def starting(self, seconds: float) -> None:
+    def starting(self, seconds: float | None) -> None:
         pass
 
     def waiting(self, waiting: Waiting) -> None:
