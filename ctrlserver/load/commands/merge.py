@@ -41,7 +41,7 @@ or of another load, or a file contradicts itself.
     short_help="Make one result of the shards of a load.",
     params=[
         click.Argument(["files"], metavar="SHARD.json...", nargs=-1, shell_complete=completing()),
-        *(option for option in options_of(Outputs) if option.name != "events"),
+        *(option for option in options_of(Outputs) if option.name not in ("events", "progress")),
     ],
 )
 def merge_command(files: Sequence[str], **values: Any) -> int:

@@ -25,13 +25,21 @@ class Outputs:
     events: bool = flag(
         "--json-stream", "Print events on stdout during the run, one JSON object a line.", None, search=None
     )
+    progress: bool = flag(
+        "--json-progress", "As --json-stream, and four times a second how far the run is.", None, search=None
+    )
     junit: str | None = flag(
         "--junit FILE", "Write the outcome as JUnit XML, for CI systems, to a file; -: to stdout.", str, search=None
     )
     output: str | None = flag("-o --output FILE", "Write the result document to a file; -: to stdout.", str)
 
     def checked(self) -> Outputs:
-        """The same, ``--output -`` as ``--json``; UsageError if two want stdout, or a file cannot be written."""
+        """The same, ``--output -`` as ``--json``, ``progress`` among the ``events``.
+
+        UsageError if two want stdout, or a file cannot be written.
+        """
+        if self.progress and not self.events:
+            return evolve(self, events=True).checked()
         taken = "--json" if self.document else "--output -"
         document, output = (True, None) if self.output == "-" else (self.document, self.output)
         if document and self.events:

@@ -2,7 +2,8 @@
 
 Rules: first ``start``, then ``starting`` once a second of the wait for ``--start-at``, an ``interval`` for each slice,
 ``waiting`` once a second of the wait after the last byte, an ``error`` for each error, last ``end`` with the whole
-result document. Every event has a ``time``, ISO 8601 UTC. Each line is flushed. The run never waits for the reader: an
+result document. With ``--json-progress`` there is ``progress`` four times a second, and a ``note`` for each line that
+is no failure. Every event has a ``time``, ISO 8601 UTC. Each line is flushed. The run never waits for the reader: an
 event that does not fit the pipe is kept and sent with the next one. Only ``end`` waits. A reader that goes away is no
 error.
 
@@ -20,7 +21,7 @@ from typing import TextIO
 import attrs
 
 from ctrlserver.console.streams import put, raise_unwritten
-from ctrlserver.load.measure.intervals import Interval, Waiting, Watcher
+from ctrlserver.load.measure.intervals import Interval, Progress, Waiting, Watcher
 
 SCHEMA = "ctrlload-events/1"
 
@@ -31,12 +32,13 @@ KEPT = 10_000
 class EventStream:
     """Writes events to ``out``; ``wall`` gives the time of each. A watcher that passes on to ``people``."""
 
-    def __init__(self, out: TextIO | None, wall: Callable[[], str], people: Watcher) -> None:
+    def __init__(
+        self, out: TextIO | None, wall: Callable[[], str], people: Watcher, *, with_progress: bool = False
+    ) -> None:
         self._out = out
         self._wall = wall
         self._people = people
-        self.progress = people.progress
-        self.note = people.note
+        self._with_progress = with_progress
         self._waiting: deque[str] = deque(maxlen=KEPT)
         self.problem: OSError | None = None
 
@@ -48,6 +50,18 @@ class EventStream:
         """A slice has ended."""
         self._people.interval(interval)
         self._tell("interval", {"interval": attrs.asdict(interval)})
+
+    def progress(self, progress: Progress) -> None:
+        """How far the run is; four times a second."""
+        self._people.progress(progress)
+        if self._with_progress:
+            self._tell("progress", {"progress": attrs.asdict(progress)})
+
+    def note(self, text: str) -> None:
+        """A line that is no failure."""
+        self._people.note(text)
+        if self._with_progress:
+            self._tell("note", {"message": text})
 
     def starting(self, seconds: float | None) -> None:
         """All streams are open, and the run waits for its start."""
