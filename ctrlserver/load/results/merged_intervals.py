@@ -30,7 +30,9 @@ KINDS = ("response", "service")
 
 
 @define
-class _Cell:
+class Cell:
+    """What several shards did in one slice of time."""
+
     packets: int = 0
     bytes: int = 0
     targets: dict[int, list[float]] = field(factory=lambda: defaultdict(list))
@@ -39,6 +41,7 @@ class _Cell:
     shards: set[int] = field(factory=set)
 
     def add(self, shard: int, one: Interval) -> None:
+        """The interval of a shard."""
         self.packets += one.packets
         self.bytes += one.bytes
         self.shards.add(shard)
@@ -51,7 +54,8 @@ class _Cell:
             elif getattr(one, f"{kind}_p50") is not None:
                 self.untold.add(kind)
 
-    def join(self, other: _Cell) -> None:
+    def join(self, other: Cell) -> None:
+        """The next slice becomes a part of this one."""
         self.packets += other.packets
         self.bytes += other.bytes
         self.shards |= other.shards
@@ -71,7 +75,7 @@ def merged_intervals(shards: Sequence[Timed], length: float, marked: float) -> t
     partial = 0
     for warm_up in (True, False):
         start = 0.0 if warm_up else marked
-        cells: dict[int, _Cell] = defaultdict(_Cell)
+        cells: dict[int, Cell] = defaultdict(Cell)
         ends = start
         for number, shard in enumerate(shards):
             for one in shard.result.intervals:
@@ -86,7 +90,7 @@ def merged_intervals(shards: Sequence[Timed], length: float, marked: float) -> t
         last = max(cells)
         for at in range(last + 1):
             until = ends if at == last else start + (at + 1) * length
-            made.append(_interval(cells[at], start + at * length, until, warm_up))
+            made.append(interval_of(cells[at], start + at * length, until, warm_up))
             untold |= cells[at].untold
             partial += len(cells[at].shards) < len(shards)
     words = [f"intervals.*.{kind}: not all have their histogram" for kind in sorted(untold)]
@@ -95,14 +99,15 @@ def merged_intervals(shards: Sequence[Timed], length: float, marked: float) -> t
     return made, words
 
 
-def _join_short(cells: dict[int, _Cell], whole: float) -> None:
+def _join_short(cells: dict[int, Cell], whole: float) -> None:
     """Cells that would begin after the end, or just before it, are a part of the one before."""
     while (last := max(cells)) and whole - last < _SHORTEST:
         cell = cells.pop(last)
         cells[last - 1].join(cell)
 
 
-def _interval(cell: _Cell, start: float, end: float, warm_up: bool) -> Interval:
+def interval_of(cell: Cell, start: float, end: float, warm_up: bool) -> Interval:
+    """The interval that it is, from ``start`` to ``end``."""
     start, seconds = round(start, 6), round(end, 6) - round(start, 6)
     found: dict[str, float | str | None] = {}
     for kind in KINDS:

@@ -62,8 +62,11 @@ class Timed:
         return self.marked + self.seconds
 
 
-def merged(shards: Mapping[str, Result], *, lacking: bool = False) -> Result:
-    """The whole of ``shards``, by the names of their files; ``lacking``: some may be missing, its error says so."""
+def merged(shards: Mapping[str, Result], *, lacking: Mapping[int, str] | None = None) -> Result:
+    """The whole of ``shards``, by the names of their files.
+
+    ``lacking``: shards may be missing, and what the error of the whole says of each by its number.
+    """
     names = in_order(shards)
     results = [shards[name] for name in names]
     first = results[0]
@@ -71,9 +74,9 @@ def merged(shards: Mapping[str, Result], *, lacking: bool = False) -> Result:
     assert whole is not None
     there = {each.shard.index for each in results if each.shard is not None}
     missing = [number for number in range(1, whole.of + 1) if number not in there]
-    if missing and not lacking:
+    if missing and lacking is None:
         raise UsageError(f"shard {missing[0]} of {whole.of} is missing: expected the results of all {whole.of} shards")
-    return _Whole(results, whole.of, missing).result()
+    return _Whole(results, whole.of, {number: (lacking or {}).get(number, "no result") for number in missing}).result()
 
 
 def _volume(result: Result) -> Volume:
@@ -91,7 +94,7 @@ def _acted(result: Result) -> bool:
 class _Whole:
     """The whole of ``results``, in the order of their shards."""
 
-    def __init__(self, results: Sequence[Result], of: int, missing: Sequence[int]) -> None:
+    def __init__(self, results: Sequence[Result], of: int, missing: dict[int, str]) -> None:
         self.results, self.of, self.missing = results, of, missing
         self.unknown: list[str] = []
         begun = [_moment(each.began) for each in results if each.began is not None]
@@ -126,8 +129,7 @@ class _Whole:
         self.unknown += partial
         schedule = self._schedule()
         plan = 0.0 if schedule is None else schedule.plan_seconds or 0.0
-        failed = [f"shard {self._index(each)}: {each.error}" for each in results if each.error is not None]
-        failed += [f"shard {number} of {self.of} has no result" for number in self.missing]
+        errors = {self._index(each): each.error for each in results if each.error is not None} | self.missing
         told = [f"shard {self._index(each)}: {each.difference}" for each in self._telling()]
         whole = evolve(
             first,
@@ -158,7 +160,7 @@ class _Whole:
             ),
             thresholds=[],
             interrupted=any(each.interrupted for each in results),
-            error="; ".join(failed) or None,
+            error=_by_words(errors) or None,
         )
         expressions = [str(each) for each in _listed(first.options.get("fail_if"))]
         return judged(evolve(whole, merged=self._merged()), [parse_threshold(each) for each in expressions])
@@ -244,7 +246,7 @@ class _Whole:
 
     def _reconciled(self) -> bool | None:
         told = {each.reconciled for each in self.results}
-        return False if False in told else None if None in told else True
+        return False if False in told else None if None in told or self.missing else True
 
     def _telling(self) -> list[Result]:
         """Those whose difference is that of the whole."""
@@ -357,6 +359,14 @@ def pooled(texts: Iterable[str]) -> Histogram:
     for text in texts:
         whole.add_encoded(text)
     return whole
+
+
+def _by_words(errors: Mapping[int, str]) -> str:
+    """``"shards 1, 3: connection refused; shard 2: timed out"``."""
+    numbers: dict[str, list[str]] = {}
+    for number, words in sorted(errors.items()):
+        numbers.setdefault(words, []).append(str(number))
+    return "; ".join(f"shard{'s' * (len(each) > 1)} {', '.join(each)}: {words}" for words, each in numbers.items())
 
 
 def _moment(text: str) -> float:

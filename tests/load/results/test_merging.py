@@ -245,10 +245,17 @@ def test_a_shard_that_was_interrupted_before_it_began_has_no_streams() -> None:
 def test_a_missing_shard_is_an_error_of_the_whole_where_it_may_be_missing() -> None:
     parts = shards(3, mode="send")
     del parts["2.json"]
-    whole = merged(parts, lacking=True)
+    whole = merged(parts, lacking={2: "ended by SIGKILL"})
     assert whole.merged is not None
     assert (3, [2]) == (whole.merged.of, whole.merged.missing)
-    assert "shard 2 of 3 has no result" == whole.error
+    assert ("shard 2: ended by SIGKILL", 1, None) == (whole.error, whole.exit_code, whole.reconciled)
+
+
+def test_shards_that_failed_alike_are_told_together() -> None:
+    parts = shards(3, mode="send")
+    errors = {"1.json": "connection refused", "2.json": "timed out", "3.json": "connection refused"}
+    whole = merged({name: evolve(part, error=errors[name]) for name, part in parts.items()})
+    assert "shards 1, 3: connection refused; shard 2: timed out" == whole.error
 
 
 def test_what_a_receivers_kernel_dropped_is_not_added() -> None:
