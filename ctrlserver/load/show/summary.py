@@ -19,6 +19,7 @@ from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Bottleneck, Scheduled
 from ctrlserver.load.results.result import Result
+from ctrlserver.load.results.shards import Merged
 from ctrlserver.units import format_bits, format_bytes, format_duration, format_rate
 from ctrlserver.words import counted
 
@@ -97,6 +98,8 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
         yield "delivery", _delivered(result.delivery)
     if result.shard is not None:
         yield "shard", f"{result.shard.index} of {result.shard.of}, {_streams_of(result)}; the figures are its own"
+    if result.merged is not None:
+        yield "shards", _shards(result.merged)
     if result.start is not None:
         late = result.start.late_seconds
         how = "not reached" if late is None else f"begun {format_duration(late)} after it"
@@ -160,6 +163,14 @@ _VERDICTS = {
 def _streams_of(result: Result) -> str:
     """Of a shard."""
     return f"{len(result.streams)} of {counted(int(str(result.options['streams'])), 'stream')}"
+
+
+def _shards(merged: Merged) -> str:
+    """``"4, begun within 1.157 ms"``."""
+    lacking = f" of {merged.of}, without {', '.join(map(str, merged.missing))}" if merged.missing else ""
+    spread = merged.start_spread_seconds
+    words = "" if spread is None else f", begun within {format_duration(spread)}"
+    return f"{len(merged.shards)}{lacking}{words}"
 
 
 def _delivered(delivery: Delivery) -> str:

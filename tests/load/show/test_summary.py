@@ -9,7 +9,7 @@ from ctrlserver.load.measure.injections import Injections, ServerInjections
 from ctrlserver.load.measure.intervals import Interval, Progress, Waiting
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import scheduled
-from ctrlserver.load.results.shards import ShardOf, Start
+from ctrlserver.load.results.shards import Merged, ShardOf, Start
 from ctrlserver.load.results.thresholds import Judgement
 from ctrlserver.load.show.summary import Lines, error_lines, folded, starting_words, summary_lines, waiting_words
 from ctrlserver.stats.latency import Histogram
@@ -194,6 +194,10 @@ def test_a_shard_says_which_it_is_and_when_it_began() -> None:
     lines = summary_lines(shard)
     assert "shard       2 of 4, 1 of 4 streams; the figures are its own" in lines
     assert f"start       {asked}, begun 1.200 ms after it" in lines
+    merged = Merged(4, [], 0.001157, [], [])
+    assert "shards      0, begun within 1.157 ms" in summary_lines(evolve(FULL, merged=merged))
+    lacking = evolve(merged, missing=[2, 3], start_spread_seconds=None)
+    assert "shards      0 of 4, without 2, 3" in summary_lines(evolve(FULL, merged=lacking))
     assert f"start       {asked}, not reached" in summary_lines(evolve(shard, start=Start(asked, None)))
 
 
