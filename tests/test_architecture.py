@@ -48,6 +48,7 @@ FLOOR = {
     "load/opening": 8,
     "load/running": 9,
     "load/search": 10,
+    "load/fleet": 10,
     "load/commands": 11,
     "load/cli": 12,
     "load/__main__": 13,
@@ -91,6 +92,7 @@ PURE_FILES |= {f"load/results/{name}.py" for name in ("belonging", "merged_inter
 PURE_FILES |= {f"load/results/checks/{name}.py" for name in ("counts", "times", "received")}
 PURE_FILES |= {f"overview/{name}.py" for name in ("servers", "answers", "forms", "fitting", "completing")}
 PURE_FILES |= {"overview/figures.py", "overview/top_view.py"}
+PURE_FILES |= {"load/fleet/telling.py", "load/fleet/summing.py"}
 PURE_FILES |= {"load/show/charts.py", "load/show/chart_page.py"}
 IMPURE_IMPORTS = {"time", "socket", "select", "os", "twisted", "subprocess", "threading"}
 

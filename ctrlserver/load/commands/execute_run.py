@@ -5,12 +5,16 @@ Rules: all outputs are written before the reactor stops.
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 
 from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.reactor import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.commands.reporting import report
+from ctrlserver.load.fleet.files import check_files
+from ctrlserver.load.fleet.fleet import Fleet
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.result import Result
@@ -23,17 +27,28 @@ from ctrlserver.load.show.summary import Lines
 TITLES = {RECEIVE: "receiving", CONNECT: "connecting"}
 
 
-def execute(options: Options, interrupts: Interrupts, outputs: Outputs, *, lines: bool = False) -> int:
+def execute(
+    options: Options, interrupts: Interrupts, outputs: Outputs, typed: Sequence[str] = (), *, lines: bool = False
+) -> int:
     """Run ``options`` and give the exit code; UsageError before anything is opened.
 
-    ``lines``: on a terminal too there is a line for each interval.
+    ``typed``: the flags of the load as they were typed, for the processes that are to send it. ``lines``: on a terminal
+    too there is a line for each interval.
     """
+    if options.processes is not None:
+        check_files(typed)
     reactor = prepared_reactor(options)
     what = "connections" if options.mode == CONNECT else "packets"
     title = TITLES.get(options.mode, "sending")
     people = LiveView(sys.stderr, title, what, lines=lines) if on_terminal() else Lines(sys.stderr, what)
-    events = EventStream(sys.stdout, utc_now, people) if outputs.events else None
-    run = LoadRun(reactor, options, events or people)
+    events = EventStream(sys.stdout, utc_now, people, with_progress=outputs.progress) if outputs.events else None
+    watcher = events or people
+    run: LoadRun | Fleet
+    if options.processes is None:
+        run = LoadRun(reactor, options, watcher)
+    else:
+        number = options.processes.of(options.streams, len(os.sched_getaffinity(0)))
+        run = Fleet(reactor, options, typed, number, watcher)
 
     def ended(result: Result) -> int:
         people.close()

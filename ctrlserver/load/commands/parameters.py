@@ -5,7 +5,7 @@ Rules: a flag that is not given is left out, so that the record's own default ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -16,6 +16,8 @@ from ctrlserver.console.parameters import completing, reading
 from ctrlserver.load.plan.flag import Flag, flags_of
 
 _Record = TypeVar("_Record", bound=attrs.AttrsInstance)
+
+_WORDS = "ctrlload.words"
 
 
 def options_of(record: type, *, of_search: bool = False) -> list[click.Option]:
@@ -30,6 +32,30 @@ def record_of(record: type[_Record], values: Mapping[str, Any]) -> _Record:
     """The record with those of its fields that were given."""
     names = [field.name for field in attrs.fields(record)]
     return record(**{name: values[name] for name in names if values.get(name) is not None})
+
+
+class WordsKept(click.Command):
+    """A command that keeps its words as they were typed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does."""
+        ctx.meta[_WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+def typed_flags(ctx: click.Context, without: Sequence[str]) -> list[str]:
+    """The flags that were typed, each one word with its value, but for those of the fields ``without``."""
+    given, _, _ = ctx.command.make_parser(ctx).parse_args(list(ctx.meta[_WORDS]))
+    words = []
+    for option in ctx.command.params:
+        if not isinstance(option, click.Option) or option.name in without or option.name not in given:
+            continue
+        value = given[option.name]
+        if option.is_flag:
+            words.append(option.opts[-1] if value else option.secondary_opts[-1])
+        else:
+            words += [f"{option.opts[-1]}={each}" for each in (value if option.multiple else [value])]
+    return words
 
 
 def _option(name: str, flag: Flag) -> click.Option:

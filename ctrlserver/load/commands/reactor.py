@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from twisted.internet.epollreactor import EPollReactor
     from twisted.python.failure import Failure
 
+    from ctrlserver.load.fleet.fleet import Fleet
     from ctrlserver.load.running.run import LoadRun
     from ctrlserver.load.search.run import SearchRun
 
@@ -58,12 +59,13 @@ def prepared_reactor(options: Options) -> EPollReactor:
                 endpoint_of(address, reactor)  # for its error
             except UsageError as error:
                 raise UsageError(f"{flag}: {error}") from None
-    _allow_files(len(options.numbers) + OTHER_FILES)
+    streams = len(options.numbers) if options.processes is None else 0  # the processes open them
+    _allow_files(streams + OTHER_FILES)
     return reactor
 
 
 def carried_out(
-    reactor: EPollReactor, interrupts: Interrupts, work: LoadRun | SearchRun, ended: Callable[[Any], int]
+    reactor: EPollReactor, interrupts: Interrupts, work: LoadRun | SearchRun | Fleet, ended: Callable[[Any], int]
 ) -> int:
     """Run the reactor for ``work``, until ``ended`` makes the exit code of its result; each signal interrupts it."""
 

@@ -20,7 +20,8 @@ from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.console.parameters import reading
 from ctrlserver.errors import UsageError
 from ctrlserver.load.commands.outputs import Outputs
-from ctrlserver.load.commands.parameters import options_of, record_of
+from ctrlserver.load.commands.parameters import WordsKept, options_of, record_of, typed_flags
+from ctrlserver.load.fleet.telling import NOT_PASSED_ON
 from ctrlserver.load.plan.asked import Asked
 from ctrlserver.wire.framing import FRAMINGS
 
@@ -35,6 +36,7 @@ Examples:
   ctrlload run 127.0.0.1:6379 -m request --payload 'PING\\r\\n' --framing raw --reply-framing line
   ctrlload run 127.0.0.1:25 -m request --payload 'NOOP\\r\\n' --framing raw --reply-framing line --greeting line
   ctrlload run 127.0.0.1:22222 -m receive -t 10s
+  ctrlload run 127.0.0.1:22222 -t 10s -P 8 --processes auto --admin 127.0.0.1:22223
   ctrlload run 127.0.0.1:22222 -n 5M -P 8 --shard 1/4 --start-at 2026-11-26T16:00:00Z
 
 \b
@@ -56,7 +58,9 @@ def parameters(*own: click.Parameter, of_search: bool = False) -> list[click.Par
     return [target, *own, *flags[:place], *options_of(Outputs, of_search=of_search), *flags[place:]]
 
 
-@click.command(epilog=_EXAMPLES, params=parameters(), short_help="Send packets to a target, count and time them.")
+@click.command(
+    cls=WordsKept, epilog=_EXAMPLES, params=parameters(), short_help="Send packets to a target, count and time them."
+)
 @click.pass_obj
 def run(interrupts: Interrupts, /, **values: Any) -> int:
     """Send packets to TARGET: HOST:PORT, [V6]:PORT, udp:HOST:PORT, ssl:HOST:PORT or a Twisted client
@@ -69,11 +73,12 @@ def run(interrupts: Interrupts, /, **values: Any) -> int:
     from ctrlserver.load.commands.execute_run import execute
     from ctrlserver.load.plan.options import prepared
 
-    given = click.get_current_context().get_parameter_source("interval") is not ParameterSource.DEFAULT
+    context = click.get_current_context()
+    given = context.get_parameter_source("interval") is not ParameterSource.DEFAULT
     options, outputs = prepared(record_of(Asked, values)), record_of(Outputs, values).checked()
     if options.start_at is not None:
         try:
             options = evolve(options, start_at=options.start_at.fixed(time.time()))
         except UsageError as error:
             raise UsageError(f"--start-at: {error}") from None
-    return execute(options, interrupts, outputs, lines=given)
+    return execute(options, interrupts, outputs, typed_flags(context, NOT_PASSED_ON), lines=given)

@@ -21,6 +21,7 @@ from ctrlserver.load.plan import rules, values
 from ctrlserver.load.plan.flag import Rule, flag
 from ctrlserver.load.plan.modes import ARRIVALS, CONNECT, MODES, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.pattern import Sizes, parse_sizes
+from ctrlserver.load.plan.processes import Processes, parse_processes
 from ctrlserver.load.plan.shard import Shard, parse_shard
 from ctrlserver.load.plan.start import StartAt, parse_start
 from ctrlserver.units import parse_count, parse_duration, parse_rate, parse_share, parse_size
@@ -149,11 +150,23 @@ class Asked:
             "a shard has at least one stream, and the whole has {asked.streams}; did you mean --streams {value.of}?",
             shows=True,
         ),
-        Rule(
-            lambda asked, shard: shard.of == 1 or asked.inject is None or not asked.inject.over_all_streams,
-            'not with --inject "{asked.inject.over_all_streams[0].text}", which counts over all streams of the whole',
-        ),
+        rules.SHARDS_STRIKE_ALONE,
         search=None,
+    )
+    processes: Processes | None = flag(
+        "--processes N|auto",
+        "Send from N processes, each with every N-th stream, and give one result; auto: one for each core.",
+        parse_processes,
+        rules.A_STREAM_EACH,
+        Rule(lambda asked, _: asked.shard is None, "not with --shard, which is the part of one process"),
+        Rule(
+            lambda asked, _: asked.start_at is None or asked.start_at.is_known,
+            "not with --start-at -, which one process reads; give the time itself",
+        ),
+        rules.SHARDS_STRIKE_ALONE,
+        rules.SHARDS_HAVE_ADDRESSES,
+        search=None,
+        values=("auto",),
     )
     mode: str = flag(
         f"-m --mode {'|'.join(MODES)}",

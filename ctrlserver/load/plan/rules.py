@@ -12,6 +12,7 @@ from ctrlserver.errors import UsageError
 from ctrlserver.load.plan.flag import Rule
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST
 from ctrlserver.load.plan.schedule import LEAST_RATE
+from ctrlserver.load.plan.shard import Shard
 from ctrlserver.units import BitRate
 from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
 
@@ -27,6 +28,11 @@ def over_udp(asked: Any) -> bool:
 def over_plain_tls(asked: Any) -> bool:
     """Whether the target is ``ssl:HOST:PORT``, whose peer we verify; an endpoint string says itself whom to trust."""
     return bool(asked.target.transport == TLS)
+
+
+def _parts(asked: Any, part: Any) -> int:
+    """Into how many parts ``--shard`` or ``--processes`` divide the load; of ``auto`` the most."""
+    return int(part.of if isinstance(part, Shard) else part.of(asked.streams, asked.streams))
 
 
 def in_bits(rate: Any) -> bool:
@@ -62,9 +68,26 @@ FITS_A_DATAGRAM = Rule(
 )
 NEEDS_PLAIN_TLS = Rule(lambda asked, _: over_plain_tls(asked), "needs a plain TLS target, such as ssl:localhost:22222")
 
+A_STREAM_EACH = Rule(
+    lambda asked, processes: (processes.number or 1) <= asked.streams,
+    "a process has at least one stream, and --streams is {asked.streams}; "
+    "did you mean --processes {asked.streams}, or --streams {value.number}?",
+    shows=True,
+)
+SHARDS_STRIKE_ALONE = Rule(
+    lambda asked, part: _parts(asked, part) == 1 or asked.inject is None or not asked.inject.over_all_streams,
+    'not with --inject "{asked.inject.over_all_streams[0].text}", which counts over all streams of the whole',
+)
+SHARDS_HAVE_ADDRESSES = Rule(
+    lambda asked, part: _parts(asked, part) == 1 or asked.admin is None or asked.target.word != "unix",
+    "not with --admin over a unix socket, where streams of several processes cannot be told apart",
+)
+
 #: What a condition on a section of the result document needs; the other sections are always known.
 _SECTION_NEEDS = {
-    "start": Rule(lambda asked, _: asked.start_at is not None, "needs --start-at"),
+    "start": Rule(
+        lambda asked, _: asked.start_at is not None or asked.processes is not None, "needs --start-at or --processes"
+    ),
     "received": Rule(lambda asked, _: asked.admin is not None, "needs --admin"),
     "replies": REQUESTING,
     "warm_up": Rule(lambda asked, _: asked.warm_up > 0, "needs --warm-up"),

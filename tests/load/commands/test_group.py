@@ -116,7 +116,7 @@ def completed(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         ("ctrlload check re", ["file,re"]),
         ("ctrlload merge re", ["file,re"]),
         ("ctrlload merge x --j", ["plain,--json", "plain,--junit"]),
-        ("ctrlload run x --pro", ["plain,--profile", "plain,--probe"]),
+        ("ctrlload run x --pro", ["plain,--processes", "plain,--profile", "plain,--probe"]),
     ],
 )
 def test_a_shell_completes_commands_flags_and_values(

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ctrlserver.errors import UsageError
+from ctrlserver.load.fleet.files import check_files
+
+
+def test_files_that_each_process_can_read_are_good(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.touch()
+    check_files([f"--payload=@{file}", f"--profile={file}", f"--profile=@{file}", f"--cafile={file}"])
+    check_files(["--payload=x/y", "--profile=1s@5", "--label=x=@y", "--no-write-combine"])
+
+
+@pytest.mark.parametrize("form", ["--payload=@{}", "--profile=@{}", "--cafile={}"])
+def test_what_can_be_read_once_is_refused(tmp_path: Path, form: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (str(tmp_path / "pipe"), "/dev/stdin", "/dev/fd/63"):
+        with pytest.raises(UsageError) as error:
+            check_files(["-P=8", form.format(path)])
+        assert f"{form.partition('=')[0]} {path}: not with --processes, " in str(error.value)
