@@ -73,6 +73,8 @@ def test_four_shards_begin_together_each_reconciles_and_the_server_has_exactly_t
     streams = sorted(stream["stream"] for result in results for stream in result["streams"])
     assert [1, 2, 3, 4, 5, 6] == streams
     assert 100_003 == sum(result["sent"]["packets"] for result in results)
+    merged = run(CTRLLOAD, "merge", *(f"{shard}.json" for shard in (1, 2, 3, 4)), "-J", cwd=tmp_path)
+    assert (0, 100_003) == (merged.returncode, validated(merged.stdout.decode())["received"]["packets"])
     stats = daemon.await_stats(packets=100_003)
     assert sum(result["sent"]["bytes"] for result in results) == stats["bytes"]
     assert 1 == len({result["start"]["asked"] for result in results})
