@@ -105,29 +105,36 @@ def bulk_to_iperf3(streams: int) -> Callable[[float], AbstractContextManager[Sid
     return sides
 
 
-@contextmanager
-def packets_to_iperf3(seconds: float) -> Iterator[Sides]:
-    """Packets of 1 KiB received a second, each a write of its own; iperf3's are the bytes its receiver saw."""
-    iperf3 = tool("iperf3", "iperf3")
+def packets_to_iperf3(streams: int, *more: str) -> Callable[[float], AbstractContextManager[Sides]]:
+    """Packets of 1 KiB received a second, each a write of its own; iperf3's are the bytes its receiver saw.
 
-    def peer() -> float:
-        port = str(free_port())
-        with server(iperf3, "--server", "--one-off", "--forceflush", "--port", port) as listening:
-            listening.line("Server listening")
-            flags = ("--length", str(PACKET), "--time", str(max(1, round(seconds))), "-J")
-            result = json_of(iperf3, "--client", "127.0.0.1", "--port", port, *flags)
-        received = result["end"]["sum_received"]
-        if not received["bytes"]:
-            raise CountsDifferError("iperf3 received nothing")
-        return float(received["bits_per_second"] / 8 / PACKET)
+    ``more`` are flags of ours.
+    """
 
-    def ours(data_port: int, admin_port: int) -> float:
-        received = load(data_port, admin_port, seconds, 1, "--no-write-combine")
-        same(received["packets"], received["writes"], "packets received and writes")
-        return float(received["packets_per_second"])
+    @contextmanager
+    def sides(seconds: float) -> Iterator[Sides]:
+        iperf3 = tool("iperf3", "iperf3")
 
-    with ctrlserver("sink") as ports:
-        yield lambda: ours(*ports), peer
+        def peer() -> float:
+            port = str(free_port())
+            with server(iperf3, "--server", "--one-off", "--forceflush", "--port", port) as listening:
+                listening.line("Server listening")
+                flags = ("--length", str(PACKET), "--time", str(max(1, round(seconds))), "-J")
+                result = json_of(iperf3, "--client", "127.0.0.1", "--port", port, "--parallel", str(streams), *flags)
+            received = result["end"]["sum_received"]
+            if not received["bytes"]:
+                raise CountsDifferError("iperf3 received nothing")
+            return float(received["bits_per_second"] / 8 / PACKET)
+
+        def ours(data_port: int, admin_port: int) -> float:
+            received = load(data_port, admin_port, seconds, streams, "--no-write-combine", *more)
+            same(received["packets"], received["writes"], "packets received and writes")
+            return float(received["packets_per_second"])
+
+        with ctrlserver("sink") as ports:
+            yield lambda: ours(*ports), peer
+
+    return sides
 
 
 @contextmanager
@@ -364,7 +371,14 @@ ROWS = (
         "one write a packet, 1 stream, 1 KiB: ctrlload into ctrlserver / iperf3 -l 1K",
         "packets/s",
         0.7,
-        packets_to_iperf3,
+        packets_to_iperf3(1),
+    ),
+    Row(
+        "writes",
+        "one write a packet, 2 streams, 1 KiB: ctrlload --processes 2 into ctrlserver / iperf3 -l 1K -P 2",
+        "packets/s",
+        1.0,
+        packets_to_iperf3(2, "--processes", "2"),
     ),
     Row("redis", "Redis PING, 50 connections: ctrlload / redis-benchmark", "replies/s", 0.9, pings_to_redis),
     Row(
