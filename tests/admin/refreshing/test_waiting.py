@@ -39,6 +39,25 @@ def test_all_who_wait_share_the_round_of_a_look(server: Server, workers: Workers
     assert 10 == len(workers.rounds) - before
 
 
+def test_workers_that_answer_slowly_are_asked_for_those_who_wait_a_fifth_of_the_time(
+    server: Server, workers: Workers
+) -> None:
+    server.connect().says(b"wait stream.1.retransmits>=3 timeout=1h\n")
+    workers.answer()
+    for _ in range(30):
+        server.clock.pump([0.01] * 50)
+        if workers.under_way:
+            server.clock.advance(0.1)
+            workers.answer()
+    before, since = len(workers.rounds), server.clock.seconds()
+    while server.clock.seconds() < since + 10:
+        server.clock.advance(0.01)
+        if workers.under_way:
+            server.clock.advance(0.1)
+            workers.answer()
+    assert 18 <= len(workers.rounds) - before <= 21
+
+
 @pytest.mark.parametrize(("what", "paths"), [("packets", False), ("retransmits", True)])
 def test_a_look_asks_for_tcp_figures_where_one_is_waited_for(
     server: Server, workers: Workers, what: str, paths: bool
