@@ -118,11 +118,12 @@ class Lane:
     """An ``IReadDescriptor`` around an inner ``select.epoll``.
 
     ``reactor`` watches descriptors (``IReactorFDSet``), on a system with epoll: see ``supported``. ``clock`` returns
-    monotonic seconds, ``rest`` sleeps. ``linger``: seconds, in whole milliseconds, for which a turn waits for more
-    events before it ends. It blocks the reactor meanwhile, so it is for a program that has little else to do.
+    monotonic seconds; ``rest`` sleeps, and returns something true to end the turn. ``linger``: seconds, in whole
+    milliseconds, for which a turn waits for more events before it ends. It blocks the reactor meanwhile, so it is for a
+    program that has little else to do.
 
     ``round_began`` is the time at which the lane saw the sockets of this round ready. ``together`` is None, or serves
-    sockets before their owners do.
+    sockets before their owners do. ``pause``: seconds between two turns that count as a pause of the flow.
     """
 
     log = Logger()
@@ -137,11 +138,12 @@ class Lane:
         reactor: object,
         clock: Callable[[], float] = time.monotonic,
         linger: float = 0.0,
-        rest: Callable[[float], None] = time.sleep,
+        rest: Callable[[float], object] = time.sleep,
     ) -> None:
         self.clock = clock
         self._linger = linger
-        self._rest = rest
+        self.rest = rest
+        self.pause = PAUSE_SECONDS
         self.round_began = clock()
         self.buffer = bytearray(BUFFER_BYTES)
         self.view = memoryview(self.buffer)
@@ -260,7 +262,7 @@ class Lane:
         together = self.together
         fewest = together.fewest if together is not None else 0
         served = self._put_off = 0
-        if now - self._turn_ended > PAUSE_SECONDS:
+        if now - self._turn_ended > self.pause:
             self._steady_since = now
         left = self._left
         if self._ringing:
@@ -308,8 +310,10 @@ class Lane:
             if not self._eager and now - self._steady_since > STEADY_SECONDS:
                 if now > end_of_rests or self._again:
                     break
-                self._rest(REST_SECONDS)
+                is_over = self.rest(REST_SECONDS)
                 now = self.round_began = clock()
+                if is_over:
+                    break
         if self._again:
             now = self._serve_again(now + AGAIN_SECONDS if served > self._put_off else end + AGAIN_SECONDS)
             if self._after_round is not None:

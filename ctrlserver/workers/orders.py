@@ -120,6 +120,7 @@ class Begin:
         plane = worker.plane = GivenPlane(
             self.listeners, worker.book, worker.reactor, worker.clock, given, self.generation
         )
+        plane.gather(worker.channel.fileno())
         self.limits.carry_out(worker)
         self.ordered.reach(plane, descriptors[own:])
         plane.bind()

@@ -72,6 +72,23 @@ def test_a_flow_with_pauses_is_never_let_gather(flow: Flow) -> None:
     assert [] == flow.rests
 
 
+def test_how_long_a_pause_is_may_be_said(flow: Flow) -> None:
+    flow.lane.pause = PAUSE_SECONDS * 3
+    flow.lane.watch(flow.reader.end.fileno(), flow.reader, select.EPOLLIN, patient=True)
+    for _ in range(5):
+        go_on_for(flow, STEADY_SECONDS * 0.5)
+        flow.time.advance(PAUSE_SECONDS * 2)
+    assert [] != flow.rests
+
+
+def test_a_rest_may_end_the_turn(flow: Flow) -> None:
+    flow.lane.watch(flow.reader.end.fileno(), flow.reader, select.EPOLLIN, patient=True)
+    go_on_for(flow, STEADY_SECONDS * 1.1)
+    flow.lane.rest = lambda _: True
+    flow.far.send(b"xyz")
+    assert [1, 1, 1] == [flow.turn() for _ in range(3)]
+
+
 def test_nobody_rests_while_one_socket_is_eager(flow: Flow) -> None:
     other, peer = socket.socketpair()
     with other, peer:

@@ -15,6 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from ctrlserver.addresses import peer_name
 from ctrlserver.config import ListenerConfig
+from ctrlserver.lane import lane as lane_module
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.arrivals import charged_and_drops
 from ctrlserver.net.listeners import CannotBind
@@ -24,6 +25,7 @@ from tests.certificates import certificate
 from tests.clients import connected
 from tests.net.conftest import in_thread, reactor_now, read_to_end
 from tests.runs import reached
+from tests.servers import PATIENCE
 from tests.workers.ports.conftest import Tls, asked
 
 pytestmark = [
@@ -224,3 +226,16 @@ def test_a_worker_whose_certificate_cannot_be_read_says_so(tls: Tls, tmp_path: P
     (tmp_path / "pem").unlink()
     with pytest.raises(CannotBind, match="cannot listen for one on ssl:7"):
         Worker(tls.config)
+
+
+def test_a_rest_ends_with_a_question_and_short_pauses_count_for_none(workers: list[Worker]) -> None:
+    workers.append(worker := Worker(ECHO))
+    lane = worker.plane._lane
+    assert lane is not None
+    asks, asked_at = socket.socketpair()
+    with asks, asked_at:
+        worker.plane.gather(asked_at.fileno())
+        assert not lane.rest(0.001)
+        asks.send(b"?")
+        assert lane.rest(PATIENCE)
+    assert lane.pause > lane_module.PAUSE_SECONDS
