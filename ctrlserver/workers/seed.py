@@ -157,7 +157,7 @@ def sow(pair: socket.socket) -> None:
             if grown:
                 os.write(writes, str(grown).encode())
                 os._exit(0)
-            pair.detach()
+            pair.close()
             _take(dict(zip(numbers, descriptors, strict=True)), between)
             return
         os.waitpid(middle, 0)

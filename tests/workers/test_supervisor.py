@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -44,7 +45,10 @@ async def test_a_worker_shows_its_name_and_has_nothing_of_its_parents(
     with socket.socket() as listening:
         listening.listen()
         os.set_inheritable(listening.fileno(), True)
-        made = await workers.start(2)
+        with contextlib.ExitStack() as many:  # so that those which come next have high numbers
+            for _ in range(100):
+                many.callback(os.close, os.dup(listening.fileno()))
+            made = await workers.start(2)
     who = await made.ask(2, WhoAreYou())
     process = Path(f"/proc/{who['pid']}")
     assert (b"ctrlserver: worker 2\0", "ctrlworker 2\n") == (
