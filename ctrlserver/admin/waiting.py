@@ -46,8 +46,8 @@ TICKS: Final = 4
 GRID_SECONDS: Final = 0.05
 """Rows of ``watch`` are due at multiples of it: those who watch at the same pace share readings, and rows."""
 
-_RECENT_SECONDS: Final = 0.005
-"""So long a reading may be shared by those who watch: a turn or two."""
+_RECENT_SECONDS: Final = 0.02
+"""So long a reading may be shared by those who watch: until ten whose rows are due at one time had their slices."""
 
 _OF_TOTALS: Final = {
     "streams_open": "streams_open",

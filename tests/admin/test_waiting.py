@@ -7,8 +7,9 @@ import pytest
 
 from ctrlserver.admin.conditions import Condition
 from ctrlserver.admin.levels import Level
+from ctrlserver.admin.limits import Limits
 from ctrlserver.admin.session import Access
-from ctrlserver.admin.waiting import TICK_SECONDS, Reading
+from ctrlserver.admin.waiting import GRID_SECONDS, TICK_SECONDS, Reading, Readings
 from ctrlserver.stats.rename import Renames
 from tests.admin.conftest import Peer, Server, refusal, stuck
 
@@ -276,6 +277,15 @@ def test_those_who_watch_at_one_pace_share_readings_and_rows(server: Server, mon
     assert 1 == made
     rows = [[json.loads(line)["data"]["packets"] for line in peer.transport.sent.splitlines()] for peer in peers]
     assert [[8, 0]] * 10 == rows
+
+
+def test_ten_who_watch_share_a_reading_until_all_had_slices_and_the_next_rows_have_another(server: Server) -> None:
+    readings = Readings(server.desk, server.clock)
+    first = readings.recent()
+    server.clock.advance(2 * 10 * Limits().slice_seconds / Limits().share)
+    assert first is readings.recent()
+    server.clock.advance(GRID_SECONDS / 2)
+    assert first is not readings.recent()
 
 
 def test_watch_in_json_is_a_line_for_each_interval_and_one_at_the_end(server: Server, peer: Peer) -> None:
