@@ -12,7 +12,7 @@ PROGRAM = """
 import sys
 from ctrlserver.workers.ordered.shared import Lot, Numbering
 numbering, lot = Numbering(int(sys.argv[1])), Lot(int(sys.argv[2]))
-print(sum(lot.take() for _ in range(2000)), *(numbering.next() for _ in range(2000)))
+print(sum(lot.take() for _ in range(2000)), *(numbering.next() for _ in range(100_000)))
 """
 
 
@@ -23,9 +23,9 @@ def test_processes_that_ask_at_the_same_time_have_each_number_once_and_no_piece_
     processes = [subprocess.Popen(command, pass_fds=both, stdout=subprocess.PIPE) for _ in range(2)]
     told = [list(map(int, process.communicate()[0].split())) for process in processes]
     assert 3333 == sum(each[0] for each in told)
-    assert list(range(1, 4001)) == sorted(number for each in told for number in each[1:])
+    assert list(range(1, 200_001)) == sorted(number for each in told for number in each[1:])
     assert not lot.take()
-    assert 4001 == numbering.next()
+    assert 200_001 == numbering.next()
     numbering.close()
     lot.close()
 
