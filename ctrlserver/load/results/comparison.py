@@ -17,6 +17,7 @@ from statistics import fmean, variance
 
 from attrs import frozen
 
+from ctrlserver.load.measure.student import t_quantile
 from ctrlserver.load.results.schemas import number_at
 from ctrlserver.units import format_bits, format_duration, format_rate
 
@@ -169,31 +170,6 @@ def ratio_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float
     freedom = spread**2 / (spread_a**2 / (len(a) - 1) + spread_b**2 / (len(b) - 1))
     half = t_quantile(freedom, (1 + CONFIDENCE) / 2) * math.sqrt(spread)
     return math.exp(centre - half), math.exp(centre + half)
-
-
-def t_quantile(freedom: float, probability: float) -> float:
-    """Of Student's t with ``freedom`` >= 1 degrees, for a ``probability`` of 0.5 to below 1.
-
-    With t = sqrt(freedom) tan(u) the distribution is an integral of cos(u) ** (freedom - 1): Simpson's rule, bisected.
-    """
-
-    def density(u: float) -> float:
-        return math.pow(max(0.0, math.cos(u)), freedom - 1)
-
-    freedom = min(freedom, 1000.0)  # from there on the normal distribution, to three digits
-    whole = _simpson(density, math.pi / 2)
-    low, high = 0.0, math.pi / 2
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _simpson(density, middle) / whole < 2 * probability - 1 else (low, middle)
-    return math.sqrt(freedom) * math.tan((low + high) / 2)
-
-
-def _simpson(function: Callable[[float], float], end: float, steps: int = 100) -> float:
-    step = end / steps
-    odd = sum(function(step * number) for number in range(1, steps, 2))
-    even = sum(function(step * number) for number in range(2, steps, 2))
-    return (function(0.0) + 4 * odd + 2 * even + function(end)) * step / 3
 
 
 #: Options that change how a run is reported or judged, not what it does.

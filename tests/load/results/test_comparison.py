@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.load.results.comparison import FIGURES, Compared, compare, differing_options, ratio_interval, t_quantile
+from ctrlserver.load.results.comparison import FIGURES, Compared, compare, differing_options, ratio_interval
 from ctrlserver.load.results.result import as_document
 from ctrlserver.load.results.schemas import number_paths
 from tests.load.documents import changed, latency
@@ -102,13 +102,6 @@ def test_an_interval_needs_two_runs_on_both_sides_and_values_above_0() -> None:
     assert ratio_interval([1.0], [1.0, 2.0]) is None
     assert ratio_interval([1.0, 2.0], [0.0, 2.0]) is None
     assert pytest.approx((2.0, 2.0)) == ratio_interval([2.0, 2.0], [4.0, 4.0])
-
-
-@pytest.mark.parametrize(
-    ("freedom", "expected"), [(1, 12.7062), (2, 4.3027), (4, 2.7764), (10, 2.2281), (30, 2.0423), (1e9, 1.9623)]
-)
-def test_the_quantiles_are_those_of_the_tables(freedom: float, expected: float) -> None:
-    assert t_quantile(freedom, 0.975) == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_interval_holds_the_true_ratio_as_often_as_it_says() -> None:
