@@ -7,11 +7,12 @@ to the one before it. The packets of a last slice take as long as the schedule g
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from attrs import asdict, field, frozen
 
+from ctrlserver.load.measure.confidence import Precision
 from ctrlserver.load.measure.counts import Counts, part_rates, per_second
 
 #: Intervals kept: more than a day of seconds. The oldest go first.
@@ -131,7 +132,8 @@ class Progress:
     """How far a run is, or its warm-up: ``fraction`` is from 0 to 1, None if no end is known.
 
     Counts are of the current part, the warm-up or the measured one. ``in_flight`` packets still await their answer;
-    ``gauge`` has the rate that the schedule asked for in the last second, and the times of the current interval.
+    ``gauge`` has the rate that the schedule asked for in the last second, and the times of the current interval;
+    ``until``, how sure the figures of ``--until`` are by now.
     """
 
     fraction: float | None
@@ -141,6 +143,7 @@ class Progress:
     in_flight: int = 0
     gauge: Gauge = field(factory=Gauge)
     warm_up: bool = False
+    until: Sequence[Precision] = ()
 
 
 @frozen

@@ -31,12 +31,40 @@ class Latencies:
 
 
 @define
+class News:
+    """What the histogram ``of`` has counted since it was last asked, though it is cleared meanwhile."""
+
+    of: Histogram
+    _seen: dict[int, int] = Factory(dict)
+    _rest: dict[int, int] = Factory(dict)
+
+    def keep(self) -> None:
+        """The histogram is about to be cleared."""
+        seen, rest = self._seen, self._rest
+        for bucket, count in self.of.counts.items():
+            if count != (before := seen.get(bucket, 0)):
+                rest[bucket] = rest.get(bucket, 0) + count - before
+        self._seen = {}
+
+    def take(self) -> dict[int, int]:
+        """The counts, by bucket."""
+        self.keep()
+        self._seen = dict(self.of.counts)
+        rest, self._rest = self._rest, {}
+        return rest
+
+
+@define
 class Measured:
-    """One kind of time: of the current interval (``now``), of the one before, and in total."""
+    """One kind of time: of the current interval (``now``), of the one before, and in total.
+
+    ``news``: of the current slice, where somebody asks for slices.
+    """
 
     now: Histogram = Factory(Histogram)
     before: Histogram = Factory(Histogram)
     total: Histogram = Factory(Histogram)
+    news: News | None = None
 
     def cut(self, *, join: bool) -> None:
         """End the interval; with ``join`` it is added to the one before."""
@@ -46,7 +74,15 @@ class Measured:
             self.before.counts.update(self.now.counts)
         else:
             self.before.add(self.now)
+        if self.news is not None:
+            self.news.keep()
         self.now.clear()
+
+    def sliced(self) -> News:
+        """From now on, what is new in each slice."""
+        self.news = News(self.now)
+        self.news.take()
+        return self.news
 
     def clear(self) -> None:
         """Forget everything so far."""

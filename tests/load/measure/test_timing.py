@@ -67,3 +67,20 @@ def test_the_histograms_that_streams_hold_stay_the_same() -> None:
     assert latencies is not None
     assert latencies.service is not None
     assert 1 == latencies.service.count
+
+
+def test_slices_have_each_time_once_whenever_the_intervals_end() -> None:
+    timing = Timing()
+    times = timing.service
+    times.now.record(5)
+    news = times.sliced()
+    times.now.record(7, 3)
+    assert {7: 3} == news.take()
+    times.now.record(7)
+    timing.cut()
+    times.now.record(7)
+    times.now.record(9)
+    timing.cut(join=True)
+    times.now.record(11)
+    assert {7: 2, 9: 1, 11: 1} == news.take()
+    assert {} == news.take()
