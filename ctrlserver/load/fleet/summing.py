@@ -139,7 +139,7 @@ def interval_in(event: Mapping[str, Any]) -> Interval:
 def progress_in(event: Mapping[str, Any]) -> Progress:
     """The progress of an event."""
     told = event["progress"]
-    return Progress(**{**told, "gauge": Gauge(**told["gauge"])})
+    return Progress(**{**told, "gauge": Gauge(**told["gauge"]), "until": ()})  # processes have no goals
 
 
 def waiting_in(event: Mapping[str, Any]) -> Waiting:

@@ -29,12 +29,13 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import accumulate, pairwise
 
 from attrs import define, field, frozen
 
 from ctrlserver.load.measure.student import t_quantile
-from ctrlserver.stats.latency import LAST_BUCKET, highest_in, lowest_in, width_of
+from ctrlserver.stats.latency import highest_in, lowest_in, width_of
 
 #: The truth lies in so many of all intervals.
 CONFIDENCE = 0.95
@@ -140,9 +141,12 @@ class _Error:
 
 
 class _Slice:
-    """Some time of the run, ``length`` slices long as they were cut."""
+    """Some time of the run, ``length`` slices long as they were cut.
 
-    __slots__ = ("_upto", "amount", "buckets", "length", "start", "times", "whole")
+    What is made of its times is made once, when a look first asks for it: looks must not hold the run up.
+    """
+
+    __slots__ = ("_buckets", "_sum", "_upto", "amount", "count", "length", "start", "times", "whole")
 
     def __init__(self, start: int, length: int, whole: float, amount: float, times: Mapping[int, int]) -> None:
         self.start = start
@@ -150,12 +154,24 @@ class _Slice:
         self.whole = whole
         self.amount = amount
         self.times = times
-        self.buckets = sorted(times)
-        self._upto = [0, *accumulate(map(times.__getitem__, self.buckets))]
+        self.count = sum(times.values())
+        self._buckets: list[int] = []
+        self._upto: list[int] = []
+        self._sum: int | None = None
 
     def up_to(self, bucket: int) -> int:
         """Times in ``bucket`` and below."""
-        return self._upto[bisect_right(self.buckets, bucket)]
+        if not self._upto:
+            self._buckets = sorted(self.times)
+            self._upto = [0, *accumulate(map(self.times.__getitem__, self._buckets))]
+        return self._upto[bisect_right(self._buckets, bucket)]
+
+    @property
+    def sum(self) -> int:
+        """Of all times, as the histogram's mean has it."""
+        if self._sum is None:
+            self._sum = sum(count * _middle_of(bucket) for bucket, count in self.times.items())
+        return self._sum
 
     def joined(self, after: _Slice) -> _Slice:
         """Both as one."""
@@ -163,7 +179,10 @@ class _Slice:
         for bucket, count in after.times.items():
             times[bucket] = times.get(bucket, 0) + count
         length = self.length + after.length
-        return _Slice(self.start, length, self.whole + after.whole, self.amount + after.amount, times)
+        both = _Slice(self.start, length, self.whole + after.whole, self.amount + after.amount, times)
+        if self._sum is not None and after._sum is not None:
+            both._sum = self._sum + after._sum
+        return both
 
 
 @define
@@ -196,20 +215,21 @@ class Slices:
 
     def ratio(self) -> Estimate | None:
         """``amount`` by ``whole``; None where there was nothing."""
-        whole = sum(each.whole for each in self._kept)
-        if not whole:
-            return None
-        value = sum(each.amount for each in self._kept) / whole
-        error = self._error([(each.start, each.whole, each.amount) for each in self._kept])
-        if error is None:
-            return Estimate(value)
-        return Estimate(value, value - error.half, value + error.half, error.batches, error.independent)
+        return self._ratio([(each.start, each.whole, each.amount) for each in self._kept])
 
     def mean(self) -> Estimate | None:
         """The mean of all times, in nanoseconds; None where there were none."""
-        sums = Slices(self.cut)
-        sums._kept = [_Slice(each.start, each.length, *_sum_of(each.times), {}) for each in self._kept]
-        return sums.ratio()
+        return self._ratio([(each.start, each.count, each.sum) for each in self._kept])
+
+    def _ratio(self, parts: Sequence[tuple[int, float, float]]) -> Estimate | None:
+        whole = sum(each for _, each, _ in parts)
+        if not whole:
+            return None
+        value = sum(amount for _, _, amount in parts) / whole
+        error = self._error(parts)
+        if error is None:
+            return Estimate(value)
+        return Estimate(value, value - error.half, value + error.half, error.batches, error.independent)
 
     def percentile(self, share: float) -> Estimate | None:
         """The time that a ``share`` of all times does not exceed, in nanoseconds; None where there were none."""
@@ -219,7 +239,7 @@ class Slices:
             return None
         count = upto[-1]
         at = buckets[bisect_left(upto, max(int(share * count + 0.5), 1))]  # as a histogram rounds
-        error = self._error([(each.start, each.up_to(LAST_BUCKET << 1), each.up_to(at)) for each in self._kept])
+        error = self._error([(each.start, each.count, each.up_to(at)) for each in self._kept])
         if error is None or count * min(share, 1 - share) < LEAST_BEYOND:
             return Estimate(highest_in(at))
         first, last = math.floor(count * (share - error.half)), math.ceil(count * (share + error.half))
@@ -234,7 +254,7 @@ class Slices:
         widest, batches, memory = 0.0, BATCHES[0], 0.0
         for number in BATCHES:
             half, correlation = spread_of(self._batches(number, parts))
-            half *= t_quantile(number - 1, (1 + CONFIDENCE) / 2)
+            half *= factor_of(number)
             if number == LOOKED_AT:
                 memory = correlation
             if half > widest:
@@ -249,6 +269,16 @@ class Slices:
             wholes[batch] += whole
             amounts[batch] += amount
         return list(zip(wholes, amounts, strict=True))
+
+
+@cache
+def _middle_of(bucket: int) -> int:
+    return lowest_in(bucket) + (width_of(bucket) >> 1)
+
+
+def factor_of(batches: int) -> float:
+    """How many standard errors the interval reaches; it is known from the second call on."""
+    return t_quantile(batches - 1, (1 + CONFIDENCE) / 2)
 
 
 def spread_of(batches: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -276,8 +306,3 @@ class Stopping:
             return False
         self._next = math.ceil(cut * GROWTH)
         return True
-
-
-def _sum_of(times: Mapping[int, int]) -> tuple[int, float]:
-    """How many times, and their sum, as the histogram's mean has it."""
-    return sum(times.values()), sum(count * (lowest_in(each) + (width_of(each) >> 1)) for each, count in times.items())

@@ -40,11 +40,13 @@ class News:
 
     def keep(self) -> None:
         """The histogram is about to be cleared."""
-        seen, rest = self._seen, self._rest
-        for bucket, count in self.of.counts.items():
-            if count != (before := seen.get(bucket, 0)):
-                rest[bucket] = rest.get(bucket, 0) + count - before
-        self._seen = {}
+        seen, rest = self._seen.get, self._rest
+        news = {
+            bucket: count - before for bucket, count in self.of.counts.items() if count != (before := seen(bucket, 0))
+        }
+        for bucket, count in rest.items():
+            news[bucket] = news.get(bucket, 0) + count
+        self._seen, self._rest = {}, news
 
     def take(self) -> dict[int, int]:
         """The counts, by bucket."""

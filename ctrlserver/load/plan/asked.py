@@ -31,6 +31,7 @@ from ctrlserver.wire.probe import HEADER_SIZE
 if TYPE_CHECKING:
     from ctrlserver.inject.spec import Spec
     from ctrlserver.load.plan.profile import Profile
+    from ctrlserver.load.results.goals import Goal
     from ctrlserver.load.results.thresholds import Threshold
 
 
@@ -47,7 +48,8 @@ def _cut_by_size(spec: FramingSpec) -> bool:
 class Asked:
     """One field a flag; times are in seconds, rates in packets per second over all streams.
 
-    ``packets``, ``total_bytes`` and ``duration`` may each be None; the first one reached ends the run.
+    ``packets``, ``total_bytes`` and ``duration`` may each be None; the first one reached ends the run. With
+    ``until`` the run lasts ``duration`` at least.
     """
 
     target: Target
@@ -82,15 +84,31 @@ class Asked:
         rules.POSITIVE,
         search={"help": "Time of each run.", "default": "5s"},
     )
+    until: tuple[Goal, ...] = flag(
+        "--until GOAL",
+        "Send until a figure's 95% confidence interval is so narrow, such as 'p99+-5%' or 'mean+-0.2ms': any rate, "
+        "mean or percentile that --fail-if takes; repeatable. -t is then the least time. [default of -t: 20 intervals]",
+        values.read_goal,
+        *rules.LASTING,
+        repeats=True,
+        write=lambda goals: [goal.expression for goal in goals],
+        search=None,
+    )
+    at_most: float | None = flag(
+        "--at-most T",
+        "With --until: the longest time. [default: 10 times the least, -t]",
+        parse_duration,
+        rules.POSITIVE,
+        rules.NOT_BELOW_THE_LEAST,
+        needs=rules.UNTIL,
+        search=None,
+    )
     size: Sizes | None = flag(
         "-l --size N|N..M",
         "Payload bytes of a packet, such as 64K (65536); a range is random. [default: 1024]",
         parse_sizes,
         rules.NOT_CONNECTING,
-        Rule(
-            lambda asked, _: asked.payload is None or asked.mode == RECEIVE,
-            "not with --payload, which has a size of its own",
-        ),
+        rules.NO_PAYLOAD,
         Rule(
             lambda asked, size: asked.mode != RECEIVE or size.least == size.most,
             "one size in mode receive, that of the source's packets",
@@ -158,11 +176,7 @@ class Asked:
         "Send from N processes, each with every N-th stream, and give one result; auto: one for each core.",
         parse_processes,
         rules.A_STREAM_EACH,
-        Rule(lambda asked, _: asked.shard is None, "not with --shard, which is the part of one process"),
-        Rule(
-            lambda asked, _: asked.start_at is None or asked.start_at.is_known,
-            "not with --start-at -, which one process reads; give the time itself",
-        ),
+        *rules.OF_SEVERAL_PROCESSES,
         rules.SHARDS_STRIKE_ALONE,
         rules.SHARDS_HAVE_ADDRESSES,
         search=None,
@@ -239,10 +253,7 @@ class Asked:
         "-O --warm-up T",
         "Extra time at the start, which the summary leaves out.",
         parse_duration,
-        Rule(
-            lambda asked, _: asked.mode != RECEIVE or not asked.asks_for_packets,
-            "in mode receive needs --duration, because the source is asked for a number of packets beforehand",
-        ),
+        rules.NOT_BY_NUMBER,
         default="0s",
     )
     start_at: StartAt | None = flag(
@@ -326,7 +337,7 @@ class Asked:
     @property
     def asks_for_packets(self) -> bool:
         """Whether a number of packets ends the run: the one asked for, or the default if nothing else ends it."""
-        others = (self.total_bytes, self.duration, self.profile)
+        others = (self.total_bytes, self.duration, self.profile, self.until or None)
         return self.packets is not None or all(other is None for other in others)
 
 

@@ -20,7 +20,7 @@ from ctrlserver.load.plan.asked import Asked
 from ctrlserver.load.plan.flag import UNITS, check, flags_of
 from ctrlserver.load.plan.modes import CONSTANT, RECEIVE, REQUEST
 from ctrlserver.load.plan.pattern import SENDS_NOTHING, Pattern, Sizes, payload_pattern, shares, size_pattern
-from ctrlserver.load.plan.rules import check_conditions, over_udp
+from ctrlserver.load.plan.rules import check_conditions, check_goals, over_udp
 from ctrlserver.load.plan.schedule import LEAST_RATE, SECOND, Curve, Schedule, schedule
 from ctrlserver.load.plan.shard import WHOLE, Dealt
 from ctrlserver.load.plan.values import DEFAULT_SIZE, FIXED
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ctrlserver.load.plan.profile import Profile
 
 DEFAULT_PACKETS = 10_000
+
+#: A run with ``--until`` lasts so many intervals at least, and so many times its least time at most.
+LEAST_INTERVALS, MOST_TIMES = 20, 10
 
 
 @frozen(kw_only=True)
@@ -96,8 +99,13 @@ class Options(Asked):
     def longest(self) -> float | None:
         """Seconds after which the sending ends at the latest, by the clock or by the schedule."""
         if self.curve is None or self.curve.endless:
-            return self.duration
-        return self.curve.until(self.duration).end / SECOND
+            return self.most
+        return self.curve.until(self.most).end / SECOND
+
+    @property
+    def most(self) -> float | None:
+        """Seconds after which the clock ends the sending."""
+        return self.at_most if self.until else self.duration
 
     def as_options(self) -> dict[str, object]:
         """For the result document: by the flags' names, times in seconds; null if a flag is unused."""
@@ -113,6 +121,7 @@ def prepared(asked: Asked) -> Options:
     """The options with their defaults, and the pattern they ask for."""
     check(asked)
     check_conditions(asked, asked.fail_if)
+    check_goals(asked)
     packets, size, payload = asked.packets, asked.size, asked.payload
     if asked.asks_for_packets:
         packets = packets or DEFAULT_PACKETS
@@ -144,12 +153,22 @@ def prepared(asked: Asked) -> Options:
         "in_flight": asked.in_flight or 1,
         "arrival": asked.arrival or CONSTANT,
     }
+    if asked.until:
+        filled["duration"], filled["at_most"] = _times(asked)
     if asked.rate is not None:
         filled["rate"] = _fast_enough(pattern.in_packets(asked.rate))
     if asked.profile is not None:
         filled["profile"] = _in_packets(asked.profile, pattern)
     strict = asked.packets is not None or asked.total_bytes is not None
     return Options(**{**attrs.asdict(asked, recurse=False), **filled}, strict=strict, pattern=pattern)
+
+
+def _times(asked: Asked) -> tuple[float, float]:
+    """The least and the most seconds of a run that lasts until it is sure."""
+    least = asked.duration or LEAST_INTERVALS * (asked.interval or 1.0)
+    if asked.duration is None and asked.at_most is not None:
+        least = min(least, asked.at_most)
+    return least, asked.at_most or MOST_TIMES * least
 
 
 def _check_injection(spec: Spec, transport: str, pattern: Pattern) -> None:

@@ -17,7 +17,9 @@ from ctrlserver.units import BitRate
 from ctrlserver.wire.datagram import DATAGRAM, LONGEST_DATAGRAM
 
 if TYPE_CHECKING:
-    from ctrlserver.load.results.thresholds import Threshold
+    from collections.abc import Mapping
+
+    from ctrlserver.load.results.thresholds import Path, Threshold
 
 
 def over_udp(asked: Any) -> bool:
@@ -66,6 +68,32 @@ FITS_A_DATAGRAM = Rule(
     lambda asked, value: not over_udp(asked) or value.most <= LONGEST_DATAGRAM,
     f"{{value.most}} bytes are too many, a datagram holds at most {LONGEST_DATAGRAM}",
 )
+OF_SEVERAL_PROCESSES = (
+    Rule(lambda asked, _: asked.shard is None, "not with --shard, which is the part of one process"),
+    Rule(
+        lambda asked, _: asked.start_at is None or asked.start_at.is_known,
+        "not with --start-at -, which one process reads; give the time itself",
+    ),
+)
+NOT_BY_NUMBER = Rule(
+    lambda asked, _: asked.mode != RECEIVE or not asked.asks_for_packets,
+    "in mode receive needs --duration, because the source is asked for a number of packets beforehand",
+)
+NO_PAYLOAD = Rule(
+    lambda asked, _: asked.payload is None or asked.mode == RECEIVE, "not with --payload, which has a size of its own"
+)
+LASTING = (
+    Rule(lambda asked, _: asked.packets is None, "not with --packets, which ends the run itself"),
+    Rule(lambda asked, _: asked.total_bytes is None, "not with --bytes, which ends the run itself"),
+    Rule(lambda asked, _: asked.profile is None, "not with --profile: a rate that changes has no one figure"),
+    Rule(lambda asked, _: asked.shard is None, "not with --shard: each shard would end at a time of its own"),
+    Rule(lambda asked, _: asked.processes is None, "not with --processes: each would end at a time of its own"),
+)
+UNTIL = Rule(lambda asked, _: bool(asked.until), "needs --until")
+NOT_BELOW_THE_LEAST = Rule(
+    lambda asked, most: asked.duration is None or most >= asked.duration,
+    "must be at least --duration, {asked.duration:g} s",
+)
 NEEDS_PLAIN_TLS = Rule(lambda asked, _: over_plain_tls(asked), "needs a plain TLS target, such as ssl:localhost:22222")
 
 A_STREAM_EACH = Rule(
@@ -97,18 +125,47 @@ _SECTION_NEEDS = {
     "schedule": SCHEDULED,
     "injections": Rule(lambda asked, _: asked.inject is not None, "needs --inject"),
     "server_injections": Rule(lambda asked, _: asked.admin is not None, "needs --admin"),
+    "until": UNTIL,
     "delivery": Rule(
         lambda asked, _: over_udp(asked) and asked.admin is not None, "needs a udp:HOST:PORT target and --admin"
     ),
 }
 
 
+#: The same of a goal: it is about what changes, and in the other modes nothing is sent.
+_GOAL_NEEDS = {
+    **_SECTION_NEEDS,
+    "sent": Rule(lambda asked, _: asked.mode not in (RECEIVE, CONNECT), "needs --mode send or request"),
+}
+
+
 def check_conditions(asked: Any, conditions: tuple[Threshold, ...]) -> None:
     """UsageError for a condition on what this run will not measure: a mistake, not a failure."""
     for condition in conditions:
-        needs = [_SECTION_NEEDS.get(path[0]) for path in condition.paths]
-        if all(path[:2] == ("latency", "response") for path in condition.paths) and TIMING.holds(asked, None):
-            needs = [SCHEDULED]
-        unmet = [need for need in needs if need is not None and not need.holds(asked, None)]
-        if len(unmet) == len(needs):
-            raise UsageError(f"--fail-if: {condition.expression}: {unmet[0].why}")
+        if unmet := _unmet(asked, condition.paths, _SECTION_NEEDS):
+            raise UsageError(f"--fail-if: {condition.expression}: {unmet}")
+
+
+def check_goals(asked: Any) -> None:
+    """UsageError for a goal of a figure that this run will not measure."""
+    for goal in asked.until:
+        if unmet := _unmet(asked, goal.paths, _GOAL_NEEDS):
+            raise UsageError(f"--until: {goal.expression}: {unmet}")
+
+
+def measured_path(asked: Any, paths: tuple[Path, ...]) -> Path:
+    """The first of a goal's ``paths`` that the run measures."""
+    return next((path for path in paths if _unmet(asked, (path,), _GOAL_NEEDS) is None), paths[0])
+
+
+def _unmet(asked: Any, paths: tuple[Path, ...], sections: Mapping[str, Rule]) -> str | None:
+    """What the run lacks to measure any of ``paths``; None if it measures one."""
+    needs = [_needs(asked, path, sections) for path in paths]
+    unmet = [need for need in needs if need is not None and not need.holds(asked, None)]
+    return unmet[0].why if len(unmet) == len(needs) else None
+
+
+def _needs(asked: Any, path: Path, sections: Mapping[str, Rule]) -> Rule | None:
+    if path[:2] == ("latency", "response") and TIMING.holds(asked, None):
+        return SCHEDULED
+    return sections.get(path[0])

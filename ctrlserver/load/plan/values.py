@@ -25,6 +25,7 @@ from ctrlserver.words import did_you_mean, quoted
 if TYPE_CHECKING:
     from ctrlserver.inject.spec import Spec
     from ctrlserver.load.plan.profile import Profile
+    from ctrlserver.load.results.goals import Goal
     from ctrlserver.load.results.thresholds import Threshold
 
 DEFAULT_SIZE = 1024
@@ -121,6 +122,13 @@ def read_condition(text: str) -> Threshold:
     from ctrlserver.load.results.thresholds import parse_threshold
 
     return parse_threshold(text)
+
+
+def read_goal(text: str) -> Goal:
+    """How sure a figure is to be."""
+    from ctrlserver.load.results.goals import parse_goal
+
+    return parse_goal(text)
 
 
 def read_label(text: str) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from attrs import field, frozen
 
 import ctrlserver
 from ctrlserver.console.exit_codes import gravest
+from ctrlserver.load.measure.confidence import Until
 from ctrlserver.load.measure.counts import Connected, Received, Replies, StreamCount, Volume
 from ctrlserver.load.measure.injections import Injections, ServerInjections
 from ctrlserver.load.measure.intervals import Interval
@@ -77,6 +78,7 @@ class Result:
     latency: Latencies | None = None
     schedule: Scheduled | None = None
     streams: list[StreamCount]
+    until: Until | None = None
     thresholds: list[Judgement] = field(factory=list)
     interrupted: bool
     error: str | None

@@ -3,8 +3,8 @@
 Rules: an expression is ``NAME OPERATOR NUMBER[UNIT]``, such as ``packets_per_second<500k``. A name is the path of any
 number of the result document, such as ``latency.service.p99_9``, or a bare one, which is looked up in ``sent``,
 ``received``, ``latency`` (the response time where there is one, else the service time), ``schedule``, ``delivery``,
-``connections`` and ``downloaded``: the first that this run has measured. An expression that does not parse is a usage
-error before anything is sent. If the value is unknown at the end, the condition counts as held.
+``connections``, ``downloaded`` and ``until``: the first that this run has measured. An expression that does not parse
+is a usage error before anything is sent. If the value is unknown at the end, the condition counts as held.
 
 Names that are no fields: any percentile of a latency, such as ``p75`` or ``p99.95``, read from its histogram; ``rate``,
 packets or connections per second, or bits if the unit is such as ``Mbit/s``; ``errors``, the connections that failed,
@@ -38,7 +38,9 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_BIT_UNITS = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9}
+
+#: Units that say that a rate is in bits.
+BIT_UNITS = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9}
 _BYTE_UNITS = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 _UNITS = {
     "": 1.0,
@@ -49,7 +51,7 @@ _UNITS = {
     "us": 1e-6,
     "ms": 1e-3,
     "s": 1.0,
-    **_BIT_UNITS,
+    **BIT_UNITS,
     **_BYTE_UNITS,
 }
 
@@ -66,7 +68,7 @@ _KINDS: tuple[Path, ...] = (("latency", "response"), ("latency", "service"))
 _BARE: tuple[Path, ...] = (
     *(("sent",), ("received",)),
     *(*_KINDS, ("latency",)),
-    *(("schedule",), ("delivery",), ("connections",), ("downloaded",)),
+    *(("schedule",), ("delivery",), ("connections",), ("downloaded",), ("until",)),
 )
 
 #: If one of these was measured, nothing was sent: a bare name then means it rather than ``sent``.
@@ -77,7 +79,8 @@ _RATES = ("packets_per_second", "connections_per_second")
 _BITS = ("bits_per_second",)
 _ERRORS: Path = ("errors",)
 
-_PERCENTILE = re.compile(r"p(\d\d?)(?:[._](\d{1,6}))?", re.IGNORECASE | re.ASCII)
+#: The name of a percentile.
+PERCENTILE = re.compile(r"p(\d\d?)(?:[._](\d{1,6}))?", re.IGNORECASE | re.ASCII)
 
 #: Names that other tools have for ours.
 _FOREIGN = {
@@ -125,15 +128,19 @@ class Judgement:
         return self._shown(parse_threshold(self.expression).bound)
 
     def _shown(self, value: float) -> str:
-        path = parse_threshold(self.expression).paths[0]
-        last = path[-1]
-        if "seconds" in last or _PERCENTILE.fullmatch(last) or last in ("mean", "min", "max"):
-            return format_duration(value)
-        if last == "bits_per_second":
-            return format_bits(value)
-        if last.endswith("_per_second"):
-            return f"{value:.1f}/s"
-        return f"{value:.12g} bytes" if last == "bytes" else f"{value:.12g}"
+        return shown(parse_threshold(self.expression).paths[0], value)
+
+
+def shown(path: Path, value: float) -> str:
+    """The number at ``path`` in the units of the report."""
+    last = path[-1]
+    if "seconds" in last or PERCENTILE.fullmatch(last) or last in ("mean", "min", "max"):
+        return format_duration(value)
+    if last == "bits_per_second":
+        return format_bits(value)
+    if last.endswith("_per_second"):
+        return f"{value:.1f}/s"
+    return f"{value:.12g} bytes" if last == "bytes" else f"{value:.12g}"
 
 
 def parse_threshold(expression: str) -> Threshold:
@@ -146,17 +153,28 @@ def parse_threshold(expression: str) -> Threshold:
             f'{quoted(expression)}: expected NAME OPERATOR NUMBER, such as "packets_per_second<500k"{near}'
         )
     unit = match["unit"]
+    bound = float(match["number"].replace("_", "")) * factor_of(expression, unit)
+    if not math.isfinite(bound):
+        raise UsageError(f"{quoted(expression)}: the number is too large")
+    paths = paths_of(expression, match["name"], in_bits=unit in BIT_UNITS)
+    return Threshold(expression.strip(), paths, match["operator"], bound)
+
+
+def factor_of(expression: str, unit: str) -> float:
+    """What ``unit`` multiplies a number with; ``UsageError`` with the nearest one for one that there is not."""
     if unit not in _UNITS:
         bits = re.fullmatch(r"([kKmMgG]?)b(?:its?|ps)?", unit, re.IGNORECASE)  # 10Mbps is no 10ms
         meant = f"{bits[1].upper().replace('K', 'k')}bit" if bits else unit
         near = f'; did you mean "{meant}"?' if bits else did_you_mean(unit, [name for name in _UNITS if name])
         expected = "expected k, M, G, us, ms, s, MB or Mbit"
         raise UsageError(f"{quoted(expression)}: unknown unit {quoted(unit)}, {expected}{near}")
-    bound = float(match["number"].replace("_", "")) * _UNITS[unit]
-    if not math.isfinite(bound):
-        raise UsageError(f"{quoted(expression)}: the number is too large")
-    paths = _paths(expression, match["name"], in_bits=unit in _BIT_UNITS)
-    return Threshold(expression.strip(), paths, match["operator"], bound)
+    return _UNITS[unit]
+
+
+def share_of(path: Path) -> float | None:
+    """Of the percentile at ``path``, as a share from 0 to 1; None for another number."""
+    match = PERCENTILE.fullmatch(path[-1])
+    return None if match is None else float(f"{match[1]}.{match[2] or 0}") / 100
 
 
 def judge(thresholds: Sequence[Threshold], document: Mapping[str, object]) -> list[Judgement]:
@@ -183,7 +201,7 @@ def _value(document: Mapping[str, object], path: Path) -> float | None:
         failed = number_at(document, ("connections", "failed"))
         return float(document.get("error") is not None) if failed is None else failed
     value = number_at(document, path)
-    percentile = _PERCENTILE.fullmatch(path[-1])
+    percentile = PERCENTILE.fullmatch(path[-1])
     if value is not None or percentile is None or path[0] != "latency":
         return value
     return _from_histogram(document, path[:-1], float(f"{percentile[1]}.{percentile[2] or 0}"))
@@ -197,7 +215,7 @@ def _from_histogram(document: Mapping[str, object], kind: Path, percentile: floa
     return float(in_library(encoded).get_value_at_percentile(percentile)) * unit
 
 
-def _paths(expression: str, name: str, *, in_bits: bool) -> tuple[Path, ...]:
+def paths_of(expression: str, name: str, *, in_bits: bool) -> tuple[Path, ...]:
     """The places that ``name`` may mean: a whole path, one without its kind of latency, or a bare name."""
     *section, last = name.split(".")
     if last == "rate":
@@ -223,7 +241,7 @@ def _paths(expression: str, name: str, *, in_bits: bool) -> tuple[Path, ...]:
 def _keys(name: str) -> Path:
     """The keys of a name: the dot of ``p99.9`` is none that parts two."""
     before, dot, last = re.sub(r"(?<![A-Za-z0-9_])([pP]\d\d?)\.(\d+)$", r"\1_\2", name).rpartition(".")
-    if _PERCENTILE.fullmatch(last):
+    if PERCENTILE.fullmatch(last):
         last = re.sub(r"_?0+$", "", last.lower()) if "_" in last else last.lower()
     return tuple((before + dot + last).split("."))
 
@@ -231,7 +249,7 @@ def _keys(name: str) -> Path:
 def _percentiles(name: str) -> tuple[Path, ...]:
     """The percentile that ``name`` ends with, as a number of each latency; none for another name."""
     last = _keys(name)[-1]
-    return tuple((*kind, last) for kind in _KINDS) if _PERCENTILE.fullmatch(last) else ()
+    return tuple((*kind, last) for kind in _KINDS) if PERCENTILE.fullmatch(last) else ()
 
 
 def _nearest(name: str) -> str:

@@ -223,7 +223,7 @@ class OpenLoop:
     def measure(self, streams: Sequence[Paced], packets: int | None) -> None:
         """Begin the measured part: up to the end of the curve or of the time, and ``packets`` packets at most."""
         self._before = sum(stream.packets + stream.releases.dropped for stream in streams)
-        self._start(self._curve.until(self._options.duration), streams, packets)
+        self._start(self._curve.until(self._options.most), streams, packets)
 
     def _start(self, curve: Curve, streams: Sequence[Paced], packets: int | None) -> None:
         self._streams = streams

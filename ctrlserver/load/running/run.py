@@ -47,6 +47,7 @@ from ctrlserver.client.admin import open_admin
 from ctrlserver.client.target import Target
 from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.lane.lane import Lane
+from ctrlserver.load.measure.confidence import Until
 from ctrlserver.load.measure.counts import StreamCount, Volume
 from ctrlserver.load.measure.injections import ServerInjections
 from ctrlserver.load.measure.intervals import Watcher
@@ -314,6 +315,7 @@ class LoadRun:
             delivery=outcome.delivery,
             injections=injections,
             server_injections=self._server_injections,
+            until=None if sending.goals is None else Until.of(sending.goals.told),
             **asdict(self._work.figures(news, seconds, plan_seconds), recurse=False),
         )
         return self._checked(result)

@@ -18,6 +18,7 @@ from ctrlserver.load.measure.counts import Counts
 from ctrlserver.load.measure.intervals import Gauge, Intervals, Progress, Watcher
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.running.pacing import OpenLoop, Pacer
+from ctrlserver.load.running.until import Goals
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
 from ctrlserver.looks import Looks, deadlines
 
@@ -55,9 +56,11 @@ class Sending:
         if options.curve is not None:
             pacer = Pacer(lane, reactor, work.timing, work.tick, self._plan_ended, self._pacer_broken)
             self.open_loop = OpenLoop(pacer, options.curve, options, work.timing)
+        self.goals = Goals(options, work.timing) if options.until else None
         self._looks = Looks(WATCH_SECONDS)
         self._watching = self._looping(self._watch)
         self._cutting = self._looping(self._cut_interval)
+        self._slicing = self._looping(self._cut_slice)
 
     # What the run orders and asks
 
@@ -79,6 +82,7 @@ class Sending:
                 self._limit_time()
                 await self._measure()
         finally:
+            self._end_slices()
             self._stop()
             self._end_interval()
 
@@ -133,8 +137,11 @@ class Sending:
         self._limit_time()
 
     def _limit_time(self) -> None:
-        if self._options.duration is not None and self.open_loop is None:
-            self._later(self._options.duration, self._end_early)
+        if self._options.most is not None and self.open_loop is None:
+            self._later(self._options.most, self._end_early)
+        if self.goals is not None:
+            self.goals.begin(self._clock(), self.mark)
+            self._slicing.start(self.goals.seconds, now=False)
 
     def _measure(self) -> Deferred[None]:
         all_done = self._work.start(warm_up=False)
@@ -149,15 +156,34 @@ class Sending:
 
     def _plan_ended(self) -> None:
         """All that was planned is released: what is due may still be sent, within the grace."""
+        self._end_slices()
         self.ended_early = True
         if self._work.end_plan():
             self._timers.append(deadlines(self._reactor).callLater(GRACE_SECONDS, self._end_early))
+
+    def _cut_slice(self) -> None:
+        """Cut a slice; if all figures are sure now, the time is up, or the schedule is over."""
+        if self.goals is None or not self.goals.cut(self._clock(), self._work.counts()):
+            return
+        self._slicing.stop()
+        if self.open_loop is None:
+            self._end_early()
+        else:
+            self.open_loop.stop()
+            self._plan_ended()
+
+    def _end_slices(self) -> None:
+        """Packets are not sent any more as they were: what comes now makes no figure surer."""
+        if self.goals is not None and self._slicing.running:
+            self._slicing.stop()
+            self.goals.end(self._clock())
 
     def _pacer_broken(self) -> None:
         """By an error of our own. Nothing more would be sent."""
         self._work.fail("an error of ctrlload's own: the pacer failed")
 
     def _end_early(self, *, at_once: bool = False) -> None:
+        self._end_slices()
         self.ended_early = True
         if self.open_loop is not None:
             self.open_loop.stop()
@@ -183,7 +209,8 @@ class Sending:
         fraction = min(1.0, max((done / limit for done, limit in limits if limit), default=0.0))
         target = None if self.open_loop is None else self.open_loop.target_now()
         gauge = self._work.timing.live(target)
-        return Progress(fraction, seconds, news.packets, news.bytes, self._work.in_flight, gauge, self.warming)
+        until = () if self.goals is None else self.goals.told
+        return Progress(fraction, seconds, news.packets, news.bytes, self._work.in_flight, gauge, self.warming, until)
 
     def _gauge(self, start: float, end: float, join: bool) -> Gauge:
         """What is measured of an interval besides its counts."""

@@ -40,6 +40,7 @@ _OMITTED = (
     "streams",
     "shard",
     "start",
+    "until",
     "interrupted",
 )
 

@@ -25,6 +25,7 @@ from typing import TextIO
 from attrs import asdict, evolve, frozen
 
 from ctrlserver.load.measure.intervals import Gauge, Interval, Progress, Waiting
+from ctrlserver.load.results.goals import precision_words
 from ctrlserver.load.show.summary import folded, interval_line, starting_words, time_words, waiting_words
 from ctrlserver.units import format_bits, format_count, format_duration, format_rate
 
@@ -99,6 +100,8 @@ def view(title: str, figures: Figures, width: int, what: str = "packets", signs:
         lines.append(f"latency   {'   '.join(times)}")
         if len(lines[-1]) > width:
             lines[-1] = f"latency   {'   '.join(re.sub('p50 .* (?=p99)', '', time) for time in times)}"
+    if progress.until:
+        lines.append(f"until     {'   '.join(map(precision_words, progress.until))}")
     return [line[:width] for line in lines]
 
 

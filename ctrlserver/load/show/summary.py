@@ -13,11 +13,13 @@ from textwrap import wrap
 from typing import TextIO
 
 from ctrlserver.console.streams import put
+from ctrlserver.load.measure.confidence import Precision
 from ctrlserver.load.measure.counts import Received, Volume
 from ctrlserver.load.measure.intervals import Gauge, Interval, Progress, Waiting
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Bottleneck, Scheduled
+from ctrlserver.load.results.goals import precision_words
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.results.shards import Merged
 from ctrlserver.units import format_bits, format_bytes, format_duration, format_rate
@@ -104,11 +106,18 @@ def _rows(result: Result) -> Iterator[tuple[str, str]]:
         late = result.start.late_seconds
         how = "not reached" if late is None else f"begun {format_duration(late)} after it"
         yield "start", f"{result.start.asked}, {how}"
+    for one in [] if result.until is None else result.until.goals:
+        yield "until", _told(one)
     for judgement in result.thresholds:
         held = "FAILED" if judgement.failed else "ok"
         yield "fail-if", f"{judgement.expression}: {held}, the value is {judgement.words}"
     if result.interrupted:
         yield "interrupted", "the counts are those up to then"
+
+
+def _told(goal: Precision) -> str:
+    words = precision_words(goal)
+    return words if goal.reached else f"NOT REACHED, {goal.asked} was asked for: {words}"
 
 
 def _volume(volume: Volume | Received) -> str:

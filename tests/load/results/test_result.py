@@ -7,6 +7,7 @@ import pytest
 from attrs import evolve
 
 from ctrlserver.client.target import Target
+from ctrlserver.load.measure.confidence import Precision, Until
 from ctrlserver.load.measure.counts import Received, Replies, StreamCount, Volume
 from ctrlserver.load.measure.intervals import Interval
 from ctrlserver.load.results.result import Environment, Result, as_document, as_json
@@ -36,6 +37,7 @@ FULL = Result(
     interrupted=False,
     error=None,
     difference=None,
+    until=Until.of([Precision("rate+-5%", "sent.packets_per_second", True, 20.0, 19.5, 20.5, 10, True, 0.5)]),
     thresholds=[Judgement("packets<5", 10, False)],
 )
 EMPTY = evolve(
@@ -79,6 +81,9 @@ def test_the_schema_knows_every_field_and_no_other() -> None:
     assert defined(properties["intervals"]["items"]) == {field.name for field in attrs.fields(Interval)}
     assert defined(properties["streams"]["items"]) == {field.name for field in attrs.fields(StreamCount)}
     assert defined(properties["thresholds"]["items"]) == {field.name for field in attrs.fields(Judgement)}
+    until = properties["until"]["anyOf"][0]
+    assert defined(until) == {field.name for field in attrs.fields(Until)}
+    assert defined(until["properties"]["goals"]["items"]) == {field.name for field in attrs.fields(Precision)}
     assert defined(properties["received"]["anyOf"][0]) == {field.name for field in attrs.fields(Received)}
     assert defined(properties["replies"]["anyOf"][0]) == {field.name for field in attrs.fields(Replies)}
     assert defined(definitions["volume"]) == {field.name for field in attrs.fields(Volume)}

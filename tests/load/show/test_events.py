@@ -12,6 +12,7 @@ import pytest
 import pytest_twisted
 
 from ctrlserver.errors import LoadError
+from ctrlserver.load.measure.confidence import Precision
 from ctrlserver.load.measure.intervals import Gauge, Interval, Progress, Waiting
 from ctrlserver.load.results.result import as_document
 from ctrlserver.load.show.events import EventStream
@@ -72,11 +73,14 @@ def test_each_event_is_one_line_and_is_there_at_once(pipe: tuple[int, TextIO]) -
     assert (1, as_document(FULL)["sent"]) == (end["exit_code"], end["result"]["sent"])
 
 
+SURE = Precision("p99+-5%", "latency.service.p99", True, 0.00192, 0.00186, 0.001999, 10, True, 31.2)
+
+
 def test_progress_and_notes_are_told_only_where_they_were_asked_for(pipe: tuple[int, TextIO]) -> None:
     reading, out = pipe
     events = EventStream(out, lambda: "2024-02-03T04:05:06.789Z", Lines(None), with_progress=True)
     events.start("127.0.0.1:5", FULL.options, {})
-    events.progress(Progress(None, 1.5, 10, 10_240, 3, Gauge(5.0, service_p99=0.001), True))
+    events.progress(Progress(None, 1.5, 10, 10_240, 3, Gauge(5.0, service_p99=0.001), True, (SURE,)))
     events.note("a word")
     events.end(as_document(FULL), [], 0)
     _, told, note, _ = validated_events(os.read(reading, 65536).decode())
@@ -84,6 +88,7 @@ def test_progress_and_notes_are_told_only_where_they_were_asked_for(pipe: tuple[
     progress = told["progress"]
     assert (None, 10, 3, True) == tuple(progress[key] for key in ("fraction", "packets", "in_flight", "warm_up"))
     assert (5.0, 0.001) == (progress["gauge"]["target_packets_per_second"], progress["gauge"]["service_p99"])
+    assert [("p99+-5%", True)] == [(goal["asked"], goal["reached"]) for goal in progress["until"]]
 
 
 def test_the_run_never_waits_for_a_reader_and_nothing_is_lost(pipe: tuple[int, TextIO]) -> None:

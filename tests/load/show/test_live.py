@@ -11,6 +11,7 @@ from attrs import evolve
 
 from ctrlserver.console.streams import mute
 from ctrlserver.load.commands.execute_search import SearchView
+from ctrlserver.load.measure.confidence import Precision
 from ctrlserver.load.measure.intervals import Gauge, Interval, Progress, Waiting
 from ctrlserver.load.show.live import LiveView, Meter, view
 from tests.load.command_line import COMMAND, ROOT, Process
@@ -61,6 +62,12 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     for progress in (most, Progress(None, 0.0, 0, 0), Progress(0.0, 0.0, 0, 0), Progress(1.0, 3.0, 1, 1)):
         lines = view("downloading", meter.figures(progress), width)
         assert max(len(line) for line in lines) <= width
+
+
+def test_the_view_shows_how_sure_the_figures_are_by_now() -> None:
+    sure = Precision("p99+-5%", "latency.service.p99", False, 0.00192, 0.00182, 0.00202, 10, True, 31.2)
+    figures = Meter().figures(Progress(0.2, 31.3, 100, 100, until=(sure,)))
+    assert "until     p99 1.920 ms +-5.2 % (95 %, 10 batches)" == view("sending", figures, 80)[-1]
 
 
 def test_a_warm_up_has_a_bar_with_an_end() -> None:

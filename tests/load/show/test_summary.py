@@ -5,6 +5,7 @@ import io
 import pytest
 from attrs import evolve
 
+from ctrlserver.load.measure.confidence import Precision, Until
 from ctrlserver.load.measure.injections import Injections, ServerInjections
 from ctrlserver.load.measure.intervals import Interval, Progress, Waiting
 from ctrlserver.load.measure.timing import Latencies
@@ -216,3 +217,10 @@ def test_a_wait_says_for_what_and_how_far_it_is() -> None:
         == (waiting_words(Waiting(3.2, 1024, 2048, 1024)))
     )
     assert "waiting for the target to close for 1 s" == waiting_words(Waiting(1.0, None, 2048, 0))
+
+
+def test_how_sure_the_figures_are_is_told_and_what_was_not_reached() -> None:
+    sure = Precision("p99+-5%", "latency.service.p99", True, 0.00192, 0.00186, 0.001999, 10, True, 31.2)
+    lines = summary_lines(evolve(FULL, until=Until.of([sure, evolve(sure, asked="p99+-2%", reached=False)])))
+    assert "until       p99 1.920 ms +-4.1 % (95 %, 10 batches)" in lines
+    assert "until       NOT REACHED, p99+-2% was asked for: p99 1.920 ms +-4.1 % (95 %, 10 batches)" in lines
