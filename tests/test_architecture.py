@@ -89,7 +89,7 @@ PURE_FILES |= {
     f"load/results/{name}.py" for name in ("thresholds", "comparison", "checking", "shapes", "shards", "merging")
 }
 PURE_FILES |= {f"load/results/{name}.py" for name in ("goals", "belonging", "merged_intervals", "judging", "records")}
-PURE_FILES |= {f"load/results/checks/{name}.py" for name in ("counts", "times", "received")}
+PURE_FILES |= {f"load/results/checks/{name}.py" for name in ("counts", "times", "received", "goals")}
 PURE_FILES |= {f"overview/{name}.py" for name in ("servers", "answers", "forms", "fitting", "completing")}
 PURE_FILES |= {"overview/figures.py", "overview/top_view.py"}
 PURE_FILES |= {"load/fleet/telling.py", "load/fleet/summing.py"}

@@ -6,6 +6,7 @@
     latency, slip    each figure is that of the histogram; the count is that of the replies; response >= service
     schedule         what was sent, late and planned; the verdict
     received         <= sent, and what is missing was lost, or is told
+    until            the goals asked for; each is reached if its interval is as narrow
     thresholds       judged once more
 
 Rules: an instrument that contradicts itself must not pass, and one that does not must never be accused. So each rule
@@ -20,10 +21,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ctrlserver.load.results.checks.counts import Part, connections, intervals, parts, streams, volumes
+from ctrlserver.load.results.checks.goals import goals
 from ctrlserver.load.results.checks.received import injections, received, thresholds
 from ctrlserver.load.results.checks.times import histograms, replies, schedule
 
-_CHECKS = (intervals, volumes, parts, streams, replies, connections, schedule, received, injections)
+_CHECKS = (intervals, volumes, parts, streams, replies, connections, schedule, received, injections, goals)
 
 #: What an error says of a result that did not agree with itself when it was written.
 _TOLD = "the result contradicts itself: "

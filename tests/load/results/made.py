@@ -8,12 +8,14 @@ from typing import Any
 from attrs import evolve
 
 from ctrlserver.client.target import Target
+from ctrlserver.load.measure.confidence import Precision, Until
 from ctrlserver.load.measure.counts import Connected, Counts, Received, Replies, StreamCount, Volume, per_second
 from ctrlserver.load.measure.injections import Injections, Struck, TermHits
 from ctrlserver.load.measure.intervals import Gauge, Intervals
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.measure.verdict import scheduled
+from ctrlserver.load.results.goals import parse_goal
 from ctrlserver.load.results.result import Environment, Result, as_document
 from ctrlserver.load.results.shards import ShardOf
 from ctrlserver.load.results.thresholds import judge, parse_threshold
@@ -39,6 +41,7 @@ def result(
     udp: bool = False,
     struck: bool = False,
     fail_if: tuple[str, ...] = (),
+    until: tuple[Precision, ...] = (),
     **changes: Any,
 ) -> Result:
     """A good run of whole seconds, of them ``warm`` of warm-up; 1 to ``most`` packets a second on each stream."""
@@ -57,6 +60,7 @@ def result(
         interval=1.0,
         admin=Target("127.0.0.1:6") if mode != "connect" else None,
         inject="2*duplicate->off" if struck else None,
+        until=tuple(parse_goal(each.asked) for each in until),
     )
     timing = Timing(whole_gauges=shard is not None)
 
@@ -144,6 +148,7 @@ def result(
         latency=timing.latencies(),
         schedule=schedule,
         streams=shown,
+        until=Until.of(until) if until else None,
         interrupted=False,
         error=None,
     )

@@ -9,6 +9,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ctrlserver.load.measure.confidence import Precision
 from ctrlserver.load.measure.counts import Replies
 from ctrlserver.load.results.checking import contradiction_words, contradictions
 from ctrlserver.load.results.checks.received import received
@@ -20,6 +21,9 @@ from ctrlserver.load.results.shards import ShardOf
 from ctrlserver.load.results.thresholds import parse_threshold
 from tests.load.documents import changed, validated
 from tests.load.results.made import document, result
+
+SURE = Precision("latency.service.p50+-5%", "latency.service.p50", True, 0.0045, 0.0044, 0.0046, 32, True, 3.5)
+UNSURE = Precision("rate+-10", "sent.packets_per_second", False, 60.0, 40.5, 79.5, 10, True, 3.5)
 
 GOOD: dict[str, dict[str, Any]] = {
     "send": document("send"),
@@ -33,6 +37,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "connect, by a rate": document("connect", rate=60, fail_if=("errors>1",)),
     "udp": document("send", udp=True),
     "injected": document("send", struck=True),
+    "until": document("request", until=(SURE, UNSURE), fail_if=("unreached>0",)),
 }
 
 #: Numbers that no other of the document contradicts, within what is possible at all; * stands for any index.
@@ -52,6 +57,10 @@ FREE = {
     "delivery.out_of_order",
     "delivery.jitter_seconds",
     "delivery.dropped_by_receiver",
+    "until.goals.*.estimate",  # what a goal needs that was reached is held to it
+    "until.goals.*.low",
+    "until.goals.*.high",
+    "until.goals.*.seconds",
     "streams.*.incomplete_bytes",  # where packets have several sizes
 }
 
@@ -123,10 +132,11 @@ def test_whatever_a_document_holds_it_is_told_and_nothing_raised(data: st.DataOb
 
 def test_a_document_without_the_fields_added_since_is_still_checked() -> None:
     old: Any = json.loads(json.dumps(GOOD["request, by a rate, warm-up"]))
-    for key in ("began", "start", "shard", "merged"):
+    for key in ("began", "start", "shard", "merged", "until"):
         del old[key]
     for part in old["intervals"]:
         del part["service_hdr"], part["response_hdr"]
+    del old["options"]["until"], old["options"]["at_most_seconds"]
     del old["schedule"]["plan_seconds"], old["schedule"]["slip"]["hdr"], old["streams"][0]["shard"]
     assert ([], []) == (list(misfits(old)), contradictions(old))
     assert old["merged"] is None
@@ -155,6 +165,37 @@ def test_a_document_without_the_fields_added_since_is_still_checked() -> None:
 def test_a_contradiction_names_both_numbers(name: str, changes: dict[str, Any], words: str) -> None:
     found = contradictions(changed(GOOD[name], **changes))
     assert any(words in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"reached": False}, "reached is false, 0.0045 lies in 0.0044 to 0.0046"),
+        ({"independent": False}, "reached is true, 0.0045 lies"),
+        ({"high": 0.0048}, "reached is true, 0.0045 lies in 0.0044 to 0.0048"),
+        ({"high": None}, "reached is true, 0.0045 lies in 0.0044 to None"),
+        ({"low": 0.0047}, "estimate 0.0045 is not within its interval, 0.0047 to 0.0046"),
+        ({"estimate": 0.1, "low": 0.1, "high": 0.1}, "estimate is 0.1, all times are "),
+        ({"estimate": None}, "it has no estimate, and more is told of it"),
+        ({"figure": "latency.service.p90"}, "its figure is latency.service.p90"),
+        ({"batches": 9}, "batches are 9, expected one of 32, 10"),
+        ({"seconds": 4.1}, "it was looked at after 4.1 s, the measured part took 4.000000 s"),
+    ],
+)
+def test_what_is_told_of_a_goal_agrees_with_itself_and_with_the_run(change: dict[str, Any], words: str) -> None:
+    until = GOOD["until"]["until"]
+    first, second = until["goals"]
+    found = contradictions({**GOOD["until"], "until": {**until, "goals": [{**first, **change}, second]}})
+    assert any(line.startswith(f"until.goals: {SURE.asked}: {words}") for line in found), found
+
+
+def test_all_goals_asked_for_are_told_and_counted() -> None:
+    until = GOOD["until"]["until"]
+    assert "until.unreached is 2, of the goals 1 were not reached" in contradictions(
+        {**GOOD["until"], "until": {**until, "unreached": 2}}
+    )
+    found = contradictions({**GOOD["until"], "until": None, "thresholds": []})
+    assert ["until.goals are none, asked for were latency.service.p50+-5%, rate+-10"] == found
 
 
 def test_each_packet_sent_twice_in_the_warm_up_may_have_two_replies() -> None:
