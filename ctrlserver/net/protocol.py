@@ -120,8 +120,12 @@ class StreamProtocol(Protocol):
             self._feed(data)
         except MemoryError:
             self._short_of_memory(Failure())
+        self._relieve_memory()
+
+    def _relieve_memory(self) -> None:
+        """Hold to the limit at once: many connections may have data, or be full, in one turn of the reactor."""
         book = self._streams.terms.book
-        if book.memory.due:  # many connections may have data in one turn of the reactor
+        if book.memory.due:
             book.relieve_memory(self._streams.clock())
 
     def _feed(self, data: bytes) -> None:
@@ -217,6 +221,7 @@ class StreamProtocol(Protocol):
         if self._full and below is not None:
             self._unsent = len(below.dataBuffer) + below._tempDataLen
             self._count_held()
+            self._relieve_memory()
 
     def _count_held(self) -> None:
         """Tell the stream what is held for its peer here: unread and unsent bytes, and those of OpenSSL."""
