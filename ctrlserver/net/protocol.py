@@ -151,7 +151,7 @@ class StreamProtocol(Protocol):
 
     def _go_on(self) -> None:
         self._soon = None
-        if self.stream.counters.state == "open":
+        if self.stream.counters.state == "open" and not self._held:  # else it goes on when it is released
             self.release()
 
     def _first_turn(self) -> float:

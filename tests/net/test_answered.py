@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -106,6 +108,34 @@ async def test_an_open_stream_goes_over_at_its_next_packet_and_back_when_no_rule
     (record,) = served.records()
     assert (2 + 2 * 5, 9) == (record.packets, record.incomplete_bytes)
     assert 0 == served.book.memory.held or "keep" in options
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_that_has_no_room_while_it_has_more_to_look_into_goes_on_once_it_has(
+    serve: Serve, rules: Rules
+) -> None:
+    answers = having(rules, Rule("PING", "+"))
+    served = await serve("fixed:4", "reply", reply=b"?", answers=answers)
+    if served.lane is not None:
+        return  # it reads no more than it looks into
+    client = await in_thread(served.connect)
+    await served.book.opened.get()
+    stream: Any
+    (stream,) = served.listener.open_streams.all.values()
+    link = stream._link
+    packets = 2 * answers.packets_a_call
+    link.dataReceived(b"PING" * packets)
+    assert link._soon is not None
+    link.pauseProducing()  # as the transport does once its buffer is full
+    stream.struck.waiting.add(b"!", 0, 0)
+    stream.due(time.monotonic())
+    while link._soon is not None:
+        await in_thread(lambda: None)
+    link.resumeProducing()
+    expected = b"+" * answers.packets_a_call + b"!" + b"+" * answers.packets_a_call
+    with client.makefile("rb") as got:
+        assert expected == await in_thread(got.read, len(expected))
+    client.close()
 
 
 @pytest_twisted.ensureDeferred

@@ -129,6 +129,7 @@ class StruckProtocol(StreamProtocol):
             more = len(self._rest) + 1
             while self.stream.counters.state == "open" and 0 < len(self._rest) < more:
                 more = len(self._rest)
+                self._held = False
                 self._go_on()
         StreamProtocol.connectionLost(self, reason)
 
