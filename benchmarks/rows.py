@@ -82,25 +82,28 @@ def load(data_port: int, admin_port: int, seconds: float, streams: int = 1, *fla
     return received | {"writes": result["sent"]["writes"]}
 
 
+def iperf3_bits_per_second(seconds: float, streams: int, *flags: str) -> float:
+    """What iperf3's receiver saw; its defaults but for these flags, the time and the number of streams."""
+    iperf3, port = tool("iperf3", "iperf3"), str(free_port())
+    with server(iperf3, "--server", "--one-off", "--forceflush", "--port", port) as listening:
+        listening.line("Server listening")
+        words = ("--time", str(max(1, round(seconds))), "--parallel", str(streams), "-J", *flags)
+        received = json_of(iperf3, "--client", "127.0.0.1", "--port", port, *words)["end"]["sum_received"]
+    if not received["bytes"]:
+        raise CountsDifferError("iperf3 received nothing")
+    return float(received["bits_per_second"])
+
+
 def bulk_to_iperf3(streams: int) -> Callable[[float], AbstractContextManager[Sides]]:
-    """Bits per second that the receiver saw; iperf3 with its defaults but for length and number of streams."""
+    """Bits per second that the receiver saw."""
 
     @contextmanager
     def sides(seconds: float) -> Iterator[Sides]:
-        iperf3 = tool("iperf3", "iperf3")
+        def ours(data_port: int, admin_port: int) -> float:
+            return float(load(data_port, admin_port, seconds, streams)["bits_per_second"])
 
-        def peer() -> float:
-            port = str(free_port())
-            with server(iperf3, "--server", "--one-off", "--forceflush", "--port", port) as listening:
-                listening.line("Server listening")
-                flags = ("--time", str(max(1, round(seconds))), "--parallel", str(streams), "-J")
-                result = json_of(iperf3, "--client", "127.0.0.1", "--port", port, *flags)
-            if not result["end"]["sum_received"]["bytes"]:
-                raise CountsDifferError("iperf3 received nothing")
-            return float(result["end"]["sum_received"]["bits_per_second"])
-
-        with ctrlserver("sink") as (data_port, admin_port):
-            yield lambda: float(load(data_port, admin_port, seconds, streams)["bits_per_second"]), peer
+        with ctrlserver("sink") as ports:
+            yield lambda: ours(*ports), lambda: iperf3_bits_per_second(seconds, streams)
 
     return sides
 
@@ -113,23 +116,13 @@ def packets_to_iperf3(streams: int, *more: str) -> Callable[[float], AbstractCon
 
     @contextmanager
     def sides(seconds: float) -> Iterator[Sides]:
-        iperf3 = tool("iperf3", "iperf3")
-
-        def peer() -> float:
-            port = str(free_port())
-            with server(iperf3, "--server", "--one-off", "--forceflush", "--port", port) as listening:
-                listening.line("Server listening")
-                flags = ("--length", str(PACKET), "--time", str(max(1, round(seconds))), "-J")
-                result = json_of(iperf3, "--client", "127.0.0.1", "--port", port, "--parallel", str(streams), *flags)
-            received = result["end"]["sum_received"]
-            if not received["bytes"]:
-                raise CountsDifferError("iperf3 received nothing")
-            return float(received["bits_per_second"] / 8 / PACKET)
-
         def ours(data_port: int, admin_port: int) -> float:
             received = load(data_port, admin_port, seconds, streams, "--no-write-combine", *more)
             same(received["packets"], received["writes"], "packets received and writes")
             return float(received["packets_per_second"])
+
+        def peer() -> float:
+            return iperf3_bits_per_second(seconds, streams, "--length", str(PACKET)) / 8 / PACKET
 
         with ctrlserver("sink") as ports:
             yield lambda: ours(*ports), peer
