@@ -76,7 +76,8 @@ class Desk:
     ``settled()`` fires when all that was ordered is carried out, and the hits of what has ended are known; None where
     that is so.
 
-    ``asked``: the number that the book gave to the questions under way, when they arrived.
+    ``asked``: the number that the book gave to the questions under way, when they arrived. ``instance`` tells this
+    server from all others.
     """
 
     book: Book
@@ -101,6 +102,7 @@ class Desk:
     workers: Callable[[], Sequence[WorkerRecord]] | None = None
     settled: Callable[[], Deferred[None] | None] = lambda: None
     asked: int | None = None
+    instance: str = ""
 
     def for_questions(self) -> Desk:
         """The same for questions that arrive now."""

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from attrs import asdict, evolve
@@ -132,6 +133,7 @@ class ControlService(MultiService):
             Desk(
                 book=self.book,
                 version=__version__,
+                instance=token_hex(8),
                 now=clock,
                 kick=self.plane.kick,
                 **self.plane.beside(),

@@ -21,10 +21,12 @@ class Version(Command):
     """version
 
     The versions of this server and of what it runs on.
+    The instance is drawn at random at the start: a server at two
+    addresses gives the same one at both.
     """
 
     command = "version"
-    answers = "A record of four fields."
+    answers = "A record of five fields."
     example = "version"
 
     def reply(self, desk: Desk) -> Reply:
@@ -35,6 +37,7 @@ class Version(Command):
                 "python": platform.python_version(),
                 "twisted": twisted.__version__,
                 "platform": platform.platform(),
+                "instance": desk.instance,
             }
         )
 

@@ -45,7 +45,13 @@ _MOST_LINES: Final = 8
 _WIDEST: Final = 110
 """Characters of a line of an example: a row of streams has three times as many."""
 
-_VERSIONS: Final = {"version": "1.0.0", "python": "3.13.1", "twisted": "24.11.0", "platform": "Linux-6.12-x86_64"}
+_VERSIONS: Final = {
+    "version": "1.0.0",
+    "python": "3.13.1",
+    "twisted": "24.11.0",
+    "platform": "Linux-6.12-x86_64",
+    "instance": "8f2a61c09d4be375",
+}
 """Instead of what ``version`` finds, which differs from machine to machine."""
 
 _ENDPOINT: Final = "tcp:22223:interface=127.0.0.1"

@@ -124,8 +124,8 @@ def test_help_of_an_unknown_command_is_404(asks: Asks) -> None:
 def test_version_is_a_record(peer: Peer) -> None:
     lines = peer.asks("version")
     assert "version 1.2.3" == lines[0]
-    assert ["version", "python", "twisted", "platform"] == [line.split()[0] for line in lines[:-1]]
-    assert "OK 4" == lines[-1]
+    assert ["version", "python", "twisted", "platform", "instance"] == [line.split()[0] for line in lines[:-1]]
+    assert "OK 5" == lines[-1]
     assert "1.2.3" == peer.asks_json("version")["data"]["version"]
 
 
