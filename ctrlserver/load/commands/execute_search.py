@@ -13,9 +13,9 @@ from ctrlserver.console.streams import columns_of
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.reactor import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.measure.intervals import Interval
-from ctrlserver.load.plan.asked import Sought
 from ctrlserver.load.plan.modes import CONNECT
 from ctrlserver.load.plan.options import Options
+from ctrlserver.load.plan.sought import Sought
 from ctrlserver.load.results.result import as_json
 from ctrlserver.load.search.document import SearchResult, Step
 from ctrlserver.load.search.run import SearchRun

@@ -16,10 +16,11 @@ from ctrlserver.errors import UsageError
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.parameters import options_of, record_of
 from ctrlserver.load.commands.run import parameters
-from ctrlserver.load.plan.asked import Asked, Sought
+from ctrlserver.load.plan.asked import Asked
 from ctrlserver.load.plan.flag import check
 from ctrlserver.load.plan.modes import RECEIVE
 from ctrlserver.load.plan.rules import PACKETS_IF_CONNECTING
+from ctrlserver.load.plan.sought import Sought
 
 _EXAMPLES = """\b
 Examples:

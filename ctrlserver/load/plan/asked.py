@@ -4,7 +4,7 @@ A field of ``Asked`` is a flag: its names, help, default, rules and place in the
 add a flag, add a field here and use it, then add it to ``result.schema.json``, to the guide and to the tests. The
 fields stand in the order of the document and of the help. ``options.prepared`` makes a run's ``Options`` of them.
 
-``Sought`` has the flags of ``ctrlload search`` alone.
+``sought.py`` has the flags of ``ctrlload search`` alone.
 
 Rules: ``parse`` reads a value alone; ``needs`` and ``rules`` say what else must have been asked. Every error names its
 flag.
@@ -12,7 +12,7 @@ flag.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -24,7 +24,7 @@ from ctrlserver.load.plan.pattern import Sizes, parse_sizes
 from ctrlserver.load.plan.processes import Processes, parse_processes
 from ctrlserver.load.plan.shard import Shard, parse_shard
 from ctrlserver.load.plan.start import StartAt, parse_start
-from ctrlserver.units import parse_count, parse_duration, parse_rate, parse_share, parse_size
+from ctrlserver.units import parse_count, parse_duration, parse_rate, parse_size
 from ctrlserver.wire.framing import EXAMPLES, FramingSpec
 from ctrlserver.wire.probe import HEADER_SIZE
 
@@ -339,60 +339,3 @@ class Asked:
         """Whether a number of packets ends the run: the one asked for, or the default if nothing else ends it."""
         others = (self.total_bytes, self.duration, self.profile, self.until or None)
         return self.packets is not None or all(other is None for other in others)
-
-
-def _differ(asked: Any) -> bool:
-    """Whether one end of a search is in bits: the two are compared once the packets' size is known."""
-    return rules.in_bits(asked.from_packets_per_second) != rules.in_bits(asked.to_packets_per_second)
-
-
-_BELOW_TO = Rule(
-    lambda asked, rate: rate <= asked.to_packets_per_second or _differ(asked),
-    '"{value:.12g}/s" is more than --to, {asked.to_packets_per_second:.12g}/s',
-)
-_ABOVE_FROM = Rule(
-    lambda asked, rate: rate >= asked.from_packets_per_second or _differ(asked),
-    '"{value:.12g}/s" is less than --from, {asked.from_packets_per_second:.12g}/s',
-)
-
-
-@frozen
-class Sought:
-    """What a search is asked for beside its runs.
-
-    Rates are in packets per second; ``precision`` and ``tolerance`` are parts of a rate.
-    """
-
-    from_packets_per_second: float = flag(
-        "--from R",
-        "Lowest rate, in packets or in bits as --rate.",
-        parse_rate,
-        rules.POSITIVE,
-        rules.NOT_TOO_SLOW,
-        _BELOW_TO,
-        default="1k/s",
-    )
-    to_packets_per_second: float = flag(
-        "--to R", "Highest rate.", parse_rate, rules.POSITIVE, _ABOVE_FROM, default="1G/s"
-    )
-    precision: float = flag(
-        "--precision 5%",
-        "How close the highest good and the lowest bad rate must come.",
-        parse_share,
-        Rule(lambda _, share: 0.001 <= share <= 1, "must be from 0.1% to 100%"),
-        default="5%",
-    )
-    tolerance: float = flag(
-        "--tolerance 1%",
-        "How far a run may fall below its rate and still pass.",
-        parse_share,
-        Rule(lambda _, share: share < 1, "must be less than 100%"),
-        default="1%",
-    )
-    repeats: int = flag(
-        "--repeats N",
-        "Runs at a rate on which the answer rests; the majority counts.",
-        parse_count,
-        Rule(lambda _, number: 1 <= number <= 99, "must be from 1 to 99"),
-        default="3",
-    )

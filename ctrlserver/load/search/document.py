@@ -17,9 +17,9 @@ from attrs import frozen
 
 from ctrlserver.console.exit_codes import gravest
 from ctrlserver.load.measure.verdict import Bottleneck
-from ctrlserver.load.plan.asked import Sought
 from ctrlserver.load.plan.modes import CONNECT
 from ctrlserver.load.plan.options import Options
+from ctrlserver.load.plan.sought import Sought
 from ctrlserver.load.results.result import Environment, Result, as_document
 from ctrlserver.load.search.strategy import Limit, Outcome, Search
 

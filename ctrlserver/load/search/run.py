@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ctrlserver.load.measure.intervals import Watcher
-from ctrlserver.load.plan.asked import Sought
 from ctrlserver.load.plan.options import Options
+from ctrlserver.load.plan.sought import Sought
 from ctrlserver.load.results.result import Environment, Result
 from ctrlserver.load.running.run import LoadRun, utc_now
 from ctrlserver.load.search.document import SearchResult, Step, finding

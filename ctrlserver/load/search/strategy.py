@@ -21,7 +21,7 @@ from math import floor, log10
 
 from attrs import frozen
 
-from ctrlserver.load.plan.asked import Sought
+from ctrlserver.load.plan.sought import Sought
 
 
 class Outcome(StrEnum):

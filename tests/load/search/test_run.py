@@ -18,8 +18,9 @@ from ctrlserver.load.commands.search import search
 from ctrlserver.load.measure.intervals import Interval, Progress, Waiting
 from ctrlserver.load.measure.timing import Latencies
 from ctrlserver.load.measure.verdict import Bottleneck, Scheduled, Slip
-from ctrlserver.load.plan.asked import Asked, Sought
+from ctrlserver.load.plan.asked import Asked
 from ctrlserver.load.plan.flag import flags_of
+from ctrlserver.load.plan.sought import Sought
 from ctrlserver.load.results.result import as_json
 from ctrlserver.load.results.thresholds import Judgement, parse_threshold
 from ctrlserver.load.search.document import SearchResult, Step

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.load.plan.asked import Sought
+from ctrlserver.load.plan.sought import Sought
 from ctrlserver.load.search.strategy import (
     Answer,
     Limit,
