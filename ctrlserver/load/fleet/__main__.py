@@ -6,25 +6,15 @@ said that it begins: it has a process group of its own, and what arrived before 
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 
-from ctrlserver.console.interrupts import SIGNALS
 from ctrlserver.console.program import run_program
-from ctrlserver.linux.naming import end_with_parent
+from ctrlserver.load.fleet.child import be_child
 
 
 def main() -> None:
     """Carry out the command line of this process."""
-    parent = int(sys.argv.pop(1))
-    os.setpgid(0, 0)
-    end_with_parent()
-    if os.getppid() != parent:  # it ended before the kernel was told
-        os._exit(1)
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # drops what is pending
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    be_child(signal.SIG_IGN)
     run_program("ctrlserver.load.commands.group")
 
 

@@ -28,7 +28,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from ctrlserver.errors import UsageError
-from ctrlserver.load.fleet.process import Event, ShardProcess
+from ctrlserver.load.fleet.process import ShardProcess
+from ctrlserver.load.fleet.sender import Event, Sender
 from ctrlserver.load.fleet.summing import Summing, interval_in, progress_in, waiting_in
 from ctrlserver.load.fleet.telling import LEAD_SECONDS, words_for
 from ctrlserver.load.measure.counts import Counts, Volume
@@ -73,7 +74,7 @@ class Fleet:
         self._now = now
         self._load = load
         self._summing = Summing(number, options.interval)
-        self._processes = [ShardProcess(each, self, reactor) for each in range(1, number + 1)]
+        self._senders: list[Sender] = [ShardProcess(each, self, reactor) for each in range(1, number + 1)]
         self._results: dict[int, Result] = {}
         self._lacking: dict[int, str] = {}
         self._notes: set[str] = set()
@@ -89,8 +90,8 @@ class Fleet:
     def run(self) -> Deferred[Result]:
         """Start all processes; fires with the result of the whole whatever happens."""
         self._started = utc_now()
-        of = len(self._processes)
-        for each in self._processes:
+        of = len(self._senders)
+        for each in self._senders:
             each.start(words_for(Shard(each.number, of), self._options.target.text, self._load))
         self._showing.start(SHOW_SECONDS, now=False)
         return self._over.addCallback(lambda _: self._result())
@@ -103,21 +104,21 @@ class Fleet:
             self._reactor.callLater(END_SECONDS, self._kill_all)
 
     def _interrupt_all(self) -> None:
-        for each in self._processes:
+        for each in self._senders:
             if not each.has_ended:
                 each.interrupt()
 
     def _kill_all(self) -> None:
-        for each in self._processes:
+        for each in self._senders:
             each.kill()
 
     # What the processes tell
 
-    def heard(self, process: ShardProcess, event: Event) -> None:
+    def heard(self, sender: Sender, event: Event) -> None:
         """A process tells an event."""
-        kind, number = event["event"], process.number
+        kind, number = event["event"], sender.number
         if kind == "starting":
-            self._ready(process, event["starting"]["seconds"])
+            self._ready(sender, event["starting"]["seconds"])
         elif kind == "interval":
             for interval in self._summing.interval(number, interval_in(event)):
                 self._watcher.interval(interval)
@@ -134,31 +135,31 @@ class Fleet:
             except UsageError as error:
                 self._lacking[number] = str(error)
 
-    def ended(self, process: ShardProcess) -> None:
+    def ended(self, sender: Sender) -> None:
         """A process has ended."""
-        number = process.number
+        number = sender.number
         for interval in self._summing.ended(number):
             self._watcher.interval(interval)
         if number not in self._results:
-            self._lacking.setdefault(number, process.how)
+            self._lacking.setdefault(number, sender.how)
             if self._is_started and not self._interrupts:
                 self._watcher.note(f"shard {number}: {self._lacking[number]}; the others go on")
         if not self._is_started and not self._is_called_off:
             self._is_called_off = True
             if not self._interrupts:  # else they know
                 self._interrupt_all()
-        if all(each.has_ended for each in self._processes):
+        if all(each.has_ended for each in self._senders):
             self._over.callback(None)
 
-    def _ready(self, process: ShardProcess, left: float | None) -> None:
+    def _ready(self, sender: Sender, left: float | None) -> None:
         asked = self._options.start_at
         if left is not None:
-            if asked is not None and process is next(each for each in self._processes if not each.has_ended):
+            if asked is not None and sender is next(each for each in self._senders if not each.has_ended):
                 self._watcher.starting(left)
-        elif all(each.is_ready for each in self._processes) and not self._is_called_off:
+        elif all(each.is_ready for each in self._senders) and not self._is_called_off:
             self._is_started = True
             moment = self._now() + LEAD_SECONDS if asked is None else asked.seconds
-            for each in self._processes:
+            for each in self._senders:
                 each.say_start(moment)
 
     def _show(self) -> None:
@@ -172,8 +173,8 @@ class Fleet:
             self._watcher.waiting(now)
 
     def _judge_silence(self) -> None:
-        for each in self._processes:
-            if not each.has_ended and (each.is_sending or not each.has_begun):
+        for each in self._senders:
+            if not each.has_ended and each.has_to_speak:
                 each.silent += SHOW_SECONDS
                 if each.silent >= SILENT_SECONDS:
                     each.kill(f"said nothing for {SILENT_SECONDS:.0f} s and was ended")

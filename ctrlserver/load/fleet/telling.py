@@ -6,7 +6,7 @@ is done with the result is the parent's alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ctrlserver.load.plan.shard import Shard
 
@@ -25,3 +25,25 @@ def words_for(shard: Shard, target: str, load: Sequence[str]) -> list[str]:
 def start_line(seconds: float) -> bytes:
     """What stdin says: the moment, in ``seconds`` since 1970."""
     return f"{seconds:.6f}\n".encode()
+
+
+class Lines:
+    """Whole lines of what comes in parts."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def of(self, part: bytes) -> Iterator[bytes]:
+        """The lines that are complete by ``part``."""
+        *lines, rest = part.split(b"\n")
+        for line in lines:
+            whole = b"".join((*self._parts, line))
+            self._parts.clear()
+            yield whole
+        self._parts.append(rest)
+
+
+def last_line(said: bytes) -> str:
+    """The last words of a program to people, without its name."""
+    lines = said.decode(errors="replace").split("\n")
+    return next((line.strip().removeprefix("ctrlload: ") for line in reversed(lines) if line.strip()), "")

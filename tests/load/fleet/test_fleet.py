@@ -66,11 +66,12 @@ class Running:
         self.results: list[Result] = []
         self.fleet.run().addCallback(self.results.append)
         self.processes = self.reactor.spawned
+        self.shards: Any = self.fleet._senders
 
     def tells(self, number: int, event: str, **fields: Any) -> None:
         line = json.dumps({"event": event, **fields}).encode() + b"\n"
         for part in (line[:7], line[7:]):
-            self.fleet._processes[number - 1].outReceived(part)
+            self.shards[number - 1].outReceived(part)
 
     def ready(self, *numbers: int) -> None:
         for number in numbers:
@@ -82,7 +83,7 @@ class Running:
             made = result("send", shard=ShardOf(number, 2), **how)
             self.tells(number, "end", exit_code=code, result=as_document(made))
         value = ProcessDone(0) if not code and not signal else ProcessTerminated(code, signal, 0)
-        self.fleet._processes[number - 1].processEnded(Failure(value))
+        self.shards[number - 1].processEnded(Failure(value))
 
     @property
     def signals(self) -> list[list[str]]:
@@ -161,8 +162,8 @@ def test_one_that_dies_ends_nothing_and_is_named() -> None:
 def test_one_that_gives_no_result_is_told_with_its_last_line() -> None:
     running = Running()
     for number in (1, 2):
-        running.fleet._processes[number - 1].errReceived(b"Traceback ...\nctrlload: no memory\n\n")
-        running.fleet._processes[number - 1].processEnded(Failure(ProcessTerminated(2, None, 2 << 8)))
+        running.shards[number - 1].errReceived(b"Traceback ...\nctrlload: no memory\n\n")
+        running.shards[number - 1].processEnded(Failure(ProcessTerminated(2, None, 2 << 8)))
     (whole,) = running.results
     gave = "gave no result: no memory"
     assert f"shard 1: process 100 {gave}; shard 2: process 101 {gave}" == whole.error
