@@ -74,6 +74,7 @@ class DatagramTerms:
     the kernel may queue for the port, 0 for its default. ``gro``: the kernel may hand over batches. ``many``: read with
     ``recvmmsg`` where the system has it. ``count_arrivals``: count arrivals where we may, so that dropped
     batches are reported in datagrams. ``answering``: the UDP ports of this server that answer; they share the set.
+    ``with_others``: told how many streams are open here, it says how many are in all processes that share the bound.
     ``needs_content``: somebody looks into the datagrams.
     """
 
@@ -85,6 +86,7 @@ class DatagramTerms:
     many: bool = True
     count_arrivals: bool = True
     answering: set[int] = field(factory=set)
+    with_others: Callable[[int], int] = int
     needs_content: bool = field(init=False)
 
     @needs_content.default

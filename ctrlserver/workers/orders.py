@@ -14,16 +14,16 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 from twisted.internet.task import LoopingCall
 
 from ctrlserver.config import ListenerConfig
 from ctrlserver.logs.level import LEVEL
 from ctrlserver.net.plane import SWEEP_SECONDS
 from ctrlserver.stats.kept import Fetched
+from ctrlserver.workers.ordered.shared import Tally
 from ctrlserver.workers.ordered.told import Ordered
 from ctrlserver.workers.ports.given import Given, GivenPlane
-from ctrlserver.workers.ports.sockets import for_worker
 
 if TYPE_CHECKING:
     from ctrlserver.workers.handing import Handed
@@ -35,8 +35,8 @@ NOTHING_ORDERED = Ordered()
 #: Bytes of packets that a worker gives to one who asks: a reply holds them until it is read.
 FETCHED_BYTES = 4 << 20
 
-Gift = tuple[bool, bool, int | None, int | None, int]
-"""Of a ``Given``: whether it is exact and inherited, the places of its two sockets among the descriptors, and drops."""
+Gift = tuple[bool, bool, int | None, int | None, int, int]
+"""A ``Given``: exact and inherited, the places of its two sockets among the descriptors, drops, row."""
 
 
 def packed(given: Mapping[str, Given]) -> tuple[dict[str, Gift], list[int]]:
@@ -51,7 +51,7 @@ def packed(given: Mapping[str, Given]) -> tuple[dict[str, Gift], list[int]]:
         return len(descriptors) - 1
 
     for name, each in given.items():
-        gifts[name] = each.exact, each.inherited, place(each.stream), place(each.datagrams), each.drops
+        gifts[name] = each.exact, each.inherited, place(each.stream), place(each.datagrams), each.drops, each.row
     return gifts, descriptors
 
 
@@ -64,22 +64,15 @@ def unpacked(gifts: Mapping[str, Gift], sockets: Sequence[socket.socket]) -> dic
             datagrams=None if datagrams is None else sockets[datagrams],
             inherited=inherited,
             drops=drops,
+            row=row,
         )
-        for name, (exact, inherited, stream, datagrams, drops) in gifts.items()
+        for name, (exact, inherited, stream, datagrams, drops, row) in gifts.items()
     }
 
 
 def share(whole: int, workers: int, number: int) -> int:
     """Of ``whole``, the part of worker ``number`` of so many: the parts differ by one at most."""
     return whole // workers + (number <= whole % workers)
-
-
-def listeners_of(configs: Sequence[ListenerConfig], workers: int, number: int) -> tuple[ListenerConfig, ...]:
-    """Those of worker ``number`` of so many: what is ordered of them is the parent's to say, bounds are shared out."""
-    return tuple(
-        evolve(for_worker(each), max_udp_streams=max(1, share(each.max_udp_streams, workers, number)))
-        for each in configs
-    )
 
 
 @frozen
@@ -101,7 +94,7 @@ class Limits:
 
 @frozen
 class Begin:
-    """Be worker ``number``, with these listeners."""
+    """Be worker ``number``, with these listeners. The last descriptor is the ``Tally`` of all."""
 
     number: int
     listeners: Sequence[ListenerConfig]
@@ -114,11 +107,18 @@ class Begin:
         """Make the plane, and bind what was given."""
         LEVEL.set(self.limits.level)
         worker.begin(self.number)
+        *descriptors, tally = descriptors
         own = len(descriptors) - self.ordered.descriptors
         sockets = [socket.socket(fileno=each) for each in descriptors[:own]]
         given = unpacked(self.gifts, sockets)
         plane = worker.plane = GivenPlane(
-            self.listeners, worker.book, worker.reactor, worker.clock, given, self.generation
+            self.listeners,
+            worker.book,
+            worker.reactor,
+            worker.clock,
+            given,
+            self.generation,
+            (Tally(tally), self.number),
         )
         plane.gather(worker.channel.fileno())
         self.limits.carry_out(worker)

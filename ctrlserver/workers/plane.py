@@ -40,8 +40,9 @@ from ctrlserver.workers.channel import Lost
 from ctrlserver.workers.handing import Handed
 from ctrlserver.workers.merging import Mirror
 from ctrlserver.workers.ordered.directing import Directing
-from ctrlserver.workers.orders import Begin, Kick, Leave, Limits, NewConfig, Packets, listeners_of, packed, share
+from ctrlserver.workers.orders import Begin, Kick, Leave, Limits, NewConfig, Packets, packed, share
 from ctrlserver.workers.ports.listeners import SharedListener, SharingPlane
+from ctrlserver.workers.ports.sockets import for_worker
 from ctrlserver.workers.rounds import LATE_SECONDS
 from ctrlserver.workers.snapshots import Snapshot
 from ctrlserver.workers.supervisor import Supervisor
@@ -113,10 +114,12 @@ class SharedPlane(SharingPlane):
 
     def _begin(self, number: int) -> tuple[Begin, list[int]]:
         gifts, descriptors = packed(self.given(number))
-        listeners = listeners_of(self._configs, self.workers, number)
         ordered, shared = self.directing.all()
-        begin = Begin(number, listeners, gifts, self.supervisor.generation, self._limits(number), ordered)
-        return begin, descriptors + shared
+        begin = Begin(number, self._listeners(), gifts, self.supervisor.generation, self._limits(number), ordered)
+        return begin, [*descriptors, *shared, self.tally.descriptor]
+
+    def _listeners(self) -> tuple[ListenerConfig, ...]:
+        return tuple(for_worker(each) for each in self._configs)
 
     def _limits(self, number: int) -> Limits:
         workers = self._config.workers
@@ -150,8 +153,8 @@ class SharedPlane(SharingPlane):
         self.supervisor.generation = self.generation
         for number in self._numbers if self._has_begun else ():
             gifts, descriptors = packed(self.given(number))
-            listeners = listeners_of(self._configs, self.workers, number)
-            followed = self.supervisor.ask(number, NewConfig(listeners, gifts, self.supervisor.generation), descriptors)
+            news = NewConfig(self._listeners(), gifts, self.supervisor.generation)
+            followed = self.supervisor.ask(number, news, descriptors)
             followed.addErrback(self._cannot_follow, number)
         return closed
 

@@ -228,3 +228,33 @@ def test_an_idle_stream_is_closed_as_idle_and_one_that_sends_stays(start: Start,
                 break
         assert not is_closed(busy)
     daemon.await_stats(closed_idle_total=1, closed_eof_total=1, streams_open=0)
+
+
+@pytest.mark.workers_too
+def test_the_udp_peers_of_all_workers_together_are_bounded_and_one_that_ends_leaves_a_place(
+    start: Start, tmp_path: Path
+) -> None:
+    daemon = start(*config(tmp_path, 'mode = "echo"\nudp = true\nmax_udp_streams = 5\nudp_idle_timeout = 60'))
+
+    def streams() -> list[dict[str, object]]:
+        rows: list[dict[str, object]] = daemon.ask_json("streams open limit=100")
+        return [row for row in rows if row["peer"] != "*"]
+
+    with contextlib.ExitStack() as open_ones:
+
+        def serve(clients: int) -> None:
+            for _ in range(clients):
+                client = open_ones.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+                client.settimeout(PATIENCE)
+                client.connect(("127.0.0.1", daemon.ports["data"]))
+                client.send(b"ping")
+                assert b"ping" == client.recv(100)
+
+        for clients in (5, 20):
+            serve(clients)
+            assert 5 == len(streams())
+        daemon.await_stats(rejected_udp_streams_total=20)
+        daemon.ask(f"kick {streams()[0]['stream']}")
+        daemon.await_stats(closed_kicked_total=1)
+        serve(1)
+        assert 5 == len(streams())

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from ctrlserver.config import ListenerConfig
 from ctrlserver.stats.kept import KeptPackets
-from ctrlserver.workers.orders import FETCHED_BYTES, Packets, listeners_of, packed, share, unpacked
+from ctrlserver.workers.orders import FETCHED_BYTES, Packets, packed, share, unpacked
 from ctrlserver.workers.ports.given import Given
 from ctrlserver.workers.snapshots import RecordingBook
 from tests.workers.parts import ORIGIN
@@ -23,14 +22,6 @@ def test_a_bound_is_shared_out_to_the_last_one_and_evenly(whole: int) -> None:
     parts = [share(whole, 4, number) for number in range(1, 5)]
     assert whole == sum(parts)
     assert max(parts) - min(parts) <= 1
-
-
-def test_a_worker_has_the_listeners_without_what_is_the_parents_and_its_part_of_udp_peers() -> None:
-    configs = (ListenerConfig(inject=("refuse",), max_udp_streams=10, max_streams_per_peer=3),)
-    parts = [listeners_of(configs, 4, number)[0] for number in range(1, 5)]
-    assert [3, 3, 2, 2] == [each.max_udp_streams for each in parts]
-    assert {((), 0)} == {(each.inject, each.max_streams_per_peer) for each in parts}
-    assert 1 == listeners_of((ListenerConfig(max_udp_streams=1),), 4, 4)[0].max_udp_streams
 
 
 def test_sockets_are_the_same_at_the_other_end() -> None:

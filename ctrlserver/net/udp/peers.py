@@ -10,6 +10,8 @@ Model::
   ``recvmmsg`` gives. The first is complete; the second holds the peers that ``recvmmsg`` has brought at least once.
 - When ``max_streams`` are open, all further peers share one stream, whose peer is ``*``. So the totals stay exact and
   the table stays bounded. The readers also count each datagram of that stream as rejected.
+- Processes may share the bound (``with_others``). A place is taken before it is known whether there was one: of two
+  that take the last one at the same time, neither has it.
 
 Rules: readers look streams up in the two tables and write the counters themselves; streams are opened and removed here
 only. A closed stream is in no table, so the next datagram of its peer opens another one.
@@ -106,7 +108,8 @@ class Peers:
         ``since`` is when its first datagram was seen, ``now`` when it was read.
         """
         book, terms, peer = self._terms.book, self._terms, peer_name(address)
-        if len(self.by_address) >= self.options.max_streams:
+        if self._told(1) > self.options.max_streams:
+            self._told()
             address, peer = OTHERS_ADDRESS, OTHERS
             if (others := self.by_address.get(address)) is not None:
                 return others
@@ -120,10 +123,16 @@ class Peers:
         self.by_address[address] = stream = DatagramStream(self, address, counters)
         return stream
 
+    def _told(self, more: int = 0) -> int:
+        """The open streams that ``max_streams`` bounds, here and elsewhere, as if there were so many more here."""
+        here = len(self.by_address) - (OTHERS_ADDRESS in self.by_address)
+        return self.options.with_others(here + more)
+
     def adopt(self, others: Peers) -> None:
         """Go on with the open streams of ``others``: each is counted, kept, probed and answered as before."""
         self.by_address.update(others.by_address)
         self.by_name.update(others.by_name)
+        self._told()
         for stream in others.by_address.values():
             stream.belongs_to(self)
         self.guests = bool(self.by_address) and (others.guests or others.options.needs_content)
@@ -135,6 +144,7 @@ class Peers:
         self.by_address.pop(stream.address, None)
         if stream.name is not None:
             self.by_name.pop(stream.name, None)
+        self._told()
         if stream.struck is not None:
             stream.struck.give_up()
         self.memory.hold(stream, 0)

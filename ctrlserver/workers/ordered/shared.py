@@ -1,7 +1,8 @@
 """Numbers that several processes count together, each by one call of the kernel.
 
 Model: a ``Numbering`` gives the next number, from 1, to whoever asks first: it is the offset of a file that all have
-open. A ``Lot`` has so many pieces, of which each is taken once: it is an eventfd that counts down.
+open. A ``Lot`` has so many pieces, of which each is taken once: it is an eventfd that counts down. In each
+row of a ``Tally`` every worker has a number of its own, and all see the sum: it is a file in memory.
 
 Rules: nothing is locked, so a process that is stopped or killed holds up nobody. What a process had taken when it was
 killed is taken.
@@ -13,10 +14,13 @@ Beware: Linux moves the offset of a file in one step if the file was opened by `
 from __future__ import annotations
 
 import os
+import struct
 
 #: The most pieces that an eventfd counts.
 MOST_PIECES = 2**64 - 2
 
+#: Bytes of a row of a tally: there are 256 workers at most, from 1.
+_ROW_BYTES = 8 * 257
 
 CLOSED = -1
 
@@ -74,3 +78,26 @@ class Lot(Shared):
     def give_back(self) -> None:
         """One that was taken is there again."""
         os.eventfd_write(self.descriptor, 1)
+
+
+class Tally(Shared):
+    """Rows of a number for each worker; ``rows`` are in use."""
+
+    rows = 0
+
+    @classmethod
+    def new(cls) -> Tally:
+        """All numbers are 0."""
+        return cls(os.memfd_create("tally", os.MFD_CLOEXEC))
+
+    def another(self) -> int:
+        """A row that nobody has."""
+        self.rows += 1
+        return self.rows
+
+    def tell(self, row: int, worker: int, number: int) -> int:
+        """``worker``, from 1, has ``number`` in that row; the sum of the row."""
+        start = row * _ROW_BYTES
+        os.pwrite(self.descriptor, struct.pack("=q", number), start + worker * 8)
+        told = os.pread(self.descriptor, _ROW_BYTES, start)
+        return sum(struct.unpack(f"={len(told) // 8}q", told))

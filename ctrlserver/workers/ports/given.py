@@ -57,6 +57,7 @@ from ctrlserver.net.listeners import CannotBind, Listener, bound, why
 from ctrlserver.net.plane import DataPlane, Prepared
 from ctrlserver.stats.book import Book
 from ctrlserver.workers.ordered.carrying import CarriedOrdering, CarriedRules
+from ctrlserver.workers.ordered.shared import Tally
 from ctrlserver.workers.ports.seating import Passed, Released, Releases
 
 #: Generations of listeners that are remembered: a connection is on its way for milliseconds, reloads take longer.
@@ -75,8 +76,9 @@ class Given:
     """What a worker is given of one listener.
 
     ``exact``: the parent accepts; else ``stream`` is a listening socket of the worker's own. ``inherited``: the UDP
-    socket is systemd's. ``drops``: the kernel's count of its drops, as far as they are counted already. The sockets are
-    the caller's: the worker's ports have duplicates.
+    socket is systemd's. ``drops``: the kernel's count of its drops, as far as they are counted already. ``row``: where
+    the ``Tally`` has the open streams of its UDP peers. The sockets are the caller's, and the worker's ports have
+    duplicates.
     """
 
     exact: bool = True
@@ -84,6 +86,7 @@ class Given:
     datagrams: socket.socket | None = None
     inherited: bool = False
     drops: int = 0
+    row: int = 0
 
 
 NOTHING = Given()
@@ -221,6 +224,7 @@ class GivenListener(Listener):
 class GivenPlane(DataPlane):
     """``given``: the sockets of the listeners, by their names. ``generation`` counts the reloads before.
 
+    ``tally``: the ``max_udp_streams`` of all workers, and the number of this one; None: it is the only one.
     What is ordered of the listeners is ``carried`` and ``carried_rules``, as the parent says.
     """
 
@@ -235,8 +239,10 @@ class GivenPlane(DataPlane):
         clock: Callable[[], float],
         given: Mapping[str, Given],
         generation: int = 0,
+        tally: tuple[Tally, int] | None = None,
     ) -> None:
         self._given = given
+        self._tally = tally
         self._releases = Releases(Seats())
         super().__init__(listeners, book, reactor, clock)
         assert isinstance(self._ordering, CarriedOrdering)
@@ -256,6 +262,9 @@ class GivenPlane(DataPlane):
         terms, datagrams = self._terms(config)
         if self._of(config).exact and behind_proxy(config.endpoint) is None:
             terms = evolve(terms, gate=Passed(self.seats, listener=config.name, releases=self._releases))
+        if datagrams is not None and self._tally is not None:
+            tally, number = self._tally
+            datagrams = evolve(datagrams, with_others=partial(tally.tell, self._of(config).row, number))
         self._releases.seats = self.seats
         return GivenListener(
             config, self._releases, terms, self._lane, self._reactor, self._clock, datagrams, self._due

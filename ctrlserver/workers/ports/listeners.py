@@ -48,6 +48,7 @@ from ctrlserver.net.plane import DataPlane
 from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.stats.book import Book
 from ctrlserver.words import quoted
+from ctrlserver.workers.ordered.shared import Tally
 from ctrlserver.workers.ports.given import Given
 from ctrlserver.workers.ports.seating import Seating
 from ctrlserver.workers.ports.sockets import SharedDatagrams, replicas
@@ -90,7 +91,8 @@ class SharedListener(Listener):
         self._waiting: list[tuple[socket.socket, str, str]] = []
 
     def _datagram_port(self, terms: DatagramTerms, due: Due) -> SharedDatagrams:
-        return SharedDatagrams(terms, self._plane.workers, self._reactor, self._clock, due)
+        plane = self._plane
+        return SharedDatagrams(terms, plane.workers, plane.tally, self._reactor, self._clock, due)
 
     def _listening(self, port: IListeningPort) -> IListeningPort:
         if not isinstance(port, TCPPort):
@@ -216,7 +218,7 @@ class SharedListener(Listener):
         if not isinstance(datagrams, SharedDatagrams) or worker > len(datagrams.sockets):
             return Given(self.exact, stream, inherited=datagrams is not None and datagrams.inherited)
         mine, drops = datagrams.sockets[worker - 1], datagrams.counted[worker - 1]
-        return Given(self.exact, stream, mine, datagrams.inherited, drops)
+        return Given(self.exact, stream, mine, datagrams.inherited, drops, datagrams.row)
 
     def lost(self, worker: int) -> None:
         """The worker of that number is gone."""
@@ -250,6 +252,7 @@ class SharingPlane(DataPlane):
         self.has_room = has_room
         self.refresh = refresh
         self.generation = 0
+        self.tally = Tally.new()
         self.numbers: Callable[[Orders, str, str], str] = lambda *_: ""
         super().__init__(listeners, book, reactor, clock)
         self.seating = Seating(self.seats)

@@ -30,6 +30,7 @@ from ctrlserver.lane.due import Due
 from ctrlserver.linux.arrivals import charged_and_drops
 from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.net.udp.port import DatagramPort
+from ctrlserver.workers.ordered.shared import Tally
 
 
 def for_worker(config: ListenerConfig) -> ListenerConfig:
@@ -90,13 +91,22 @@ class SharedDatagrams(DatagramPort):
     """A UDP port with a socket for each of ``workers``, in ``sockets``."""
 
     def __init__(
-        self, options: DatagramTerms, workers: int, reactor: object, clock: Callable[[], float], due: Due
+        self,
+        options: DatagramTerms,
+        workers: int,
+        tally: Tally,
+        reactor: object,
+        clock: Callable[[], float],
+        due: Due,
     ) -> None:
         super().__init__(options, None, reactor, clock, due)
         self.sockets: list[socket.socket] = []
         self.counted: list[int] = []
         """Of each socket the kernel's count of drops when nobody read it last: whoever reads it counts from there."""
         self._workers = workers
+        self._tally = tally
+        self.row = tally.another()
+        """Where the workers count the open streams of its peers."""
 
     def listen(self, number: int, interface: str) -> IListeningPort:
         """Bind; ``CannotListenError`` if that fails."""
@@ -135,12 +145,13 @@ class SharedDatagrams(DatagramPort):
         """Go on with the sockets of ``old``."""
         assert isinstance(old, SharedDatagrams)
         self.port, old.port, self.sockets, old.sockets = old.port, None, old.sockets, []
-        self.inherited, self.counted = old.inherited, old.counted
+        self.inherited, self.counted, self.row = old.inherited, old.counted, old.row
 
     def lost(self, worker: int) -> None:
         """The worker of that number reads no more; what it had counted is in the book."""
         if worker <= len(self.sockets):
             self.counted[worker - 1] = charged_and_drops(self.sockets[worker - 1])[1]
+        self._tally.tell(self.row, worker, 0)
 
     def stop_listening(self) -> object:
         """Close them; who reads one has a duplicate."""

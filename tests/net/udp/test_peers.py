@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from attrs import evolve
 
 from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.peers import SWEEP_SECONDS, Peers
@@ -55,6 +56,27 @@ def test_a_place_in_the_table_is_free_again_after_a_close(peers: Peers) -> None:
     peers.open(OTHER, 1.0, 1.0)
     first.abort("kicked", 2.0)
     assert "127.0.0.1:3" == peers.open(THIRD, 2.0, 2.0).counters.peer
+
+
+def test_the_stream_that_peers_share_takes_no_place(peers: Peers) -> None:
+    first, _, _ = [peers.open(address, 1.0, 1.0) for address in (ONE, OTHER, THIRD)]
+    first.abort("kicked", 2.0)
+    assert "127.0.0.1:3" == peers.open(THIRD, 2.0, 2.0).counters.peer
+
+
+def test_a_bound_holds_for_all_who_share_it_and_is_told_what_they_have(peers: Peers) -> None:
+    elsewhere, here = 1, [0]
+
+    def told(number: int) -> int:
+        here.append(number)
+        return number + elsewhere
+
+    shared = Peers(evolve(peers.options, with_others=told), now=0.0)
+    stream = shared.open(ONE, 1.0, 1.0)
+    assert "*" == shared.open(OTHER, 1.0, 1.0).counters.peer
+    assert 1 == here[-1]
+    stream.abort("kicked", 2.0)
+    assert 0 == here[-1]
 
 
 def test_a_sweep_ends_the_streams_that_were_silent_for_the_idle_timeout(peers: Peers) -> None:

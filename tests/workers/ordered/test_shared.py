@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from ctrlserver.workers.ordered.shared import Lot, Numbering
+from ctrlserver.workers.ordered.shared import Lot, Numbering, Tally
 
 PROGRAM = """
 import sys
@@ -46,3 +46,16 @@ def test_a_number_that_the_kernel_cannot_count_to_is_never_used_up() -> None:
     lot = Lot.of(2**80)
     assert lot.take()
     lot.close()
+
+
+def test_a_worker_sees_what_all_have_and_one_that_is_gone_has_nothing() -> None:
+    parent = Tally.new()
+    worker = Tally(os.dup(parent.descriptor))
+    row, other = parent.another(), parent.another()
+    assert 2 == worker.tell(row, 1, 2)
+    assert 5 == worker.tell(row, 256, 3)
+    assert 7 == worker.tell(other, 1, 7)
+    assert 3 == parent.tell(row, 1, 0)
+    parent.close()
+    assert 4 == worker.tell(row, 2, 1)
+    worker.close()
