@@ -9,12 +9,15 @@ Rules:
 from __future__ import annotations
 
 import faulthandler
+import getopt
 import os
 import re
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any, NoReturn
 
@@ -73,10 +76,22 @@ class Options(usage.Options):
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse, or exit with one line."""
+        self._refuse_twice(sys.argv[1:] if options is None else options)
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
             stop(self._explain(str(error)))
+
+    def _refuse_twice(self, options: Sequence[str]) -> None:
+        """Exit with one line where an option has two values: the last would be taken, and the others lost."""
+        valued = {str(name) for name, *_ in self.optParameters}
+        with suppress(getopt.GetoptError):
+            flags, _ = getopt.getopt(list(options), self.shortOpt, self.longOpt)
+            times = Counter(self.synonyms[flag.lstrip("-")] for flag, _ in flags)
+            for name in valued & {name for name, number in times.items() if number > 1}:
+                table = {"data": "[[listener]]", "admin": "[[admin]]"}.get(name)
+                several = f"; several stand in a config file, each below {table}" if table else ""
+                stop(f"--{name} is given {times[name]} times, expected once{several}")
 
     def _explain(self, message: str) -> str:
         if message.startswith("Wrong number"):

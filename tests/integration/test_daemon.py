@@ -259,6 +259,7 @@ def test_twist_too_says_in_one_line_that_a_port_is_in_use(start: Start, tmp_path
         (["--data", "tpc:22222"], ["tpc", "tcp"]),
         (["--data", "tcp:99999"], ["99999"]),
         (["--admin", "nonsense"], ["nonsense"]),
+        (["--admin", "tcp:0", "-a", "unix:/tmp/x"], ["--admin", "2 times", "once", "[[admin]]"]),
         (["--frmaing", "raw"], ["--frmaing", "did you mean", "--framing"]),
         (["--logfile=x.log"], ["--logfile is twistd's", ": twistd --logfile=... ctrlserver"]),
         (["-n"], ["-n is twistd's", ": twistd -n ctrlserver"]),
