@@ -249,7 +249,7 @@ class ControlService(MultiService):
 
     def _run_ended(self, record: RunRecord) -> None:
         if self._run_lines.may_write(self._clock()):
-            self.log.info("{log_line}", event="run-ended", log_line=summary_line(record), **asdict(record))
+            self.log.info("{log_line}", event="run-ended", log_line=summary_line(record), **_fields(record))
 
     def _drain(self, on: bool) -> None:
         """Accept no new streams, or some again."""
@@ -365,6 +365,10 @@ class ControlService(MultiService):
         self._admin.close()
         self.plane.stop()
         self._bound = False
+
+
+def _fields(record: RunRecord) -> dict[str, Any]:
+    return asdict(record, recurse=False, filter=lambda each, _: each.name != "labels")
 
 
 def memory_limit(config: Config) -> int:

@@ -174,7 +174,7 @@ class Reading:
     def run(self) -> RunRecord | None:
         """The active or newest run."""
         runs = self._desk.book.runs
-        return runs.record(runs.total, self._now)
+        return runs.record(runs.newest, self._now)
 
     def value(self, condition: Condition) -> Value:
         """What a condition asks for; None where there is none yet."""

@@ -11,7 +11,7 @@ Beware: the names are a contract with scripts and checks. A new field goes to th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, TypeAlias, get_type_hints
@@ -98,6 +98,7 @@ class StatsRecord:
         int, "gauge", "workers", "workers that have not answered in time: their numbers are some older"
     ] = 0
     worker_restarts_total: Annotated[int, "counter", "restarts", "workers that ended or hung, and were replaced"] = 0
+    history_lost_total: Annotated[int, "counter", "runs", "runs that could not be written to the history file"] = 0
 
 
 @frozen
@@ -138,11 +139,14 @@ class StreamRecord:
 
 @frozen
 class RunRecord:
-    """One measured run, active or ended."""
+    """One measured run, active or ended.
+
+    The labels of its streams' listeners follow the fields when it is published, each with its values.
+    """
 
     run: Annotated[int, "text", None, "number of the run, from 1"]
     name: Annotated[str | None, "text", None, "the operator's name for it; none if it began by itself"]
-    state: Annotated[str, "text", None, "active or ended"]
+    state: Annotated[str, "text", None, "active, ended, or interrupted by the end of its server"]
     started: Annotated[str, "timestamp", None, "when the run began"]
     seconds: Annotated[float, "gauge", "seconds", "time from first data to last data; 0 if one read brought it all"]
     streams: Annotated[int, "counter", "streams", "streams that sent data in the run"]
@@ -154,6 +158,13 @@ class RunRecord:
     faults: Annotated[int, "counter", "streams", "streams that broke their framing in the run"]
     expected_packets: Annotated[int | None, "gauge", "packets", "packets the run was to bring"]
     complete: Annotated[bool | None, "flag", None, "packets equals expected_packets"]
+    listeners: Annotated[str | None, "text", None, "names of the listeners that took its streams"] = None
+    labels: Mapping[str, Sequence[Label]] = field(factory=dict)
+
+    @property
+    def listener_names(self) -> Sequence[str]:
+        """Those of ``listeners``."""
+        return self.listeners.split(",") if self.listeners else ()
 
 
 @frozen
@@ -293,8 +304,13 @@ def as_mapping(record: Published | Field) -> dict[str, Value]:
 
     Fields that only some streams have (of probe packets, of TCP) are left out of the records of the others. A label
     never hides a field of the same name, and one that is not a finite number is ``None``.
+    Several values of one label of a run are one text.
     """
     mapping: dict[str, Value] = asdict(record, recurse=False)
+    if isinstance(record, RunRecord):
+        del mapping["labels"]
+        for name, values in record.labels.items():
+            mapping.setdefault(name, _plain(values[0]) if len(values) == 1 else ",".join(map(str, values)))
     if isinstance(record, StreamRecord):
         del mapping["labels"]
         if record.rtt_seconds is None:
@@ -304,8 +320,12 @@ def as_mapping(record: Published | Field) -> dict[str, Value]:
             for name in PROBE_FIELDS:
                 del mapping[name]
         for name, label in record.labels.items():
-            mapping.setdefault(name, None if isinstance(label, float) and not isfinite(label) else label)
+            mapping.setdefault(name, _plain(label))
     return mapping
+
+
+def _plain(label: Label) -> Value:
+    return None if isinstance(label, float) and not isfinite(label) else label
 
 
 def describe(name: str | None = None) -> list[Field]:

@@ -18,12 +18,13 @@ such data begins none.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
+from typing import Any
 
 from attrs import define, field
 
-from ctrlserver.stats.counters import Counters, StreamCounters, Totals
+from ctrlserver.stats.counters import Counters, Label, Origin, StreamCounters, Totals
 from ctrlserver.stats.records import RunRecord, rate_figure, seconds_figure
 from ctrlserver.units import format_bits
 from ctrlserver.words import quoted
@@ -39,7 +40,8 @@ LATE_SECONDS = 0.1
 class _Active:
     """A run under way; ``first`` is -1.0 before any data. ``at_once``: the time after the reads of its first round.
 
-    ``inherited`` holds the open streams that were sending before the run, and the bytes of each by then.
+    ``inherited`` holds the open streams that were sending before the run, and the bytes of each by then. ``origins``
+    are those of the streams that sent in it, in that order.
     """
 
     number: int
@@ -52,12 +54,14 @@ class _Active:
     first: float = -1.0
     at_once: float = -1.0
     streams: int = 0
+    origins: dict[Origin, None] = field(factory=dict)
 
 
 @define(eq=False)
 class Runs:
     """The runs of one server. ``timestamp`` formats a monotonic time; ``on_end`` takes each ended record.
 
+    ``number`` gives each run that begins its number, by those in use so far; ``on_begin`` is called then.
     ``expected_packets`` applies to every run for which the operator gives no other number. ``known``: until then we
     know what happened, so silence is judged up to there; where other processes count, it is when they told last.
     """
@@ -67,8 +71,12 @@ class Runs:
     _on_end: Callable[[RunRecord], object] = field(kw_only=True)
     run_gap: float = 1.0
     expected_packets: int | None = None
+    number: Callable[[int], int] = field(default=lambda newest: newest + 1, init=False)
+    on_begin: Callable[[], object] = field(default=lambda: None, init=False)
     known: float = field(default=inf, init=False)
     total: int = field(default=0, init=False)
+    newest: int = field(default=0, init=False)
+    """The number of the run that began last."""
     ended: deque[RunRecord] = field(factory=lambda: deque(maxlen=ENDED_KEPT), init=False)
     _active: _Active | None = field(default=None, init=False)
     _held: bool = field(default=False, init=False)
@@ -101,6 +109,7 @@ class Runs:
                 active.first = since = max(active.began, since)
         self.read_at_once(since, now)
         active.streams += 1
+        active.origins[stream.origin] = None
         stream.run = active.number
 
     def read_at_once(self, since: float, now: float) -> None:
@@ -114,6 +123,7 @@ class Runs:
         active = self._active
         if active is not None and stream.bytes > active.inherited.pop(stream, stream.bytes):
             active.streams += 1
+            active.origins[stream.origin] = None
         if stream.stream in self._senders:
             self._senders.remove(stream.stream)
             if not self._senders:
@@ -176,10 +186,12 @@ class Runs:
         self, name: str | None, expected_packets: int | None, now: float, base: Totals, *, automatic: bool
     ) -> _Active:
         self.total += 1
+        self.newest = self.number(self.newest)
         inherited = {stream: stream.bytes for stream in self._counters.open.values() if stream.bytes}
-        self._active = active = _Active(self.total, name, automatic, expected_packets, now, base, inherited)
+        self._active = active = _Active(self.newest, name, automatic, expected_packets, now, base, inherited)
         self._senders.clear()
         self._idle_since = now
+        self.on_begin()
         return active
 
     def _end_if_idle(self, now: float) -> None:
@@ -224,13 +236,15 @@ class Runs:
         seconds = 0.0 if last == active.at_once else max(0.0, last - active.first)
         packets = totals.packets - base.packets
         octets = totals.bytes - base.bytes
+        inherited = [stream.origin for stream, before in active.inherited.items() if stream.bytes > before]
+        origins = {**active.origins, **dict.fromkeys(inherited)}
         return RunRecord(
             run=active.number,
             name=active.name,
             state=state,
             started=self._timestamp(active.began),
             seconds=seconds_figure(seconds),
-            streams=active.streams + sum([stream.bytes > before for stream, before in active.inherited.items()]),
+            streams=active.streams + len(inherited),
             packets=packets,
             bytes=octets,
             packets_per_second=rate_figure(packets, seconds),
@@ -239,7 +253,18 @@ class Runs:
             faults=totals.faults - base.faults,
             expected_packets=active.expected_packets,
             complete=None if active.expected_packets is None else packets == active.expected_packets,
+            listeners=",".join(dict.fromkeys(origin.listener for origin in origins)) or None,
+            labels=_labels(origins),
         )
+
+
+def _labels(origins: Iterable[Origin]) -> dict[str, list[Label]]:
+    """Each label of these, with its values, each once."""
+    found: dict[str, dict[Any, Label]] = {}
+    for origin in origins:
+        for name, value in origin.labels.items():
+            found.setdefault(name, {})[type(value), value] = value
+    return {name: list(values.values()) for name, values in found.items()}
 
 
 def summary_line(record: RunRecord) -> str:

@@ -35,7 +35,7 @@ TCP = "rtt_seconds retransmits"
 PROBE = "lost duplicate out_of_order jitter_seconds delay_p50_seconds delay_p99_seconds"
 RUN = """
     run name state started seconds streams packets bytes packets_per_second bits_per_second incomplete_bytes faults
-    expected_packets complete
+    expected_packets complete listeners
 """
 LISTENER = """
     name endpoint address udp_address framing mode streams_open streams_total packets_total bytes_total draining
@@ -102,6 +102,7 @@ def names_of(part: str, reasons: tuple[str, ...]) -> list[str]:
                 "workers",
                 "workers_late",
                 "worker_restarts_total",
+                "history_lost_total",
             ],
         ),
         ("stream", [*STREAM.split(), *PROBE.split(), *TCP.split(), "injected", "worker"]),

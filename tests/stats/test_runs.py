@@ -88,6 +88,7 @@ def test_a_run_ends_when_no_stream_has_been_open_for_the_gap_and_the_gap_is_not_
             faults=0,
             expected_packets=None,
             complete=None,
+            listeners="data",
         )
     ]
     assert scene.runs.records(scene.now) == scene.reported
