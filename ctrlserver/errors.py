@@ -16,6 +16,7 @@ nearest good value. The pure core stores a peer's fault, it never raises it; the
     |   +-- FramingError        a stream that breaks its framing
     |   +-- CommandError        an admin line that cannot be carried out; has a code and an id
     +-- LoadError               a load run that failed: the target refused, vanished or stalled
+    +-- HistoryError            the history file cannot be used now
 """
 
 from __future__ import annotations
@@ -84,3 +85,7 @@ class CommandError(PeerError):
 
 class LoadError(CtrlServerError):
     """A load run that failed: the target refused, vanished or stalled."""
+
+
+class HistoryError(CtrlServerError):
+    """The history file cannot be used now; the text says why."""

@@ -35,6 +35,7 @@ FLOOR = {
     "render": 3,
     "config": 3,
     "linux": 3,
+    "history": 3,
     "lane": 3,
     "desk": 3,
     "net": 4,

@@ -1,0 +1,110 @@
+"""The runs in a history file, listed and looked up. No Twisted: each call may take its time, off the reactor.
+
+Rules: a reader never waits for a writer (WAL), and changes nothing. Runs are listed by the time they began, the newest
+first, of one time by their number.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from attrs import define, field, frozen
+
+from ctrlserver.errors import HistoryError
+from ctrlserver.history.entries import COLUMNS, FUNCTIONS, Choice, record_of
+from ctrlserver.history.opening import APPLICATION, connect, told
+from ctrlserver.history.store import identity
+from ctrlserver.stats.records import RunRecord
+
+BUSY_SECONDS = 1.0
+
+_PLACES = 500
+
+
+@frozen
+class Page:
+    """``records`` of ``total``; ``known``: which of the runs that were named are in the file and chosen."""
+
+    records: Sequence[RunRecord]
+    total: int
+    known: frozenset[int]
+
+
+@define(eq=False)
+class Reading:
+    """The file at ``path``, which may come and go: it is opened when it is asked for, and again if it is another."""
+
+    path: str
+    _connection: sqlite3.Connection | None = field(default=None, init=False)
+    _file: tuple[int, int] | None = field(default=None, init=False)
+
+    def page(self, choice: Choice, limit: int, before: tuple[str, int] | None, named: Collection[int]) -> Page:
+        """The first ``limit`` runs that are chosen, those listed after ``before`` (began, run) if it is given.
+
+        ``HistoryError`` where the file cannot be read.
+        """
+        condition, values = choice.condition()
+        with self._asked() as connection:
+            after, more = ("", []) if before is None else (" AND (began, run) < (?, ?)", list(before))
+            rows = connection.execute(
+                f"SELECT {COLUMNS} FROM runs WHERE {condition}{after} ORDER BY began DESC, run DESC LIMIT ?",
+                (*values, *more, limit),
+            ).fetchall()
+            (total,) = connection.execute(f"SELECT count(*) FROM runs WHERE {condition}", values).fetchone()
+            known: set[int] = set()
+            numbers = list(named)
+            for at in range(0, len(numbers), _PLACES):
+                some = numbers[at : at + _PLACES]
+                places = ",".join("?" * len(some))
+                found = connection.execute(
+                    f"SELECT run FROM runs WHERE run IN ({places}) AND {condition}", (*some, *values)
+                )
+                known.update(number for (number,) in found)
+        return Page([record_of(row) for row in rows], total, frozenset(known))
+
+    def run(self, number: int) -> RunRecord | None:
+        """The run of this number."""
+        with self._asked() as connection:
+            row = connection.execute(f"SELECT {COLUMNS} FROM runs WHERE run = ?", (number,)).fetchone()
+        return None if row is None else record_of(row)
+
+    def newest(self) -> int:
+        """The greatest number; 0 without a run."""
+        with self._asked() as connection:
+            (number,) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()
+        return int(number)
+
+    def close(self) -> None:
+        """It may be asked again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    @contextmanager
+    def _asked(self) -> Iterator[sqlite3.Connection]:
+        """What goes wrong is told as an error of ours, and the file is opened anew the next time."""
+        try:
+            with told(self.path):
+                yield self._opened()
+        except HistoryError:
+            self.close()
+            raise
+
+    def _opened(self) -> sqlite3.Connection:
+        there = identity(self.path)
+        if self._connection is not None and there != self._file:
+            self.close()
+        if self._connection is None:
+            if there is None:
+                raise HistoryError(f"{self.path}: {os.strerror(2).lower()}")
+            connection = connect(self.path, BUSY_SECONDS, reading=True)
+            for name, (places, function) in FUNCTIONS.items():
+                connection.create_function(name, places, function, deterministic=True)
+            self._connection, self._file = connection, there
+            if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION,):
+                raise HistoryError(f"{self.path} is no history")
+        return self._connection

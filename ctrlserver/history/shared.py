@@ -1,0 +1,104 @@
+"""What the servers that share one history file have in common beside it: the next run's number, and who lives.
+
+It is a file of its own, ``FILE-shared``: a number as text, and locks on bytes of it. The locks are those of the open
+file (OFD), so the kernel releases them when the process ends, however it does. A number costs four system calls and
+writes some bytes that are in the page cache; so it can be had where a run begins, without waiting for the database.
+
+Rules: a lock is only ever tried, never waited for. Byte 0 is held while the number changes or a bad history is put
+aside; byte ``daemon + LIVES_AT`` as long as that server lives.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ctrlserver.errors import HistoryError
+
+#: Where the bytes begin that say who lives: behind the text.
+LIVES_AT = 1000
+
+_TRIES = 50
+_LONGEST = 20
+_MOST = 1 << 53
+_FLOCK = struct.Struct("hhqqi")
+
+
+class Shared:
+    """The file beside the history at ``path``; ``HistoryError`` where it cannot be had."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._file = os.open(f"{path}-shared", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise HistoryError(f"{path}-shared: {(error.strerror or str(error)).lower()}") from None
+
+    def next(self, floor: int = 0) -> int | None:
+        """A number that no other server has, more than ``floor``; None where it cannot be had at once."""
+        try:
+            with self.alone():
+                number = max(self._read(), floor) + 1
+                os.pwrite(self._file, f"{number:0{_LONGEST}d}\n".encode(), 0)
+        except (OSError, HistoryError):
+            return None
+        return number
+
+    def at_least(self, number: int) -> None:
+        """The next number is more than this; ``HistoryError`` where that cannot be written."""
+        try:
+            with self.alone():
+                if self._read() < number or not os.fstat(self._file).st_size:
+                    os.pwrite(self._file, f"{number:0{_LONGEST}d}\n".encode(), 0)
+        except OSError as error:
+            raise HistoryError((error.strerror or str(error)).lower()) from None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While no other server is; ``HistoryError`` where one stays."""
+        for _ in range(_TRIES):
+            if self._set(fcntl.F_WRLCK, 0):
+                break
+            time.sleep(0.0002)
+        else:
+            raise HistoryError("another server holds its lock")
+        try:
+            yield
+        finally:
+            self._set(fcntl.F_UNLCK, 0)
+
+    def lives(self, daemon: int) -> None:
+        """That server is here, as long as the file is open."""
+        self._set(fcntl.F_WRLCK, LIVES_AT + daemon)
+
+    def lives_no_more(self, daemon: int) -> None:
+        """That server has no row in the file any more."""
+        self._set(fcntl.F_UNLCK, LIVES_AT + daemon)
+
+    def is_alive(self, daemon: int) -> bool:
+        """Whether another process holds that server's byte; its own it does not see."""
+        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, LIVES_AT + daemon, 1, 0)
+        kind: int = _FLOCK.unpack(fcntl.fcntl(self._file, fcntl.F_OFD_GETLK, asked))[0]
+        return kind != fcntl.F_UNLCK
+
+    def close(self) -> None:
+        """Its locks go with it."""
+        os.close(self._file)
+
+    def _read(self) -> int:
+        text = os.pread(self._file, _LONGEST + 1, 0)
+        number = int(text) if re.fullmatch(rb"[0-9]+\n", text) else 0
+        return number if number < _MOST else 0
+
+    def _set(self, kind: int, at: int) -> bool:
+        try:
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, at, 1, 0))
+        except BlockingIOError:
+            return False
+        except PermissionError:  # as some systems say it
+            return False
+        return True

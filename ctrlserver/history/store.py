@@ -1,0 +1,220 @@
+"""The runs of a server, kept in a file of SQLite. No Twisted: each call may take its time, and is made off the reactor.
+
+::
+
+    open() -> begin() -> write(...), write(...), ... -> close()
+
+Rules:
+
+- A run is written when it begins, at checkpoints, and when it ends: one row, under its number. A row of another
+  server is never written over.
+- A server lives while it holds its byte of ``FILE-shared``. The active run of one that does not is ``interrupted``,
+  with what its last checkpoint said; the next server that looks says so.
+- ``HistoryError`` where something cannot be written: nothing of the call has been written then, and it may be made
+  again. A damaged file is put aside by then, and a new one is in its place.
+- A file that somebody has taken away is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+from attrs import define, field
+
+from ctrlserver.errors import HistoryError
+from ctrlserver.history.entries import COLUMNS, row_of
+from ctrlserver.history.opening import Damaged, Upgrade, opened, packaged, put_aside, told, transaction
+from ctrlserver.history.shared import Shared
+from ctrlserver.stats.records import RunRecord
+
+BUSY_SECONDS = 5.0
+"""For so long a write waits for another program that has the file locked."""
+
+DELETED_AT_ONCE = 5000
+"""Runs past their time that one call deletes, so that it stays short."""
+
+_WRITE = f"""
+INSERT INTO runs (daemon, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run) DO UPDATE SET state = excluded.state, name = excluded.name, began = excluded.began,
+    listeners = excluded.listeners, labels = excluded.labels, record = excluded.record
+WHERE daemon = excluded.daemon
+"""
+
+_OVERDUE = """
+DELETE FROM runs WHERE run IN (
+    SELECT run FROM runs WHERE state != 'active' AND ({which}) ORDER BY began, run LIMIT ?
+)
+"""
+
+
+@define(eq=False)
+class Store:
+    """The file at ``path``. ``aside`` is called with a line for the log when a damaged file was put aside.
+
+    ``who``: version, host and process of the server. ``clock`` gives the time of day as a timestamp.
+    """
+
+    path: str
+    who: tuple[str, str, int]
+    clock: Callable[[], str]
+    aside: Callable[[str], object] = lambda _: None
+    upgrades: Sequence[Upgrade] = field(factory=packaged)
+    daemon: int | None = field(default=None, init=False)
+    shared: Shared | None = field(default=None, init=False)
+    _connection: sqlite3.Connection | None = field(default=None, init=False)
+    _file: tuple[int, int] | None = field(default=None, init=False)
+    _began: str = field(default="", init=False)
+
+    def open(self) -> None:
+        """Have the file, and the next number; ``HistoryError`` where that cannot be."""
+        if self._connection is not None and self._file != identity(self.path):
+            self._give_up()  # somebody has taken it away
+        if self._connection is not None:
+            return
+        if self.shared is None:
+            self.shared = Shared(self.path)
+        try:
+            connection = opened(self.path, self.upgrades)
+        except Damaged as wrong:
+            self._put_aside(wrong, self.shared)
+            connection = opened(self.path, self.upgrades)
+        with told(self.path):
+            (newest,) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()
+            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        self._connection, self._file = connection, identity(self.path)
+        self.shared.at_least(newest)
+
+    def write(self, records: Sequence[RunRecord], totals: Mapping[str, int] | None = None) -> int:
+        """Write how these runs are now, and the totals; how many could not be, for their numbers are another's."""
+        seen = self.clock()
+        with self._at_work() as connection:
+            daemon = self._registered(connection, seen)
+            lost = 0
+            for record in records:
+                lost += not connection.execute(_WRITE, (daemon, *row_of(record))).rowcount
+            connection.execute(
+                "UPDATE daemons SET seen = ?, ended = 0, totals = coalesce(?, totals) WHERE daemon = ?",
+                (seen, None if totals is None else json.dumps(totals), daemon),
+            )
+            return lost
+
+    def inherit(self) -> Mapping[str, int]:
+        """The lifetime totals of servers that have ended, which this one goes on from: nobody else has them then."""
+        with self._at_work() as connection:
+            daemon = self._registered(connection, self.clock())
+            self._find_dead(connection)
+            which = "totals IS NOT NULL AND heir IS NULL AND ended AND daemon != ?"
+            totals: dict[str, int] = {}
+            for (text,) in connection.execute(f"SELECT totals FROM daemons WHERE {which}", (daemon,)):
+                for name, value in json.loads(text).items():
+                    totals[name] = totals.get(name, 0) + value
+            connection.execute(f"UPDATE daemons SET heir = ? WHERE {which}", (daemon, daemon))
+            connection.execute("UPDATE daemons SET totals = ? WHERE daemon = ?", (json.dumps(totals), daemon))
+            return totals
+
+    def tidy(self, keep: int, since: str | None) -> None:
+        """Say which runs were interrupted; delete those past the newest ``keep``, and those from before ``since``."""
+        with self._at_work() as connection:
+            self._find_dead(connection)
+            (number,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+            if number > keep:
+                connection.execute(_OVERDUE.format(which="1"), (min(number - keep, DELETED_AT_ONCE),))
+            if since is not None:
+                connection.execute(_OVERDUE.format(which="began < ?"), (since, DELETED_AT_ONCE))
+            connection.execute(
+                "DELETE FROM daemons WHERE ended AND (totals IS NULL OR heir IS NOT NULL)"
+                " AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.daemon = daemons.daemon)"
+            )
+
+    def end(self) -> None:
+        """The server ends in good order, and has no active run."""
+        with self._at_work() as connection:
+            connection.execute("UPDATE daemons SET seen = ?, ended = 1 WHERE daemon = ?", (self.clock(), self.daemon))
+
+    def close(self) -> None:
+        """No more calls; without ``end`` this server is dead from now on."""
+        self._give_up()
+        if self.shared is not None:
+            self.shared.close()
+            self.shared = None
+
+    def _registered(self, connection: sqlite3.Connection, now: str) -> int:
+        """The number of this server in the file; a new one where the file has none of it."""
+        assert self.shared is not None
+        self._began = self._began or now
+        if self.daemon is not None:
+            known = connection.execute(
+                "SELECT 1 FROM daemons WHERE daemon = ? AND began = ? AND pid = ?",
+                (self.daemon, self._began, self.who[2]),
+            ).fetchone()
+            if known:
+                return self.daemon
+            self.shared.lives_no_more(self.daemon)
+        version, host, pid = self.who
+        made = connection.execute(
+            "INSERT INTO daemons (version, host, pid, began, seen) VALUES (?, ?, ?, ?, ?)",
+            (version, host, pid, self._began, now),
+        )
+        assert made.lastrowid is not None
+        self.daemon = made.lastrowid
+        self.shared.lives(self.daemon)
+        return self.daemon
+
+    def _find_dead(self, connection: sqlite3.Connection) -> None:
+        assert self.shared is not None
+        there = connection.execute("SELECT daemon FROM daemons WHERE NOT ended").fetchall()
+        for (daemon,) in there:
+            if daemon == self.daemon or self.shared.is_alive(daemon):
+                continue
+            connection.execute(
+                "UPDATE runs SET state = 'interrupted', record = json_set(record, '$.state', 'interrupted')"
+                " WHERE daemon = ? AND state = 'active'",
+                (daemon,),
+            )
+            connection.execute("UPDATE daemons SET ended = 1 WHERE daemon = ?", (daemon,))
+
+    @contextmanager
+    def _at_work(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; what goes wrong in it gives the file up, and is told as an error of ours."""
+        self.open()
+        assert self._connection is not None
+        assert self.shared is not None
+        try:
+            with told(self.path), transaction(self._connection):
+                yield self._connection
+        except Damaged as wrong:
+            self._give_up()
+            self._put_aside(wrong, self.shared)
+            raise
+        except HistoryError:
+            self._give_up()
+            raise
+
+    def _put_aside(self, wrong: HistoryError, shared: Shared) -> None:
+        when = self.clock().replace("-", "").replace(":", "").partition(".")[0]
+        if (name := put_aside(self.path, when, shared, self.upgrades)) is not None:
+            self.aside(f"{wrong}; it is kept as {name}, and a new one is made")
+
+    def _give_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Which file is at ``path``."""
+    try:
+        there = os.stat(path)
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
+
+
+def default_path(state: str | None, own: str) -> str:
+    """``history.sqlite3`` in systemd's state folder, of several in the first; or in a folder of the user's own."""
+    return os.path.join((state or "").partition(":")[0] or own, "history.sqlite3")
