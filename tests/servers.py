@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 from twisted.internet import reactor as installed
@@ -28,6 +29,8 @@ class Servers:
     """Starts servers, counts for them, closes them."""
 
     def __init__(self) -> None:
+        self.version = "9.9.9"
+        self.instance: str | None = None
         self.bytes = 0
         self.framing = "fixed:1024"
         self.streams: list[Counted] = []
@@ -49,6 +52,14 @@ class Servers:
         host = f"[{interface}]" if ":" in interface else interface
         return parse_target(f"{host}:{port.getHost().port}")
 
+    def listen_in_turn(self, protocol: type[Protocol], *servers: Servers) -> Target:
+        """Serve ``protocol`` on a free port; of its connections the first is the first server's, and so on, in turn."""
+        kinds = cycle([type(protocol.__name__, (protocol,), {"servers": each}) for each in servers])
+        factory = quiet(protocol)
+        factory.buildProtocol = lambda _: next(kinds)()  # type: ignore[method-assign, assignment]
+        self._ports.append(port := reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=1024))
+        return parse_target(f"127.0.0.1:{port.getHost().port}")
+
     def saying(self, answer: bytes, *, hang_up: bool = False) -> Target:
         """Serve what answers ``answer`` to anything."""
 
@@ -57,7 +68,7 @@ class Servers:
     def answer(self, command: str) -> tuple[object, int | None]:
         """The reply of the admin port."""
         if command == "version json":
-            return {"version": "9.9.9"}, None
+            return {"version": self.version, "instance": self.instance}, None
         if command == "rename json":
             pairs = [{"old": old, "new": new} for old, new in self.renames.items()]
             return pairs, len(pairs)

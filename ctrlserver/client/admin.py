@@ -96,6 +96,8 @@ class AdminClient(Protocol):
         self._records = FEWEST_RECORDS  # that the reply may have
         self._known = False  # whether it has shown that it is a ctrlserver
         self._originals: Mapping[str, str] = {}
+        self.instance = ""
+        """What tells the server from all others, once ``version`` was asked; empty where it does not say."""
 
     @property
     def lost(self) -> bool:
@@ -115,6 +117,8 @@ class AdminClient(Protocol):
         if not isinstance(found, str):
             raise LoadError(f'{self._name} is not a ctrlserver admin port: it answered "version json" with no version')
         self._known = True
+        if isinstance(reply, Mapping) and isinstance(reply.get("instance"), str):
+            self.instance = reply["instance"]
         return found
 
     async def ask(self, command: str, seconds: float | None = None) -> str:

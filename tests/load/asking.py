@@ -26,5 +26,5 @@ def options_for(target: Target, **flags: Any) -> Options:
             except UsageError as error:
                 raise UsageError(f"{declared[name].long}: {error}") from None
         else:
-            values[name] = value
+            values[name] = (value,) if isinstance(value, Target) else value
     return prepared(Asked(target=target, **values))

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ctrlserver.load.running.run import LoadRun
     from ctrlserver.load.search.run import SearchRun
 
-#: Open files beside the streams' own: the reactor's, the lane's, the admin connection, the standard ones.
+#: Open files beside the streams' own and those to admin ports: the reactor's, the lane's, the standard ones.
 OTHER_FILES = 64
 
 
@@ -53,14 +53,13 @@ def prepared_reactor(options: Options) -> EPollReactor:
 
     reactor = cast("EPollReactor", installed)
     keep_monotonic_time(reactor)
-    for flag, address in (("TARGET", options.target), ("--admin", options.admin)):
-        if address is not None:
-            try:
-                endpoint_of(address, reactor)  # for its error
-            except UsageError as error:
-                raise UsageError(f"{flag}: {error}") from None
+    for flag, address in (("TARGET", options.target), *(("--admin", each) for each in options.admin)):
+        try:
+            endpoint_of(address, reactor)  # for its error
+        except UsageError as error:
+            raise UsageError(f"{flag}: {error}") from None
     streams = len(options.numbers) if options.processes is None else 0  # the processes open them
-    _allow_files(streams + OTHER_FILES)
+    _allow_files(streams + len(options.admin) + OTHER_FILES)
     return reactor
 
 

@@ -6,8 +6,7 @@ fields stand in the order of the document and of the help. ``options.prepared`` 
 
 ``sought.py`` has the flags of ``ctrlload search`` alone.
 
-Rules: ``parse`` reads a value alone; ``needs`` and ``rules`` say what else must have been asked. Every error names its
-flag.
+Rules: ``parse`` reads a value alone; ``needs`` and ``rules`` say what else must be asked. Errors name the flag.
 """
 
 from __future__ import annotations
@@ -263,11 +262,14 @@ class Asked:
         parse_start,
         search=None,
     )
-    admin: Target | None = flag(
+    admin: tuple[Target, ...] = flag(
         "--admin HOST:PORT",
-        "The server's admin port: compare its counts with ours, stream by stream.",
+        "The server's admin port: compare its counts with ours, stream by stream; repeatable, for several servers.",
         parse_admin,
         rules.NOT_CONNECTING,
+        repeats=True,
+        converter=values.each_once,
+        write=values.one_or_list,
     )
     fail_if: tuple[Threshold, ...] = flag(
         "--fail-if EXPR",

@@ -107,7 +107,7 @@ SHARDS_STRIKE_ALONE = Rule(
     'not with --inject "{asked.inject.over_all_streams[0].text}", which counts over all streams of the whole',
 )
 SHARDS_HAVE_ADDRESSES = Rule(
-    lambda asked, part: _parts(asked, part) == 1 or asked.admin is None or asked.target.word != "unix",
+    lambda asked, part: _parts(asked, part) == 1 or not asked.admin or asked.target.word != "unix",
     "not with --admin over a unix socket, where streams of several processes cannot be told apart",
 )
 
@@ -116,7 +116,7 @@ _SECTION_NEEDS = {
     "start": Rule(
         lambda asked, _: asked.start_at is not None or asked.processes is not None, "needs --start-at or --processes"
     ),
-    "received": Rule(lambda asked, _: asked.admin is not None, "needs --admin"),
+    "received": Rule(lambda asked, _: bool(asked.admin), "needs --admin"),
     "replies": REQUESTING,
     "warm_up": Rule(lambda asked, _: asked.warm_up > 0, "needs --warm-up"),
     "downloaded": Rule(lambda asked, _: asked.mode == RECEIVE, "needs --mode receive"),
@@ -124,10 +124,10 @@ _SECTION_NEEDS = {
     "connections": Rule(lambda asked, _: asked.mode == CONNECT, "needs --mode connect"),
     "schedule": SCHEDULED,
     "injections": Rule(lambda asked, _: asked.inject is not None, "needs --inject"),
-    "server_injections": Rule(lambda asked, _: asked.admin is not None, "needs --admin"),
+    "server_injections": Rule(lambda asked, _: bool(asked.admin), "needs --admin"),
     "until": UNTIL,
     "delivery": Rule(
-        lambda asked, _: over_udp(asked) and asked.admin is not None, "needs a udp:HOST:PORT target and --admin"
+        lambda asked, _: over_udp(asked) and bool(asked.admin), "needs a udp:HOST:PORT target and --admin"
     ),
 }
 

@@ -9,7 +9,7 @@ where it is read, so that ``--help`` stays quick.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from ctrlserver.wire.framing import FramingSpec, parse_framing
 from ctrlserver.words import did_you_mean, quoted
 
 if TYPE_CHECKING:
+    from ctrlserver.client.target import Target
     from ctrlserver.inject.spec import Spec
     from ctrlserver.load.plan.profile import Profile
     from ctrlserver.load.results.goals import Goal
@@ -147,3 +148,20 @@ def as_labels(pairs: Mapping[str, str] | Iterable[tuple[str, str]]) -> dict[str,
             raise UsageError(f"--label: {quoted(key)} is given twice")
         labels[key] = value
     return labels
+
+
+def each_once(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """The admin ports; ``UsageError`` for one that is given twice."""
+    seen: set[object] = set()
+    for target in targets:
+        place = (target.host.casefold(), target.port) if target.host else target.text
+        if place in seen:
+            raise UsageError(f"--admin: {quoted(target.text)} is given twice; give each server once")
+        seen.add(place)
+    return tuple(targets)
+
+
+def one_or_list(targets: Sequence[Target]) -> str | list[str] | None:
+    """The admin ports in the document: the only one, a list of several, or null."""
+    texts = [target.text for target in targets]
+    return texts if len(texts) > 1 else next(iter(texts), None)

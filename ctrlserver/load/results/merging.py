@@ -288,22 +288,25 @@ class _Whole:
 
     def _server_injections(self) -> ServerInjections | None:
         """Of each server what the shard saw that saw most of everything; nothing if there is none such."""
-        found = [(str(each.options.get("admin")), each.server_injections) for each in self.results]
+        found = [(_servers_of(each), each.server_injections) for each in self.results]
         servers = {admin for admin, each in found if each is not None}
         if not servers:
+            return None
+        together = [each for admin in servers for each in admin]
+        if twice := next((each for each in sorted(together) if together.count(each) > 1), None):
+            self.unknown.append(f"server_injections: not all shards asked {twice} together with the same other servers")
             return None
         seen = []
         for server in sorted(servers):
             ours = [each for admin, each in found if admin == server and each is not None]
             most = next((each for each in ours if all(_covers(each, other) for other in ours)), None)
             if most is None:
-                words = f"the shards asked {server} at different times, and none saw all that the others saw"
+                words = f"the shards asked {', '.join(server)} at different times, and none saw all that the others saw"
                 self.unknown.append(f"server_injections: {words}")
                 return None
             if len(ours) > 1:
-                self.unknown.append(
-                    f"server_injections: hits of {server} are those that the shard saw that saw most; they overlap"
-                )
+                words = f"hits of {', '.join(server)} are those that the shard saw that saw most; they overlap"
+                self.unknown.append(f"server_injections: {words}")
             own = {key: sum(getattr(each, key) for each in ours) for key in _OF_OURS}
             seen.append(evolve(most, orders=list(dict.fromkeys(o for each in ours for o in each.orders)), **own))
         sums = {key: sum(getattr(each, key) for each in seen) for key in (*_OF_SERVER, "active", *_OF_OURS)}
@@ -347,6 +350,12 @@ class _Whole:
 #: What of ``ServerInjections`` a server counts of all its peers, and what is of our own streams alone.
 _OF_SERVER = ("hits", "received", "answered", "swallowed", "duplicated", "closed_streams")
 _OF_OURS = ("unreceived_packets", "unreceived_bytes", "ended_streams", "stalled_streams")
+
+
+def _servers_of(result: Result) -> tuple[str, ...]:
+    """The admin ports that the shard asked."""
+    admin = result.options.get("admin")
+    return tuple(sorted(str(each) for each in (_listed(admin) or [admin])))
 
 
 def _covers(one: ServerInjections, other: ServerInjections) -> bool:

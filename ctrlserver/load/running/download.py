@@ -16,14 +16,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from ctrlserver.addresses import plain_address
-from ctrlserver.client.admin import AdminClient, open_admin
-from ctrlserver.client.target import Target
+from ctrlserver.client.admin import AdminClient
 from ctrlserver.errors import LoadError
 from ctrlserver.load.measure.counts import Counts, StreamCount
 from ctrlserver.load.measure.reading import peer_of, record_number
 from ctrlserver.load.measure.reconciling import Comparison
 from ctrlserver.load.running.asking import OTHERS_ON_VIEW
 from ctrlserver.load.running.send_mode import Streams
+from ctrlserver.load.running.servers import AllServers
 from ctrlserver.load.running.work import GRACE_SECONDS, Figures
 from ctrlserver.load.streams.outgoing import UNLIMITED
 from ctrlserver.load.streams.receive import ReceiveStream
@@ -52,13 +52,12 @@ class Downloads(Streams):
 
     def stop_new(self, *, at_once: bool) -> None:
         """The time is up: have the server end our streams, so that all it sent is counted here too."""
-        admin = self._options.admin
-        if admin is not None and self._ending is None:
+        if self._options.admin and self._ending is None:
             streams = [stream for stream in cast("list[ReceiveStream]", self.streams) if stream.active]
             for stream in streams:
                 stream.patient = True
             self._grace = GRACE_SECONDS if at_once else self._options.stall_timeout
-            self._ending = Deferred.fromCoroutine(self._have_ended(admin, streams))
+            self._ending = Deferred.fromCoroutine(self._have_ended(streams))
             self._ending.addErrback(lambda failure: failure.trap(CancelledError) and None)
         super().stop_new(at_once=at_once)
 
@@ -72,9 +71,9 @@ class Downloads(Streams):
             return [UNLIMITED] * len(self.streams)
         return [(stream.packets + min(each)) * size for stream, *each in zip(self.streams, *most, strict=True)]
 
-    async def _have_ended(self, admin: Target, streams: Sequence[ReceiveStream]) -> None:
+    async def _have_ended(self, streams: Sequence[ReceiveStream]) -> None:
         try:
-            with closing(await open_admin(self._reactor, admin, self._options.connect_timeout)) as client:
+            with closing(await self._transport.servers.open(self._options.connect_timeout)) as client:
                 await client.version()
                 await self._end(client, streams)
         except LoadError as error:
@@ -83,7 +82,7 @@ class Downloads(Streams):
             stream.patient = False
             stream.end_at_packet(ENDED)
 
-    async def _end(self, client: AdminClient, streams: Sequence[ReceiveStream]) -> None:
+    async def _end(self, client: AdminClient | AllServers, streams: Sequence[ReceiveStream]) -> None:
         """Have the server end ``streams``, until for a while it knows no more of them and none ends.
 
         It may not have accepted all of them yet.
@@ -116,7 +115,7 @@ class Downloads(Streams):
         if closed:
             more = f", and {len(closed) - 1} more streams" if len(closed) > 1 else ""
             notes.append(f"{closed[0]}{more}: the target ended the download, {closed[0].so_far()}")
-        if self._options.admin is not None and self._cut_off:
+        if self._options.admin and self._cut_off:
             notes.append("what was on its way when the download was cut off is not known: not reconciled")
         return notes
 

@@ -17,13 +17,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 
-from ctrlserver.client.admin import AdminClient, open_admin
-from ctrlserver.client.target import Target
+from ctrlserver.client.admin import AdminClient
 from ctrlserver.load.measure.injections import ServerInjections
 from ctrlserver.load.measure.intervals import Waiting
 from ctrlserver.load.measure.reading import Reading
 from ctrlserver.load.measure.reconciling import NOT_COMPARED, Comparison, Reconciliation
 from ctrlserver.load.running.asking import MOST_OTHERS, OTHERS_ON_VIEW, read
+from ctrlserver.load.running.servers import AllServers, Servers
 from ctrlserver.load.streams.outgoing import UNLIMITED, Conversation
 from ctrlserver.load.streams.wire import CLOSED, REFUSED, RESET
 from ctrlserver.looks import Looks
@@ -92,12 +92,12 @@ class Ending:
         """The first that counts, in one line: what came while the server was still asked is judged by its answers."""
         return next((message for stream, message in self._failures if not self._by_order(stream)), None)
 
-    async def reconcile(self, admin: Target, timeout: float, comparison: Comparison) -> None:
-        """Ask until the counts agree or cannot change any more; LoadError if the port cannot be asked.
+    async def reconcile(self, servers: Servers, timeout: float, comparison: Comparison) -> None:
+        """Ask until the counts agree or cannot change any more; LoadError if a port cannot be asked.
 
         Also until for a while neither the counts have grown nor the target has taken what our kernel holds for it.
         """
-        with closing(await open_admin(self._reactor, admin, timeout)) as client:
+        with closing(await servers.open(timeout)) as client:
             await client.version()
             since = self._clock()
             least, most = UNLIMITED, 0
@@ -128,7 +128,7 @@ class Ending:
                 pause = min(1.5 * pause, ASK_LAST_SECONDS)
             await self._ask_injections(client, comparison.before, reading)
 
-    async def _ask_injections(self, client: AdminClient, before: Reading, reading: Reading) -> None:
+    async def _ask_injections(self, client: AdminClient | AllServers, before: Reading, reading: Reading) -> None:
         """What the server's did, by a record that is not older than the counts of the streams."""
         if ServerInjections.between(before, reading) is not None:
             later = Reading(stats=await client.stats(), orders=await client.injections())

@@ -43,8 +43,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from ctrlserver.client.admin import open_admin
-from ctrlserver.client.target import Target
 from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.confidence import Until
@@ -183,39 +181,37 @@ class LoadRun:
             self._error = message + (self._transport.elsewhere if refused else "")
 
     async def _ask_first(self) -> None:
-        """LoadError if the admin port is none; else what the later counts are compared with."""
-        admin = self._options.admin
-        if admin is not None:
-            with closing(await open_admin(self._reactor, admin, self._options.connect_timeout)) as client:
+        """LoadError if an admin port is none; else what the later counts are compared with."""
+        if servers := self._transport.servers:
+            with closing(await servers.open(self._options.connect_timeout)) as client:
                 self._server = await client.version()
                 await self._transport.ask_first(client)
 
     async def _ask_why(self) -> None:
         """If the run failed before anything was reconciled, have the server say why, within a short time."""
-        admin = self._options.admin
-        if admin is None or self._server is None or self._error is None or self._ending is not None or self._cancelled:
+        if self._server is None or self._error is None or self._ending is not None or self._cancelled:
             return
-        asking = Deferred.fromCoroutine(self._why(admin))
+        asking = Deferred.fromCoroutine(self._why())
         asking.addTimeout(WHY_SECONDS, deadlines(self._reactor))
         with suppress(LoadError, defer.TimeoutError):
             if words := await asking:
                 self._error = f"{self._error}; {words}"
         if struck_words(self._server_injections) and self._work.error is not None and self._work.compared_if_failed:
-            await self._compare_failed(admin)
+            await self._compare_failed()
 
-    async def _compare_failed(self, admin: Target) -> None:
+    async def _compare_failed(self) -> None:
         """The server's injections struck: what was sent up to the failure is compared all the same."""
         work = self._work
         self._ending = ending = Ending(
             self._reactor, self._lane.clock, work.streams, GRACE_SECONDS, True, self._watcher.waiting
         )
-        await self._reconcile(ending, admin)
+        await self._reconcile(ending)
         outcome = ending.reconciliation
         if not outcome.reconciled and not outcome.settled:  # not all of it may have arrived
             ending.reconciliation = evolve(outcome, reconciled=None, difference=None)
 
-    async def _why(self, admin: Target) -> str | None:
-        with closing(await open_admin(self._reactor, admin, WHY_SECONDS)) as client:
+    async def _why(self) -> str | None:
+        with closing(await self._transport.servers.open(WHY_SECONDS)) as client:
             await client.version()
             reading = await read(client, len(self._work.streams) + OTHERS_ON_VIEW, self._lane.clock)
         before = self._transport.before
@@ -246,19 +242,19 @@ class LoadRun:
         self._ending = ending = Ending(
             self._reactor, self._lane.clock, work.streams, patience, gentle, self._watcher.waiting
         )
-        if options.admin is not None:
-            await self._reconcile(ending, options.admin)
+        if options.admin:
+            await self._reconcile(ending)
         await ending.drain()
         if ending.failure is not None:
             self._failed(ending.failure)
 
-    async def _reconcile(self, ending: Ending, admin: Target) -> None:
+    async def _reconcile(self, ending: Ending) -> None:
         sending = self._sending
         comparison = self._work.comparison(self._stream_counts(), sending.began, sending.plan_ends)
         if comparison is None:
             return
         try:
-            await ending.reconcile(admin, self._options.connect_timeout, comparison)
+            await ending.reconcile(self._transport.servers, self._options.connect_timeout, comparison)
         except LoadError as error:
             self._failed(str(error))
         self._server_injections = ending.server_injections or self._server_injections

@@ -23,18 +23,28 @@ from ctrlserver.load.opening.connections import Connections
 from ctrlserver.load.opening.udp_sockets import DatagramSockets
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.running.asking import OTHERS_ON_VIEW, read
+from ctrlserver.load.running.servers import AllServers, Servers
 
 
 class Transport:
-    """TCP, TLS and unix sockets. ``before``: what the server said before our streams were opened, once it was asked."""
+    """TCP, TLS and unix sockets.
+
+    ``servers``: whose counts are compared with ours. ``before``: what they said before our streams were opened, once
+    they were asked.
+    """
 
     #: Streams to ask for before ours are opened: the newest, whose number tells ours from those before.
     _before = 1
 
     def __init__(
-        self, connections: Connections | DatagramSockets, options: Options, clock: Callable[[], float]
+        self,
+        connections: Connections | DatagramSockets,
+        servers: Servers,
+        options: Options,
+        clock: Callable[[], float],
     ) -> None:
         self.connections = connections
+        self.servers = servers
         self.may_greet = not (options.target.over_tls or options.target.transport == UDP)
         self.before = Reading()
         self._clock = clock
@@ -45,7 +55,7 @@ class Transport:
         """What an error says where nothing listens: the addresses of the target that were not tried."""
         return self.connections.elsewhere if isinstance(self.connections, DatagramSockets) else ""
 
-    async def ask_first(self, client: AdminClient) -> None:
+    async def ask_first(self, client: AdminClient | AllServers) -> None:
         """Before the first packet: ask the server for what its later counts are compared with."""
         self.before = await read(client, self._before, self._clock)
 
@@ -70,6 +80,7 @@ class OverUdp(Transport):
 
 def transport_of(reactor: IReactorTime, lane: Lane, options: Options) -> Transport:
     """The transport of the target that ``options`` name."""
+    servers = Servers(reactor, options.admin)
     if options.target.transport == UDP:
-        return OverUdp(DatagramSockets(reactor, lane, options), options, lane.clock)
-    return Transport(Connections(reactor, lane, options), options, lane.clock)
+        return OverUdp(DatagramSockets(reactor, lane, options), servers, options, lane.clock)
+    return Transport(Connections(reactor, lane, options), servers, options, lane.clock)

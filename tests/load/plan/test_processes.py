@@ -49,7 +49,7 @@ def test_what_is_no_number_of_processes_is_refused(text: str) -> None:
                 "processes": Processes(2),
                 "streams": 8,
                 "target": parse_target("unix:/run/x.sock"),
-                "admin": parse_target("127.0.0.1:22223"),
+                "admin": (parse_target("127.0.0.1:22223"),),
             },
             "--processes: not with --admin over a unix socket, where streams of several processes cannot be told apart",
         ),
@@ -62,5 +62,5 @@ def test_what_cannot_be_divided_is_refused_in_a_line(flags: dict[str, object], w
 
 
 def test_one_process_may_do_what_one_may() -> None:
-    flags = {"inject": parse_spec("2*reset->off"), "admin": parse_target("127.0.0.1:22223")}
+    flags = {"inject": parse_spec("2*reset->off"), "admin": (parse_target("127.0.0.1:22223"),)}
     check(Asked(target=parse_target("unix:/run/x.sock"), processes=Processes(1), streams=8, **flags))  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ def result(
         warm_up=float(warm),
         rate=None if rate is None else f"{rate}/s",
         interval=1.0,
-        admin=Target("127.0.0.1:6") if mode != "connect" else None,
+        admin=(Target("127.0.0.1:6"),) if mode != "connect" else (),
         inject="2*duplicate->off" if struck else None,
         until=tuple(parse_goal(each.asked) for each in until),
     )

@@ -280,6 +280,27 @@ def test_hits_of_one_server_are_those_of_the_shard_that_saw_most_and_never_added
     assert "none saw all that the others saw" in whole.merged.unknown[-1]
 
 
+@pytest.mark.parametrize(
+    ("asked", "hits"),
+    [
+        ((["a", "b"], ["b", "a"]), 9),  # each sees the sum of both
+        ((["a", "b"], ["c", "d"]), 16),
+        ((["a", "b"], "b"), None),
+    ],
+)
+def test_hits_of_servers_that_were_asked_together_are_added_to_those_of_others_alone(
+    asked: tuple[object, object], hits: int | None
+) -> None:
+    parts = shards(2, mode="send", reconciled=None)
+    seen = [ServerInjections(1, 9, 90, 80, 9, 1, 0), ServerInjections(1, 7, 70, 60, 7, 0, 0)]
+    for (name, part), admin, injections in zip(list(parts.items()), asked, seen, strict=True):
+        parts[name] = evolve(part, options={**part.options, "admin": admin}, server_injections=injections)
+    whole = merged(parts)
+    assert hits == (whole.server_injections and whole.server_injections.hits)
+    assert whole.merged is not None
+    assert hits is not None or "b together with the same other servers" in whole.merged.unknown[-1]
+
+
 def test_the_verdict_against_the_figures_is_that_of_any_shard() -> None:
     parts = shards(2, mode="send", rate=60.0)
     schedule = parts["1.json"].schedule
