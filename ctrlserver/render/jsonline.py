@@ -41,7 +41,7 @@ def success_rows(command: str, rows: Iterable[Row | None], total: Callable[[int]
             yield comma
             yield from _in_parts(row)
         else:
-            yield comma + _octets(row)
+            yield comma + octets(row)
         count += 1
     yield b'],"total":%d}\r\n' % total(count)
 
@@ -54,14 +54,14 @@ def success_after_rows(command: str, count: int) -> bytes:
 def _in_parts(row: Row) -> Iterator[bytes]:
     before = b"{"
     for name, value in row.items():
-        yield before + _octets(name) + b":"
+        yield before + octets(name) + b":"
         if isinstance(value, Iterator):
             yield b'"'
             for part in value:
-                yield _octets(part)[1:-1]
+                yield octets(part)[1:-1]
             yield b'"'
         else:
-            yield _octets(value)
+            yield octets(value)
         before = b","
     yield b"}"
 
@@ -72,8 +72,9 @@ def failure(code: int, id: str, message: str) -> bytes:
 
 
 def _line(frame: Mapping[str, Content]) -> bytes:
-    return _octets(frame) + b"\r\n"
+    return octets(frame) + b"\r\n"
 
 
-def _octets(content: Content | Row) -> bytes:
+def octets(content: Content | Row) -> bytes:
+    """The value alone, without the frame of a reply."""
     return json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")

@@ -10,6 +10,7 @@ Beware: without a sample all rates are 0; take one when the counting begins.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 from ctrlserver.stats.counters import Totals
@@ -52,6 +53,16 @@ class Rates:
             **{f"packets_per_second{ending}": packets for ending, (packets, _) in rates.items()},
             **{f"bits_per_second{ending}": bits for ending, (_, bits) in rates.items()},
         }
+
+    def by_second(self) -> Iterator[tuple[float, float, float]]:
+        """The last minute, oldest first: when each second ended, packets/s and bits/s."""
+        begun: tuple[float, int, int] | None = None
+        for at, packets, octets in self._samples:
+            if begun is None:
+                begun = at, packets, octets
+            elif (seconds := at - begun[0]) >= 1.0 - _SOONEST:
+                yield at, (packets - begun[1]) / seconds, (octets - begun[2]) * 8 / seconds
+                begun = at, packets, octets
 
     def _over(self, window: float, now: float, totals: Totals) -> tuple[float, float]:
         old_enough = (sample for sample in reversed(self._samples) if now - sample[0] >= window)

@@ -101,3 +101,19 @@ def test_a_figure_is_the_growth_since_the_youngest_sample_as_old_as_its_window(
         expected.append((packets - counts[then]) / (now - whens[then]))
     found = figures(rates, now, totals(packets, 10))
     assert pytest.approx((*expected, *(rate * 80 for rate in expected))) == found
+
+
+def test_the_last_minute_is_known_second_by_second() -> None:
+    rates = Rates()
+    for quarter in range(4 * 70 + 1):
+        rates.sample(quarter * SAMPLE_SECONDS, totals(quarter * 250))
+    seconds = list(rates.by_second())
+    assert 60 == len(seconds)
+    assert [(11.0, 1000.0, 1000 * 1024 * 8.0), 70.0] == [seconds[0], seconds[-1][0]]
+
+
+def test_late_samples_make_longer_seconds_and_no_wrong_rate() -> None:
+    rates = Rates()
+    for now in (0.0, 0.7, 1.6, 4.0):
+        rates.sample(now, totals(round(now * 1000)))
+    assert [(1.6, 1000.0), (4.0, 1000.0)] == [(at, packets) for at, packets, _ in rates.by_second()]
