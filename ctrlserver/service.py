@@ -40,9 +40,9 @@ from ctrlserver.config.workers import conflicts_of_workers
 from ctrlserver.desk import Desk, Health
 from ctrlserver.errors import CommandError, ConfigError, UsageError
 from ctrlserver.lane.clock import keep_monotonic_time
-from ctrlserver.life.admin_ports import BoundAdminPorts
 from ctrlserver.life.alone import LonePlane
 from ctrlserver.life.draining import Draining
+from ctrlserver.life.question_ports import QuestionPorts
 from ctrlserver.life.reloading import Read, Reloading
 from ctrlserver.life.supervision import Supervision
 from ctrlserver.life.tracing import Tracing
@@ -87,7 +87,7 @@ class CannotStart(SystemExit, Exception):
 
 
 class ControlService(MultiService):
-    """The running server: its book, its data plane and its admin ports.
+    """The running server: its book, its data plane, its admin ports and the one by HTTP.
 
     ``clock`` returns monotonic seconds, ``wall`` seconds since 1970. ``read`` reads the config anew; None: no file.
     """
@@ -156,7 +156,7 @@ class ControlService(MultiService):
             shared=self.plane.is_busy,
         )
         door = Door(self.plane.seats, self.book.counters.rejected, reactor, admin=True)
-        self._admin_ports = BoundAdminPorts(self._admin, door, reactor)
+        self._ports = QuestionPorts(self._admin, door, reactor)
         self._descriptors = 0
         self._tick = LoopingCall(self._look)
         self._tick.clock = reactor
@@ -196,7 +196,7 @@ class ControlService(MultiService):
         self._descriptors = raise_descriptor_limit()
         try:
             self.plane.bind()
-            self._admin_ports.bind(self.config.admin)
+            self._ports.bind(self.config)
         except (CannotBind, UsageError) as error:
             self._unbind()
             close_now(self._reactor)
@@ -221,7 +221,7 @@ class ControlService(MultiService):
             )
 
     def _unbind(self) -> Deferred[object]:
-        return DeferredList([self._admin_ports.close(), self.plane.stop_listening()])  # type: ignore[return-value]
+        return DeferredList([self._ports.close(), self.plane.stop_listening()])  # type: ignore[return-value]
 
     # While it runs
 
@@ -301,7 +301,7 @@ class ControlService(MultiService):
         try:
             listeners = self.plane.prepare(config.listeners)
             try:
-                put_admin_ports = self._admin_ports.prepare(config.admin)
+                put_ports = self._ports.prepare(config)
             except (CannotBind, UsageError):
                 listeners.give_up()
                 raise
@@ -309,7 +309,7 @@ class ControlService(MultiService):
             raise CannotBind(f"{error}{in_the_way(before, config)}") from None
         self.config = config
         listeners.put()
-        put_admin_ports()
+        put_ports()
         book.runs.run_gap, book.runs.expected_packets = config.run_gap, config.expected_packets
         book.memory.limit = memory_limit(config)
         if before.log_level != config.log_level:
@@ -362,7 +362,7 @@ class ControlService(MultiService):
         """End the run, and the admin connections."""
         self.book.runs.stop(self._clock())
         self._tell_left_out(math.inf)
-        self._admin.close()
+        self._ports.end()
         self.plane.stop()
         self._bound = False
 

@@ -36,7 +36,7 @@ from ctrlserver.service import ControlService
 from ctrlserver.wire.framing import FRAMINGS
 from ctrlserver.words import did_you_mean, printable
 
-FLAGS = ("data", "framing", "mode", "reply", "admin", "workers", "balance", "log-format")
+FLAGS = ("data", "framing", "mode", "reply", "admin", "http", "workers", "balance", "log-format")
 
 
 class Options(usage.Options):
@@ -44,7 +44,7 @@ class Options(usage.Options):
 
     synopsis = (
         "[--config FILE] [--data ENDPOINT] [--framing SPEC] [--mode MODE] [--reply TEXT] [--inject SPEC]"
-        " [--admin ENDPOINT] [--workers N]"
+        " [--admin ENDPOINT] [--http ENDPOINT] [--workers N]"
     )
     longdesc = (
         "Takes packet streams on the data port, counts and times them exactly, and answers on the admin port:"
@@ -57,6 +57,7 @@ class Options(usage.Options):
         ["mode", "m", None, "What the server does with a packet (sink): sink, echo, reply or source."],
         ["reply", "r", None, r"The reply to each packet in mode reply (\x06)."],
         ["admin", "a", None, "Where the server answers questions (tcp:22223:interface=127.0.0.1)."],
+        ["http", None, None, "Where the server answers by HTTP, such as tcp:9464:interface=127.0.0.1 (nowhere)."],
         ["workers", "w", None, "Processes that serve the streams (1): a number, or auto for one on each core."],
         ["balance", None, None, "Who chooses a connection's worker (exact): exact, by load, or kernel, by chance."],
         ["log-format", None, None, "The form of the log (text): text, or json for one object a line."],

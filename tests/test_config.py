@@ -8,7 +8,7 @@ import attrs
 import pytest
 from attrs import evolve
 
-from ctrlserver.config import AdminConfig, Config, ListenerConfig, load_config, override
+from ctrlserver.config import AdminConfig, Config, HttpConfig, ListenerConfig, load_config, override
 from ctrlserver.errors import ConfigError, FramingSpecError
 from ctrlserver.wire.framing import parse_framing
 from tests.certificates import made, pem_of
@@ -48,6 +48,7 @@ def test_the_shipped_file_loads_with_its_optional_keys_in_use(tmp_path: Path) ->
     expected = Config(
         listeners=(ListenerConfig(protocol="HTTP", labels={"site": "lab-2", "rack": 7}, inject_ca=str(authority)),),
         admin=(AdminConfig(level="operator", auth=str(secret)),),
+        http=HttpConfig(hosts=("lab.example.org",)),
         expected_packets=10_000,
         max_streams=10_000,
         memory_limit=1 << 30,
@@ -60,17 +61,19 @@ def test_the_shipped_file_names_every_key_of_the_tree() -> None:
     """Each as ``key =`` in its own table, in use or behind a ``#``."""
     text = TEACHER.read_text()
     top, _, rest = text.partition("\n[[listener]]\n")
-    listener, _, admin = rest.partition("\n[[admin]]\n")
+    listener, _, rest = rest.partition("\n[[admin]]\n")
+    admin, _, http = rest.partition("\n#[http]\n")
     for part, kind, tables in (
-        (top, Config, {"listeners", "admin", "rename"}),
+        (top, Config, {"listeners", "admin", "http", "rename"}),
         (listener, ListenerConfig, {"labels"}),
         (admin, AdminConfig, set()),
+        (http, HttpConfig, set()),
     ):
         for field in attrs.fields(kind):
             if field.name not in tables:
                 assert re.search(rf"^#?{field.name} = ", part, re.MULTILINE), field.name
     assert "\n#[listener.labels]\n" in listener
-    assert "\n[rename]\n" in admin
+    assert "\n[rename]\n" in http
 
 
 def test_every_endpoint_and_framing_the_shipped_file_shows_is_good() -> None:
@@ -286,6 +289,36 @@ def test_flags_beat_the_file_in_the_first_listener_and_the_first_admin_listener(
 
 def test_the_admin_flag_opens_a_port_where_the_file_has_none() -> None:
     assert override(Config(admin=()), admin="tcp:4").admin == (AdminConfig("tcp:4"),)
+
+
+def test_http_is_off_until_a_flag_or_the_file_asks_for_it() -> None:
+    assert Config().http is None
+    assert HttpConfig("tcp:4") == override(Config(), http="tcp:4").http
+    assert HttpConfig("tcp:4", ("lab",)) == override(Config(http=HttpConfig("tcp:5", ("lab",))), http="tcp:4").http
+    with pytest.raises(ConfigError, match=r"^--http: endpoint"):
+        override(Config(), http="9464")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[http]", ""),
+        ("[[http]]", "http: an array: expected a table, below a line [http]"),
+        ("http = 9464", "http: 9464: expected a table, below a line [http]"),
+        ("[http]\nport = 9464", "http.port: unknown key: expected one of endpoint, hosts"),
+        ("[http]\nworkers = 2", "http.workers: unknown key here; did you mean it before the first [http]?"),
+        ("hosts = []", "hosts: unknown key here; did you mean it below [http]?"),
+        ('[http]\nhosts = ["http://lab:9464/"]', 'http.hosts[0]: "http://lab:9464/": expected a host name'),
+    ],
+)
+def test_the_table_of_http_is_there_once(tmp_path: Path, text: str, expected: str) -> None:
+    path = written(tmp_path, text)
+    if not expected:
+        assert HttpConfig() == load_config(path).http
+        return
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize(

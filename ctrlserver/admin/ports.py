@@ -50,7 +50,7 @@ class AdminPorts:
         self.readings = Readings(desk, reactor)
         self.journal = Journal(reactor.seconds)
         self.all: list[Port] = []
-        self._reserve = reserve
+        self.reserve = reserve
         self._open: set[Connection] = set()
         self._refused: set[Connection] = set()
 
@@ -64,7 +64,7 @@ class AdminPorts:
         wrong = None
         if len(self._open) >= most:
             wrong = f"{most} connections are open, which is the most; try again later"
-        elif self._reserve is not None and not self._reserve.enter(spare):
+        elif self.reserve is not None and not self.reserve.enter(spare):
             wrong = f"{len(self._open)} connections are open, and no descriptor is left for another; try again later"
         (self._open if wrong is None else self._refused).add(connection)
         return wrong
@@ -77,8 +77,8 @@ class AdminPorts:
         """A connection is gone."""
         if connection in self._open:
             self._open.remove(connection)
-            if self._reserve is not None:
-                self._reserve.leave()
+            if self.reserve is not None:
+                self.reserve.leave()
         self._refused.discard(connection)
         self.turns.forget(connection)
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from ctrlserver.config.endpoints import check_endpoint
 from ctrlserver.config.loading import load_config, override
-from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig
+from ctrlserver.config.tree import AdminConfig, Config, HttpConfig, ListenerConfig
 
 __all__ = [
     "AdminConfig",
     "Config",
+    "HttpConfig",
     "ListenerConfig",
     "check_endpoint",
     "load_config",

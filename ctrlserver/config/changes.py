@@ -22,7 +22,7 @@ from ctrlserver.config.endpoints import (
     stream_address,
     unix_file,
 )
-from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig
+from ctrlserver.config.tree import AdminConfig, Config, HttpConfig, ListenerConfig
 from ctrlserver.words import quoted
 
 Port = tuple[str, str]
@@ -53,7 +53,7 @@ def kept_ports(old: Sequence[Port], new: Sequence[Port]) -> list[int | None]:
 
 
 def differences(old: Config, new: Config) -> Iterator[str]:
-    """A line for each listener, admin port and key that differs."""
+    """A line for each listener, admin port and key that differs, and for http."""
     before = {each.name: each for each in old.listeners}
     after = {each.name: each for each in new.listeners}
     for name, listener in after.items():
@@ -65,7 +65,8 @@ def differences(old: Config, new: Config) -> Iterator[str]:
         if name not in after:
             yield f"listener {quoted(name)}: removed, its open streams go on"
     yield from _in_admin(old.admin, new.admin)
-    yield from _changed(old, new, leave_out=("listeners", "admin"))
+    yield from _in_http(old.http, new.http)
+    yield from _changed(old, new, leave_out=("listeners", "admin", "http"))
 
 
 def _in_admin(old: Sequence[AdminConfig], new: Sequence[AdminConfig]) -> Iterator[str]:
@@ -78,6 +79,16 @@ def _in_admin(old: Sequence[AdminConfig], new: Sequence[AdminConfig]) -> Iterato
     for place, admin in enumerate(old):
         if place not in places:
             yield f"admin {admin.endpoint}: removed, its open connections go on"
+
+
+def _in_http(old: HttpConfig | None, new: HttpConfig | None) -> Iterator[str]:
+    kept = old is not None and new is not None and one_port(old.endpoint, new.endpoint)
+    if new is not None and not kept:
+        yield f"http {new.endpoint}: added"
+    if old is not None and not kept:
+        yield f"http {old.endpoint}: removed, its open connections go on"
+    if old is not None and new is not None and kept and (changed := _changed(old, new)):
+        yield f"http {new.endpoint}: {', '.join(changed)}"
 
 
 def needs_restart(old: Config, new: Config) -> Iterator[str]:
@@ -96,10 +107,12 @@ def needs_restart(old: Config, new: Config) -> Iterator[str]:
 
 def in_the_way(old: Config, new: Config) -> str:
     """Which port of ``old`` keeps ``new`` from binding one, though it is to be closed; empty if none does."""
-    for before, after in ((_ports(old), _ports(new)), (_admin_ports(old), _admin_ports(new))):
+    kinds = (_ports, _admin_ports, _http_ports)
+    held_ports = [port for ports in kinds for port in ports(old)]
+    for before, after in [(ports(old), ports(new)) for ports in kinds]:
         places = kept_ports(before, after)
         for (_, wanted), place in zip(after, places, strict=True):
-            for name, held in [] if place is not None else [*_ports(old), *_admin_ports(old)]:
+            for name, held in [] if place is not None else held_ports:
                 if overlap(_address(held), _address(wanted)) or (unix_file(held) or "") == unix_file(wanted):
                     what = f"{name} has {held} until then"
                     return f"; {what}: give that up in one reload, and take {wanted} in the next"
@@ -114,13 +127,17 @@ def _admin_ports(config: Config) -> list[Port]:
     return [("the admin port", each.endpoint) for each in config.admin]
 
 
+def _http_ports(config: Config) -> list[Port]:
+    return [] if config.http is None else [("http", config.http.endpoint)]
+
+
 def _ports(config: Config) -> list[Port]:
     return [(each.name, each.endpoint) for each in config.listeners]
 
 
 def _changed(
-    old: Config | ListenerConfig | AdminConfig,
-    new: Config | ListenerConfig | AdminConfig,
+    old: Config | ListenerConfig | AdminConfig | HttpConfig,
+    new: Config | ListenerConfig | AdminConfig | HttpConfig,
     leave_out: Sequence[str] = (),
 ) -> list[str]:
     """``framing fixed:1024 -> line`` for each attribute that differs."""

@@ -61,6 +61,7 @@ def _repeated(values: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str
 def _shared_endpoints(config: Config) -> Iterator[Conflict]:
     places = [(f"listener[{at}]", listener.endpoint) for at, listener in enumerate(config.listeners)]
     places += [(f"admin[{at}]", admin.endpoint) for at, admin in enumerate(config.admin)]
+    places += [] if config.http is None else [("http", config.http.endpoint)]
     written = dict(places)
     for _, earlier, place in _repeated((place, unix_file(endpoint) or endpoint) for place, endpoint in places):
         if not is_any_port(written[place]):

@@ -24,6 +24,7 @@ def contents_of(config: Config) -> Contents:
     found: dict[tuple[str, str], bytes] = {}
     endpoints = [(f"listener {quoted(each.name)}", each.endpoint) for each in config.listeners]
     endpoints += [(f"admin {each.endpoint}", each.endpoint) for each in config.admin]
+    endpoints += [] if config.http is None else [(f"http {config.http.endpoint}", config.http.endpoint)]
     for who, endpoint in endpoints:
         if paths := tls_files(endpoint):
             found[f"{who}: certificate read anew", endpoint] = sha256(b"".join(map(_digest, paths))).digest()

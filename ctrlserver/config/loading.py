@@ -17,15 +17,17 @@ from attrs import evolve
 from ctrlserver.config.conflicts import conflicts
 from ctrlserver.config.paths import InnerKeyError, below, shown, step
 from ctrlserver.config.toml_file import file_name, read_toml
-from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig, readers
+from ctrlserver.config.tree import AdminConfig, Config, HttpConfig, ListenerConfig, readers
 from ctrlserver.errors import ConfigError, UsageError
 from ctrlserver.words import did_you_mean
 
-_KINDS: Mapping[str, type] = {"": Config, "listener": ListenerConfig, "admin": AdminConfig}
-"""What is made from a table, by the name of its array; the whole file has none."""
+_KINDS: Mapping[str, type] = {"": Config, "listener": ListenerConfig, "admin": AdminConfig, "http": HttpConfig}
+"""What is made from a table, by its name; the whole file has none."""
+_SINGLE = frozenset({"http"})
+"""The tables that are there once, such as [http]; the others are arrays of tables, such as [[admin]]."""
 _ATTRIBUTES = {"listener": "listeners"}
 """The attributes that are not called as their keys are."""
-_KEY_OF = {"data": ("listener", "endpoint"), "admin": ("admin", "endpoint")} | {
+_KEY_OF = {"data": ("listener", "endpoint"), "admin": ("admin", "endpoint"), "http": ("http", "endpoint")} | {
     key: ("", key) for key in ("log_format", "workers", "balance")
 }
 """Table and key of the flags that are not called as a listener's key."""
@@ -52,24 +54,25 @@ def override(
     mode: str | None = None,
     reply: str | None = None,
     admin: str | None = None,
+    http: str | None = None,
     udp: bool | None = None,
     log_format: str | None = None,
     inject: Sequence[str] | None = None,
     workers: str | None = None,
     balance: str | None = None,
 ) -> Config:
-    """A good ``config`` with the given flags in its first listener and its first admin listener.
+    """A good ``config`` with the given flags in its first listener, its first admin listener and its ``http``.
 
     ``ConfigError`` names the flag: ``--mode: unknown mode "snik": ...``.
     """
     texts: dict[str, Any] = {"data": data, "framing": framing, "mode": mode, "reply": reply, "udp": udp, "admin": admin}
-    texts |= {"log_format": log_format, "inject": inject, "workers": workers, "balance": balance}
-    values: dict[str, dict[str, Any]] = {"": {}, "listener": {}, "admin": {}}
+    texts |= {"http": http, "log_format": log_format, "inject": inject, "workers": workers, "balance": balance}
+    values: dict[str, dict[str, Any]] = {"": {}, "listener": {}, "admin": {}, "http": {}}
     flag_of = {}
     for flag, text in texts.items():
         if text is not None:
             home, key = _KEY_OF.get(flag, ("listener", flag))
-            flag_of[f"{home}[0].{key}" if home else key] = f"--{flag}"
+            flag_of[f"{_first(home)}.{key}" if home else key] = f"--{flag}"
             try:
                 values[home][key] = readers(_KINDS[home])[key](text)
             except UsageError as error:
@@ -78,9 +81,21 @@ def override(
     config = evolve(config, listeners=(evolve(config.listeners[0], **values["listener"]), *config.listeners[1:]))
     if admin is not None:
         config = evolve(config, admin=(AdminConfig(**values["admin"]), *config.admin[1:]))
+    if http is not None:
+        config = evolve(config, http=evolve(config.http or HttpConfig(), **values["http"]))
     for keys, message in conflicts(config):
         raise ConfigError(f"{next((flag_of[key] for key in keys if key in flag_of), keys[0])}: {message}")
     return config
+
+
+def _first(home: str) -> str:
+    """The path of a table, or of the first of its array."""
+    return home if home in _SINGLE else f"{home}[0]"
+
+
+def _written_as(home: str) -> str:
+    """The line above a table."""
+    return f"[{home}]" if home in _SINGLE else f"[[{home}]]"
 
 
 def _is_written(key: str, document: Mapping[str, Any]) -> bool:
@@ -104,9 +119,15 @@ def _table(home: str, table: Mapping[str, Any]) -> Any:
 
 
 def _keys(home: str) -> dict[str, Callable[[Any], object]]:
-    """The keys of a table with their readers, in the order of reading: arrays of tables first."""
-    arrays = {} if home else {key: partial(_tables, key) for key in _KINDS if key}
-    return {**arrays, **readers(_KINDS[home])}
+    """The keys of a table with their readers, in the order of reading: tables first."""
+    tables = {} if home else {key: partial(_one if key in _SINGLE else _tables, key) for key in _KINDS if key}
+    return {**tables, **readers(_KINDS[home])}
+
+
+def _one(key: str, value: object) -> object:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{shown(value)}: expected a table, below a line [{key}]")
+    return _table(key, value)
 
 
 def _tables(key: str, value: object) -> tuple[object, ...]:
@@ -130,7 +151,7 @@ def _unknown_key(key: str, value: object, here: str) -> str:
     word = "unknown table" if is_table else "unknown key"
     homes = {home: sorted(_keys(home), key=_KINDS.__contains__) for home in _KINDS}
     if key in homes[""]:
-        return f"{word} here; did you mean it before the first [[{here}]]?"
+        return f"{word} here; did you mean it before the first {_written_as(here)}?"
     if elsewhere := [home for home in homes if key in homes[home]]:
-        return f"{word} here; did you mean it below [[{elsewhere[0]}]]?"
+        return f"{word} here; did you mean it below {_written_as(elsewhere[0])}?"
     return f"{word}{did_you_mean(key, homes[here]) or ': expected one of ' + ', '.join(homes[here])}"

@@ -34,6 +34,7 @@ from ctrlserver.config.values import (
     read_endpoint,
     read_flag,
     read_framing,
+    read_hosts,
     read_inject,
     read_inject_ca,
     read_keepalive,
@@ -162,11 +163,20 @@ class AdminConfig:
 
 
 @frozen
+class HttpConfig:
+    """Where the server answers by HTTP; without one it does not."""
+
+    endpoint: str = _key("tcp:9464:interface=127.0.0.1", read_admin_endpoint)
+    hosts: tuple[str, ...] = _key((), read_hosts)
+
+
+@frozen
 class Config:
     """The whole; ``rename`` holds ``(old, new)`` pairs in the order they were written."""
 
     listeners: tuple[ListenerConfig, ...] = (ListenerConfig(),)
     admin: tuple[AdminConfig, ...] = (AdminConfig(),)
+    http: HttpConfig | None = None
     workers: int = _key(1, read_workers)
     balance: str = _key("exact", one_of(BALANCES, "unknown way "))
     run_gap: float = _key(1.0, duration(0, "a duration"))

@@ -35,6 +35,8 @@ _MOST_NETWORKS = 100
 """Networks a listener may allow: each is looked at for every connection."""
 _LONGEST_KEEPALIVE = 15 * 60
 """Seconds: later, the kernel gives up a peer to which data is on its way."""
+_MOST_HOSTS = 100
+"""Names a site may go by: each is looked at for every request."""
 _LONGEST_WORD = 64
 """Characters of a name or a label: it stands in every stream record."""
 
@@ -182,6 +184,27 @@ def _check_network(value: object) -> None:
         ip_network(text)
     except ValueError:
         _refuse(text, 'a network such as "10.0.0.0/8" or "fd00::/8"', nearest_network(text))
+
+
+def read_hosts(value: object) -> tuple[str, ...]:
+    """Host names, in small letters."""
+    expected = 'an array of host names, such as ["lab.example.org"]'
+    if isinstance(value, str):
+        raise ConfigError(f"{quoted(value)}: expected {expected}; did you mean [{quoted(value)}]?")
+    if not isinstance(value, list | tuple) or len(value) > _MOST_HOSTS:
+        _refuse(value, f"{expected}, at most {_MOST_HOSTS}")
+    for at, host in enumerate(value):
+        with below(f"[{at}]"):
+            _check_host(host)
+    return tuple(host.lower().removesuffix(".") for host in value)
+
+
+def _check_host(value: object) -> None:
+    expected = 'a host name without a port, such as "lab.example.org"'
+    text = _text(value, expected)
+    if len(text) > 253 or not re.fullmatch(r"(?!-)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?", text):
+        nearest = re.sub(r"^\w+://|[/:].*", "", text)
+        _refuse(text, expected, nearest if nearest != text and re.fullmatch(r"[A-Za-z0-9_.-]+", nearest) else "")
 
 
 def read_inject(value: object) -> tuple[str, ...]:

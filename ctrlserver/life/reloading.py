@@ -61,6 +61,7 @@ class Reloading:
             raise CommandError(503, "stopping", "the server is stopping")
         before = self._in_use()
         endpoints = [*(each.endpoint for each in before.listeners), *(each.endpoint for each in before.admin)]
+        endpoints += [] if before.http is None else [before.http.endpoint]
         lost = [each for each in endpoints if has_lost_its_file(each)]
         self._supervision.reloading()
         try:

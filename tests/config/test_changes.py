@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ctrlserver.config import AdminConfig, Config, ListenerConfig
+from ctrlserver.config import AdminConfig, Config, HttpConfig, ListenerConfig
 from ctrlserver.config.changes import differences, in_the_way, kept_ports, needs_restart, one_port
 
 
@@ -161,3 +161,26 @@ def test_a_unix_socket_or_tls_port_that_another_of_the_server_has_until_then_is_
         f"; the admin port has {admin} until then: give that up in one reload, and take {admin} in the next",
         f"; data has {data} until then: give that up in one reload, and take {wanted_by_admin} in the next",
     ] == both
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (None, None, []),
+        (None, HttpConfig("tcp:1"), ["http tcp:1: added"]),
+        (HttpConfig("tcp:1"), None, ["http tcp:1: removed, its open connections go on"]),
+        (HttpConfig("tcp:1"), HttpConfig("tcp:1", ("lab",)), ["http tcp:1: hosts [] -> [lab]"]),
+        (
+            HttpConfig("tcp:1"),
+            HttpConfig("tcp:2"),
+            ["http tcp:2: added", "http tcp:1: removed, its open connections go on"],
+        ),
+    ],
+)
+def test_a_line_tells_what_becomes_of_http(old: HttpConfig | None, new: HttpConfig | None, expected: list[str]) -> None:
+    assert expected == list(differences(Config(http=old), Config(http=new)))
+
+
+def test_the_port_that_http_gives_up_is_in_the_way_of_an_admin_port() -> None:
+    old, new = Config(http=HttpConfig("tcp:5")), Config(admin=(AdminConfig("tcp:5"),))
+    assert "http has tcp:5 until then" in in_the_way(old, new)

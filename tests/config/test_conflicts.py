@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ctrlserver.config.conflicts import conflicts
-from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig
+from ctrlserver.config.tree import AdminConfig, Config, HttpConfig, ListenerConfig
 
 
 def first(config: Config) -> tuple[tuple[str, ...], str]:
@@ -203,3 +203,9 @@ def test_a_level_that_the_port_cannot_have_without_a_secret_is_told(endpoint: st
 )
 def test_a_level_that_the_port_can_have_is_no_conflict(admin: AdminConfig) -> None:
     assert [] == list(conflicts(Config(admin=(admin,))))
+
+
+def test_http_has_a_port_of_its_own() -> None:
+    keys, message = first(Config(http=HttpConfig("tcp:22222")))
+    assert ("http.endpoint", "listener[0].endpoint") == keys
+    assert '"tcp:22222" is the endpoint of both listener[0] and http: expected one for each' == message

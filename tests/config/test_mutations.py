@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig, readers
+from ctrlserver.config.tree import AdminConfig, Config, HttpConfig, ListenerConfig, readers
 from ctrlserver.tap import Options
 
 TEACHER = Path(__file__).resolve().parent.parent.parent / "etc" / "ctrlserver.toml"
@@ -22,6 +22,7 @@ IN_USE = re.sub(r"^#(?=[\[a-z])(?!auth|inject_ca)", "", TEACHER.read_text(), fla
     "#auth", "##auth"
 )
 KEYS = {"": readers(Config), "listener": readers(ListenerConfig), "admin": readers(AdminConfig)}
+KEYS["http"] = readers(HttpConfig)
 
 WRONG_KINDS = ("[[1]]", "{ a = [] }", "1979-05-27", "nan", "-7", '""', "[-1]")
 """No key takes one of these, but for the empty reply of a listener that does not reply."""
@@ -53,7 +54,7 @@ def mutants() -> Iterator[Mutant]:
         if found is None or home not in KEYS:
             continue
         key, value = found.groups()
-        path = f"{home}[0].{key}" if home else key
+        path = f"{home}.{key}" if home == "http" else f"{home}[0].{key}" if home else key
 
         def with_line(new: str, at: int = at) -> str:
             return "\n".join([*lines[:at], new, *lines[at + 1 :]])

@@ -8,11 +8,11 @@ import attrs
 import pytest
 
 from ctrlserver.config.paths import InnerKeyError
-from ctrlserver.config.tree import AdminConfig, Config, ListenerConfig, readers
+from ctrlserver.config.tree import AdminConfig, Config, HttpConfig, ListenerConfig, readers
 from ctrlserver.errors import UsageError
 from ctrlserver.inject.rules import Rule
 
-ALL_KEYS = {**readers(ListenerConfig), **readers(AdminConfig), **readers(Config)}
+ALL_KEYS = {**readers(ListenerConfig), **readers(AdminConfig), **readers(HttpConfig), **readers(Config)}
 
 
 def message_of(key: str, value: object) -> str:
@@ -22,14 +22,15 @@ def message_of(key: str, value: object) -> str:
 
 
 def test_every_attribute_of_the_tree_has_its_key() -> None:
-    tables = {"listeners", "admin"}
+    tables = {"listeners", "admin", "http"}
 
     assert [field.name for field in attrs.fields(ListenerConfig)] == list(readers(ListenerConfig))
     assert [field.name for field in attrs.fields(AdminConfig)] == list(readers(AdminConfig))
+    assert [field.name for field in attrs.fields(HttpConfig)] == list(readers(HttpConfig))
     assert [field.name for field in attrs.fields(Config) if field.name not in tables] == list(readers(Config))
 
 
-@pytest.mark.parametrize("kind", [ListenerConfig, AdminConfig, Config])
+@pytest.mark.parametrize("kind", [ListenerConfig, AdminConfig, HttpConfig, Config])
 def test_every_default_is_a_value_its_key_accepts(kind: type[Config]) -> None:
     default = kind()
     for key, read in readers(kind).items():

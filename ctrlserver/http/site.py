@@ -1,0 +1,84 @@
+"""The site: which pages there are, and who may ask for them.
+
+Rules: a page is found by its whole path, in a table; nothing is looked up in a folder. What a page raises is told in
+one line: a ``CommandError`` as it is, anything else as our fault, with a line in the log.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+
+from ctrlserver.admin.journal import Journal
+from ctrlserver.admin.limits import Reserve
+from ctrlserver.errors import CommandError
+from ctrlserver.http.channel import Channel
+from ctrlserver.http.connections import Connections
+from ctrlserver.http.head import NAMES_OF_CODES, Refusal
+from ctrlserver.http.limits import Limits
+from ctrlserver.http.request import Request
+from ctrlserver.words import did_you_mean, quoted
+
+Page = Callable[[Request], None]
+"""Answers a request, now or later; a ``CommandError`` that it raises at once is told instead."""
+
+
+class Site(Factory):
+    """``pages`` by their paths. ``names``: what this server is called beside its addresses, in small letters."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        pages: Mapping[str, Page],
+        reactor: Any,
+        journal: Journal,
+        *,
+        names: Collection[str] = (),
+        limits: Limits | None = None,
+        reserve: Reserve | None = None,
+    ) -> None:
+        self.pages = pages
+        self.reactor = reactor
+        self.journal = journal
+        self.names = frozenset(names)
+        self.limits = limits or Limits()
+        self.connections = Connections(self.limits, reserve)
+
+    def buildProtocol(self, addr: IAddress | None) -> Channel:
+        """A connection."""
+        return Channel(self)
+
+    def log(self, request: Request) -> None:
+        """Twisted tells each request; the log gets none."""
+
+    def serve(self, request: Request) -> None:
+        """Have the page of its path answer."""
+        try:
+            page = self.pages.get(request.page)
+            if page is None:
+                hint = did_you_mean(request.page, self.pages) or "; there are " + ", ".join(self.pages)
+                raise CommandError(404, "unknown-page", f"no page {quoted(request.page)}{hint}")
+            page(request)
+        except CommandError as error:
+            request.refuse(Refusal(error.code if error.code in NAMES_OF_CODES else 400, error.message))
+        except Exception:
+            self.failed(request)
+
+    def failed(self, request: Request) -> None:
+        """Log the exception that is under way, and say so; an answer that has begun ends with its connection."""
+        self.journal.failed(f"GET {request.page}")
+        if request.startedWriting:
+            request.loseConnection()  # type: ignore[no-untyped-call]
+        else:
+            request.refuse(Refusal(500, f"{quoted(request.page)} failed; the log of the server says why"))
+
+
+def names_of_this_machine() -> set[str]:
+    """What the machine calls itself; nobody is asked."""
+    name = socket.gethostname().lower().removesuffix(".")
+    return {name, name.partition(".")[0]}
