@@ -24,6 +24,12 @@ def raise_descriptor_limit() -> int:
     return UNLIMITED if soft == resource.RLIM_INFINITY else soft
 
 
+def descriptor_limit() -> int:
+    """The soft limit of now."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return UNLIMITED if soft == resource.RLIM_INFINITY else soft
+
+
 def descriptors_in_use() -> int:
     """How many descriptors are open, at the start of a process: then the lowest free number is their count."""
     descriptor = os.open(os.devnull, os.O_RDONLY)

@@ -24,13 +24,15 @@ NEAR = 0.1
 class Seen:
     """What was seen of a worker: packets and bytes a second over the last second, and its open streams.
 
-    ``coming``: connections that were handed to it and that it had not taken by then.
+    ``coming``: connections that were handed to it and that it had not taken by then. ``most``: streams for which it has
+    descriptors.
     """
 
     packets: float = 0.0
     bytes: float = 0.0
     streams: int = 0
     coming: int = 0
+    most: float = inf
 
 
 @define(eq=False)
@@ -39,6 +41,7 @@ class _Load:
     share: float = 0.0
     """Of all load, and what connections handed since then are taken for."""
     streams: int = 0
+    most: float = inf
 
     def take(self, streams: int, each: float) -> None:
         """Count streams that are handed to it."""
@@ -48,9 +51,8 @@ class _Load:
 
 @define(eq=False)
 class Balance:
-    """The loads of workers, by their numbers. ``most``: streams for which a worker has descriptors."""
+    """The loads of workers, by their numbers."""
 
-    most: float = inf
     shares: Mapping[int, float] = field(factory=dict, init=False)
     """The load of each, as it was seen: of 1 together, or of a half if only packets without content came."""
     _loads: list[_Load] = field(factory=list, init=False)
@@ -62,7 +64,7 @@ class Balance:
         packets = sum(each.packets for each in seen.values()) or 1.0
         octets = sum(each.bytes for each in seen.values()) or 1.0
         self._loads = [
-            _Load(number, (each.packets / packets + each.bytes / octets) / 2, each.streams)
+            _Load(number, (each.packets / packets + each.bytes / octets) / 2, each.streams, each.most)
             for number, each in sorted(seen.items())
         ]
         self.shares = {each.number: each.share for each in self._loads}
@@ -74,22 +76,23 @@ class Balance:
 
     def choose(self, full: Container[int] = ()) -> int | None:
         """The worker that takes the next connection, which counts from now on; None if all are ``full``."""
-        chosen = self._least(full, self.most) or self._least(full, inf)
+        chosen = self._least(full) or self._least(full, past_most=True)
         if chosen is None:
             return None
         chosen.take(1, self._of_a_stream)
         return chosen.number
 
-    def _least(self, full: Container[int], most: float) -> _Load | None:
+    def _least(self, full: Container[int], *, past_most: bool = False) -> _Load | None:
         least = None  # plain loops: this is asked for each connection
         for each in self._loads:
-            if (least is None or each.share < least) and each.streams < most and each.number not in full:
+            has_room = past_most or each.streams < each.most
+            if (least is None or each.share < least) and has_room and each.number not in full:
                 least = each.share
         if least is None:
             return None
         near, chosen = least + self._near, None
         for each in self._loads:
-            is_fewer = each.streams < (most if chosen is None else chosen.streams)
-            if is_fewer and each.share <= near and each.number not in full:
+            has_room = (past_most or each.streams < each.most) and each.number not in full
+            if has_room and each.share <= near and (chosen is None or each.streams < chosen.streams):
                 chosen = each
         return chosen

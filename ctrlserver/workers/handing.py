@@ -15,9 +15,9 @@ Rules:
   goes on when there is room. Its owner asks ``has_room`` before it accepts.
 - The hander keeps the worker's end open too. So what a worker had not taken when it died is still there: ``rest`` gives
   it back, with what is not sent, and others take it.
-- A worker that comes near its last descriptors looks first at each batch from then on. It takes the batch once there
-  are descriptors for all of it, and pauses meanwhile, as an acceptor does. What the kernel has to cut off a batch all
-  the same is lost, and counted.
+- The kernel cuts off a batch what there are no descriptors for. So who is near its limit, which may be lowered at any
+  time, looks first at each batch, and takes it once there are descriptors for all of it. A worker pauses meanwhile, as
+  an acceptor does; the parent has the rest of a dead worker later. What is cut off all the same is lost, and told.
 
 Beware: only once the worker is dead may the rest be had: two who take would each get a part.
 """
@@ -27,11 +27,9 @@ from __future__ import annotations
 import array
 import marshal
 import os
-import resource
 import socket
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -40,6 +38,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ctrlserver.linux.descriptors import descriptor_limit, descriptors_in_use
 from ctrlserver.logs.sparing import Sparing
 
 #: Connections in one message: as many as an acceptor accepts in a turn. The kernel takes 253 at most.
@@ -54,6 +53,9 @@ PAUSE_SECONDS = 0.1
 #: Bytes of the longest message: what is said of a connection is shorter than 400 bytes.
 _MESSAGE_BYTES = BATCH * 1024
 _ROOM_FOR_DESCRIPTORS = socket.CMSG_SPACE(4 * BATCH)
+
+Told = tuple[int, int, Any, str, float, int]
+"""What is said of a connection: generation, listener, peer, strike, time of the accept, and its socket's family."""
 
 
 @frozen
@@ -148,20 +150,32 @@ class Hander:
         rights = array.array("i", [handed.sock.fileno() for handed in batch])
         self._socket.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
-    def rest(self) -> list[Handed]:
-        """Close both ends; what the worker, which is dead, did not take is the caller's again."""
-        if not self._open:
-            return []
-        self._open = False
-        self._reactor.removeWriter(self)
-        if self._due is not None:
-            self._due.cancel()
-        found = [each for batch in iter(partial(next_batch, self._other), None) for each in batch[0]]
-        self._other.close()
-        self._socket.close()
+    def rest(self) -> tuple[list[Handed], bool]:
+        """What the worker, which is dead, did not take: it is the caller's again. Hand no more.
+
+        False if there are no descriptors for all of it now: then call it again.
+        """
+        if self._open:
+            self._open = False
+            self._reactor.removeWriter(self)
+            if self._due is not None:
+                self._due.cancel()
+            self._socket.close()
+        found: list[Handed] = []
+        while self._other.fileno() >= 0:
+            if not is_whole(self._other):
+                return found, False
+            try:
+                batch = next_batch(self._other)
+            except EOFError:
+                batch = None
+            if batch is None:
+                self._other.close()
+            else:
+                found += batch[0]
         found += self._waiting
         self._waiting.clear()
-        return found
+        return found, True
 
     def connectionLost(self, reason: Failure) -> None:
         """Twisted found that the socket is no good."""
@@ -177,8 +191,8 @@ class Hander:
         return type(self).__name__
 
 
-def next_batch(sock: socket.socket) -> tuple[list[Handed], int] | None:
-    """The next batch on a worker's end, and how many of it lack their descriptors; None if there is none now.
+def next_batch(sock: socket.socket) -> tuple[list[Handed], list[Told]] | None:
+    """The next batch on a worker's end, and what is said of those that lack their descriptors; None: there is none now.
 
     ``EOFError``: there is none, and never will be.
     """
@@ -191,10 +205,21 @@ def next_batch(sock: socket.socket) -> tuple[list[Handed], int] | None:
     if not said:
         raise EOFError
     told = marshal.loads(said)
-    return [_handed(*each) for each in zip(descriptors, told, strict=False)], len(told) - len(descriptors)
+    return [_handed(*each) for each in zip(descriptors, told, strict=False)], told[len(descriptors) :]
 
 
-def _handed(descriptor: int, told: tuple[int, int, Any, str, float, int]) -> Handed:
+def is_whole(sock: socket.socket) -> bool:
+    """Whether there are descriptors for the batch that waits on a worker's end: it is looked at, and stays."""
+    try:
+        said, descriptors = _received(sock, socket.MSG_CMSG_CLOEXEC | socket.MSG_PEEK)
+    except OSError:
+        return True  # the read will find out
+    for each in descriptors:
+        os.close(each)
+    return not said or len(marshal.loads(said)) == len(descriptors)
+
+
+def _handed(descriptor: int, told: Told) -> Handed:
     generation, listener, peer, strike, at, family = told
     sock = socket.socket(family, socket.SOCK_STREAM, 0, descriptor)
     sock.setblocking(False)
@@ -212,17 +237,27 @@ def _received(sock: socket.socket, flags: int) -> tuple[bytes, list[int]]:
 
 @implementer(IReadDescriptor)
 class Taker:
-    """The worker's end; ``handed`` gets each connection. Its socket does not block."""
+    """The worker's end; ``handed`` gets each connection. Its socket does not block.
+
+    ``lost`` is told the generation, the listener and the peer of one that came without its descriptor.
+    """
 
     log = Logger()
 
-    def __init__(self, sock: socket.socket, handed: Callable[[Handed], object], reactor: Any) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        handed: Callable[[Handed], object],
+        reactor: Any,
+        lost: Callable[[int, int, Any], object] = lambda *_: None,
+    ) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._handed = handed
+        self._tell_lost = lost
         self._reactor = reactor
         self._lines = Sparing()
-        self._looks_first = False
+        self._highest = descriptors_in_use()
         self._paused: Any = None
         self._open = True
         self.taken = 0
@@ -239,7 +274,7 @@ class Taker:
 
     def doRead(self) -> None:
         """Take a batch."""
-        if self._looks_first and not self._is_whole():
+        if self._highest >= descriptor_limit() - 2 * BATCH and not is_whole(self._socket):
             self.pause()
             return
         try:
@@ -250,23 +285,15 @@ class Taker:
         if batch is None:
             return
         connections, lacking = batch
-        if not self._looks_first:
-            highest = max((each.sock.fileno() for each in connections), default=0)
-            self._looks_first = lacking > 0 or highest >= resource.getrlimit(resource.RLIMIT_NOFILE)[0] - BATCH
-        self.lost += lacking
-        self.taken += len(connections)
+        self._highest = max([self._highest, *[each.sock.fileno() for each in connections]])
+        self.lost += len(lacking)
+        self.taken += len(connections) + len(lacking)
         for each in connections:
             self._handed(each)
-
-    def _is_whole(self) -> bool:
-        """Whether there are descriptors for the batch that waits: it is looked at, and stays."""
-        try:
-            said, descriptors = _received(self._socket, socket.MSG_CMSG_CLOEXEC | socket.MSG_PEEK)
-        except OSError:
-            return True  # the read will find out
-        for each in descriptors:
-            os.close(each)
-        return not said or len(marshal.loads(said)) == len(descriptors)
+        for generation, listener, peer, *_ in lacking:
+            self._tell_lost(generation, listener, peer)
+        if lacking:
+            self.pause()
 
     def pause(self, seconds: float = PAUSE_SECONDS) -> None:
         """Take nothing for some seconds."""

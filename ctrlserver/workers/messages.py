@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from ctrlserver.linux.descriptors import descriptor_limit
 from ctrlserver.linux.usage import cpu_seconds, resident_bytes
 
 if TYPE_CHECKING:
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 
 @frozen
 class Looked:
-    """The answer to ``Look``. ``taken``: connections that the worker has taken since its start."""
+    """The answer to ``Look``. ``taken``: connections that the worker has taken since its start.
+
+    ``descriptors``: how many it may have open, which somebody may have changed.
+    """
 
     snapshot: Snapshot
     taken: int
+    descriptors: int
 
 
 @frozen
@@ -41,7 +46,7 @@ class Look:
             memory_bytes=resident_bytes(),
             **worker.around(),
         )
-        return Looked(snapshot, worker.taker.taken)
+        return Looked(snapshot, worker.taker.taken, descriptor_limit())
 
 
 @frozen

@@ -127,6 +127,7 @@ class Begin:
         for each in sockets:
             each.close()
         worker.taken = lambda each: take(plane, worker.book, each)
+        worker.not_taken = plane.not_taken
         worker.around = lambda: around(plane)
         worker.at_end = lambda: at_end(plane)
         Ticking(worker).start()

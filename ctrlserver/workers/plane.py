@@ -43,15 +43,13 @@ from ctrlserver.workers.ordered.directing import Directing
 from ctrlserver.workers.orders import Begin, Kick, Leave, Limits, NewConfig, Packets, packed, share
 from ctrlserver.workers.ports.listeners import SharedListener, SharingPlane
 from ctrlserver.workers.ports.sockets import for_worker
+from ctrlserver.workers.process import OWN_DESCRIPTORS
 from ctrlserver.workers.rounds import LATE_SECONDS
 from ctrlserver.workers.snapshots import Snapshot
 from ctrlserver.workers.supervisor import Supervisor
 
 #: Seconds for which a question waits for workers that begin.
 EARLY_SECONDS = 2.0
-
-#: Descriptors that a worker has open beside streams, and a listener's.
-OWN_DESCRIPTORS = 64
 
 
 class SharedPlane(SharingPlane):
@@ -140,7 +138,6 @@ class SharedPlane(SharingPlane):
         """Streams that there is room for in the workers; they take no descriptors of this process."""
         workers = self._config.workers
         most = seats_for(None, descriptors * workers, OWN_DESCRIPTORS * workers)
-        self.supervisor.bound(-(-most // workers))
         return (most if asked is None else min(asked, most)), 0
 
     def prepare(self, configs: Sequence[ListenerConfig]) -> Prepared:

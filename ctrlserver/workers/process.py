@@ -32,6 +32,7 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from ctrlserver.linux.descriptors import UNLIMITED
 from ctrlserver.stats.counters import Totals
 from ctrlserver.stats.records import WorkerRecord, seconds_figure
 from ctrlserver.workers.balance import Seen
@@ -48,6 +49,9 @@ KEPT_BYTES = 4096
 
 #: Seconds that a worker has to end by itself once its channel is lost.
 END_SECONDS = 1.0
+
+#: Descriptors that a worker has open beside streams, and a listener's.
+OWN_DESCRIPTORS = 64
 
 #: Seconds over which the load of a worker is measured.
 LOAD_SECONDS = 1.0
@@ -93,6 +97,7 @@ class WorkerProcess(ProcessProtocol):
         self._process: Any = None
         self._why = ""
         self._handed = self._taken = 0
+        self._descriptors = UNLIMITED
         self._figures: deque[tuple[float, int, int]] = deque()
         self.channel: Channel | None = None
         self.hander: Hander | None = None
@@ -206,7 +211,7 @@ class WorkerProcess(ProcessProtocol):
     def saw(self, looked: Looked) -> None:
         """It has answered."""
         snapshot = self.snapshot = looked.snapshot
-        self._taken = looked.taken
+        self._taken, self._descriptors = looked.taken, looked.descriptors
         self.has_answered = True
         figures, totals = self._figures, snapshot.totals
         figures.append((snapshot.at, totals.packets, totals.bytes))
@@ -216,11 +221,12 @@ class WorkerProcess(ProcessProtocol):
     def seen(self) -> Seen:
         """Its load."""
         streams, coming = self.snapshot.totals.streams_open, self._handed - self._taken
+        most = max(0, self._descriptors - OWN_DESCRIPTORS)
         if len(self._figures) < 2:
-            return Seen(streams=streams, coming=coming)
+            return Seen(streams=streams, coming=coming, most=most)
         (since, packets, octets), (until, more_packets, more_octets) = self._figures[0], self._figures[-1]
         seconds = max(until - since, 1e-3)
-        return Seen((more_packets - packets) / seconds, (more_octets - octets) / seconds, streams, coming)
+        return Seen((more_packets - packets) / seconds, (more_octets - octets) / seconds, streams, coming, most)
 
 
 @define(eq=False)

@@ -40,7 +40,7 @@ from ctrlserver.looks import Looks
 from ctrlserver.stats.records import WorkerRecord
 from ctrlserver.workers.balance import Balance
 from ctrlserver.workers.channel import Lost
-from ctrlserver.workers.handing import Handed
+from ctrlserver.workers.handing import PAUSE_SECONDS, Handed
 from ctrlserver.workers.messages import Looked, Stop
 from ctrlserver.workers.process import Past, WorkerProcess, environment, program, row_of
 from ctrlserver.workers.rounds import Mirrors, Rounds
@@ -217,10 +217,6 @@ class Supervisor:
 
     # What is handed to them
 
-    def bound(self, streams: int) -> None:
-        """A worker has descriptors for so many streams."""
-        self._balance.most = streams
-
     def has_room(self) -> bool:
         """Whether a connection may be accepted."""
         return len(self._full) < len(self._numbers)
@@ -291,11 +287,9 @@ class Supervisor:
     def ended(self, worker: WorkerProcess) -> None:
         """A process is over: it is replaced, unless it was to end."""
         number = worker.number
-        rest = worker.hander.rest() if worker.hander is not None else []
         self._full.add(number)
         if self._is_ending:
-            for each in rest:
-                each.sock.close()
+            self._take_rest(worker)
             self._look_if_all_ended()
             return
         self._rounds.lost(worker)
@@ -327,8 +321,22 @@ class Supervisor:
         else:
             self._spawn(number)
         self._see()
+        self._take_rest(worker)
+
+    def _take_rest(self, worker: WorkerProcess) -> None:
+        """What an ended worker had not taken goes to others, as soon as there are descriptors for it."""
+        rest, is_all = worker.hander.rest() if worker.hander is not None else ([], True)
         self._kept.extend(rest)
-        self._hand_kept()
+        if not self._is_ending:
+            self._hand_kept()
+        if not is_all:
+            self._reactor.callLater(PAUSE_SECONDS, self._take_rest, worker)
+        elif self._is_ending:
+            self._close_kept()
+
+    def _close_kept(self) -> None:
+        while self._kept:
+            self._kept.popleft().sock.close()
 
     def stop(self) -> Deferred[None]:
         """End all; the Deferred fires once their last figures are applied and their processes are gone."""
@@ -356,8 +364,7 @@ class Supervisor:
                 self._mirror.lost(number, self._clock())
             if not worker.has_ended:
                 worker.end()
-        while self._kept:
-            self._kept.popleft().sock.close()
+        self._close_kept()
         self._look_if_all_ended()
 
     def _look_if_all_ended(self) -> None:

@@ -66,10 +66,14 @@ class Worker:
         self.around: Callable[[], dict[str, Any]] = dict
         """What snapshots have beside what the book counts."""
         self.taken: Callable[[Handed], object] = close
+        self.not_taken: Callable[[int, int, str], object] = lambda *_: None
+        """Told of a connection that came without its descriptor: its generation, listener and peer."""
         self.at_end: Callable[[], object] = lambda: None
         """Called before the last snapshot, when the parent has the worker stop."""
         self.channel = Channel(control, self, reactor)
-        self.taker = Taker(connections, lambda handed: self.taken(handed), reactor)
+        self.taker = Taker(
+            connections, lambda handed: self.taken(handed), reactor, lambda *handed: self.not_taken(*handed)
+        )
 
     def begin(self, number: int) -> None:
         """Be worker ``number``."""

@@ -49,10 +49,14 @@ def test_a_worker_without_room_is_never_chosen() -> None:
 
 
 def test_a_worker_with_all_the_streams_that_it_has_descriptors_for_is_chosen_only_if_all_have() -> None:
-    made = balance(Seen(streams=3), Seen(1000, 1e6, streams=1), Seen(streams=2))
-    made.most = 4
+    made = balance(Seen(streams=3, most=4), Seen(1000, 1e6, streams=1, most=4), Seen(streams=2, most=4))
     assert [3, 1, 3, 2, 2, 2] == [made.choose() for _ in range(6)]
     assert made.choose() is not None
+
+
+def test_a_worker_with_fewer_descriptors_than_others_has_fewer_streams() -> None:
+    made = balance(Seen(most=1), Seen(most=3))
+    assert [1, 2, 2, 2] == [made.choose() for _ in range(4)]
 
 
 def test_what_was_seen_anew_replaces_what_was_guessed() -> None:

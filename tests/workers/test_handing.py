@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count, islice
 from typing import Any
 
@@ -15,6 +16,7 @@ from attrs import define, field
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred
 
+from ctrlserver.workers import handing
 from ctrlserver.workers.handing import BATCH, MOST_WAITING, Handed, Hander, Taker
 from tests.servers import PATIENCE
 
@@ -29,6 +31,7 @@ class Hand:
     worker: socket.socket
     clients: list[socket.socket] = field(factory=list)
     got: list[Handed] = field(factory=list)
+    lost: list[tuple[int, int, Any]] = field(factory=list)
     taker: Any = None
     rooms: int = 0
     _wanted: Callable[[], bool] = bool
@@ -44,7 +47,7 @@ class Hand:
 
     def take(self) -> None:
         """Begin to take."""
-        self.taker = Taker(self.worker, self._taken, reactor)
+        self.taker = Taker(self.worker, self._taken, reactor, lambda *of: self.lost.append(of))
 
     def _taken(self, handed: Handed) -> None:
         self.got.append(handed)
@@ -72,7 +75,7 @@ def hand() -> Iterator[Hand]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     made = Hand(Hander(ours, theirs.dup(), reactor, lambda: made.room()), theirs)
     yield made
-    for each in made.hander.rest() + made.got:
+    for each in made.hander.rest()[0] + made.got:
         each.sock.close()
     for client in made.clients:
         client.close()
@@ -134,49 +137,70 @@ def test_what_a_dead_worker_had_not_taken_is_given_back_in_order(hand: Hand) -> 
     while hand.hander.has_room:
         hand.hand(BATCH)
     hand.worker.close()
-    hand.got = hand.hander.rest()
+    hand.got, is_all = hand.hander.rest()
+    assert is_all
     assert list(range(len(hand.clients))) == [each.peer for each in hand.got]
     assert all(is_open(client) for client in hand.clients)
-    assert ([], False) == (hand.hander.rest(), hand.hander.has_room)
+    assert (([], True), False) == (hand.hander.rest(), hand.hander.has_room)
 
 
-@pytest_twisted.ensureDeferred
-async def test_without_descriptors_a_taker_waits_and_loses_one_batch_at_most(hand: Hand) -> None:
-    hand.hand(3 * BATCH)
+@contextmanager
+def descriptors_up_to(limit: int) -> Iterator[None]:
+    """This process may have no higher one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = hand.clients[0].dup()
-    free = lowest.fileno()
-    lowest.close()
-    hand.take()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 10, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     try:
-        hand.taker.doRead()
-        taken, lost = hand.taker.taken, hand.taker.lost
-        assert lost > 0
-        assert BATCH == taken + lost
-        hand.taker.doRead()
-        assert (taken, lost) == (hand.taker.taken, hand.taker.lost)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    await hand.until(lambda: len(hand.got) == 2 * BATCH + taken)
-    assert lost == hand.taker.lost
-    assert [True] * taken + [False] * lost == [is_open(client) for client in hand.clients[:BATCH]]
 
 
+def with_free(number: int) -> int:
+    """The limit below which so many descriptors are free."""
+    taken = {int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
+    return next(islice((each for each in count() if each not in taken), number, None))
+
+
+@pytest.mark.parametrize("free", [10, BATCH + 10])
 @pytest_twisted.ensureDeferred
-async def test_who_comes_near_the_last_descriptor_loses_nothing(hand: Hand) -> None:
-    hand.hand(3 * BATCH)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+async def test_a_limit_that_is_lowered_while_a_worker_runs_loses_nothing(hand: Hand, free: int) -> None:
     hand.take()
-    taken = {int(name) for name in os.listdir("/proc/self/fd")}
-    free = (number for number in count() if number not in taken)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (next(islice(free, BATCH + 10, None)), hard))
-    try:
+    hand.hand(2)
+    await hand.until(lambda: len(hand.got) == 2)
+    hand.hand(3 * BATCH)
+    whole = 2 + BATCH * (free // BATCH)
+    with descriptors_up_to(with_free(free)):
+        for _ in range(3):
+            hand.taker.doRead()
+            assert hand.taker.taken <= whole
+        assert (whole, 0) == (hand.taker.taken, hand.taker.lost)
+    await hand.until(lambda: len(hand.got) == 2 + 3 * BATCH)
+    assert [] == hand.lost
+    assert all(map(is_open, hand.clients))
+
+
+def test_what_the_kernel_cut_off_a_batch_is_told(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handing, "is_whole", lambda _: True)
+    hand.hand(5, generation=2, listener=1)
+    hand.take()
+    hand.hander.flush()
+    with descriptors_up_to(with_free(3)):
         hand.taker.doRead()
-        assert (BATCH, 0) == (hand.taker.taken, hand.taker.lost)
-        hand.taker.doRead()
-        assert (BATCH, 0) == (hand.taker.taken, hand.taker.lost)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    await hand.until(lambda: len(hand.got) == 3 * BATCH)
-    assert 0 == hand.taker.lost
+    assert [0, 1, 2] == [each.peer for each in hand.got]
+    assert [(2, 1, 3), (2, 1, 4)] == hand.lost
+    assert (5, 2) == (hand.taker.taken, hand.taker.lost)
+    assert [True] * 3 + [False] * 2 == [is_open(client) for client in hand.clients]
+
+
+def test_what_a_dead_worker_had_not_taken_waits_for_descriptors_of_the_parent(hand: Hand) -> None:
+    hand.hand(3 * BATCH)
+    hand.hander.flush()
+    hand.worker.close()
+    with descriptors_up_to(with_free(BATCH + 10)):
+        hand.got, is_all = hand.hander.rest()
+        assert (BATCH, False) == (len(hand.got), is_all)
+    rest, is_all = hand.hander.rest()
+    assert is_all
+    hand.got += rest
+    assert list(range(3 * BATCH)) == [each.peer for each in hand.got]
+    assert all(map(is_open, hand.clients))

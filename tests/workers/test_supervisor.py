@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -144,6 +145,21 @@ async def test_a_worker_that_is_killed_is_replaced_and_what_it_had_not_taken_goe
     lost = [event for event in events if event.get("event") == "worker-lost"]
     assert [("was ended by SIGKILL", before)] == [(event["how"], event["pid"]) for event in lost]
     assert 2 <= made.rows()[0].streams_total + made.rows()[1].streams_total
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_whose_descriptors_somebody_takes_away_loses_no_connection_and_is_given_no_more(
+    workers: Workers,
+) -> None:
+    made = await workers.start(2)
+    pid = workers.pid(1)
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")) + 3, before[1]))
+    early = [workers.connect() for _ in range(20)]
+    await made.refresh()
+    assert ["2"] * 10 == [(await read_line(workers.connect()))[0] for _ in range(10)]
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert {"1": 10, "2": 10} == Counter([(await read_line(each))[0] for each in early])
 
 
 @pytest_twisted.ensureDeferred

@@ -49,7 +49,7 @@ from ctrlserver.config.endpoints import behind_proxy
 from ctrlserver.config.signing import MINTED
 from ctrlserver.errors import InjectionError
 from ctrlserver.net.accepting import Bound, Connecting, endpoint_of
-from ctrlserver.net.gate import Seats
+from ctrlserver.net.gate import MAX_STREAMS, Seats
 from ctrlserver.net.injected.handshakes import HungHandshake, connect_struck
 from ctrlserver.net.injected.minting import Minted, minted
 from ctrlserver.net.links import Links
@@ -186,6 +186,14 @@ class GivenListener(Listener):
         self._connect(sock, peer, strike)
         if gate.entered == before:
             self._releases.over(gate.listener, peer)
+
+    def not_taken(self, peer: str) -> None:
+        """A connection of that peer is lost on its way: it has no seat."""
+        gate = self.terms.gate
+        if isinstance(gate, Passed):
+            self._releases.over(gate.listener, peer)
+        else:
+            self._releases.proxied_taken += 1
 
     def _connect(self, sock: socket.socket, peer: str, strike: str) -> None:
         connecting = self._connecting
@@ -350,6 +358,14 @@ class GivenPlane(DataPlane):
             self._early.append((generation, listener, sock, peer, strike))
         else:
             sock.close()
+
+    def not_taken(self, generation: int, listener: int, peer: str) -> None:
+        """A connection that the parent accepted is lost: there was no descriptor for it here."""
+        self._book.counters.rejected(MAX_STREAMS)
+        self.seats.last_refused = peer
+        for taker in self._generations.get(generation, [])[listener : listener + 1]:
+            assert isinstance(taker, GivenListener)
+            taker.not_taken(peer)
 
     def released(self) -> Released:
         """What the parent is to know about the seats that it has given away."""
