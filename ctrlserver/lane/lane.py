@@ -150,6 +150,7 @@ class Lane:
         self.copy_view = self.view[:COPY_BYTES]
         self._reactor = reactor
         self._epoll: select.epoll | None = None
+        self._poll: Callable[[float, int], list[Event]] = lambda *_: []
         self._owners: dict[int, Owner] = {}
         self._events: dict[int, int] = {}
         self._eager: set[int] = set()
@@ -167,6 +168,7 @@ class Lane:
     def start(self) -> None:
         """Open the inner epoll and have the reactor watch it."""
         self._epoll = select.epoll()
+        self._poll = self._epoll.poll
         self._bell = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         IReactorFDSet(self._reactor).addReader(self)
 
@@ -252,7 +254,7 @@ class Lane:
     def doRead(self) -> None:
         """One turn: serve ready sockets until none is ready or the time is up."""
         assert self._epoll is not None
-        poll = self._epoll.poll
+        poll = self._poll
         owner_of = self._owners.get
         clock = self.clock
         now = self.round_began = clock()

@@ -57,7 +57,7 @@ class Ticker:
     def start(self) -> None:
         """Open the timer; ``at`` may be called from now on."""
         lane = self._lane
-        self._fd, self._set = (lane and _timerfd()) or (-1, self._call_later)
+        self._fd, self._set = (lane and timerfd()) or (-1, self._call_later)
         if lane is not None and self._fd >= 0:
             lane.watch(self._fd, self, select.EPOLLIN, patient=self._patient)
 
@@ -106,7 +106,7 @@ class Ticker:
             self._broken()
 
 
-def _timerfd() -> tuple[int, Callable[[int], None]] | None:
+def timerfd() -> tuple[int, Callable[[int], None]] | None:
     """A timer's descriptor and the function that sets it; None if the kernel has none."""
     if sys.platform != "linux":
         return None

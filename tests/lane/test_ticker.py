@@ -96,7 +96,7 @@ def test_a_tick_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_timers_of_the_system_the_reactor_wakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ticker, "_timerfd", lambda: None)
+    monkeypatch.setattr(ticker, "timerfd", lambda: None)
     ticking = Ticking()
     ticking.ticker.start()
     ticking.ticker.at(time.monotonic_ns() + 3_600_000 * MS)
@@ -111,7 +111,7 @@ def test_without_timers_of_the_system_the_reactor_wakes(monkeypatch: pytest.Monk
 
 
 def test_without_timers_of_the_system_it_may_be_started_again_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ticker, "_timerfd", lambda: None)
+    monkeypatch.setattr(ticker, "timerfd", lambda: None)
     ticking = Ticking()
     ticking.ticker.start()
     ticking.ticker.stop()

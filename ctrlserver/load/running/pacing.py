@@ -17,15 +17,16 @@ Who calls whom:
     Sending -> OpenLoop.warm_up, measure, stop       a plan for the warm-up, then one for the measured part
     OpenLoop -> Pacer.start(plan, streams)           time 0 of the plan is now
     Pacer -> Schedule.due(now), time_of(next)        how many are due; when to wake next
-    Pacer -> Ticker.at(moment)                       a timer on the lane, which calls Pacer._wake
+    Pacer -> Spinner.at(moment), or Ticker.at        of a lane that spins, or a timer on the lane: calls Pacer._wake
     Pacer -> stream.release(count, first, last)      so many packets may be sent, and their intended times
     Pacer -> ended                                   once, when all of the plan has been released
-    Ticker -> broken                                 the lane dropped the timer after an error of our own
+    Spinner, Ticker -> broken                        the lane dropped it after an error of our own
 
 At a wake-up the pacer releases everything that is due by now. It deals the packets in turn: packet k goes to stream k
 modulo the number of streams. (A shard's plan numbers its own packets, so that each goes on the stream that it has in
 the whole: load/plan/shard.py.) It then sleeps until the next packet is due, but at least for a tick. So at low rates it
-wakes for each packet, and at high rates one wake-up releases several, which go in one write a stream.
+wakes for each packet, and at high rates one wake-up releases several, which go in one write a stream. Where replies are
+timed, a lane that spins keeps the moment (lane/spinning.py): it does not sleep for less than a sleep takes.
 
 Nothing drifts: every moment is computed from the beginning of the plan, never from the wake-up before. A late wake-up
 releases what has become due meanwhile, each packet with its own intended time, and the next one is on time again.
@@ -52,6 +53,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from ctrlserver.lane.lane import Lane
+from ctrlserver.lane.spinning import Spinner, SpinningLane
 from ctrlserver.lane.ticker import Ticker
 from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.measure.timing import Timing
@@ -104,7 +106,11 @@ class Pacer:
         self._delays = timing.delay
         self._tick = tick
         self._ended = ended
-        self._ticker = Ticker(lane, reactor, self._wake, broken)
+        self._ticker = (
+            Spinner(lane, self._wake, broken)
+            if isinstance(lane, SpinningLane)
+            else Ticker(lane, reactor, self._wake, broken)
+        )
         self._streams: Sequence[Paced] = ()
         self._plan: Schedule | Dealt | None = None
         self._planned = 0  # the moment of the next wake-up

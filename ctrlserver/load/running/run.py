@@ -45,6 +45,7 @@ from twisted.logger import Logger
 
 from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.lane.lane import Lane
+from ctrlserver.lane.spinning import SpinningLane
 from ctrlserver.load.measure.confidence import Until
 from ctrlserver.load.measure.counts import StreamCount, Volume
 from ctrlserver.load.measure.injections import ServerInjections
@@ -114,7 +115,8 @@ class LoadRun:
         self._options = options
         self._watcher = watcher
         self._wall = wall
-        self._lane = Lane(reactor, linger=LINGER_SECONDS)
+        spins = options.mode == REQUEST and options.curve is not None
+        self._lane = SpinningLane(reactor, LINGER_SECONDS) if spins else Lane(reactor, linger=LINGER_SECONDS)
         self._transport = transport_of(reactor, self._lane, options)
         self._work: Work = WORK[options.mode](reactor, self._lane, options, self._transport)
         self._sending = Sending(reactor, self._lane, options, watcher, self._work)
