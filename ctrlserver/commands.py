@@ -13,6 +13,7 @@ NAMES: Final = (
     "auth",
     "health",
     "stats",
+    "metrics",
     "describe",
     "streams",
     "packets",

@@ -307,6 +307,10 @@ class Counters:
             duplicated=duplicated,
         )
 
+    def listeners(self) -> list[str]:
+        """The names of all listeners that have had streams."""
+        return list(dict.fromkeys([*self._closed_of, *(origin.listener for origin in self._of_origin)]))
+
     def of_listener(self, name: str) -> tuple[int, Sums]:
         """How many streams of a listener are open, and what all its streams came to. A walk over the open ones."""
         closed = self._closed_of.get(name, Sums())

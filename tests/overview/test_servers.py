@@ -73,7 +73,7 @@ def test_of_a_file_all_are_asked_or_those_that_are_named(words: str, servers: st
         ("lab2 stats", '; did you mean "lab2:22223"?'),
         ("lab stats", '; did you mean "lab2"?'),
         ("a:1 bench stats", '; did you mean "bench:22223"?'),
-        ("metrics", '"metrics" is neither a server'),
+        ("gauges", '"gauges" is neither a server'),
         ("5", "nor a command (ctrlstat HOST:PORT help lists them)"),
         ("a:1 a:1", '"a:1" is given twice'),
         ("lab1: stats", '"lab1:" has no port'),

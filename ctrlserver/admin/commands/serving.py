@@ -74,7 +74,7 @@ class Workers(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of workers."""
-        records = [_alone(desk)] if desk.workers is None else desk.workers()
+        records = worker_records(desk)
         return Table(rows(desk, records), len(records))
 
 
@@ -174,6 +174,11 @@ class Shutdown(Command):
         """A word."""
         desk.shutdown()
         return Word("stopping", {"shutdown": "stopping"})
+
+
+def worker_records(desk: Desk) -> Sequence[WorkerRecord]:
+    """A record for each worker."""
+    return [_alone(desk)] if desk.workers is None else desk.workers()
 
 
 def _alone(desk: Desk) -> WorkerRecord:

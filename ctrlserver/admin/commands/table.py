@@ -29,6 +29,7 @@ from ctrlserver.admin.commands.answering import Answer, AnswerOff
 from ctrlserver.admin.commands.asking import Describe, Ping, Quit, Reset, Stats, Version
 from ctrlserver.admin.commands.command import Command, argument
 from ctrlserver.admin.commands.injecting import Inject, InjectAll, InjectOff
+from ctrlserver.admin.commands.metrics import Metrics
 from ctrlserver.admin.commands.renames import Rename, Unrename
 from ctrlserver.admin.commands.runs import Run, RunsList, RunStart, RunStop
 from ctrlserver.admin.commands.serving import Config, Drain, Health, Listeners, Log, Reload, Shutdown, Workers
@@ -86,6 +87,7 @@ COMMANDS: Final[tuple[type[Command], ...]] = (
     Auth,
     Health,
     Stats,
+    Metrics,
     Describe,
     Streams,
     Packets,

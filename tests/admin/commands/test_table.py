@@ -59,7 +59,13 @@ def test_a_docstring_opens_with_the_usage_of_the_parameters(command: type) -> No
     assert rest
 
 
-SHOWN = {"N": "run", "on|off": "state", "open|closed": "state", "N|LISTENER": "injection"}
+SHOWN = {
+    "N": "run",
+    "on|off": "state",
+    "open|closed": "state",
+    "N|LISTENER": "injection",
+    "openmetrics|prometheus": "form",
+}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.command)
