@@ -83,6 +83,7 @@ PURE_FILES = {
     "net/asking.py",
     "http/head.py",
     "http/connections.py",
+    "http/accepting.py",
     "load/search/strategy.py",
     "workers/ports/seating.py",
     "workers/balance.py",

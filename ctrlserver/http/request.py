@@ -6,6 +6,7 @@ Rules: every answer has the headers of ``SAFETY``, a refusal too. A refusal is o
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_plus
 
 from twisted.web.http import Request as TwistedRequest
 from twisted.web.http import datetimeToString
@@ -69,14 +70,10 @@ class Request(TwistedRequest):
         return self.path.decode("ascii", "backslashreplace")
 
     @property
-    def queries(self) -> list[tuple[str, str]]:
-        """What stands after the question mark, in no particular order of the names; bytes that are no text in hex."""
-        found: dict[bytes, list[bytes]] = self.args or {}
-        return [(_text(name), _text(value)) for name, values in found.items() for value in values]
-
-
-def _text(octets: bytes) -> str:
-    return octets.decode("utf-8", "backslashreplace")
+    def words(self) -> tuple[str, ...]:
+        """What stands after the question mark, in its order: ``limit=5``, or a word alone."""
+        query = self.uri.partition(b"?")[2].decode("ascii", "backslashreplace")
+        return tuple(unquote_plus(each) for each in query.split("&") if each)
 
 
 def line_of(refusal: Refusal) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 
 from ctrlserver.admin.journal import Journal
 from ctrlserver.admin.limits import Reserve
@@ -64,18 +65,22 @@ class Site(Factory):
                 hint = did_you_mean(request.page, self.pages) or "; there are " + ", ".join(self.pages)
                 raise CommandError(404, "unknown-page", f"no page {quoted(request.page)}{hint}")
             page(request)
-        except CommandError as error:
-            request.refuse(Refusal(error.code if error.code in NAMES_OF_CODES else 400, error.message))
         except Exception:
-            self.failed(request)
+            self.tell(request, Failure())
 
-    def failed(self, request: Request) -> None:
-        """Log the exception that is under way, and say so; an answer that has begun ends with its connection."""
-        self.journal.failed(f"GET {request.page}")
+    def tell(self, request: Request, failure: Failure) -> None:
+        """Say why there is no answer, log what is our fault. An answer that has begun ends with its connection."""
+        try:
+            failure.raiseException()
+        except CommandError as error:
+            refusal = Refusal(error.code if error.code in NAMES_OF_CODES else 400, error.message)
+        except Exception:
+            self.journal.failed(f"GET {request.page}")
+            refusal = Refusal(500, f"{quoted(request.page)} failed; the log of the server says why")
         if request.startedWriting:
-            request.loseConnection()  # type: ignore[no-untyped-call]
+            request.channel.close()
         else:
-            request.refuse(Refusal(500, f"{quoted(request.page)} failed; the log of the server says why"))
+            request.refuse(refusal)
 
 
 def names_of_this_machine() -> set[str]:

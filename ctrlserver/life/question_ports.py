@@ -105,7 +105,7 @@ class QuestionPorts:
         from ctrlserver.http.site import Site
 
         shared = self._shared
-        return Site(pages(shared.desk), self._reactor, shared.journal, reserve=shared.reserve)
+        return Site(pages(shared), self._reactor, shared.journal, reserve=shared.reserve)
 
     def _close_http(self) -> object:
         held, self._held = self._held, None
