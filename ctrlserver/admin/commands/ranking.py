@@ -78,6 +78,22 @@ class Ranked(Generic[T]):
         yield from found
 
 
+@define(eq=False)
+class Behind(Generic[T]):
+    """What ``of`` gives behind the first ``offset``; the steps between stay."""
+
+    of: Iterable[T | None]
+    offset: int
+
+    def __iter__(self) -> Iterator[T | None]:
+        left = self.offset
+        for each in self.of:
+            if each is None or left == 0:
+                yield each
+            else:
+                left -= 1
+
+
 def known_fields(desk: Desk, record: str) -> Mapping[str, str]:
     """The fields of a kind of record, with a stream's labels: own names by published names."""
     renames = desk.book.renames

@@ -13,7 +13,7 @@ from ctrlserver.addresses import peer_test
 from ctrlserver.admin.arguments import Choice, Names, Number, Text
 from ctrlserver.admin.commands.command import LIMIT, Command, Made, argument, rows
 from ctrlserver.admin.commands.hexdump import dump, printable
-from ctrlserver.admin.commands.ranking import Ranked, known_fields, own_name, rank, with_columns
+from ctrlserver.admin.commands.ranking import Behind, Ranked, known_fields, own_name, rank, with_columns
 from ctrlserver.admin.levels import Level
 from ctrlserver.admin.refreshing.freshness import Figures, Freshness
 from ctrlserver.admin.replies import Listing, Reply, Table, Word
@@ -34,14 +34,16 @@ PART_BYTES: Final = 1024
 
 @frozen
 class Streams(Command):
-    """streams [open|closed] [limit=N] [peer=HOST[:PORT]] [listener=NAME] [worker=N] [sort=FIELD] [fields=A,B]
+    """streams [open|closed] [limit=N] [offset=N] [peer=HOST[:PORT]] [listener=NAME] [worker=N] [find=TEXT] [sort=FIELD] [fields=A,B]
 
     The streams, open and closed ones, newest first.
-    With sort, those with the largest number first, or by the alphabet;
-    sort=-FIELD turns that round. With fields, these columns in this order.
-    At most N of them, 100 without limit; "OK 100 of 5231" says that there are
-    more. The last 1000 closed streams stay on view; "peers" has the sums of all.
-    """
+    With find, those with TEXT, in any case, in their listener, peer, protocol,
+    framing, mode, state or reason. With sort, those with the largest number
+    first, or by the alphabet; sort=-FIELD turns that round. With fields, these
+    columns in this order. At most N of them, 100 without limit, behind the first
+    offset; "OK 100 of 5231" says that there are more. The last 1000 closed
+    streams stay on view; "peers" has the sums of all.
+    """  # noqa: E501 - how it is typed is one line
 
     command = "streams"
     figures = Figures.PATHS
@@ -49,9 +51,11 @@ class Streams(Command):
     example = "streams open limit=1"
     state: str | None = argument(Choice("state", "open|closed", ("open", "closed")), None)
     limit: int = argument(Number("limit", "limit=N", least=1), LIMIT)
+    offset: int = argument(Number("offset", "offset=N", positional=False), 0)
     peer: str | None = argument(Text("peer", "peer=HOST[:PORT]", positional=False, longest=300), None)
     listener: str | None = argument(Text("listener", "listener=NAME", positional=False), None)
     worker: int | None = argument(Number("worker", "worker=N", least=1, positional=False), None)
+    find: str | None = argument(Text("find", "find=TEXT", positional=False), None)
     sort: str | None = argument(Text("sort", "sort=FIELD", positional=False), None)
     fields: tuple[str, ...] = argument(
         Names("fields", "fields=A,B", positional=False, example="stream,peer,packets"), ()
@@ -66,12 +70,16 @@ class Streams(Command):
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of streams."""
-        if self.sort is None and self.listener is None and self.worker is None:
-            chosen, total = desk.book.choose(self.state, self.peer, self.limit)
+        most = self.offset + self.limit
+        if self.sort is None and self.listener is None and self.worker is None and self.find is None:
+            chosen, total = desk.book.choose(self.state, self.peer, most)
+            chosen = chosen[self.offset :]
             shown = rows(desk, _Records(desk, self.state, chosen))
             return Table(with_columns(desk, "stream", self.fields, shown), total, len(chosen))
-        ranked = Ranked(self._candidates(desk), self._key(desk), self.limit)
-        shown = rows(desk, Made(lambda each: None if each is None else desk.book.record(each), ranked))
+        ranked = Ranked(self._candidates(desk), self._key(desk), most)
+        shown = rows(
+            desk, Made(lambda each: None if each is None else desk.book.record(each), Behind(ranked, self.offset))
+        )
         return Table(with_columns(desk, "stream", self.fields, shown), lambda: ranked.total)
 
     def _candidates(self, desk: Desk) -> Sequence[StreamCounters]:
@@ -96,12 +104,13 @@ class Streams(Command):
     def _key(self, desk: Desk) -> Callable[[StreamCounters], tuple[Any, ...] | None]:
         """The place of a stream in the order; None for one that is not asked for."""
         turned = self.sort is not None and self.sort.startswith("-")
+        text = None if self.find is None else self.find.casefold()
         name = "stream" if self.sort is None else own_name(desk, "stream", self.sort.removeprefix("-"))
 
         def key(stream: StreamCounters) -> tuple[Any, ...] | None:
             if self.listener not in (None, stream.origin.listener) or self.state not in (None, stream.state):
                 return None
-            if self.worker not in (None, stream.worker):
+            if self.worker not in (None, stream.worker) or (text is not None and not _has(stream, text)):
                 return None
             if name == "stream":
                 return rank(stream.stream, turned=turned)
@@ -219,6 +228,13 @@ class Kick(Command):
         if not desk.kick(self.stream):
             raise CommandError(409, "stream-closed", f"stream {self.stream} is closing already")
         return Word("kicked", {"kicked": self.stream})
+
+
+def _has(stream: StreamCounters, text: str) -> bool:
+    """Whether one of its words has ``text`` in it."""
+    origin = stream.origin
+    words = (stream.peer, origin.listener, origin.protocol, origin.framing, origin.mode, stream.state, stream.reason)
+    return any(text in word.casefold() for word in words if word)
 
 
 def _part(holder: StreamCounters | Fetched, number: int, start: int) -> bytes | None:

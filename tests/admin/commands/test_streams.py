@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from ctrlserver.stats.kept import KeptPackets
 from tests.admin.conftest import Peer, Server, refusal
 
@@ -127,3 +129,33 @@ def test_packets_of_a_stream_that_keeps_none(server: Server, peer: Peer) -> None
     assert line.startswith("ERR 409 keeps-nothing ")
     assert "keep = N" in line
     assert ("404", "unknown-stream") == refusal(peer.asks("packets 2"))
+
+
+def numbers(reply: Any) -> list[int]:
+    return [row["stream"] for row in reply["data"]]
+
+
+def test_a_page_of_streams_begins_behind_offset_in_whatever_order(server: Server, peer: Peer) -> None:
+    for packets in (3, 1, 2, 5, 4):
+        server.stream(packets, open=True)
+    assert [3, 2] == numbers(peer.asks_json("streams limit=2 offset=2"))
+    assert [5, 1] == numbers(peer.asks_json("streams sort=packets limit=2 offset=1"))
+    assert [] == numbers(peer.asks_json("streams sort=packets offset=5"))
+    assert 5 == peer.asks_json("streams offset=4")["total"]
+    assert "OK 2 of 5" == peer.asks("streams sort=packets limit=2 offset=3")[-1]
+    assert ("400", "bad-argument") == refusal(peer.asks("streams offset=-1"))
+
+
+def test_find_has_the_streams_with_a_text_in_one_of_their_words(server: Server, peer: Peer) -> None:
+    server.stream(1, "10.0.0.1:4000", open=True)
+    server.stream(2, "10.0.7.2:4000")
+    server.stream(3, "[fd00::A7]:4000", open=True)
+    assert [2] == numbers(peer.asks_json("streams find=0.7."))
+    assert [3, 2] == numbers(peer.asks_json("streams find=7"))
+    assert [3] == numbers(peer.asks_json("streams find=a7"))
+    assert [2] == numbers(peer.asks_json("streams find=EOF"))
+    assert [3, 2, 1] == numbers(peer.asks_json("streams find=sink"))
+    assert [3] == numbers(peer.asks_json("streams find=fd00 sort=bytes"))
+    reply = peer.asks_json("streams find=sink limit=1 offset=1")
+    assert ([2], 3) == (numbers(reply), reply["total"])
+    assert 0 == peer.asks_json("streams find=nobody")["total"]

@@ -101,8 +101,8 @@ def test_levels_and_reads_are_stated_as_designed() -> None:
 
 def test_help_of_a_command_is_its_docstring(asks: Asks) -> None:
     lines = asks("help STREAMS")
-    usage = "streams [open|closed] [limit=N] [peer=HOST[:PORT]] [listener=NAME] [worker=N]"
-    usage += " [sort=FIELD] [fields=A,B]"
+    usage = "streams [open|closed] [limit=N] [offset=N] [peer=HOST[:PORT]] [listener=NAME] [worker=N]"
+    usage += " [find=TEXT] [sort=FIELD] [fields=A,B]"
     assert usage.split() == " ".join(lines[:2]).split()
     assert any("newest first" in line for line in lines)
     assert "  Level: viewer." == lines[-2]
