@@ -63,7 +63,7 @@ class QuestionPorts:
         except (CannotBind, UsageError):
             give_up()
             raise
-        return lambda: DeferredList([maybeDeferred(put_admin), maybeDeferred(put_http)])  # type: ignore[return-value]
+        return lambda: DeferredList([maybeDeferred(put_http), maybeDeferred(put_admin)])  # type: ignore[return-value]
 
     def _prepare_http(self, config: HttpConfig | None) -> tuple[Callable[[], object], Callable[[], object]]:
         """What goes over to ``config``, and what goes back instead."""
