@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from ctrlserver import __version__
+from ctrlserver.http.page.files import own_files
 from tests.integration.conftest import starting
 from tests.packages import PIP, PROJECT, TOP, UNPACKAGED, output_of
 
@@ -52,6 +53,7 @@ def test_the_wheel_holds_the_plugin_the_schema_the_template_and_the_type_marker(
     assert names >= {"twisted/plugins/ctrlserver_plugin.py", "ctrlserver/py.typed"}
     assert "ctrlserver/load/show/chart_page.html" in names
     assert [name for name in names if name.startswith("ctrlserver/load/") and name.endswith(".json")]
+    assert names >= {f"ctrlserver/http/page/static/{name}" for name in own_files()}
 
 
 def test_the_sdist_holds_the_tests_the_pages_the_config_and_what_make_needs(sdist: Path) -> None:

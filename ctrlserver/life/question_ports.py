@@ -101,11 +101,13 @@ class QuestionPorts:
         return maybeDeferred(endpoint.listen, site)
 
     def _make_site(self) -> Site:
+        from ctrlserver.http.page.pages import live_pages
         from ctrlserver.http.pages import pages
         from ctrlserver.http.site import Site
 
         shared = self._shared
-        return Site(pages(shared), self._reactor, shared.journal, reserve=shared.reserve)
+        found = {**live_pages(shared.desk, self._reactor), **pages(shared)}
+        return Site(found, self._reactor, shared.journal, reserve=shared.reserve)
 
     def _close_http(self) -> object:
         held, self._held = self._held, None
