@@ -130,8 +130,10 @@ class Daemon:
         self.log = Log(self.process)
         self.ports: dict[str, int] = {}
         self.paths: dict[str, str] = {}
-        expected = listeners + admins
+        expected = listeners + admins + ("--http" in arguments)
         self.log.wait(rf"(?s)listening {'admin' if admins == 1 else f'admin{admins}'} ")
+        if "--http" in arguments:
+            self.log.wait("listening http ")
         for number in range(1, self.workers + 1) if many else ():
             self.log.wait(rf"worker {number} is process")  # until then it is not ready, and says so
         for line in self.log.lines:
