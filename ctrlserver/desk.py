@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 from attrs import evolve, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from ctrlserver.errors import CommandError
 from ctrlserver.inject.orderer import Orderer
 from ctrlserver.inject.rules import Rule, Standing
 from ctrlserver.stats.book import Book
+from ctrlserver.stats.chosen import Chosen, Listed, listed
 from ctrlserver.stats.kept import Fetched
-from ctrlserver.stats.records import InjectionRecord, ListenerRecord, WorkerRecord
+from ctrlserver.stats.records import InjectionRecord, ListenerRecord, RunRecord, WorkerRecord
+
+_ANY = Chosen()
 
 
 @frozen
@@ -34,6 +37,16 @@ class Refresh(Protocol):
 
     def __call__(self, *, paths: bool = False) -> Deferred[None] | None:
         """Fires when they are; None where they are so at any time."""
+
+
+class History(Protocol):
+    """The runs that are kept in a file, with those in memory. Nothing waits for the file."""
+
+    def runs(self, chosen: Chosen, limit: int, before: int | None = None) -> Deferred[Listed]:
+        """The newest ``limit`` that are chosen, of those listed after run ``before``; ``CommandError`` without it."""
+
+    def run(self, number: int) -> Deferred[RunRecord | None]:
+        """The run of this number."""
 
 
 class Struck(Protocol):
@@ -76,6 +89,8 @@ class Desk:
     ``settled()`` fires when all that was ordered is carried out, and the hits of what has ended are known; None where
     that is so.
 
+    ``history`` has the runs that are kept; None where none are.
+
     ``asked``: the number that the book gave to the questions under way, when they arrived. ``instance`` tells this
     server from all others.
     """
@@ -101,8 +116,23 @@ class Desk:
     fetch_packets: Callable[[int, int], Deferred[Fetched] | None] = lambda *_: None
     workers: Callable[[], Sequence[WorkerRecord]] | None = None
     settled: Callable[[], Deferred[None] | None] = lambda: None
+    history: History | None = None
     asked: int | None = None
     instance: str = ""
+
+    def runs(self, chosen: Chosen = _ANY, limit: int = 100, before: int | None = None) -> Deferred[Listed]:
+        """The newest runs that are chosen, of those listed after run ``before``; ``CommandError`` 404 without it."""
+        if self.history is not None:
+            return self.history.runs(chosen, limit, before)
+        return maybeDeferred(self.runs_in_memory, chosen, limit, before)
+
+    def runs_in_memory(self, chosen: Chosen, limit: int, before: int | None) -> Listed:
+        """Those that this server has had."""
+        records = self.book.runs.records(self.now())
+        first = next((record for record in records if record.run == before), None)
+        if before is not None and first is None:
+            raise CommandError(404, "unknown-run", f"no run {before}")
+        return listed(records, chosen, limit, first)
 
     def for_questions(self) -> Desk:
         """The same for questions that arrive now."""

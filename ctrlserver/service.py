@@ -22,7 +22,7 @@ from contextlib import suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from attrs import asdict, evolve
+from attrs import evolve
 from twisted.application.service import MultiService
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -43,13 +43,14 @@ from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.life.alone import LonePlane
 from ctrlserver.life.draining import Draining
 from ctrlserver.life.question_ports import QuestionPorts
+from ctrlserver.life.recording import HistoryFile, Recording
 from ctrlserver.life.reloading import Read, Reloading
+from ctrlserver.life.run_lines import RunLines
 from ctrlserver.life.supervision import Supervision
 from ctrlserver.life.tracing import Tracing
 from ctrlserver.linux.descriptors import descriptors_in_use, raise_descriptor_limit
 from ctrlserver.linux.memory import give_back_large_blocks, memory_there_is
 from ctrlserver.logs.log import LOG
-from ctrlserver.logs.sparing import Sparing
 from ctrlserver.net.gate import Reserve, room_for_admin
 from ctrlserver.net.injected.orders import record_of
 from ctrlserver.net.listeners import CannotBind
@@ -57,7 +58,6 @@ from ctrlserver.net.plane import SWEEP_SECONDS
 from ctrlserver.net.proxied import Door
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.records import InjectionRecord, RunRecord
-from ctrlserver.stats.runs import summary_line
 from ctrlserver.words import counted
 
 if TYPE_CHECKING:
@@ -68,9 +68,6 @@ TICK_SECONDS = SWEEP_SECONDS
 
 #: Seconds by which the loop may be late while the server is ready for new streams.
 READY_LAG_SECONDS = 1.0
-
-#: Lines on runs that may follow each other; of more, one a second, for a peer can begin runs as fast as connections.
-RUN_LINES_AT_ONCE = 10
 
 
 class CannotStart(SystemExit, Exception):
@@ -90,6 +87,7 @@ class ControlService(MultiService):
     """The running server: its book, its data plane, its admin ports and the one by HTTP.
 
     ``clock`` returns monotonic seconds, ``wall`` seconds since 1970. ``read`` reads the config anew; None: no file.
+    ``history``: where runs are kept.
     """
 
     log = Logger()
@@ -101,6 +99,7 @@ class ControlService(MultiService):
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         read: Read | None = None,
+        history: HistoryFile | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         keep_monotonic_time(reactor)
@@ -108,7 +107,7 @@ class ControlService(MultiService):
         self._reactor = reactor
         self._clock = clock
         self._wall = wall
-        self._run_lines = Sparing(RUN_LINES_AT_ONCE)
+        self._run_lines = RunLines()
         self.book = Book(
             version=__version__,
             now=clock(),
@@ -118,6 +117,7 @@ class ControlService(MultiService):
             renames=config.renames,
             on_run_end=self._run_ended,
         )
+        self.recording = Recording(self.book, reactor, clock, wall, lambda: self.config, history)
         give_back_large_blocks()
         self.book.memory.limit = memory_limit(config)
         self.plane = self._plane()
@@ -149,6 +149,7 @@ class ControlService(MultiService):
                 config=lambda: as_tables(self.config),
                 drain=self._drain,
                 health=self._health,
+                history=None if history is None else self.recording,
                 shutdown=self.end,
             ),
             reactor,
@@ -183,6 +184,7 @@ class ControlService(MultiService):
     def startService(self) -> None:
         """Begin to read the counters."""
         self._bind()
+        self.recording.begin()
         super().startService()  # type: ignore[no-untyped-call]
         self._due = self._clock() + TICK_SECONDS
         self._tick.start(TICK_SECONDS, now=False)
@@ -244,12 +246,11 @@ class ControlService(MultiService):
         LOG.tell_left_out(now)
         self._admin.journal.tell_left_out(now)
         self.tracing.tell_left_out(now)
-        if more := self._run_lines.overdue(now):
-            self.log.info("{more} more runs ended", event="more-runs-ended", more=more)
+        self._run_lines.tell_left_out(now)
 
     def _run_ended(self, record: RunRecord) -> None:
-        if self._run_lines.may_write(self._clock()):
-            self.log.info("{log_line}", event="run-ended", log_line=summary_line(record), **_fields(record))
+        self._run_lines.ended(record, self._clock())
+        self.recording.ended(record)
 
     def _drain(self, on: bool) -> None:
         """Accept no new streams, or some again."""
@@ -283,7 +284,7 @@ class ControlService(MultiService):
             f"the loop is {lag:.1f} s late": lag >= READY_LAG_SECONDS,
         }
         reasons = (*(reason for reason, holds in found.items() if holds), *self.plane.reasons())
-        return Health(live=True, ready=not reasons, reasons=reasons)
+        return Health(live=True, ready=not reasons, reasons=(*reasons, *self.recording.reasons()))
 
     def _status(self) -> str:
         """What ``systemctl status`` shows."""
@@ -356,7 +357,9 @@ class ControlService(MultiService):
             self._tick.stop()
         stopped = [self._unbind(), maybeDeferred(super().stopService)]
         drained = maybeDeferred(self.plane.drain)
-        return drained.addCallback(lambda _: self._close()).addCallback(lambda _: DeferredList(stopped))
+        closed = drained.addCallback(lambda _: self._close())
+        kept = closed.addCallback(lambda _: self.recording.end(self.config.drain_timeout))
+        return kept.addCallback(lambda _: DeferredList(stopped))
 
     def _close(self) -> None:
         """End the run, and the admin connections."""
@@ -365,10 +368,6 @@ class ControlService(MultiService):
         self._ports.end()
         self.plane.stop()
         self._bound = False
-
-
-def _fields(record: RunRecord) -> dict[str, Any]:
-    return asdict(record, recurse=False, filter=lambda each, _: each.name != "labels")
 
 
 def memory_limit(config: Config) -> int:

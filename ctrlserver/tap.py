@@ -29,6 +29,7 @@ from twisted.python import usage
 from ctrlserver import __version__, terminal
 from ctrlserver.config import Config, load_config, override
 from ctrlserver.errors import UsageError
+from ctrlserver.life.recording import HistoryFile
 from ctrlserver.life.signals import Signals
 from ctrlserver.logs.level import LEVEL, LEVELS
 from ctrlserver.logs.log import LOG, for_twist, for_twistd
@@ -36,7 +37,7 @@ from ctrlserver.service import ControlService
 from ctrlserver.wire.framing import FRAMINGS
 from ctrlserver.words import did_you_mean, printable
 
-FLAGS = ("data", "framing", "mode", "reply", "admin", "http", "workers", "balance", "log-format")
+FLAGS = ("data", "framing", "mode", "reply", "admin", "http", "workers", "balance", "log-format", "history")
 
 
 class Options(usage.Options):
@@ -44,7 +45,7 @@ class Options(usage.Options):
 
     synopsis = (
         "[--config FILE] [--data ENDPOINT] [--framing SPEC] [--mode MODE] [--reply TEXT] [--inject SPEC]"
-        " [--admin ENDPOINT] [--http ENDPOINT] [--workers N]"
+        " [--admin ENDPOINT] [--http ENDPOINT] [--workers N] [--history FILE|off]"
     )
     longdesc = (
         "Takes packet streams on the data port, counts and times them exactly, and answers on the admin port:"
@@ -60,6 +61,7 @@ class Options(usage.Options):
         ["http", None, None, "Where the server answers by HTTP, such as tcp:9464:interface=127.0.0.1 (nowhere)."],
         ["workers", "w", None, "Processes that serve the streams (1): a number, or auto for one on each core."],
         ["balance", None, None, "Who chooses a connection's worker (exact): exact, by load, or kernel, by chance."],
+        ["history", None, None, "The file that keeps the runs (in $STATE_DIRECTORY or your state folder), or off."],
         ["log-format", None, None, "The form of the log (text): text, or json for one object a line."],
     ]
     optFlags = [  # noqa: RUF012
@@ -69,6 +71,7 @@ class Options(usage.Options):
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml")})
 
     configuration: Config
+    history: HistoryFile | None = None
     path = ""
 
     def __init__(self) -> None:
@@ -138,6 +141,7 @@ class Options(usage.Options):
         if self["check"]:
             print("ctrlserver: the configuration is good")  # noqa: T201
             sys.exit(0)
+        self.history = history_file(self.configuration.history, os.environ)
         self._check_files()
         self._choose_log()
 
@@ -177,6 +181,23 @@ class Options(usage.Options):
             stop(f"cannot write the pid file {pid_file}: {reason}; twistd --pidfile= needs none")
         if log_file and (reason := refusal(log_file)):
             stop(f"cannot write the log file {log_file}: {reason}; twistd --logfile=FILE takes another")
+
+
+def history_file(asked: str | None, environment: Mapping[str, str]) -> HistoryFile | None:
+    """Where the history is kept; None where it is off.
+
+    By default in systemd's state folder, of several in the first, or in the user's; who has none has that of services.
+    """
+    if asked is not None:
+        return None if asked == "off" else HistoryFile(os.path.abspath(asked))
+    folder = environment.get("STATE_DIRECTORY", "").partition(":")[0]
+    if not folder:
+        from platformdirs import user_state_dir
+
+        folder = user_state_dir("ctrlserver")
+        if not os.path.isabs(folder):  # no HOME, and the system does not know the user
+            folder = "/var/lib/ctrlserver"
+    return HistoryFile(os.path.join(folder, "history.sqlite3"), own=True)
 
 
 def files_of(twistd: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -224,7 +245,8 @@ def makeService(options: Options) -> IService:
         faulthandler.enable(sys.__stderr__.fileno())  # systemd's watchdog ends a process that hangs by SIGABRT
     if goes_to_background(options.parent or {}):
         terminal.keep()
-    service = ControlService(options.configuration, reactor, read=options.read_again if options.path else None)
+    read = options.read_again if options.path else None
+    service = ControlService(options.configuration, reactor, read=read, history=options.history)
     means = {signal.SIGUSR1: LOG.reopen, signal.SIGHUP: service.reloading.by_signal}
     signals = Signals(reactor, lambda: service.is_ending, service.draining.at_once, means)
     signals.setServiceParent(service)  # type: ignore[no-untyped-call]

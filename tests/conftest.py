@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,6 +23,10 @@ __all__ = ["sdist", "servers", "source", "wheel"]  # fixtures of all tests
 
 # Programs are started hundreds of times: they are compiled once, also where the environment would keep nothing.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# No daemon of a test keeps runs unless its test asks for it, and none in the folder of whoever runs the tests.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="ctrlserver-state-")
+os.environ.pop("STATE_DIRECTORY", None)
 
 # Under nohup, and behind "&" in a script, these are ignored. A program started from here would inherit that, and does
 # not inherit a handler: so they are still ignored here, and in no program of a test.

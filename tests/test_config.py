@@ -52,6 +52,7 @@ def test_the_shipped_file_loads_with_its_optional_keys_in_use(tmp_path: Path) ->
         expected_packets=10_000,
         max_streams=10_000,
         memory_limit=1 << 30,
+        history="/var/lib/ctrlserver/history.sqlite3",
         rename=(("protocol", "inet_protocol"),),
     )
     assert expected == load_config(written(tmp_path, text))
@@ -105,6 +106,10 @@ def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
         expected_packets = "5M"
         max_streams = "1k"
         memory_limit = "64MiB"
+        history = "runs.sqlite3"
+        history_runs = "5k"
+        history_age = "90d"
+        keep_totals = true
         log_format = "json"
         log_level = "warn"
         [[listener]]
@@ -159,6 +164,10 @@ def test_every_value_of_a_file_arrives(tmp_path: Path) -> None:
         expected_packets=5_000_000,
         max_streams=1_000,
         memory_limit=64 << 20,
+        history="runs.sqlite3",
+        history_runs=5_000,
+        history_age=90 * 86400.0,
+        keep_totals=True,
         log_format="json",
         log_level="warn",
         rename=(("protocol", "peer"), ("peer", "protocol")),
@@ -180,7 +189,8 @@ def test_a_server_may_have_no_admin_port(tmp_path: Path) -> None:
         ('run_gp: unknown key; did you mean "run_gap"?', "run_gp = 1"),
         (
             "colour: unknown key: expected one of workers, balance, run_gap, expected_packets, max_streams,"
-            " memory_limit, drain_timeout, log_format, log_level, rename, listener, admin",
+            " memory_limit, drain_timeout, history, history_runs, history_age, keep_totals,"
+            " log_format, log_level, rename, listener, admin",
             "colour = 1",
         ),
         ('"a b": unknown key', '"a b" = 1'),

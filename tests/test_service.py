@@ -17,8 +17,9 @@ from zope.interface import directlyProvides, providedBy
 from ctrlserver.config import AdminConfig, Config, ListenerConfig
 from ctrlserver.desk import Health
 from ctrlserver.errors import CommandError
+from ctrlserver.life.run_lines import AT_ONCE
 from ctrlserver.logs.level import LEVEL
-from ctrlserver.service import READY_LAG_SECONDS, RUN_LINES_AT_ONCE, TICK_SECONDS, CannotStart, ControlService
+from ctrlserver.service import READY_LAG_SECONDS, TICK_SECONDS, CannotStart, ControlService
 from ctrlserver.stats.rename import Renames
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
@@ -89,8 +90,8 @@ async def test_a_flood_of_runs_writes_few_lines_and_tells_the_number_of_the_othe
             server.book.runs.start(f"r{number}", None, now)
             server.book.runs.stop(now)
         await server.stopService()
-    assert RUN_LINES_AT_ONCE == sum("log_line" in line for line in lines)
-    assert [100 - RUN_LINES_AT_ONCE] == [line["more"] for line in lines if "more" in line]
+    assert AT_ONCE == sum("log_line" in line for line in lines)
+    assert [100 - AT_ONCE] == [line["more"] for line in lines if "more" in line]
 
 
 def reloaded(config: Config) -> ControlService:

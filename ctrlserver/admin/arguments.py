@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import takewhile
 from math import isfinite
 from typing import Final
@@ -20,6 +21,7 @@ from attrs import field, frozen
 
 from ctrlserver.admin.dialogue import MAX_LINE, Quoted
 from ctrlserver.errors import CommandError, UnitError
+from ctrlserver.stats.records import timestamp
 from ctrlserver.units import parse_count, parse_duration
 from ctrlserver.words import did_you_mean, hint_in, quoted
 
@@ -164,6 +166,42 @@ class Names(Parameter):
         if not all(names) or len(set(names)) < len(names) or not text.isprintable():
             raise self.wrong(text, ", each once")
         return names
+
+
+@frozen
+class Time(Parameter):
+    """A time of day, in UTC unless it says otherwise; read as a timestamp."""
+
+    expected = "a time such as 2026-11-26, 2026-11-26T21:00 (UTC) or 1795000000 (seconds since 1970)"
+
+    def read(self, text: str) -> str:
+        """As records have it."""
+        try:
+            if _MEANT.fullmatch(text):
+                return timestamp(float(text))
+            when = datetime.fromisoformat(text)
+            return timestamp((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
+        except (ValueError, OverflowError, OSError):
+            raise self.wrong(text) from None
+
+
+@frozen
+class Pairs(Parameter):
+    """Names and values with commas between them, as in ``example``."""
+
+    example: str = field(kw_only=True)
+
+    @property
+    def expected(self) -> str:
+        """The form."""
+        return f"names and values such as {self.example}"
+
+    def read(self, text: str) -> tuple[tuple[str, str], ...]:
+        """The pairs."""
+        pairs = [each.partition(":") for each in text.split(",")]
+        if not all(name and colon and value for name, colon, value in pairs) or not text.isprintable():
+            raise self.wrong(text)
+        return tuple((name, value) for name, _, value in pairs)
 
 
 @frozen

@@ -235,7 +235,8 @@ class AdminConnection(Protocol):
         """Carry the line out, or wait for what it reads to be of now."""
         try:
             command = call_of(request, self._desk, self._session)
-            if self._freshness is not None and (fresh := command.fresh(self._desk, self._freshness)) is not None:
+            may_wait = self._freshness is not None or command.elsewhere
+            if may_wait and (fresh := command.fresh(self._desk, self._ports.readings.freshness)) is not None:
                 self._call = Call(request, command)
                 self._call.wait_for(fresh, self._serve)
                 return

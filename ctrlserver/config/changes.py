@@ -100,7 +100,7 @@ def needs_restart(old: Config, new: Config) -> Iterator[str]:
         before = old.listeners[place]
         if before.takes_datagrams and listener.takes_datagrams and before.udp_gro != listener.udp_gro:
             yield f"listener {quoted(listener.name)}: udp_gro needs a restart, or another port"
-    for key in ("workers", "balance", "log_format"):
+    for key in ("workers", "balance", "log_format", "history", "keep_totals"):
         if getattr(old, key) != getattr(new, key):
             yield f"{key} needs a restart"
 

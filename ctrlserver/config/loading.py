@@ -28,7 +28,7 @@ _SINGLE = frozenset({"http"})
 _ATTRIBUTES = {"listener": "listeners"}
 """The attributes that are not called as their keys are."""
 _KEY_OF = {"data": ("listener", "endpoint"), "admin": ("admin", "endpoint"), "http": ("http", "endpoint")} | {
-    key: ("", key) for key in ("log_format", "workers", "balance")
+    key: ("", key) for key in ("log_format", "workers", "balance", "history")
 }
 """Table and key of the flags that are not called as a listener's key."""
 
@@ -60,6 +60,7 @@ def override(
     inject: Sequence[str] | None = None,
     workers: str | None = None,
     balance: str | None = None,
+    history: str | None = None,
 ) -> Config:
     """A good ``config`` with the given flags in its first listener, its first admin listener and its ``http``.
 
@@ -67,6 +68,7 @@ def override(
     """
     texts: dict[str, Any] = {"data": data, "framing": framing, "mode": mode, "reply": reply, "udp": udp, "admin": admin}
     texts |= {"http": http, "log_format": log_format, "inject": inject, "workers": workers, "balance": balance}
+    texts["history"] = history
     values: dict[str, dict[str, Any]] = {"": {}, "listener": {}, "admin": {}, "http": {}}
     flag_of = {}
     for flag, text in texts.items():

@@ -34,6 +34,7 @@ from ctrlserver.config.values import (
     read_endpoint,
     read_flag,
     read_framing,
+    read_history,
     read_hosts,
     read_inject,
     read_inject_ca,
@@ -74,6 +75,8 @@ _MOST_KEPT = 100_000
 """Packets a stream may keep: small packets cost more in objects than in bytes."""
 _MOST_STREAMS = 10**9
 """More than any machine has descriptors for."""
+_MOST_RUNS = 10**7
+"""Runs in a history: some gigabytes."""
 _MOST_UDP_STREAMS = 100_000
 """Peers a UDP port may tell apart: each tick walks over all of them, 30 ms for this many."""
 
@@ -191,6 +194,10 @@ class Config:
         size(1 << 20, _LARGEST_MEMORY, 'a size from "1MiB", or no such key for a quarter of the memory there is'),
     )
     drain_timeout: float = _key(5.0, duration(0, "a duration, or 0 for none"))
+    history: str | None = _key(None, read_history)
+    history_runs: int = _key(100_000, count(1, _MOST_RUNS, f"a number of runs from 1 to {_MOST_RUNS}"))
+    history_age: float = _key(0.0, duration(0, "a duration such as 90d, or 0 for any age"))
+    keep_totals: bool = _key(False, read_flag)
     log_format: str = _key("text", one_of(FORMATS))
     log_level: str = _key("info", one_of(LEVELS))
     rename: tuple[tuple[str, str], ...] = _key((), read_rename)

@@ -144,6 +144,15 @@ def read_flag(value: object) -> bool:
     _refuse(value, "true or false, without quotes")
 
 
+def read_history(value: object) -> str:
+    """The path of a file, or ``off``."""
+    expected = 'the path of a file, or "off"'
+    path = _text(value, expected)
+    if not path.strip() or not path.isprintable() or path.endswith("/"):
+        _refuse(path, expected)
+    return path
+
+
 def read_labels(value: object) -> Mapping[str, Label]:
     """Labels by their names."""
     if not isinstance(value, dict):

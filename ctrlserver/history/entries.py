@@ -1,4 +1,4 @@
-"""A run as it is kept, and which runs are asked for. PURE but for SQL.
+"""A run as a row of the file, and what is asked of such rows.
 
 Rules: what is stored has the fields' own names, so a rename can be undone. A stored record may be of an earlier
 version, which did not know all fields, or of a later one: then the fields that are not known here are left out.
@@ -8,74 +8,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
 
-from attrs import asdict, evolve, fields, frozen
+from attrs import asdict, evolve, fields
 
+from ctrlserver.stats.chosen import Chosen, has_label, is_like
 from ctrlserver.stats.records import RunRecord
 
 _OWN_COLUMNS = ("listeners", "labels")
 _KNOWN = tuple(each for each in fields(RunRecord) if each.name not in _OWN_COLUMNS)
 
 
-@frozen
-class Choice:
-    """Runs that began ``since`` and before ``until`` (timestamps), of such a name, listener and label.
-
-    ``name`` is a pattern of a shell (``soak*``); ``labels`` are pairs of name and value, all of which hold.
-    """
-
-    since: str | None = None
-    until: str | None = None
-    name: str | None = None
-    listener: str | None = None
-    labels: tuple[tuple[str, str], ...] = ()
-
-    def takes(self, record: RunRecord) -> bool:
-        """Whether a run is one of them."""
-        if self.since is not None and record.started < self.since:
-            return False
-        if self.until is not None and record.started >= self.until:
-            return False
-        return (
-            (self.name is None or _like(record.name, self.name))
-            and (self.listener is None or self.listener in record.listener_names)
-            and all(has_label(record.labels, name, value) for name, value in self.labels)
-        )
-
-    def condition(self) -> tuple[str, list[Any]]:
-        """The same in SQL, over the columns of ``runs``; see ``FUNCTIONS``."""
-        parts: list[str] = ["1"]
-        values: list[Any] = []
-        for sql, value in (
-            ("began >= ?", self.since),
-            ("began < ?", self.until),
-            ("is_like(name, ?)", self.name),
-            ("EXISTS (SELECT 1 FROM json_each(listeners) WHERE value = ?)", self.listener),
-        ):
-            if value is not None:
-                parts.append(sql)
-                values.append(value)
-        for name, value in self.labels:
-            parts.append("has_label(labels, ?, ?)")
-            values += [name, value]
-        return " AND ".join(parts), values
-
-
-def _like(name: str | None, pattern: str) -> bool:
-    return name is not None and fnmatchcase(name, pattern)
-
-
-def has_label(labels: Mapping[str, Sequence[Any]], name: str, value: str) -> bool:
-    """Whether the label ``name`` has a value that is written so."""
-    return any(value == label_text(each) for each in labels.get(name, ()))
-
-
-def label_text(value: object) -> str:
-    """A label's value as it is typed."""
-    return value if isinstance(value, str) else json.dumps(value)
+def condition(chosen: Chosen) -> tuple[str, list[Any]]:
+    """What is chosen, in SQL over the columns of ``runs``, with its values; see ``FUNCTIONS``."""
+    parts: list[str] = ["1"]
+    values: list[Any] = []
+    for sql, value in (
+        ("began >= ?", chosen.since),
+        ("began < ?", chosen.until),
+        ("is_like(name, ?)", chosen.name),
+        ("EXISTS (SELECT 1 FROM json_each(listeners) WHERE value = ?)", chosen.listener),
+    ):
+        if value is not None:
+            parts.append(sql)
+            values.append(value)
+    for name, value in chosen.labels:
+        parts.append("has_label(labels, ?, ?)")
+        values += [name, value]
+    return " AND ".join(parts), values
 
 
 @lru_cache(1000)
@@ -85,10 +46,10 @@ def _labels(text: str) -> Mapping[str, Sequence[Any]]:
 
 
 FUNCTIONS: Mapping[str, tuple[int, Callable[..., bool]]] = {
-    "is_like": (2, _like),
+    "is_like": (2, is_like),
     "has_label": (3, lambda labels, name, value: has_label(_labels(labels), name, value)),
 }
-"""What ``Choice.condition`` calls: the number of arguments, and the function."""
+"""What ``condition`` calls: the number of arguments, and the function."""
 
 COLUMNS = "run, state, name, began, listeners, labels, record"
 

@@ -8,29 +8,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ctrlserver.errors import HistoryError
-from ctrlserver.history.entries import COLUMNS, FUNCTIONS, Choice, record_of
+from ctrlserver.history.entries import COLUMNS, FUNCTIONS, condition, record_of
 from ctrlserver.history.opening import APPLICATION, connect, told
 from ctrlserver.history.store import identity
+from ctrlserver.stats.chosen import Chosen, Page, place_of
 from ctrlserver.stats.records import RunRecord
 
 BUSY_SECONDS = 1.0
 
 _PLACES = 500
-
-
-@frozen
-class Page:
-    """``records`` of ``total``; ``known``: which of the runs that were named are in the file and chosen."""
-
-    records: Sequence[RunRecord]
-    total: int
-    known: frozenset[int]
 
 
 @define(eq=False)
@@ -41,26 +33,26 @@ class Reading:
     _connection: sqlite3.Connection | None = field(default=None, init=False)
     _file: tuple[int, int] | None = field(default=None, init=False)
 
-    def page(self, choice: Choice, limit: int, before: tuple[str, int] | None, named: Collection[int]) -> Page:
-        """The first ``limit`` runs that are chosen, those listed after ``before`` (began, run) if it is given.
+    def page(self, chosen: Chosen, limit: int, before: RunRecord | None, named: Collection[int]) -> Page:
+        """The first ``limit`` runs that are chosen, those listed after ``before`` if it is given.
 
-        ``HistoryError`` where the file cannot be read.
+        ``named``: the runs that are in memory.         ``HistoryError`` where the file cannot be read.
         """
-        condition, values = choice.condition()
+        chosen_by, values = condition(chosen)
         with self._asked() as connection:
-            after, more = ("", []) if before is None else (" AND (began, run) < (?, ?)", list(before))
+            after, more = ("", []) if before is None else (" AND (began, run) < (?, ?)", list(place_of(before)))
             rows = connection.execute(
-                f"SELECT {COLUMNS} FROM runs WHERE {condition}{after} ORDER BY began DESC, run DESC LIMIT ?",
+                f"SELECT {COLUMNS} FROM runs WHERE {chosen_by}{after} ORDER BY began DESC, run DESC LIMIT ?",
                 (*values, *more, limit),
             ).fetchall()
-            (total,) = connection.execute(f"SELECT count(*) FROM runs WHERE {condition}", values).fetchone()
+            (total,) = connection.execute(f"SELECT count(*) FROM runs WHERE {chosen_by}", values).fetchone()
             known: set[int] = set()
             numbers = list(named)
             for at in range(0, len(numbers), _PLACES):
                 some = numbers[at : at + _PLACES]
                 places = ",".join("?" * len(some))
                 found = connection.execute(
-                    f"SELECT run FROM runs WHERE run IN ({places}) AND {condition}", (*some, *values)
+                    f"SELECT run FROM runs WHERE run IN ({places}) AND {chosen_by}", (*some, *values)
                 )
                 known.update(number for (number,) in found)
         return Page([record_of(row) for row in rows], total, frozenset(known))

@@ -27,7 +27,7 @@ from attrs import define, field
 
 from ctrlserver.errors import HistoryError
 from ctrlserver.history.entries import COLUMNS, row_of
-from ctrlserver.history.opening import Damaged, Upgrade, opened, packaged, put_aside, told, transaction
+from ctrlserver.history.opening import OPENING_SECONDS, Damaged, Upgrade, opened, packaged, put_aside, told, transaction
 from ctrlserver.history.shared import Shared
 from ctrlserver.stats.records import RunRecord
 
@@ -55,7 +55,8 @@ DELETE FROM runs WHERE run IN (
 class Store:
     """The file at ``path``. ``aside`` is called with a line for the log when a damaged file was put aside.
 
-    ``who``: version, host and process of the server. ``clock`` gives the time of day as a timestamp.
+    ``who``: version, host and process of the server. ``clock`` gives the time of day as a timestamp. ``own``: the
+    folder is made where it is missing.
     """
 
     path: str
@@ -63,6 +64,9 @@ class Store:
     clock: Callable[[], str]
     aside: Callable[[str], object] = lambda _: None
     upgrades: Sequence[Upgrade] = field(factory=packaged)
+    own: bool = False
+    newest: int = field(default=0, init=False)
+    """The greatest number of a run in the file when it was opened."""
     daemon: int | None = field(default=None, init=False)
     shared: Shared | None = field(default=None, init=False)
     _connection: sqlite3.Connection | None = field(default=None, init=False)
@@ -75,6 +79,9 @@ class Store:
             self._give_up()  # somebody has taken it away
         if self._connection is not None:
             return
+        if self.own:
+            with told(self.path):
+                os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
         if self.shared is None:
             self.shared = Shared(self.path)
         try:
@@ -83,10 +90,9 @@ class Store:
             self._put_aside(wrong, self.shared)
             connection = opened(self.path, self.upgrades)
         with told(self.path):
-            (newest,) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()
-            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+            (self.newest,) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()
         self._connection, self._file = connection, identity(self.path)
-        self.shared.at_least(newest)
+        self.shared.at_least(self.newest)
 
     def write(self, records: Sequence[RunRecord], totals: Mapping[str, int] | None = None) -> int:
         """Write how these runs are now, and the totals; how many could not be, for their numbers are another's."""
@@ -102,18 +108,22 @@ class Store:
             )
             return lost
 
-    def inherit(self) -> Mapping[str, int]:
-        """The lifetime totals of servers that have ended, which this one goes on from: nobody else has them then."""
-        with self._at_work() as connection:
+    def begin(self, *, go_on: bool) -> Mapping[str, int]:
+        """The server is here; runs of those that died are ``interrupted``. It waits for nobody.
+
+        With ``go_on``, the lifetime totals of servers that have ended: nobody else has them from then on.
+        """
+        with self._at_work(OPENING_SECONDS) as connection:
             daemon = self._registered(connection, self.clock())
             self._find_dead(connection)
-            which = "totals IS NOT NULL AND heir IS NULL AND ended AND daemon != ?"
             totals: dict[str, int] = {}
-            for (text,) in connection.execute(f"SELECT totals FROM daemons WHERE {which}", (daemon,)):
-                for name, value in json.loads(text).items():
-                    totals[name] = totals.get(name, 0) + value
-            connection.execute(f"UPDATE daemons SET heir = ? WHERE {which}", (daemon, daemon))
-            connection.execute("UPDATE daemons SET totals = ? WHERE daemon = ?", (json.dumps(totals), daemon))
+            if go_on:
+                which = "totals IS NOT NULL AND heir IS NULL AND ended AND daemon != ?"
+                for (text,) in connection.execute(f"SELECT totals FROM daemons WHERE {which}", (daemon,)):
+                    for name, value in json.loads(text).items():
+                        totals[name] = totals.get(name, 0) + value
+                connection.execute(f"UPDATE daemons SET heir = ? WHERE {which}", (daemon, daemon))
+                connection.execute("UPDATE daemons SET totals = ? WHERE daemon = ?", (json.dumps(totals), daemon))
             return totals
 
     def tidy(self, keep: int, since: str | None) -> None:
@@ -178,12 +188,15 @@ class Store:
             connection.execute("UPDATE daemons SET ended = 1 WHERE daemon = ?", (daemon,))
 
     @contextmanager
-    def _at_work(self) -> Iterator[sqlite3.Connection]:
+    def _at_work(self, seconds: float | None = None) -> Iterator[sqlite3.Connection]:
         """One transaction; what goes wrong in it gives the file up, and is told as an error of ours."""
         self.open()
         assert self._connection is not None
         assert self.shared is not None
         try:
+            with told(self.path):
+                wait = BUSY_SECONDS if seconds is None else seconds
+                self._connection.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
             with told(self.path), transaction(self._connection):
                 yield self._connection
         except Damaged as wrong:
@@ -213,8 +226,3 @@ def identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return there.st_dev, there.st_ino
-
-
-def default_path(state: str | None, own: str) -> str:
-    """``history.sqlite3`` in systemd's state folder, of several in the first; or in a folder of the user's own."""
-    return os.path.join((state or "").partition(":")[0] or own, "history.sqlite3")

@@ -23,6 +23,8 @@ from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Any
 
+from attrs import evolve
+
 from ctrlserver.addresses import peer_test
 from ctrlserver.stats.counters import CLOSED_KEPT, REASONS, REJECTIONS, Counters, Origin, StreamCounters, Totals
 from ctrlserver.stats.hosts import Hosts
@@ -90,6 +92,8 @@ class Book:
         self.config_reloads = 0
         self.config_reload_failures = 0
         self.admin_refused = 0
+        self.history_lost = 0
+        self.lifetime: Mapping[str, int] = {}  # what the counters had come to before the start
         self.workers: Callable[[], tuple[int, int, int]] = lambda: (1, 0, 0)  # their number, late ones, restarts
         self._asked = 0
         self._reading: tuple[int, StatsRecord] | None = None  # how often somebody had asked by then
@@ -290,6 +294,11 @@ class Book:
         )
 
     def _stats(self, now: float, totals: Totals) -> StatsRecord:
+        record = self._since_the_start(now, totals)
+        whole = {name: getattr(record, name) + count for name, count in self.lifetime.items()}
+        return evolve(record, **whole) if whole else record
+
+    def _since_the_start(self, now: float, totals: Totals) -> StatsRecord:
         injections, injected = self.counters.orders()
         workers, late, restarts = self.workers()
         return StatsRecord(
@@ -327,6 +336,7 @@ class Book:
             workers=workers,
             workers_late=late,
             worker_restarts_total=restarts,
+            history_lost_total=self.history_lost,
         )
 
 

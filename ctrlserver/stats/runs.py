@@ -168,6 +168,10 @@ class Runs:
             self._held = bool(self._senders)
         return record
 
+    def active(self) -> RunRecord | None:
+        """The active run, as it is now."""
+        return None if self._active is None else self._record(self._active, self._counters.totals(), "active")
+
     def records(self, now: float) -> list[RunRecord]:
         """The active run and those ended last, newest first."""
         self._end_if_idle(now)

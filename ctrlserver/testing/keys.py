@@ -53,10 +53,11 @@ class Keys(TypedDict, total=False):
     memory_limit: int | str
     drain_timeout: float | str
     log_level: str
+    history: str
 
 
 #: Keys of the whole server.
-OF_THE_WHOLE = ("run_gap", "expected_packets", "max_streams", "memory_limit", "drain_timeout", "log_level")
+OF_THE_WHOLE = ("run_gap", "expected_packets", "max_streams", "memory_limit", "drain_timeout", "log_level", "history")
 
 #: Where a server listens if nothing else is asked for.
 ANY_PORT = "tcp:0:interface=127.0.0.1"
@@ -89,6 +90,12 @@ def _argument(path: str | PathLike[str]) -> str:
 
 
 def config_of(keys: Keys) -> dict[str, Any]:
-    """The whole config: a server that ends at once when it is told to."""
+    """The whole config: a server that ends at once when it is told to, and keeps no runs unless it is asked to."""
     whole = {name: value for name, value in keys.items() if name in OF_THE_WHOLE}
-    return {"drain_timeout": 0, **whole, "listener": [listener_of(keys)], "admin": [{"endpoint": ANY_PORT}]}
+    return {
+        "drain_timeout": 0,
+        "history": "off",
+        **whole,
+        "listener": [listener_of(keys)],
+        "admin": [{"endpoint": ANY_PORT}],
+    }

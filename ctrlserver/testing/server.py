@@ -174,7 +174,10 @@ class Server:
             totals = yield from asked("reset")
         if totals["runs_total"]:
             yield "run stop json", 0.0  # the next packet begins one of its own
-        return Since(totals)
+        newest = None
+        if self._process is None:
+            newest = max([row["run"] for row in (yield from asked("runs limit=1 fields=run"))], default=0)
+        return Since(totals, newest)
 
     # Waiting
 

@@ -9,12 +9,15 @@ from ctrlserver.testing.record import Record
 
 
 class Since:
-    """``totals``: the stats record at the beginning; empty for a server that has just started."""
+    """``totals``: the stats record at the beginning; empty for a server that has just started.
 
-    def __init__(self, totals: Mapping[str, Any] | None = None) -> None:
+    ``newest_run``: the number of the newest run then, where a server keeps runs over restarts.
+    """
+
+    def __init__(self, totals: Mapping[str, Any] | None = None, newest_run: int | None = None) -> None:
         self._totals = {name: value for name, value in (totals or {}).items() if name.endswith("_total")}
         self.streams: int = self._totals.get("streams_total", 0)
-        self.runs: int = self._totals.get("runs_total", 0)
+        self.runs: int = self._totals.get("runs_total", 0) if newest_run is None else newest_run
 
     def record(self, stats: Mapping[str, Any]) -> Record:
         """The stats record, counted from the beginning on."""

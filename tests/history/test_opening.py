@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from ctrlserver.errors import HistoryError
-from ctrlserver.history.entries import Choice
 from ctrlserver.history.opening import APPLICATION, Upgrade, packaged
 from ctrlserver.history.reading import Reading
 from ctrlserver.history.store import Store
+from ctrlserver.stats.chosen import Chosen
 from tests.history.stores import Stores, a_run
 
 NOBODY = 65534
@@ -105,7 +105,7 @@ def test_a_file_that_turns_out_damaged_while_it_is_in_use_is_put_aside(stores: S
             store.write([a_run(run)])
         except HistoryError:
             store.write([a_run(run)])
-    assert [1002, 1001] == [run.run for run in reading.page(Choice(), 10, None, ()).records]
+    assert [1002, 1001] == [run.run for run in reading.page(Chosen(), 10, None, ()).records]
     assert 1 == len(list(stores.path.parent.glob("history.sqlite3.corrupt-*")))
 
 
@@ -213,6 +213,7 @@ AS_NOBODY = f"""
 import os, sys
 from ctrlserver.errors import HistoryError
 from ctrlserver.history.store import Store
+from ctrlserver.stats.chosen import Chosen
 store = Store(sys.argv[1], ("1", "here", 1), str)
 if not os.geteuid():
     os.setgid({NOBODY}), os.setuid({NOBODY})

@@ -5,14 +5,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ctrlserver.errors import HistoryError
-from ctrlserver.history.entries import Choice
 from ctrlserver.history.reading import Reading
+from ctrlserver.stats.chosen import Chosen
 from ctrlserver.stats.records import RunRecord
 from tests.history.stores import Stores, a_run, labelled
 
 
-def listed(reading: Reading, choice: Choice | None = None, limit: int = 1000) -> list[int]:
-    return [run.run for run in reading.page(choice or Choice(), limit, None, ()).records]
+def listed(reading: Reading, chosen: Chosen | None = None, limit: int = 1000) -> list[int]:
+    return [run.run for run in reading.page(chosen or Chosen(), limit, None, ()).records]
 
 
 def test_a_file_that_is_not_there_is_told_and_read_once_it_is(stores: Stores, reading: Reading) -> None:
@@ -27,9 +27,9 @@ def test_the_newest_come_first_by_the_time_they_began_and_pages_follow_each_othe
 ) -> None:
     stores().write([a_run(1), a_run(2, at=9), a_run(3), a_run(4, at=3), a_run(5)])
     assert [2, 5, 4, 3, 1] == listed(reading)
-    first = reading.page(Choice(), 2, None, ())
+    first = reading.page(Chosen(), 2, None, ())
     last = first.records[-1]
-    second = reading.page(Choice(), 2, (last.started, last.run), ())
+    second = reading.page(Chosen(), 2, last, ())
     assert ([2, 5], [4, 3]) == ([run.run for run in first.records], [run.run for run in second.records])
     assert (5, 5) == (first.total, second.total)
 
@@ -42,19 +42,19 @@ def test_runs_are_chosen_by_time_name_listener_and_label(stores: Stores, reading
             a_run(3, listeners=None),
         ]
     )
-    assert [3, 2] == listed(reading, Choice(since=a_run(2).started))
-    assert [1] == listed(reading, Choice(until=a_run(2).started))
-    assert [2, 1] == listed(reading, Choice(name="soak*"))
-    assert [2] == listed(reading, Choice(listener="lines"))
-    assert [2, 1] == listed(reading, Choice(labels=(("site", "lab"),)))
-    assert [2] == listed(reading, Choice(labels=(("site", "roof"), ("ok", "true"))))
-    assert [1] == listed(reading, Choice(labels=(("rack", "4"),)))
-    assert [] == listed(reading, Choice(name="soak"))
+    assert [3, 2] == listed(reading, Chosen(since=a_run(2).started))
+    assert [1] == listed(reading, Chosen(until=a_run(2).started))
+    assert [2, 1] == listed(reading, Chosen(name="soak*"))
+    assert [2] == listed(reading, Chosen(listener="lines"))
+    assert [2, 1] == listed(reading, Chosen(labels=(("site", "lab"),)))
+    assert [2] == listed(reading, Chosen(labels=(("site", "roof"), ("ok", "true"))))
+    assert [1] == listed(reading, Chosen(labels=(("rack", "4"),)))
+    assert [] == listed(reading, Chosen(name="soak"))
 
 
 def test_of_the_named_runs_those_that_are_in_the_file_and_chosen_are_known(stores: Stores, reading: Reading) -> None:
     stores().write([a_run(run) for run in range(1, 1200)])
-    page = reading.page(Choice(until=a_run(1100).started), 1, None, range(500, 2000))
+    page = reading.page(Chosen(until=a_run(1100).started), 1, None, range(500, 2000))
     assert (1099, frozenset(range(500, 1100))) == (page.total, page.known)
 
 
@@ -71,14 +71,14 @@ RUNS = st.builds(
 TIMES = st.none() | st.integers(0, 5).map(lambda at: a_run(1, at=at).started)
 PAIRS = st.tuples(st.sampled_from(["site", "rack"]), st.sampled_from(["a", "1", "2.5", "true"]))
 CHOICES = st.builds(
-    Choice, TIMES, TIMES, TEXTS, st.sampled_from([None, "data", "lines"]), st.lists(PAIRS, max_size=2).map(tuple)
+    Chosen, TIMES, TIMES, TEXTS, st.sampled_from([None, "data", "lines"]), st.lists(PAIRS, max_size=2).map(tuple)
 )
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(RUNS, max_size=8, unique_by=lambda run: run.run), CHOICES)
 def test_what_a_choice_takes_of_the_file_is_what_it_takes_of_memory(
-    stores: Stores, reading: Reading, runs: list[RunRecord], choice: Choice
+    stores: Stores, reading: Reading, runs: list[RunRecord], chosen: Chosen
 ) -> None:
     stores.path.unlink(missing_ok=True)
     for end in ("-wal", "-shm"):
@@ -86,8 +86,8 @@ def test_what_a_choice_takes_of_the_file_is_what_it_takes_of_memory(
     reading.close()
     store = stores()
     store.write(runs)
-    page = reading.page(choice, 100, None, ())
-    taken = sorted([run for run in runs if choice.takes(run)], key=lambda run: (run.started, run.run), reverse=True)
+    page = reading.page(chosen, 100, None, ())
+    taken = sorted([run for run in runs if chosen.takes(run)], key=lambda run: (run.started, run.run), reverse=True)
     assert taken == list(page.records)
     assert len(taken) == page.total
     store.close()

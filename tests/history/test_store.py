@@ -7,14 +7,14 @@ import pytest
 
 from ctrlserver.errors import HistoryError
 from ctrlserver.history import store as module
-from ctrlserver.history.entries import Choice
 from ctrlserver.history.reading import Reading
+from ctrlserver.stats.chosen import Chosen
 from ctrlserver.stats.records import RunRecord
 from tests.history.stores import Stores, a_run, labelled
 
 
 def all_of(reading: Reading) -> list[RunRecord]:
-    return list(reading.page(Choice(), 1000, None, ()).records)
+    return list(reading.page(Chosen(), 1000, None, ()).records)
 
 
 def test_runs_are_there_after_a_restart_as_they_were_written(stores: Stores, reading: Reading) -> None:
@@ -99,18 +99,18 @@ def test_the_oldest_are_deleted_past_a_number_and_a_time_but_never_an_active_one
 
 def test_totals_go_on_from_those_of_all_that_ended_and_nobody_has_them_twice(stores: Stores) -> None:
     one = stores()
-    assert {} == one.inherit()
+    assert {} == one.begin(go_on=True)
     one.write([], {"packets_total": 5, "streams_total": 1})
     two = stores()
-    assert {} == two.inherit(), "the other one lives"
+    assert {} == two.begin(go_on=True), "the other one lives"
     two.write([], {"packets_total": 7})
     one.close()
     two.close()
     three, four = stores(), stores()
-    assert {"packets_total": 12, "streams_total": 1} == three.inherit()
-    assert {} == four.inherit()
+    assert {"packets_total": 12, "streams_total": 1} == three.begin(go_on=True)
+    assert {} == four.begin(go_on=True)
     three.close()
-    assert {"packets_total": 12, "streams_total": 1} == stores().inherit(), "it was killed before it wrote any"
+    assert {"packets_total": 12, "streams_total": 1} == stores().begin(go_on=True), "it was killed before it wrote any"
 
 
 def test_a_file_that_is_locked_is_waited_for_and_then_told_and_the_same_call_may_be_made_again(

@@ -122,6 +122,8 @@ class Daemon:
         program: Sequence[str | Path] = (BIN / "twistd", "-n", "--pidfile=", "ctrlserver"),
         **options: Any,
     ) -> None:
+        if "--history" not in arguments and "STATE_DIRECTORY" not in options.get("env", {}):
+            arguments = (*arguments, "--history", "off")
         many = ("--workers", str(self.workers)) if self.workers > 1 and "--workers" not in arguments else ()
         command = [*launcher, *program, *arguments, *many]
         self.process = subprocess.Popen(

@@ -16,8 +16,9 @@ from ctrlserver.admin.replies import Reply
 from ctrlserver.admin.session import Session
 from ctrlserver.admin.waiting import Later
 from ctrlserver.desk import Desk, Struck
-from ctrlserver.errors import CommandError
-from ctrlserver.stats.records import Published, Value, as_mapping
+from ctrlserver.errors import CommandError, RenameError
+from ctrlserver.stats.records import Published, RunRecord, Value, as_mapping
+from ctrlserver.stats.rename import Renames
 from ctrlserver.words import did_you_mean, quoted
 
 LIMIT: Final = 100
@@ -51,6 +52,7 @@ class Command:
     the arguments, each declared by ``argument``. ``answers`` says what a good reply holds. ``example`` is a line that
     the page shows with its reply. ``lists``: without arguments it only lists something, which any viewer may.
     ``figures``: what it reads of the numbers, which are to be of now before it is carried out.
+    ``elsewhere``: some of what it reads is in a file, however many processes there are.
     ``journaled``: if it changes something, the journal says so; otherwise what is changed has a line of its own.
     """
 
@@ -61,6 +63,7 @@ class Command:
     reads: ClassVar[bool] = True
     figures: ClassVar[Figures] = Figures.NONE
     lists: ClassVar[bool] = False
+    elsewhere: ClassVar[bool] = False
     journaled: ClassVar[bool] = True
 
     @classmethod
@@ -88,7 +91,19 @@ class Command:
 
 def published(desk: Desk, record: Published) -> Mapping[str, Value]:
     """The fields of ``record`` by their published names."""
-    return desk.book.renames.apply(as_mapping(record))
+    return _renamed(desk.book.renames, record)
+
+
+def _renamed(renames: Renames, record: Published) -> Mapping[str, Value]:
+    """A label that an earlier start gave a run is left out where a field is published under its name now."""
+    try:
+        return renames.apply(as_mapping(record))
+    except RenameError:
+        if not isinstance(record, RunRecord):
+            raise
+        taken = {new for _, new in renames.pairs}
+        labels = {name: values for name, values in record.labels.items() if name not in taken}
+        return renames.apply(as_mapping(evolve(record, labels=labels)))
 
 
 class Ended(Mapping[str, int]):
@@ -122,7 +137,7 @@ class Made(Generic[T, U]):
 def rows(desk: Desk, records: Iterable[Published | None]) -> Iterable[Mapping[str, Value] | None]:
     """Published one by one, all under the names of now; as often as ``records`` may be gone through."""
     renames = desk.book.renames
-    return Made(lambda record: None if record is None else renames.apply(as_mapping(record)), records)
+    return Made(lambda record: None if record is None else _renamed(renames, record), records)
 
 
 def numbered(desk: Desk, what: str, given: str, known: Sequence[int]) -> int | str | None:

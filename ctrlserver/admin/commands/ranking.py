@@ -98,7 +98,7 @@ def known_fields(desk: Desk, record: str) -> Mapping[str, str]:
     """The fields of a kind of record, with a stream's labels: own names by published names."""
     renames = desk.book.renames
     names = [each.name for each in describe() if each.record == record]
-    if record == "stream":
+    if record in ("stream", "run"):
         names += sorted(renames.fields)
     return {renames.renamed(name): name for name in names}
 

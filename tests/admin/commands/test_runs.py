@@ -38,3 +38,28 @@ def test_run_refuses_what_it_cannot_do(peer: Peer) -> None:
     assert ("400", "bad-argument") == refusal(peer.asks("run start x expect=1e3"))
     (line,) = peer.asks("run strat x")
     assert 'run "strat": expected a whole number in plain digits; did you mean "start"?' in line
+
+
+def test_runs_are_chosen_by_name_time_listener_and_label_and_follow_a_run(server: Server, peer: Peer) -> None:
+    for name in ("soak 1", "soak 2", "burst"):
+        peer.asks(f"run start '{name}'")
+    server.stream(1)
+    for given, runs in {
+        "name=soak*": [2, 1],
+        "before=3": [2, 1],
+        "limit=1 before=3": [2],
+        "listener=data": [3],
+        "listener=other": [],
+        "label=site:nowhere": [],
+        "until=2001-01-01": [],
+        "since=2001-01-01T00:00 until=2100-01-01": [3, 2, 1],
+        "since=1000000000": [3, 2, 1],
+    }.items():
+        assert runs == [row["run"] for row in peer.asks_json(f"runs {given}")["data"]], given
+    assert "OK 1 of 3" == peer.asks("runs limit=1 before=3")[-1]
+
+
+def test_runs_refuse_what_cannot_choose(peer: Peer) -> None:
+    assert ("400", "bad-argument") == refusal(peer.asks("runs since=yesterday"))
+    assert ("400", "bad-argument") == refusal(peer.asks("runs label=site"))
+    assert ("404", "unknown-run") == refusal(peer.asks("runs before=7"))

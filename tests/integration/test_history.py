@@ -1,0 +1,69 @@
+"""Runs over restarts, by the daemon itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import count
+from pathlib import Path
+
+from tests.integration.conftest import Daemon, Start
+
+KILLS = 4
+PACKET = bytes(1024)
+
+
+def killed(daemon: Daemon) -> None:
+    daemon.process.send_signal(signal.SIGKILL)
+    daemon.process.wait()
+
+
+def test_however_often_it_is_killed_no_run_is_lost_but_the_active_one_and_none_is_there_twice(start: Start) -> None:
+    names, ended = count(), dict[str, int]()
+    for kill in range(KILLS):
+        daemon = start("--history", "runs.sqlite3")
+        for packets in range(1, 4):
+            name = f"n{next(names)}"
+            daemon.ask(f"run start {name}")
+            with daemon.connect() as client:
+                client.sendall(PACKET * packets)
+                assert "OK" in daemon.ask(f"wait run.packets>={packets} timeout=20s")
+            daemon.ask("run stop")
+            ended[name] = packets
+        daemon.ask(f"run start active{kill}")
+        kept = daemon.ask("runs limit=1 before=1")  # a reader sees what is written; the last may still be on its way
+        assert "OK" in kept
+        daemon.ask(f"wait uptime_seconds>={0.05 * kill:g}")
+        killed(daemon)
+    daemon = start("--history", "runs.sqlite3")
+    runs = daemon.ask_json("runs limit=1000")
+    assert len(runs) == len({row["run"] for row in runs}) == len({row["name"] for row in runs})
+    found = {row["name"]: row for row in runs}
+    missing = [name for name in ended if name not in found]
+    assert [] == missing
+    late = [
+        name for name, packets in ended.items() if (found[name]["state"], found[name]["packets"]) != ("ended", packets)
+    ]
+    assert len(late) <= KILLS, "at most the one that was on its way to the file"
+    assert {"interrupted", "ended"} == {row["state"] for row in runs}
+    assert daemon.ask("run 1").startswith("run 1\r\nname n0\r\nstate ended\r\n")
+    assert 0 == daemon.ask_json("stats")["history_lost_total"]
+
+
+def test_by_default_the_history_is_in_the_state_folder_and_off_makes_no_file(tmp_path: Path, start: Start) -> None:
+    daemon = start(env={**os.environ, "STATE_DIRECTORY": f"{tmp_path}/state:/elsewhere"})
+    daemon.ask("run start a")
+    daemon.stop()
+    assert (tmp_path / "state" / "history.sqlite3").exists()
+    start("--history", "off").stop()
+    assert [] == list(tmp_path.glob("*.sqlite3*"))
+
+
+def test_a_default_file_that_cannot_be_made_is_one_line_and_the_server_serves(tmp_path: Path, start: Start) -> None:
+    (tmp_path / "file").touch()
+    daemon = start("--history", "file/no.sqlite3")
+    daemon.ask("run start a")
+    assert 'ready yes\r\nreasons "runs are not kept: ' in daemon.ask("health")
+    log = daemon.stop()
+    assert 1 == log.count("runs are not kept")
+    assert "1 run could not be kept in the history" in log
