@@ -178,19 +178,35 @@ def test_an_answer_without_an_end_goes_on_while_it_is_read_and_ends_with_its_pee
 
 
 def test_who_waits_for_longest_makes_room_and_who_is_at_work_does_not() -> None:
-    place = Place({"/later": lambda _: None, "/hello": hello}, Limits(connections=3))
+    place = Place({"/later": lambda _: None}, Limits(connections=3))
     first, second, third = place.visit(), place.visit(), place.visit()
     second.send(b"GET /later HTTP/1.1\r\nHost: lab\r\n\r\n")
-    first.send(GET)  # it waits anew
     fourth = place.visit()
-    assert third.wire.channel is None
-    fourth.send(b"GET /later HTTP/1.1\r\nHost: lab\r\n\r\n")
-    place.visit().send(b"GET /later HTTP/1.1\r\nHost: lab\r\n\r\n")
     assert first.wire.channel is None
+    for each in (third, fourth):
+        each.send(b"GET /later HTTP/1.1\r\nHost: lab\r\n\r\n")
     refused = place.visit()
     assert 503 == status_of(refused.said)
-    assert not second.is_over
+    assert not any(each.is_over for each in (second, third, fourth))
     assert 3 == len(place.site.connections)
+
+
+def test_of_a_flood_that_brings_nothing_a_monitor_keeps_its_connection() -> None:
+    place = Place({"/hello": hello}, Limits(connections=8))
+    monitor = place.visit()
+    monitor.send(GET)
+    flood = [place.visit() for _ in range(100)]
+    assert 2 == monitor.send(GET).count(b"hello\n")
+    assert 7 == sum(not each.is_over for each in flood)
+
+
+def test_beside_many_kept_connections_a_new_one_has_time_for_its_request() -> None:
+    place = Place({"/hello": hello}, Limits(connections=8))
+    for _ in range(8):
+        place.visit().send(GET)
+    one, other = place.visit(), place.visit()
+    assert all(each.send(GET).endswith(b"hello\n") for each in (one, other))
+    assert 8 == len(place.site.connections)
 
 
 def test_a_page_that_fails_is_our_fault_and_says_so() -> None:

@@ -86,10 +86,13 @@ def asked(to: socket.socket, line: bytes) -> bytes:
 
 
 def test_each_port_finds_its_socket_by_its_name(systemd: Systemd) -> None:
-    admin, data = systemd.listen("admin"), systemd.listen("data")
-    daemon = systemd.start("--data", "systemd:domain=INET:name=data", "--admin", "systemd:domain=INET:name=admin")
-    assert (data.getsockname()[1], admin.getsockname()[1]) == (daemon.ports["data"], daemon.ports["admin"])
+    admin, data, http = (systemd.listen(name) for name in ("admin", "data", "http"))
+    flags = [word for name in systemd.sockets for word in (f"--{name}", f"systemd:domain=INET:name={name}")]
+    daemon = systemd.start(*flags)
+    assert {name: sock.getsockname()[1] for name, sock in systemd.sockets.items()} == daemon.ports
+    assert data.getsockname()[1] == daemon.ports["data"]
     assert b"OK pong\r\n" == asked(admin, b"ping\n")
+    assert asked(http, b"GET /livez HTTP/1.0\r\n\r\n").endswith(b"\r\n\r\nlive\n")
 
 
 def test_a_unix_socket_keeps_its_file_its_permissions_and_its_queue(systemd: Systemd, tmp_path: Path) -> None:

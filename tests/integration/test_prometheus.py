@@ -73,7 +73,7 @@ class Prometheus:
 
 @pytest.fixture(scope="module")
 def daemon(shared: Start) -> Daemon:
-    return shared("--udp", "--http", "tcp:0:interface=127.0.0.1", listeners=2)
+    return shared("--udp", "--http", "tcp:0:interface=127.0.0.1")
 
 
 @pytest.fixture(scope="module")
