@@ -26,8 +26,8 @@ from ctrlserver.admin.making import SLICE
 from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.http.request import Request
 
-Steps = Callable[[], Iterator[bytes]]
-"""Carries the question out, and gives its answer piece by piece."""
+Steps = Callable[[object], Iterator[bytes]]
+"""Carries the question out, and gives its answer piece by piece. It gets what the figures came with."""
 
 
 @implementer(IPushProducer)
@@ -41,6 +41,7 @@ class Answering:
         self._request = request
         self._kind = kind
         self._begin = steps
+        self._found: object = None  # what the figures came with
         self._steps: Iterator[bytes] | None = None
         self._has_begun = False  # to be written
         self._is_over = False
@@ -51,8 +52,12 @@ class Answering:
         if fresh is None:
             self._serve()
         else:
-            fresh.addCallback(lambda _: self._serve())
+            fresh.addCallback(self._came)
             fresh.addErrback(self._failed)
+
+    def _came(self, found: object) -> None:
+        self._found = found
+        self._serve()
 
     def _serve(self, *, had_a_slice: bool = False) -> None:
         if not self._is_over:
@@ -64,7 +69,7 @@ class Answering:
             return False
         try:
             if self._steps is None:
-                self._steps = self._begin()
+                self._steps = self._begin(self._found)
             octets, ended = self._slice(self._steps)
         except Exception:
             self._failed(Failure())

@@ -8,11 +8,12 @@ from typing import Any, cast
 import pytest
 from attrs import evolve
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.http.pages import pages
 from ctrlserver.http.site import Site
+from ctrlserver.stats.chosen import Listed
 from tests.admin.conftest import Server
 from tests.http.conftest import Visit
 
@@ -167,3 +168,18 @@ def test_with_workers_the_figures_are_asked_for_first(shown: Shown) -> None:
         shown.server.stream(3)
         asked.pop().callback(None)
         assert b'"packets_total":6' in shown.visit.said or b'{listener="data"} 3\n' in shown.visit.said
+
+
+def test_runs_of_earlier_starts_are_shown_where_they_are_kept(shown: Shown) -> None:
+    class History:
+        def runs(self, *_: object) -> Deferred[Listed]:
+            run = shown.server.book.runs.record(1, 0.0)
+            assert run is not None
+            return succeed(Listed([evolve(run, run=7, name="earlier")], 9))
+
+    shown.server.stream(1)
+    shown.server.factory = AdminPorts(evolve(shown.server.desk, history=cast(Any, History())), shown.server.clock)
+    shown.visit = shown.of(shown.server.factory)
+    found = json.loads(shown.get("/runs.json?limit=1")[2])
+    assert (9, [(7, "earlier")]) == (found["total"], [(row["run"], row["name"]) for row in found["data"]])
+    assert 404 == shown.get("/runs.json?fields=nme")[0]
