@@ -48,6 +48,7 @@ def same(expected: list[str], actual: list[str]) -> bool:
 
 
 @needs_openbsd_netcat()
+@needs("curl")
 @needs("jq")
 @needs("openssl")
 @needs("redis-cli")
@@ -103,6 +104,9 @@ def begin(start: Start, flags: list[str], **options: Any) -> dict[str, int]:
     others = [flag for flag in flags if flag != "--udp"]
     pairs = {"--data": "tcp:22222", "--admin": "tcp:22223", **dict(zip(others[::2], others[1::2], strict=True))}
     wanted = {"data": pairs["--data"].split(":")[1], "admin": pairs["--admin"].split(":")[1]}
+    if "--http" in pairs:
+        wanted["http"] = pairs["--http"].split(":")[1]
+        pairs["--http"] = "tcp:0:interface=127.0.0.1"
     pairs["--data"] = f"{PORT.sub('0', pairs['--data'])}:interface=127.0.0.1"
     pairs["--admin"] = "tcp:0:interface=127.0.0.1"
     daemon: Daemon = start(*given, *(word for pair in pairs.items() for word in pair), **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
@@ -15,6 +16,7 @@ from ctrlserver.render.openmetrics import OPENMETRICS, PROMETHEUS, text
 from ctrlserver.stats.counters import REASONS, Origin
 from ctrlserver.stats.records import as_mapping, describe
 from tests.admin.conftest import Peer, Server
+from tests.pages import ROOT
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -124,3 +126,11 @@ def test_promtool_finds_nothing_to_say(server: Server) -> None:
     asked = ["promtool", "check", "metrics"]
     done = subprocess.run(asked, input=exposed(server.desk, PROMETHEUS), capture_output=True, text=True, check=False)
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
+
+
+def test_the_page_on_monitoring_has_each_metric_and_each_alert(server: Server) -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    shown = set(re.findall(r"^\| (`.*?) \|", page, re.MULTILINE))
+    names = {name for row in shown for name in re.findall(r"`(\w+)(?:\{\w+\})?`", row)}
+    assert {family.sample_name for family in collect(server.desk)} <= names
+    assert set(re.findall(r"- alert: (\w+)", (ROOT / "etc" / "prometheus-rules.yml").read_text())) <= names
