@@ -97,7 +97,7 @@ PURE_FILES |= {f"load/results/{name}.py" for name in ("goals", "belonging", "mer
 PURE_FILES |= {f"load/results/checks/{name}.py" for name in ("counts", "times", "received", "goals")}
 PURE_FILES |= {f"overview/{name}.py" for name in ("servers", "answers", "forms", "fitting", "completing")}
 PURE_FILES |= {"overview/figures.py", "overview/top_view.py"}
-PURE_FILES |= {"load/fleet/telling.py", "load/fleet/summing.py"}
+PURE_FILES |= {"load/fleet/telling.py", "load/fleet/summing.py", "load/fleet/placing.py"}
 PURE_FILES |= {"load/show/charts.py", "load/show/chart_page.py"}
 IMPURE_IMPORTS = {"time", "socket", "select", "os", "twisted", "subprocess", "threading"}
 

@@ -13,8 +13,10 @@ from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.load.commands.outputs import Outputs
 from ctrlserver.load.commands.reactor import carried_out, on_terminal, prepared_reactor
 from ctrlserver.load.commands.reporting import report
+from ctrlserver.load.fleet.cluster import Workers, check_installed
 from ctrlserver.load.fleet.files import check_files
 from ctrlserver.load.fleet.fleet import Fleet
+from ctrlserver.load.fleet.process import Processes
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.results.result import Result
@@ -35,8 +37,10 @@ def execute(
     ``typed``: the flags of the load as they were typed, for the processes that are to send it. ``lines``: on a terminal
     too there is a line for each interval.
     """
-    if options.processes is not None:
-        check_files(typed)
+    if options.by_others:
+        check_files(typed, "--processes" if options.dask is None else "--dask")
+    if options.dask is not None:
+        check_installed()
     reactor = prepared_reactor(options)
     what = "connections" if options.mode == CONNECT else "packets"
     title = TITLES.get(options.mode, "sending")
@@ -44,11 +48,13 @@ def execute(
     events = EventStream(sys.stdout, utc_now, people, with_progress=outputs.progress) if outputs.events else None
     watcher = events or people
     run: LoadRun | Fleet
-    if options.processes is None:
-        run = LoadRun(reactor, options, watcher)
-    else:
+    if options.dask is not None:
+        run = Fleet(reactor, options, typed, Workers(reactor, options), watcher)
+    elif options.processes is not None:
         number = options.processes.of(options.streams, len(os.sched_getaffinity(0)))
-        run = Fleet(reactor, options, typed, number, watcher)
+        run = Fleet(reactor, options, typed, Processes(reactor, number), watcher)
+    else:
+        run = LoadRun(reactor, options, watcher)
 
     def ended(result: Result) -> int:
         people.close()

@@ -58,7 +58,7 @@ def prepared_reactor(options: Options) -> EPollReactor:
             endpoint_of(address, reactor)  # for its error
         except UsageError as error:
             raise UsageError(f"{flag}: {error}") from None
-    streams = len(options.numbers) if options.processes is None else 0  # the processes open them
+    streams = 0 if options.by_others else len(options.numbers)
     _allow_files(streams + len(options.admin) + OTHER_FILES)
     return reactor
 

@@ -37,6 +37,7 @@ Examples:
   ctrlload run 127.0.0.1:25 -m request --payload 'NOOP\\r\\n' --framing raw --reply-framing line --greeting line
   ctrlload run 127.0.0.1:22222 -m receive -t 10s
   ctrlload run 127.0.0.1:22222 -t 10s -P 8 --processes auto --admin 127.0.0.1:22223
+  ctrlload run HOST:22222 -t 60s -P 16 --dask 10.0.0.1:8786 --shards 8
   ctrlload run 127.0.0.1:22222 -n 5M -P 8 --shard 1/4 --start-at 2026-11-26T16:00:00Z
 
 \b

@@ -1,1 +1,1 @@
-"""Several processes that send one load."""
+"""Several processes, or the workers of a cluster, that send one load."""

@@ -10,8 +10,11 @@ from ctrlserver.errors import UsageError
 from ctrlserver.words import printable
 
 
-def check_files(load: Sequence[str]) -> None:
-    """UsageError for a file, of the flags typed in ``load``, that only one process can read, such as a pipe."""
+def check_files(load: Sequence[str], by: str) -> None:
+    """UsageError for a file, of the flags typed in ``load``, that only one process can read, such as a pipe.
+
+    ``by``: the flag by which several send it.
+    """
     for word in load:
         flag, _, value = word.partition("=")
         if flag not in ("--payload", "--profile", "--cafile"):
@@ -19,7 +22,7 @@ def check_files(load: Sequence[str]) -> None:
         if flag == "--cafile" or value.startswith("@") or (flag == "--profile" and value.casefold().endswith(".csv")):
             path = value.removeprefix("@")
             if not Path(path).is_file() or _is_own(path):
-                words = "not with --processes, each of which would have to read it; name a file"
+                words = f"not with {by}, each process of which would have to read it; name a file"
                 raise UsageError(f"{flag} {printable(path)}: {words}")
 
 

@@ -26,12 +26,12 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
 
-from ctrlserver.errors import UsageError
-from ctrlserver.load.fleet.process import ShardProcess
-from ctrlserver.load.fleet.sender import Event, Sender
+from ctrlserver.errors import LoadError, UsageError
+from ctrlserver.load.fleet.sender import Event, Sender, Source
 from ctrlserver.load.fleet.summing import Summing, interval_in, progress_in, waiting_in
-from ctrlserver.load.fleet.telling import LEAD_SECONDS, words_for
+from ctrlserver.load.fleet.telling import words_for
 from ctrlserver.load.measure.counts import Counts, Volume
 from ctrlserver.load.measure.intervals import Progress, Waiting, Watcher
 from ctrlserver.load.plan.options import Options
@@ -40,6 +40,7 @@ from ctrlserver.load.results.judging import judged
 from ctrlserver.load.results.merging import merged
 from ctrlserver.load.results.records import result_in
 from ctrlserver.load.results.result import Environment, Result
+from ctrlserver.load.results.shards import Merged
 from ctrlserver.load.running.run import utc_now
 from ctrlserver.looks import Looks
 
@@ -57,14 +58,14 @@ END_SECONDS = 2.0
 
 
 class Fleet:
-    """``number`` processes that send ``options``, shown to ``watcher``; ``load`` has the words typed for it."""
+    """The senders of ``source``, who send ``options``, shown to ``watcher``; ``load`` has the words typed for it."""
 
     def __init__(
         self,
         reactor: Any,
         options: Options,
         load: Sequence[str],
-        number: int,
+        source: Source,
         watcher: Watcher,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -73,15 +74,16 @@ class Fleet:
         self._watcher = watcher
         self._now = now
         self._load = load
-        self._summing = Summing(number, options.interval)
-        self._senders: list[Sender] = [ShardProcess(each, self, reactor) for each in range(1, number + 1)]
+        self._source = source
+        self._summing = Summing(0, options.interval)
+        self._senders: Sequence[Sender] = ()
         self._results: dict[int, Result] = {}
         self._lacking: dict[int, str] = {}
         self._notes: set[str] = set()
         self._interrupts = 0
         self._is_started = self._is_called_off = False
         self._shown_at = float("-inf")
-        self._started = ""
+        self._started = self._refusal = ""
         self._over: Deferred[None] = Deferred()
         self._looks = Looks(SHOW_SECONDS)
         self._showing = LoopingCall(self._show)
@@ -90,11 +92,22 @@ class Fleet:
     def run(self) -> Deferred[Result]:
         """Start all processes; fires with the result of the whole whatever happens."""
         self._started = utc_now()
-        of = len(self._senders)
-        for each in self._senders:
-            each.start(words_for(Shard(each.number, of), self._options.target.text, self._load))
         self._showing.start(SHOW_SECONDS, now=False)
+        self._source.begin(self).addCallbacks(self._begin, self._refused)
         return self._over.addCallback(lambda _: self._result())
+
+    def _begin(self, senders: Sequence[Sender]) -> None:
+        of = len(senders)
+        self._senders, self._summing = senders, Summing(of, self._options.interval)
+        for each in senders:
+            each.start(words_for(Shard(each.number, of), self._options.target.text, self._load))
+
+    def _refused(self, why: Failure) -> None:
+        self._refusal = str(why.value) if why.check(LoadError) else f"an error of ctrlload's own: {why.value!r}"
+        self._end()
+
+    def _end(self) -> None:
+        self._source.end(at_once=self._interrupts > 1).addCallback(self._over.callback)
 
     def interrupt(self) -> None:
         """Have all end their sending and report; the second time, at once."""
@@ -102,6 +115,8 @@ class Fleet:
         self._interrupt_all()
         if self._interrupts == 2:
             self._reactor.callLater(END_SECONDS, self._kill_all)
+        if all(each.has_ended for each in self._senders):
+            self._source.end(at_once=self._interrupts > 1)
 
     def _interrupt_all(self) -> None:
         for each in self._senders:
@@ -149,7 +164,7 @@ class Fleet:
             if not self._interrupts:  # else they know
                 self._interrupt_all()
         if all(each.has_ended for each in self._senders):
-            self._over.callback(None)
+            self._end()
 
     def _ready(self, sender: Sender, left: float | None) -> None:
         asked = self._options.start_at
@@ -158,7 +173,7 @@ class Fleet:
                 self._watcher.starting(left)
         elif all(each.is_ready for each in self._senders) and not self._is_called_off:
             self._is_started = True
-            moment = self._now() + LEAD_SECONDS if asked is None else asked.seconds
+            moment = self._now() + self._source.lead_seconds if asked is None else asked.seconds
             for each in self._senders:
                 each.say_start(moment)
 
@@ -183,27 +198,37 @@ class Fleet:
 
     def _result(self) -> Result:
         self._showing.stop()
-        typed = {"processes": self._document_of("processes"), "start_at": self._document_of("start_at")}
         if not self._results:
             return self._nothing()
+        ours = self._options.as_options()
+        typed = {key: ours[key] for key in ("processes", "dask", "shards", "start_at")}
+        asked = {key: value for key, value in typed.items() if key != "start_at"}
         parts = {
             f"shard {number}": evolve(
                 result,
-                options={**result.options, "processes": typed["processes"]},
+                options={**result.options, **asked},
                 interrupted=result.interrupted and self._interrupts > 0,
+                error=None if result.error is None else self._senders[number - 1].named(result.error),
             )
             for number, result in self._results.items()
         }
         whole = merged(parts, lacking=self._lacking)
-        return evolve(whole, started=self._started, options={**whole.options, **typed})
+        return evolve(
+            whole,
+            started=self._started,
+            options={**whole.options, **typed},
+            merged=None if whole.merged is None else self._with_workers(whole.merged),
+        )
 
-    def _document_of(self, option: str) -> object:
-        return self._options.as_options()[option]
+    def _with_workers(self, made: Merged) -> Merged:
+        """The same, and who sent which shard."""
+        return evolve(made, shards=[evolve(each, worker=self._senders[each.shard - 1].where) for each in made.shards])
 
     def _nothing(self) -> Result:
         """No process has a result."""
         options = self._options
-        words = "; ".join(f"shard {number}: {how}" for number, how in sorted(self._lacking.items()))
+        lacking = [f"shard {number}: {how}" for number, how in sorted(self._lacking.items())]
+        words = self._refusal or "; ".join(lacking)
         result = Result(
             started=self._started,
             target=options.target.text,

@@ -8,11 +8,11 @@ process are closed, it is asked again and again whether it has ended.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.process import reapAllProcesses
 from twisted.internet.protocol import ProcessProtocol
@@ -20,13 +20,28 @@ from twisted.python.failure import Failure
 
 from ctrlserver.load.fleet.child import command, environment, signals_held
 from ctrlserver.load.fleet.sender import Owner, Sender
-from ctrlserver.load.fleet.telling import Lines, last_line, start_line
-
-#: What a process wrote last to stderr: as much is kept.
-KEPT_BYTES = 4096
+from ctrlserver.load.fleet.telling import KEPT_BYTES, LEAD_SECONDS, Lines, how_ended, start_line
 
 #: Seconds between two questions whether a process whose pipes are closed has ended.
 REAP_SECONDS = 0.02
+
+
+class Processes:
+    """As many processes of this machine."""
+
+    lead_seconds = LEAD_SECONDS
+
+    def __init__(self, reactor: Any, number: int) -> None:
+        self._reactor = reactor
+        self._number = number
+
+    def begin(self, owner: Owner) -> Deferred[Sequence[Sender]]:
+        """All of them, not started yet."""
+        return succeed([ShardProcess(each, owner, self._reactor) for each in range(1, self._number + 1)])
+
+    def end(self, *, at_once: bool) -> Deferred[None]:
+        """Nothing is left once they have ended."""
+        return succeed(None)
 
 
 class ShardProcess(Sender, ProcessProtocol):
@@ -82,13 +97,8 @@ class ShardProcess(Sender, ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         """It is over, and all that it wrote is read."""
         value: Any = reason.value
-        if self._why:
-            self.over(f"process {self.pid} {self._why}")
-        elif value.signal is not None:
-            self.over(f"process {self.pid} was ended by {signal.Signals(value.signal).name}")
-        else:
-            words = last_line(self._said) or f"it exited with code {value.exitCode}"
-            self.over(f"process {self.pid} gave no result: {words}")
+        words = how_ended(self.pid, value.exitCode, value.signal, self._said)
+        self.over(f"process {self.pid} {self._why}" if self._why else words)
 
     def _reap(self) -> None:
         if not self.has_ended:

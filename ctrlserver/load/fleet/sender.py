@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
 
 Event = Mapping[str, Any]
 
@@ -28,6 +31,18 @@ class Owner(Protocol):
 
     def ended(self, sender: Sender) -> object:
         """It has ended, or could not be started; ``how`` says how."""
+
+
+class Source(Protocol):
+    """Where the senders of a load come from; a start has to be said ``lead_seconds`` before."""
+
+    lead_seconds: float
+
+    def begin(self, owner: Owner) -> Deferred[Sequence[Sender]]:
+        """Those of all shards, in their order; LoadError says why there are none."""
+
+    def end(self, *, at_once: bool) -> Deferred[None]:
+        """Let go of all; fires once it is done. It may be called again."""
 
 
 class Sender:
@@ -75,6 +90,10 @@ class Sender:
         self._why = self._why or why
         self.signal("KILL")
 
+    def named(self, words: str) -> str:
+        """The same, with where it is."""
+        return words if self.where is None else f"worker {self.where}: {words}"
+
     def heard(self, line: bytes | str) -> None:
         """It has written a line; one that is no event is left out."""
         try:
@@ -95,6 +114,6 @@ class Sender:
     def over(self, how: str) -> None:
         """It has ended; only the first word about it counts."""
         if not self.has_ended:
-            self.how = how
+            self.how = self.named(how)
             self.has_ended = True
             self._owner.ended(self)

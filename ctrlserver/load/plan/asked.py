@@ -17,6 +17,7 @@ from attrs import frozen
 
 from ctrlserver.client.target import Target, parse_admin
 from ctrlserver.load.plan import rules, values
+from ctrlserver.load.plan.cluster import LOCAL, Cluster, parse_cluster
 from ctrlserver.load.plan.flag import Rule, flag
 from ctrlserver.load.plan.modes import ARRIVALS, CONNECT, MODES, RECEIVE, REQUEST, SEND
 from ctrlserver.load.plan.pattern import Sizes, parse_sizes
@@ -181,6 +182,27 @@ class Asked:
         search=None,
         values=("auto",),
     )
+    dask: Cluster | None = flag(
+        "--dask ADDRESS|local",
+        "Send from the workers of a Dask cluster, by the address of its scheduler, and give one result; local: from a "
+        "cluster of this machine.",
+        parse_cluster,
+        Rule(lambda asked, _: asked.processes is None, "not with --processes; --dask local has processes of its own"),
+        *rules.OF_SEVERAL_PROCESSES,
+        rules.SHARDS_STRIKE_ALONE,
+        rules.SHARDS_HAVE_ADDRESSES,
+        search=None,
+        values=(LOCAL,),
+    )
+    shards: int | None = flag(
+        "--shards N",
+        "With --dask: from how many processes. [default: one for each thread of the workers]",
+        parse_count,
+        rules.POSITIVE,
+        rules.A_STREAM_FOR_EACH_SHARD,
+        needs=Rule(lambda asked, _: asked.dask is not None, "needs --dask"),
+        search=None,
+    )
     mode: str = flag(
         f"-m --mode {'|'.join(MODES)}",
         "One way; request and reply; download from a source; connect and reset.",
@@ -335,6 +357,11 @@ class Asked:
         rules.POSITIVE,
         default="10s",
     )
+
+    @property
+    def by_others(self) -> bool:
+        """Whether other processes send it, and this one sums up."""
+        return self.processes is not None or self.dask is not None
 
     @property
     def asks_for_packets(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ctrlserver.client.target import TLS, UDP
 from ctrlserver.errors import UsageError
+from ctrlserver.load.plan.cluster import Cluster
 from ctrlserver.load.plan.flag import Rule
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE, REQUEST
 from ctrlserver.load.plan.schedule import LEAST_RATE
@@ -33,7 +34,9 @@ def over_plain_tls(asked: Any) -> bool:
 
 
 def _parts(asked: Any, part: Any) -> int:
-    """Into how many parts ``--shard`` or ``--processes`` divide the load; of ``auto`` the most."""
+    """Into how many parts ``--shard``, ``--processes`` or ``--dask`` divide the load; the most where that is open."""
+    if isinstance(part, Cluster):
+        return int(asked.shards or asked.streams)
     return int(part.of if isinstance(part, Shard) else part.of(asked.streams, asked.streams))
 
 
@@ -88,6 +91,7 @@ LASTING = (
     Rule(lambda asked, _: asked.profile is None, "not with --profile: a rate that changes has no one figure"),
     Rule(lambda asked, _: asked.shard is None, "not with --shard: each shard would end at a time of its own"),
     Rule(lambda asked, _: asked.processes is None, "not with --processes: each would end at a time of its own"),
+    Rule(lambda asked, _: asked.dask is None, "not with --dask: each worker would end at a time of its own"),
 )
 UNTIL = Rule(lambda asked, _: bool(asked.until), "needs --until")
 NOT_BELOW_THE_LEAST = Rule(
@@ -102,6 +106,12 @@ A_STREAM_EACH = Rule(
     "did you mean --processes {asked.streams}, or --streams {value.number}?",
     shows=True,
 )
+A_STREAM_FOR_EACH_SHARD = Rule(
+    lambda asked, shards: shards <= asked.streams,
+    "a shard has at least one stream, and --streams is {asked.streams}; "
+    "did you mean --shards {asked.streams}, or --streams {value}?",
+    shows=True,
+)
 SHARDS_STRIKE_ALONE = Rule(
     lambda asked, part: _parts(asked, part) == 1 or asked.inject is None or not asked.inject.over_all_streams,
     'not with --inject "{asked.inject.over_all_streams[0].text}", which counts over all streams of the whole',
@@ -114,7 +124,7 @@ SHARDS_HAVE_ADDRESSES = Rule(
 #: What a condition on a section of the result document needs; the other sections are always known.
 _SECTION_NEEDS = {
     "start": Rule(
-        lambda asked, _: asked.start_at is not None or asked.processes is not None, "needs --start-at or --processes"
+        lambda asked, _: asked.start_at is not None or asked.by_others, "needs --start-at, --processes or --dask"
     ),
     "received": Rule(lambda asked, _: bool(asked.admin), "needs --admin"),
     "replies": REQUESTING,

@@ -177,6 +177,7 @@ class _Whole:
                     began=one.began,
                     start=one.start,
                     environment=asdict(one.environment),
+                    worker=None,
                     packets=volume.packets if one.connections is None else one.connections.opened,
                     bytes=volume.bytes,
                     seconds=each.seconds,

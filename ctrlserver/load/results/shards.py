@@ -25,7 +25,7 @@ class Start:
 
 @frozen
 class Part:
-    """A shard in the result that it was merged into; ``environment`` is where it ran."""
+    """A shard in the result that it was merged into; ``environment`` is where it ran, ``worker`` who of a cluster."""
 
     shard: int
     target: str
@@ -33,6 +33,7 @@ class Part:
     began: str | None
     start: Start | None
     environment: dict[str, Any]
+    worker: str | None
     packets: int
     bytes: int
     seconds: float

@@ -12,8 +12,8 @@ from ctrlserver.load.fleet.files import check_files
 def test_files_that_each_process_can_read_are_good(tmp_path: Path) -> None:
     file = tmp_path / "x.csv"
     file.touch()
-    check_files([f"--payload=@{file}", f"--profile={file}", f"--profile=@{file}", f"--cafile={file}"])
-    check_files(["--payload=x/y", "--profile=1s@5", "--label=x=@y", "--no-write-combine"])
+    check_files([f"--payload=@{file}", f"--profile={file}", f"--profile=@{file}", f"--cafile={file}"], "--dask")
+    check_files(["--payload=x/y", "--profile=1s@5", "--label=x=@y", "--no-write-combine"], "--dask")
 
 
 @pytest.mark.parametrize("form", ["--payload=@{}", "--profile=@{}", "--cafile={}"])
@@ -21,5 +21,5 @@ def test_what_can_be_read_once_is_refused(tmp_path: Path, form: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (str(tmp_path / "pipe"), "/dev/stdin", "/dev/fd/63"):
         with pytest.raises(UsageError) as error:
-            check_files(["-P=8", form.format(path)])
+            check_files(["-P=8", form.format(path)], "--processes")
         assert f"{form.partition('=')[0]} {path}: not with --processes, " in str(error.value)

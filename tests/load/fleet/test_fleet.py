@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import asdict
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from ctrlserver.client.target import Target
+from ctrlserver.errors import LoadError
 from ctrlserver.load.fleet.fleet import END_SECONDS, SHOW_SECONDS, SILENT_SECONDS, Fleet
+from ctrlserver.load.fleet.process import Processes
+from ctrlserver.load.fleet.sender import Owner, Sender
 from ctrlserver.load.fleet.telling import LEAD_SECONDS
 from ctrlserver.load.measure.intervals import Progress
-from ctrlserver.load.plan.processes import Processes
+from ctrlserver.load.plan.processes import parse_processes
 from ctrlserver.load.plan.start import StartAt
 from ctrlserver.load.results.result import Result, as_document
 from ctrlserver.load.results.shards import ShardOf
@@ -61,8 +66,8 @@ class Running:
     def __init__(self, start_at: StartAt | None = None) -> None:
         self.reactor = Spawning()
         self.heard = Heard()
-        options = options_for(Target("t"), streams=2, processes=Processes(2), start_at=start_at)
-        self.fleet = Fleet(self.reactor, options, ["--x=y"], 2, self.heard, lambda: NOW)
+        options = options_for(Target("t"), streams=2, processes=parse_processes("2"), start_at=start_at)
+        self.fleet = Fleet(self.reactor, options, ["--x=y"], Processes(self.reactor, 2), self.heard, lambda: NOW)
         self.results: list[Result] = []
         self.fleet.run().addCallback(self.results.append)
         self.processes = self.reactor.spawned
@@ -192,3 +197,84 @@ def test_what_several_note_alike_is_told_once() -> None:
     for number in (2, 1):
         running.tells(number, "note", message="the server does not look")
     assert ["shard 2: the server does not look"] == running.heard.notes
+
+
+class FromElsewhere(Sender):
+    """The sender of a shard on a worker."""
+
+    def start(self, words: Sequence[str]) -> None:
+        self.words = words
+
+    def say_start(self, seconds: float) -> None:
+        self.begins = seconds
+
+    def signal(self, name: str) -> None:
+        self.over(f"it got {name}")
+
+
+class Elsewhere:
+    """Workers w1 and w2, or the reason why there are none."""
+
+    lead_seconds = 3.0
+
+    def __init__(self, why: str = "") -> None:
+        self.senders: list[FromElsewhere] = []
+        self.asked: Deferred[Sequence[Sender]] = Deferred()
+        self.ends: list[bool] = []
+        self._why = why
+
+    def begin(self, owner: Owner) -> Deferred[Sequence[Sender]]:
+        if self._why:
+            self.asked.errback(LoadError(self._why))
+        self.senders = [FromElsewhere(number, owner, f"w{number}") for number in (1, 2)]
+        return self.asked
+
+    def end(self, *, at_once: bool) -> Deferred[None]:
+        self.ends.append(at_once)
+        if not self.asked.called:
+            self.asked.errback(LoadError("ended"))
+        return succeed(None)
+
+
+def from_elsewhere(source: Elsewhere) -> tuple[Fleet, list[Result]]:
+    """A fleet of these, and where its result comes."""
+    options = options_for(Target("t"), streams=2, dask="10.0.0.1", shards=2)
+    fleet = Fleet(Spawning(), options, ["--x=y"], source, Heard(), lambda: NOW)
+    results: list[Result] = []
+    fleet.run().addCallback(results.append)
+    return fleet, results
+
+
+def test_the_reason_why_nobody_can_send_is_that_of_the_result() -> None:
+    source = Elsewhere("--dask 10.0.0.1: the cluster has no worker")
+    _, (whole,) = from_elsewhere(source)
+    assert ("--dask 10.0.0.1: the cluster has no worker", 1) == (whole.error, whole.exit_code)
+    assert [False] == source.ends
+
+
+def test_an_interrupt_before_anybody_is_there_ends_the_wait() -> None:
+    source = Elsewhere()
+    fleet, results = from_elsewhere(source)
+    assert [] == results
+    fleet.interrupt()
+    (whole,) = results
+    assert (None, True, 130) == (whole.error, whole.interrupted, whole.exit_code)
+
+
+def test_errors_name_the_worker_and_the_result_says_who_sent_which_shard() -> None:
+    source = Elsewhere()
+    _, results = from_elsewhere(source)
+    source.asked.callback(source.senders)
+    for sender in source.senders:
+        for event in ({"event": "start"}, {"event": "starting", "starting": {"seconds": None}}):
+            sender.heard(json.dumps(event))
+    assert [NOW + 3.0] * 2 == [sender.begins for sender in source.senders]
+    for sender, error in zip(source.senders, ("connection reset", None), strict=True):
+        made = as_document(result("send", shard=ShardOf(sender.number, 2), error=error))
+        sender.heard(json.dumps({"event": "end", "exit_code": 0, "result": made}))
+        sender.over("")
+    (whole,) = results
+    assert ("shard 1: worker w1: connection reset", 1) == (whole.error, whole.exit_code)
+    assert whole.merged is not None
+    assert ["w1", "w2"] == [part.worker for part in whole.merged.shards]
+    assert ("10.0.0.1", 2) == (whole.options["dask"], whole.options["shards"])

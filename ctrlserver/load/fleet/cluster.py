@@ -1,0 +1,186 @@
+"""The workers of a Dask cluster as senders of a load, by way of ``bridge.py``, a process that is the cluster's client.
+
+Rules: Dask is imported there alone: its loop and our reactor never meet, and ctrlload starts as fast without it. The
+bridge ends with this process, and with it all shards: the scheduler frees the tasks of a client that has gone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.process import reapAllProcesses
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from ctrlserver.errors import LoadError, UsageError
+from ctrlserver.load.fleet.child import command, environment, signals_held
+from ctrlserver.load.fleet.process import REAP_SECONDS
+from ctrlserver.load.fleet.sender import Owner, Sender
+from ctrlserver.load.fleet.telling import CLUSTER_LEAD_SECONDS, KEPT_BYTES, Lines, last_line
+from ctrlserver.load.plan.options import Options
+
+#: Seconds for the bridge to let go of the cluster.
+END_SECONDS = 10.0
+
+
+def check_installed() -> None:
+    """UsageError without Dask."""
+    if find_spec("distributed") is None:
+        raise UsageError("--dask: needs Dask's distributed: pip install 'ctrlserver[fleet]'")
+
+
+class Workers(ProcessProtocol):
+    """The workers of the cluster that ``options`` name."""
+
+    lead_seconds = CLUSTER_LEAD_SECONDS
+
+    def __init__(self, reactor: Any, options: Options) -> None:
+        self._reactor = reactor
+        self._options = options
+        self._owner: Any = None
+        self._process: Any = None
+        self._lines = Lines()
+        self._said = b""
+        self._placed: Deferred[Sequence[Sender]] | None = Deferred()
+        self._shards: list[Shard] = []
+        self._ending: list[Deferred[None]] = []
+        self._has_ended = False
+
+    def begin(self, owner: Owner) -> Deferred[Sequence[Sender]]:
+        """The senders, once all have their worker; LoadError says why that cannot be."""
+        self._owner = owner
+        placed = self._placed
+        assert placed is not None
+        program = command("ctrlserver.load.fleet.bridge")
+        try:
+            with signals_held():
+                self._process = self._reactor.spawnProcess(
+                    self, program[0], program, environment(), childFDs={0: "w", 1: "r", 2: "r"}
+                )
+        except OSError as error:
+            self._over(f"the client of the cluster could not be started: {error.strerror or error}")
+        else:
+            options, dask = self._options, self._options.dask
+            assert dask is not None
+            self.say(address=dask.address, text=dask.text, shards=options.shards, streams=options.streams)
+        return placed
+
+    def end(self, *, at_once: bool) -> Deferred[None]:
+        """Let go of the cluster, and end one of our own."""
+        done: Deferred[None] = Deferred()
+        if self._has_ended:
+            done.callback(None)
+            return done
+        self._ending.append(done)
+        if at_once:
+            self._kill()
+        else:
+            self._process.closeChildFD(0)
+            self._reactor.callLater(END_SECONDS, self._kill)
+        return done
+
+    def say(self, **told: object) -> None:
+        """Tell the bridge."""
+        if not self._has_ended:
+            with suppress(KeyError):  # its stdin is closed
+                self._process.writeToChild(0, json.dumps(told).encode() + b"\n")
+
+    def start(self, number: int, words: Sequence[str]) -> None:
+        """Start a shard; the bridge is told of all at once."""
+        self._shards[number - 1].words = words
+        if all(each.words for each in self._shards):
+            self.say(load=[each.words for each in self._shards])
+
+    def _kill(self) -> None:
+        if not self._has_ended:
+            with suppress(ProcessExitedAlready):
+                self._process.signalProcess("KILL")
+
+    # What Twisted tells
+
+    def outReceived(self, data: bytes) -> None:
+        """A part of what the bridge says."""
+        for line in self._lines.of(data):
+            self._heard(json.loads(line))
+
+    def errReceived(self, data: bytes) -> None:
+        """What went wrong there."""
+        self._said = (self._said + data)[-KEPT_BYTES:]
+
+    def childConnectionLost(self, childFD: int) -> None:  # noqa: N803
+        """A pipe is closed."""
+        self._reactor.callLater(REAP_SECONDS, self._reap)
+
+    def processEnded(self, reason: Failure) -> None:
+        """The bridge has ended."""
+        self._over(f"the client of the cluster ended: {last_line(self._said) or reason.getErrorMessage()}")
+
+    def _reap(self) -> None:
+        if not self._has_ended:
+            reapAllProcesses()
+        if not self._has_ended:
+            self._reactor.callLater(REAP_SECONDS, self._reap)
+
+    def _heard(self, told: Mapping[str, Any]) -> None:
+        if "placed" in told:
+            self._shards = [Shard(number, self, self._owner, where) for number, where in enumerate(told["placed"], 1)]
+            self._give(self._shards)
+        elif "refused" in told:
+            self._give(Failure(LoadError(told["refused"])))
+        else:
+            shard = self._shards[told["shard"] - 1]
+            if "line" in told:
+                shard.heard(told["line"])
+            else:
+                shard.gone(told["ended"])
+
+    def _give(self, what: Any) -> None:
+        placed, self._placed = self._placed, None
+        if placed is not None:
+            placed.callback(what)
+
+    def _over(self, how: str) -> None:
+        self._has_ended = True
+        self._give(Failure(LoadError(how)))
+        for shard in self._shards:
+            shard.over(how)
+        while self._ending:
+            self._ending.pop().callback(None)
+
+
+class Shard(Sender):
+    """The shard of a worker."""
+
+    def __init__(self, number: int, workers: Workers, owner: Owner, where: str) -> None:
+        super().__init__(number, owner, where)
+        self._workers = workers
+        self.words: Sequence[str] = ()
+
+    @property
+    def has_to_speak(self) -> bool:
+        """Always: its worker speaks for it where it does not."""
+        return True
+
+    def start(self, words: Sequence[str]) -> None:
+        """Start its process on the worker."""
+        self._workers.start(self.number, words)
+
+    def say_start(self, seconds: float) -> None:
+        """Say when to begin: to all at once, with the first."""
+        if self.number == 1:
+            self._workers.say(start=seconds)
+
+    def signal(self, name: str) -> None:
+        """Pass a signal on."""
+        if not self.has_ended:
+            self._workers.say(shard=self.number, signal=name)
+
+    def gone(self, how: str) -> None:
+        """Its task is over."""
+        self.over(f"{self._why}, as far as the worker can be reached" if self._why else how)
