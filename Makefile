@@ -20,6 +20,10 @@ NEWEST := build/newest
 IN_PROCESSES := -n auto --dist loadfile --no-loadscope-reorder
 PIP := -m pip --disable-pip-version-check --quiet
 
+# Lints the live page where npm is there and has it, or gets it. A wide table is scrolled by keyboard, which two rules forbid.
+BIOME := npm exec --yes --prefer-offline --package=@biomejs/biome@2.6.8 -- biome
+LEFT_OUT := --skip=lint/a11y/noNoninteractiveTabindex --skip=lint/a11y/useSemanticElements
+
 # The stamp holds the folder and the interpreter that the environment was made for. Scripts and the editable install carry
 # the folder's absolute path, so a moved folder needs a new environment; so does another PYTHON, when one is asked for.
 FOLDER_WAS := $(shell sed -n 1p $(MADE) 2>/dev/null)
@@ -48,7 +52,7 @@ help:
 	@echo "make demo         a real daemon, real loads, the answers of its admin port"
 	@echo "make serve        the daemon in the foreground (SERVE_ARGS='--mode echo')"
 	@echo "make test         pytest, ten minutes on two cores; two without real processes (TEST_ARGS=\"-m 'not integration'\")"
-	@echo "make lint         ruff and mypy"
+	@echo "make lint         ruff and mypy, and biome where npm is there"
 	@echo "make bench        side by side with peers (BENCH_ARGS='--quick')"
 	@echo "make constraints  constraints.txt anew, from the newest versions that pyproject.toml allows"
 	@echo "make clean        everything that was made"
@@ -78,6 +82,9 @@ lint: $(MADE)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+	@if ! command -v npm >/dev/null; then echo "the files of the live page are not linted: npm is not there"; \
+	elif ! timeout 20 $(BIOME) --version >/dev/null 2>&1; then echo "the files of the live page are not linted: npm does not get biome"; \
+	else $(BIOME) lint $(LEFT_OUT) ctrlserver/http/page/static; fi
 
 bench: $(MADE)
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)

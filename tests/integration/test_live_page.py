@@ -7,23 +7,20 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.integration.conftest import PATIENCE, Daemon, Start
+from tests.integration.conftest import PATIENCE, Daemon, Start, needs
 
 pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed"),
-    pytest.mark.skipif(shutil.which("chromedriver") is None, reason="chromedriver is not installed"),
-]
+pytestmark = [needs("chromium"), needs("chromedriver")]
 
 FLAGS = (
     "--headless",
@@ -46,8 +43,11 @@ class Page:
     def __init__(self, browser: webdriver.Chrome) -> None:
         self.browser = browser
 
-    def show(self, daemon: Daemon) -> None:
-        self.browser.get(f"http://127.0.0.1:{daemon.ports['http']}/")
+    def show(self, daemon: Daemon, *, anew: bool = False) -> None:
+        """The page of the daemon, ``anew`` without what was typed and pressed in it."""
+        url = f"http://127.0.0.1:{daemon.ports['http']}/"
+        if anew or self.browser.current_url != url:
+            self.browser.get(url)
         self.until(lambda: "live" == self.text("#link"))
 
     def until(self, holds: Callable[[], bool]) -> None:
@@ -67,7 +67,7 @@ class Page:
         """The cells below the heading ``name``, which is there."""
         found = self.run(
             "(([table, name]) => { const at = [...table.tHead.querySelectorAll('th')].map(each => each.textContent)"
-            ".indexOf(name); return at < 0 ? [] : [...table.tBodies[0].rows].map(row => row.cells[at].textContent) })"
+            ".indexOf(name); return at < 0 ? [] : [...table.tBodies[0].rows].map(row => row.cells[at]?.textContent) })"
             f"([document.querySelector('#{section} table'), {json.dumps(name)}])"
         )
         return [str(each) for each in found]
@@ -168,25 +168,6 @@ def test_streams_come_and_go(page: Page, daemon: Daemon) -> None:
     assert before + 2 == page.column("streams", "state").count("closed")
 
 
-def test_streams_are_sorted_and_found_by_keyboard(page: Page, daemon: Daemon) -> None:
-    with daemon.connect() as one, daemon.connect() as two, daemon.connect() as three:
-        for client, packets in ((one, 2), (two, 3), (three, 1)):
-            client.sendall(bytes(1024 * packets))
-        page.show(daemon)
-        page.run("document.getElementById('find').focus()")
-        page.press("open", Keys.TAB)
-        page.until(lambda: ["open"] * 3 == page.column("streams", "state"))
-        page.tab_to("packets")
-        page.press(Keys.ENTER)
-        page.until(lambda: ["3", "2", "1"] == page.column("streams", "packets"))
-        assert "descending" == page.run("document.activeElement.parentElement.ariaSort")
-        page.press(Keys.ENTER)
-        page.until(lambda: ["1", "2", "3"] == page.column("streams", "packets"))
-        assert "ascending" == page.run("document.activeElement.parentElement.ariaSort")
-        page.press(Keys.SHIFT, Keys.TAB, Keys.NULL)
-        assert "packets" != page.focus()
-
-
 def test_what_strangers_name_is_text_and_renamed_fields_have_their_new_names(page: Page, daemon: Daemon) -> None:
     assert "OK" in daemon.ask(f'run start "{STRANGER}"', "rename peer inet_peer", "rename streams_open now_open")
     page.show(daemon)
@@ -205,6 +186,48 @@ def test_no_width_makes_the_page_wider_than_the_window(page: Page, daemon: Daemo
     page.until(lambda: page.column("listeners", "name") == ["data"])
     assert page.run("document.documentElement.scrollWidth") <= width
     page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_streams_are_sorted_and_found_by_keyboard(page: Page, daemon: Daemon) -> None:
+    with daemon.connect() as one, daemon.connect() as two, daemon.connect() as three:
+        for client, packets in ((one, 2), (two, 3), (three, 1)):
+            client.sendall(bytes(1024 * packets))
+        page.show(daemon, anew=True)
+        page.run("document.getElementById('find').focus()")
+        page.press("open", Keys.TAB)
+        page.until(lambda: ["open"] * 3 == page.column("streams", "state"))
+        page.tab_to("packets")
+        page.press(Keys.ENTER)
+        page.until(lambda: ["3", "2", "1"] == page.column("streams", "packets"))
+        assert "descending" == page.run("document.activeElement.parentElement.ariaSort")
+        page.press(Keys.ENTER)
+        page.until(lambda: ["1", "2", "3"] == page.column("streams", "packets"))
+        assert "ascending" == page.run("document.activeElement.parentElement.ariaSort")
+        page.press(Keys.SHIFT, Keys.TAB, Keys.NULL)
+        assert "packets" != page.focus()
+
+
+def test_of_more_streams_than_the_page_has_the_server_sorts_finds_and_pages(page: Page, daemon: Daemon) -> None:
+    most = 120
+    with ExitStack() as stack:
+        for packets in range(1, most + 1):
+            stack.enter_context(daemon.connect()).sendall(bytes(1024 * packets))
+        daemon.await_stats(streams_open=most)
+        page.show(daemon, anew=True)
+        page.until(lambda: "the 100 fastest, " in page.text("#place"))
+        page.run("document.getElementById('state').focus()")
+        page.press("o")
+        page.tab_to("packets")
+        page.press(Keys.ENTER)
+        page.until(lambda: [f"{most - at}" for at in range(25)] == page.column("streams", "packets"))
+        assert f"1 to 25 of {most}" == page.text("#place")
+        page.run("document.getElementById('after').focus()")
+        page.press(Keys.ENTER)
+        page.until(lambda: [f"{most - at}" for at in range(25, 50)] == page.column("streams", "packets"))
+        page.run("document.getElementById('find').focus()")
+        page.press("no such peer")
+        page.until(lambda: "no such stream" == page.text("#place"))
+    daemon.await_stats(streams_open=0)
 
 
 def test_the_console_has_no_error_and_no_other_host_was_asked(page: Page, daemon: Daemon) -> None:

@@ -9,9 +9,9 @@ const LONG = 150_000; // then the seconds are left out below the chart
 const GAP = 3000;
 const LATENCY = ["delay_p50_seconds", "delay_p99_seconds", "rtt_seconds"];
 const LINES = [
-  { id: "packets-chart", unit: "", fields: ["packets_per_second"] },
-  { id: "bits-chart", unit: "", fields: ["bits_per_second"] },
-  { id: "latency-chart", unit: "s", fields: LATENCY },
+  { id: "packets-chart", scale: 1, fields: ["packets_per_second"] },
+  { id: "bits-chart", scale: 1, fields: ["bits_per_second"] },
+  { id: "latency-chart", scale: 1000, fields: LATENCY },
 ];
 const COLORS = ["--first", "--second", "--third"];
 
@@ -65,7 +65,7 @@ const without = () => {
 };
 
 // A point for each second, and nothing where none was heard, which breaks the line.
-const series = (field) => {
+const series = (field, scale) => {
   const [x, y] = [[], []];
   let before = null;
   for (const point of points) {
@@ -74,7 +74,8 @@ const series = (field) => {
       y.push(null);
     }
     x.push(new Date(point.at));
-    y.push(point[field] ?? null);
+    const value = point[field] ?? null;
+    y.push(value === null ? null : value * scale);
     before = point.at;
   }
   return { x, y };
@@ -82,13 +83,13 @@ const series = (field) => {
 
 const known = (fields) => fields.filter((field) => points.some((point) => (point[field] ?? null) !== null));
 
-const drawOne = ({ id, unit, fields }) => {
+const drawOne = ({ id, scale, fields }) => {
   const holder = document.getElementById(id);
   const shown = known(fields);
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(name).trim();
   const traces = shown.map((field, at) => ({
-    ...series(field),
+    ...series(field, scale),
     name: label(field, names[field]),
     type: "scatter",
     mode: "lines",
@@ -107,8 +108,13 @@ const drawOne = ({ id, unit, fields }) => {
     font: { family: "system-ui, sans-serif", size: 12, color: color("--quiet") },
     showlegend: shown.length > 1,
     legend: { orientation: "h", y: 1.15 },
-    xaxis: { ...axis, range: [new Date(begin), new Date(end)], tickformat: end - begin > LONG ? "%H:%M" : "%H:%M:%S", nticks: 5 },
-    yaxis: { ...axis, rangemode: "tozero", exponentformat: "SI", ticksuffix: unit, nticks: 5, hoverformat: ".4s" },
+    xaxis: {
+      ...axis,
+      range: [new Date(begin), new Date(end)],
+      tickformat: end - begin > LONG ? "%H:%M" : "%H:%M:%S",
+      nticks: 5,
+    },
+    yaxis: { ...axis, rangemode: "tozero", exponentformat: "SI", nticks: 5, hoverformat: ".4s" },
   };
   window.Plotly.react(holder, traces, layout, { displayModeBar: false });
   const newest = shown.map((field) => `${label(field, names[field])} ${text(field, points.at(-1)[field])}`);
@@ -129,7 +135,10 @@ export const draw = () => {
   if (points.length && !document.hidden) {
     const fields = ["packets_per_second", "bits_per_second", ...known(LATENCY)];
     const rows = points.slice(-10).reverse();
-    const cells = rows.map((point) => [new Date(point.at).toISOString(), ...fields.map((field) => point[field] ?? null)]);
+    const cells = rows.map((point) => [
+      new Date(point.at).toISOString(),
+      ...fields.map((field) => point[field] ?? null),
+    ]);
     const columns = [["time", "time"], ...fields.map((field) => [field, names[field] ?? field])];
     fill(document.querySelector("#seconds table"), columns, cells, "nothing yet");
     if (window.Plotly) drawAll();

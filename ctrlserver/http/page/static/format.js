@@ -12,7 +12,7 @@ const LABELS = {
   bytes_total: "bytes in all",
   rejected_total: "rejected in all",
   loop_lag_seconds: "loop lag",
-  memory_bytes: "memory for peers",
+  memory_bytes: "memory held",
   delay_p50_seconds: "delay p50",
   delay_p99_seconds: "delay p99",
   rtt_seconds: "round trip",

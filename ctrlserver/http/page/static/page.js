@@ -7,8 +7,14 @@ import { showStreams } from "./streams.js";
 import { fill, show } from "./table.js";
 
 const FIGURES = [
-  "packets_per_second", "bits_per_second", "streams_open", "packets_total", "bytes_total", "rejected_total",
-  "loop_lag_seconds", "memory_bytes",
+  "packets_per_second",
+  "bits_per_second",
+  "streams_open",
+  "packets_total",
+  "bytes_total",
+  "rejected_total",
+  "loop_lag_seconds",
+  "memory_bytes",
 ];
 const MANY_RUNS = 100;
 
@@ -43,7 +49,8 @@ const showFigures = (stats, names) => {
 const runSummary = (run) => {
   if (!run) return "No run yet: a run begins with the first data.";
   const name = run.name ? ` “${run.name}”` : "";
-  const expected = (run.expected_packets ?? null) === null ? "" : ` of ${text("packets", run.expected_packets)} expected`;
+  const expected =
+    (run.expected_packets ?? null) === null ? "" : ` of ${text("packets", run.expected_packets)} expected`;
   const packets = `${text("packets", run.packets)} packets${expected}`;
   const rate = (run.packets_per_second ?? null) === null ? "" : `, ${text("rate", run.packets_per_second)} packets/s`;
   const bits = (run.bits_per_second ?? null) === null ? "" : `, ${text("bits", run.bits_per_second)}`;
@@ -72,7 +79,16 @@ byId("more-runs").onclick = async () => {
 
 const showStats = (table) => {
   const rows = table.fields.map((field, at) => [table.names[at], text(field, table.rows[0][at])]);
-  if (byId("stats").open) fill(byId("stats").querySelector("table"), [["figure", "figure"], ["value", "value"]], rows, "");
+  if (byId("stats").open)
+    fill(
+      byId("stats").querySelector("table"),
+      [
+        ["figure", "figure"],
+        ["value", "value"],
+      ],
+      rows,
+      "",
+    );
 };
 
 const showSnapshot = (seen) => {
