@@ -61,10 +61,11 @@ def line_of(words: Sequence[str]) -> str:
             raise UsageError("the command has a character that no line may have")
     if len(words) == 1:
         return words[0].strip()
-    return " ".join(_quoted(word) for word in words)
+    return " ".join(in_quotes(word) for word in words)
 
 
-def _quoted(word: str) -> str:
+def in_quotes(word: str) -> str:
+    """A word as a line has it: with blanks in quotes; UsageError where it has both kinds."""
     if word and not set(word) & set(" \"'"):
         return word
     mark = '"' if '"' not in word else "'"

@@ -22,7 +22,7 @@ from ctrlserver.console.parameters import completing, reading
 from ctrlserver.console.streams import columns_of, print_output, print_words
 from ctrlserver.console.usage import carried_out, usage_words
 from ctrlserver.errors import UsageError
-from ctrlserver.overview.servers import COMMANDS, OWN, Asked, Server, asked, read_servers
+from ctrlserver.overview.servers import COMMANDS, OWN, WITH_WORDS, Asked, Server, asked, read_servers
 from ctrlserver.secret import read_secret
 from ctrlserver.units import parse_duration
 
@@ -38,6 +38,8 @@ Examples:
   ctrlstat /run/ctrlserver/admin.sock streams open limit=5
   ctrlstat --servers labs.txt run start soak expect=1M
   ctrlstat --servers labs.txt --json | jq .total.packets_total
+  ctrlstat lab1:22223 export since=7d name='soak*' --format csv
+  ctrlstat lab1:22223 diff 117 118
   ctrlstat lab1:22223 wait 'packets_total>=1000' timeout=20s
 
 \b
@@ -87,6 +89,7 @@ def _offered(context: click.Context, _: click.Parameter, begun: str) -> list[Com
 )
 @click.option("--json", "-J", "in_json", is_flag=True, help="One JSON document.")
 @click.option("--csv", "in_csv", is_flag=True, help="A header line and rows, separated by commas.")
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), help="The form of an export (jsonl).")
 @click.version_option(__version__, prog_name="ctrlstat", message="%(prog)s %(version)s")
 @click.pass_obj
 def ctrlstat(
@@ -96,6 +99,7 @@ def ctrlstat(
     named: Mapping[str, Server] | None,
     timeout: float,
     secret: bytes | None,
+    form: str | None,
     **forms: bool,
 ) -> int:
     """Ask one or many ctrlservers: SERVER is HOST:PORT, [V6]:PORT or the path of a unix socket.
@@ -111,12 +115,53 @@ def ctrlstat(
         from ctrlserver.overview.top import top
 
         return top(question.servers, interrupts, timeout, secret)
+    if form is not None and question.command[0].casefold() != "export":
+        raise UsageError("--format: goes with export")
+    if question.command[0].casefold() in WITH_WORDS:
+        return _kept(question, interrupts, timeout, secret, form, **forms)
     if question.command[0].casefold() == "shell":
         from ctrlserver.overview.asking import Question
         from ctrlserver.overview.shell import shell
 
         return shell(question.servers, Question("", timeout, secret=secret), show)
     return _ask(question, interrupts, timeout, secret, together=named is not None, **forms)
+
+
+def _kept(
+    question: Asked,
+    interrupts: Interrupts,
+    timeout: float,
+    secret: bytes | None,
+    form: str | None,
+    *,
+    in_json: bool,
+    in_csv: bool,
+) -> int:
+    """``export`` and ``diff``."""
+    from time import time
+
+    from ctrlserver.overview.asking import Question, line_of
+    from ctrlserver.overview.kept.asking import compared
+    from ctrlserver.overview.kept.export import exported
+    from ctrlserver.overview.kept.words import check_export, two_runs
+    from ctrlserver.overview.reactor import reactor_run
+
+    asked_for = Question("runs", timeout, secret=secret)
+    command, *words = question.command
+    if command.casefold() == "export":
+        check_export(words)
+        line_of(["runs", *words])  # what no line may have is told before anybody is asked
+        if in_json or in_csv:
+            raise UsageError(f"--{'json' if in_json else 'csv'}: an export has --format jsonl or --format csv")
+        chosen, now = form or "jsonl", time()
+        return reactor_run(
+            lambda reactor: exported(reactor, question.servers, words, asked_for, chosen, now), interrupts
+        )
+    runs = two_runs(words)
+    if len(question.servers) > 2:
+        raise UsageError("diff: expected one server, or one for each of the two runs")
+    shape = "json" if in_json else "csv" if in_csv else "text"
+    return reactor_run(lambda reactor: compared(reactor, question.servers, runs, asked_for, shape), interrupts)
 
 
 def exit_code(arguments: Sequence[str], interrupts: Interrupts) -> int:

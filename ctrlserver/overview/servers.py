@@ -28,7 +28,10 @@ from ctrlserver.words import did_you_mean, quoted
 COMMANDS = tuple(dict.fromkeys(name.split()[0] for name in (*NAMES, *ALIASES)))
 
 #: Commands of ctrlstat itself.
-OWN = ("top", "shell")
+OWN = ("top", "shell", "export", "diff")
+
+#: Those of them that take words of their own.
+WITH_WORDS = ("export", "diff")
 
 DEFAULT = "stats"
 
@@ -77,13 +80,14 @@ def asked(words: Sequence[str], named: Mapping[str, Server]) -> Asked:
             command = list(words[at:])
             break
         servers.append(_server(word, named))
-    if not servers and command and command[0].casefold() in OWN:  # they may stand first: ctrlstat top lab1 lab2
+    alone = bool(command) and command[0].casefold() in OWN and command[0].casefold() not in WITH_WORDS
+    if not servers and alone:  # they may stand first: ctrlstat top lab1 lab2
         servers, command = [_server(word, named) for word in command[1:]], command[:1]
     names = [server.name for server in servers]
     for name in names:
         if names.count(name) > 1:
             raise UsageError(f"{quoted(name)} is given twice")
-    if command and command[0].casefold() in OWN and len(command) > 1:
+    if alone and len(command) > 1:
         raise UsageError(f"{quoted(command[1])}: servers stand before {command[0]}, or all of them after it")
     return Asked(servers or [*named.values()] or [server_of(f"127.0.0.1:{ADMIN_PORT}")], command or [DEFAULT])
 

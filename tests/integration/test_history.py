@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from itertools import count
 from pathlib import Path
 
-from tests.integration.conftest import Daemon, Start
+from tests.integration.conftest import BIN, Daemon, Start, run
 
 KILLS = 4
 PACKET = bytes(1024)
@@ -67,3 +68,30 @@ def test_a_default_file_that_cannot_be_made_is_one_line_and_the_server_serves(tm
     log = daemon.stop()
     assert 1 == log.count("runs are not kept")
     assert "1 run could not be kept in the history" in log
+
+
+def test_ctrlstat_exports_the_runs_of_earlier_starts_and_lays_two_side_by_side_under_their_new_names(
+    start: Start, tmp_path: Path
+) -> None:
+    first = start("--history", "runs.sqlite3")
+    for name in ("soak 1", "soak 2", "burst"):
+        first.ask(f"run start '{name}'")
+    first.stop()
+    daemon = start("--history", "runs.sqlite3")
+    daemon.ask("rename name label", "rename run number")
+
+    def ctrlstat(*words: str) -> tuple[int, str]:
+        done = run(BIN / "ctrlstat", daemon.admin, *words, cwd=tmp_path)
+        return done.returncode, (done.stdout + done.stderr).decode()
+
+    code, text = ctrlstat("export")
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert (0, [(3, "burst"), (2, "soak 2"), (1, "soak 1")]) == (code, [(row["number"], row["label"]) for row in rows])
+    code, text = ctrlstat("export", "--format", "csv", "name=soak*", "since=1h", "fields=number,label,state")
+    assert (0, ["number,label,state", "2,soak 2,ended", "1,soak 1,ended"]) == (code, text.splitlines())
+    code, text = ctrlstat("diff", "1", "3", "--csv")
+    assert (0, "field,run 1,run 3,ratio", "number,1,3,") == (code, *text.splitlines()[:2])
+    assert (1, True) == ((found := ctrlstat("diff", "1", "9"))[0], "no run 9" in found[1])
+    assert 2 == ctrlstat("export", "soak")[0]
+    daemon.ask("unrename number", "unrename label")
+    assert ["soak 1", 1] == [json.loads(ctrlstat("export", "name=soak 1")[1])[name] for name in ("name", "run")]
