@@ -16,11 +16,13 @@ To sleep costs the call that sets the alarm, its interrupt, and the ways to slee
 
 Rules:
 
-- A moment is near if it is at most ``near`` nanoseconds away.
+- A moment is near if it is at most ``near`` nanoseconds away; if ``near`` is ``EVER``, every moment is.
 - The alarm wakes, no more: nobody owns its descriptor, and it is told once (EPOLLET). It rings ``EARLY_NS`` before the
   moment, so that the way back from the sleep is over by then.
 - Spinning ends with the turn, so that the reactor's timers, signals and descriptors have theirs.
 - What is ready is served before the spinner, because it takes less time.
+- ``spun`` is the time of polls that found nothing. The process had time to spare then, although it was on its core. A
+  poll that took longer than ``BRIEF_NS`` was interrupted, and is not counted.
 """
 
 from __future__ import annotations
@@ -37,8 +39,14 @@ from ctrlserver.lane.ticker import NEVER, timerfd
 #: Nanoseconds: to sleep for less saves hardly any processor time.
 NEAR_NS = 50_000
 
+#: As ``near``: a process that never sleeps while there is a moment to come.
+EVER = NEVER // 2
+
 #: Nanoseconds from the alarm to the moment that it is set for.
 EARLY_NS = 20_000
+
+#: Nanoseconds in which a poll is over that found nothing; it takes 1 us.
+BRIEF_NS = 20_000
 
 #: What stands for the spinner among the sockets of the lane: the number of no descriptor.
 _SPINNER = -2
@@ -51,6 +59,7 @@ class SpinningLane(Lane):
         self, reactor: object, linger: float, near: int = NEAR_NS, now: Callable[[], int] = time.monotonic_ns
     ) -> None:
         super().__init__(reactor, linger=linger)
+        self.spun = 0
         self._near = near
         self._now = now
         self._moment = NEVER
@@ -69,7 +78,7 @@ class SpinningLane(Lane):
             self._alarm, self._set_alarm = alarm
             self._epoll.register(self._alarm, select.EPOLLIN | select.EPOLLET)
         else:
-            self._near = NEVER // 2
+            self._near = EVER
 
     def stop(self) -> None:
         """As any lane."""
@@ -112,13 +121,18 @@ class SpinningLane(Lane):
         now = clock()
         end = now + linger * 1e9
         while self._moment - now <= self._near:
+            before = now
             events = poll(0, most)
             now = clock()
             if now >= self._moment:
                 self._moment = NEVER
                 events.append((_SPINNER, select.EPOLLIN))
                 return events
-            if events or now >= end:
+            if events:
+                return events
+            if now - before < BRIEF_NS:
+                self.spun += now - before
+            if now >= end:
                 return events
         self._provide_alarm()
         return poll(linger, most)
@@ -144,6 +158,11 @@ class Spinner:
         self._tick = tick
         self._broken = broken
         self.at = lane.at
+
+    @property
+    def spun(self) -> int:
+        """Nanoseconds that its lane has spun."""
+        return self._lane.spun
 
     def start(self) -> None:
         """``at`` may be called from now on."""

@@ -33,8 +33,10 @@ _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 class Ticker:
     """Calls ``tick`` at the times set by ``at``, from ``start`` to ``stop``; calls ``broken`` if ``tick`` raises.
 
-    ``patient``: the lane may rest for 0.1 ms before it calls.
+    ``patient``: the lane may rest for 0.1 ms before it calls. ``spun``: see ``spinning.py``.
     """
+
+    spun = 0
 
     def __init__(
         self,

@@ -90,7 +90,9 @@ def test_printed_percentiles_are_those_of_the_histograms_merged(start: Start) ->
     assert 2000 == whole.get_total_count()
 
 
-@pytest.mark.parametrize("flags", [("-m", "request"), ()], ids=["request", "send"])
+@pytest.mark.parametrize(
+    "flags", [("-m", "request"), (), ("-m", "request", "--busy-poll")], ids=["request", "send", "busy-poll"]
+)
 def test_an_interrupted_schedule_is_reported_whole(start: Start, flags: tuple[str, ...]) -> None:
     daemon = start("--mode", "echo")
     target, admin = f"127.0.0.1:{daemon.ports['data']}", daemon.admin
@@ -105,6 +107,7 @@ def test_an_interrupted_schedule_is_reported_whole(start: Start, flags: tuple[st
     assert told["interrupted"]
     assert told["reconciled"]
     assert told["schedule"]["sent_packets"] == told["sent"]["packets"] <= told["schedule"]["planned_packets"]
+    assert ("--busy-poll" in flags) == told["options"]["busy_poll"]
 
 
 def test_a_table_of_rates_is_followed(start: Start, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from attrs import Factory, define
 from twisted.internet.testing import MemoryReactorClock
 
 from ctrlserver.lane import spinning
-from ctrlserver.lane.spinning import EARLY_NS, NEAR_NS, Spinner, SpinningLane
+from ctrlserver.lane.spinning import BRIEF_NS, EARLY_NS, NEAR_NS, Spinner, SpinningLane
 from ctrlserver.lane.ticker import NEVER, timerfd
 
 US = 1_000
@@ -207,3 +207,12 @@ def test_without_timers_in_the_kernel_every_moment_is_near(monkeypatch: pytest.M
     while not one.called:
         assert one.turn()
     lane.stop()
+
+
+def test_what_is_spun_is_counted_but_for_polls_that_were_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for step, counted in ((US, range(NEAR_NS - 5 * US, NEAR_NS)), (2 * BRIEF_NS, range(1))):
+        with on_a_lane(Steps(step), monkeypatch) as one:
+            one.spinner.at(NEAR_NS)
+            while not one.called:
+                assert one.turn()
+            assert one.spinner.spun in counted

@@ -19,6 +19,7 @@ from ctrlserver.load.fleet.fleet import Fleet
 from ctrlserver.load.fleet.process import Processes
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE
 from ctrlserver.load.plan.options import Options
+from ctrlserver.load.plan.processes import crowded
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.running.run import LoadRun, utc_now
 from ctrlserver.load.show.events import EventStream
@@ -48,10 +49,11 @@ def execute(
     events = EventStream(sys.stdout, utc_now, people, with_progress=outputs.progress) if outputs.events else None
     watcher = events or people
     run: LoadRun | Fleet
+    number, cores = 1, len(os.sched_getaffinity(0))
     if options.dask is not None:
         run = Fleet(reactor, options, typed, Workers(reactor, options), watcher)
     elif options.processes is not None:
-        number = options.processes.of(options.streams, len(os.sched_getaffinity(0)))
+        number = options.processes.of(options.streams, cores)
         run = Fleet(reactor, options, typed, Processes(reactor, number), watcher)
     else:
         run = LoadRun(reactor, options, watcher)
@@ -62,4 +64,6 @@ def execute(
 
     if events is not None:
         events.start(options.target.text, options.as_options(), options.labels)
+    if options.busy_poll and (words := crowded(number, cores)):
+        watcher.note(f"--busy-poll: {words}")
     return carried_out(reactor, interrupts, run, ended)

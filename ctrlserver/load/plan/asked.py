@@ -267,6 +267,12 @@ class Asked:
         rules.NOT_RECEIVING,
         search=None,
     )
+    busy_poll: bool = flag(
+        "--busy-poll",
+        "With --rate or --profile: poll without a sleep until the next packet is due, for exact times; takes a core.",
+        None,
+        rules.SCHEDULED,
+    )
     interval: float = flag(
         "-i --interval T", "Time between reports; 0: no reports.", parse_duration, default="1s", search=None
     )

@@ -6,7 +6,7 @@ from attrs import frozen
 
 from ctrlserver.errors import UsageError
 from ctrlserver.units import parse_count
-from ctrlserver.words import quoted
+from ctrlserver.words import counted, quoted
 
 AUTO = "auto"
 
@@ -25,6 +25,13 @@ class Processes:
     def of(self, streams: int, cores: int) -> int:
         """How many send ``streams`` from ``cores``."""
         return max(1, min(streams, cores)) if self.number is None else self.number
+
+
+def crowded(number: int, cores: int) -> str | None:
+    """What to say if ``number`` processes that never sleep have fewer ``cores``."""
+    if number <= cores:
+        return None
+    return f"{number} processes that never sleep share {counted(cores, 'core')}, and delay one another"
 
 
 def parse_processes(text: str) -> Processes:

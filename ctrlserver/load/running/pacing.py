@@ -41,7 +41,7 @@ What must never happen:
   end are sent in the measured part, and count there as planned.
 
 Beware: all moments are nanoseconds of the monotonic clock; the schedule's count from the beginning of its plan. The
-time that the process was busy is its time on a core: it covers all that ctrlload does, reading the replies included.
+time that the process was busy is its time on a core, whatever it did there, without what its lane spun for nothing.
 """
 
 from __future__ import annotations
@@ -128,6 +128,11 @@ class Pacer:
         self._upcoming = plan.time_of(0)
         self.began = self._planned = self._clock()
         self._wake()
+
+    @property
+    def spun(self) -> int:
+        """Nanoseconds that its lane has spun for nothing."""
+        return self._ticker.spun
 
     def stop(self) -> None:
         """Release nothing any more; ``target`` still answers. May be called again."""
@@ -233,7 +238,7 @@ class OpenLoop:
 
     def _start(self, curve: Curve, streams: Sequence[Paced], packets: int | None) -> None:
         self._streams = streams
-        self._wall, self._core = time.monotonic(), time.process_time()
+        self._wall, self._core = time.monotonic(), self._core_seconds()
         self._busy = 0.0
         self._pacer.start(self._options.plan(curve), streams, packets)
 
@@ -242,7 +247,11 @@ class OpenLoop:
         self._pacer.stop()
         wall = time.monotonic() - self._wall
         if not self._busy and wall > 0:
-            self._busy = (time.process_time() - self._core) / wall
+            self._busy = (self._core_seconds() - self._core) / wall
+
+    def _core_seconds(self) -> float:
+        """Seconds that the process has been at work on a core."""
+        return time.process_time() - self._pacer.spun / SECOND
 
     def target(self, start: float, end: float) -> float:
         """The plan's mean rate between two moments of the lane's clock, in packets per second."""

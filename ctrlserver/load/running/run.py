@@ -45,7 +45,7 @@ from twisted.logger import Logger
 
 from ctrlserver.errors import CtrlServerError, LoadError
 from ctrlserver.lane.lane import Lane
-from ctrlserver.lane.spinning import SpinningLane
+from ctrlserver.lane.spinning import EVER, SpinningLane
 from ctrlserver.load.measure.confidence import Until
 from ctrlserver.load.measure.counts import StreamCount, Volume
 from ctrlserver.load.measure.injections import ServerInjections
@@ -95,6 +95,15 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def _lane(reactor: IReactorTime, options: Options) -> Lane:
+    """One that spins where a sleep would show in the figures, or is not wanted."""
+    if options.busy_poll:
+        return SpinningLane(reactor, LINGER_SECONDS, EVER)
+    if options.mode == REQUEST and options.curve is not None:
+        return SpinningLane(reactor, LINGER_SECONDS)
+    return Lane(reactor, linger=LINGER_SECONDS)
+
+
 class LoadRun:
     """One run of ``options``, shown to ``watcher``.
 
@@ -115,8 +124,7 @@ class LoadRun:
         self._options = options
         self._watcher = watcher
         self._wall = wall
-        spins = options.mode == REQUEST and options.curve is not None
-        self._lane = SpinningLane(reactor, LINGER_SECONDS) if spins else Lane(reactor, linger=LINGER_SECONDS)
+        self._lane = _lane(reactor, options)
         self._transport = transport_of(reactor, self._lane, options)
         self._work: Work = WORK[options.mode](reactor, self._lane, options, self._transport)
         self._sending = Sending(reactor, self._lane, options, watcher, self._work)

@@ -17,7 +17,7 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.counts import Counts
 from ctrlserver.load.measure.intervals import Gauge, Intervals, Progress, Watcher
 from ctrlserver.load.plan.options import Options
-from ctrlserver.load.running.pacing import OpenLoop, Pacer
+from ctrlserver.load.running.pacing import REQUEST_TICK, OpenLoop, Pacer
 from ctrlserver.load.running.until import Goals
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
 from ctrlserver.looks import Looks, deadlines
@@ -54,7 +54,8 @@ class Sending:
         self._packets, self._bytes = options.part(options.packets), options.part(options.total_bytes)
         self._shortest = LAST_INTERVAL * options.interval
         if options.curve is not None:
-            pacer = Pacer(lane, reactor, work.timing, work.tick, self._plan_ended, self._pacer_broken)
+            tick = REQUEST_TICK if options.busy_poll else work.tick
+            pacer = Pacer(lane, reactor, work.timing, tick, self._plan_ended, self._pacer_broken)
             self.open_loop = OpenLoop(pacer, options.curve, options, work.timing)
         self.goals = Goals(options, work.timing) if options.until else None
         self._looks = Looks(WATCH_SECONDS)

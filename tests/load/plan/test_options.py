@@ -255,3 +255,15 @@ def test_a_download_has_a_framing_and_a_number_that_is_asked_for_or_not(
 ) -> None:
     options = made(mode="receive", **flags)
     assert expected == (options.packets, options.framing.text, options.strict)
+
+
+def test_without_a_schedule_there_is_nothing_to_poll_for() -> None:
+    for flags in ({}, {"mode": "request"}, {"mode": "receive"}):
+        with pytest.raises(UsageError, match=r"^--busy-poll: needs --rate or --profile$"):
+            made(busy_poll=True, **flags)
+
+
+def test_a_run_that_never_sleeps_is_told_as_one() -> None:
+    assert made(busy_poll=True, rate="1k").as_options()["busy_poll"] is True
+    assert options_for(OVER_UDP, busy_poll=True, rate="1k", probe=True).busy_poll
+    assert made(rate="1k").as_options()["busy_poll"] is False

@@ -7,7 +7,7 @@ from ctrlserver.errors import UsageError
 from ctrlserver.inject.parsing import parse_spec
 from ctrlserver.load.plan.asked import Asked
 from ctrlserver.load.plan.flag import check
-from ctrlserver.load.plan.processes import Processes, parse_processes
+from ctrlserver.load.plan.processes import Processes, crowded, parse_processes
 from ctrlserver.load.plan.shard import Shard
 from ctrlserver.load.plan.start import parse_start
 
@@ -64,3 +64,8 @@ def test_what_cannot_be_divided_is_refused_in_a_line(flags: dict[str, object], w
 def test_one_process_may_do_what_one_may() -> None:
     flags = {"inject": parse_spec("2*reset->off"), "admin": (parse_target("127.0.0.1:22223"),)}
     check(Asked(target=parse_target("unix:/run/x.sock"), processes=Processes(1), streams=8, **flags))  # type: ignore[arg-type]
+
+
+def test_processes_that_never_sleep_need_a_core_each() -> None:
+    assert crowded(2, 2) is None
+    assert "3 processes that never sleep share 2 cores, and delay one another" == crowded(3, 2)

@@ -41,6 +41,15 @@ async def test_exactly_the_packets_planned_are_sent(
         assert 500 == result.sent.writes
 
 
+@pytest.mark.parametrize("mode", ["send", "request", "connect"])
+@pytest_twisted.ensureDeferred
+async def test_a_run_that_never_sleeps_does_exactly_what_is_planned(servers: Servers, mode: str) -> None:
+    result = good(await load(servers.listen(Echo), packets=100, rate=2000.0, streams=3, mode=mode, busy_poll=True))
+    assert result.schedule is not None
+    assert (100, 100) == (result.schedule.planned_packets, result.schedule.sent_packets)
+    assert result.options["busy_poll"] is True
+
+
 @pytest.mark.parametrize("flags", [{}, {"mode": "request"}, {"mode": "connect"}])
 @pytest_twisted.ensureDeferred
 async def test_two_packets_at_20_a_second_are_never_told_as_faster(servers: Servers, flags: dict[str, Any]) -> None:

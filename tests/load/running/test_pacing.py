@@ -5,14 +5,18 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.testing import MemoryReactorClock
 
+from ctrlserver.client.target import Target
 from ctrlserver.lane.lane import Lane
 from ctrlserver.load.measure.due import Releases
 from ctrlserver.load.measure.timing import Timing
+from ctrlserver.load.measure.verdict import Bottleneck
 from ctrlserver.load.plan.schedule import SECOND, Curve, Evenly, Piece
-from ctrlserver.load.running.pacing import Pacer
+from ctrlserver.load.running.pacing import OpenLoop, Pacer
+from tests.load.asking import options_for
 
 MS = 1_000_000
 BEGAN = 5 * SECOND
+TARGET = Target("127.0.0.1:22222", "127.0.0.1", 22222)
 
 
 @define
@@ -132,3 +136,23 @@ def test_the_target_that_is_shown_is_the_mean_of_the_second_whose_rate_is_shown(
         seen.append(paced.pacer.target_now())
     assert [1000.0, 1500.0, 2000.0] == seen
     paced.close()
+
+
+def test_time_that_the_lane_spun_for_nothing_is_no_time_at_work() -> None:
+    class Spinning:
+        began = plan_seconds = mean_target = dropped_ticks = 0
+        spun = 0
+
+        def start(self, *_: object) -> None: ...
+
+        def stop(self) -> None:
+            self.spun += 3600 * SECOND
+
+    pacer: Any = Spinning()
+    pacer.plan_seconds = pacer.mean_target = lambda: 1.0
+    timing = Timing()
+    timing.slip.record(2 * MS, 100)  # all late, and not by the pacer
+    open_loop = OpenLoop(pacer, Curve.constant(1000), options_for(TARGET, rate="1k"), timing)
+    open_loop.measure([], None)
+    open_loop.stop()
+    assert Bottleneck.TARGET is open_loop.scheduled(100, 1.0).bottleneck
