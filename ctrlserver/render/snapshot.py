@@ -1,8 +1,8 @@
 """What the live page shows, as one JSON document for all who read it.
 
 Rules: a table has its columns once: ``fields`` by their own names, by which the page knows how to show them, ``names``
-as they are published, and ``rows`` of values. A column of which no row knows a value is left out. ``total`` says how
-many rows there are where not all are shown.
+as they are published, and ``rows`` of values. A column of which no row knows a value is left out, except of runs.
+``total`` says how many rows there are where not all are shown.
 
 Beware: peers choose some of the texts; the page puts them into text nodes only. How large a document becomes depends on
 how many records are given; a stream takes about 150 bytes.
@@ -52,6 +52,25 @@ STREAM_FIELDS: Final = (
 )
 """The columns of streams on the page; ``streams`` of the admin port has all."""
 
+RUN_FIELDS: Final = (
+    "run",
+    "name",
+    "state",
+    "started",
+    "seconds",
+    "streams",
+    "packets",
+    "bytes",
+    "packets_per_second",
+    "bits_per_second",
+    "expected_packets",
+    "complete",
+    "faults",
+    "incomplete_bytes",
+    "listeners",
+)
+"""The columns of runs, all of them always: the page puts runs of earlier starts below those of the document."""
+
 _REPLYING: Final = ("echo", "reply", "source")
 """Modes in which the server sends, so that the kernel measures round trips."""
 
@@ -93,7 +112,7 @@ def snapshot(seen: Seen, renames: Renames) -> bytes:
             "latency": _latency(seen.streams),
             "stats": table([seen.stats], renames),
             "streams": table(seen.streams, renames, STREAM_FIELDS, seen.streams_total),
-            "runs": table(seen.runs, renames, total=seen.runs_total),
+            "runs": table(seen.runs, renames, RUN_FIELDS, seen.runs_total, whole=True),
             "listeners": table(seen.listeners, renames),
             "injections": table(seen.injections, renames),
             "workers": None if seen.workers is None else table(seen.workers, renames),
@@ -107,12 +126,17 @@ def past(seconds: Iterable[tuple[float, float, float]], now: float) -> bytes:
 
 
 def table(
-    records: Sequence[Published], renames: Renames, fields: Sequence[str] | None = None, total: int | None = None
+    records: Sequence[Published],
+    renames: Renames,
+    fields: Sequence[str] | None = None,
+    total: int | None = None,
+    *,
+    whole: bool = False,
 ) -> dict[str, Any]:
-    """Its columns and rows; the columns are ``fields``, or all that the records have."""
+    """Its columns and rows; the columns are ``fields``, or all that the records have. ``whole``: none is left out."""
     rows = [as_mapping(record) for record in records]
     columns = list(dict.fromkeys(name for row in rows for name in row)) if fields is None else fields
-    known = [name for name in columns if not rows or any(row.get(name) is not None for row in rows)]
+    known = [name for name in columns if whole or not rows or any(row.get(name) is not None for row in rows)]
     return {
         "fields": known,
         "names": [renames.renamed(name) for name in known],

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -235,14 +236,18 @@ def test_the_console_has_no_error_and_no_other_host_was_asked(page: Page, daemon
     assert {f"127.0.0.1:{daemon.ports['http']}"} == page.asked()
 
 
-def test_a_restart_of_the_server_is_survived(page: Page, start: Start) -> None:
-    first = start("--http", LOOPBACK)
+def test_a_restart_of_the_server_is_survived_and_shows_the_runs_of_before(
+    page: Page, start: Start, tmp_path: Path
+) -> None:
+    kept = ("--history", str(tmp_path / "runs.sqlite3"))
+    first = start("--http", LOOPBACK, *kept)
     page.show(first)
     with sending(first):
         page.until(lambda: page.figure("packets_total") > 0)
     first.stop()
     page.until(lambda: "connection lost, trying again" == page.text("#link"))
-    start("--http", f"tcp:{first.ports['http']}:interface=127.0.0.1")
+    start("--http", f"tcp:{first.ports['http']}:interface=127.0.0.1", *kept)
     page.until(lambda: "live" == page.text("#link"))
     page.until(lambda: 0 == page.figure("packets_total"))
+    page.until(lambda: ["ended"] == page.column("runs", "state"))
     assert [] == [each for each in page.log() if "net::ERR_" not in each]

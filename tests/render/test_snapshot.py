@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import evolve
 
-from ctrlserver.render.snapshot import STREAM_FIELDS, Seen, past, snapshot, table
+from ctrlserver.render.snapshot import RUN_FIELDS, STREAM_FIELDS, Seen, past, snapshot, table
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin
-from ctrlserver.stats.records import StreamRecord
+from ctrlserver.stats.records import RunRecord, StreamRecord
 from ctrlserver.stats.rename import Renames
 
 ORIGIN = Origin("data", "tcp", "fixed:1024", "sink", size=1024, by_size=True)
@@ -67,13 +67,18 @@ def test_a_column_of_which_no_row_knows_a_value_is_left_out() -> None:
     assert {"reason", "rtt_seconds", "delay_p50_seconds"}.isdisjoint(fields)
 
 
+def test_runs_have_all_columns_for_those_of_earlier_starts() -> None:
+    assert list(RUN_FIELDS) == read(snapshot(seen(book_with(1)), NONE))["runs"]["fields"]
+
+
 def test_an_empty_table_has_all_its_columns() -> None:
     shown = read(snapshot(seen(book_with(0)), NONE))["streams"]
     assert [list(STREAM_FIELDS), [], 0] == [shown["fields"], shown["rows"], shown["total"]]
 
 
-def test_all_columns_of_streams_are_published_fields() -> None:
+def test_all_columns_of_streams_and_runs_are_published_fields() -> None:
     assert set(STREAM_FIELDS) <= {each.name for each in StreamRecord.__attrs_attrs__}
+    assert set(RUN_FIELDS) <= {each.name for each in RunRecord.__attrs_attrs__}
 
 
 def test_renamed_fields_have_their_new_names_beside_their_own() -> None:

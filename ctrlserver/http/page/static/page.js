@@ -16,12 +16,14 @@ const FIGURES = [
   "loop_lag_seconds",
   "memory_bytes",
 ];
-const MANY_RUNS = 100;
+const [FEW_RUNS, MANY_RUNS] = [20, 200];
 
 const byId = (id) => document.getElementById(id);
 let instance = null;
 let past = [];
-let runs = null; // more of them, as the server gave them when somebody asked
+let older = { data: [], total: 0 }; // runs that the server gave when we asked
+let newest = null; // the newest run by then
+let manyRuns = FEW_RUNS;
 
 const say = (id, value, kind) => {
   const element = byId(id);
@@ -47,7 +49,7 @@ const showFigures = (stats, names) => {
 };
 
 const runSummary = (run) => {
-  if (!run) return "No run yet: a run begins with the first data.";
+  if (!run) return "No run since the server started: one begins with the first data.";
   const name = run.name ? ` “${run.name}”` : "";
   const expected =
     (run.expected_packets ?? null) === null ? "" : ` of ${text("packets", run.expected_packets)} expected`;
@@ -57,24 +59,35 @@ const runSummary = (run) => {
   return `Run ${run.run}${name}, ${run.state}: ${packets} in ${text("seconds", run.seconds)}${rate}${bits}.`;
 };
 
+// The runs of earlier starts, and those of this one that the document has no more; asked for when a run begins.
+const askForRuns = async () => {
+  try {
+    const reply = await fetch(`/runs.json?limit=${manyRuns}`);
+    if (reply.ok) older = await reply.json();
+  } catch {
+    // The connection is lost: the page says so, and its next document has us ask again.
+    newest = null;
+  }
+};
+
 const showRuns = (table) => {
-  const summary = runSummary(records(table)[0]);
+  const [first] = records(table);
+  if (newest !== (first?.run ?? 0)) {
+    newest = first?.run ?? 0;
+    askForRuns();
+  }
+  const summary = runSummary(first);
   if (byId("run").textContent !== summary) byId("run").textContent = summary;
-  const shown = runs === null ? table : { ...table, rows: merged(table), total: runs.total };
-  show("runs", shown, "no run yet");
-  byId("more-runs").hidden = runs !== null || table.rows.length >= table.total;
-};
-
-// The newest of the document, then those that the server gave before.
-const merged = (table) => {
   const seen = new Set(table.rows.map((row) => row[0]));
-  const older = runs.data.map((row) => table.names.map((name) => row[name] ?? null));
-  return [...table.rows, ...older.filter((row) => !seen.has(row[0]))];
+  const rows = older.data.map((row) => table.names.map((name) => row[name] ?? null)).filter((row) => !seen.has(row[0]));
+  const all = { ...table, rows: [...table.rows, ...rows], total: Math.max(table.total, older.total) };
+  show("runs", all, "no run yet");
+  byId("more-runs").hidden = all.rows.length >= all.total || manyRuns > FEW_RUNS;
 };
 
-byId("more-runs").onclick = async () => {
-  const reply = await fetch(`/runs.json?limit=${MANY_RUNS}`);
-  if (reply.ok) runs = await reply.json();
+byId("more-runs").onclick = () => {
+  manyRuns = MANY_RUNS;
+  askForRuns();
 };
 
 const showStats = (table) => {
@@ -98,7 +111,8 @@ const showSnapshot = (seen) => {
   if (instance !== seen.instance) {
     if (instance !== null) forget();
     instance = seen.instance;
-    runs = null;
+    older = { data: [], total: 0 };
+    newest = null;
   }
   const time = Date.parse(seen.time);
   addPast(past, time);

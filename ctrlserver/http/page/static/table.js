@@ -65,11 +65,14 @@ export const fill = (table, columns, rows, none, sort) => {
   });
 };
 
-// A table of a document as it is, in the section of this id; the count says where it is not all.
+// A table of a document, in the section of this id, without columns of which no row knows a value; the count says where
+// it is not all.
 export const show = (id, table, none) => {
   const section = document.getElementById(id);
-  const columns = table.rows.length ? table.fields.map((field, at) => [field, table.names[at]]) : [];
-  fill(section.querySelector("table"), columns, table.rows, none);
+  const known = table.fields.map((_, at) => at).filter((at) => table.rows.some((row) => row[at] !== null));
+  const columns = known.map((at) => [table.fields[at], table.names[at]]);
+  const rows = table.rows.map((row) => known.map((at) => row[at]));
+  fill(section.querySelector("table"), columns, rows, none);
   const cut = table.rows.length < table.total;
   setText(section.querySelector(".count"), cut ? `The first ${table.rows.length} of ${table.total}.` : "");
 };
