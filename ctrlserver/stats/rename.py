@@ -28,7 +28,16 @@ _STATUS_WORDS = ("OK", "ERR")
 def rename_key(mapping: MutableMapping[str, _V], old: str, new: str) -> None:
     """Give one key another name, in place; every value and the order stay.
 
-    ``KeyError`` where ``old`` is missing, ``RenameError`` where ``new`` exists already; nothing has changed then.
+    >>> packet = {"protocol": "HTTP", "size": 1024}
+    >>> rename_key(packet, "protocol", "inet_protocol")
+    >>> packet
+    {'inet_protocol': 'HTTP', 'size': 1024}
+
+    ``KeyError`` where ``old`` is missing, ``RenameError`` where ``new`` exists already; nothing has changed then:
+
+    >>> rename_key(packet, "size", "inet_protocol")
+    Traceback (most recent call last):
+    ctrlserver.errors.RenameError: cannot rename "size" to "inet_protocol": "inet_protocol" is there already
     """
     if old not in mapping:
         raise KeyError(old)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from collections import OrderedDict
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ctrlserver.errors import RenameError
+from ctrlserver.stats import rename
 from ctrlserver.stats.records import field_names
 from ctrlserver.stats.rename import Renames, rename_key
 
@@ -26,6 +28,11 @@ def refusal(*pairs: tuple[str, str], fields: tuple[str, ...] = ()) -> str:
 
 
 # rename_key
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    found = doctest.testmod(rename)
+    assert (0, True) == (found.failed, found.attempted > 0)
 
 
 def test_the_example_of_the_design_holds_for_one_dictionary() -> None:
