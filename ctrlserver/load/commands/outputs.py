@@ -33,6 +33,13 @@ class Outputs:
     )
     output: str | None = flag("-o --output FILE", "Write the result document to a file; -: to stdout.", str)
 
+    history: str | None = flag(
+        "--history FILE",
+        "Keep the result document in a history; ctrlload compare FILE:last~1 FILE:last.",
+        str,
+        search=None,
+    )
+
     def checked(self) -> Outputs:
         """The same, ``--output -`` as ``--json``, ``progress`` among the ``events``.
 
@@ -52,6 +59,8 @@ class Outputs:
             taken = "--junit -"
         named = (("--output", output), ("--junit", None if self.junit == "-" else self.junit))
         files = [(name, path) for name, path in named if path is not None]
+        if self.history is not None:
+            check_output(self.history, "--history")
         for name, path in files:
             check_output(path, name)
             if (document or self.events or self.junit == "-") and is_stdout(path):

@@ -12,7 +12,18 @@ from signal import Signals
 from ctrlserver.load.plan.shard import Shard
 
 #: Flags that a process gets from us, or that are the parent's.
-NOT_PASSED_ON = ("processes", "dask", "shards", "start_at", "document", "events", "progress", "junit", "output")
+NOT_PASSED_ON = (
+    "processes",
+    "dask",
+    "shards",
+    "start_at",
+    "document",
+    "events",
+    "progress",
+    "junit",
+    "output",
+    "history",
+)
 
 #: Seconds that the line with the start has to reach all processes, and these to set their timers; on a machine, and by
 #: way of a cluster's scheduler.

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from ctrlserver.errors import UsageError
+from ctrlserver.errors import HistoryError, UsageError
 from ctrlserver.load.results.result import SCHEMA
 from ctrlserver.load.results.schemas import shipped_schema
 from ctrlserver.words import did_you_mean, harmless, printable, quoted
@@ -47,18 +47,34 @@ def _schema_of(name: str) -> object:
 
 
 def read_result(path: str, *, searches: bool = False) -> dict[str, object]:
-    """The document in the file ``path``; with ``searches`` that of a search too."""
+    """The document in the file ``path``, or in a history (``FILE:last``); with ``searches`` that of a search too."""
     named = printable(path)
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        near = _near(Path(path)) if isinstance(error, FileNotFoundError) else ""
-        raise UsageError(f"{named}: cannot be read: {getattr(error, 'strerror', None) or error}{near}") from None
+    content = _in_history(path) or _in_file(path, named)
     try:
         return parsed_result(content, searches=searches)
     except ValueError as error:
         raise UsageError(f"{named}: no result of ctrlload: {error}") from None
+
+
+def _in_history(path: str) -> bytes | None:
+    """What ``FILE:last`` names; None for the name of a file."""
+    if ":" not in path:
+        return None
+    from ctrlserver.history.results import is_reference, result_at
+
+    try:
+        return result_at(path, MOST_BYTES + 1) if is_reference(path) else None
+    except HistoryError as error:
+        raise UsageError(printable(str(error))) from None
+
+
+def _in_file(path: str, named: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        near = _near(Path(path)) if isinstance(error, FileNotFoundError) else ""
+        raise UsageError(f"{named}: cannot be read: {getattr(error, 'strerror', None) or error}{near}") from None
 
 
 def _near(path: Path) -> str:

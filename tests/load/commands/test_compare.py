@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ctrlserver.console.interrupts import Interrupts
+from ctrlserver.history.results import keep_result
 from ctrlserver.load.commands import group as commands
 from tests.load.documents import changed, check_schema, validator
 from tests.load.results.test_comparison import BASE, rate
@@ -41,6 +42,17 @@ def test_two_results_are_a_table_of_80_columns_and_exit_0(capsys: pytest.Capture
     assert ["100/s", "90/s", "0.900", "A"] == row(out, "sent packets/s")
     assert ["300.0", "ms", "300.0", "ms", "1.000", "same"] == row(out, "response p99.9 ")
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_results_are_taken_from_a_history(capsys: pytest.CaptureFixture[str], files: Path) -> None:
+    for name in ("a2.json", "b2.json"):
+        keep_result("runs.sqlite3", (files / name).read_text(), "2026-11-26T21:00:00.000Z")
+    code, out, err = told(capsys, "runs.sqlite3:last~1 runs.sqlite3:last")
+    assert (0, "") == (code, err)
+    assert ["100/s", "90/s", "0.900", "A"] == row(out, "sent packets/s")
+    code, out, err = told(capsys, "runs.sqlite3:last runs.sqlite3:9")
+    assert (2, "") == (code, out)
+    assert "runs.sqlite3 has 2 results and none at 9" in err
 
 
 @pytest.mark.usefixtures("files")
