@@ -29,6 +29,7 @@ from twisted.web.http import HTTPChannel
 from zope.interface import implementer
 
 from ctrlserver.admin.transports import can_half_close, is_unread, set_up
+from ctrlserver.http.forms import head_of
 from ctrlserver.http.head import (
     LONGEST_HEAD,
     MOST_HEADERS,
@@ -39,7 +40,7 @@ from ctrlserver.http.head import (
     too_large,
     too_long,
 )
-from ctrlserver.http.request import Request, head_of
+from ctrlserver.http.request import Request
 from ctrlserver.looks import deadlines
 
 if TYPE_CHECKING:

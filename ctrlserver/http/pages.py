@@ -19,7 +19,8 @@ from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.http.accepting import form_of
 from ctrlserver.http.answers import Answering, Steps
-from ctrlserver.http.request import TEXT, Request
+from ctrlserver.http.forms import TEXT
+from ctrlserver.http.request import Request
 from ctrlserver.http.site import Page
 from ctrlserver.render.openmetrics import CONTENT_TYPES, text
 

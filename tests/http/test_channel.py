@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ctrlserver.http.forms import SAFETY
 from ctrlserver.http.limits import Limits
-from ctrlserver.http.request import SAFETY, Request
+from ctrlserver.http.request import Request
 from tests.http.conftest import Place, hello
 
 GET = b"GET /hello HTTP/1.1\r\nHost: lab\r\n\r\n"

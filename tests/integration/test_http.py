@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.clients import connected
-from tests.integration.conftest import Daemon, Start, needs, run
+from tests.integration.conftest import BIN, PATIENCE, Daemon, Log, Start, needs, run
 
 HTTP = ("--http", "tcp:0:interface=127.0.0.1")
 
@@ -107,3 +110,32 @@ def test_curl_is_answered_and_told_what_is_wrong(shared: Start) -> None:
     assert curl("-H", "Host: evil.example", f"{site}/metrics").startswith("421 this server is not known as")
     assert curl("-H", f"X: {'a' * 20_000}", f"{site}/metrics").startswith("431 ")
     assert curl("-T", "/dev/null", f"{site}/metrics").startswith("405 ")
+
+
+def test_a_load_shows_its_figures_while_it_goes_on(shared: Start) -> None:
+    daemon = shared(*HTTP)
+    command = [str(BIN / "ctrlload"), "run", f"127.0.0.1:{daemon.ports['data']}", "-t", "60s", "-r", "2000/s"]
+    load = subprocess.Popen(
+        [*command, "--metrics", "tcp:0:interface=127.0.0.1"],
+        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    log = Log(load)
+    try:
+        port = int(log.wait(r"metrics at 127.0.0.1:(\d+), path /metrics")[1])
+        readings: list[float] = []
+        end = time.monotonic() + PATIENCE
+        while len({*readings}) < 3:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
+                families = list(text_string_to_metric_families(answer.read().decode()))
+            readings += [each.samples[0].value for each in families if each.name == "ctrlload_packets"]
+            assert time.monotonic() < end, log.text
+        assert sorted(readings) == readings
+    finally:
+        load.send_signal(signal.SIGINT)
+        load.wait(PATIENCE)
+        log.join()
+        assert load.stdout is not None
+        load.stdout.close()
+    assert 130 == load.returncode

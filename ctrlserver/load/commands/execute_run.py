@@ -17,12 +17,14 @@ from ctrlserver.load.fleet.cluster import Workers, check_installed
 from ctrlserver.load.fleet.files import check_files
 from ctrlserver.load.fleet.fleet import Fleet
 from ctrlserver.load.fleet.process import Processes
+from ctrlserver.load.measure.intervals import Watcher
 from ctrlserver.load.plan.modes import CONNECT, RECEIVE
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.plan.processes import crowded
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.running.run import LoadRun, utc_now
 from ctrlserver.load.show.events import EventStream
+from ctrlserver.load.show.exposition import Exposed
 from ctrlserver.load.show.live import LiveView
 from ctrlserver.load.show.summary import Lines
 
@@ -47,7 +49,12 @@ def execute(
     title = TITLES.get(options.mode, "sending")
     people = LiveView(sys.stderr, title, what, lines=lines) if on_terminal() else Lines(sys.stderr, what)
     events = EventStream(sys.stdout, utc_now, people, with_progress=outputs.progress) if outputs.events else None
-    watcher = events or people
+    watcher: Watcher = events or people
+    if outputs.metrics is not None:
+        from ctrlserver.load.commands.metrics_port import listen
+
+        watcher = exposed = Exposed(watcher)
+        people.note(f"metrics at {listen(reactor, outputs.metrics, exposed.families)}, path /metrics")
     run: LoadRun | Fleet
     number, cores = 1, len(os.sched_getaffinity(0))
     if options.dask is not None:

@@ -12,13 +12,24 @@ from attrs import evolve, frozen
 from ctrlserver.errors import UsageError
 from ctrlserver.load.plan.flag import flag
 from ctrlserver.load.show.output import check_output, is_stdout
+from ctrlserver.words import quoted
+
+
+def parse_metrics(text: str) -> str:
+    """An endpoint of streams."""
+    from ctrlserver.config.endpoints import check_endpoint, datagram_address
+
+    check_endpoint(text)
+    if datagram_address(text) is not None:
+        raise UsageError(f"endpoint {quoted(text)}: metrics are asked for by a stream: expected tcp{text[3:]}")
+    return text
 
 
 @frozen(kw_only=True)
 class Outputs:
     """``document`` and ``events`` go to stdout, one of them at most; ``output`` and ``junit`` are files.
 
-    A ``junit`` of ``-`` goes to stdout too.
+    A ``junit`` of ``-`` goes to stdout too. ``metrics`` is where they are scraped.
     """
 
     document: bool = flag("-J --json", "Print the result document on stdout, the summary on stderr.", None)
@@ -27,6 +38,12 @@ class Outputs:
     )
     progress: bool = flag(
         "--json-progress", "As --json-stream, and four times a second how far the run is.", None, search=None
+    )
+    metrics: str | None = flag(
+        "--metrics ENDPOINT",
+        "Show the run's figures to Prometheus while it goes on, at /metrics of tcp:9465:interface=127.0.0.1, say.",
+        parse_metrics,
+        search=None,
     )
     junit: str | None = flag(
         "--junit FILE", "Write the outcome as JUnit XML, for CI systems, to a file; -: to stdout.", str, search=None
