@@ -23,7 +23,8 @@ NOT_PASSED_ON = (
     "junit",
     "output",
     "history",
-, "metrics")
+    "metrics",
+)
 
 #: Seconds that the line with the start has to reach all processes, and these to set their timers; on a machine, and by
 #: way of a cluster's scheduler.
