@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 Document = TypeVar("Document")
 
 #: No number that anything counts here is larger.
 _MOST = 1 << 64
+
+_NUMBERS = frozenset((int, float))
 
 #: Letters of a word's beginning by which it is known.
 _BEGINNING = 3
@@ -46,7 +48,11 @@ def harmless(document: Document) -> Document:
     if isinstance(document, str):
         found = printable(document)
     elif isinstance(document, dict):
-        found = {printable(key): harmless(value) for key, value in document.items()}
+        items: Iterable[tuple[str, Any]] = document.items()
+        found = {
+            printable(key): value if type(value) in _NUMBERS and -_MOST <= value <= _MOST else harmless(value)
+            for key, value in items
+        }
     elif isinstance(document, list):
         found = [harmless(value) for value in document]
     elif isinstance(document, int | float) and not -_MOST <= document <= _MOST:  # infinite, too: 1e999 is read so

@@ -6,8 +6,8 @@
                 0x1c849313  length of the counts  0  digits  lowest  highest  1.0  counts
     a count     a signed number, zigzag, in groups of 7 bits, the lowest first; -N stands for N empty buckets
 
-Rules: a text of ``encoded`` decodes in any library that reads HDR histograms, and ``decoded`` reads what those write.
-The library's own codec walks through all of its 33 000 counts; a result with an hour of intervals has thousands of
+Rules: a text of ``encoded`` decodes in any library that reads HDR histograms, and ``summed`` reads what those write.
+The library's own encoder walks through all of its 33 000 counts; a result with an hour of intervals has thousands of
 histograms, of a few hundred buckets each.
 
 Beware: do not trust a text: it may be anything, and is never decompressed to more than ``MOST_DECOMPRESSED``.
@@ -18,7 +18,11 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Mapping
+from itertools import compress
+
+from pyhdrh import add_array, decode
 
 _HEADER = struct.Struct(">IIIIQQd")
 _OUTER = struct.Struct(">II")
@@ -27,6 +31,9 @@ _COOKIE, _OUTER_COOKIE = 0x1C849313, 0x1C849314
 #: Bytes of a histogram once decompressed: ten times what one with all buckets of our layout takes. The library itself
 #: has no bound, and a compressed megabyte may hold a thousand.
 MOST_DECOMPRESSED = 4 << 20
+
+#: A count below it is one group, and so are as many empty buckets.
+_SHORT = 64
 
 #: Of a count of 64 bits: eight groups of 7 bits, and a last one of 8.
 _LAST_GROUP = 56
@@ -38,20 +45,51 @@ def encoded(counts: Mapping[int, int], lowest: int, highest: int, digits: int) -
     upto = 0
     for bucket, count in sorted(counts.items()):
         if count > 0:
-            numbers = (2 * (bucket - upto) - 1, 2 * count) if bucket > upto else (2 * count,)
-            for number in numbers:
-                if number < 0x80:
-                    groups.append(number)
-                else:
-                    _put(groups, number)
+            empty = bucket - upto
+            if 0 < empty <= _SHORT:
+                groups.append(2 * empty - 1)
+            elif empty:
+                _put(groups, 2 * empty - 1)
+            if count < _SHORT:
+                groups.append(2 * count)
+            else:
+                _put(groups, 2 * count)
             upto = bucket + 1
     payload = _HEADER.pack(_COOKIE, len(groups), 0, digits, lowest, highest, 1.0) + groups
     packed = zlib.compress(payload)
     return base64.b64encode(_OUTER.pack(_OUTER_COOKIE, len(packed)) + packed).decode("ascii")
 
 
-def decoded(text: str) -> tuple[dict[int, int], tuple[int, int, int]]:
-    """The counts by bucket, and the layout: lowest, highest, digits; ValueError in words."""
+def summed(texts: Iterable[str], layout: tuple[int, int, int], buckets: int) -> dict[int, int]:
+    """The counts of all ``texts`` together, by bucket; ValueError in words for one that has not this ``layout``.
+
+    ``buckets``: how many the layout has. The library's code in C reads and adds them, where Python takes ten times as
+    long; a result of many shards has thousands of histograms.
+    """
+    one, whole, empty = (array("Q", bytes(8 * buckets)) for _ in range(3))
+    (source, _), (target, _) = one.buffer_info(), whole.buffer_info()
+    used, unused = memoryview(one), memoryview(empty)
+    least, most = buckets, -1
+    for text in texts:
+        groups = _groups(text, layout)
+        try:
+            found = decode(groups, 0, source, buckets, 8)
+            first, last = found["min_nonzero_index"], found["max_nonzero_index"]
+            if first < 0:
+                continue
+            add_array(target + 8 * first, source + 8 * first, last + 1 - first, 8)
+        except IndexError:
+            raise ValueError("an HDR histogram with more buckets than its layout has") from None
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"no HDR histogram: {error}") from None
+        used[first : last + 1] = unused[first : last + 1]
+        least, most = min(least, first), max(most, last)
+    counts = whole[least : most + 1]
+    return dict(compress(enumerate(counts, least), counts))
+
+
+def _groups(text: str, layout: tuple[int, int, int]) -> bytes:
+    """The counts as they are encoded."""
     try:
         payload = unpacked(text)
         cookie, length, shift, digits, lowest, highest, _ = _HEADER.unpack_from(payload)
@@ -59,7 +97,10 @@ def decoded(text: str) -> tuple[dict[int, int], tuple[int, int, int]]:
         raise ValueError(f"no HDR histogram: {error}") from None
     if cookie != _COOKIE or shift or _HEADER.size + length > len(payload):
         raise ValueError("no HDR histogram of version 2")
-    return _counts(payload[_HEADER.size : _HEADER.size + length]), (lowest, highest, digits)
+    if (lowest, highest, digits) != layout:
+        found = lowest, highest, digits
+        raise ValueError(f"an HDR histogram of another layout: lowest, highest, digits are {found}")
+    return payload[_HEADER.size : _HEADER.size + length]
 
 
 def unpacked(text: str) -> bytes:
@@ -82,29 +123,3 @@ def _put(groups: bytearray, number: int) -> None:
         number >>= 7
         shift += 7
     groups.append(number)
-
-
-def _counts(groups: bytes) -> dict[int, int]:
-    counts: dict[int, int] = {}
-    bucket = number = shift = 0
-    for octet in groups:
-        if shift:
-            number |= (octet if shift >= _LAST_GROUP else octet & 0x7F) << shift
-            if octet & 0x80 and shift < _LAST_GROUP:
-                shift += 7
-                continue
-            shift = 0
-        elif octet & 0x80:
-            number, shift = octet & 0x7F, 7
-            continue
-        else:
-            number = octet
-        if number & 1:
-            bucket += (number + 1) >> 1
-        else:
-            if number:
-                counts[bucket] = number >> 1
-            bucket += 1
-    if shift:
-        raise ValueError("no HDR histogram: its last count is cut short")
-    return counts

@@ -99,12 +99,6 @@ class Histogram:
             for bucket in [bucket for bucket in other.counts if bucket > LAST_BUCKET]:
                 counts[LAST_BUCKET] += counts.pop(bucket)
 
-    def add_encoded(self, text: str) -> None:
-        """Count all of the histogram in ``text`` too, as ``decoded`` reads it."""
-        counts = self.counts
-        for bucket, count in _counts_in(text).items():
-            counts[bucket] += count
-
     def clear(self) -> None:
         """Forget everything."""
         self.counts.clear()
@@ -159,20 +153,11 @@ class Histogram:
         return hdr.encoded(self.counts, LOWEST, HIGHEST, DIGITS)
 
 
-def decoded(text: str) -> Histogram:
-    """The histogram from the text that ``encoded`` made, here or on another machine; ValueError for any other text."""
+def decoded(*texts: str) -> Histogram:
+    """All times of the texts that ``encoded`` made, here or on another machine; ValueError for any other text."""
     histogram = Histogram()
-    histogram.counts.update(_counts_in(text))
+    histogram.counts.update(hdr.summed(texts, (LOWEST, HIGHEST, DIGITS), LAST_BUCKET + 1))
     return histogram
-
-
-def _counts_in(text: str) -> dict[int, int]:
-    counts, layout = hdr.decoded(text)
-    if layout != (LOWEST, HIGHEST, DIGITS):
-        raise ValueError(f"an HDR histogram of another layout: lowest, highest, digits are {layout}")
-    if max(counts, default=0) > LAST_BUCKET:
-        raise ValueError("an HDR histogram with more buckets than its layout has")
-    return counts
 
 
 def in_library(text: str) -> Any:

@@ -8,16 +8,20 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ctrlserver.stats.hdr import decoded, encoded
+from ctrlserver.stats.hdr import encoded, summed
 from ctrlserver.stats.latency import DIGITS, HIGHEST, LAST_BUCKET, LOWEST, bucket_of, lowest_in
 
-COUNTS = st.dictionaries(st.integers(0, LAST_BUCKET), st.integers(1, 2**62), max_size=30)
+COUNTS = st.dictionaries(st.integers(0, LAST_BUCKET), st.integers(1, 2**61), max_size=30)
 LAYOUT = LOWEST, HIGHEST, DIGITS
+
+
+def decoded(*texts: str) -> dict[int, int]:
+    return summed(texts, LAYOUT, LAST_BUCKET + 1)
 
 
 @given(COUNTS)
 def test_counts_are_the_same_after_a_round_trip(counts: dict[int, int]) -> None:
-    assert (counts, LAYOUT) == decoded(encoded(counts, *LAYOUT))
+    assert counts == decoded(encoded(counts, *LAYOUT))
 
 
 @settings(max_examples=15)
@@ -32,7 +36,7 @@ def test_the_library_reads_and_writes_the_same(counts: dict[int, int]) -> None:
     made = HdrHistogram(*LAYOUT)
     for bucket, count in counts.items():
         made.record_value(lowest_in(bucket), count)
-    assert (counts, LAYOUT) == decoded(made.encode().decode())
+    assert counts == decoded(made.encode().decode())
 
 
 @given(st.binary(max_size=60))
@@ -47,3 +51,22 @@ def test_a_text_that_is_cut_short_is_refused() -> None:
     for end in range(len(text)):
         with pytest.raises(ValueError, match="no HDR histogram"):
             decoded(base64.b64encode(text[:end]).decode())
+
+
+@given(COUNTS, COUNTS)
+def test_counts_of_several_texts_are_added(one: dict[int, int], other: dict[int, int]) -> None:
+    whole = {bucket: one.get(bucket, 0) + other.get(bucket, 0) for bucket in one | other}
+    assert whole == decoded(encoded(one, *LAYOUT), encoded(other, *LAYOUT))
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ([{LAST_BUCKET + 1: 1}], "an HDR histogram with more buckets than its layout has"),
+        ([{LAST_BUCKET: 1, LAST_BUCKET + 9: 1}], "an HDR histogram with more buckets than its layout has"),
+        ([{5: 2**62 - 1}] * 5, "no HDR histogram: 64-bit overflow"),
+    ],
+)
+def test_what_does_not_fit_is_refused(counts: list[dict[int, int]], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        decoded(*(encoded(each, *LAYOUT) for each in counts))

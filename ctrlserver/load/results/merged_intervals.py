@@ -18,7 +18,7 @@ from attrs import define, field
 
 from ctrlserver.load.measure.counts import per_second
 from ctrlserver.load.measure.intervals import Interval
-from ctrlserver.stats.latency import Histogram
+from ctrlserver.stats.latency import decoded
 
 if TYPE_CHECKING:
     from ctrlserver.load.results.merging import Timed
@@ -36,7 +36,7 @@ class Cell:
     packets: int = 0
     bytes: int = 0
     targets: dict[int, list[float]] = field(factory=lambda: defaultdict(list))
-    times: dict[str, Histogram] = field(factory=lambda: {kind: Histogram() for kind in KINDS})
+    texts: dict[str, list[str]] = field(factory=lambda: {kind: [] for kind in KINDS})  # histograms, encoded
     untold: set[str] = field(factory=set)
     shards: set[int] = field(factory=set)
 
@@ -50,7 +50,7 @@ class Cell:
         for kind in KINDS:
             hdr = getattr(one, f"{kind}_hdr")
             if hdr is not None:
-                self.times[kind].add_encoded(hdr)
+                self.texts[kind].append(hdr)
             elif getattr(one, f"{kind}_p50") is not None:
                 self.untold.add(kind)
 
@@ -63,7 +63,7 @@ class Cell:
         for shard, targets in other.targets.items():
             self.targets[shard] += targets
         for kind in KINDS:
-            self.times[kind].add(other.times[kind])
+            self.texts[kind] += other.texts[kind]
 
 
 def merged_intervals(shards: Sequence[Timed], length: float, marked: float) -> tuple[list[Interval], list[str]]:
@@ -111,10 +111,10 @@ def interval_of(cell: Cell, start: float, end: float, warm_up: bool) -> Interval
     start, seconds = round(start, 6), round(end, 6) - round(start, 6)
     found: dict[str, float | str | None] = {}
     for kind in KINDS:
-        times = cell.times[kind]
+        times = decoded(*cell.texts[kind])
         told = bool(times.counts) and kind not in cell.untold
         p50, p99 = times.at((50, 99)) if told else (None, None)
-        found |= {f"{kind}_p50": p50, f"{kind}_p99": p99, f"{kind}_hdr": times.encoded() if told else None}
+        found |= {f"{kind}_p50": p50, f"{kind}_p99": p99}
     targets = [fmean(each) for each in cell.targets.values()]
     return Interval(
         start_seconds=start,

@@ -36,7 +36,7 @@ from ctrlserver.load.results.merged_intervals import merged_intervals
 from ctrlserver.load.results.result import Result
 from ctrlserver.load.results.shards import Merged, Part, Start
 from ctrlserver.load.results.thresholds import parse_threshold
-from ctrlserver.stats.latency import Histogram
+from ctrlserver.stats.latency import decoded
 
 #: Of several verdicts the one that says most against the figures.
 _GRAVEST = (Bottleneck.GENERATOR, Bottleneck.INJECTION, Bottleneck.TARGET, Bottleneck.NONE)
@@ -317,8 +317,8 @@ class _Whole:
 
     def _latency(self) -> Latencies | None:
         found = _known(each.latency for each in self.results)
-        response = pooled(each.response.hdr for each in found if each.response is not None).latency()
-        service = pooled(each.service.hdr for each in found if each.service is not None).latency()
+        response = decoded(*(each.response.hdr for each in found if each.response is not None)).latency()
+        service = decoded(*(each.service.hdr for each in found if each.service is not None)).latency()
         return None if response is None and service is None else Latencies(response, service)
 
     def _schedule(self) -> Scheduled | None:
@@ -331,7 +331,7 @@ class _Whole:
         target = sum(each.target_packets_per_second for each in found)
         given = sum(planned) / target if target else max(ends)
         plan = round(min(max(ends), max(min(ends), given)), 6)
-        times = pooled(each.slip.hdr for each in found if each.slip.hdr is not None)
+        times = decoded(*(each.slip.hdr for each in found if each.slip.hdr is not None))
         sent, span = sum(each.sent_packets for each in found), max(plan, self.seconds)
         kept = not too_many_late(times) and sum(planned) - sent <= TOLERATED * sum(planned)
         verdicts = {each.bottleneck for each in found}
@@ -361,14 +361,6 @@ def _servers_of(result: Result) -> tuple[str, ...]:
 
 def _covers(one: ServerInjections, other: ServerInjections) -> bool:
     return all(getattr(one, key) >= getattr(other, key) for key in _OF_SERVER)
-
-
-def pooled(texts: Iterable[str]) -> Histogram:
-    """The histogram of all times of several."""
-    whole = Histogram()
-    for text in texts:
-        whole.add_encoded(text)
-    return whole
 
 
 def _by_words(errors: Mapping[int, str]) -> str:

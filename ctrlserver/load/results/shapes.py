@@ -25,8 +25,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 _Leaf = tuple[frozenset[type], float | None]
 
-#: By the identity of a part of a shipped schema, which is read once and kept.
-_leaves: dict[int, _Leaf] = {}
+#: Of the properties of an object, by the identity of a part of a shipped schema, which is read once and kept.
+_leaves: dict[int, dict[str, _Leaf]] = {}
 
 _ARTICLES = {"object": "an object", "array": "a list", "string": "a text", "boolean": "true or false", "null": "null"}
 
@@ -58,6 +58,9 @@ def _misfits(name: str, value: object, part: Mapping[str, Any], whole: Mapping[s
 
 def _in_object(name: str, value: dict[str, Any], part: Mapping[str, Any], whole: Mapping[str, Any]) -> Iterator[str]:
     known: Mapping[str, Any] = part.get("properties", {})
+    if id(part) not in _leaves:
+        _leaves[id(part)] = {key: _leaf(each, whole) for key, each in known.items()}
+    leaves = _leaves[id(part)]
     for key in part.get("required", ()):
         if key not in value:
             if any(_misfits(key, None, known[key], whole)):
@@ -67,7 +70,7 @@ def _in_object(name: str, value: dict[str, Any], part: Mapping[str, Any], whole:
     others = part.get("additionalProperties")
     for key, item in value.items():
         if key in known:
-            kinds, least = _leaves[id(known[key])] if id(known[key]) in _leaves else _leaf(known[key], whole)
+            kinds, least = leaves[key]
             if type(item) in kinds and (item is None or least is None or item >= least):
                 continue  # the short cut: nearly all numbers go here
             yield from _misfits(_path(name, key), item, known[key], whole)
@@ -76,17 +79,16 @@ def _in_object(name: str, value: dict[str, Any], part: Mapping[str, Any], whole:
 
 
 def _leaf(given: Mapping[str, Any], whole: Mapping[str, Any]) -> _Leaf:
-    """The types of numbers and null that a part allows, and their least; no types if it says more than that."""
+    """The types that a part allows, and the least of its numbers; no types if it says more than that."""
     part = given
     if "$ref" in part:
         _, kind, key = part["$ref"].split("/")
         part = whole[kind][key]
     kinds = part.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
-    plain = part.keys() <= {"type", "minimum", "description"} and set(kinds) <= {"integer", "number", "null"}
+    plain = part.keys() <= {"type", "minimum", "description"} and not {"object", "array"} & set(kinds)
     types = frozenset(each for kind in kinds for each in _TYPES[kind]) if plain else frozenset[type]()
-    leaf = _leaves[id(given)] = types, part.get("minimum")
-    return leaf
+    return types, part.get("minimum")
 
 
 def _wrong(value: object, part: Mapping[str, Any]) -> str | None:

@@ -14,11 +14,11 @@ from ctrlserver.load.measure.injections import ServerInjections
 from ctrlserver.load.measure.reconciling import Delivery
 from ctrlserver.load.measure.verdict import Bottleneck
 from ctrlserver.load.results.checking import contradictions
-from ctrlserver.load.results.merging import merged, pooled
+from ctrlserver.load.results.merging import merged
 from ctrlserver.load.results.records import result_in
 from ctrlserver.load.results.result import Result, as_document, as_json
 from ctrlserver.load.results.shards import ShardOf, Start
-from ctrlserver.stats.latency import Histogram
+from ctrlserver.stats.latency import Histogram, decoded
 from tests.load.documents import validated
 from tests.load.results.made import SIZE, result
 
@@ -91,10 +91,12 @@ def test_percentiles_are_those_of_all_times_pooled(of: int, seed: int) -> None:
     for kind in ("response", "service"):
         times = Histogram()
         for each in parts.values():
-            times.add(pooled([getattr(each.latency, kind).hdr]))
+            times.add(decoded(getattr(each.latency, kind).hdr))
         assert times.latency() == getattr(whole.latency, kind)
-        slices = pooled(hdr for each in whole.intervals if (hdr := getattr(each, f"{kind}_hdr")) is not None)
-        assert times.counts == slices.counts
+        for at, one in enumerate(whole.intervals):
+            texts = [getattr(part.intervals[at], f"{kind}_hdr") for part in parts.values()]
+            told = getattr(one, f"{kind}_p50"), getattr(one, f"{kind}_p99")
+            assert told == tuple(decoded(*filter(None, texts)).at((50, 99)))
 
 
 @given(st.lists(st.lists(st.integers(0, 10**10), max_size=5), min_size=3, max_size=3))
@@ -105,9 +107,9 @@ def test_adding_histograms_is_associative(times: list[list[int]]) -> None:
         for time in each:
             histogram.record(time)
         texts.append(histogram.encoded())
-    left = pooled([pooled(texts[:2]).encoded(), texts[2]])
-    right = pooled([texts[0], pooled(texts[1:]).encoded()])
-    assert left.encoded() == right.encoded() == pooled(texts).encoded()
+    left = decoded(decoded(*texts[:2]).encoded(), texts[2])
+    right = decoded(texts[0], decoded(*texts[1:]).encoded())
+    assert left.encoded() == right.encoded() == decoded(*texts).encoded()
 
 
 def test_times_are_from_the_first_packet_of_all_to_the_last() -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from ctrlserver.load.measure.verdict import LATE, TOLERATED, too_many_late
 from ctrlserver.load.results.checks.counts import RATE, Part, measured_in, whole_intervals
-from ctrlserver.stats.latency import PERCENTILES, UNIT_SECONDS, Histogram, decoded
+from ctrlserver.stats.latency import PERCENTILES, UNIT_SECONDS, decoded
 
 #: Responses recorded in groups are up to a sixteenth longer or shorter than each was (``Histogram.record_run``).
 _GROUPED = 1.07
@@ -82,7 +82,7 @@ def histograms(document: Part) -> Iterator[str]:
 def _interval_histograms(document: Part) -> Iterator[str]:
     """Those of intervals have the percentiles told, and add up to the whole."""
     for kind in ("response", "service"):
-        found = Histogram()
+        found = 0
         for each in document["intervals"]:
             if (text := each[f"{kind}_hdr"]) is None:
                 continue
@@ -95,10 +95,10 @@ def _interval_histograms(document: Part) -> Iterator[str]:
             if told != times.at((50, 99)):
                 yield f"interval at {each['start_seconds']} s: {kind} is {told}, in its histogram {times.at((50, 99))}"
             if not each["warm_up"]:
-                found.add(times)
+                found += len(times)
         count = ((document["latency"] or {}).get(kind) or {"count": 0})["count"]
-        if len(found) and whole_intervals(document) and len(found) != count:
-            yield f"histograms of intervals have {len(found)} times of latency.{kind}, which has {count}"
+        if found and whole_intervals(document) and found != count:
+            yield f"histograms of intervals have {found} times of latency.{kind}, which has {count}"
 
 
 def _histogram(name: str, part: Part, unit: float) -> Iterator[str]:
