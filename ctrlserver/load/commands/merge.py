@@ -47,8 +47,9 @@ or of another load, or a file contradicts itself.
 def merge_command(files: Sequence[str], **values: Any) -> int:
     """Merge the results of all shards of a load, in any order, as if one ctrlload had sent all of it."""
     from ctrlserver.load.commands.reporting import report
+    from ctrlserver.load.results.checking import contradictions
     from ctrlserver.load.results.merging import merged
-    from ctrlserver.load.results.records import result_in
+    from ctrlserver.load.results.records import result_in, sound
     from ctrlserver.load.results.stored import read_result
 
     if not files:
@@ -60,7 +61,16 @@ def merge_command(files: Sequence[str], **values: Any) -> int:
     for path in (outputs.output, outputs.junit):
         if path is not None and any(_same(path, file) for file in files):
             raise UsageError(f"--output: {printable(path)} is one of the shards")
-    return report(merged({file: result_in(file, read_result(file)) for file in files}), outputs)
+    documents = {file: read_result(file) for file in files}
+    try:
+        whole = merged({file: result_in(file, document) for file, document in documents.items()})
+    except UsageError:
+        raise
+    except ValueError as error:  # of a histogram: they are read as they are added
+        for file, document in documents.items():
+            sound(file, contradictions(document))
+        raise UsageError(f"the histograms cannot be added: {error}") from None
+    return report(whole, outputs)
 
 
 def _same(path: str, file: str) -> bool:

@@ -6,7 +6,7 @@ read once, when they are merged: the figures of the whole are made from them, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
@@ -25,11 +25,16 @@ Made = Callable[[Any], Any]
 
 def result_in(name: str, document: Mapping[str, Any]) -> Result:
     """The records of ``document``, read from the file ``name``; UsageError in one line if it is not sound."""
-    if lines := list(misfits(document)) or contradictions(document, with_histograms=False):
-        raise UsageError(f"{printable(name)}: contradicts itself: {printable(lines[0])}; ctrlload check says more")
+    sound(name, list(misfits(document)) or contradictions(document, with_histograms=False))
     made = _maker(Result)
     assert made is not None
     return cast("Result", made(document))
+
+
+def sound(name: str, lines: Sequence[str]) -> None:
+    """UsageError with the first of ``lines``, by which the document from the file ``name`` contradicts itself."""
+    if lines:
+        raise UsageError(f"{printable(name)}: contradicts itself: {printable(lines[0])}; ctrlload check says more")
 
 
 @cache

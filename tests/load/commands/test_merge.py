@@ -80,3 +80,12 @@ def test_what_cannot_be_merged_is_one_line_that_names_the_file(
 def test_the_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == carried_out("merge", "--help")
     assert "ctrlload merge shard1.json shard2.json -o all.json\n" in capsys.readouterr().out
+
+
+def test_a_histogram_that_cannot_be_read_is_named_with_its_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, files: list[str]
+) -> None:
+    bad = changed(json.loads(Path(files[1]).read_text()), latency__service__hdr="HISTFAAA")
+    name = written(tmp_path / "bad.json", bad)
+    said = refused(capsys, "merge", files[0], name, files[2])
+    assert said.startswith(f"{name}: contradicts itself: latency.service.hdr: no HDR histogram: ")
