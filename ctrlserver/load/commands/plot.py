@@ -6,7 +6,7 @@ left out, with a note on stderr and in the picture. A bad file or ending is one 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -62,7 +62,8 @@ def plot_command(files: Sequence[str], output: str | None) -> int:
         raise UsageError(f"--output: {output} is one of the results")
     if kind != "html":
         check_drawing()
-    results = [(name, read_result(file, searches=True)) for name, file in zip(_names(files), files, strict=True)]
+    read = [read_result(file, searches=True) for file in files]
+    results = [(_divided(name, document), document) for name, document in zip(_names(files), read, strict=True)]
     searched = [name for name, document in results if is_search(document)]
     if len(searched) not in (0, len(results)):
         raise UsageError(f"{searched[0]}: the document of a search; expected searches alone, or results of runs alone")
@@ -98,3 +99,11 @@ def _names(files: Sequence[str]) -> list[str]:
         return _shortened([printable(file) for file in files])
     twice = next(file for file in files if files.count(file) > 1)
     raise UsageError(f"{twice}: given twice")
+
+
+def _divided(name: str, document: Mapping[str, object]) -> str:
+    """``"2.json (shard 2 of 4)"``, ``"all.json (4 shards)"``."""
+    from ctrlserver.load.results.shards import division_words
+
+    words = division_words(document)
+    return f"{name} ({words})" if words else name

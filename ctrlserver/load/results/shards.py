@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, cast
 
 from attrs import frozen
+
+from ctrlserver.words import counted
 
 
 @frozen
@@ -13,6 +17,11 @@ class ShardOf:
 
     index: int
     of: int
+
+    @property
+    def words(self) -> str:
+        """``"shard 2 of 4"``."""
+        return f"shard {self.index} of {self.of}"
 
 
 @frozen
@@ -56,3 +65,20 @@ class Merged:
     start_spread_seconds: float | None
     unknown: list[str]
     shards: list[Part]
+
+    @property
+    def words(self) -> str:
+        """``"4 shards"``, or ``"3 of 4 shards, without 2"``."""
+        lacking = f", without {', '.join(map(str, self.missing))}" if self.missing else ""
+        there = f"{self.of - len(self.missing)} of " if self.missing else ""
+        return f"{there}{counted(self.of, 'shard')}{lacking}"
+
+
+def division_words(document: Mapping[str, object]) -> str:
+    """The words of the document's ``shard`` or ``merged``; empty where it has neither, or they make no sense."""
+    with suppress(TypeError, ValueError, KeyError):
+        if shard := document.get("shard"):
+            return ShardOf(*(int(cast("Any", shard)[key]) for key in ("index", "of"))).words
+        if merged := cast("Any", document.get("merged")):
+            return Merged(int(merged["of"]), list(map(int, merged["missing"])), None, [], []).words
+    return ""

@@ -28,7 +28,7 @@ def junit_xml(result: Result, hostname: str, summary: Sequence[str], errors: Seq
     suite = _element(
         suites,
         "testsuite",
-        name=f"ctrlload run {result.target}",
+        name=", ".join([f"ctrlload run {result.target}", *_division(result)]),
         package="ctrlload",
         id="0",
         timestamp=result.started[:19],  # the schema wants it without a zone; it is UTC
@@ -80,9 +80,15 @@ def _threshold_case(judgement: Judgement) -> ElementTree.Element:
     return case
 
 
+def _division(result: Result) -> list[str]:
+    """Which shard it is, or how many it was merged from; nothing of a load that is not divided."""
+    return [part.words for part in (result.shard, result.merged) if part is not None]
+
+
 def _properties(result: Result) -> list[tuple[str, str]]:
     """What a person needs to understand a failed run without another file."""
     named = [(f"label.{key}", value) for key, value in result.labels.items()]
+    named += [("division", words) for words in _division(result)]
     named += [
         ("target", result.target),
         ("mode", str(result.options.get("mode"))),

@@ -127,6 +127,16 @@ def test_the_page_draws_each_chart_for_a_phone_too() -> None:
         assert all(0 <= start and end <= 380 + 8 for start, end in ends)
 
 
+def test_shards_are_named_in_title_and_legend_and_what_they_were_merged_into_says_how_many(files: Path) -> None:
+    for name, part in (("2", {"shard": {"index": 2, "of": 4}}), ("all", {"merged": {"of": 4, "missing": [3]}})):
+        (files / f"{name}.json").write_text(json.dumps({**OPEN, **part}))
+    assert 0 == commands.exit_code(["plot", "2.json", "all.json", "open.json", "-o", "page.html"], Interrupts())
+    text = (files / "page.html").read_text()
+    names = "2.json (shard 2 of 4)", "all.json (3 of 4 shards, without 3)", "open.json"
+    assert f"ctrlload: {', '.join(names)}" in text
+    assert all(text.count(name) > 4 for name in names)  # in legends and the table, too
+
+
 def test_a_long_name_is_told_without_its_middle(capsys: pytest.CaptureFixture[str], files: Path) -> None:
     names = [f"{'long-' * 24}{end}.json" for end in ("a", "b")]
     for name in names:

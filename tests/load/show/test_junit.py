@@ -11,7 +11,8 @@ from attrs import evolve
 
 from ctrlserver.load.measure.counts import Connected, Counts, Volume
 from ctrlserver.load.measure.injections import Injections, ServerInjections
-from ctrlserver.load.results.result import Result
+from ctrlserver.load.results.result import Result, as_document
+from ctrlserver.load.results.shards import Merged, ShardOf, division_words
 from ctrlserver.load.results.thresholds import Judgement
 from ctrlserver.load.show.junit import junit_xml
 from tests.load.command_line import finished, start
@@ -82,6 +83,21 @@ def test_each_outcome_is_the_case_it_belongs_to() -> None:
         "fail-if p99>2ms": ("failure", "p99>2ms held: the value is 3.000 ms, the bound is 2.000 ms"),
         "fail-if packets<5": ("failure", "packets<5 held: the value is unknown, the bound is 5"),
     } == wrong
+
+
+@pytest.mark.parametrize(
+    ("words", "of"),
+    [
+        ("shard 2 of 4", {"shard": ShardOf(2, 4)}),
+        ("4 shards", {"merged": Merged(4, [], None, [], [])}),
+        ("2 of 4 shards, without 1, 3", {"merged": Merged(4, [1, 3], None, [], [])}),
+    ],
+)
+def test_a_shard_is_named_and_a_merged_result_says_of_how_many_it_is(words: str, of: dict[str, Any]) -> None:
+    found = suite(junit_xml(evolve(FULL, **of), "host", [], []))
+    assert f"ctrlload run {FULL.target}, {words}" == found.attrib["name"]
+    assert {"name": "division", "value": words} in [each.attrib for each in found.findall("properties/property")]
+    assert words == division_words(as_document(evolve(FULL, **of)))
 
 
 def test_datagrams_that_were_lost_are_no_failure() -> None:
