@@ -22,7 +22,8 @@ each_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: 
 
 
 def replied(chunks: list[bytes], begins: Level, refreshed: str = "never") -> bytes:
-    """All that a new server says to these reads, with the end of input after them; a challenge is made the same.
+    """All that a new server says to these reads, with the end of input after them; challenges and what the test has used are
+    made the same.
 
     ``refreshed``: how the rounds come that its numbers need, where they come of workers.
     """
@@ -55,7 +56,8 @@ def replied(chunks: list[bytes], begins: Level, refreshed: str = "never") -> byt
     for seconds in [0.01] * 3 + [1.0] * 3:
         go_on(seconds)
     assert peer.transport.disconnecting
-    return re.sub(rb"[0-9a-f]{64}", b"CHALLENGE", peer.transport.sent)
+    sent = re.sub(rb"[0-9a-f]{64}", b"CHALLENGE", peer.transport.sent)
+    return re.sub(rb'(process_(?:cpu|resident)_\w+(?: |","value":))[\d.]+', rb"\1USED", sent)  # by the test itself
 
 
 def lines_of(command: type[Command], json: bool) -> bytes:
