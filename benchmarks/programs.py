@@ -134,7 +134,7 @@ def daemon(mode: str, *flags: str, framing: str = "fixed:1024") -> Iterator[Daem
     """Our daemon with one listener, of 1 KiB packets unless told otherwise."""
     local = "tcp:0:interface=127.0.0.1"
     options = ["--data", local, "--admin", local, "--framing", framing, "--mode", mode, *flags]
-    with server(str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", *options) as running:
+    with server(str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", "--history", "off", *options) as running:
         yield Daemon(
             running.port(r"listening data tcp \S+:(\d+)"),
             running.port(r"listening admin tcp \S+:(\d+)"),

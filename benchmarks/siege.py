@@ -80,7 +80,7 @@ def besieged() -> Iterator[Siege]:
         config = Path(folder, "siege.toml")
         admin = f"{folder}/admin.sock"
         config.write_text(CONFIG % admin)
-        with server(str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", "--config", str(config)) as running:
+        with server(str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", "--history", "off", "--config", str(config)) as running:
             names = ("good", "netstring", "line", "probe", "admin")
             yield Siege({name: _port(running, name) for name in names}, admin, running.process_id)
 

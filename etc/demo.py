@@ -103,7 +103,7 @@ class Daemon:
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._ended = False
-        command = [str(BIN / "ctrlserver"), "--config", config.name]
+        command = [str(BIN / "ctrlserver"), "--history", "off", "--config", config.name]
         shown(command)
         self.process = subprocess.Popen(
             command,
