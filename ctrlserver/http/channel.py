@@ -63,8 +63,7 @@ class Channel(HTTPChannel):
         self.is_paused = False
         self._head = Head(site.names)
         self._is_fresh = True  # nothing has come
-        self._is_amid = False  # some of a request has come
-        self._is_at_work = False  # a whole one has
+        self._is_at_work = False  # a whole request has come
         self._is_refused = False
         self._input_ended = False
         self._timer: Any = None
@@ -87,15 +86,15 @@ class Channel(HTTPChannel):
         if fresh and not begins_as_http(data):
             self._refuse(not_http())
             return
-        if not self._is_amid and not self._is_at_work:
-            self._is_amid = True
-            self._expect(self.site.limits.head_seconds)
+        was_amid = self._is_amid
         super().dataReceived(data)  # type: ignore[no-untyped-call]
+        if self._is_amid and not was_amid:
+            self._expect(self.site.limits.head_seconds)
 
     def readConnectionLost(self) -> None:
         """The peer sends no more."""
         self._input_ended = True
-        if self._is_refused:
+        if self._is_refused or self._wire.disconnecting:
             self._wire.loseConnection()
         elif self._is_at_work and not self._is_endless():
             self.persistent = False  # it gets its answer
@@ -148,7 +147,7 @@ class Channel(HTTPChannel):
 
     def allContentReceived(self) -> None:
         """A request is whole: it is at work until ``requestDone``."""
-        self._is_amid, self._is_at_work = False, True
+        self._is_at_work = True
         self.site.connections.works(self)
         self._expect(self.site.limits.stall_seconds)
         super().allContentReceived()  # type: ignore[no-untyped-call]
@@ -159,6 +158,8 @@ class Channel(HTTPChannel):
         self.site.connections.waits(self)
         self._expect(self.site.limits.idle_seconds if self.persistent else self.site.limits.stall_seconds)
         super().requestDone(request)  # type: ignore[no-untyped-call]
+        if self._is_amid:
+            self._expect(self.site.limits.head_seconds)
 
     def _request(self, *_: object) -> Request:
         return Request(self)
@@ -214,6 +215,11 @@ class Channel(HTTPChannel):
 
     def _is_endless(self) -> bool:
         return any(request.is_endless for request in self.requests)
+
+    @property
+    def _is_amid(self) -> bool:
+        """Whether some of a request has come, and not all."""
+        return not self._is_at_work and not self._is_refused and (self._head.begun or bool(self._buffer))
 
     @property
     def _wire(self) -> Any:

@@ -87,6 +87,7 @@ class Head:
     _bytes: int = field(default=0, init=False)
     _headers: int = field(default=0, init=False)
     _hosts: int = field(default=0, init=False)
+    _lengths: int = field(default=0, init=False)
 
     def add(self, line: bytes) -> Refusal | None:
         """The next line, without its end; why the request is refused, if it is."""
@@ -133,8 +134,12 @@ class Head:
         name, value = name.lower(), value.strip(b" \t")
         if name == b"host":
             return self._host(value)
-        if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
+        if name == b"transfer-encoding" or (name == b"content-length" and not re.fullmatch(rb"0{1,20}", value)):
             return Refusal(413, "a request has no body here")
+        if name == b"content-length":
+            self._lengths += 1
+            if self._lengths > 1:
+                return Refusal(400, "a request has one Content-Length header, and this one has two")
         if name == b"expect":
             return Refusal(413, "a request has no body here, so nothing is to be expected")
         return None

@@ -32,6 +32,8 @@ from ctrlserver.client.admin import AdminClient
 from ctrlserver.config.tree import MODES
 from ctrlserver.desk import Desk
 from ctrlserver.errors import LoadError
+from ctrlserver.http.pages import pages
+from ctrlserver.http.site import Site
 from ctrlserver.inject.places import Place
 from ctrlserver.load.results.stored import parsed_result
 from ctrlserver.net.gate import Seats
@@ -172,6 +174,37 @@ def commands(octets: bytes) -> None:
         if line.startswith('{"ok":'):
             document = json.loads(line)
             assert document["ok"] or document["error"]["code"] != 500
+
+
+def site(octets: bytes) -> None:
+    """By HTTP each request has one answer, however it is cut, nothing of ours fails, and no timer is left."""
+    chunks = cut(octets[:CUTS] + octets[CUTS:][:3000])
+    whole, parts = _visited([b"".join(chunks)]), _visited(chunks)
+    assert whole == parts
+    assert "500" not in whole
+    assert all(code in ("200", "404") or code == whole[-1] for code in whole)
+
+
+def _visited(chunks: list[bytes]) -> list[str]:
+    """The codes of what is answered, in order; the connection ends with the last chunk."""
+    clock = Clock()
+    ports = AdminPorts(_desk(clock), clock)
+    channel = Site(pages(ports), clock, ports.journal).buildProtocol(None)
+    transport = StringTransport()
+    channel.makeConnection(transport)  # type: ignore[no-untyped-call]
+    for chunk in chunks:
+        if chunk and not transport.disconnecting:
+            channel.dataReceived(chunk)
+        clock.pump([0.001] * 20)
+    channel.readConnectionLost()
+    clock.pump([0.1] * 20)
+    channel.connectionLost(Failure(ConnectionDone()))
+    ports.close()
+    assert [] == clock.getDelayedCalls()
+    said = transport.value()
+    codes = re.findall(rb"HTTP/1.[01] (\d+) ", said)
+    assert said.count(b"\r\nX-Content-Type-Options: nosniff\r\n") == len(codes)
+    return [code.decode() for code in codes]
 
 
 def _desk(clock: Clock) -> Desk:
@@ -355,6 +388,7 @@ TARGETS: dict[str, Target] = {
     "dialogue": dialogue,
     "commands": commands,
     "admin-client": admin_client,
+    "site": site,
     "proxied": proxied,
     "tls": tls_garbage,
     "tls-later": tls_then_garbage,

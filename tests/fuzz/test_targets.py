@@ -24,7 +24,15 @@ PIECES = [
         b"\xff\xf4",
         b" json",
     ),
-    *(b"stats", b" json", b"streams limit=5", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
+    *(
+        b"stats",
+        b" json",
+        b"streams limit=5",
+        b"GET / HTTP/1.1\r\n",
+        b"GET /stats.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        b"Host: [::1]:9\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ),
     *(b'{"ok":true,"data":{"version":"1"}}\r\n', b'{"ok":true,"data":[],"total":0}\r\n', b'{"ok":false,"error":5}\n'),
     *(
         b'{"event":"end","result":{}}',

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ctrlserver.http.forms import SAFETY
@@ -151,6 +153,19 @@ def test_input_that_ends_within_a_request_is_told_so(place: Place) -> None:
     visit.channel.readConnectionLost()
     assert "400 the request has no end: an empty line, ended by CR LF" == line_of(visit.said)
     assert visit.is_over
+
+
+def test_some_of_the_next_request_behind_one_is_a_request_that_does_not_end(place: Place) -> None:
+    for pieces in ([GET + GET[:9]], [GET[:5], GET[5:] + GET[:9]]):
+        visit = place.visit()
+        for piece in pieces:
+            visit.send(piece)
+        visit.channel.readConnectionLost()
+        assert ["200", "400"] == re.findall(r"HTTP/1.1 (\d+) ", visit.said.decode())
+    visit = place.visit()
+    visit.send(GET + GET[:9])
+    place.pass_time(11)
+    assert "HTTP/1.1 408 " in visit.said.decode()
 
 
 def test_an_answer_that_nobody_takes_is_given_up() -> None:

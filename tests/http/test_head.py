@@ -75,6 +75,8 @@ def test_a_good_head_is_let_in_and_ends_with_its_empty_line() -> None:
         (400, [GOOD[0], b"X: a\rb"]),
         (413, [GOOD[0], b"Content-Length: 5"]),
         (413, [GOOD[0], b"Content-Length: none"]),
+        (413, [GOOD[0], b"Content-Length:"]),
+        (400, [GOOD[0], b"Content-Length: 0", b"Content-Length: 0"]),
         (413, [GOOD[0], b"Transfer-Encoding: chunked"]),
         (413, [GOOD[0], b"Expect: 100-continue"]),
     ],
