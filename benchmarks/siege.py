@@ -35,6 +35,7 @@ from ctrlserver.wire.probe import encode
 
 #: The daemon under siege: a listener for the good traffic, and one for each kind of costly packets.
 CONFIG = """
+history = "off"
 [[listener]]
 name = "good"
 endpoint = "tcp:0:interface=127.0.0.1"
@@ -80,7 +81,7 @@ def besieged() -> Iterator[Siege]:
         config = Path(folder, "siege.toml")
         admin = f"{folder}/admin.sock"
         config.write_text(CONFIG % admin)
-        with server(str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", "--history", "off", "--config", str(config)) as running:
+        with server(str(BIN / "twistd"), "-n", "--pidfile=", "ctrlserver", "--config", str(config)) as running:
             names = ("good", "netstring", "line", "probe", "admin")
             yield Siege({name: _port(running, name) for name in names}, admin, running.process_id)
 
