@@ -29,6 +29,7 @@ import os
 import platform
 import signal
 import sys
+import time
 import uuid
 import warnings
 from collections.abc import Awaitable, Sequence
@@ -41,11 +42,14 @@ from distributed import Client, LocalCluster, Queue
 
 from ctrlserver.errors import LoadError
 from ctrlserver.load.fleet.child import be_child
-from ctrlserver.load.fleet.placing import Versions, Worker, check_versions, placed
+from ctrlserver.load.fleet.placing import Versions, Worker, check_versions, clock_words, placed
 from ctrlserver.load.fleet.worker import TOPIC, pass_on, say_start, send_shard, token_name
 
 #: Seconds for the scheduler, or a worker, to answer.
 ANSWER_SECONDS = 10.0
+
+#: So many answers of a worker are timed to compare its clock with ours.
+CLOCK_ANSWERS = 3
 
 #: Seconds for a cluster of this machine to be there.
 LOCAL_SECONDS = 60.0
@@ -80,12 +84,23 @@ class Bridge:
         self._client: Any = None
         self._workers: list[Worker] = []
         self._tokens: list[Any] = []
+        self.notes: dict[int, str] = {}
+        """What is to be told of the workers, by the first of their shards."""
         self._futures: dict[int, Any] = {}
         self._tasks: list[asyncio.Future[None]] = []
 
     @property
     def _name(self) -> str:
         return self._asked["address"] or "local"
+
+    @property
+    def places(self) -> list[str]:
+        """The worker of each shard."""
+        return [worker.text for worker in self._workers]
+
+    @property
+    def _gone(self) -> str:
+        return f"the scheduler at {self._name} is gone, and with it what is known of the shard"
 
     # Before anything is sent
 
@@ -99,11 +114,11 @@ class Bridge:
             try:
                 self._client = await within(ANSWER_SECONDS, Client(address, asynchronous=True, timeout=ANSWER_SECONDS))
             except Exception as error:
-                words = f"no Dask scheduler answers there within {ANSWER_SECONDS:.0f} s ({_words(error)})"
-                raise LoadError(f"--dask {self._name}: {words}") from None
+                raise LoadError(f"--dask {self._name}: {_no_scheduler(error)}") from None
         known = await self._known()
         self._workers = placed(known, self._asked["shards"], self._asked["streams"], self._asked["text"])
         await self._check_versions()
+        await asyncio.gather(*map(self._compare_clocks, dict.fromkeys(self._workers)))
 
     async def _start_cluster(self) -> None:
         number = self._asked["shards"] or min(self._asked["streams"], len(os.sched_getaffinity(0)))
@@ -152,6 +167,20 @@ class Bridge:
         ours = Versions(version("ctrlserver"), platform.python_version())
         check_versions(ours, dict(zip(workers, found, strict=True)))
 
+    async def _compare_clocks(self, worker: Worker) -> None:
+        """Note how far the worker's clock is from ours, by the quickest of some answers."""
+        answers = []
+        for _ in range(CLOCK_ANSWERS):
+            asked = time.time()
+            call = self._client.run(time.time, workers=[worker.address])
+            told = (await within(ANSWER_SECONDS, call))[worker.address]
+            half = (time.time() - asked) / 2
+            answers.append((half, told - asked - half))
+        half, ahead = min(answers)
+        words = clock_words(ahead, half)
+        if words is not None:
+            self.notes[self._workers.index(worker) + 1] = words
+
     # The shards
 
     async def start(self, load: Sequence[Sequence[str]]) -> None:
@@ -190,7 +219,8 @@ class Bridge:
         except asyncio.CancelledError:
             return
         except Exception as error:
-            self._over(number, f"its task failed: {_words(error)}")
+            lost = "scheduler-connection-lost" in str(error)
+            self._over(number, self._gone if lost else f"its task failed: {_words(error)}")
             return
         if told["end"] is not None:
             say(shard=number, line=told["end"])
@@ -213,7 +243,7 @@ class Bridge:
                 )
             except Exception:
                 for number in list(self._futures):
-                    self._over(number, f"the scheduler at {self._name} is gone")
+                    self._over(number, self._gone)
                 return
             for number, address in places.items():
                 if address not in there:
@@ -250,6 +280,14 @@ class Bridge:
                     await within(CLOSE_SECONDS, part.close())
 
 
+def _no_scheduler(error: Exception) -> str:
+    """Why no scheduler answered where something listens."""
+    if isinstance(error, TimeoutError) or "Timed out" in str(error):
+        return f"no Dask scheduler answers there within {ANSWER_SECONDS:.0f} s"
+    encrypted = any(word in str(error).upper() for word in ("TLS", "SSL"))
+    return "what listens there is no Dask scheduler" + (f" that we can talk to: {_words(error)}" if encrypted else "")
+
+
 def _words(error: BaseException) -> str:
     """One line about it."""
     text = str(error) or type(error).__name__
@@ -268,7 +306,9 @@ async def bridge() -> None:
         if not opening.done():
             return  # the parent has closed stdin
         await opening
-        say(placed=[worker.text for worker in made._workers])
+        say(placed=made.places)
+        for number, words in made.notes.items():
+            say(shard=number, line=json.dumps({"event": "note", "message": words}))
         while told := await line:
             await made.order(json.loads(told))
             line = asyncio.create_task(reader.readline())

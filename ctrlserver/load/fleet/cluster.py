@@ -22,7 +22,7 @@ from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.load.fleet.child import command, environment, signals_held
 from ctrlserver.load.fleet.process import REAP_SECONDS
 from ctrlserver.load.fleet.sender import Owner, Sender
-from ctrlserver.load.fleet.telling import CLUSTER_LEAD_SECONDS, KEPT_BYTES, Lines, last_line
+from ctrlserver.load.fleet.telling import CLUSTER_LEAD_SECONDS, KEPT_BYTES, Lines, how_ended
 from ctrlserver.load.plan.options import Options
 
 #: Seconds for the bridge to let go of the cluster.
@@ -119,7 +119,9 @@ class Workers(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """The bridge has ended."""
-        self._over(f"the client of the cluster ended: {last_line(self._said) or reason.getErrorMessage()}")
+        value: Any = reason.value
+        words = how_ended(self._process.pid, value.exitCode, value.signal, self._said)
+        self._over(f"the client of the cluster is gone: {words}")
 
     def _reap(self) -> None:
         if not self._has_ended:
@@ -183,4 +185,4 @@ class Shard(Sender):
 
     def gone(self, how: str) -> None:
         """Its task is over."""
-        self.over(f"{self._why}, as far as the worker can be reached" if self._why else how)
+        self.over(f"{self._why} and was given up; what it has started ends with it" if self._why else how)

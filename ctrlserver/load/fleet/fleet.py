@@ -192,7 +192,7 @@ class Fleet:
             if not each.has_ended and each.has_to_speak:
                 each.silent += SHOW_SECONDS
                 if each.silent >= SILENT_SECONDS:
-                    each.kill(f"said nothing for {SILENT_SECONDS:.0f} s and was ended")
+                    each.kill(f"said nothing for {SILENT_SECONDS:.0f} s")
 
     # The result
 

@@ -11,7 +11,11 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from ctrlserver.errors import LoadError
+from ctrlserver.units import format_duration
 from ctrlserver.words import counted, printable
+
+#: Seconds by which a clock may be wrong: a shard may begin as late.
+CLOCK_SECONDS = 0.01
 
 #: Workers that a line about their number names.
 _NAMED = 8
@@ -75,3 +79,12 @@ def check_versions(ours: Versions, theirs: Mapping[Worker, Versions]) -> None:
             raise LoadError(f"worker {name} has ctrlload {found.ctrlload}, here it is {ours.ctrlload}; they must agree")
         if found.language != ours.language:
             raise LoadError(f"worker {name} has Python {found.python}, here it is {ours.python}; they must agree")
+
+
+def clock_words(offset: float, within: float) -> str | None:
+    """What is told of a worker whose clock is ``offset`` seconds ahead, give or take ``within``; None: nothing."""
+    if abs(offset) <= within + CLOCK_SECONDS:
+        return None
+    way, start = ("ahead of", "earlier") if offset > 0 else ("behind", "later")
+    by = f"{format_duration(abs(offset))} {way} ours, give or take {format_duration(within)}"
+    return f"the clock of its worker is {by}: it begins as much {start}"

@@ -98,7 +98,7 @@ class ShardProcess(Sender, ProcessProtocol):
         """It is over, and all that it wrote is read."""
         value: Any = reason.value
         words = how_ended(self.pid, value.exitCode, value.signal, self._said)
-        self.over(f"process {self.pid} {self._why}" if self._why else words)
+        self.over(f"process {self.pid} {self._why} and was ended" if self._why else words)
 
     def _reap(self) -> None:
         if not self.has_ended:

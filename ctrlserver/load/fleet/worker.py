@@ -58,7 +58,7 @@ def send_shard(load: str, shard: int, words: Sequence[str]) -> dict[str, Any]:
     try:
         Queue(token_name(load, shard), client=get_client()).get(timeout=TOKEN_SECONDS)
     except TimeoutError:
-        return {"end": None, "how": "was begun before; a shard is never sent twice"}
+        return {"end": None, "how": "died, and its task ran again: a shard is never sent twice"}
     try:
         child = _Child(load, shard, words)
     except OSError as error:

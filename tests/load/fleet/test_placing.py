@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ctrlserver.errors import LoadError
-from ctrlserver.load.fleet.placing import Versions, Worker, check_versions, placed
+from ctrlserver.load.fleet.placing import Versions, Worker, check_versions, clock_words, placed
 
 
 def worker(name: str, threads: int) -> Worker:
@@ -65,3 +65,14 @@ def test_another_release_of_the_same_python_is_good_enough() -> None:
 
 def test_a_worker_without_a_name_is_told_by_its_address() -> None:
     assert ["tcp://a:1", "a (tcp://a:1)"] == [Worker("tcp://a:1", name, 1).text for name in ("tcp://a:1", "a")]
+
+
+def test_a_clock_that_is_surely_wrong_is_told() -> None:
+    assert "ahead of ours, give or take 2.000 ms: it begins as much earlier" in str(clock_words(0.052, 0.002))
+    words = "the clock of its worker is 3.000 s behind ours, give or take 500.0 ms: it begins as much later"
+    assert words == clock_words(-3.0, 0.5)
+
+
+@pytest.mark.parametrize(("offset", "within"), [(0.0, 0.001), (-0.009, 0.0), (0.5, 0.6)])
+def test_a_clock_that_may_be_right_is_not_told(offset: float, within: float) -> None:
+    assert clock_words(offset, within) is None
