@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from functools import cache
+from typing import Final, NamedTuple
 
 from attrs import frozen
 
 from ctrlserver.stats.counters import REASONS, REJECTIONS, Sums
-from ctrlserver.stats.records import StatsRecord, Value, WorkerRecord, as_mapping, describe
+from ctrlserver.stats.records import StatsRecord, Value, WorkerRecord, describe
 
 OPENMETRICS: Final = "openmetrics"
 PROMETHEUS: Final = "prometheus"
@@ -72,8 +73,7 @@ class Process:
     resident_bytes: int
 
 
-@frozen
-class Sample:
+class Sample(NamedTuple):
     """One number of a family."""
 
     value: int | float
@@ -101,17 +101,14 @@ class Family:
 
     def lines(self, form: str) -> Iterator[str]:
         """Its lines in a form."""
-        kind, name = self.kind, self.name
-        if form == PROMETHEUS:
-            kind, name = "gauge" if kind == "info" else kind, self.sample_name
-        yield f"# HELP {name} {_escaped(self.help) if form == OPENMETRICS else self.help}"
-        yield f"# TYPE {name} {kind}"
-        unit = self.name.rpartition("_")[2]
-        if form == OPENMETRICS and unit in _UNITS:
-            yield f"# UNIT {name} {unit}"
-        for each in self.samples:
-            labels = ",".join(f'{label}="{_escaped(value)}"' for label, value in each.labels.items())
-            yield f"{self.sample_name}{{{labels}}} {each.value!r}" if labels else f"{self.sample_name} {each.value!r}"
+        name = self.sample_name
+        yield from _head(self.name, name, self.kind, self.help, form)
+        for value, labels in self.samples:
+            if labels:
+                shown = ",".join([f'{label}="{_escaped(content)}"' for label, content in labels.items()])
+                yield f"{name}{{{shown}}} {value!r}"
+            else:
+                yield f"{name} {value!r}"
 
 
 def families(
@@ -147,6 +144,16 @@ def text(families: Sequence[Family], form: str) -> Iterator[str]:
     yield END
 
 
+@cache
+def _head(name: str, sample_name: str, kind: str, help: str, form: str) -> Sequence[str]:
+    """The lines above the samples; made once, for they are most of a text."""
+    unit = name.rpartition("_")[2]
+    if form == PROMETHEUS:
+        kind, name = "gauge" if kind == "info" else kind, sample_name
+    lines = [f"# HELP {name} {_escaped(help) if form == OPENMETRICS else help}", f"# TYPE {name} {kind}"]
+    return [*lines, f"# UNIT {name} {unit}"] if form == OPENMETRICS and unit in _UNITS else lines
+
+
 def _one(name: str, kind: str, help: str, value: int | float, labels: Mapping[str, str] | None = None) -> Family:
     return Family(name, kind, help, [Sample(value, labels or {})])
 
@@ -157,13 +164,9 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _of_stats(stats: StatsRecord) -> Iterator[Family]:
-    values = as_mapping(stats)
-    for each in describe():
-        value = values.get(each.name)
-        if each.record != "stats" or not _is_metric(each.name, each.kind) or not isinstance(value, int | float):
-            continue
-        name, kind = _split(f"ctrlserver_{each.name}")
-        yield _one(name, kind, each.help, value)
+    for field, name, kind, help in _FIELDS:
+        if (value := getattr(stats, field)) is not None:
+            yield _one(name, kind, help, value)
 
 
 def _is_metric(name: str, kind: str) -> bool:
@@ -173,6 +176,14 @@ def _is_metric(name: str, kind: str) -> bool:
     if name.startswith(("closed_", "rejected_")) or "_per_second" in name or name in ("packets", "bytes"):
         return False
     return kind in ("counter", "gauge")
+
+
+_FIELDS: Final = [
+    (each.name, *_split(f"ctrlserver_{each.name}"), each.help)
+    for each in describe()
+    if each.record == "stats" and _is_metric(each.name, each.kind)
+]
+"""Those of stats that are metrics by themselves: field, name, kind and help."""
 
 
 def _of_listeners(field: str, listeners: Sequence[Listened]) -> Family:
@@ -198,4 +209,6 @@ def _by_reason(name: str, help: str, prefix: str, reasons: Sequence[str], stats:
 
 
 def _escaped(content: str) -> str:
+    if content.isalnum():
+        return content
     return content.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
