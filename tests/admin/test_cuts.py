@@ -22,8 +22,8 @@ each_command = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: 
 
 
 def replied(chunks: list[bytes], begins: Level, refreshed: str = "never") -> bytes:
-    """All that a new server says to these reads, with the end of input after them; challenges and what the test has used are
-    made the same.
+    """All that a new server says to these reads, with the end of input after them; challenges and what the test has
+    used are made the same.
 
     ``refreshed``: how the rounds come that its numbers need, where they come of workers.
     """

@@ -100,7 +100,7 @@ def test_ctrlstat_exports_the_runs_of_earlier_starts_and_lays_two_side_by_side_u
 def test_ctrlload_keeps_its_results_and_compares_the_last_two(start: Start, tmp_path: Path) -> None:
     daemon = start()
     for _ in range(2):
-        words = [BIN / "ctrlload", "run", f"127.0.0.1:{daemon.ports['data']}", "-n", "50", "--history", "loads.sqlite3"]
-        assert 0 == run(*words, cwd=tmp_path).returncode
+        words = ["run", f"127.0.0.1:{daemon.ports['data']}", "-n", "50", "--history", "loads.sqlite3"]
+        assert 0 == run(BIN / "ctrlload", *words, cwd=tmp_path).returncode
     done = run(BIN / "ctrlload", "compare", "loads.sqlite3:last~1", "loads.sqlite3:last", cwd=tmp_path)
     assert (0, True) == (done.returncode, b"sent packets/s" in done.stdout)
