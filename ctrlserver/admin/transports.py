@@ -51,6 +51,13 @@ def read_at_most(transport: object, nbytes: int) -> None:
         transport.bufferSize = nbytes
 
 
+def hold_unsent(transport: object, nbytes: int) -> None:
+    """Have the kernel take about so many bytes of output that the peer does not; it would take megabytes."""
+    sock = _socket_of(_lowest(transport))
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, nbytes)
+
+
 def take_urgent_data_in_line(transport: object) -> None:
     """Telnet's Synch sends its last byte as urgent data: left out of the line, half a sequence would stay in it."""
     sock = _socket_of(transport)

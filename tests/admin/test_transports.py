@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import pytest_twisted
+from twisted.internet.interfaces import ISystemHandle
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent
+from zope.interface import implementer
 
 from ctrlserver.admin.limits import Limits
+from ctrlserver.admin.transports import hold_unsent
 from tests.admin.listening import Admin, ask, read_all, until
 from tests.certificates import certificate
 from tests.clients import connected
@@ -105,3 +110,28 @@ async def test_a_unix_socket_is_served_as_well(
     client = connected(path)
     assert b"OK pong\r\n" == await deferToThread(ask, client, b"ping")
     assert [] == complaints
+
+
+@implementer(ISystemHandle)
+class Handle:
+    """A transport's socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+    def getHandle(self) -> socket.socket:
+        return self.sock
+
+
+def test_the_kernel_takes_little_that_the_peer_does_not_read() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, connected(server.getsockname()) as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sender, _ = server.accept()
+        with sender:
+            hold_unsent(Handle(sender), 32 * 1024)
+            sender.setblocking(False)
+            taken = 0
+            with suppress(BlockingIOError):
+                while taken < 10**8:
+                    taken += sender.send(bytes(4096))
+    assert taken < 512 * 1024

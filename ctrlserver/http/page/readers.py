@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ctrlserver.admin.transports import hold_unsent
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.http.page.gathering import Gathering
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 MOST_READERS: Final = 16
 """Half of the connections by HTTP: the others are left to monitors, and to what the page asks beside its events."""
+
+UNSENT: Final = 32 * 1024
+"""Bytes that the kernel takes for a reader that does not read: one or two documents, not minutes of them."""
 
 EVERY: Final = 1.0
 BEGIN: Final = b"retry: 1000\n\n"
@@ -93,6 +97,7 @@ class Readers:
             request.finish()  # type: ignore[no-untyped-call]
             return
         request.is_endless = True
+        hold_unsent(request.channel.transport, UNSENT)
         reader = _Reader(request)
         self._readers.add(reader)
         request.notifyFinish().addBoth(lambda _: self._left(reader))
