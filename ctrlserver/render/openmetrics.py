@@ -7,8 +7,9 @@ new field is a metric without a line here. Three kinds of fields have another pl
 - the counters of each closing reason, and of each rejection, are one counter with the label ``reason``;
 - rates, and what ``reset`` sets to 0, are no metrics: whoever scrapes computes rates from counters.
 
-Rules: the sum over the labels of a counter is the field of ``stats``. Names are a contract and never renamed. A counter
-ends in ``_total``, and is at no time less than before. Numbers are in seconds and bytes.
+Rules: the sum over the labels of a counter is the field of ``stats``; what earlier starts had counted (``keep_totals``)
+is there without a label. Names are a contract and never renamed. A counter ends in ``_total``, and is at no time less
+than before. Numbers are in seconds and bytes.
 
 Beware: the two forms differ in how a counter is announced: with its ``_total`` (``PROMETHEUS``, the text format 0.0.4)
 or without it (``OPENMETRICS`` 1.0). Both end with ``# EOF``, to which the former is a comment.
@@ -124,13 +125,13 @@ def families(
     return [
         _one("ctrlserver_build", "info", "the version that runs", 1, {"version": stats.version}),
         _one("ctrlserver_ready", "gauge", "1 if new streams are welcome, 0 if not: health says why", int(ready)),
-        *(_of_listeners(name, listeners) for name in _BY_LISTENER),
+        *(_of_listeners(name, listeners, stats) for name in _BY_LISTENER),
         *_of_stats(stats),
         _by_reason("ctrlserver_streams_closed", "streams closed, by reason", "closed", REASONS, stats),
         _by_reason(
             "ctrlserver_rejected", "connections and datagrams rejected, by reason", "rejected", REJECTIONS, stats
         ),
-        *(_of_workers(name, workers) for name in _BY_WORKER),
+        *(_of_workers(name, workers, stats) for name in _BY_WORKER),
         _one("process_start_time_seconds", "gauge", "when the server started, in seconds since 1970", started),
         _one("process_cpu_seconds", "counter", "time of processors that the server used", process.cpu_seconds),
         _one("process_resident_memory_bytes", "gauge", "memory that the server holds", process.resident_bytes),
@@ -186,19 +187,28 @@ _FIELDS: Final = [
 """Those of stats that are metrics by themselves: field, name, kind and help."""
 
 
-def _of_listeners(field: str, listeners: Sequence[Listened]) -> Family:
+def _of_listeners(field: str, listeners: Sequence[Listened], stats: StatsRecord) -> Family:
     name, kind = _split(f"ctrlserver_{field}")
     samples = []
     for each in listeners:
         value = each.streams_open if field == "streams_open" else getattr(each.sums, field.removesuffix("_total"))
         samples.append(Sample(value, {"listener": each.name}))
-    return Family(name, kind, _BY_LISTENER[field], samples)
+    return Family(name, kind, _BY_LISTENER[field], _with_the_rest(samples, getattr(stats, field)))
 
 
-def _of_workers(field: str, workers: Sequence[WorkerRecord]) -> Family:
+def _of_workers(field: str, workers: Sequence[WorkerRecord], stats: StatsRecord) -> Family:
     called, help = _BY_WORKER[field]
     name, kind = _split(f"ctrlserver_worker_{called}")
-    return Family(name, kind, help, [Sample(getattr(each, field), {"worker": str(each.worker)}) for each in workers])
+    samples = [Sample(getattr(each, field), {"worker": str(each.worker)}) for each in workers]
+    if field == "restarts":
+        samples = _with_the_rest(samples, stats.worker_restarts_total)
+    return Family(name, kind, help, samples)
+
+
+def _with_the_rest(samples: list[Sample], whole: int) -> list[Sample]:
+    """With one more, without a label, for what earlier starts counted (``keep_totals``): nobody knows of whom."""
+    rest = whole - sum([each.value for each in samples])
+    return [*samples, Sample(rest, {})] if rest > 0 else samples
 
 
 def _by_reason(name: str, help: str, prefix: str, reasons: Sequence[str], stats: StatsRecord) -> Family:

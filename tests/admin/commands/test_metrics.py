@@ -94,6 +94,16 @@ def test_the_sum_over_the_labels_of_a_counter_is_the_field_of_stats(server: Serv
     assert total(samples, "ctrlserver_worker_packets_total") == total(samples, "ctrlserver_packets_total")
 
 
+def test_what_earlier_starts_counted_is_in_the_sums_too(server: Server) -> None:
+    busy(server)
+    server.book.lifetime = {"packets_total": 1000, "closed_eof_total": 7, "worker_restarts_total": 2, "runs_total": 3}
+    samples, stats = samples_of(exposed(server.desk)), as_mapping(server.desk.book.stats(server.desk.now()))
+    assert 1000 == samples["ctrlserver_packets_total", ()]
+    for field in ("packets_total", "bytes_total", "worker_restarts_total", "runs_total"):
+        assert stats[field] == total(samples, f"ctrlserver_{field}"), field
+    assert 8 == samples["ctrlserver_streams_closed_total", (("reason", "eof"),)]
+
+
 def test_every_number_of_stats_that_is_no_rate_is_a_metric(server: Server) -> None:
     busy(server)
     names = {name for name, _ in samples_of(exposed(server.desk))}
