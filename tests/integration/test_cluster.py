@@ -98,7 +98,7 @@ from ctrlserver.load.fleet.worker import send_shard, token_name
 with Client({address!r}) as client:
     Queue(token_name("load", 1)).put("token")
     for _ in range(2):
-        print(client.submit(send_shard, "load", 1, ["--version"], pure=False).result()["how"])
+        print(client.submit(send_shard, "load", 1, ["--version"], {{}}, pure=False).result()["how"])
 """
     first, second = run(sys.executable, "-c", twice.format(address=dask.address)).stdout.decode().splitlines()
     assert "gave no result" in first
@@ -118,6 +118,8 @@ def test_a_worker_that_is_killed_is_named_its_shard_is_not_sent_again_and_the_re
         events = [parent.stdout.readline()]
         while json.loads(events[-1])["event"] != "progress":
             events.append(parent.stdout.readline())
+        while not all(each["packets"] for each in daemon.ask_json("streams open")):
+            pass  # all shards have begun, and send for a while
         dask.workers[1].kill()
         result, said = finished(parent, events)
     words = "shard 2: worker w2 (tcp://"

@@ -3,7 +3,7 @@
 The parent is ctrlload, whose reactor never meets Dask's loop. Both write JSON, an object a line::
 
     stdin   {"address": ..., "shards": ..., "streams": ..., "text": ...}  the cluster; address null: one of this machine
-            {"load": [[words of shard 1], ...]}                           start all shards
+            {"load": [[words of shard 1], ...], "files": {PATH: HASH}}    start all shards
             {"start": SECONDS}                                            all begin then
             {"shard": 1, "signal": "INT"}                                 pass a signal on; KILL ends its task
             the end of the file                                           let go of all
@@ -32,7 +32,7 @@ import sys
 import time
 import uuid
 import warnings
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -183,8 +183,8 @@ class Bridge:
 
     # The shards
 
-    async def start(self, load: Sequence[Sequence[str]]) -> None:
-        """Start the process of each shard, by the words for it."""
+    async def start(self, load: Sequence[Sequence[str]], files: Mapping[str, str]) -> None:
+        """Start the process of each shard, by the words for it and with these files."""
         self._client.subscribe_topic(TOPIC, self._heard)
         for number, (worker, words) in enumerate(zip(self._workers, load, strict=True), 1):
             token = await within(ANSWER_SECONDS, Queue(token_name(self._load, number), client=self._client))
@@ -195,6 +195,7 @@ class Bridge:
                 self._load,
                 number,
                 list(words),
+                dict(files),
                 key=f"ctrlload-{self._load}-{number}",
                 workers=[worker.address],
                 allow_other_workers=False,
@@ -254,7 +255,7 @@ class Bridge:
     async def order(self, told: dict[str, Any]) -> None:
         """Carry out what the parent says."""
         if "load" in told:
-            await self.start(told["load"])
+            await self.start(told["load"], told["files"])
         elif "start" in told:
             addresses = sorted({self._workers[number - 1].address for number in self._futures})
             self._later(self._run(addresses, say_start, told["start"]))

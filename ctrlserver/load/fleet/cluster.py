@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.load.fleet.child import command, environment, signals_held
+from ctrlserver.load.fleet.files import contents
 from ctrlserver.load.fleet.process import REAP_SECONDS
 from ctrlserver.load.fleet.sender import Owner, Sender
 from ctrlserver.load.fleet.telling import CLUSTER_LEAD_SECONDS, KEPT_BYTES, Lines, how_ended
@@ -95,7 +96,7 @@ class Workers(ProcessProtocol):
         """Start a shard; the bridge is told of all at once."""
         self._shards[number - 1].words = words
         if all(each.words for each in self._shards):
-            self.say(load=[each.words for each in self._shards])
+            self.say(load=[each.words for each in self._shards], files=contents(words))
 
     def _kill(self) -> None:
         if not self._has_ended:
@@ -168,6 +169,11 @@ class Shard(Sender):
     def has_to_speak(self) -> bool:
         """Always: its worker speaks for it where it does not."""
         return True
+
+    @property
+    def patience_seconds(self) -> float:
+        """Its worker may be busy, or load the program from a disk far away."""
+        return super().patience_seconds * (1 if self.has_begun else 2)
 
     def start(self, words: Sequence[str]) -> None:
         """Start its process on the worker."""

@@ -12,7 +12,7 @@ Rules:
 - After the start a process that dies ends nothing: the others send their parts and report, and the result names it.
 - An interrupt is passed on to all: the first ends their sending, the second ends them at once. One that does not end
   within ``END_SECONDS`` after that is killed.
-- A process that says nothing for ``SILENT_SECONDS``, while it begins or once it sends, is killed and named: it may have
+- A process that says nothing for its ``patience_seconds`` while it begins or sends is killed and named: it may have
   been stopped. In between it connects, or waits for the others.
 - The result is whole and valid however the processes end.
 """
@@ -49,9 +49,6 @@ SHOW_SECONDS = 0.25
 
 #: Seconds between two lines about a wait.
 WAIT_SECONDS = 1.0
-
-#: Seconds for which a process may say nothing: it tells its progress four times a second.
-SILENT_SECONDS = 30.0
 
 #: Seconds that the processes have to end after a second interrupt.
 END_SECONDS = 2.0
@@ -191,8 +188,8 @@ class Fleet:
         for each in self._senders:
             if not each.has_ended and each.has_to_speak:
                 each.silent += SHOW_SECONDS
-                if each.silent >= SILENT_SECONDS:
-                    each.kill(f"said nothing for {SILENT_SECONDS:.0f} s")
+                if each.silent >= each.patience_seconds:
+                    each.kill(f"said nothing for {each.patience_seconds:.0f} s")
 
     # The result
 

@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+#: Seconds for which one that has to speak may say nothing.
+SILENT_SECONDS = 30.0
+
 Event = Mapping[str, Any]
 
 
@@ -59,6 +62,11 @@ class Sender:
         """How it ended."""
         self.silent = 0.0
         """Seconds for which it has said nothing, as far as its owner counts them."""
+
+    @property
+    def patience_seconds(self) -> float:
+        """For how long it may say nothing: it tells its progress four times a second."""
+        return SILENT_SECONDS
 
     @property
     def has_to_speak(self) -> bool:

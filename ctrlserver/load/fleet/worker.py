@@ -29,6 +29,7 @@ from distributed import Queue, get_client, get_worker
 from distributed.core import Status
 
 from ctrlserver.load.fleet.child import command, environment, signals_held
+from ctrlserver.load.fleet.files import unlike
 from ctrlserver.load.fleet.telling import KEPT_BYTES, Lines, how_ended, start_line
 
 #: Of all loads, so that the scheduler, which keeps the last thousand events of a topic, keeps no more.
@@ -53,12 +54,17 @@ def token_name(load: str, shard: int) -> str:
     return f"{load}-{shard}"
 
 
-def send_shard(load: str, shard: int, words: Sequence[str]) -> dict[str, Any]:
-    """Send it by ``ctrlload`` with these arguments; gives ``end``, its last event or None, and ``how`` it ended."""
+def send_shard(load: str, shard: int, words: Sequence[str], files: Mapping[str, str]) -> dict[str, Any]:
+    """Send it by ``ctrlload`` with these arguments; gives ``end``, its last event or None, and ``how`` it ended.
+
+    ``files``: those that the arguments name, each with the hash of its content.
+    """
     try:
         Queue(token_name(load, shard), client=get_client()).get(timeout=TOKEN_SECONDS)
     except TimeoutError:
         return {"end": None, "how": "died, and its task ran again: a shard is never sent twice"}
+    if (wrong := unlike(files)) is not None:
+        return {"end": None, "how": wrong}
     try:
         child = _Child(load, shard, words)
     except OSError as error:

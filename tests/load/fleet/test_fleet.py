@@ -14,9 +14,9 @@ from twisted.python.failure import Failure
 
 from ctrlserver.client.target import Target
 from ctrlserver.errors import LoadError
-from ctrlserver.load.fleet.fleet import END_SECONDS, SHOW_SECONDS, SILENT_SECONDS, Fleet
+from ctrlserver.load.fleet.fleet import END_SECONDS, SHOW_SECONDS, Fleet
 from ctrlserver.load.fleet.process import Processes
-from ctrlserver.load.fleet.sender import Owner, Sender
+from ctrlserver.load.fleet.sender import SILENT_SECONDS, Owner, Sender
 from ctrlserver.load.fleet.telling import LEAD_SECONDS
 from ctrlserver.load.measure.intervals import Progress
 from ctrlserver.load.plan.processes import parse_processes
