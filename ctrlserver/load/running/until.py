@@ -23,8 +23,8 @@ from ctrlserver.stats.latency import UNIT_SECONDS
 #: Seconds of a slice; shorter if the least time would not have ``SLICES``, but never shorter than ``SHORTEST``.
 SLICE_SECONDS, SLICES, SHORTEST = 0.1, 100, 0.01
 
-#: Seconds between two looks for the view.
-VIEW_SECONDS = 1.0
+#: Between two looks for the view: seconds, and this part of the run, which narrows an interval by half as much.
+VIEW_SECONDS, VIEW_PART = 1.0, 0.05
 
 _Path = tuple[str, ...]
 
@@ -84,7 +84,7 @@ class Goals:
             source.slices.add(seconds, source.number(news), times)
         cut = next(iter(self._sources.values())).slices.cut
         may_stop = now - self._began >= self._least and self._stopping.due(cut)
-        if may_stop or now - self._looked >= VIEW_SECONDS:
+        if may_stop or now - self._looked >= max(VIEW_SECONDS, VIEW_PART * (now - self._began)):
             self._look(now)
         return may_stop and all(goal.reached for goal in self.told)
 

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from ctrlserver.load.measure.counts import Counts
+from ctrlserver.load.measure.timing import Timing
 from ctrlserver.load.results.goals import parse_goal
 from ctrlserver.load.results.thresholds import parse_threshold
+from ctrlserver.load.running.until import Goals
 from tests.peers import Echo
-from tests.runs import Heard, good, load
+from tests.runs import Heard, good, load, options
 from tests.servers import PATIENCE, Servers, refusing
 
 
@@ -56,6 +59,19 @@ async def test_a_goal_that_is_not_reached_in_time_is_told_and_no_failure(servers
     assert [None, None] != [goal.estimate for goal in result.until.goals]
     judged = good(await load(servers.listen(Echo), fail_if=(parse_threshold("unreached>0"),), **flags), 4)
     assert [2.0] == [judgement.value for judgement in judged.thresholds]
+
+
+def test_the_longer_a_run_the_rarer_are_its_looks() -> None:
+    goals = Goals(options(refusing(), until=(parse_goal("rate+-1%"),), at_most=1000.0), Timing())
+    goals.begin(5.0, Counts())
+    looks = set()
+    for cut in range(1, 3001):
+        goals.cut(5.0 + cut / 10, Counts(packets=cut * (1 + cut % 7)))
+        looks.add(goals.told[0].seconds)
+    counted = [sum(start < (each or 0.0) <= start + 20 for each in looks) for start in (0, 40, 280)]
+    assert 18 <= counted[0] <= 22
+    assert 6 <= counted[1] <= 9
+    assert 1 <= counted[2] <= 2
 
 
 @pytest_twisted.ensureDeferred
