@@ -51,12 +51,13 @@ class Spawned:
 class Spawning(Clock):
     """A reactor that starts such processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Spawned] = Spawned) -> None:
         super().__init__()
+        self._kind = kind
         self.spawned: list[Spawned] = []
 
     def spawnProcess(self, _: Any, program: str, arguments: list[str], *more: Any, **options: Any) -> Spawned:
-        self.spawned.append(Spawned(100 + len(self.spawned), arguments))
+        self.spawned.append(self._kind(100 + len(self.spawned), arguments))
         return self.spawned[-1]
 
 
