@@ -175,8 +175,8 @@ class Pacer:
         released, self.released = self.released, due
         if due == released + 1:
             moment = self.began + self._upcoming
-            self._delays.record(now - moment)
             self._streams[released % len(self._streams)].release(1, moment, moment)
+            self._delays.record(now - moment)
         elif due > released:
             self._release(plan, released, due, now)
         plan.forget(released)

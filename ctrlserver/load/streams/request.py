@@ -120,18 +120,22 @@ class RequestStream(Sender):
             and self.sent == self._allowed < self.limit
             and not releases.waiting
         ):
+            taken, lost = 0, None
+            now = self._clock()  # the packet is due: send it before anything is counted
+            try:
+                taken = self._send(self._packet)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                lost = error
             self._outstanding = 1
             self._allowed += self._size
             self._begun_packets += 1
             self._due_at = first
-            now = self._sent_at = self._clock()
+            self._sent_at = now
             releases.gone(now - first)
-            try:
-                taken = self._send(self._packet)
-            except BlockingIOError:
-                taken = 0
-            except OSError as error:
-                self._lost(error)
+            if lost is not None:
+                self._lost(lost)
                 return
             if taken:
                 self.sent += taken
@@ -156,6 +160,7 @@ class RequestStream(Sender):
         except OSError as error:
             self._lost(error)
             return
+        now = self._clock()
         if not size:
             self._read_nothing()
             return
@@ -180,7 +185,6 @@ class RequestStream(Sender):
                 self.replies += 1
                 self._allowed += stride
                 self._begun_packets += 1
-                now = self._clock()
                 if self._in_flight == 1:
                     took = now - self._sent_at
                     magnitude = took.bit_length() - 11  # bucket_of in stats/latency.py, in place
@@ -205,16 +209,15 @@ class RequestStream(Sender):
                 return
         elif not answered:
             return
-        self._answered(answered)
+        self._answered(answered, now)
 
     # Replies
 
-    def _answered(self, answered: int) -> None:
-        """``answered`` replies came: time them, and send what may be sent for them."""
+    def _answered(self, answered: int, now: int) -> None:
+        """``answered`` replies were read at ``now``: time them, and send what may be sent for them."""
         if answered == 1 and self._size and self._outstanding:  # the short cut of the schedule
             self.replies += 1
             self._outstanding = 0
-            now = self._clock()
             self._response.record(now - self._due_at)
             self._service.record(now - self._sent_at)
             if self.releases is not None and self.releases.waiting:
@@ -227,7 +230,7 @@ class RequestStream(Sender):
             self._answered_too_much()
             return
         self._outstanding -= answered
-        self._time(answered, self._clock())
+        self._time(answered, now)
         self._let_go()
         if self.active and not self._outstanding:
             self._check_done()
@@ -299,7 +302,7 @@ class RequestStream(Sender):
             super()._read_nothing()
         elif self.active:
             self.last = self.lane.round_began
-            self._answered(1)
+            self._answered(1, self._clock())
         elif not self.half_closed:
             self._answered_too_much()
 
