@@ -103,7 +103,13 @@ class SharedPlane(SharingPlane):
         """Start the workers; the Deferred fires once all take connections."""
         self.log.info("workers: {workers}", event="workers", workers=self.workers)
         self._has_begun = True
-        return self.supervisor.start().addCallback(lambda _: self._answer_early())
+        return self.supervisor.start().addCallback(lambda _: self._begun())
+
+    def _begun(self) -> None:
+        for listener in self.listeners:
+            assert isinstance(listener, SharedListener)
+            listener.room_again()
+        self._answer_early()
 
     def _answer_early(self) -> None:
         early, self._asked_early = self._asked_early, None

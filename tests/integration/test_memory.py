@@ -156,6 +156,7 @@ def test_replies_that_nobody_reads_are_within_the_limit_wherever_they_wait(
     assert memory_of(daemon) - before < limit + (64 << 20)
 
 
+@pytest.mark.one_process("whose memory is bounded is the one that receives")
 def test_out_of_memory_ends_streams_in_a_line_a_second_that_does_not_blame_the_limit(
     start: Start, tmp_path: Path, opened: contextlib.ExitStack
 ) -> None:

@@ -26,12 +26,16 @@ PAUSE = 1.0
 
 
 def stopped(process: subprocess.Popen[Any], meanwhile: Callable[[], object]) -> None:
-    """Stop a process, do something, and have it go on after a pause."""
+    """Stop a process and those that it has started, do something, and have them go on after a pause."""
+    started = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.send_signal(signal.SIGSTOP)
     assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+    for each in started:
+        os.kill(int(each), signal.SIGSTOP)
     meanwhile()
     time.sleep(PAUSE)
-    process.send_signal(signal.SIGCONT)
+    for each in (*started, str(process.pid)):
+        os.kill(int(each), signal.SIGCONT)
 
 
 def nothing() -> None:

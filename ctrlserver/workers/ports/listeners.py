@@ -77,6 +77,13 @@ class SharedAcceptor(LaneAcceptor):
             self._lane.forget(self.listening.fileno())
             self._paused = self._reactor.callLater(ROOM_SECONDS, self._resume)
 
+    def room_again(self) -> None:
+        """Accept what waited for room."""
+        if self._paused is not None:
+            self._paused.cancel()
+            self._resume()
+            self.take_waiting()
+
 
 class SharedListener(Listener):
     """A listener whose connections are handed over, or accepted by the workers. ``number``: its place in the plane."""
@@ -133,6 +140,11 @@ class SharedListener(Listener):
 
     def _has_room(self) -> bool:
         return len(self._waiting) < MOST_WAITING and self._plane.has_room()
+
+    def room_again(self) -> None:
+        """There is room in workers: accept what waited for it, before a question is answered."""
+        if isinstance(self._acceptor, SharedAcceptor):
+            self._acceptor.room_again()
 
     def take(self, sock: socket.socket, peer: str) -> None:
         """Hand an accepted connection over, or reject it."""

@@ -21,7 +21,7 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.net.listeners import CannotBind
 from ctrlserver.stats.book import Book
 from ctrlserver.workers.ports.given import GivenPlane
-from ctrlserver.workers.ports.listeners import SharingPlane
+from ctrlserver.workers.ports.listeners import SharedListener, SharingPlane
 from ctrlserver.workers.ports.sockets import for_worker
 from tests.clients import connected
 from tests.net.conftest import in_thread, reactor_now, read_to_end
@@ -246,6 +246,20 @@ async def test_while_no_worker_has_room_connections_wait_and_none_is_refused(sho
     await in_thread(time.sleep, 0.05)
     assert [] == served.handed
     served.has_room = True
+    assert b"a\n" == await waits
+
+
+@pytest_twisted.ensureDeferred
+async def test_as_soon_as_there_is_room_what_waited_for_it_is_accepted(shop: Open) -> None:
+    served = shop()
+    served.has_room = False
+    waits = in_thread(asked, connected(served.address()))
+    (listener,) = served.plane.listeners
+    assert isinstance(listener, SharedListener)
+    await reached(lambda: listener._acceptor is not None and listener._acceptor._paused is not None)
+    served.has_room = True
+    listener.room_again()
+    assert 1 == len(served.handed)
     assert b"a\n" == await waits
 
 
