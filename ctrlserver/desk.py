@@ -6,7 +6,7 @@ stream, is a callable here, so that ``admin/`` knows no listener, lane or reacto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
 from attrs import evolve, frozen
@@ -17,6 +17,7 @@ from ctrlserver.inject.orderer import Orderer
 from ctrlserver.inject.rules import Rule, Standing
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.chosen import Chosen, Listed, listed
+from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.kept import Fetched
 from ctrlserver.stats.records import InjectionRecord, ListenerRecord, RunRecord, WorkerRecord
 
@@ -30,13 +31,6 @@ class Health:
     live: bool
     ready: bool
     reasons: Sequence[str] = ()
-
-
-class Refresh(Protocol):
-    """Has the numbers be those of now; with ``paths`` the TCP figures of the streams too."""
-
-    def __call__(self, *, paths: bool = False) -> Deferred[None] | None:
-        """Fires when they are; None where they are so at any time."""
 
 
 class History(Protocol):
@@ -57,7 +51,7 @@ class Struck(Protocol):
         """What it has struck, or how often it was given."""
 
 
-def of_now(**_: bool) -> Deferred[None] | None:
+def of_now() -> Deferred[None] | None:
     """One process counts everything itself."""
     return None
 
@@ -83,6 +77,7 @@ class Desk:
     and ``end_answers(which)`` ends that of a number, those of a listener, or all, and has them.
 
     ``fresh()`` fires when the numbers in the book are no older than the call; None where they are so at any time.
+    ``look_at(streams)`` fires when those of their probe packets and connections are, which cost more; None likewise.
     ``fetch_packets(number, most)`` has the newest kept packets of a stream that another process serves; None where none
     does. ``workers()`` has a record of each process that serves streams; None where this one serves them all.
 
@@ -112,7 +107,8 @@ class Desk:
     answer: Callable[[str, Rule, Orderer], Standing] = not_wired
     answers: Callable[[], Sequence[Standing]] = tuple
     end_answers: Callable[[int | str | None], Sequence[Standing]] = not_wired
-    fresh: Refresh = of_now
+    fresh: Callable[[], Deferred[None] | None] = of_now
+    look_at: Callable[[Iterable[StreamCounters]], Deferred[Any] | None] = lambda _: None
     fetch_packets: Callable[[int, int], Deferred[Fetched] | None] = lambda *_: None
     workers: Callable[[], Sequence[WorkerRecord]] | None = None
     settled: Callable[[], Deferred[None] | None] = lambda: None

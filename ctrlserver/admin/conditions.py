@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
 
 from attrs import frozen
 
 from ctrlserver.admin.arguments import Number
-from ctrlserver.admin.refreshing.freshness import Figures
+from ctrlserver.admin.refreshing.freshness import LOOKED_AT
+from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError, UnitError
-from ctrlserver.stats.records import TCP_FIELDS, Value, describe
+from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.stats.records import Value, describe
 from ctrlserver.stats.rename import Renames
 from ctrlserver.units import parse_count
 from ctrlserver.words import did_you_mean, quoted
@@ -41,6 +43,10 @@ _FLAGS: Final = {"true": 1, "false": 0}
 _KINDS: Final = ("counter", "gauge", "flag")
 
 
+What: TypeAlias = tuple[str, int, str]
+"""What is compared: the record, the number of a stream, and the field."""
+
+
 @frozen
 class Condition:
     """``record`` is stats, run or stream (of number ``stream``); ``field`` its own name, ``shown`` what is replied."""
@@ -54,18 +60,19 @@ class Condition:
     bound: float
 
     @property
-    def what(self) -> object:
+    def what(self) -> What:
         """What is compared: the same for all conditions of one value."""
         return self.record, self.stream, self.field
-
-    @property
-    def figures(self) -> Figures:
-        """What is to be of now to judge it."""
-        return Figures.PATHS if self.record == "stream" and self.field in TCP_FIELDS else Figures.NUMBERS
 
     def holds(self, value: Value) -> bool:
         """Whether the field, which is ``value`` now, fulfils it."""
         return value is not None and self.compares(value, self.bound)
+
+
+def looked_at(desk: Desk, compared: Iterable[What]) -> list[StreamCounters]:
+    """The streams of which more is needed than was counted."""
+    wanted = {number for record, number, field in compared if record == "stream" and field in LOOKED_AT}
+    return [stream for number in wanted if (stream := desk.book.counters.open.get(number)) is not None]
 
 
 def parse_condition(text: str, renames: Renames) -> Condition:

@@ -17,8 +17,8 @@ from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from ctrlserver.admin.conditions import Condition
-from ctrlserver.admin.refreshing.freshness import Figures, Freshness
+from ctrlserver.admin.conditions import Condition, What, looked_at
+from ctrlserver.admin.refreshing.freshness import Freshness
 from ctrlserver.admin.replies import Record, encode_error, encode_in_steps
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
@@ -202,7 +202,7 @@ class Readings:
     desk: Desk
     reactor: IReactorTime
     freshness: Freshness = field(init=False, default=Factory(lambda self: Freshness(self.desk), True))
-    _waiters: dict[object, dict[Waiting, None]] = field(factory=dict, init=False)
+    _waiters: dict[What, dict[Waiting, None]] = field(factory=dict, init=False)
     _seen: dict[object, Value] = field(factory=dict, init=False)
     _next: IDelayedCall | None = field(default=None, init=False)
     _took: deque[float] = field(factory=lambda: deque([0.0], maxlen=TICKS), init=False)
@@ -230,8 +230,7 @@ class Readings:
 
     def _tick(self) -> None:
         self._next = None
-        figures = [waiter.condition.figures for waiters in self._waiters.values() for waiter in waiters]
-        fresh = self.freshness.ask(max(figures, default=Figures.NUMBERS))
+        fresh = self.freshness.look(lambda: looked_at(self.desk, self._waiters))
         if fresh is None:
             self._look()
         else:
@@ -305,7 +304,8 @@ class Waiting(Later):
             self._look_last(499, "interrupted", "until Ctrl-C")
 
     def _look_last(self, code: int, id: str, until: str) -> None:
-        fresh = self.readings.freshness.ask(self.condition.figures, self.readings.desk.book.asked())
+        desk, what = self.readings.desk, self.condition.what
+        fresh = self.readings.freshness.look(lambda: looked_at(desk, [what]), desk.book.asked())
         self._when_fresh(fresh, lambda: self._give_up(code, id, until))
 
     def _give_up(self, code: int, id: str, until: str) -> None:

@@ -56,6 +56,7 @@ _LINE = re.compile(rb"\n")
 _STATUS = re.compile(rb"^(?:OK|ERR)[^\n]*\n", re.MULTILINE)
 
 _RATE = "packets_per_second"
+_OF_FASTEST = ("stream", "listener", "peer", "protocol", "mode", "framing", "packets", "bytes", "seconds", _RATE)
 
 _CHALLENGE = re.compile(r"challenge ([0-9a-f]{64})\n")
 
@@ -189,10 +190,14 @@ class AdminClient(Protocol):
         return [self._original(row) for row in _objects(rows)]
 
     async def fastest_streams(self, limit: int) -> list[dict[str, object]]:
-        """The open streams with the highest rates of packets; the newest of a server that does not sort."""
-        rate = next((new for new, old in self._originals.items() if old == _RATE), _RATE)
+        """The open streams with the highest rates of packets, and what is cheap to know of them.
+
+        The newest of a server that does not sort.
+        """
+        published = {old: new for new, old in self._originals.items()}
+        shown = ",".join(published.get(name, name) for name in _OF_FASTEST)
         try:
-            return await self.records(f"streams open limit={limit} sort={rate}")
+            return await self.records(f"streams open limit={limit} sort={published.get(_RATE, _RATE)} fields={shown}")
         except RefusedError:
             return await self.records(f"streams open limit={limit}")
 

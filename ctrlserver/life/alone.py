@@ -31,7 +31,7 @@ class LonePlane(DataPlane):
         """Nothing is left to be started."""
         return None
 
-    def refresh(self, *, paths: bool = False) -> Deferred[None] | None:
+    def refresh(self) -> Deferred[None] | None:
         """None: the numbers are of now."""
         return None
 

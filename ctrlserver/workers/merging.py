@@ -27,7 +27,7 @@ from attrs import define, field
 
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters, Totals
-from ctrlserver.workers.snapshots import BEGUN, CLOSED, FIGURES, OPENED, Snapshot
+from ctrlserver.workers.snapshots import BEGUN, CLOSED, FIGURES, OPENED, Seen, Snapshot
 
 _ENTER: Final = 3
 """Enter a row of figures: a step between the events."""
@@ -80,13 +80,6 @@ class Mirror:
         else:
             for worker, snapshot in told:
                 self._enter(worker.open, FIGURES.iter_unpack(snapshot.figures))
-        for worker, snapshot in told:
-            for local, probed in snapshot.probed:
-                if (stream := worker.open.get(local)) is not None:
-                    stream.probed = probed
-            for local, path in snapshot.paths:
-                if (stream := worker.open.get(local)) is not None:
-                    stream.path = path
         self._know()
         wrong, self._wrong = self._wrong, None
         if wrong is not None:
@@ -220,3 +213,10 @@ def _early(steps: list[_Step], worker: _Worker, row: tuple[Any, ...], until: flo
     stream.last = row[-1]
     steps.append((min(row[-1], until), _ENTER, worker, row))
     return True
+
+
+def enter_seen(seen: Iterable[Seen], streams: Mapping[int, StreamCounters]) -> None:
+    """What a worker has seen of streams, by their numbers there; one that is closed meanwhile has its last figures."""
+    for local, probed, path in seen:
+        if (stream := streams[local]).state == "open":
+            stream.probed, stream.path = probed, path

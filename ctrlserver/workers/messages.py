@@ -6,15 +6,22 @@ it is a question. Those that need the data plane stand elsewhere; this module im
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 
 from ctrlserver.linux.descriptors import descriptor_limit
 from ctrlserver.linux.usage import cpu_seconds, resident_bytes
 
+#: Streams that are looked at in a turn: that takes half a millisecond, with probe packets some more.
+AT_ONCE = 100
+
 if TYPE_CHECKING:
-    from ctrlserver.workers.snapshots import Snapshot
+    from collections.abc import Sequence
+
+    from ctrlserver.workers.snapshots import Seen, Snapshot
     from ctrlserver.workers.worker import Worker
 
 
@@ -32,21 +39,42 @@ class Looked:
 
 @frozen
 class Look:
-    """What was counted since the last one; ``paths``: with the figures that cost a look at each socket."""
-
-    paths: bool = False
+    """What was counted since the last one."""
 
     def carry_out(self, worker: Worker, descriptors: list[int]) -> Looked:
         """Answer at once."""
         worker.taker.take_waiting()
         snapshot = worker.book.take(
             worker.clock(),
-            paths=self.paths,
             cpu_seconds=cpu_seconds(),
             memory_bytes=resident_bytes(),
             **worker.around(),
         )
         return Looked(snapshot, worker.taker.taken, descriptor_limit())
+
+
+@frozen
+class LookAt:
+    """How open streams fare, by their numbers in the worker: what costs some microseconds each."""
+
+    streams: Sequence[int]
+
+    def carry_out(self, worker: Worker, descriptors: list[int]) -> Deferred[list[Seen]]:
+        """Look at some of them in each turn: data that arrives goes first."""
+        seen: list[Seen] = []
+        answer: Deferred[list[Seen]] = Deferred()
+        rest = iter(self.streams)
+
+        def look() -> None:
+            some = list(islice(rest, AT_ONCE))
+            seen.extend(worker.book.look_at(some))
+            if some:
+                worker.reactor.callLater(0, look)
+            else:
+                answer.callback(seen)
+
+        look()
+        return answer
 
 
 @frozen

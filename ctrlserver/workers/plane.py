@@ -19,13 +19,14 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
 from attrs import evolve
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from ctrlserver.config import Config, ListenerConfig
@@ -35,10 +36,12 @@ from ctrlserver.logs.level import LEVEL
 from ctrlserver.net.gate import seats_for
 from ctrlserver.net.plane import Prepared
 from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.kept import Fetched
 from ctrlserver.workers.channel import Lost
 from ctrlserver.workers.handing import Handed
-from ctrlserver.workers.merging import Mirror
+from ctrlserver.workers.merging import Mirror, enter_seen
+from ctrlserver.workers.messages import LookAt
 from ctrlserver.workers.ordered.directing import Directing
 from ctrlserver.workers.orders import Begin, Kick, Leave, Limits, NewConfig, Packets, packed, share
 from ctrlserver.workers.ports.listeners import SharedListener, SharingPlane
@@ -93,6 +96,7 @@ class SharedPlane(SharingPlane):
         return {
             "fresh": self.fresh,
             "fetch_packets": self.fetch_packets,
+            "look_at": self.look_at,
             "workers": self.supervisor.rows,
             "settled": self.directing.settled,
         }
@@ -181,15 +185,29 @@ class SharedPlane(SharingPlane):
 
     # What they count
 
-    def fresh(self, *, paths: bool = False) -> Deferred[None]:
+    def fresh(self) -> Deferred[None]:
         """As ``refresh``, for the admin port: who asks before the workers run waits for them, for a moment."""
         if self._asked_early is None:
-            return self.supervisor.refresh(paths=paths)
+            return self.supervisor.refresh()
         waits: Deferred[None] = Deferred()
         self._asked_early.append(waits)
         return waits.addTimeout(EARLY_SECONDS, self._reactor, lambda *_: None).addCallback(
-            lambda _: self.supervisor.refresh(paths=paths)
+            lambda _: self.supervisor.refresh()
         )
+
+    def look_at(self, streams: Iterable[StreamCounters]) -> Deferred[Any] | None:
+        """Have the figures of their probe packets and connections be of now, as far as their workers answer."""
+        mine: defaultdict[int, dict[int, StreamCounters]] = defaultdict(dict)
+        for each in streams:
+            if each.state == "open" and each.local and each.worker not in self.supervisor.late:
+                mine[each.worker][each.local] = each
+        asked = [
+            self.supervisor.ask(number, LookAt(tuple(of)))
+            .addTimeout(LATE_SECONDS, self._reactor)
+            .addCallback(enter_seen, of)
+            for number, of in mine.items()
+        ]
+        return DeferredList(asked, consumeErrors=True) if asked else None
 
     def apply(self, snapshots: Mapping[int, Snapshot]) -> None:
         """Enter what workers have counted."""

@@ -78,16 +78,14 @@ class Rounds:
         self._first = first
         self._round: _Round | None = None
         self._next: list[Deferred[None]] = []
-        self._paths = False
         self._is_telling = False
         self._is_over = False
         self._lines = Sparing()
 
-    def refresh(self, *, paths: bool = False) -> Deferred[None]:
+    def refresh(self) -> Deferred[None]:
         """A round that begins now or later; the Deferred fires at its end."""
         done: Deferred[None] = Deferred()
         self._next.append(done)
-        self._paths = self._paths or paths
         self._begin_if_none()
         return done
 
@@ -95,20 +93,19 @@ class Rounds:
         if self._round is not None or self._is_telling:
             return
         asked, self._next = self._next, []
-        paths, self._paths = self._paths, False
         free = (
             [] if self._is_over else [each for each in self._workers.values() if each.is_running and not each.looking]
         )
         going = self._round = _Round({each.number for each in free}, asked)
         going.limit = self._reactor.callLater(LATE_SECONDS if free else 0, self._end)
         for worker in free:
-            self.ask(worker, paths)
+            self.ask(worker)
 
-    def ask(self, worker: WorkerProcess, paths: bool = False) -> None:
+    def ask(self, worker: WorkerProcess) -> None:
         """Ask one, in a round or outside."""
         worker.looking = True
         worker.flush()
-        worker.ask(Look(paths)).addCallbacks(partial(self._looked, worker), lambda _: self._answers_no_more(worker))
+        worker.ask(Look()).addCallbacks(partial(self._looked, worker), lambda _: self._answers_no_more(worker))
 
     def _looked(self, worker: WorkerProcess, looked: Looked) -> None:
         worker.looking, worker.silent = False, 0.0

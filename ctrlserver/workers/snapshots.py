@@ -15,9 +15,9 @@ Beware: the worker calls ``tick`` every ``SAMPLE_SECONDS``: a late tick tells th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -28,8 +28,6 @@ from ctrlserver.stats.rates import SAMPLE_SECONDS
 
 if TYPE_CHECKING:
     from ctrlserver.workers.ports.seating import Released
-
-_Figures = TypeVar("_Figures")
 
 FIGURES: Final = Struct("=7qd")
 """An open stream's numbers: its local number, then its :data:`Numbers`."""
@@ -50,6 +48,9 @@ Begun: TypeAlias = tuple[float, Literal[1], int, float, float]
 Closed: TypeAlias = tuple[float, Literal[2], int, str, int, float, Numbers, ProbeFigures | None, TcpFigures | None]
 """When, ``CLOSED``, local number, reason, incomplete bytes, the time of the close, and its last figures."""
 
+Seen: TypeAlias = tuple[int, ProbeFigures | None, TcpFigures | None]
+"""Local number of an open stream, and the figures of its probe packets and of its connection."""
+
 Event: TypeAlias = Opened | Begun | Closed
 """The first item is the time in the order of this worker's events; it never falls."""
 
@@ -59,9 +60,8 @@ class Snapshot:
     """A worker at the monotonic time ``at``; it may be pickled.
 
     ``events``: the streams that opened, began and closed since the last snapshot. ``figures``: rows of ``FIGURES``, of
-    the open streams whose numbers have changed since. ``probed`` and ``paths``: the figures of probe packets and of the
-    connections, by local number; of the open streams only where they were asked for. ``struck``: an injection may have
-    struck a stream. ``lag_seconds``: the latest tick since the last snapshot.
+    the open streams whose numbers have changed since. ``struck``: an injection may have struck a stream.
+    ``lag_seconds``: the latest tick since the last snapshot.
 
     The other numbers are since the worker's start, or of now. ``totals``: its streams. ``rejected`` by reason;
     ``loops``: datagrams unanswered so that no loop begins; of ``Memory``: what it holds, and has given up and ended.
@@ -75,8 +75,6 @@ class Snapshot:
     totals: Totals
     events: Sequence[Event] = ()
     figures: bytes = b""
-    probed: Sequence[tuple[int, ProbeFigures]] = ()
-    paths: Sequence[tuple[int, TcpFigures]] = ()
     struck: bool = False
     rejected: Mapping[str, int] = field(factory=dict)
     loops: int = 0
@@ -150,12 +148,8 @@ class RecordingBook(Book):
         self._ticked = now
         self._lag = max(self._lag, lag_seconds)
 
-    def take(self, now: float, *, paths: bool = False, **around: Any) -> Snapshot:
-        """What has happened since it was called last.
-
-        ``paths``: with the figures of probe packets and connections, which cost some microseconds a stream, of the
-        former up to some hundred. ``around``: what the worker adds.
-        """
+    def take(self, now: float, **around: Any) -> Snapshot:
+        """What has happened since it was called last; ``around``: what the worker adds."""
         counters, memory = self.counters, self.memory
         events, self._events = self._events, []
         lag, self._lag = self._lag, 0.0
@@ -166,8 +160,6 @@ class RecordingBook(Book):
             totals=counters.totals(),
             events=[_told(event) for event in events],
             figures=_figures(counters.open.values(), struck=counters.struck),
-            probed=_of_open(counters.open.values(), StreamCounters.probe_figures) if paths else (),
-            paths=_of_open(counters.open.values(), StreamCounters.tcp_figures) if paths else (),
             struck=counters.struck,
             rejected=dict(counters.rejected_by_reason),
             loops=counters.loops,
@@ -177,6 +169,11 @@ class RecordingBook(Book):
             lag_seconds=lag,
             **around,
         )
+
+    def look_at(self, streams: Iterable[int]) -> list[Seen]:
+        """The figures of those that are open, by their local numbers: some microseconds each, or some more."""
+        found = [self.counters.open.get(local) for local in streams]
+        return [(each.stream, each.probe_figures(), each.tcp_figures()) for each in found if each is not None]
 
 
 def _figures(streams: Iterable[StreamCounters], *, struck: bool) -> bytes:
@@ -226,9 +223,3 @@ def _told(event: Any) -> Event:
         return when, kind, local, stream.first, stream.first_read
     told: Event = event
     return told
-
-
-def _of_open(
-    streams: Iterable[StreamCounters], figures_of: Callable[[StreamCounters], _Figures | None]
-) -> list[tuple[int, _Figures]]:
-    return [(each.stream, figures) for each in streams if (figures := figures_of(each)) is not None]

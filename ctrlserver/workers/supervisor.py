@@ -162,12 +162,9 @@ class Supervisor:
 
     # What they counted
 
-    def refresh(self, *, paths: bool = False) -> Deferred[None]:
-        """Ask all; the Deferred fires once what they counted until now is applied. ``late`` says whose is not.
-
-        ``paths``: with the figures that cost a look at each socket.
-        """
-        return self._rounds.refresh(paths=paths)
+    def refresh(self) -> Deferred[None]:
+        """Ask all; the Deferred fires once what they counted until now is applied. ``late`` says whose is not."""
+        return self._rounds.refresh()
 
     @property
     def late(self) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ As with real ones there is one round at a time, and who asks meanwhile shares th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -19,14 +21,16 @@ from tests.admin.conftest import Server
 class Round:
     """One that is under way; ``counted``: what the workers had counted by its beginning."""
 
-    paths: bool
     counted: list[tuple[StreamCounters, int]]
     asked: list[Deferred[None]]
 
 
 @define
 class Workers:
-    """The desk of ``server`` asks them. ``at_once``: a round is over when it begins."""
+    """The desk of ``server`` asks them. ``at_once``: a round is over when it begins.
+
+    ``looked_at``: the streams that they were asked to look at, each time.
+    """
 
     server: Server
     at_once: bool = False
@@ -34,20 +38,21 @@ class Workers:
     under_way: list[Round] = field(factory=list)
     fetched: list[tuple[int, int]] = field(factory=list)
     fetches: list[Deferred[Fetched]] = field(factory=list)
+    looked_at: list[list[int]] = field(factory=list)
     _counted: list[tuple[StreamCounters, int]] = field(factory=list)
-    _waiting: list[tuple[bool, Deferred[None]]] = field(factory=list)
+    _waiting: list[Deferred[None]] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.server.desk = evolve(self.server.desk, fresh=self._fresh, fetch_packets=self._fetch)
+        self.server.desk = evolve(self.server.desk, fresh=self._fresh, fetch_packets=self._fetch, look_at=self._look_at)
         self.server.factory = AdminPorts(self.server.desk, self.server.clock)
 
     def count(self, stream: StreamCounters, packets: int) -> None:
         """A worker has counted; the book does not know yet."""
         self._counted.append((stream, packets))
 
-    def _fresh(self, *, paths: bool = False) -> Deferred[None] | None:
+    def _fresh(self) -> Deferred[None] | None:
         over: Deferred[None] = Deferred()
-        self._waiting.append((paths, over))
+        self._waiting.append(over)
         if not self.under_way:
             self._begin()
         return over
@@ -55,11 +60,14 @@ class Workers:
     def _begin(self) -> None:
         counted, self._counted = self._counted, []
         waiting, self._waiting = self._waiting, []
-        begun = Round(any(paths for paths, _ in waiting), counted, [over for _, over in waiting])
+        begun = Round(counted, waiting)
         self.rounds.append(begun)
         self.under_way.append(begun)
         if self.at_once:
             self.answer()
+
+    def _look_at(self, streams: Iterable[StreamCounters]) -> None:
+        self.looked_at.append([each.stream for each in streams])
 
     def _fetch(self, number: int, most: int) -> Deferred[Fetched] | None:
         if self.server.desk.book.counters.find(number) is None:

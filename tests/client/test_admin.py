@@ -68,7 +68,8 @@ async def test_the_fastest_streams_are_asked_for_by_the_name_that_the_rate_has_o
     client._say = heard  # type: ignore[method-assign]
     await client.version()
     assert [{"stream": 7, "packets_per_second": 5.0}] == await client.fastest_streams(200)
-    assert "streams open limit=200 sort=pps json" == asked[-1]
+    fields = "stream,listener,peer,protocol,mode,framing,packets,bytes,seconds,pps"
+    assert f"streams open limit=200 sort=pps fields={fields} json" == asked[-1]
     client.close()
 
 

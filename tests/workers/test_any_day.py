@@ -15,7 +15,7 @@ from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import REASONS, REJECTIONS, Origin, StreamCounters
 from ctrlserver.stats.probing import Probing
 from ctrlserver.stats.records import StatsRecord
-from ctrlserver.workers.merging import Mirror
+from ctrlserver.workers.merging import Mirror, enter_seen
 from ctrlserver.workers.snapshots import RecordingBook, Snapshot
 from tests.stats.books import LINES, ORIGIN, WALL, a_book
 from tests.workers.paths import Path
@@ -83,12 +83,17 @@ class AnyDay(RuleBasedStateMachine):
             self.lag = 0.001
         self.now = until
 
-    def refresh(self, *, paths: bool = False) -> None:
+    def refresh(self) -> None:
         snapshots: dict[int, Snapshot] = {
-            number: pickle.loads(pickle.dumps(worker.take(self.now, paths=paths)))
-            for number, worker in self.workers.items()
+            number: pickle.loads(pickle.dumps(worker.take(self.now))) for number, worker in self.workers.items()
         }
         self.mirror.apply(snapshots)
+
+    def refresh_and_look(self) -> None:
+        self.refresh()
+        for number, worker in self.workers.items():
+            mine = {each.local: each for each in self.parent.counters.open.values() if each.worker == number}
+            enter_seen(worker.look_at(mine), mine)
 
     def chosen(self, which: int) -> Pair | None:
         self.pass_time(MOMENT)
@@ -221,7 +226,7 @@ class AnyDay(RuleBasedStateMachine):
     @rule(worker=st.sampled_from(WORKERS))
     def lose_one_that_has_told_all(self, worker: int) -> None:
         self.pass_time(MOMENT)
-        self.refresh(paths=True)
+        self.refresh_and_look()
         mine = [pair for pair in self.pairs if pair.worker == worker and pair.alone.state == "open"]
         for pair in mine:
             origin = pair.alone.origin
@@ -234,7 +239,7 @@ class AnyDay(RuleBasedStateMachine):
     @rule()
     def compare(self) -> None:
         self.pass_time(MOMENT)
-        self.refresh(paths=True)
+        self.refresh_and_look()
         alone, parent, now = self.alone, self.parent, self.now
         self.same(alone.stats(now), parent.stats(now))
         streams = [streams_of(book, with_runs=not self.send_on) for book in (alone, parent)]

@@ -44,18 +44,16 @@ def test_of_the_open_streams_those_that_changed_are_told() -> None:
     assert [(1, 2, 2000, 1, 0, 0, 0, 502.0), (2, 1, 1000, 0, 0, 0, 0, 504.0)] == rows(book.take(505.0))
 
 
-def test_figures_of_probe_packets_and_of_connections_are_told_when_they_are_asked_for_and_at_the_close() -> None:
+def test_figures_of_probe_packets_and_of_connections_are_told_where_they_are_asked_for_and_at_the_close() -> None:
     book = a_worker()
     probing, connected = (book.stream_opened(LINES, f"10.0.0.1:{port}", 501.0) for port in (5, 6))
     probing.probing = Probing()
     probing.probing.take(1, 0, 0, 1_000_000_000)
     probing.probing.take(1, 2, 0, 1_000_000_000)
     connected.path = Path()
-    taken = book.take(502.0)
-    assert ((), ()) == (taken.probed, taken.paths)
-    taken = book.take(502.0, paths=True)
     figures = probing.probing.figures()
-    assert (1, [(1, figures)], [(2, (0.25, 3))]) == (figures.lost, taken.probed, taken.paths)
+    assert [(2, None, (0.25, 3)), (1, figures, None)] == book.look_at([2, 7, 1])
+    assert (1, 2) == (figures.lost, len(book.take(502.0).events))
     book.stream_closed(probing, "eof", 0, 503.0)
     book.stream_closed(connected, "eof", 0, 503.0)
     assert [(figures, None), (None, (0.25, 3))] == [event[-2:] for event in book.take(504.0).events]

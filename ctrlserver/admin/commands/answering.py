@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from ctrlserver.admin.arguments import Duration, Number, Parameter, Text
 from ctrlserver.admin.commands.command import Command, Ended, argument, numbered
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.freshness import Figures, Freshness
+from ctrlserver.admin.refreshing.freshness import Freshness
 from ctrlserver.admin.replies import Reply, Table, Word
 from ctrlserver.admin.session import Session
 from ctrlserver.desk import Desk
@@ -52,7 +52,7 @@ class Answer(Command):
     level = Level.OPERATOR
     reads = False
     lists = True
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "The word answer and its number. Without arguments, a row for each answer, in the order of asking."
     example = r"answer data when=PING with=PONG\n times=3"
     listener: str = argument(Text("listener", "LISTENER"), "")
@@ -99,7 +99,7 @@ class AnswerOff(Command):
     command = "answer off"
     level = Level.OPERATOR
     reads = False
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "The word off and how many have ended. In JSON, their hits too."
     example = "answer off 1"
     answer_: str = argument(Text("answer", "N|LISTENER"), "")

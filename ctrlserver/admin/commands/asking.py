@@ -10,7 +10,6 @@ from attrs import frozen
 from ctrlserver.admin.arguments import Text
 from ctrlserver.admin.commands.command import Command, argument, published, unknown_field
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.freshness import Figures
 from ctrlserver.admin.replies import Record, Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.stats.records import as_mapping, describe, field_names
@@ -68,7 +67,7 @@ class Stats(Command):
     """
 
     command = "stats"
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "The stats record, or a part of it: a line for each field."
     example = "stats packets"
     prefix: str = argument(Text("prefix", "PREFIX"), "")
@@ -117,7 +116,7 @@ class Reset(Command):
     command = "reset"
     level = Level.OPERATOR
     reads = False
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "The stats record of the closed reading."
     example = "reset"
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from ctrlserver.admin.arguments import Parameter, bind
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.freshness import Figures, Freshness
+from ctrlserver.admin.refreshing.freshness import Freshness
 from ctrlserver.admin.replies import Reply
 from ctrlserver.admin.session import Session
 from ctrlserver.admin.waiting import Later
@@ -51,7 +51,7 @@ class Command:
     The docstring of a class is its usage line, then its help, whose first line stands alone in lists. Its fields are
     the arguments, each declared by ``argument``. ``answers`` says what a good reply holds. ``example`` is a line that
     the page shows with its reply. ``lists``: without arguments it only lists something, which any viewer may.
-    ``figures``: what it reads of the numbers, which are to be of now before it is carried out.
+    ``reads_figures``: it reads numbers, which are to be of now before it is carried out.
     ``elsewhere``: some of what it reads is in a file, however many processes there are.
     ``journaled``: if it changes something, the journal says so; otherwise what is changed has a line of its own.
     """
@@ -61,7 +61,7 @@ class Command:
     example: ClassVar[str]
     level: ClassVar[Level] = Level.VIEWER
     reads: ClassVar[bool] = True
-    figures: ClassVar[Figures] = Figures.NONE
+    reads_figures: ClassVar[bool] = False
     lists: ClassVar[bool] = False
     elsewhere: ClassVar[bool] = False
     journaled: ClassVar[bool] = True
@@ -78,7 +78,7 @@ class Command:
 
     def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[Any] | None:
         """Fires when what the call reads is of now, some with the reply; None where it is so."""
-        return freshness.ask(self.figures, desk.asked) if self.figures else None
+        return freshness.ask(desk.asked) if self.reads_figures else None
 
     def answer(self, desk: Desk, session: Session) -> Reply | Later:
         """Carry the call out for whoever asks; ``reply`` where that makes no difference."""

@@ -12,7 +12,7 @@ from ctrlserver.addresses import nearest_network
 from ctrlserver.admin.arguments import Choice, Duration, Number, Parameter, Spec, Text
 from ctrlserver.admin.commands.command import Command, Ended, argument, numbered, rows
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.freshness import Figures, Freshness
+from ctrlserver.admin.refreshing.freshness import Freshness
 from ctrlserver.admin.replies import Reply, Table, Word
 from ctrlserver.admin.session import Session
 from ctrlserver.desk import Desk
@@ -72,7 +72,7 @@ class Inject(Command):
     reads = False
     lists = True
     journaled = False
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "The word injection and its number; in JSON the seed too. Without arguments, a row for each injection."
     example = "inject data 3*ok->1*reset->off for=10s"
     listener: str = argument(Text("listener", "LISTENER"), "")
@@ -123,7 +123,7 @@ class InjectAll(Command):
     """
 
     command = "inject all"
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "A row for each injection, below a line of column names that starts with #."
     example = "inject all"
 
@@ -143,7 +143,7 @@ class InjectOff(Command):
     level = Level.OPERATOR
     reads = False
     journaled = False
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "The word off and how many have ended. In JSON, their hits too."
     example = "inject off 1"
     injection: str = argument(Text("injection", "N|LISTENER"), "")

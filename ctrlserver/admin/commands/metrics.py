@@ -7,7 +7,6 @@ from attrs import frozen
 from ctrlserver.admin.arguments import Choice
 from ctrlserver.admin.commands.command import Command, argument
 from ctrlserver.admin.commands.serving import worker_records
-from ctrlserver.admin.refreshing.freshness import Figures
 from ctrlserver.admin.replies import Listing, Reply
 from ctrlserver.desk import Desk
 from ctrlserver.linux.usage import cpu_seconds, resident_bytes
@@ -26,7 +25,7 @@ class Metrics(Command):
     """
 
     command = "metrics"
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "The text of the exposition, its last line # EOF. In JSON a row for each sample."
     example = "metrics"
     form: str = argument(Choice("form", "openmetrics|prometheus", (OPENMETRICS, PROMETHEUS)), OPENMETRICS)

@@ -12,7 +12,7 @@ from ctrlserver.admin.arguments import Names, Number, Pairs, Text, Time
 from ctrlserver.admin.commands.command import LIMIT, Command, argument, published, rows
 from ctrlserver.admin.commands.ranking import known_fields, with_columns
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.freshness import Figures, Freshness
+from ctrlserver.admin.refreshing.freshness import Freshness
 from ctrlserver.admin.replies import Record, Reply, Table
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
@@ -38,7 +38,7 @@ class RunsList(Command):
     """
 
     command = "runs"
-    figures = Figures.NUMBERS
+    reads_figures = True
     elsewhere = True
     answers = "A row for each run, below a line of column names that starts with #."
     example = "runs limit=5"
@@ -84,7 +84,7 @@ class Run(Command):
     """
 
     command = "run"
-    figures = Figures.NUMBERS
+    reads_figures = True
     elsewhere = True
     answers = "The run record: a line for each field."
     example = "run 1"
@@ -121,7 +121,7 @@ class RunStart(Command):
     command = "run start"
     level = Level.OPERATOR
     reads = False
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "The record of the new run."
     example = "run start soak expect=1000"
     name: str = argument(Text("name", "NAME"))
@@ -142,7 +142,7 @@ class RunStop(Command):
     command = "run stop"
     level = Level.OPERATOR
     reads = False
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "The record of the ended run."
     example = "run stop"
 

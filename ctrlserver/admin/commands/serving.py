@@ -11,7 +11,6 @@ from attrs import frozen
 from ctrlserver.admin.arguments import Choice
 from ctrlserver.admin.commands.command import Command, argument, rows
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.freshness import Figures
 from ctrlserver.admin.replies import Document, Listing, Record, Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.linux.usage import cpu_seconds, resident_bytes
@@ -48,7 +47,7 @@ class Listeners(Command):
     """
 
     command = "listeners"
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "A row for each listener, below a line of column names that starts with #."
     example = "listeners"
 
@@ -68,7 +67,7 @@ class Workers(Command):
     """
 
     command = "workers"
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "A row for each worker, below a line of column names that starts with #."
     example = "workers"
 

@@ -15,14 +15,14 @@ from ctrlserver.admin.commands.command import LIMIT, Command, Made, argument, ro
 from ctrlserver.admin.commands.hexdump import dump, printable
 from ctrlserver.admin.commands.ranking import Behind, Ranked, known_fields, own_name, rank, with_columns
 from ctrlserver.admin.levels import Level
-from ctrlserver.admin.refreshing.freshness import Figures, Freshness
+from ctrlserver.admin.refreshing.freshness import LOOKED_AT, Freshness
 from ctrlserver.admin.replies import Listing, Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.hosts import ClosedStreams
 from ctrlserver.stats.kept import Fetched
-from ctrlserver.stats.records import TCP_FIELDS, PeerRecord, StreamRecord, Value, as_mapping
+from ctrlserver.stats.records import PeerRecord, StreamRecord, Value, as_mapping
 from ctrlserver.words import did_you_mean, quoted
 
 PACKETS_LIMIT: Final = 10
@@ -46,7 +46,7 @@ class Streams(Command):
     """  # noqa: E501 - how it is typed is one line
 
     command = "streams"
-    figures = Figures.PATHS
+    reads_figures = True
     answers = "A row for each stream, below a line of column names that starts with #."
     example = "streams open limit=1"
     state: str | None = argument(Choice("state", "open|closed", ("open", "closed")), None)
@@ -62,11 +62,33 @@ class Streams(Command):
     )
 
     def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[None] | None:
-        """Without TCP figures where none is shown, nor sorted by."""
+        """With what takes a look at a stream, where that is shown or sorted by: of those alone that are shown."""
         known = known_fields(desk, "stream")
-        read = {known.get(name) for name in (*self.fields, *([self.sort.removeprefix("-")] if self.sort else ()))}
-        spared = self.fields and read.isdisjoint(TCP_FIELDS)
-        return freshness.ask(Figures.NUMBERS if spared else self.figures, desk.asked)
+        read = {known.get(name) for name in self.fields} | {self._sorted_by(known)}
+        if self.fields and read.isdisjoint(LOOKED_AT):
+            return freshness.ask(desk.asked)
+        return freshness.look(lambda: self._looked_at(desk, by_number=self._sorted_by(known) == "stream"), desk.asked)
+
+    def _sorted_by(self, known: Mapping[str, str]) -> str | None:
+        return "stream" if self.sort is None else known.get(self.sort.removeprefix("-"))
+
+    def _looked_at(self, desk: Desk, *, by_number: bool) -> Iterator[StreamCounters]:
+        """The open streams that may be shown; all that are asked for, where it takes a look at each to know."""
+        if self.state == "closed":
+            return iter(())
+        book = desk.book
+        found = book.counters.open.values() if self.peer is None else book.hosts.open_of(self.peer)
+        is_turned = self.sort is not None and self.sort.startswith("-")
+        text = None if self.find is None else self.find.casefold()
+        asked_for = (
+            each
+            for each in (found if is_turned else reversed(found))
+            if self.listener in (None, each.origin.listener)
+            and self.worker in (None, each.worker)
+            and (text is None or _has(each, text))
+        )
+        before = self.offset if self.state == "open" else max(0, self.offset - len(book.counters.recent))
+        return islice(asked_for, before, self.offset + self.limit) if by_number else asked_for
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of streams."""
@@ -141,7 +163,7 @@ class Packets(Command):
     """
 
     command = "packets"
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "For each packet a line that starts with #, then its hex dump, 16 bytes a line."
     example = "packets 2 limit=1"
     stream: int = argument(Number("stream", "STREAM"))
@@ -182,7 +204,7 @@ class Peers(Command):
     """
 
     command = "peers"
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "A row for each host and listener, below a line of column names that starts with #."
     example = "peers limit=1"
     limit: int = argument(Number("limit", "limit=N", least=1), LIMIT)
@@ -207,7 +229,7 @@ class Kick(Command):
     command = "kick"
     level = Level.OPERATOR
     reads = False
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "The word kicked."
     example = "kick 2"
     stream: int = argument(Number("stream", "STREAM"))

@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 
 from ctrlserver.admin.arguments import Duration, Number, Text
 from ctrlserver.admin.commands.command import Command, argument
-from ctrlserver.admin.conditions import parse_condition
-from ctrlserver.admin.refreshing.freshness import Figures, Freshness
+from ctrlserver.admin.conditions import looked_at, parse_condition
+from ctrlserver.admin.refreshing.freshness import Freshness
 from ctrlserver.admin.replies import Record, Reply
 from ctrlserver.admin.session import Session
 from ctrlserver.admin.waiting import Later, Reading, Readings, Waiting, Watching
@@ -35,15 +35,16 @@ class Wait(Command):
     """
 
     command = "wait"
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "The field and its value."
     example = "wait packets_total>=1000"
     condition: str = argument(Text("condition", "CONDITION", whole=True))
     timeout: float = argument(Duration("timeout", "timeout=T", most=LONGEST, positional=False), TIMEOUT)
 
     def fresh(self, desk: Desk, freshness: Freshness) -> Deferred[None] | None:
-        """With the TCP figures where one of them is waited for."""
-        return freshness.ask(parse_condition(self.condition, desk.book.renames).figures, desk.asked)
+        """With what takes a look at the stream, where that is waited for."""
+        condition = parse_condition(self.condition, desk.book.renames)
+        return freshness.look(lambda: looked_at(desk, [condition.what]), desk.asked)
 
     def answer(self, desk: Desk, session: Session) -> Reply | Later:
         """At once where the condition holds."""
@@ -65,7 +66,7 @@ class Watch(Command):
     """
 
     command = "watch"
-    figures = Figures.NUMBERS
+    reads_figures = True
     answers = "A row for each interval, below a line of column names that starts with #."
     example = "watch 1 2"
     seconds: float = argument(Duration("seconds", "SECONDS", least=SHORTEST_INTERVAL, most=LONGEST))

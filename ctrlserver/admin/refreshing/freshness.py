@@ -10,19 +10,17 @@ asks after it.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
 from ctrlserver.desk import Desk
+from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.stats.records import PROBE_FIELDS, TCP_FIELDS
 
-
-class Figures(IntEnum):
-    """What a command reads of the workers' numbers; ``PATHS``: the TCP figures of streams too, which cost more."""
-
-    NONE = 0
-    NUMBERS = 1
-    PATHS = 2
+LOOKED_AT: Final = frozenset((*TCP_FIELDS, *PROBE_FIELDS))
+"""The fields of a stream that cost its worker a look at the stream: they are asked for only where they are read."""
 
 
 class Freshness:
@@ -30,22 +28,27 @@ class Freshness:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._known = dict.fromkeys(Figures, -1)  # by the number of the moment when they were asked for
+        self._known = -1  # the number of the moment when they were asked for
         self._changed = -1
 
     def changed(self) -> None:
         """A command was carried out that changes something."""
         self._changed = self._desk.book.asked()
 
-    def ask(self, figures: Figures = Figures.NUMBERS, asked: int | None = None) -> Deferred[None] | None:
+    def ask(self, asked: int | None = None) -> Deferred[None] | None:
         """Fires when the figures are no older than question ``asked``, or than this call; None: they are so."""
-        if asked is not None and self._known[figures] > max(asked, self._changed):
+        if asked is not None and self._known > max(asked, self._changed):
             return None
         now = self._desk.book.asked()
-        fresh = self._desk.fresh(paths=figures >= Figures.PATHS)
-        return None if fresh is None else fresh.addCallback(lambda _: self._came(figures, now))
+        fresh = self._desk.fresh()
+        return None if fresh is None else fresh.addCallback(lambda _: self._came(now))
 
-    def _came(self, figures: Figures, since: int) -> None:
-        for each in Figures:
-            if each <= figures:
-                self._known[each] = max(self._known[each], since)
+    def look(self, streams: Callable[[], Iterable[StreamCounters]], asked: int | None = None) -> Deferred[Any] | None:
+        """As ``ask``, and then the fields ``LOOKED_AT`` of ``streams()``, which are chosen by figures of now."""
+        fresh = self.ask(asked)
+        if fresh is None:
+            return self._desk.look_at(streams())
+        return fresh.addCallback(lambda _: self._desk.look_at(streams()))
+
+    def _came(self, since: int) -> None:
+        self._known = max(self._known, since)

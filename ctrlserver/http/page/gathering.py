@@ -32,10 +32,10 @@ class Gathering:
         self._bytes: dict[int, int] = {}  # of each open stream, at the last document
         self._made = 0.0  # when that was
 
-    @property
-    def few(self) -> bool:
-        """So few streams are open that their TCP figures may be asked for each second."""
-        return len(self._desk.book.counters.open) <= MOST_STREAMS
+    def looked_at(self) -> list[StreamCounters]:
+        """The open streams, where they are so few that their TCP figures may be asked for each second; else none."""
+        open_ones = self._desk.book.counters.open
+        return list(open_ones.values()) if len(open_ones) <= MOST_STREAMS else []
 
     def forget(self) -> None:
         """Nobody reads any more."""

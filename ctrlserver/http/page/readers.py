@@ -119,12 +119,12 @@ class Readers:
         if self._is_asking:
             self._send(HEARTBEAT)
             return
-        fresh = self._desk.fresh(paths=self._gathering.few)
+        fresh = self._desk.fresh()
         if fresh is None:
             self._make()
         else:
             self._is_asking = True
-            fresh.addBoth(self._came)
+            fresh.addCallback(lambda _: self._desk.look_at(self._gathering.looked_at())).addBoth(self._came)
 
     def _came(self, answer: object) -> None:
         """The workers' figures are here, or cannot be had now: then those of before are shown again."""

@@ -106,31 +106,53 @@ def test_a_line_that_is_refused_waits_for_nobody(server: Server, workers: Worker
     assert [] == workers.rounds
 
 
+ALL = [[3, 2, 1]]
+
+
 @pytest.mark.parametrize(
-    ("line", "paths"),
+    ("line", "looked_at"),
     [
-        ("stats", False),
-        ("streams", True),
-        ("streams sort=packets", True),
-        ("streams fields=stream,packets", False),
-        ("streams fields=stream sort=-retransmits", True),
-        ("streams fields=rtt_seconds", True),
-        ("wait stream.1.packets>=1", False),
-        ("wait stream.1.retransmits>=1", True),
-        ("watch 1", False),
-        ("peers", False),
-        ("runs", False),
-        ("listeners", False),
-        ("workers", False),
-        ("streams worker=1", True),
-        ("inject", False),
+        ("stats", []),
+        ("streams", ALL),
+        ("streams json", ALL),
+        ("streams limit=2", [[3, 2]]),
+        ("streams open limit=1", [[3]]),
+        ("streams closed", [[]]),
+        ("streams open limit=1 offset=1", [[2]]),
+        ("streams find=10.0.0.1 limit=2", [[3, 2]]),
+        ("streams find=nothing", [[]]),
+        ("streams sort=stream limit=2", [[3, 2]]),
+        ("streams sort=-stream limit=2", [[1, 2]]),
+        ("streams worker=1 limit=2", [[3, 2]]),
+        ("streams listener=data limit=1", [[3]]),
+        ("streams listener=lines", [[]]),
+        ("streams peer=10.0.0.1 limit=1", [[3]]),
+        ("streams sort=packets limit=1", ALL),
+        ("streams fields=stream,packets", []),
+        ("streams sort=packets fields=stream", []),
+        ("streams fields=stream sort=-retransmits limit=1", [[1, 2, 3]]),
+        ("streams fields=rtt_seconds limit=1", [[3]]),
+        ("streams fields=lost limit=1", [[3]]),
+        ("wait stream.1.packets>=1", [[]]),
+        ("wait stream.2.retransmits>=1", [[2]]),
+        ("wait stream.2.lost>=1", [[2]]),
+        ("watch 1", []),
+        ("peers", []),
+        ("runs", []),
+        ("listeners", []),
+        ("workers", []),
+        ("inject", []),
     ],
 )
-def test_tcp_figures_are_asked_for_where_they_are_read(
-    server: Server, workers: Workers, line: str, paths: bool
+def test_what_costs_a_look_at_a_stream_is_asked_for_where_it_is_read(
+    server: Server, workers: Workers, line: str, looked_at: list[list[int]]
 ) -> None:
+    for _ in range(3):
+        server.stream(open=True)
     server.connect().says(f"{line}\n".encode())
-    assert [paths] == [each.paths for each in workers.rounds]
+    workers.answer()
+    assert looked_at == workers.looked_at
+    assert 1 == len(workers.rounds)
 
 
 # Ends

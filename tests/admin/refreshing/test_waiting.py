@@ -58,14 +58,17 @@ def test_workers_that_answer_slowly_are_asked_for_those_who_wait_a_fifth_of_the_
     assert 18 <= len(workers.rounds) - before <= 21
 
 
-@pytest.mark.parametrize(("what", "paths"), [("packets", False), ("retransmits", True)])
-def test_a_look_asks_for_tcp_figures_where_one_is_waited_for(
-    server: Server, workers: Workers, what: str, paths: bool
+@pytest.mark.parametrize(("what", "looked_at"), [("packets", []), ("retransmits", [2]), ("lost", [2])])
+def test_a_look_asks_for_what_costs_a_look_at_a_stream_of_the_one_that_is_waited_for(
+    server: Server, workers: Workers, what: str, looked_at: list[int]
 ) -> None:
-    server.connect().says(f"wait stream.1.{what}>=3\n".encode())
+    for _ in range(3):
+        server.stream(open=True)
+    server.connect().says(f"wait stream.2.{what}>=3\n".encode())
     workers.answer()
     server.clock.advance(TICK_SECONDS)
-    assert [paths, paths] == [each.paths for each in workers.rounds]
+    workers.answer()
+    assert [looked_at, looked_at] == workers.looked_at
 
 
 def test_the_last_look_of_a_wait_has_the_numbers_of_its_moment(server: Server, workers: Workers) -> None:

@@ -114,8 +114,7 @@ def test_a_head_takes_no_place(page: Page) -> None:
 def test_while_the_workers_are_late_there_is_a_heartbeat_and_then_a_document(place: Place) -> None:
     asked: list[Deferred[None]] = []
 
-    def fresh(*, paths: bool = False) -> Deferred[None]:
-        assert paths
+    def fresh() -> Deferred[None]:
         asked.append(Deferred())
         return asked[-1]
 
@@ -131,7 +130,7 @@ def test_while_the_workers_are_late_there_is_a_heartbeat_and_then_a_document(pla
 
 def test_workers_that_answer_when_nobody_reads_any_more_are_no_harm(place: Place) -> None:
     late: Deferred[None] = Deferred()
-    page = Page(place, lambda **_: late)
+    page = Page(place, lambda: late)
     page.reader().wire.lose()
     late.callback(None)
     assert 0 == page.made
