@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from typing import Any, cast
 
 import pytest
@@ -17,6 +19,8 @@ from zope.interface import directlyProvides, providedBy
 from ctrlserver.config import AdminConfig, Config, ListenerConfig
 from ctrlserver.desk import Health
 from ctrlserver.errors import CommandError
+from ctrlserver.lane.lane import Lane
+from ctrlserver.life.alone import LonePlane
 from ctrlserver.life.run_lines import AT_ONCE
 from ctrlserver.logs.level import LEVEL
 from ctrlserver.service import READY_LAG_SECONDS, TICK_SECONDS, CannotStart, ControlService
@@ -69,6 +73,16 @@ async def test_a_port_that_udp_cannot_have_is_given_back_for_another() -> None:
     assert 2 == len(reactor.refused)
     assert udp.port not in reactor.refused  # type: ignore[attr-defined]
     await server.stopService()
+
+
+def test_one_worker_is_the_default_and_is_this_process_with_nothing_between() -> None:
+    assert 1 == Config().workers
+    plane = service(Crowded(taken=0)).plane
+    assert (LonePlane, Lane, None) == (type(plane), type(plane._lane), plane.refresh())
+    program = (
+        "import sys, ctrlserver.service; print([each for each in sys.modules if each.startswith('ctrlserver.workers')])"
+    )
+    assert "[]\n" == subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
 
 @pytest_twisted.ensureDeferred
