@@ -246,6 +246,7 @@ def test_a_restart_of_the_server_is_survived_and_shows_the_runs_of_before(
         page.until(lambda: page.figure("packets_total") > 0)
     first.stop()
     page.until(lambda: "connection lost, trying again" == page.text("#link"))
+    assert "not known" == page.text("#health")
     start("--http", f"tcp:{first.ports['http']}:interface=127.0.0.1", *kept)
     page.until(lambda: "live" == page.text("#link"))
     page.until(lambda: 0 == page.figure("packets_total"))

@@ -140,5 +140,9 @@ follow({
     const live = state === "live";
     say("link", live ? "live" : "connection lost, trying again", live ? "good" : "bad");
     document.body.classList.toggle("stale", !live);
+    if (!live) {
+      say("health", "not known", "");
+      document.title = "lost · ctrlserver";
+    }
   },
 });
