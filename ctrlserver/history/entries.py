@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from attrs import asdict, evolve, fields
+from attrs import evolve, fields
 
 from ctrlserver.stats.chosen import Chosen, has_label, is_like
 from ctrlserver.stats.records import RunRecord
@@ -51,14 +51,16 @@ FUNCTIONS: Mapping[str, tuple[int, Callable[..., bool]]] = {
 }
 """What ``condition`` calls: the number of arguments, and the function."""
 
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
+
 COLUMNS = "run, state, name, began, listeners, labels, record"
 
 
 def row_of(record: RunRecord) -> tuple[Any, ...]:
     """The values of ``COLUMNS``."""
-    whole = asdict(record, recurse=False, filter=lambda each, _: each.name not in _OWN_COLUMNS)
+    whole = {each.name: getattr(record, each.name) for each in _KNOWN}
     names, labels = list(record.listener_names), {name: list(values) for name, values in record.labels.items()}
-    texts = (json.dumps(each, separators=(",", ":")) for each in (names, labels, whole))
+    texts = (_encoded(each) for each in (names, labels, whole))
     return (record.run, record.state, record.name, record.started, *texts)
 
 

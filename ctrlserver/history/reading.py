@@ -36,16 +36,17 @@ class Reading:
     def page(self, chosen: Chosen, limit: int, before: RunRecord | None, named: Collection[int]) -> Page:
         """The first ``limit`` runs that are chosen, those listed after ``before`` if it is given.
 
-        ``named``: the runs that are in memory.         ``HistoryError`` where the file cannot be read.
+        ``named``: the runs that are in memory. ``HistoryError`` where the file cannot be read.
         """
         chosen_by, values = condition(chosen)
         with self._asked() as connection:
+            where = f" WHERE {chosen_by}" if chosen != Chosen() else ""  # without, SQLite counts three times as fast
             after, more = ("", []) if before is None else (" AND (began, run) < (?, ?)", list(place_of(before)))
             rows = connection.execute(
                 f"SELECT {COLUMNS} FROM runs WHERE {chosen_by}{after} ORDER BY began DESC, run DESC LIMIT ?",
                 (*values, *more, limit),
             ).fetchall()
-            (total,) = connection.execute(f"SELECT count(*) FROM runs WHERE {chosen_by}", values).fetchone()
+            (total,) = connection.execute(f"SELECT count(*) FROM runs{where}", values).fetchone()
             known: set[int] = set()
             numbers = list(named)
             for at in range(0, len(numbers), _PLACES):

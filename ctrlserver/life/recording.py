@@ -116,7 +116,7 @@ class Recording:
         if self._file is None:
             return
         self._book.runs.number = self._number
-        self._book.runs.on_begin = self._run_began
+        self._book.runs.on_begin = self._soon
         try:
             self._store.open()
             self._book.runs.newest = self._store.newest
@@ -142,23 +142,25 @@ class Recording:
         """A run has ended."""
         if self._file is not None:
             self._hold({record.run: record})
-            self._write()
+            self._soon()
 
-    def _run_began(self) -> None:
-        if not self._look_due:  # it has just begun, and has its first data in a moment
+    def _soon(self) -> None:
+        """Write in a moment: by then a run that has begun has its first data, and is written with the one before."""
+        if not self._look_due:
             self._look_due = True
             self._reactor.callLater(0, self._look)
 
     def _look(self) -> None:
         self._look_due = False
-        if self._hold_active():
-            self._write()
+        if self._over is None:
+            self._hold_active()
+            if self._pending:
+                self._write()
 
-    def _hold_active(self) -> bool:
+    def _hold_active(self) -> None:
         active = self._book.runs.active()
         if active is not None:
             self._hold({active.run: active})
-        return active is not None
 
     def _hold(self, records: Mapping[int, RunRecord]) -> None:
         """Have these wait, too; what is known of them meanwhile is newer."""
