@@ -75,7 +75,7 @@ class Channel(HTTPChannel):
         set_up(self._wire, self.site.limits.read_bytes)
         super().connectionMade()  # type: ignore[no-untyped-call]
         self._expect(self.site.limits.head_seconds)
-        if (wrong := self.site.connections.enter(self)) is not None:
+        if (wrong := self.site.enter(self)) is not None:
             self._refuse(Refusal(503, wrong))
 
     def dataReceived(self, data: bytes) -> None:

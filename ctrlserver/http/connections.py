@@ -34,6 +34,11 @@ class Connections:
         self._working: set[Held] = set()
         self._refused: set[Held] = set()
 
+    @property
+    def are_full(self) -> bool:
+        """Whether the next one needs another's place."""
+        return len(self) >= self._limits.connections
+
     def __len__(self) -> int:
         return len(self._new) + len(self._kept) + len(self._working)
 

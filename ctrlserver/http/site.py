@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
@@ -23,6 +23,17 @@ from ctrlserver.http.head import NAMES_OF_CODES, Refusal
 from ctrlserver.http.limits import Limits
 from ctrlserver.http.request import Request
 from ctrlserver.words import did_you_mean, quoted
+
+
+class Accepting(Protocol):
+    """What accepts for the port."""
+
+    def stop(self) -> None:
+        """Accept no more for now."""
+
+    def go_on(self) -> None:
+        """Accept again."""
+
 
 Page = Callable[[Request], None]
 """Answers a request, now or later; a ``CommandError`` that it raises at once is told instead."""
@@ -49,10 +60,19 @@ class Site(Factory):
         self.names = frozenset(names)
         self.limits = limits or Limits()
         self.connections = Connections(self.limits, reserve)
+        self.accepting: Accepting | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:
         """A connection."""
         return Channel(self)
+
+    def enter(self, channel: Channel) -> str | None:
+        """Count a new connection; None, or why it is refused. While there are too many, the next ones wait a little."""
+        wrong = self.connections.enter(channel)
+        if self.connections.are_full and (accepting := self.accepting) is not None:
+            accepting.stop()
+            self.reactor.callLater(self.limits.crowded_seconds, accepting.go_on)
+        return wrong
 
     def log(self, request: Request) -> None:
         """Twisted tells each request; the log gets none."""

@@ -216,6 +216,29 @@ def test_of_a_flood_that_brings_nothing_a_monitor_keeps_its_connection() -> None
     assert 7 == sum(not each.is_over for each in flood)
 
 
+def test_while_all_places_are_taken_connections_are_accepted_now_and_then() -> None:
+    class Accepts:
+        def __init__(self) -> None:
+            self.calls: list[str] = []
+
+        def stop(self) -> None:
+            self.calls.append("stop")
+
+        def go_on(self) -> None:
+            self.calls.append("go on")
+
+    place = Place({"/hello": hello}, Limits(connections=2))
+    place.site.accepting = accepts = Accepts()
+    place.visit()
+    assert [] == accepts.calls
+    place.visit()
+    assert ["stop"] == accepts.calls
+    place.pass_time(0.1)
+    assert ["stop", "go on"] == accepts.calls
+    place.visit()
+    assert "stop" == accepts.calls[-1]
+
+
 def test_beside_many_kept_connections_a_new_one_has_time_for_its_request() -> None:
     place = Place({"/hello": hello}, Limits(connections=8))
     for _ in range(8):
