@@ -15,7 +15,7 @@ from attrs import define, field
 
 from ctrlserver.errors import HistoryError
 from ctrlserver.history.entries import COLUMNS, FUNCTIONS, condition, record_of
-from ctrlserver.history.opening import APPLICATION, connect, told
+from ctrlserver.history.opening import APPLICATION, connect, packaged, told
 from ctrlserver.history.store import identity
 from ctrlserver.stats.chosen import Chosen, Page, place_of
 from ctrlserver.stats.records import RunRecord
@@ -100,4 +100,7 @@ class Reading:
             self._connection, self._file = connection, there
             if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION,):
                 raise HistoryError(f"{self.path} is no history")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > packaged()[-1].number:
+                raise HistoryError(f"{self.path} is of a later version")
         return self._connection

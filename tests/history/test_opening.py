@@ -123,6 +123,8 @@ def test_a_file_of_a_later_version_is_refused_and_stays_as_it_is(stores: Stores)
     before = stores.path.read_bytes()
     with pytest.raises(HistoryError, match="of a later version: it has schema 7, and 1 is known here"):
         stores()
+    with pytest.raises(HistoryError, match="of a later version"):
+        Reading(str(stores.path)).newest()
     assert before == stores.path.read_bytes()
     assert [] == stores.said
 
