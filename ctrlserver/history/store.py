@@ -13,6 +13,9 @@ Rules:
 - ``HistoryError`` where something cannot be written: nothing of the call has been written then, and it may be made
   again. A damaged file is put aside by then, and a new one is in its place.
 - A file that somebody has taken away is made anew.
+
+Beware: while data flow, each statement takes the interpreter's lock from the reactor's thread several times. So a run
+is one statement.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 from attrs import define, field
 
@@ -71,6 +74,8 @@ class Store:
     shared: Shared | None = field(default=None, init=False)
     _connection: sqlite3.Connection | None = field(default=None, init=False)
     _file: tuple[int, int] | None = field(default=None, init=False)
+    _registered_in: sqlite3.Connection | None = field(default=None, init=False)
+    _seconds: float = field(default=0.0, init=False)
     _began: str = field(default="", init=False)
 
     def open(self) -> None:
@@ -91,22 +96,25 @@ class Store:
             connection = opened(self.path, self.upgrades)
         with told(self.path):
             (self.newest,) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()
-        self._connection, self._file = connection, identity(self.path)
+        self._connection, self._file, self._seconds = connection, identity(self.path), 0.0
         self.shared.at_least(self.newest)
 
     def write(self, records: Sequence[RunRecord], totals: Mapping[str, int] | None = None) -> int:
         """Write how these runs are now, and the totals; how many could not be, for their numbers are another's."""
-        seen = self.clock()
-        with self._at_work() as connection:
-            daemon = self._registered(connection, seen)
+        self.open()
+        known = self.daemon is not None and self._registered_in is self._connection
+        with self._at_work(alone=known and totals is None and len(records) == 1) as connection:
+            daemon = self.daemon if known and self.daemon is not None else self._registered(connection, self.clock())
             lost = 0
             for record in records:
                 lost += not connection.execute(_WRITE, (daemon, *row_of(record))).rowcount
-            connection.execute(
-                "UPDATE daemons SET seen = ?, ended = 0, totals = coalesce(?, totals) WHERE daemon = ?",
-                (seen, None if totals is None else json.dumps(totals), daemon),
-            )
-            return lost
+            if totals is not None:
+                connection.execute(
+                    "UPDATE daemons SET seen = ?, totals = ? WHERE daemon = ?",
+                    (self.clock(), json.dumps(totals), daemon),
+                )
+        self._registered_in = connection
+        return lost
 
     def begin(self, *, go_on: bool) -> Mapping[str, int]:
         """The server is here; runs of those that died are ``interrupted``. It waits for nobody.
@@ -130,6 +138,7 @@ class Store:
         """Say which runs were interrupted; delete those past the newest ``keep``, and those from before ``since``."""
         with self._at_work() as connection:
             self._find_dead(connection)
+            connection.execute("UPDATE daemons SET ended = 0 WHERE daemon = ? AND ended", (self.daemon,))
             (number,) = connection.execute("SELECT count(*) FROM runs").fetchone()
             if number > keep:
                 connection.execute(_OVERDUE.format(which="1"), (min(number - keep, DELETED_AT_ONCE),))
@@ -188,16 +197,18 @@ class Store:
             connection.execute("UPDATE daemons SET ended = 1 WHERE daemon = ?", (daemon,))
 
     @contextmanager
-    def _at_work(self, seconds: float | None = None) -> Iterator[sqlite3.Connection]:
-        """One transaction; what goes wrong in it gives the file up, and is told as an error of ours."""
+    def _at_work(self, seconds: float | None = None, *, alone: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction, or one statement ``alone``; an error gives the file up, and is told as one of ours."""
         self.open()
         assert self._connection is not None
         assert self.shared is not None
         try:
-            with told(self.path):
-                wait = BUSY_SECONDS if seconds is None else seconds
-                self._connection.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
-            with told(self.path), transaction(self._connection):
+            wait = BUSY_SECONDS if seconds is None else seconds
+            if wait != self._seconds:
+                with told(self.path):
+                    self._connection.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
+                self._seconds = wait
+            with told(self.path), nullcontext() if alone else transaction(self._connection):
                 yield self._connection
         except Damaged as wrong:
             self._give_up()

@@ -134,5 +134,8 @@ def test_a_file_that_somebody_took_away_is_made_anew(stores: Stores, reading: Re
     stores.path.rename(stores.path.with_name("elsewhere"))
     for end in ("-wal", "-shm"):
         stores.path.with_name(f"history.sqlite3{end}").unlink()
+    store.tidy(100, None)
     store.write([a_run(2)])
     assert [a_run(2)] == all_of(reading)
+    with closing(sqlite3.connect(stores.path)) as found:
+        assert [(store.daemon,)] == found.execute("SELECT daemon FROM daemons").fetchall()
