@@ -38,8 +38,9 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 
-#: Test processes: more would need more cores than most machines have; at least two, for many tests wait for processes.
-FEWEST, MOST = 2, 4
+#: Test processes: more would need more cores than most machines have; at least three, for many tests wait for processes
+#: and for time.
+FEWEST, MOST = 3, 4
 
 
 @pytest.hookimpl(optionalhook=True)
