@@ -174,17 +174,22 @@ def _check_label(name: str, content: object) -> None:
         _refuse(content, "text, a finite number, true or false")
 
 
-def read_allow(value: object) -> tuple[str, ...]:
-    """Networks, as they are written."""
-    expected = 'an array of networks, such as ["10.0.0.0/8", "fd00::/8"]'
+def _texts(value: object, most: int, what: str, example: str, check: Callable[[object], None]) -> tuple[str, ...]:
+    """An array of at most ``most`` of ``what``, such as ``example``, each of which ``check`` finds good."""
+    expected = f"an array of {what}, such as {example}"
     if isinstance(value, str):
         raise ConfigError(f"{quoted(value)}: expected {expected}; did you mean [{quoted(value)}]?")
-    if not isinstance(value, list | tuple) or len(value) > _MOST_NETWORKS:
-        _refuse(value, f"{expected}, at most {_MOST_NETWORKS}")
-    for at, network in enumerate(value):
+    if not isinstance(value, list | tuple) or len(value) > most:
+        _refuse(value, f"{expected}, at most {most}")
+    for at, each in enumerate(value):
         with below(f"[{at}]"):
-            _check_network(network)
+            check(each)
     return tuple(value)
+
+
+def read_allow(value: object) -> tuple[str, ...]:
+    """Networks, as they are written."""
+    return _texts(value, _MOST_NETWORKS, "networks", '["10.0.0.0/8", "fd00::/8"]', _check_network)
 
 
 def _check_network(value: object) -> None:
@@ -197,15 +202,8 @@ def _check_network(value: object) -> None:
 
 def read_hosts(value: object) -> tuple[str, ...]:
     """Host names, in small letters."""
-    expected = 'an array of host names, such as ["lab.example.org"]'
-    if isinstance(value, str):
-        raise ConfigError(f"{quoted(value)}: expected {expected}; did you mean [{quoted(value)}]?")
-    if not isinstance(value, list | tuple) or len(value) > _MOST_HOSTS:
-        _refuse(value, f"{expected}, at most {_MOST_HOSTS}")
-    for at, host in enumerate(value):
-        with below(f"[{at}]"):
-            _check_host(host)
-    return tuple(host.lower().removesuffix(".") for host in value)
+    hosts = _texts(value, _MOST_HOSTS, "host names", '["lab.example.org"]', _check_host)
+    return tuple(host.lower().removesuffix(".") for host in hosts)
 
 
 def _check_host(value: object) -> None:
