@@ -16,7 +16,7 @@ from attrs import define, field
 from ctrlserver.errors import HistoryError
 from ctrlserver.history.entries import COLUMNS, FUNCTIONS, condition, record_of
 from ctrlserver.history.opening import APPLICATION, connect, packaged, told
-from ctrlserver.history.store import identity
+from ctrlserver.history.shared import identity
 from ctrlserver.stats.chosen import Chosen, Page, place_of
 from ctrlserver.stats.records import RunRecord
 

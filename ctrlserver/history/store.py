@@ -12,7 +12,7 @@ Rules:
   with what its last checkpoint said; the next server that looks says so.
 - ``HistoryError`` where something cannot be written: nothing of the call has been written then, and it may be made
   again. A damaged file is put aside by then, and a new one is in its place.
-- A file that somebody has taken away is made anew.
+- A file that somebody has taken away is made anew, and the one beside it, too.
 
 Beware: while data flow, each statement takes the interpreter's lock from the reactor's thread several times. So a run
 is one statement.
@@ -31,7 +31,7 @@ from attrs import define, field
 from ctrlserver.errors import HistoryError
 from ctrlserver.history.entries import COLUMNS, row_of
 from ctrlserver.history.opening import OPENING_SECONDS, Damaged, Upgrade, opened, packaged, put_aside, told, transaction
-from ctrlserver.history.shared import Shared
+from ctrlserver.history.shared import Shared, identity
 from ctrlserver.stats.records import RunRecord
 
 BUSY_SECONDS = 5.0
@@ -82,13 +82,14 @@ class Store:
         """Have the file, and the next number; ``HistoryError`` where that cannot be."""
         if self._connection is not None and self._file != identity(self.path):
             self._give_up()  # somebody has taken it away
-        if self._connection is not None:
-            return
-        if self.own:
+        if self._connection is None and self.own:
             with told(self.path):
                 os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
         if self.shared is None:
             self.shared = Shared(self.path)
+        self.shared.renew()
+        if self._connection is not None:
+            return
         try:
             connection = opened(self.path, self.upgrades)
         except Damaged as wrong:
@@ -172,7 +173,6 @@ class Store:
             ).fetchone()
             if known:
                 return self.daemon
-            self.shared.lives_no_more(self.daemon)
         version, host, pid = self.who
         made = connection.execute(
             "INSERT INTO daemons (version, host, pid, began, seen) VALUES (?, ?, ?, ?, ?)",
@@ -228,12 +228,3 @@ class Store:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
-
-
-def identity(path: str) -> tuple[int, int] | None:
-    """Which file is at ``path``."""
-    try:
-        there = os.stat(path)
-    except OSError:
-        return None
-    return there.st_dev, there.st_ino
