@@ -82,7 +82,7 @@ class Shared:
             self._set(fcntl.F_UNLCK, 0)
 
     def lives(self, daemon: int) -> None:
-        """This server is here under that number, and no other, as long as the file is open."""
+        """The server is here under that number alone, as long as the file is open."""
         if self._daemon not in (None, daemon):
             self._set(fcntl.F_UNLCK, LIVES_AT + self._daemon)
         self._daemon = daemon

@@ -69,7 +69,7 @@ def test_where_it_cannot_be_made_anew_the_old_one_serves_on(stores: Stores) -> N
     beside(stores).mkdir()
     assert [1, 2, 3] == [shared_of(one).next(), shared_of(two).next(), shared_of(one).next()]
     one.write([a_run(1)])
-    with pytest.raises(HistoryError, match="history.sqlite3-shared: is a directory"):
+    with pytest.raises(HistoryError, match=r"history.sqlite3-shared: is a directory"):
         stores()
     stores.made.pop()
     beside(stores).rmdir()
