@@ -56,6 +56,15 @@ class _Named(HostnameEndpoint):
         return False, encoded, encoded.decode("ascii")
 
 
+def check_tls() -> None:
+    """UsageError where TLS is not installed."""
+    try:
+        import OpenSSL.SSL  # noqa: F401
+        import service_identity.pyopenssl  # noqa: F401
+    except ImportError:
+        raise UsageError("TLS needs two packages: pip install pyopenssl service-identity") from None
+
+
 def endpoint_of(target: Target, reactor: object) -> IStreamClientEndpoint:
     """What connects to ``target``: plain TCP where it has a host; UsageError where Twisted does not understand it."""
     version = ip_version(target.host)
@@ -65,6 +74,8 @@ def endpoint_of(target: Target, reactor: object) -> IStreamClientEndpoint:
         return TCP6ClientEndpoint(reactor, target.host, target.port, timeout=_NO_TIMEOUT)
     if target.host:
         return _Named(reactor, target.host, target.port, timeout=_NO_TIMEOUT)
+    if target.over_tls:
+        check_tls()
     try:
         return cast("IStreamClientEndpoint", clientFromString(reactor, target.text))
     except Exception as problem:  # plugins parse the string: what they raise is not ours to know

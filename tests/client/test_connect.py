@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.client.connect import NO_LOCAL_PORT, TARGET_RESET, connect, connect_reason, endpoint_of
-from ctrlserver.client.target import parse_target
+from ctrlserver.client.target import parse_admin, parse_target
 from ctrlserver.errors import LoadError, UsageError
+from ctrlserver.load.opening.tls import Verification
 from tests.peers import Sink
 from tests.servers import Servers, quiet, reactor, refusing
 
@@ -26,6 +28,18 @@ def test_an_endpoint_twisted_does_not_know_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="neither HOST:PORT nor a Twisted client endpoint") as caught:
         endpoint_of(parse_target(text), reactor)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("package", ["OpenSSL", "service_identity.pyopenssl"])
+@pytest.mark.parametrize("text", ["tls:localhost:5", "ssl:localhost:5", "TLS:localhost:5:trustRoots=/"])
+def test_tls_without_its_packages_says_what_to_install(
+    text: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UsageError, match=r"^TLS needs two packages: pip install pyopenssl service-identity$"):
+        endpoint_of(parse_admin(text), reactor)
+    with pytest.raises(UsageError, match="TLS needs two packages"):
+        Verification("localhost", None, insecure=True)
 
 
 @pytest_twisted.ensureDeferred

@@ -85,16 +85,16 @@ def test_a_target_that_speaks_no_tls_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("command", "flags", "words"),
     [
-        (("--cafile", "/nonexistent"), "--cafile: cannot read /nonexistent: No such file or directory"),
-        (("--cafile", "/dev/null"), "--cafile: /dev/null holds no certificates in PEM form"),
-        (("--cafile", "/dev/null", "--insecure"), "--insecure: not with --cafile"),
-        (("--greeting", "line"), "--greeting: not over TLS"),
+        ("run", ("--cafile", "/nonexistent"), "--cafile: cannot read /nonexistent: No such file or directory"),
+        ("search", ("--cafile", "/dev/null"), "--cafile: /dev/null holds no certificates in PEM form"),
+        ("run", ("--cafile", "/dev/null", "--insecure"), "--insecure: not with --cafile"),
+        ("run", ("--greeting", "line"), "--greeting: not over TLS"),
     ],
 )
-def test_what_cannot_be_over_tls_is_refused_in_one_line(flags: tuple[str, ...], words: str) -> None:
-    done = run(BIN / "ctrlload", "run", "ssl:localhost:1", *flags)
+def test_what_cannot_be_over_tls_is_refused_in_one_line(command: str, flags: tuple[str, ...], words: str) -> None:
+    done = run(BIN / "ctrlload", command, "ssl:localhost:1", *flags)
     assert 2 == done.returncode, done
     assert words in done.stderr.decode()
     assert 1 == done.stderr.count(b"\n")

@@ -3,7 +3,7 @@
 ::
 
     prepared_reactor(options)  ->  carried_out(reactor, interrupts, work, ended)  ->  exit code
-      endpoints, open files          work.run() when the reactor runs; work.interrupt() on each signal
+      endpoints, TLS, files          work.run() when the reactor runs; work.interrupt() on each signal
 
 Rules: the first SIGINT, SIGTERM or SIGHUP ends the sending, and the report is still whole; the second one leaves at
 once, and the documents are written all the same. All outputs are written before the reactor stops, so that a hanging
@@ -22,12 +22,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from ctrlserver.client.connect import endpoint_of
+from ctrlserver.client.target import TLS
 from ctrlserver.console.exit_codes import EXIT_FAILED
 from ctrlserver.console.interrupts import Interrupts
 from ctrlserver.console.reactor import run_reactor
 from ctrlserver.console.streams import drawable, print_words
 from ctrlserver.errors import UsageError
 from ctrlserver.lane.clock import keep_monotonic_time
+from ctrlserver.load.opening.tls import Verification
 from ctrlserver.load.plan.options import Options
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ def prepared_reactor(options: Options) -> EPollReactor:
             endpoint_of(address, reactor)  # for its error
         except UsageError as error:
             raise UsageError(f"{flag}: {error}") from None
+    if options.target.transport == TLS:
+        Verification(options.target.host, options.cafile, options.insecure)  # for its error
     streams = 0 if options.by_others else len(options.numbers)
     _allow_files(streams + len(options.admin) + OTHER_FILES)
     return reactor

@@ -37,7 +37,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.addresses import ip_version, text_of
-from ctrlserver.client.connect import TARGET_RESET
+from ctrlserver.client.connect import TARGET_RESET, check_tls
 from ctrlserver.errors import LoadError, UsageError
 from ctrlserver.lane.costly import Owner
 from ctrlserver.lane.lane import Lane
@@ -69,11 +69,10 @@ class Verification:
     """What is asked of the peer at ``host``; UsageError where ``cafile`` cannot be read or TLS is not installed."""
 
     def __init__(self, host: str, cafile: str | None, insecure: bool) -> None:
-        try:
-            import service_identity.pyopenssl
-            from OpenSSL import SSL
-        except ImportError:
-            raise UsageError("TLS needs two packages: pip install pyopenssl service-identity") from None
+        check_tls()
+        import service_identity.pyopenssl
+        from OpenSSL import SSL
+
         self.refusal = ""
         self._host = host
         self._insecure = insecure
