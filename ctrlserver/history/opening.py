@@ -65,15 +65,30 @@ def connect(path: str, seconds: float, *, reading: bool = False) -> sqlite3.Conn
     return found
 
 
-def opened(path: str, upgrades: Sequence[Upgrade]) -> sqlite3.Connection:
+def opened(path: str, upgrades: Sequence[Upgrade], seconds: float = OPENING_SECONDS) -> sqlite3.Connection:
     """The file, ready to be written; ``Damaged`` or ``HistoryError`` where it cannot be had."""
     with told(path):
-        connection = connect(path, OPENING_SECONDS)
+        connection = connect(path, seconds)
         try:
             _prepare(connection, path, upgrades)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("SELECT max(run), max(began) FROM runs").fetchone()
             connection.execute("SELECT count(*) FROM daemons WHERE NOT ended").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def opened_to_read(path: str, seconds: float) -> sqlite3.Connection:
+    """The file, which nothing changes; ``HistoryError`` where it is no history, or one of a later version."""
+    with told(path):
+        os.stat(path)  # SQLite would not say that there is no file
+        connection = connect(path, seconds, reading=True)
+        try:
+            newest = packaged()[-1].number
+            if not _version(connection, path, newest):
+                raise HistoryError(f"{path} is no history")
         except BaseException:
             connection.close()
             raise

@@ -6,7 +6,6 @@ first, of one time by their number.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from attrs import define, field
 
 from ctrlserver.errors import HistoryError
 from ctrlserver.history.entries import COLUMNS, FUNCTIONS, condition, record_of
-from ctrlserver.history.opening import APPLICATION, connect, packaged, told
+from ctrlserver.history.opening import opened_to_read, told
 from ctrlserver.history.shared import identity
 from ctrlserver.stats.chosen import Chosen, Page, place_of
 from ctrlserver.stats.records import RunRecord
@@ -92,15 +91,8 @@ class Reading:
         if self._connection is not None and there != self._file:
             self.close()
         if self._connection is None:
-            if there is None:
-                raise HistoryError(f"{self.path}: {os.strerror(2).lower()}")
-            connection = connect(self.path, BUSY_SECONDS, reading=True)
+            connection = opened_to_read(self.path, BUSY_SECONDS)
             for name, (places, function) in FUNCTIONS.items():
                 connection.create_function(name, places, function, deterministic=True)
             self._connection, self._file = connection, there
-            if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION,):
-                raise HistoryError(f"{self.path} is no history")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > packaged()[-1].number:
-                raise HistoryError(f"{self.path} is of a later version")
         return self._connection

@@ -9,10 +9,14 @@ import os
 
 from attrs import evolve, frozen
 
-from ctrlserver.errors import UsageError
-from ctrlserver.load.plan.flag import flag
+from ctrlserver.errors import HistoryError, UsageError
+from ctrlserver.load.plan.flag import Rule, check, flag
+from ctrlserver.load.plan.rules import POSITIVE
 from ctrlserver.load.show.output import check_output, is_stdout
+from ctrlserver.units import parse_count, parse_duration
 from ctrlserver.words import quoted
+
+_IN_A_HISTORY = Rule(lambda outputs, _: outputs.history is not None, "needs --history")
 
 
 def parse_metrics(text: str) -> str:
@@ -23,6 +27,16 @@ def parse_metrics(text: str) -> str:
     if datagram_address(text) is not None:
         raise UsageError(f"endpoint {quoted(text)}: metrics are asked for by a stream: expected tcp{text[3:]}")
     return text
+
+
+def _check_history(path: str) -> None:
+    from ctrlserver.history.results import check_history
+
+    check_output(path, "--history")
+    try:
+        check_history(path)
+    except HistoryError as error:
+        raise UsageError(f"--history: {error}") from None
 
 
 @frozen(kw_only=True)
@@ -56,6 +70,23 @@ class Outputs:
         str,
         search=None,
     )
+    history_runs: int = flag(
+        "--history-runs N",
+        "How many results the history keeps, the newest.",
+        parse_count,
+        POSITIVE,
+        default="100000",
+        needs=_IN_A_HISTORY,
+        search=None,
+    )
+    history_age: float = flag(
+        "--history-age AGE",
+        "For how long, such as 90d; 0: however old they are.",
+        parse_duration,
+        default="0",
+        needs=_IN_A_HISTORY,
+        search=None,
+    )
 
     def checked(self) -> Outputs:
         """The same, ``--output -`` as ``--json``, ``progress`` among the ``events``.
@@ -76,8 +107,9 @@ class Outputs:
             taken = "--junit -"
         named = (("--output", output), ("--junit", None if self.junit == "-" else self.junit))
         files = [(name, path) for name, path in named if path is not None]
+        check(self)
         if self.history is not None:
-            check_output(self.history, "--history")
+            _check_history(self.history)
         for name, path in files:
             check_output(path, name)
             if (document or self.events or self.junit == "-") and is_stdout(path):

@@ -34,7 +34,9 @@ def report(result: Result, outputs: Outputs, events: EventStream | None = None) 
         from ctrlserver.history.results import keep_result
 
         try:
-            keep_result(outputs.history, document, timestamp(time.time()))
+            now, age = time.time(), outputs.history_age
+            since = timestamp(now - age) if age else None
+            keep_result(outputs.history, document, timestamp(now), outputs.history_runs, since)
         except HistoryError as error:
             errors.append(f"the result is not kept in a history: {error}")
             code = code or EXIT_FAILED

@@ -23,6 +23,8 @@ NOT_PASSED_ON = (
     "junit",
     "output",
     "history",
+    "history_runs",
+    "history_age",
     "metrics",
 )
 

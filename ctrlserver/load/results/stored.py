@@ -23,6 +23,9 @@ from ctrlserver.words import did_you_mean, harmless, printable, quoted
 #: A day of intervals of a second takes about 30 MB.
 MOST_BYTES = 48 << 20
 
+#: How a file of SQLite begins.
+_DATABASE = b"SQLite format 3\0"
+
 _SHAPES: dict[str, tuple[type, ...]] = {
     "target": (str,),
     "options": (dict,),
@@ -60,10 +63,11 @@ def _in_history(path: str) -> bytes | None:
     """What ``FILE:last`` names; None for the name of a file."""
     if ":" not in path:
         return None
-    from ctrlserver.history.results import is_reference, result_at
+    from ctrlserver.history.results import reference_in, result_at
 
     try:
-        return result_at(path, MOST_BYTES + 1) if is_reference(path) else None
+        found = reference_in(path)
+        return None if found is None else result_at(*found, MOST_BYTES + 1)
     except HistoryError as error:
         raise UsageError(printable(str(error))) from None
 
@@ -71,10 +75,13 @@ def _in_history(path: str) -> bytes | None:
 def _in_file(path: str, named: str) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            return file.read(MOST_BYTES + 1)
+            content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         near = _near(Path(path)) if isinstance(error, FileNotFoundError) else ""
         raise UsageError(f"{named}: cannot be read: {getattr(error, 'strerror', None) or error}{near}") from None
+    if content.startswith(_DATABASE):
+        raise UsageError(f"{named}: a history: expected one of its results, such as {named}:last")
+    return content
 
 
 def _near(path: Path) -> str:

@@ -46,13 +46,16 @@ def test_two_results_are_a_table_of_80_columns_and_exit_0(capsys: pytest.Capture
 
 def test_results_are_taken_from_a_history(capsys: pytest.CaptureFixture[str], files: Path) -> None:
     for name in ("a2.json", "b2.json"):
-        keep_result("runs.sqlite3", (files / name).read_text(), "2026-11-26T21:00:00.000Z")
+        keep_result("runs.sqlite3", (files / name).read_text(), "2026-11-26T21:00:00.000Z", 9, None)
     code, out, err = told(capsys, "runs.sqlite3:last~1 runs.sqlite3:last")
     assert (0, "") == (code, err)
     assert ["100/s", "90/s", "0.900", "A"] == row(out, "sent packets/s")
     code, out, err = told(capsys, "runs.sqlite3:last runs.sqlite3:9")
     assert (2, "") == (code, out)
-    assert "runs.sqlite3 has 2 results and none at 9" in err
+    assert "runs.sqlite3:9: there is none; runs.sqlite3 has 2 results, 1 to 2\n" in err
+    code, out, err = told(capsys, "runs.sqlite3 runs.sqlite3:last")
+    assert (2, "") == (code, out)
+    assert "runs.sqlite3: a history: expected one of its results, such as runs.sqlite3:last" in err
 
 
 @pytest.mark.usefixtures("files")

@@ -307,6 +307,7 @@ def test_a_flag_of_run_is_a_flag_of_search_and_written_once() -> None:
     ours = {param.name for param in search.params}
     alone = {"packets", "total_bytes", "until", "at_most", "rate", "profile", "interval", "inject"}
     alone |= {"shard", "processes", "dask", "shards", "start_at", "events", "progress", "junit", "history", "metrics"}
+    alone |= {"history_runs", "history_age"}
     assert alone == {name for name, flag in declared if flag.search is None}
     assert {"target", *shared, *(name for name, _ in flags_of(Sought))} == ours
 
