@@ -38,6 +38,7 @@ from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.linux.descriptors import raise_descriptor_limit
 from ctrlserver.linux.memory import give_back_large_blocks
 from ctrlserver.linux.naming import name_process
+from ctrlserver.linux.scheduling import wait_for_the_running
 from ctrlserver.workers.channel import Channel
 from ctrlserver.workers.handing import Handed, Taker
 from ctrlserver.workers.snapshots import RecordingBook
@@ -116,6 +117,7 @@ def run(control: socket.socket, connections: socket.socket) -> None:
     keep_monotonic_time(reactor)
     raise_descriptor_limit()
     give_back_large_blocks()
+    wait_for_the_running()
     worker = Worker(control, connections, reactor, reactor.seconds)
     globalLogBeginner.beginLoggingTo([Teller(worker.channel)], redirectStandardIO=False, discardBuffer=True)
     reactor.run(installSignalHandlers=False)
