@@ -56,6 +56,7 @@ async def test_a_worker_shows_its_name_and_has_nothing_of_its_parents(
         (process / "cmdline").read_bytes(),
         (process / "comm").read_text(),
     )
+    assert os.SCHED_BATCH == os.sched_getscheduler(who["pid"])
     assert (workers.pid(2), os.getpid()) == (who["pid"], who["parent"])
     assert not {"NOTIFY_SOCKET", "LISTEN_FDS"} & set(who["environment"])
     assert "/dev/null" == who["files"].pop(0)
