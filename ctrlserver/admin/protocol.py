@@ -67,7 +67,7 @@ from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.admin.refreshing.calls import Call
 from ctrlserver.admin.replies import Long, Reply, encode_error, encode_in_steps
 from ctrlserver.admin.session import LOOKING_ONLY, Access, Session
-from ctrlserver.admin.transports import can_half_close, is_gone, is_reset, is_unread, peer_of, send_probes_to, set_up
+from ctrlserver.admin.transports import can_half_close, is_gone, is_reset, is_unread, peer_of, send_probes_to, set_up, write
 from ctrlserver.admin.waiting import Later
 from ctrlserver.desk import of_now
 from ctrlserver.errors import CommandError
@@ -318,7 +318,7 @@ class AdminConnection(Protocol):
 
     def _send(self, octets: bytes) -> None:
         if octets:
-            self._transport().write(octets)
+            write(self._transport(), octets, at_once=not self._has_input)
 
     def _stop_reading(self) -> None:
         if self._reading and not self._input_ended:

@@ -65,6 +65,17 @@ def take_urgent_data_in_line(transport: object) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
+def write(transport: Any, octets: bytes, *, at_once: bool) -> None:
+    """Write to the peer. ``at_once``: give the kernel what it takes now; the reactor does so a turn of the lane later.
+
+    What the kernel does not take is the reactor's all the same, and so is an error: it meets it again.
+    """
+    transport.write(octets)
+    transport = _lowest(transport)
+    if at_once and isinstance(transport, FileDescriptor) and transport.connected and not transport.producerPaused:
+        transport.doWrite()
+
+
 def is_unread(transport: object, reactor: Any) -> bool:
     """Whether the kernel has not taken all output yet."""
     return IReactorFDSet.providedBy(reactor) and transport in reactor.getWriters()

@@ -35,6 +35,16 @@ async def test_a_peer_that_half_closes_at_once_gets_every_reply_whole(
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_answer_is_with_the_peer_before_the_reactor_has_another_turn(listen: Callable[..., Admin]) -> None:
+    admin = listen()
+    with admin.connect() as client:
+        await until(lambda: bool(admin.connections))
+        admin.connections[0].dataReceived(b"ping\nping\n")
+        client.setblocking(False)
+        assert b"OK pong\r\nOK pong\r\n" == client.recv(100)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_peer_that_half_closes_gets_a_long_reply_whole_however_slowly_it_reads(
     listen: Callable[..., Admin],
 ) -> None:
