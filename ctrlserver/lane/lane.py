@@ -32,7 +32,7 @@ followed each other without a pause for ``STEADY_SECONDS``. Short flows never re
 
 Rules:
 
-- A turn is bounded by ``TURN_SECONDS``, with rests by ``RESTING_SECONDS``: timers and the admin port wait for it. The
+- A turn is bounded by ``TURN_SECONDS``, or less, with rests by ``RESTING_SECONDS``: timers and the admin port wait for it. The
   clock is read after each socket, so a turn is longer by one ``ready`` at most.
 - Events are level triggered. An owner need not read to the end: the next round offers it what is left.
 - An owner that raises has a bug, or there is no memory. The lane logs it (bugs once a second at most; the log itself
@@ -68,8 +68,11 @@ UNWATCHED = select.EPOLLONESHOT if sys.platform == "linux" else 0
 #: Sockets served in a round.
 ROUND_SOCKETS = 32
 
-#: Seconds after which a turn ends even if sockets are ready. An admin query waits for this and one socket at most.
+#: Seconds after which a turn ends even if sockets are ready. Whatever else the reactor has waits for this and one socket
+#: at most. For so long after somebody had to wait turns are short: a short one is 3 % dearer to 200 echo streams.
 TURN_SECONDS = 0.002
+SHORT_TURN_SECONDS = 0.001
+SHORT_FOR_SECONDS = 0.1
 
 #: Seconds of a turn for owners that are called again; the rounds have the others.
 AGAIN_SECONDS = 0.0005
@@ -163,7 +166,7 @@ class Lane:
         self._ringing = False
         self.together: Together | None = None
         self.bugs = Sparing()
-        self._steady_since = self._turn_ended = self.round_began
+        self._steady_since = self._turn_ended = self._short_until = self.round_began
 
     def start(self) -> None:
         """Open the inner epoll and have the reactor watch it."""
@@ -258,7 +261,7 @@ class Lane:
         owner_of = self._owners.get
         clock = self.clock
         now = self.round_began = clock()
-        end = now + TURN_SECONDS
+        end = now + (SHORT_TURN_SECONDS if now < self._short_until else TURN_SECONDS)
         end_of_rests = now + RESTING_SECONDS
         linger = self._linger
         together = self.together
@@ -324,9 +327,11 @@ class Lane:
             self._ring(True)
         self._turn_ended = now
 
-    def is_busy(self) -> bool:
-        """Whether it had a turn in the last ``BUSY_SECONDS``, so that it may soon have another."""
-        return self.clock() - self._turn_ended < BUSY_SECONDS
+    def make_way(self) -> bool:
+        """Keep turns short for a while; False if there was none in the last ``BUSY_SECONDS``."""
+        now = self.clock()
+        self._short_until = now + SHORT_FOR_SECONDS
+        return now - self._turn_ended < BUSY_SECONDS
 
     def _serve_again(self, end: float) -> float:
         """Serve those that wait: each once, until ``end``, and one of them in any case. Returns the time."""

@@ -315,8 +315,8 @@ class DataPlane:
             yield from listener.streams()
 
     def is_busy(self) -> bool:
-        """Whether streams may need time now; of a stream that Twisted serves it is not known, so it counts as one."""
-        if self._lane is not None and self._lane.is_busy():
+        """Whether streams may need time now (who knows, of one that Twisted serves?); the lane makes way for a while."""
+        if self._lane is not None and self._lane.make_way():
             return True
         return any(each.open_streams.all and not each.on_lane for each in (*self.listeners, *self.retired))
 

@@ -16,6 +16,7 @@ from ctrlserver.lane.lane import (
     PAUSE_SECONDS,
     REST_SECONDS,
     RESTING_SECONDS,
+    SHORT_FOR_SECONDS,
     STEADY_SECONDS,
     TURN_SECONDS,
     Event,
@@ -245,11 +246,21 @@ def test_what_shall_follow_a_round_comes_once_when_it_is_over_and_before_the_nex
     assert [[1, 1], [2, 2], [3, 3], [4, 4]] == seen
 
 
-def test_a_lane_is_busy_for_a_moment_after_a_turn(flow: Flow) -> None:
+def test_a_lane_had_a_turn_for_a_moment_after_it(flow: Flow) -> None:
     flow.lane.doRead()
-    assert flow.lane.is_busy()
+    assert flow.lane.make_way()
     flow.time.advance(BUSY_SECONDS)
-    assert not flow.lane.is_busy()
+    assert not flow.lane.make_way()
+
+
+def test_turns_are_short_for_a_while_after_the_lane_made_way(flow: Flow) -> None:
+    flow.lane.watch(flow.reader.end.fileno(), flow.reader, select.EPOLLIN)
+    flow.reader.seconds = TURN_SECONDS / 4
+    flow.far.send(b"x" * 100)
+    flow.lane.make_way()
+    assert [3, 3] == [flow.turn(), flow.turn()]
+    flow.time.advance(SHORT_FOR_SECONDS)
+    assert 5 == flow.turn()
 
 
 def test_who_left_the_lane_is_not_called_again(flow: Flow) -> None:
