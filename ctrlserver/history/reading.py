@@ -7,8 +7,9 @@ first, of one time by their number.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from attrs import define, field
 
@@ -55,19 +56,13 @@ class Reading:
                     f"SELECT run FROM runs WHERE run IN ({places}) AND {chosen_by}", (*some, *values)
                 )
                 known.update(number for (number,) in found)
-        return Page([record_of(row) for row in rows], total, frozenset(known))
+        return Page(_readable(rows), total, frozenset(known))
 
     def run(self, number: int) -> RunRecord | None:
         """The run of this number."""
         with self._asked() as connection:
             row = connection.execute(f"SELECT {COLUMNS} FROM runs WHERE run = ?", (number,)).fetchone()
-        return None if row is None else record_of(row)
-
-    def newest(self) -> int:
-        """The greatest number; 0 without a run."""
-        with self._asked() as connection:
-            (number,) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()
-        return int(number)
+        return next(iter(_readable([] if row is None else [row])), None)
 
     def close(self) -> None:
         """It may be asked again."""
@@ -96,3 +91,12 @@ class Reading:
                 connection.create_function(name, places, function, deterministic=True)
             self._connection, self._file = connection, there
         return self._connection
+
+
+def _readable(rows: Iterable[Sequence[Any]]) -> list[RunRecord]:
+    """Their records; a row that somebody has spoilt hides no other."""
+    found: list[RunRecord] = []
+    for row in rows:
+        with suppress(ValueError, TypeError, AttributeError):
+            found.append(record_of(row))
+    return found

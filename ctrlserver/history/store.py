@@ -13,6 +13,7 @@ Rules:
 - ``HistoryError`` where something cannot be written: nothing of the call has been written then, and it may be made
   again. A damaged file is put aside by then, and a new one is in its place.
 - A file that somebody has taken away is made anew, and the one beside it, too.
+- The newest runs are those of the greatest numbers: a clock may be set back.
 
 Beware: while data flow, each statement takes the interpreter's lock from the reactor's thread several times. So a run
 is one statement.
@@ -47,11 +48,7 @@ ON CONFLICT (run) DO UPDATE SET state = excluded.state, name = excluded.name, be
 WHERE daemon = excluded.daemon
 """
 
-_OVERDUE = """
-DELETE FROM runs WHERE run IN (
-    SELECT run FROM runs WHERE state != 'active' AND ({which}) ORDER BY began, run LIMIT ?
-)
-"""
+_OVERDUE = "DELETE FROM runs WHERE run IN (SELECT run FROM runs WHERE state != 'active' {which} LIMIT ?)"
 
 
 @define(eq=False)
@@ -77,6 +74,7 @@ class Store:
     _registered_in: sqlite3.Connection | None = field(default=None, init=False)
     _seconds: float = field(default=0.0, init=False)
     _began: str = field(default="", init=False)
+    _lifetime: Mapping[str, int] | None = field(default=None, init=False)
 
     def open(self) -> None:
         """Have the file, and the next number; ``HistoryError`` where that cannot be."""
@@ -118,22 +116,24 @@ class Store:
         return lost
 
     def begin(self, *, go_on: bool) -> Mapping[str, int]:
-        """The server is here; runs of those that died are ``interrupted``. It waits for nobody.
+        """The server is here; runs of those that died are ``interrupted``. It waits for nobody, and is done once.
 
         With ``go_on``, the lifetime totals of servers that have ended: nobody else has them from then on.
         """
-        with self._at_work(OPENING_SECONDS) as connection:
-            daemon = self._registered(connection, self.clock())
-            self._find_dead(connection)
+        if self._lifetime is None:
             totals: dict[str, int] = {}
-            if go_on:
-                which = "totals IS NOT NULL AND heir IS NULL AND ended AND daemon != ?"
-                for (text,) in connection.execute(f"SELECT totals FROM daemons WHERE {which}", (daemon,)):
-                    for name, value in json.loads(text).items():
-                        totals[name] = totals.get(name, 0) + value
-                connection.execute(f"UPDATE daemons SET heir = ? WHERE {which}", (daemon, daemon))
-                connection.execute("UPDATE daemons SET totals = ? WHERE daemon = ?", (json.dumps(totals), daemon))
-            return totals
+            with self._at_work(OPENING_SECONDS) as connection:
+                daemon = self._registered(connection, self.clock())
+                self._find_dead(connection)
+                if go_on:
+                    which = "totals IS NOT NULL AND heir IS NULL AND ended AND daemon != ?"
+                    for (text,) in connection.execute(f"SELECT totals FROM daemons WHERE {which}", (daemon,)):
+                        for name, value in json.loads(text).items():
+                            totals[name] = totals.get(name, 0) + value
+                    connection.execute(f"UPDATE daemons SET heir = ? WHERE {which}", (daemon, daemon))
+                    connection.execute("UPDATE daemons SET totals = ? WHERE daemon = ?", (json.dumps(totals), daemon))
+            self._lifetime = totals
+        return self._lifetime
 
     def tidy(self, keep: int, since: str | None) -> None:
         """Say which runs were interrupted; delete those past the newest ``keep``, and those from before ``since``."""
@@ -142,9 +142,9 @@ class Store:
             connection.execute("UPDATE daemons SET ended = 0 WHERE daemon = ? AND ended", (self.daemon,))
             (number,) = connection.execute("SELECT count(*) FROM runs").fetchone()
             if number > keep:
-                connection.execute(_OVERDUE.format(which="1"), (min(number - keep, DELETED_AT_ONCE),))
+                connection.execute(_OVERDUE.format(which="ORDER BY run"), (min(number - keep, DELETED_AT_ONCE),))
             if since is not None:
-                connection.execute(_OVERDUE.format(which="began < ?"), (since, DELETED_AT_ONCE))
+                connection.execute(_OVERDUE.format(which="AND began < ?"), (since, DELETED_AT_ONCE))
             connection.execute(
                 "DELETE FROM daemons WHERE ended AND (totals IS NULL OR heir IS NOT NULL)"
                 " AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.daemon = daemons.daemon)"
@@ -189,11 +189,7 @@ class Store:
         for (daemon,) in there:
             if daemon == self.daemon or self.shared.is_alive(daemon):
                 continue
-            connection.execute(
-                "UPDATE runs SET state = 'interrupted', record = json_set(record, '$.state', 'interrupted')"
-                " WHERE daemon = ? AND state = 'active'",
-                (daemon,),
-            )
+            connection.execute("UPDATE runs SET state = 'interrupted' WHERE daemon = ? AND state = 'active'", (daemon,))
             connection.execute("UPDATE daemons SET ended = 1 WHERE daemon = ?", (daemon,))
 
     @contextmanager

@@ -24,7 +24,7 @@ from typing import Any
 
 from attrs import frozen
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
@@ -164,7 +164,7 @@ class Recording:
 
     def _hold(self, records: Mapping[int, RunRecord]) -> None:
         """Have these wait, too; what is known of them meanwhile is newer."""
-        self._pending = {**self._pending, **records}
+        self._pending.update(records)
         while len(self._pending) > MOST_HELD:
             del self._pending[next(iter(self._pending))]
             self._book.history_lost += 1
@@ -316,11 +316,13 @@ class Recording:
             lost = f"{counted(len(self._pending), 'run')} could" if self._pending else "the last runs may"
             why = self.trouble or "the disk does not answer"
             self.log.warn("{lost} not be kept in the history: {why}", event="runs-lost", lost=lost, why=why)
-        if not late:
-            self._reading.close()
-            self._store.close()
-            return maybeDeferred(self._writers.stop).addCallback(lambda _: self._readers.stop())
-        return None
+        if late:
+            return None
+        self._store.close()
+        self._writers.stop()
+        closed = deferToThreadPool(self._reactor, self._readers, self._reading.close)  # it may be reading
+        closed.addCallback(lambda _: self._readers.stop())
+        return closed.addTimeout(LEAST_DRAIN_SECONDS, self._reactor).addErrback(lambda _: None)
 
 
 def _a_thread(name: str) -> ThreadPool:

@@ -124,7 +124,7 @@ def test_a_file_of_a_later_version_is_refused_and_stays_as_it_is(stores: Stores)
     with pytest.raises(HistoryError, match="of a later version: it has schema 7, and 1 is known here"):
         stores()
     with pytest.raises(HistoryError, match="of a later version"):
-        Reading(str(stores.path)).newest()
+        Reading(str(stores.path)).run(1)
     assert before == stores.path.read_bytes()
     assert [] == stores.said
 

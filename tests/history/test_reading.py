@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,9 +20,18 @@ def listed(reading: Reading, chosen: Chosen | None = None, limit: int = 1000) ->
 
 def test_a_file_that_is_not_there_is_told_and_read_once_it_is(stores: Stores, reading: Reading) -> None:
     with pytest.raises(HistoryError, match="no such file"):
-        reading.newest()
+        reading.run(3)
     stores().write([a_run(3)])
-    assert 3 == reading.newest()
+    assert a_run(3) == reading.run(3)
+
+
+@pytest.mark.parametrize("spoilt", ["", "[]", '{"packets":', "null"])
+def test_a_row_that_somebody_has_spoilt_hides_no_other(stores: Stores, reading: Reading, spoilt: str) -> None:
+    stores().write([a_run(1), a_run(2), a_run(3)])
+    with closing(sqlite3.connect(stores.path)) as other, other:
+        other.execute("UPDATE runs SET record = ? WHERE run = 2", (spoilt,))
+    assert [3, 1] == listed(reading)
+    assert (None, a_run(3)) == (reading.run(2), reading.run(3))
 
 
 def test_the_newest_come_first_by_the_time_they_began_and_pages_follow_each_other(

@@ -97,6 +97,26 @@ def test_the_oldest_are_deleted_past_a_number_and_a_time_but_never_an_active_one
     assert [11, 10, 1] == [run.run for run in all_of(reading)]
 
 
+def test_the_newest_are_those_of_the_greatest_numbers_though_the_clock_was_set_back(
+    stores: Stores, reading: Reading
+) -> None:
+    store = stores()
+    store.write([*(a_run(run) for run in range(1, 6)), *(a_run(run, at=-1e9) for run in range(6, 9))])
+    store.tidy(4, None)
+    assert {5, 6, 7, 8} == {run.run for run in all_of(reading)}
+
+
+def test_a_begin_that_is_made_again_gives_the_same_totals(stores: Stores) -> None:
+    one = stores()
+    one.begin(go_on=True)
+    one.write([], {"packets_total": 5})
+    one.close()
+    two = stores()
+    assert {"packets_total": 5} == two.begin(go_on=True) == two.begin(go_on=True)
+    two.close()
+    assert {"packets_total": 5} == stores().begin(go_on=True)
+
+
 def test_totals_go_on_from_those_of_all_that_ended_and_nobody_has_them_twice(stores: Stores) -> None:
     one = stores()
     assert {} == one.begin(go_on=True)
