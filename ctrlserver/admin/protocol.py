@@ -57,6 +57,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ctrlserver.admin import transports
 from ctrlserver.admin.commands.command import Command
 from ctrlserver.admin.commands.table import call_of, carry_out
 from ctrlserver.admin.dialogue import Answer, Dialogue, Event, Fault, Interrupt, More, Request
@@ -67,7 +68,6 @@ from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.admin.refreshing.calls import Call
 from ctrlserver.admin.replies import Long, Reply, encode_error, encode_in_steps
 from ctrlserver.admin.session import LOOKING_ONLY, Access, Session
-from ctrlserver.admin.transports import can_half_close, is_gone, is_reset, is_unread, peer_of, send_probes_to, set_up, write
 from ctrlserver.admin.waiting import Later
 from ctrlserver.desk import of_now
 from ctrlserver.errors import CommandError
@@ -120,9 +120,9 @@ class AdminConnection(Protocol):
     def connectionMade(self) -> None:
         """Register; reject the peer where there are too many."""
         transport = self._transport()
-        set_up(transport, self._limits.read_bytes)
+        transports.set_up(transport, self._limits.read_bytes)
         self._patience.begin(shaking=ISSLTransport.providedBy(transport))
-        self._session.peer, self._session.transport = peer_of(transport)
+        self._session.peer, self._session.transport = transports.peer_of(transport)
         self._session.peer = self._client or self._session.peer
         transport.registerProducer(self, True)
         if (wrong := self._ports.admit(self, self._spare)) is not None:
@@ -188,7 +188,7 @@ class AdminConnection(Protocol):
 
     def carry_on(self) -> bool:
         """Carry out lines while the peer reads and there is time; True where more is left for another slice."""
-        if self._making is not None and is_reset(self._transport()):
+        if self._making is not None and transports.is_reset(self._transport()):
             self._transport().abortConnection()
             return False
         self._fruitless = self._has_input
@@ -253,7 +253,7 @@ class AdminConnection(Protocol):
                 self._later, self._lines = reply, self._dialogue.lines
                 reply.begin(self._serve, json=request.json)
                 self._patience.watch_over()
-                send_probes_to(self._transport(), self._limits.probed_seconds)
+                transports.send_probes_to(self._transport(), self._limits.probed_seconds)
                 return
             if known is None and not command.only_reads() and (settled := self._desk.settled()) is not None:
                 self._call = Call(request, command, reply)
@@ -318,7 +318,7 @@ class AdminConnection(Protocol):
 
     def _send(self, octets: bytes) -> None:
         if octets:
-            write(self._transport(), octets, at_once=not self._has_input)
+            transports.write(self._transport(), octets, at_once=not self._has_input)
 
     def _stop_reading(self) -> None:
         if self._reading and not self._input_ended:
@@ -338,7 +338,7 @@ class AdminConnection(Protocol):
         self._patience.advance()
         transport = self._transport()
         transport.unregisterProducer()
-        if self._input_ended or not can_half_close(transport) or not self._ports.may_linger(self):
+        if self._input_ended or not transports.can_half_close(transport) or not self._ports.may_linger(self):
             transport.loseConnection()
         else:
             self._read_on()
@@ -358,7 +358,7 @@ class AdminConnection(Protocol):
     def _awaited(self) -> Awaited:
         if self._stage is Stage.ENDED:
             return Awaited.END
-        if self._stage is not Stage.OPEN or self._paused or is_unread(self._transport(), self._reactor):
+        if self._stage is not Stage.OPEN or self._paused or transports.is_unread(self._transport(), self._reactor):
             return Awaited.READING
         return Awaited.LINE if self._call is None and self._later is None else Awaited.NOTHING
 
@@ -366,7 +366,7 @@ class AdminConnection(Protocol):
         if awaited is Awaited.END:
             self._transport().loseConnection()  # the kernel still sends what it has
         elif awaited is Awaited.NOTHING:
-            if is_gone(self._transport()):
+            if transports.is_gone(self._transport()):
                 self._transport().abortConnection()
         elif awaited is Awaited.READING or self._patience.is_shaking:
             self._transport().abortConnection()
