@@ -32,7 +32,7 @@ followed each other without a pause for ``STEADY_SECONDS``. Short flows never re
 
 Rules:
 
-- A turn is bounded by ``TURN_SECONDS``, or less, with rests by ``RESTING_SECONDS``: timers and the admin port wait for it. The
+- A turn is bounded: others wait for it. With rests by ``RESTING_SECONDS``, else by ``TURN_SECONDS`` or the short one. The
   clock is read after each socket, so a turn is longer by one ``ready`` at most.
 - Events are level triggered. An owner need not read to the end: the next round offers it what is left.
 - An owner that raises has a bug, or there is no memory. The lane logs it (bugs once a second at most; the log itself
@@ -68,8 +68,8 @@ UNWATCHED = select.EPOLLONESHOT if sys.platform == "linux" else 0
 #: Sockets served in a round.
 ROUND_SOCKETS = 32
 
-#: Seconds after which a turn ends even if sockets are ready. Whatever else the reactor has waits for this and one socket
-#: at most. For so long after somebody had to wait turns are short: a short one is 3 % dearer to 200 echo streams.
+#: Seconds after which a turn ends even if sockets are ready. All else in the reactor waits for this and one socket at
+#: most. For so long after somebody had to wait turns are short: a short one is 3 % dearer to 200 echo streams.
 TURN_SECONDS = 0.002
 SHORT_TURN_SECONDS = 0.001
 SHORT_FOR_SECONDS = 0.1

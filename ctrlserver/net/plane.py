@@ -315,7 +315,7 @@ class DataPlane:
             yield from listener.streams()
 
     def is_busy(self) -> bool:
-        """Whether streams may need time now (who knows, of one that Twisted serves?); the lane makes way for a while."""
+        """Whether streams may need time now (any that Twisted serves may); the lane makes way for a while."""
         if self._lane is not None and self._lane.make_way():
             return True
         return any(each.open_streams.all and not each.on_lane for each in (*self.listeners, *self.retired))
