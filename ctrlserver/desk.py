@@ -65,16 +65,16 @@ def not_wired(*_: object, **__: object) -> NoReturn:
 class Desk:
     """``now()`` gives monotonic seconds. ``kick(number)`` ends an open stream; False where it is not open.
 
-    ``listeners()`` has a record each. ``drain(True)`` has the data ports reject what is new, ``drain(False)`` ends
-    that. ``log(level)`` sets the level of the log and gives the one before. ``reload()`` reads the config again and
-    gives a line for each change, or for what needs a restart; ``CommandError`` 400 ``bad-config`` where the config is
-    not good, and nothing has changed then. ``shutdown()`` begins the end. ``config()`` has the tables and values that
-    hold, without secrets. ``inject(listener, spec, **options)`` orders an injection, with the options of
-    ``Ordering.begin``, or raises ``InjectionError``; ``injections(over)`` has a record of each in force, and with
-    ``over`` of those that are over; ``end_injections(which, by)`` ends that of a number, those of a listener, or all,
-    and has them.
-    ``answer(listener, rule, by)`` puts a rule in force, or raises ``InjectionError``; ``answers()`` has those in force,
-    and ``end_answers(which)`` ends that of a number, those of a listener, or all, and has them.
+    ``listeners()`` has a record each, of now or of the totals given. ``drain(True)`` has the data ports reject what is
+    new, ``drain(False)`` ends that. ``log(level)`` sets the level of the log and gives the one before. ``reload()``
+    reads the config again and gives a line for each change, or for what needs a restart; ``CommandError`` 400
+    ``bad-config`` where the config is not good, and nothing has changed then. ``shutdown()`` begins the end.
+    ``config()`` has the tables and values that hold, without secrets. ``inject(listener, spec, **options)`` orders an
+    injection, with the options of ``Ordering.begin``, or raises ``InjectionError``; ``injections(over)`` has a record
+    of each in force, and with ``over`` of those that are over; ``end_injections(which, by)`` ends that of a number,
+    those of a listener, or all, and has them. ``answer(listener, rule, by)`` puts a rule in force, or raises
+    ``InjectionError``; ``answers()`` has those in force, and ``end_answers(which)`` ends that of a number, those of a
+    listener, or all, and has them.
 
     ``fresh()`` fires when the numbers in the book are no older than the call; None where they are so at any time.
     ``look_at(streams)`` fires when those of their probe packets and connections are, which cost more; None likewise.
@@ -94,7 +94,7 @@ class Desk:
     version: str
     now: Callable[[], float]
     kick: Callable[[int], bool]
-    listeners: Callable[[], Sequence[ListenerRecord]] = tuple
+    listeners: Callable[..., Sequence[ListenerRecord]] = lambda *_: ()
     health: Callable[[], Health] = lambda: Health(live=True, ready=True)
     drain: Callable[[bool], None] = not_wired
     log: Callable[[str], str] = not_wired

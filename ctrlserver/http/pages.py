@@ -44,6 +44,7 @@ def pages(ports: AdminPorts) -> dict[str, Page]:
         request.answer(f"{line}\n".encode(), TEXT, 200 if health.ready else 503)
 
     def metrics(request: Request) -> None:
+        desk = ports.desk.for_questions()
         form = form_of(request.getHeader("accept") or "")
         steps = lambda _: iter(("".join(f"{line}\n" for line in text(collect(desk), form)).encode(),))  # noqa: E731
         _begin(ports, request, Metrics(), CONTENT_TYPES[form], desk, steps)

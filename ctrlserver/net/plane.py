@@ -66,6 +66,7 @@ from ctrlserver.net.stream import Stream
 from ctrlserver.net.terms import DatagramTerms, Terms
 from ctrlserver.net.udp.peers import DatagramStream
 from ctrlserver.stats.book import Book
+from ctrlserver.stats.counters import Sums, Totals
 from ctrlserver.stats.records import InjectionRecord, ListenerRecord
 from ctrlserver.wire.datagram import DATAGRAM
 from ctrlserver.wire.probe import has_numpy
@@ -284,12 +285,13 @@ class DataPlane:
                 streams=news.get("streams", 0),
             )
 
-    def records(self) -> list[ListenerRecord]:
-        """A record of each listener."""
-        return [self._record(listener, config) for listener, config in zip(self.listeners, self._configs, strict=True)]
+    def records(self, totals: Totals | None = None) -> list[ListenerRecord]:
+        """A record of each listener, as of ``totals``, or of now."""
+        found = (totals or self._counters.totals()).listeners
+        both = zip(self.listeners, self._configs, strict=True)
+        return [self._record(listener, config, found.get(config.name, Sums())) for listener, config in both]
 
-    def _record(self, listener: Listener, config: ListenerConfig) -> ListenerRecord:
-        streams_open, sums = self._counters.of_listener(config.name)
+    def _record(self, listener: Listener, config: ListenerConfig, sums: Sums) -> ListenerRecord:
         udp = None if listener.datagrams is None else listener.datagrams.port
         udp_address = None if udp is None else text_of(udp.getHost())
         address = None if listener.port is None else text_of(listener.port.getHost())
@@ -301,7 +303,7 @@ class DataPlane:
             udp_address=udp_address,
             framing=DATAGRAM.text if alone else origin.framing,
             mode=origin.mode,
-            streams_open=streams_open,
+            streams_open=sums.open,
             streams_total=sums.streams,
             packets_total=sums.packets,
             bytes_total=sums.bytes,

@@ -58,15 +58,6 @@ _BY_WORKER: Final = {
 
 
 @frozen
-class Listened:
-    """What a listener has counted; one that is gone too."""
-
-    name: str
-    streams_open: int
-    sums: Sums
-
-
-@frozen
 class Process:
     """The process that answers, which is the parent of the workers where there are some."""
 
@@ -114,13 +105,13 @@ class Family:
 
 def families(
     stats: StatsRecord,
-    listeners: Sequence[Listened],
+    listeners: Mapping[str, Sums],
     workers: Sequence[WorkerRecord],
     process: Process,
     *,
     ready: bool,
 ) -> list[Family]:
-    """All of them, of one instant."""
+    """All of them, of one instant; ``listeners`` by their names, those too that are gone."""
     started = datetime.fromisoformat(stats.started).timestamp()
     return [
         _one("ctrlserver_build", "info", "the version that runs", 1, {"version": stats.version}),
@@ -187,12 +178,10 @@ _FIELDS: Final = [
 """Those of stats that are metrics by themselves: field, name, kind and help."""
 
 
-def _of_listeners(field: str, listeners: Sequence[Listened], stats: StatsRecord) -> Family:
+def _of_listeners(field: str, listeners: Mapping[str, Sums], stats: StatsRecord) -> Family:
     name, kind = _split(f"ctrlserver_{field}")
-    samples = []
-    for each in listeners:
-        value = each.streams_open if field == "streams_open" else getattr(each.sums, field.removesuffix("_total"))
-        samples.append(Sample(value, {"listener": each.name}))
+    own = field.removeprefix("streams_") if field == "streams_open" else field.removesuffix("_total")
+    samples = [Sample(getattr(sums, own), {"listener": listener}) for listener, sums in listeners.items()]
     return Family(name, kind, _BY_LISTENER[field], _with_the_rest(samples, getattr(stats, field)))
 
 

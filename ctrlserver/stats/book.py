@@ -5,9 +5,10 @@ of day at that instant, and the book computes every published timestamp from the
 clock, later timestamps follow it; earlier ones stay, and no duration changes. ``reset`` takes its record and its new
 base from the same totals, so no packet is lost between the two.
 
-Those who ask at the same time share one reading: whoever has the number of ``asked`` may have the record of an instant
-after it, made for somebody else. So a flood of questions costs few walks over the open streams, and a record never
-lacks what was counted before its question arrived. ``changed`` and each tick end the sharing.
+Those who ask at the same time share one reading: whoever has the number of ``asked`` may have that of an instant
+after it, made for somebody else or by a tick. So a flood of questions costs few walks over the open streams, and a
+reading never lacks what was counted before its question arrived. ``changed`` ends the sharing. Whoever looks again and
+again, and may see what was a quarter of a second ago, asks with the number 0.
 
 Beware: the caller must call ``first_data`` before it counts a stream's first chunk, and must count nothing after
 ``stream_closed``.
@@ -23,7 +24,7 @@ from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from ctrlserver.addresses import peer_test
 from ctrlserver.stats.counters import CLOSED_KEPT, REASONS, REJECTIONS, Counters, Origin, StreamCounters, Totals
@@ -56,6 +57,14 @@ _LAGS_KEPT = 256
 """Six times the number of ticks in ten seconds."""
 
 _NO_RENAMES = Renames()
+
+
+@frozen
+class Reading:
+    """All streams of one instant; ``stats`` is the record of the whole server then."""
+
+    totals: Totals
+    stats: StatsRecord
 
 
 class Book:
@@ -96,7 +105,7 @@ class Book:
         self.lifetime: Mapping[str, int] = {}  # what the counters had come to before the start
         self.workers: Callable[[], tuple[int, int, int]] = lambda: (1, 0, 0)  # their number, late ones, restarts
         self._asked = 0
-        self._reading: tuple[int, StatsRecord] | None = None  # how often somebody had asked by then
+        self._reading: tuple[int, Reading] | None = None  # how often somebody had asked by then
         self._resets = 0
         self._lags: deque[tuple[float, float]] = deque(maxlen=_LAGS_KEPT)
         self._kept_closed: deque[StreamCounters] = deque()
@@ -142,11 +151,11 @@ class Book:
         """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how late the call is."""
         if abs(wall - now - self._clocks[-1][1]) > _CLOCK_SET_SECONDS:
             self._clocks.append((now, wall - now))
-        self.changed()
         totals = self.counters.totals()
         self.rates.sample(now, totals)
         self._lags.append((now, lag_seconds))
         self.runs.tick(now, totals, lag_seconds)
+        self._read(now, totals)
 
     # Read by the admin port
 
@@ -160,10 +169,19 @@ class Book:
         self._reading = None
 
     def stats(self, now: float, asked: int | None = None) -> StatsRecord:
+        """That of a reading."""
+        return self.reading(now, asked).stats
+
+    def reading(self, now: float, asked: int | None = None) -> Reading:
         """The whole server now; or, for a question of number ``asked``, at an instant since that arrived."""
         if asked is None or self._reading is None or self._reading[0] < asked:
-            self._reading = self._asked, self._stats(now, self.counters.totals())
+            return self._read(now, self.counters.totals())
         return self._reading[1]
+
+    def _read(self, now: float, totals: Totals) -> Reading:
+        reading = Reading(totals, self._stats(now, totals))
+        self._reading = self._asked, reading
+        return reading
 
     def reset(self, now: float) -> StatsRecord:
         """Set the counts since the last reset to 0; return the record from before."""

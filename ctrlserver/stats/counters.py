@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol, TypeAlias
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.probing import ProbeFigures, Probing
@@ -148,10 +148,11 @@ class StreamCounters:
         return self.whole() - self.unanswered - self.swallowed if self.origin.answers else 0
 
 
-@define(eq=False)
+@define
 class Sums:
-    """What some streams came to."""
+    """What some streams came to; ``open`` of them are."""
 
+    open: int = 0
     streams: int = 0
     packets: int = 0
     bytes: int = 0
@@ -159,7 +160,7 @@ class Sums:
 
 @frozen
 class Totals:
-    """All streams at one instant, open and closed."""
+    """All streams at one instant, open and closed; ``listeners`` by their names, those that have had streams."""
 
     streams_open: int
     streams_total: int
@@ -173,6 +174,7 @@ class Totals:
     dropped_in_batches: int = 0
     swallowed: int = 0
     duplicated: int = 0
+    listeners: Mapping[str, Sums] = field(factory=dict)
 
 
 @define(eq=False)
@@ -202,8 +204,6 @@ class Counters:
     _closed_of: dict[str, Sums] = field(factory=dict, init=False)
     """What the closed streams of each listener came to, by its name."""
     _streams: int = field(default=0, init=False)
-    _packets: int = field(default=0, init=False)
-    _bytes: int = field(default=0, init=False)
     _incomplete_bytes: int = field(default=0, init=False)
     _replies: int = field(default=0, init=False)
     _swallowed: int = field(default=0, init=False)
@@ -243,8 +243,6 @@ class Counters:
         sums.streams += 1
         sums.packets += stream.packets
         sums.bytes += stream.bytes
-        self._packets += stream.packets
-        self._bytes += stream.bytes
         self._replies += stream.replies()
         self._swallowed += stream.swallowed
         self._duplicated += stream.duplicated
@@ -274,15 +272,19 @@ class Counters:
 
     def totals(self) -> Totals:
         """The sums now. The walk costs about 0.1 microseconds for each open stream."""
-        packets, octets, replies = self._packets, self._bytes, self._replies
+        listeners = {name: evolve(sums) for name, sums in self._closed_of.items()}
+        replies = self._replies
         for origin, streams in self._of_origin.items():
             received = [stream.bytes for stream in streams]
-            octets += sum(received)
             if origin.by_size and (size := origin.size):
                 whole = sum([each // size for each in received])
             else:
                 whole = sum([stream.packets for stream in streams])
-            packets += whole
+            sums = listeners.setdefault(origin.listener, Sums())
+            sums.open += len(streams)
+            sums.streams += len(streams)
+            sums.packets += whole
+            sums.bytes += sum(received)
             if origin.answers:
                 replies += whole - sum([stream.unanswered for stream in streams])
         swallowed, duplicated = self._swallowed, self._duplicated
@@ -295,8 +297,8 @@ class Counters:
         return Totals(
             streams_open=len(self.open),
             streams_total=self._streams,
-            packets=packets,
-            bytes=octets,
+            packets=sum([each.packets for each in listeners.values()]),
+            bytes=sum([each.bytes for each in listeners.values()]),
             incomplete_bytes=self._incomplete_bytes,
             faults=self.closed_by_reason["fault"],
             rejected=self.rejected_by_reason.total(),
@@ -305,20 +307,7 @@ class Counters:
             dropped_in_batches=dropped_in_batches,
             swallowed=swallowed,
             duplicated=duplicated,
-        )
-
-    def listeners(self) -> list[str]:
-        """The names of all listeners that have had streams."""
-        return list(dict.fromkeys([*self._closed_of, *(origin.listener for origin in self._of_origin)]))
-
-    def of_listener(self, name: str) -> tuple[int, Sums]:
-        """How many streams of a listener are open, and what all its streams came to. A walk over the open ones."""
-        closed = self._closed_of.get(name, Sums())
-        open_ones = [each for origin, streams in self._of_origin.items() if origin.listener == name for each in streams]
-        return len(open_ones), Sums(
-            closed.streams + len(open_ones),
-            closed.packets + sum([each.whole() for each in open_ones]),
-            closed.bytes + sum([each.bytes for each in open_ones]),
+            listeners=listeners,
         )
 
     def last_data(self) -> float:

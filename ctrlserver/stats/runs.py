@@ -172,12 +172,12 @@ class Runs:
         """The active run, as it is now."""
         return None if self._active is None else self._record(self._active, self._counters.totals(), "active")
 
-    def records(self, now: float) -> list[RunRecord]:
-        """The active run and those ended last, newest first."""
+    def records(self, now: float, totals: Totals | None = None) -> list[RunRecord]:
+        """The active run and those ended last, newest first; the active one as of ``totals``, or as it is now."""
         self._end_if_idle(now)
         if self._active is None:
             return list(self.ended)
-        return [self._record(self._active, self._counters.totals(), "active"), *self.ended]
+        return [self._record(self._active, totals or self._counters.totals(), "active"), *self.ended]
 
     def record(self, number: int, now: float) -> RunRecord | None:
         """The active or a kept ended run of this number."""

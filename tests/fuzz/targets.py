@@ -227,7 +227,7 @@ def _desk(clock: Clock) -> Desk:
         "fuzz",
         clock.seconds,
         kick=lambda number: number in book.counters.open,
-        listeners=lambda: [ListenerRecord("data", "tcp:1", "*:1", None, "line", "sink", 1, 2, 6, 60, False)],
+        listeners=lambda *_: [ListenerRecord("data", "tcp:1", "*:1", None, "line", "sink", 1, 2, 6, 60, False)],
         drain=lambda _: None,
         log=lambda _: "info",
         reload=lambda: ["max_streams: 1 -> 2"],

@@ -80,6 +80,17 @@ def test_a_question_is_told_what_was_counted_before_it_arrived() -> None:
     assert (0, 5) == (before.packets, after.packets)
 
 
+def test_who_may_see_what_was_a_moment_ago_has_the_reading_of_the_last_tick() -> None:
+    book = a_book()
+    stream = book.stream_opened(ORIGIN, "a:1", 500.0)
+    book.tick(501.0, 0.0, WALL + 1)
+    send(book, stream, 5, 501.1)
+    seen = book.reading(501.2, 0)
+    assert (0, 0, 1) == (seen.stats.packets, seen.totals.packets, seen.totals.listeners["data"].open)
+    book.changed()
+    assert 5 == book.reading(501.2, 0).stats.packets
+
+
 def test_a_record_is_shared_until_the_next_tick_or_change() -> None:
     book = a_book()
     asked = book.asked()

@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctrlserver.stats.counters import REASONS, Counters, Origin, StreamCounters, Totals
+from ctrlserver.stats.counters import REASONS, Counters, Origin, StreamCounters, Sums, Totals
 
 ORIGIN = Origin("data", "tcp", "fixed:1024", "echo", 1024)
 ORIGINS = (
@@ -38,6 +38,13 @@ def add(stream: StreamCounters, packets: int, octets: int, replies: int, now: fl
         stream.unanswered += packets - min(packets, replies)
     stream.bytes += octets
     stream.last = now
+
+
+def sums_of(streams: list[StreamCounters], listener: str) -> Sums:
+    """By their definition."""
+    own = [stream for stream in streams if stream.origin.listener == listener]
+    open_ones = sum(stream.state == "open" for stream in own)
+    return Sums(open_ones, len(own), sum(stream.whole() for stream in own), sum(stream.bytes for stream in own))
 
 
 def test_no_stream_yet_totals_are_nothing_and_every_reason_stands_at_zero() -> None:
@@ -119,6 +126,7 @@ def test_totals_equal_the_sum_over_all_streams_and_only_grow(steps: list[tuple[o
             faults=sum(stream.reason == "fault" for stream in streams),
             rejected=0,
             replies=sum(stream.replies() for stream in streams),
+            listeners={name: sums_of(streams, name) for name in {stream.origin.listener for stream in streams}},
         )
         assert counters.last_data() == max((stream.last for stream in streams), default=-1.0)
         for grows in ("streams_total", "packets", "bytes", "incomplete_bytes", "faults", "replies"):
@@ -163,7 +171,7 @@ def test_the_streams_closed_last_stay_on_view_up_to_the_bound() -> None:
     for stream in [counters.opened(ORIGIN, "a:1", 0.0) for _ in range(4)]:
         counters.closed(stream, "eof")
     assert [3, 4] == [stream.stream for stream in counters.recent]
-    assert counters.totals() == evolve(NOTHING, streams_total=4)
+    assert counters.totals() == evolve(NOTHING, streams_total=4, listeners={"data": Sums(streams=4)})
 
 
 def test_rejected_connections_are_counted_in_all_and_by_reason() -> None:

@@ -10,7 +10,8 @@ from ctrlserver.admin.commands.serving import worker_records
 from ctrlserver.admin.replies import Listing, Reply
 from ctrlserver.desk import Desk
 from ctrlserver.linux.usage import cpu_seconds, resident_bytes
-from ctrlserver.render.openmetrics import OPENMETRICS, PROMETHEUS, Family, Listened, Process, families, text
+from ctrlserver.render.openmetrics import OPENMETRICS, PROMETHEUS, Family, Process, families, text
+from ctrlserver.stats.counters import Sums
 from ctrlserver.stats.records import seconds_figure
 
 
@@ -39,16 +40,12 @@ class Metrics(Command):
 
 def collect(desk: Desk) -> list[Family]:
     """What there is to be scraped, of this instant."""
-    book = desk.book
+    reading = desk.book.reading(desk.now(), desk.asked)
+    there_are = {each.name: Sums() for each in desk.listeners(reading.totals)}
     return families(
-        book.stats(desk.now()),
-        [Listened(name, *book.counters.of_listener(name)) for name in _listeners(desk)],
+        reading.stats,
+        {**there_are, **reading.totals.listeners},
         worker_records(desk),
         Process(seconds_figure(cpu_seconds()), resident_bytes()),
         ready=desk.health().ready,
     )
-
-
-def _listeners(desk: Desk) -> list[str]:
-    """Those there are, and those whose streams are still counted."""
-    return list(dict.fromkeys([*(each.name for each in desk.listeners()), *desk.book.counters.listeners()]))

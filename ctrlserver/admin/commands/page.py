@@ -162,7 +162,7 @@ def _desk(clock: Clock) -> Desk:
         _VERSIONS["version"],
         lambda: 4.0 + clock.seconds(),
         kick,
-        listeners=lambda: [listener],
+        listeners=lambda *_: [listener],
         drain=lambda _: None,
         log=lambda _: "info",
         reload=lambda: [*differences(before, after), *needs_restart(before, after)],

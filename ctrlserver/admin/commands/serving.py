@@ -182,7 +182,7 @@ def worker_records(desk: Desk) -> Sequence[WorkerRecord]:
 
 def _alone(desk: Desk) -> WorkerRecord:
     """The one process, which serves all streams itself."""
-    totals = desk.book.counters.totals()
+    totals = desk.book.reading(desk.now(), desk.asked).totals
     return WorkerRecord(
         worker=1,
         pid=os.getpid(),

@@ -29,7 +29,7 @@ def rules(server: Server) -> Rules:
 
     listeners = [ListenerRecord(name, "tcp:0", "", None, "line", "reply", 0, 0, 0, 0, False) for name in PLACES]
     server.desk = evolve(
-        server.desk, listeners=lambda: listeners, answer=answer, answers=rules.all, end_answers=rules.end
+        server.desk, listeners=lambda *_: listeners, answer=answer, answers=rules.all, end_answers=rules.end
     )
     server.factory = AdminPorts(server.desk, server.clock)
     return rules

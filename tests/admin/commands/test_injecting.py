@@ -39,7 +39,7 @@ def ordering(server: Server) -> Ordering:
     listeners = [ListenerRecord(name, "tcp:0", "", None, "line", "echo", 0, 0, 0, 0, False) for name in PLACES]
     server.desk = evolve(
         server.desk,
-        listeners=lambda: listeners,
+        listeners=lambda *_: listeners,
         inject=inject,
         injections=lambda over: ordering.records(over=over),
         end_injections=lambda which, by: [record_of(each) for each in ordering.end(which, by)],

@@ -81,7 +81,7 @@ def test_streams_of_a_listener(server: Server, three: Peer) -> None:
     assert "OK 1 of 2" == three.asks("streams listener=data limit=1")[-1]
     assert ("404", "unknown-listener") == refusal(three.asks("streams listener=nobody"))
     record = ListenerRecord("quiet", "tcp:5", "0.0.0.0:5", None, "line", "sink", 0, 0, 0, 0, False)
-    server.factory.desk = evolve(server.desk, listeners=lambda: [record])
+    server.factory.desk = evolve(server.desk, listeners=lambda *_: [record])
     peer = server.connect()
     assert ["OK 0"] == peer.asks("streams listener=quiet")
     assert peer.asks("streams listener=quite")[0].endswith('did you mean "quiet"?')

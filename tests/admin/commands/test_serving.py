@@ -37,7 +37,7 @@ def test_health_says_yes_or_no_and_why(wired: Callable[..., Peer]) -> None:
 
 
 def test_listeners_are_rows_under_their_published_names(wired: Callable[..., Peer]) -> None:
-    peer = wired(listeners=lambda: [RECORD])
+    peer = wired(listeners=lambda *_: [RECORD])
     assert [as_mapping(RECORD)] == peer.asks_json("listeners")["data"]
     assert ["data", "tcp:22222", "0.0.0.0:22222", "-", "line"] == peer.asks("listeners")[1].split()[:5]
     peer.asks("rename endpoint place")
