@@ -106,7 +106,7 @@ class QuestionPorts:
         from ctrlserver.http.site import Site
 
         shared = self._shared
-        found = {**live_pages(shared.desk, self._reactor), **pages(shared)}
+        found = {**live_pages(shared), **pages(shared)}
         return Site(found, self._reactor, shared.journal, reserve=shared.reserve)
 
     def _close_http(self) -> object:

@@ -1,14 +1,15 @@
 """What the live page shows of the server now: the records of one document.
 
 Rules: the lists are bounded, so a document stays below some tens of KiB however many streams, runs and orders there
-are. Of the open streams those are shown that brought the most bytes since the last document.
+are. Of the open streams those are shown that brought the most bytes since the last document. It is made in short steps;
+the totals are those of the last tick, which walks over all streams anyway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice, repeat
-from operator import sub
+from collections.abc import Generator, Iterator, Sequence
+from heapq import nlargest
+from itertools import islice
 from typing import Final
 
 from ctrlserver.desk import Desk
@@ -17,6 +18,12 @@ from ctrlserver.stats.counters import StreamCounters
 
 MOST_STREAMS: Final = 100
 """Four screens of a table; with more, the page asks ``/streams.json`` for those that it wants."""
+
+A_STEP: Final = 1000
+"""Streams looked at in one: about a third of a millisecond."""
+
+RECORDS_A_STEP: Final = 10
+"""A record takes 10 microseconds, and where the kernel is asked for TCP figures more."""
 
 MOST_RUNS: Final = 10
 MOST_ROWS: Final = 50
@@ -41,14 +48,22 @@ class Gathering:
         """Nobody reads any more."""
         self._bytes = {}
 
-    def document(self) -> bytes:
-        """Of now."""
+    def steps(self) -> Iterator[bytes]:
+        """The document of now, behind an empty piece for each step before."""
         desk, book = self._desk, self._desk.book
+        shown = yield from self._shown()
+        streams = []
+        for each in shown:
+            streams.append(book.record(each))
+            if len(streams) % RECORDS_A_STEP == 0:
+                yield b""
         self._made = now = desk.now()
-        stats = book.stats(now)
-        health = desk.health()
-        runs = book.runs.records(now)
-        listeners, injections = desk.listeners(), desk.injections(False)
+        reading = book.reading(now, 0)
+        stats, health = reading.stats, desk.health()
+        yield b""
+        runs = book.runs.records(now, reading.totals)
+        yield b""
+        listeners, injections = desk.listeners(reading.totals), desk.injections(False)
         workers = None if desk.workers is None else desk.workers()[:MOST_ROWS]
         seen = Seen(
             time=book.interval(stats, stats).time,
@@ -58,7 +73,7 @@ class Gathering:
             ready=health.ready,
             reasons=health.reasons,
             stats=stats,
-            streams=[book.record(each) for each in self._shown()],
+            streams=streams,
             streams_total=len(book.counters.open) + len(book.counters.recent),
             runs=runs[:MOST_RUNS],
             runs_total=len(runs),
@@ -66,22 +81,22 @@ class Gathering:
             injections=injections[:MOST_ROWS],
             workers=workers,
         )
-        return snapshot(seen, book.renames)
+        yield snapshot(seen, book.renames)
 
     def past(self) -> bytes:
         """What the minute before the last document brought, second by second."""
         return past(self._desk.book.rates.by_second(), self._made)
 
-    def _shown(self) -> Sequence[StreamCounters]:
+    def _shown(self) -> Generator[bytes, None, Sequence[StreamCounters]]:
         """The open streams that bring the most, of equal ones the newest; then those closed last."""
-        counters = self._desk.book.counters
-        numbers, octets = list(counters.open), [each.bytes for each in counters.open.values()]
-        grown = list(map(sub, octets, map(self._bytes.get, numbers, repeat(0))))
-        self._bytes = dict(zip(numbers, octets, strict=True))
-        if len(numbers) > MOST_STREAMS:
-            least = sorted(grown)[-MOST_STREAMS]
-            more = [number for number, by in zip(numbers, grown, strict=True) if by > least]
-            equal = [number for number, by in zip(numbers, grown, strict=True) if by == least]
-            numbers = more + equal[len(more) - MOST_STREAMS :]
-        closed = islice(reversed(counters.recent), MOST_STREAMS - len(numbers))
-        return [*(counters.open[number] for number in numbers), *closed]
+        counters, before = self._desk.book.counters, self._bytes
+        walk = iter(list(counters.open.values()))
+        self._bytes = {}
+        most: list[tuple[int, int, StreamCounters]] = []
+        while some := list(islice(walk, A_STEP)):
+            self._bytes.update([(each.stream, each.bytes) for each in some])
+            grown = [(each.bytes - before.get(each.stream, 0), each.stream, each) for each in some]
+            most = nlargest(MOST_STREAMS, most + grown)
+            yield b""
+        found = [each for _, _, each in most if each.state == "open"]
+        return [*found, *islice(reversed(counters.recent), MOST_STREAMS - len(found))]

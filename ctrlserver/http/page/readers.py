@@ -1,13 +1,15 @@
 """``/events``: all who have the live page open get a document each second, as server-sent events.
 
-Rules: the document is made once for all of them, and none while nobody reads. A reader that has not taken what was
-written gets no more until it has; then it gets the newest document, and has missed those between. While the workers'
-figures are late there is a heartbeat instead: a page that hears nothing for some seconds connects again.
+Rules: the document is made once for all of them, in the turns of the admin port, and none while nobody reads. A reader
+that has not taken what was written gets no more until it has; then it gets the newest document, and has missed those
+between. While the workers' figures or the turns are late there is a heartbeat instead: a page that hears nothing for
+some seconds connects again.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 from twisted.internet.interfaces import IPushProducer
@@ -15,8 +17,8 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.admin.transports import hold_unsent
-from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
 from ctrlserver.http.page.gathering import Gathering
 
@@ -73,16 +75,20 @@ class _Reader:
 
 
 class Readers:
-    """Those of one server."""
+    """Those of one server, whose ``ports`` say when there is time."""
 
-    def __init__(self, desk: Desk, reactor: Any, charts: str | None) -> None:
-        self._desk = desk
-        self._gathering = Gathering(desk, charts)
+    weight = 1
+
+    def __init__(self, ports: AdminPorts, charts: str | None) -> None:
+        self._desk = ports.desk
+        self._turns = ports.turns
+        self._gathering = Gathering(ports.desk, charts)
         self._readers: set[_Reader] = set()
         self._last = b""
-        self._is_asking = False
+        self._is_asking = False  # the workers
+        self._steps: Iterator[bytes] | None = None  # of the document in the making
         self._loop = LoopingCall(self._tick)
-        self._loop.clock = reactor
+        self._loop.clock = ports.reactor
 
     def __len__(self) -> int:
         return len(self._readers)
@@ -112,11 +118,12 @@ class Readers:
         self._readers.discard(reader)
         if not self._readers and self._loop.running:
             self._loop.stop()
-            self._last = b""
+            self._last, self._steps = b"", None
+            self._turns.forget(self)
             self._gathering.forget()
 
     def _tick(self) -> None:
-        if self._is_asking:
+        if self._is_asking or self._steps is not None:
             self._send(HEARTBEAT)
             return
         fresh = self._desk.fresh()
@@ -132,17 +139,28 @@ class Readers:
         self._make()
 
     def _make(self) -> None:
-        if not self._readers:
-            return
+        if self._readers:
+            self._steps = self._gathering.steps()
+            self._turns.serve(self)
+
+    def carry_on(self) -> bool:
+        """Some steps of the document; True where more are left."""
+        if self._steps is None:
+            return False
         try:
-            self._last = event("snapshot", self._gathering.document())
+            while not (document := next(self._steps)):
+                if not self._turns.has_time():
+                    return True
+            self._steps = None
+            self._last = event("snapshot", document)
             new = [reader for reader in self._readers if not reader.has_past]
             self._send(self._last, but=new)
             self._welcome(new)
         except Exception:
-            failure = Failure()
+            failure, self._steps = Failure(), None
             for reader in list(self._readers):
                 reader.request.channel.site.tell(reader.request, failure)
+        return False
 
     def _welcome(self, readers: list[_Reader]) -> None:
         """The last minute, and the newest document."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ctrlserver.desk import Desk
-from ctrlserver.http.page.gathering import MOST_STREAMS, Gathering
+from ctrlserver.http.page.gathering import A_STEP, MOST_STREAMS, RECORDS_A_STEP, Gathering
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters
 
@@ -28,7 +28,7 @@ class Server:
     def document(self) -> Any:
         self.now += 1.0
         self.book.tick(self.now, 0.0, 1_700_000_000.0 + self.now)
-        return json.loads(self.gathering.document())
+        return json.loads(next(filter(None, self.gathering.steps())))
 
     def shown(self) -> list[int]:
         """The numbers of the streams in the next document."""
@@ -64,11 +64,25 @@ def test_a_document_says_how_many_streams_are_on_view_and_stays_small(crowd: Ser
     assert len(json.dumps(document)) < 30_000
 
 
+def test_a_document_of_many_streams_is_made_in_many_steps(crowd: Server) -> None:
+    looks, records, rest = 5000 // A_STEP, MOST_STREAMS // RECORDS_A_STEP, 3
+    assert looks + records + rest == len(list(crowd.gathering.steps()))
+
+
+def test_streams_that_close_while_a_document_is_made_are_shown_once(crowd: Server) -> None:
+    steps = crowd.gathering.steps()
+    next(steps)
+    for stream in crowd.streams[-MOST_STREAMS:]:
+        crowd.book.stream_closed(stream, "eof", 0, 1.0)
+    rows = json.loads(next(filter(None, steps)))["streams"]["rows"]
+    assert MOST_STREAMS == len({row[0] for row in rows}) == len(rows)
+
+
 def test_where_there_is_room_the_streams_closed_last_are_shown_too() -> None:
     server = Server(4)
     for stream in server.streams[:2]:
         server.book.stream_closed(stream, "eof", 0, 1.0)
-    assert [3, 4, 2, 1] == server.shown()
+    assert [4, 3, 2, 1] == server.shown()
 
 
 def test_the_past_is_counted_from_the_last_document() -> None:

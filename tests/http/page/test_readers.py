@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from twisted.internet.defer import Deferred
 
+from ctrlserver.admin.ports import AdminPorts
 from ctrlserver.desk import Desk, Health, of_now
 from ctrlserver.http.page.readers import MOST_READERS, Readers
 from ctrlserver.stats.book import Book
@@ -27,7 +28,7 @@ class Page:
         now = place.clock.seconds
         book = Book(version="1.0.0", now=now(), wall=1_700_000_000.0)
         desk = Desk(book=book, version="1.0.0", now=now, kick=lambda _: False, health=self._health, fresh=fresh)
-        self.readers = Readers(desk, cast(Any, place.clock), None)
+        self.readers = Readers(AdminPorts(desk, cast(Any, place.clock)), None)
         place.site.pages = {"/events": self.readers.events}
 
     def _health(self) -> Health:
