@@ -1,8 +1,9 @@
 """How many connections the site has, and who makes room for another.
 
-Rules: whoever awaits a request for longest makes room for a new connection: so slow clients, however many, keep nobody
-out. Of those who have brought none yet only a few stay beside those who have, which is what a flood consists of: so a
-monitor keeps its connection. Those with a request at work stay; if all have one, the new connection is refused.
+Rules: a new connection gets a place, so slow clients, however many, keep nobody out. There are those that have brought
+no request yet and those that have, and the larger crowd makes room: of the former whoever waits for longest, of the
+latter whoever came last. So of a flood of either kind a new one has time for its request, and a monitor that has come
+before keeps its connection. Those with a request at work stay; if all have one, the new connection is refused.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ class Connections:
     def __init__(self, limits: Limits, reserve: Reserve | None = None) -> None:
         self._limits = limits
         self._reserve = reserve
-        self._new: dict[Held, None] = {}  # those that have brought no request yet, the one for longest first
-        self._kept: dict[Held, None] = {}  # those that await another one, the one for longest first
-        self._working: set[Held] = set()
+        self._entered = 0
+        self._new: dict[Held, int] = {}  # those that have brought no request yet, with their numbers
+        self._kept: dict[Held, int] = {}  # those that await another one
+        self._working: dict[Held, int] = {}
         self._refused: set[Held] = set()
 
     @property
@@ -46,30 +48,30 @@ class Connections:
         """Count a new one; None, or why it is refused."""
         most = self._limits.connections
         if len(self) >= most:
-            crowd = self._new if len(self._new) > most // 4 or not self._kept else self._kept
-            if (oldest := next(iter(crowd), None)) is None:
+            if len(self._working) >= most:
                 self._refused.add(connection)
                 return f"{most} connections have a request at work, which is the most; try again later"
-            self.forget(oldest)
-            oldest.evict()
+            new, kept = self._new, self._kept
+            goes = next(iter(new)) if len(new) >= len(kept) else max(kept, key=kept.__getitem__)
+            self.forget(goes)
+            goes.evict()
         if self._reserve is not None and not self._reserve.enter():
             self._refused.add(connection)
             return "no descriptor is left for another connection; try again later"
-        self._new[connection] = None
+        self._entered += 1
+        self._new[connection] = self._entered
         return None
 
     def works(self, connection: Held) -> None:
         """It has a request at work."""
-        if connection in self._new or connection in self._kept:
-            self._new.pop(connection, None)
-            self._kept.pop(connection, None)
-            self._working.add(connection)
+        for waiting in (self._new, self._kept):
+            if connection in waiting:
+                self._working[connection] = waiting.pop(connection)
 
     def waits(self, connection: Held) -> None:
         """It awaits the next request."""
         if connection in self._working:
-            self._working.discard(connection)
-            self._kept[connection] = None
+            self._kept[connection] = self._working.pop(connection)
 
     def may_linger(self, connection: Held) -> bool:
         """False for one that is too many, where enough of those linger already."""
@@ -77,11 +79,8 @@ class Connections:
 
     def forget(self, connection: Held) -> None:
         """It is gone, or about to be."""
-        if connection in self._new or connection in self._kept or connection in self._working:
-            self._new.pop(connection, None)
-            self._kept.pop(connection, None)
-            self._working.discard(connection)
-            if self._reserve is not None:
+        for held in (self._new, self._kept, self._working):
+            if held.pop(connection, None) is not None and self._reserve is not None:
                 self._reserve.leave()
         self._refused.discard(connection)
 

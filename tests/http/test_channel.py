@@ -216,6 +216,27 @@ def test_of_a_flood_that_brings_nothing_a_monitor_keeps_its_connection() -> None
     assert 7 == sum(not each.is_over for each in flood)
 
 
+def test_of_a_flood_of_whole_requests_a_monitor_keeps_its_connection_and_who_is_new_is_answered() -> None:
+    place = Place({"/hello": hello}, Limits(connections=8))
+    monitor = place.visit()
+    for round in range(1, 4):
+        assert round == monitor.send(GET).count(b"hello\n")
+        for _ in range(100):
+            assert place.visit().send(GET).endswith(b"hello\n")
+    assert not monitor.is_over
+
+
+def test_beside_many_requests_that_nobody_takes_a_monitor_keeps_its_connection() -> None:
+    place = Place({"/hello": hello, "/later": lambda _: None}, Limits(connections=8))
+    monitor = place.visit()
+    monitor.send(GET)
+    for _ in range(6):
+        place.visit().send(b"GET /later HTTP/1.1\r\nHost: lab\r\n\r\n")
+    for _ in range(100):
+        assert place.visit().send(GET).endswith(b"hello\n")
+    assert 2 == monitor.send(GET).count(b"hello\n")
+
+
 def test_while_all_places_are_taken_connections_are_accepted_now_and_then() -> None:
     class Accepts:
         def __init__(self) -> None:
