@@ -32,8 +32,8 @@ followed each other without a pause for ``STEADY_SECONDS``. Short flows never re
 
 Rules:
 
-- A turn is bounded: others wait for it. With rests by ``RESTING_SECONDS``, else by ``TURN_SECONDS`` or the short one. The
-  clock is read after each socket, so a turn is longer by one ``ready`` at most.
+- A turn is bounded: others wait for it. With rests by ``RESTING_SECONDS``, else by ``TURN_SECONDS`` or the short one.
+  The clock is read after each socket, so a turn is longer by one ``ready`` at most.
 - Events are level triggered. An owner need not read to the end: the next round offers it what is left.
 - An owner that raises has a bug, or there is no memory. The lane logs it (bugs once a second at most; the log itself
   sees to the other), drops its socket, calls ``failed`` and goes on with the others.
