@@ -52,13 +52,16 @@ class Bottleneck(StrEnum):
 
 @frozen
 class Slip:
-    """How long after it was due a packet was sent, in seconds; ``hdr`` is the histogram, as that of a latency."""
+    """How long after it was due a packet was sent, in seconds; ``hdr`` is the histogram, as that of a latency.
 
-    p50: float
-    p90: float
-    p99: float
-    p99_9: float
-    max: float
+    All are None if nobody knows.
+    """
+
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+    p99_9: float | None = None
+    max: float | None = None
     hdr: str | None = None
 
     @classmethod
@@ -87,6 +90,12 @@ class Scheduled:
     slip: Slip
     bottleneck: Bottleneck
     plan_seconds: float | None = None
+
+    @property
+    def planned_seconds(self) -> float:
+        """``plan_seconds``, or of a document of an earlier version, which has none, by the rate."""
+        target, plan = self.target_packets_per_second, self.plan_seconds
+        return plan if plan is not None else self.planned_packets / target if target else 0.0
 
     def held_back(self) -> Scheduled:
         """The same of a run whose packets ``--inject`` has held back."""

@@ -1,13 +1,15 @@
 """Whether a document has the shape of its schema: each field there, of its type and within its bounds. PURE.
 
-Rules: of JSON Schema it knows what the shipped schemas use. A field that is missing and may be null is made null: a
-document of an earlier ctrlload lacks what was added since. Fields that the schema does not know are let pass.
+Rules: of JSON Schema it knows what the shipped schemas use. A document of an earlier ctrlload lacks what was added
+since: a field that is missing takes the schema's ``default``, which is what held before there was the field, or null if
+it may be null. Fields that the schema does not know are let pass.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 from ctrlserver.load.results.schemas import shipped_schema
@@ -32,7 +34,7 @@ _ARTICLES = {"object": "an object", "array": "a list", "string": "a text", "bool
 
 
 def misfits(document: object, schema: str = "result") -> Iterator[str]:
-    """What of ``document`` is not as the schema says, each in one line. What is missing becomes null if it may."""
+    """What of ``document`` is not as the schema says, each in one line. What is missing is filled in, see above."""
     whole = shipped_schema(schema)
     yield from _misfits("", document, whole, whole)
 
@@ -63,10 +65,11 @@ def _in_object(name: str, value: dict[str, Any], part: Mapping[str, Any], whole:
     leaves = _leaves[id(part)]
     for key in part.get("required", ()):
         if key not in value:
-            if any(_misfits(key, None, known[key], whole)):
+            before = deepcopy(known[key].get("default"))
+            if any(_misfits(key, before, known[key], whole)):
                 yield f"{_path(name, key)} is missing"
             else:
-                value[key] = None
+                value[key] = before
     others = part.get("additionalProperties")
     for key, item in value.items():
         if key in known:
@@ -86,7 +89,7 @@ def _leaf(given: Mapping[str, Any], whole: Mapping[str, Any]) -> _Leaf:
         part = whole[kind][key]
     kinds = part.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
-    plain = part.keys() <= {"type", "minimum", "description"} and not {"object", "array"} & set(kinds)
+    plain = part.keys() <= {"type", "minimum", "description", "default"} and not {"object", "array"} & set(kinds)
     types = frozenset(each for kind in kinds for each in _TYPES[kind]) if plain else frozenset[type]()
     return types, part.get("minimum")
 

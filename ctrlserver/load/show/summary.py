@@ -152,7 +152,8 @@ def _schedule(schedule: Scheduled, what: str) -> Iterator[tuple[str, str]]:
     rest = f", {unsent} due and not sent" if unsent > 0 else ""
     yield "schedule", f"target {schedule.target_packets_per_second:.1f} {what}s/s{rate}{rest}"
     slip = schedule.slip
-    yield "slip", ", ".join(f"{name} {format_duration(getattr(slip, name))}" for name in ("p50", "p99", "max"))
+    if slip.max is not None:
+        yield "slip", ", ".join(f"{name} {format_duration(getattr(slip, name))}" for name in ("p50", "p99", "max"))
     dropped = counted(schedule.dropped_ticks, "dropped tick")
     yield "late", f"{counted(schedule.late_packets, what)} by more than 1 ms; {dropped}"
     yield "bottleneck", _VERDICTS[schedule.bottleneck].format(what)

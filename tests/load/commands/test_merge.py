@@ -89,3 +89,40 @@ def test_a_histogram_that_cannot_be_read_is_named_with_its_file(
     name = written(tmp_path / "bad.json", bad)
     said = refused(capsys, "merge", files[0], name, files[2])
     assert said.startswith(f"{name}: contradicts itself: latency.service.hdr: no HDR histogram: ")
+
+
+EARLIER = Path(__file__).parent.parent / "results" / "earlier"
+
+
+def test_shards_of_an_earlier_version_are_checked_and_merged(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """They have no ``began``, ``until``, ``busy_poll``, ``plan_seconds`` and no histogram of the slip."""
+    whole, *files = (str(path) for path in (tmp_path / "all.json", EARLIER / "shard1.json", EARLIER / "shard2.json"))
+    assert 0 == carried_out("check", *files)
+    assert 2 == capsys.readouterr().out.count(": agrees with itself\n")
+    assert 0 == carried_out("merge", *files, "-o", whole)
+    assert "slip" not in capsys.readouterr().out
+    result = validated(Path(whole).read_text())
+    assert ([], False) == (result["options"]["until"], result["options"]["busy_poll"])
+    assert (20, 20, 20) == (
+        result["sent"]["packets"],
+        result["received"]["packets"],
+        result["latency"]["response"]["count"],
+    )
+    schedule = result["schedule"]
+    assert (20, 2, 0.1, 200.0) == tuple(
+        schedule[key] for key in ("planned_packets", "late_packets", "plan_seconds", "achieved_packets_per_second")
+    )
+    assert {None} == set(schedule["slip"].values())
+    assert "generator" == schedule["bottleneck"]
+    assert "schedule.slip: not all have its histogram" in result["merged"]["unknown"]
+    assert 0 == carried_out("check", whole)
+
+
+def test_what_an_earlier_version_had_too_may_not_be_missing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    first = json.loads((EARLIER / "shard1.json").read_text())
+    del first["sent"]["packets"]
+    bad = written(tmp_path / "bad.json", first)
+    line = refused(capsys, "merge", bad, str(EARLIER / "shard2.json"))
+    assert line.endswith("bad.json: contradicts itself: sent.packets is missing; ctrlload check says more")
