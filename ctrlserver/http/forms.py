@@ -29,7 +29,7 @@ SAFETY: Final = {
 
 
 def line_of(refusal: Refusal) -> bytes:
-    """``404 no page ...``, and the end of the line."""
+    """``404 unknown-page ...``, and the end of the line."""
     return f"{refusal.code} {refusal.why}\n".encode("utf-8", "backslashreplace")
 
 

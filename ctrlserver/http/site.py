@@ -1,7 +1,7 @@
 """The site: which pages there are, and who may ask for them.
 
 Rules: a page is found by its whole path, in a table; nothing is looked up in a folder. What a page raises is told in
-one line: a ``CommandError`` as it is, anything else as our fault, with a line in the log.
+one line: a ``CommandError`` as the admin port tells it, anything else as our fault, with a line in the log.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Site(Factory):
             page = self.pages.get(request.page)
             if page is None:
                 hint = did_you_mean(request.page, self.pages) or "; there are " + ", ".join(self.pages)
-                raise CommandError(404, "unknown-page", f"no page {quoted(request.page)}{hint}")
+                raise CommandError(404, "unknown-page", f"{quoted(request.page)}{hint}")
             page(request)
         except Exception:
             self.tell(request, Failure())
@@ -93,7 +93,8 @@ class Site(Factory):
         try:
             failure.raiseException()
         except CommandError as error:
-            refusal = Refusal(error.code if error.code in NAMES_OF_CODES else 400, error.message)
+            code = error.code if error.code in NAMES_OF_CODES else 400
+            refusal = Refusal(code, f"{error.id} {error.message}")
         except Exception:
             self.journal.failed(f"GET {request.page}")
             refusal = Refusal(500, f"{quoted(request.page)} failed; the log of the server says why")

@@ -106,7 +106,7 @@ class QuestionPorts:
         from ctrlserver.http.site import Site
 
         shared = self._shared
-        found = {**live_pages(shared), **pages(shared)}
+        found = {**pages(shared), **live_pages(shared)}
         return Site(found, self._reactor, shared.journal, reserve=shared.reserve)
 
     def _close_http(self) -> object:

@@ -71,7 +71,7 @@ def test_a_connection_ends_where_its_peer_says_so(place: Place) -> None:
 def test_an_unknown_page_is_told_with_the_nearest_one(place: Place) -> None:
     answer = place.visit().send(b"GET /helo HTTP/1.1\r\nHost: lab\r\n\r\n")
     assert 404 == status_of(answer)
-    assert '404 no page "/helo"; did you mean "/hello"?' == line_of(answer)
+    assert '404 unknown-page "/helo"; did you mean "/hello"?' == line_of(answer)
 
 
 @pytest.mark.parametrize(

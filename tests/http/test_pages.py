@@ -93,14 +93,14 @@ def test_renames_hold_in_json_and_never_in_metrics(shown: Shown) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "line"),
     [
-        ("/streams.json?limit=x", 400, '400 limit "x": expected a whole number in plain digits; the least is 1'),
+        ("/streams.json?limit=x", 400, '400 bad-argument limit "x": expected a whole number in plain digits'),
         ("/streams.json?limt=5", 400, ""),
         ("/streams.json?listener=dta", 404, ""),
-        ("/streams.json?sort=packts", 404, '404 "packts"; did you mean "packets"?'),
+        ("/streams.json?sort=packts", 404, '404 unknown-field "packts"; did you mean "packets"?'),
         ("/runs.json?start=x", 400, ""),
         ("/runs.json?limit=5&limit=6", 400, ""),
         ("/kick.json?stream=1", 404, ""),
-        ("/streams", 404, '404 no page "/streams"; did you mean "/streams.json"?'),
+        ("/streams", 404, '404 unknown-page "/streams"; did you mean "/streams.json"?'),
         ("/stats.json?%00%ff", 400, ""),
     ],
 )

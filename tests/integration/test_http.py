@@ -105,7 +105,7 @@ def test_curl_is_answered_and_told_what_is_wrong(shared: Start) -> None:
 
     assert "live\n" == curl(f"{site}/livez")
     assert curl("-I", f"{site}/metrics").startswith("HTTP/1.1 200 OK")
-    assert curl("--path-as-is", f"{site}/static/../../../etc/passwd").startswith("404 no page")
+    assert curl("--path-as-is", f"{site}/static/../../../etc/passwd").startswith("404 unknown-page ")
     assert curl("-d", "x=1", f"{site}/metrics").startswith("405 only GET and HEAD")
     assert curl("-H", "Host: evil.example", f"{site}/metrics").startswith("421 this server is not known as")
     assert curl("-H", f"X: {'a' * 20_000}", f"{site}/metrics").startswith("431 ")
