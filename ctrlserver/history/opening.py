@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -23,6 +24,7 @@ from attrs import frozen
 
 from ctrlserver.errors import HistoryError
 from ctrlserver.history.shared import Shared
+from ctrlserver.words import printable
 
 APPLICATION: Final = 0x6374726C
 """``ctrl``: whose file it is, in the header of the database."""
@@ -30,8 +32,18 @@ APPLICATION: Final = 0x6374726C
 OPENING_SECONDS: Final = 0.25
 """For so long an opening waits for another program that has the file locked: a server starts meanwhile."""
 
+_USED = (
+    "SELECT daemon, state, name, began, listeners, labels, record FROM runs ORDER BY run DESC LIMIT 1",
+    "SELECT 1 FROM runs ORDER BY began DESC LIMIT 1",
+    "SELECT version, host, pid, began, seen, totals, heir FROM daemons WHERE NOT ended",
+    "SELECT stored, document FROM results LIMIT 0",
+)
+"""What a good file gives."""
+
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_OF_ITS_SCHEMA = re.compile(r"no such |malformed database |unsupported file format|table \w+ has no column ")
 _FULL = "the disk is full"
+_LONGEST = 200
 _BESIDE = ("-wal", "-shm")
 
 
@@ -60,6 +72,7 @@ def connect(path: str, seconds: float, *, reading: bool = False) -> sqlite3.Conn
     mode = "rw" if reading else "rwc"
     uri = f"file:{path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"
     found = sqlite3.connect(uri, uri=True, timeout=seconds, isolation_level=None, check_same_thread=False)
+    found.text_factory = lambda text: text.decode(errors="replace")  # bytes that are no text are of one row alone
     if reading:
         found.execute("PRAGMA query_only = 1")
     return found
@@ -72,8 +85,8 @@ def opened(path: str, upgrades: Sequence[Upgrade], seconds: float = OPENING_SECO
         try:
             _prepare(connection, path, upgrades)
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("SELECT max(run), max(began) FROM runs").fetchone()
-            connection.execute("SELECT count(*) FROM daemons WHERE NOT ended").fetchone()
+            for used in _USED:
+                connection.execute(used).fetchone()
         except BaseException:
             connection.close()
             raise
@@ -167,16 +180,21 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def told(path: str) -> Iterator[None]:
-    """What SQLite and the system say of the file, as an error of ours."""
+    """What SQLite and the system say of the file, as an error of ours, in one line.
+
+    Beware: SQLite quotes a damaged schema, in several lines and with bytes that are no text.
+    """
     try:
         yield
+    except UnicodeDecodeError:
+        raise Damaged(f"{path} is damaged: not UTF-8 text") from None
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        lost_tables = code == sqlite3.SQLITE_ERROR and str(error).startswith(("no such", "malformed"))
-        if code in _DAMAGED or lost_tables:
-            raise Damaged(f"{path} is damaged: {error}") from None
+        says = printable(" ".join(str(error).split()))[:_LONGEST]
+        if code in _DAMAGED or (code == sqlite3.SQLITE_ERROR and _OF_ITS_SCHEMA.match(says)):
+            raise Damaged(f"{path} is damaged: {says}") from None
         full = code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_full(path))
-        raise HistoryError(f"{path}: {_FULL if full else error}") from None
+        raise HistoryError(f"{path}: {_FULL if full else says}") from None
     except OSError as error:
         raise HistoryError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
@@ -212,7 +230,9 @@ def put_aside(path: str, time: str, shared: Shared, upgrades: Sequence[Upgrade])
 
 def _is_whole(connection: sqlite3.Connection) -> bool:
     try:
-        return bool(connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+        return bool(connection.execute("PRAGMA integrity_check(1)").fetchone() == ("ok",))
+    except UnicodeDecodeError:
+        return False
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
             return False

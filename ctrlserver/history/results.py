@@ -59,7 +59,7 @@ def result_at(path: str, place: str, most: int) -> bytes:
         row = connection.execute(
             f"SELECT CAST(substr(CAST(document AS BLOB), 1, ?) AS BLOB) FROM results {by}", (most, int(value))
         ).fetchone()
-    if row is None:
+    if row is None or row[0] is None:
         numbers = f", {first} to {last}" if kept else f"; ctrlload run --history {path} keeps one"
         raise HistoryError(f"{path}:{place}: there is none; {path} has {counted(kept, 'result')}{numbers}")
     return bytes(row[0])

@@ -67,6 +67,8 @@ class Store:
     own: bool = False
     newest: int = field(default=0, init=False)
     """The greatest number of a run in the file when it was opened."""
+    doubt: Damaged | None = field(default=None, init=False)
+    """What a reader says of the file: it is examined before the next write."""
     daemon: int | None = field(default=None, init=False)
     shared: Shared | None = field(default=None, init=False)
     _connection: sqlite3.Connection | None = field(default=None, init=False)
@@ -86,6 +88,10 @@ class Store:
         if self.shared is None:
             self.shared = Shared(self.path)
         self.shared.renew()
+        doubt, self.doubt = self.doubt, None
+        if doubt is not None:
+            self._give_up()
+            self._put_aside(doubt, self.shared)
         if self._connection is not None:
             return
         try:
@@ -128,7 +134,7 @@ class Store:
                 if go_on:
                     which = "totals IS NOT NULL AND heir IS NULL AND ended AND daemon != ?"
                     for (text,) in connection.execute(f"SELECT totals FROM daemons WHERE {which}", (daemon,)):
-                        for name, value in json.loads(text).items():
+                        for name, value in _totals_in(text):
                             totals[name] = totals.get(name, 0) + value
                     connection.execute(f"UPDATE daemons SET heir = ? WHERE {which}", (daemon, daemon))
                     connection.execute("UPDATE daemons SET totals = ? WHERE daemon = ?", (json.dumps(totals), daemon))
@@ -224,3 +230,11 @@ class Store:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+
+def _totals_in(text: str) -> Iterator[tuple[str, int]]:
+    """Those that a start has left; none where somebody has spoilt them."""
+    with suppress(ValueError):
+        found = json.loads(text)
+        if isinstance(found, dict):
+            yield from ((name, value) for name, value in found.items() if type(value) is int and value >= 0)

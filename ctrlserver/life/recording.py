@@ -273,7 +273,9 @@ class Recording:
                 if first is None and before is not None and (first := self._reading.run(before)) is None:
                     raise CommandError(404, "unknown-run", f"no run {before}")
                 page = self._reading.page(chosen, limit, first, named)
-            except HistoryError:
+            except HistoryError as error:
+                if isinstance(error, Damaged):
+                    self._store.doubt = error
                 if before is not None and first is None:
                     raise CommandError(
                         503, "no-history", f"run {before} is in the history, which cannot be read"

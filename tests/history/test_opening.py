@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from ctrlserver.errors import HistoryError
-from ctrlserver.history.opening import APPLICATION, Upgrade, packaged
+from ctrlserver.history.opening import APPLICATION, Damaged, Upgrade, packaged
 from ctrlserver.history.reading import Reading
 from ctrlserver.history.store import Store
 from ctrlserver.stats.chosen import Chosen
@@ -77,6 +78,53 @@ def test_a_damaged_file_is_kept_under_another_name_and_a_new_one_made(
     (line,) = stores.said
     assert f"is kept as {aside}" in line
     assert "\n" not in line
+
+
+def spoilt(whole: bytes, chance: Random) -> bytes:
+    """Some bytes of it, a page, or its end."""
+    found = bytearray(whole)
+    match chance.choice(("bytes", "many", "page", "end")):
+        case "bytes":
+            for _ in range(chance.randrange(1, 6)):
+                found[chance.randrange(len(found))] = chance.randrange(256)
+        case "many":
+            for _ in range(chance.randrange(50, 3000)):
+                found[chance.randrange(100, len(found))] = chance.randrange(256)
+        case "page":
+            at = 4096 * chance.randrange(len(found) // 4096)
+            found[at : at + 4096] = chance.randbytes(4096)
+        case "end":
+            del found[chance.randrange(len(found)) :]
+    return bytes(found)
+
+
+def in_a_line(what: Callable[[], object]) -> None:
+    """It succeeds, or is told as one of our errors."""
+    lines = 1
+    try:
+        what()
+    except HistoryError as error:
+        lines += str(error).count("\n")
+    assert 1 == lines
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_however_a_file_is_spoilt_runs_are_kept_from_then_on(stores: Stores, reading: Reading, seed: int) -> None:
+    chance = Random(seed)
+    stores.path.write_bytes(spoilt(filled(stores), chance))
+    store = Store(str(stores.path), ("1", "here", 1), lambda: "2026-11-26T21:00:00.000Z", stores.said.append)
+    stores.made.append(store)
+    in_a_line(lambda: reading.page(Chosen(name="n*", listener="data", labels=(("site", "a"),)), 5, None, [1]))
+    in_a_line(lambda: store.begin(go_on=True))
+    for _ in range(2):
+        in_a_line(lambda: store.write([a_run(104)], {"packets_total": 7}))
+        in_a_line(lambda: store.tidy(20, None))
+    try:
+        reading.page(Chosen(), 100, None, ())
+    except Damaged as error:
+        store.doubt = error
+    store.write([a_run(104)])
+    assert a_run(104) in reading.page(Chosen(), 100, None, ()).records
 
 
 def test_what_was_put_aside_is_never_written_over(stores: Stores) -> None:

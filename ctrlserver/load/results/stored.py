@@ -52,7 +52,8 @@ def _schema_of(name: str) -> object:
 def read_result(path: str, *, searches: bool = False) -> dict[str, object]:
     """The document in the file ``path``, or in a history (``FILE:last``); with ``searches`` that of a search too."""
     named = printable(path)
-    content = _in_history(path) or _in_file(path, named)
+    kept = _in_history(path)
+    content = _in_file(path, named) if kept is None else kept
     try:
         return parsed_result(content, searches=searches)
     except ValueError as error:
