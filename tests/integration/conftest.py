@@ -267,6 +267,16 @@ def inside() -> Iterator[list[str]]:
         run("ip", "netns", "del", name)
 
 
+@contextmanager
+def running(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A program that runs for the length of the block; one that still runs then, as when a test fails, is killed."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def run(*command: str | Path, stdin: bytes = b"", **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end, bounded."""
     return subprocess.run(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from tests.integration.conftest import Log, Start, run
+from tests.integration.conftest import Log, Start, run, running
 from tests.integration.test_fleet import finished
 from tests.integration.test_shards import CTRLLOAD
 from tests.load.documents import validated
@@ -113,7 +113,7 @@ def test_a_worker_that_is_killed_is_named_its_shard_is_not_sent_again_and_the_re
     target = f"127.0.0.1:{daemon.ports['data']}"
     flags = ["-P", "4", "-t", "3s", "-r", "1k/s", "--dask", dask.address, "--shards", "2", "--json-progress"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([CTRLLOAD, "run", target, "--admin", daemon.admin, *flags], **pipes) as parent:
+    with running([CTRLLOAD, "run", target, "--admin", daemon.admin, *flags], **pipes) as parent:
         assert parent.stdout is not None
         events = [parent.stdout.readline()]
         while json.loads(events[-1])["event"] != "progress":

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import PATIENCE, Daemon, Start, run
+from tests.integration.conftest import PATIENCE, Daemon, Start, run, running
 from tests.load.screen import opened
 from tests.servers import refusing
 
@@ -115,7 +115,7 @@ def test_watch_ends_when_nobody_reads_it_and_by_a_signal(labs: tuple[Daemon, Dae
     watch = shlex.join([*CTRLSTAT, labs[0].admin, "watch", "0.1"])
     done = run("bash", "-o", "pipefail", "-c", f"{watch} | head -2")
     assert (0, 2) == (done.returncode, done.stdout.count(b"\n"))
-    with subprocess.Popen(shlex.split(watch), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with running(shlex.split(watch), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)

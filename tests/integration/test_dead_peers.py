@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import PATIENCE, Start, run
+from tests.integration.conftest import PATIENCE, Start, run, running
 
 #: Connects to each port given, sends ``words``, or as a slow reader a lot, and stays until stdin ends. "tls": by TLS.
 PEERS = """
@@ -55,7 +55,7 @@ def test_the_stream_of_a_dead_peer_ends_by_timeout_whatever_it_owes_and_by_whate
     daemon = start("--config", "x.toml", launcher=inside, listeners=len(listeners))
     asked = [f"{name}={daemon.ports[name]}" for name in listeners]
     pipe = subprocess.PIPE
-    with subprocess.Popen([*inside, sys.executable, "-c", PEERS, *asked], stdin=pipe, stdout=pipe) as peers:
+    with running([*inside, sys.executable, "-c", PEERS, *asked], stdin=pipe, stdout=pipe) as peers:
         assert peers.stdout is not None
         assert b"ready\n" == peers.stdout.readline()
         assert len(listeners) == daemon.await_stats(closed_timeout_total=0)["streams_open"]

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.integration.conftest import PATIENCE, Daemon, Start, run
+from tests.integration.conftest import PATIENCE, Daemon, Start, run, running
 from tests.integration.test_shards import CTRLLOAD
 from tests.load.documents import validated, validated_events
 
@@ -23,16 +23,13 @@ def fleet(daemon: Daemon, *flags: str) -> Iterator[tuple[subprocess.Popen[str], 
     target = f"127.0.0.1:{daemon.ports['data']}"
     command = [CTRLLOAD, "run", target, "--admin", daemon.admin, "-P", "4", "--processes", "2", "--json-progress"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([*command, *flags], start_new_session=True, **pipes) as parent:
-        try:
-            assert parent.stdout is not None
-            events: list[str] = []
-            while not events or json.loads(events[-1])["event"] != "progress":
-                events.append(parent.stdout.readline())
-            children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
-            yield parent, events, [int(each) for each in children]
-        finally:
-            parent.kill()
+    with running([*command, *flags], start_new_session=True, **pipes) as parent:
+        assert parent.stdout is not None
+        events: list[str] = []
+        while not events or json.loads(events[-1])["event"] != "progress":
+            events.append(parent.stdout.readline())
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+        yield parent, events, [int(each) for each in children]
 
 
 def finished(parent: subprocess.Popen[str], begun: Sequence[str]) -> tuple[dict[str, Any], str]:

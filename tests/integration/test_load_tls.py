@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.conftest import BIN, PATIENCE, Start, needs, run
+from tests.integration.conftest import BIN, PATIENCE, Start, needs, run, running
 from tests.load.documents import validated
 from tests.ports import free_port
 
@@ -100,20 +102,20 @@ def test_what_cannot_be_over_tls_is_refused_in_one_line(command: str, flags: tup
     assert 1 == done.stderr.count(b"\n")
 
 
-def s_server(certificate: Path, stdin: int) -> tuple[subprocess.Popen[bytes], int]:
-    """``openssl s_server`` on a free port."""
+@contextmanager
+def s_server(certificate: Path, stdin: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """``openssl s_server`` on a free port, which waits for one client, and is ended if none came."""
     port = free_port()
     command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", str(certificate), "-naccept", "1"]
-    server = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert server.stdout is not None
-    while server.stdout.readline().strip() != b"ACCEPT":
-        assert server.poll() is None
-    return server, port
+    with running(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        assert server.stdout is not None
+        while server.stdout.readline().strip() != b"ACCEPT":
+            assert server.poll() is None
+        yield server, port
 
 
 def test_openssl_hears_what_is_sent(certificate: Path) -> None:
-    server, port = s_server(certificate, subprocess.PIPE)
-    with server:
+    with s_server(certificate, subprocess.PIPE) as (server, port):
         document = load(f"ssl:localhost:{port}", "--cafile", certificate, "--payload", "hello-ctrlload\\n", "-n", "3")
         assert 3 == document["sent"]["packets"]
         assert server.stdout is not None
@@ -123,8 +125,7 @@ def test_openssl_hears_what_is_sent(certificate: Path) -> None:
 
 def test_a_target_that_closes_early_ends_the_run_in_one_line_and_no_flood(certificate: Path) -> None:
     """An ``s_server`` whose own input has ended closes as soon as it is connected."""
-    server, port = s_server(certificate, subprocess.DEVNULL)
-    with server:
+    with s_server(certificate, subprocess.DEVNULL) as (server, port):
         done = run(BIN / "ctrlload", "run", f"ssl:localhost:{port}", "--insecure", "-t", "20s", "-J")
         server.wait(PATIENCE)
     assert 1 == done.returncode, done

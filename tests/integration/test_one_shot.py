@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ctrlserver.admin.commands.table import COMMANDS
-from tests.integration.conftest import MANY, PATIENCE, Daemon, Start, needs, needs_openbsd_netcat, run
+from tests.integration.conftest import MANY, PATIENCE, Daemon, Start, needs, needs_openbsd_netcat, run, running
 
 SHORT = {"watch": "watch 0.1 2", "wait": "wait streams_open>=0"}
 READING = [SHORT.get(each.command, each.example) for each in COMMANDS if each.reads]
@@ -41,7 +41,7 @@ def same(reply: str) -> str:
 
 def by_telnet(daemon: Daemon, line: str) -> str:
     command = ["telnet", "127.0.0.1", str(daemon.ports["admin"])]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as telnet:
+    with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as telnet:
         assert telnet.stdin is not None
         assert telnet.stdout is not None
         telnet.stdin.write(f"{line}\n".encode())

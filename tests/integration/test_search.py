@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import BIN, PATIENCE, Start, run
+from tests.integration.conftest import BIN, PATIENCE, Start, run, running
 from tests.load.documents import validated_search
 
 #: Whatever the machine does meanwhile, that much of the rate is achieved.
@@ -62,7 +62,7 @@ def test_ctrl_c_in_a_step_leaves_the_steps_before_it(start: Start, tmp_path: Pat
         "--tolerance",
         "99%",
     ]
-    with subprocess.Popen(
+    with running(
         [*command, "-t", "300ms", "--to", "1e5"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None

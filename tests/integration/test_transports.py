@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import BIN, PATIENCE, Start, needs, run
+from tests.integration.conftest import BIN, PATIENCE, Start, needs, run, running
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -59,7 +59,7 @@ def test_lines_come_by_tls_and_are_echoed(start: Start, certificate: Path) -> No
     daemon = start(
         "--data", f"ssl:0:privateKey={certificate}:interface=127.0.0.1", "--framing", "line", "--mode", "echo"
     )
-    with subprocess.Popen(
+    with running(
         ["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{daemon.ports['data']}", "-CAfile", certificate],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
