@@ -31,6 +31,7 @@ MOST: Final = 2**63 - 1
 _DIGITS = re.compile(r"[0-9]+")
 _NAMED = re.compile(r"[A-Za-z_]+=")
 _OPERATOR: Final = frozenset("<>=!")
+_DATE = re.compile(r"(19|20)[0-9]{2}([01][0-9][0-3][0-9])?")
 _MEANT = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,2})?")
 
 
@@ -170,16 +171,19 @@ class Names(Parameter):
 
 @frozen
 class Time(Parameter):
-    """A time of day, in UTC unless it says otherwise; read as a timestamp."""
+    """A time of day, in UTC unless it says otherwise; read as a timestamp.
+
+    Beware: ``2026`` and ``20261126`` are a year and a date, not seconds of 1970.
+    """
 
     expected = "a time such as 2026-11-26, 2026-11-26T21:00 (UTC) or 1795000000 (seconds since 1970)"
 
     def read(self, text: str) -> str:
         """As records have it."""
         try:
-            if _MEANT.fullmatch(text):
+            if _MEANT.fullmatch(text) and not _DATE.fullmatch(text):
                 return timestamp(float(text))
-            when = datetime.fromisoformat(text)
+            when = datetime.fromisoformat(f"{text}0101" if len(text) == 4 else text)
             return timestamp((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp())
         except (ValueError, OverflowError, OSError):
             raise self.wrong(text) from None

@@ -18,7 +18,7 @@ from ctrlserver.errors import LoadError
 from ctrlserver.overview.answers import Answer, Row, rows_of
 from ctrlserver.overview.asking import Question, connected, in_quotes
 from ctrlserver.overview.forms import csv_lines
-from ctrlserver.overview.kept.words import resolved
+from ctrlserver.overview.kept.words import resolved, with_number
 from ctrlserver.overview.servers import Server
 
 #: Rows asked for at a time: some 200 KiB.
@@ -51,15 +51,16 @@ async def _runs(reactor: IReactorTime, server: Server, words: Sequence[str], que
     client = await connected(reactor, server, question.timeout, question.secret)
     try:
         number = await _number_of(lambda line: client.ask_json(line, question.timeout))
+        asked, added = with_number(words, number)
         before: Sequence[str] = ()
         while True:
-            line = " ".join(["runs", f"limit={PAGE}", *map(_word, words), *before])
+            line = " ".join(["runs", f"limit={PAGE}", *map(_word, asked), *before])
             answer = Answer(server.name, await client.ask_json(line, question.timeout))
             if answer.wrong:
                 raise LoadError(answer.wrong)
             rows = rows_of(answer)
             for row in rows:
-                yield row
+                yield {name: value for name, value in row.items() if not (added and name == number)}
             if not rows or (answer.envelope or {}).get("total") == len(rows):
                 return
             before = [f"before={rows[-1][number]}"]

@@ -32,6 +32,17 @@ def _resolved(word: str, now: float) -> str:
     return f"{name}={timestamp(now - ago)}"
 
 
+def with_number(words: Sequence[str], number: str) -> tuple[list[str], bool]:
+    """The words, ``fields`` with the name of the run's number, by which pages follow; whether that was missing."""
+    asked = [f"{word},{number}" if _lacks(word, number) else word for word in words]
+    return asked, asked != list(words)
+
+
+def _lacks(word: str, number: str) -> bool:
+    name, _, names = word.partition("=")
+    return name.casefold() == "fields" and number not in names.split(",")
+
+
 def check_export(words: Sequence[str]) -> None:
     """UsageError for a word that cannot choose."""
     for word in words:

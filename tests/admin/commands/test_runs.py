@@ -54,6 +54,8 @@ def test_runs_are_chosen_by_name_time_listener_and_label_and_follow_a_run(server
         "until=2001-01-01": [],
         "since=2001-01-01T00:00 until=2100-01-01": [3, 2, 1],
         "since=1000000000": [3, 2, 1],
+        "since=2099": [],
+        "since=20990101": [],
     }.items():
         assert runs == [row["run"] for row in peer.asks_json(f"runs {given}")["data"]], given
     assert "OK 1 of 3" == peer.asks("runs limit=1 before=3")[-1]
