@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -100,6 +99,18 @@ class Log:
         """Until the process has closed its output."""
         self._thread.join(PATIENCE)
 
+    def end(self) -> None:
+        """SIGTERM to the process, unless it has ended; all it says until it has is there then."""
+        process = self._process
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+        self.join()
+        assert process.stdout is not None
+        process.stdout.close()
+
     @property
     def text(self) -> str:
         """All so far."""
@@ -184,16 +195,7 @@ class Daemon:
 
     def stop(self) -> str:
         """SIGTERM, and the whole log once it has ended."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(PATIENCE)
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-        self.log.join()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        self.log.end()
         return self.log.text
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 import time
 import urllib.parse
@@ -32,10 +31,10 @@ class Prometheus:
         (folder / "prometheus.yml").write_text(re.sub(r"interval: 5s", f"interval: {SCRAPED}", config))
         (folder / "prometheus-rules.yml").write_text((ETC / "prometheus-rules.yml").read_text())
         command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
-        self.process = subprocess.Popen(
+        process = subprocess.Popen(
             [*command, "--web.listen-address=127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        self.log = Log(self.process)
+        self.log = Log(process)
         self.address = self.log.wait(r'msg="Listening on" address=(\S+)')[1]
         self.log.wait("ready to receive web requests")
 
@@ -59,17 +58,6 @@ class Prometheus:
             assert time.monotonic() < end, (expression, self.ask("targets"))
             time.sleep(0.1)
 
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(PATIENCE)
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-        self.log.join()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
 
 @pytest.fixture(scope="module")
 def daemon(shared: Start) -> Daemon:
@@ -80,7 +68,7 @@ def daemon(shared: Start) -> Daemon:
 def prometheus(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     made = Prometheus(tmp_path_factory.mktemp("prometheus"), f"127.0.0.1:{daemon.ports['http']}")
     yield made
-    made.stop()
+    made.log.end()
 
 
 def test_it_has_the_figures_of_stats(daemon: Daemon, prometheus: Prometheus) -> None:
