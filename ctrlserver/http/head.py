@@ -151,8 +151,8 @@ class Head:
         host = value.decode("ascii", "backslashreplace")
         if not is_ours(host, self.names):
             hint = did_you_mean(host, ["localhost", *self.names])
-            why = f"this server is not known as {quoted(host)}{hint}; hosts in [http] of its config has its names"
-            return Refusal(421, why)
+            known = "hosts in [http] of its config has its names" if self.names else "ask by its address"
+            return Refusal(421, f"this server is not known as {quoted(host)}{hint}; {known}")
         return None
 
 

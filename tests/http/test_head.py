@@ -127,3 +127,11 @@ def test_a_handshake_of_tls_does_not_begin_as_a_request() -> None:
     assert begins_as_http(b"\r\n")
     assert not begins_as_http(b"\x16\x03\x01")
     assert not begins_as_http(b"")
+
+
+@pytest.mark.parametrize(
+    ("names", "known"), [(("lab",), "hosts in [http] of its config has its names"), ((), "ask by its address")]
+)
+def test_for_another_host_it_is_told_by_which_one_to_ask(names: tuple[str, ...], known: str) -> None:
+    refusal = judged(GOOD[0], b"Host: evil.example", names=names)[1]
+    assert refusal == Refusal(421, f'this server is not known as "evil.example"; {known}')
