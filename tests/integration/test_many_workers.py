@@ -19,6 +19,9 @@ import pytest
 from tests.clients import connected
 from tests.integration.conftest import BIN, PATIENCE, Daemon, run, starting
 
+#: Its configs say how many workers there are, and one of its tests changes that: no flag is to say it, too.
+pytestmark = pytest.mark.parametrize("server_workers", [0], indirect=True)
+
 WORKERS = 4
 FEW = 2
 LOOPBACK = "tcp:0:interface=127.0.0.1"

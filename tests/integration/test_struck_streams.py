@@ -180,7 +180,8 @@ def test_while_a_stream_is_stalled_its_window_is_closed(
         row = newest(daemon, name)
         assert (3, 12, "open", 1) == (row["packets"], row["bytes"], row["state"], row["injected"])
         if name == "sink":
-            shown = run("ss", "-tinO", f"sport = :{client.getsockname()[1]}").stdout.decode()
+            ours = f"sport = :{client.getsockname()[1]} and dport = :{daemon.ports[name]}"
+            shown = run("ss", "-tinO", ours).stdout.decode()
             assert "snd_wnd:0" in shown or "snd_wnd" not in shown, shown
         daemon.ask("inject off")
         wire.until(lambda segment: segment.window > 0)
