@@ -37,6 +37,8 @@ from ctrlserver.stats.records import (
     RunRecord,
     StatsRecord,
     StreamRecord,
+    Value,
+    as_mapping,
     rate_figure,
     seconds_figure,
     timestamp,
@@ -57,6 +59,19 @@ _LAGS_KEPT = 256
 """Six times the number of ticks in ten seconds."""
 
 _NO_RENAMES = Renames()
+
+FIGURES: Mapping[str, Callable[[StreamCounters], Value]] = {
+    **{
+        name: attrgetter(name)
+        for name in ("stream", "peer", "state", "reason", "bytes", "incomplete_bytes", "run", "injected", "worker")
+    },
+    **{name: attrgetter(f"origin.{name}") for name in ("listener", "protocol", "framing", "mode")},
+    "packets": StreamCounters.whole,
+    "seconds": lambda stream: seconds_figure(stream.seconds()),
+    "packets_per_second": lambda stream: rate_figure(stream.whole(), stream.seconds()),
+    "bits_per_second": lambda stream: rate_figure(stream.bytes * 8, stream.seconds()),
+}
+"""Published fields of a stream that take no whole record."""
 
 
 @frozen
@@ -310,6 +325,10 @@ class Book:
             worker=stream.worker,
             labels=origin.labels,
         )
+
+    def figure(self, name: str) -> Callable[[StreamCounters], Value]:
+        """What gives one published field of a stream: thousands are sorted by it, and a record of each costs more."""
+        return FIGURES.get(name, lambda stream: as_mapping(self.record(stream)).get(name))
 
     def _stats(self, now: float, totals: Totals) -> StatsRecord:
         record = self._since_the_start(now, totals)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from heapq import nlargest
 from itertools import islice
 from typing import Any, Final
 
@@ -19,10 +20,11 @@ from ctrlserver.admin.refreshing.freshness import LOOKED_AT, Freshness
 from ctrlserver.admin.replies import Listing, Reply, Table, Word
 from ctrlserver.desk import Desk
 from ctrlserver.errors import CommandError
+from ctrlserver.stats.book import FIGURES
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.hosts import ClosedStreams
 from ctrlserver.stats.kept import Fetched
-from ctrlserver.stats.records import PeerRecord, StreamRecord, Value, as_mapping
+from ctrlserver.stats.records import PeerRecord, StreamRecord, Value
 from ctrlserver.words import did_you_mean, quoted
 
 PACKETS_LIMIT: Final = 10
@@ -67,28 +69,27 @@ class Streams(Command):
         read = {known.get(name) for name in self.fields} | {self._sorted_by(known)}
         if self.fields and read.isdisjoint(LOOKED_AT):
             return freshness.ask(desk.asked)
-        return freshness.look(lambda: self._looked_at(desk, by_number=self._sorted_by(known) == "stream"), desk.asked)
+        return freshness.look(lambda: self._looked_at(desk, self._sorted_by(known)), desk.asked)
 
     def _sorted_by(self, known: Mapping[str, str]) -> str | None:
         return "stream" if self.sort is None else known.get(self.sort.removeprefix("-"))
 
-    def _looked_at(self, desk: Desk, *, by_number: bool) -> Iterator[StreamCounters]:
+    def _looked_at(self, desk: Desk, sorted_by: str | None) -> Iterable[StreamCounters]:
         """The open streams that may be shown; all that are asked for, where it takes a look at each to know."""
-        if self.state == "closed":
-            return iter(())
-        book = desk.book
+        if self.state == "closed" or sorted_by is None:
+            return ()
+        book, most = desk.book, self.offset + self.limit
         found = book.counters.open.values() if self.peer is None else book.hosts.open_of(self.peer)
-        is_turned = self.sort is not None and self.sort.startswith("-")
-        text = None if self.find is None else self.find.casefold()
-        asked_for = (
-            each
-            for each in (found if is_turned else reversed(found))
-            if self.listener in (None, each.origin.listener)
-            and self.worker in (None, each.worker)
-            and (text is None or _has(each, text))
-        )
+        is_asked_for = self._filter()
         before = self.offset if self.state == "open" else max(0, self.offset - len(book.counters.recent))
-        return islice(asked_for, before, self.offset + self.limit) if by_number else asked_for
+        if sorted_by == "stream":
+            is_turned = self.sort is not None and self.sort.startswith("-")
+            return islice(filter(is_asked_for, found if is_turned else reversed(found)), before, most)
+        if sorted_by not in FIGURES:
+            return filter(is_asked_for, found)
+        key = self._key(desk)
+        ranked = ((place, each) for each in found if (place := key(each)) is not None)
+        return [each for _, each in nlargest(most, ranked)[before:]]
 
     def reply(self, desk: Desk) -> Reply:
         """Rows of streams."""
@@ -123,20 +124,28 @@ class Streams(Command):
             raise CommandError(404, "unknown-listener", f"no listener {quoted(listener)}{hint}")
         return found
 
+    def _filter(self) -> Callable[[StreamCounters], bool]:
+        text = None if self.find is None else self.find.casefold()
+        return lambda stream: (
+            self.listener in (None, stream.origin.listener)
+            and self.state in (None, stream.state)
+            and self.worker in (None, stream.worker)
+            and (text is None or _has(stream, text))
+        )
+
     def _key(self, desk: Desk) -> Callable[[StreamCounters], tuple[Any, ...] | None]:
         """The place of a stream in the order; None for one that is not asked for."""
         turned = self.sort is not None and self.sort.startswith("-")
-        text = None if self.find is None else self.find.casefold()
+        is_asked_for = self._filter()
         name = "stream" if self.sort is None else own_name(desk, "stream", self.sort.removeprefix("-"))
+        figure = desk.book.figure(name)
 
         def key(stream: StreamCounters) -> tuple[Any, ...] | None:
-            if self.listener not in (None, stream.origin.listener) or self.state not in (None, stream.state):
-                return None
-            if self.worker not in (None, stream.worker) or (text is not None and not _has(stream, text)):
+            if not is_asked_for(stream):
                 return None
             if name == "stream":
                 return rank(stream.stream, turned=turned)
-            return *rank(as_mapping(desk.book.record(stream)).get(name), turned=turned), stream.stream
+            return *rank(figure(stream), turned=turned), stream.stream
 
         return key
 

@@ -127,7 +127,11 @@ ALL = [[3, 2, 1]]
         ("streams listener=data limit=1", [[3]]),
         ("streams listener=lines", [[]]),
         ("streams peer=10.0.0.1 limit=1", [[3]]),
-        ("streams sort=packets limit=1", ALL),
+        ("streams sort=packets limit=1", [[2]]),
+        ("streams sort=-packets limit=1 offset=1 open", [[3]]),
+        ("streams sort=-packets limit=9 listener=lines", [[]]),
+        ("streams sort=nothing", [[]]),
+        ("streams sort=size limit=1", [[1, 2, 3]]),
         ("streams fields=stream,packets", []),
         ("streams sort=packets fields=stream", []),
         ("streams fields=stream sort=-retransmits limit=1", [[1, 2, 3]]),
@@ -147,8 +151,8 @@ ALL = [[3, 2, 1]]
 def test_what_costs_a_look_at_a_stream_is_asked_for_where_it_is_read(
     server: Server, workers: Workers, line: str, looked_at: list[list[int]]
 ) -> None:
-    for _ in range(3):
-        server.stream(open=True)
+    for packets in (2, 4, 3):
+        server.stream(packets, open=True)
     server.connect().says(f"{line}\n".encode())
     workers.answer()
     assert looked_at == workers.looked_at
