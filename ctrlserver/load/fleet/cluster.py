@@ -14,16 +14,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.process import reapAllProcesses
-from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from ctrlserver.errors import LoadError, UsageError
-from ctrlserver.load.fleet.child import command, environment, signals_held
 from ctrlserver.load.fleet.files import contents
-from ctrlserver.load.fleet.process import REAP_SECONDS
+from ctrlserver.load.fleet.process import Child
 from ctrlserver.load.fleet.sender import Owner, Sender
-from ctrlserver.load.fleet.telling import CLUSTER_LEAD_SECONDS, KEPT_BYTES, Lines, how_ended
+from ctrlserver.load.fleet.telling import CLUSTER_LEAD_SECONDS
 from ctrlserver.load.plan.options import Options
 
 #: Seconds for the bridge to let go of the cluster.
@@ -36,18 +33,15 @@ def check_installed() -> None:
         raise UsageError("--dask: needs Dask's distributed: pip install 'ctrlserver[fleet]'")
 
 
-class Workers(ProcessProtocol):
+class Workers(Child):
     """The workers of the cluster that ``options`` name."""
 
     lead_seconds = CLUSTER_LEAD_SECONDS
 
     def __init__(self, reactor: Any, options: Options) -> None:
-        self._reactor = reactor
+        super().__init__(reactor)
         self._options = options
         self._owner: Any = None
-        self._process: Any = None
-        self._lines = Lines()
-        self._said = b""
         self._placed: Deferred[Sequence[Sender]] | None = Deferred()
         self._shards: list[Shard] = []
         self._ending: list[Deferred[None]] = []
@@ -58,14 +52,9 @@ class Workers(ProcessProtocol):
         self._owner = owner
         placed = self._placed
         assert placed is not None
-        program = command("ctrlserver.load.fleet.bridge")
-        try:
-            with signals_held():
-                self._process = self._reactor.spawnProcess(
-                    self, program[0], program, environment(), childFDs={0: "w", 1: "r", 2: "r"}
-                )
-        except OSError as error:
-            self._over(f"the client of the cluster could not be started: {error.strerror or error}")
+        failed = self.spawn("ctrlserver.load.fleet.bridge")
+        if failed is not None:
+            self._over(f"the client of the cluster {failed}")
         else:
             options, dask = self._options, self._options.dask
             assert dask is not None
@@ -103,32 +92,13 @@ class Workers(ProcessProtocol):
             with suppress(ProcessExitedAlready):
                 self._process.signalProcess("KILL")
 
-    # What Twisted tells
+    def line_came(self, line: bytes) -> None:
+        """A line of the bridge."""
+        self._heard(json.loads(line))
 
-    def outReceived(self, data: bytes) -> None:
-        """A part of what the bridge says."""
-        for line in self._lines.of(data):
-            self._heard(json.loads(line))
-
-    def errReceived(self, data: bytes) -> None:
-        """What went wrong there."""
-        self._said = (self._said + data)[-KEPT_BYTES:]
-
-    def childConnectionLost(self, childFD: int) -> None:  # noqa: N803
-        """A pipe is closed."""
-        self._reactor.callLater(REAP_SECONDS, self._reap)
-
-    def processEnded(self, reason: Failure) -> None:
+    def has_gone(self, how: str) -> None:
         """The bridge has ended."""
-        value: Any = reason.value
-        words = how_ended(self._process.pid, value.exitCode, value.signal, self._said)
-        self._over(f"the client of the cluster is gone: {words}")
-
-    def _reap(self) -> None:
-        if not self._has_ended:
-            reapAllProcesses()
-        if not self._has_ended:
-            self._reactor.callLater(REAP_SECONDS, self._reap)
+        self._over(f"the client of the cluster is gone: {how}")
 
     def _heard(self, told: Mapping[str, Any]) -> None:
         if "placed" in told:

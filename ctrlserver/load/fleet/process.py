@@ -26,6 +26,66 @@ from ctrlserver.load.fleet.telling import KEPT_BYTES, LEAD_SECONDS, Lines, how_e
 REAP_SECONDS = 0.02
 
 
+class Child(ProcessProtocol):
+    """A process that ends with ours: it is told by its stdin, and tells by lines on its stdout."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._process: Any = None
+        self._lines = Lines()
+        self._said = b""
+        self._is_reaped = False
+        self.pid = 0
+
+    def spawn(self, module: str, words: Sequence[str] = ()) -> str | None:
+        """Have it run ``module``; why it could not be started."""
+        program = command(module, words)
+        try:
+            with signals_held():
+                self._process = self._reactor.spawnProcess(
+                    self, program[0], program, environment(), childFDs={0: "w", 1: "r", 2: "r"}
+                )
+        except OSError as error:
+            return f"could not be started: {error.strerror or error}"
+        self.pid = self._process.pid
+        return None
+
+    def line_came(self, line: bytes) -> None:
+        """It has said a line."""
+        raise NotImplementedError
+
+    def has_gone(self, how: str) -> None:
+        """It has ended, and all that it wrote is read."""
+        raise NotImplementedError
+
+    # What Twisted tells
+
+    def outReceived(self, data: bytes) -> None:
+        """A part of what it says."""
+        for line in self._lines.of(data):
+            self.line_came(line)
+
+    def errReceived(self, data: bytes) -> None:
+        """What is for people."""
+        self._said = (self._said + data)[-KEPT_BYTES:]
+
+    def childConnectionLost(self, childFD: int) -> None:  # noqa: N803
+        """A pipe is closed."""
+        self._reactor.callLater(REAP_SECONDS, self._reap)
+
+    def processEnded(self, reason: Failure) -> None:
+        """It is over."""
+        value: Any = reason.value
+        self._is_reaped = True
+        self.has_gone(how_ended(self.pid, value.exitCode, value.signal, self._said))
+
+    def _reap(self) -> None:
+        if not self._is_reaped:
+            reapAllProcesses()
+        if not self._is_reaped:
+            self._reactor.callLater(REAP_SECONDS, self._reap)
+
+
 class Processes:
     """As many processes of this machine."""
 
@@ -44,28 +104,18 @@ class Processes:
         return succeed(None)
 
 
-class ShardProcess(Sender, ProcessProtocol):
+class ShardProcess(Sender, Child):
     """The process of shard ``number``."""
 
     def __init__(self, number: int, owner: Owner, reactor: Any) -> None:
-        super().__init__(number, owner)
-        self._reactor = reactor
-        self._process: Any = None
-        self._lines = Lines()
-        self._said = b""
-        self.pid = 0
+        Sender.__init__(self, number, owner)
+        Child.__init__(self, reactor)
 
     def start(self, words: Sequence[str]) -> None:
         """Start the process with these arguments of ctrlload."""
-        program = command("ctrlserver.load.fleet", words)
-        try:
-            with signals_held():
-                self._process = self._reactor.spawnProcess(
-                    self, program[0], program, environment(), childFDs={0: "w", 1: "r", 2: "r"}
-                )
-            self.pid = self._process.pid
-        except OSError as error:
-            self.over(f"could not be started: {error.strerror or error}")
+        failed = self.spawn("ctrlserver.load.fleet", words)
+        if failed is not None:
+            self.over(failed)
 
     def say_start(self, seconds: float) -> None:
         """Say when to begin, in ``seconds`` since 1970."""
@@ -79,29 +129,10 @@ class ShardProcess(Sender, ProcessProtocol):
             with suppress(ProcessExitedAlready):
                 self._process.signalProcess(name)
 
-    # What Twisted tells
+    def line_came(self, line: bytes) -> None:
+        """One of its events."""
+        self.heard(line)
 
-    def outReceived(self, data: bytes) -> None:
-        """A part of its events."""
-        for line in self._lines.of(data):
-            self.heard(line)
-
-    def errReceived(self, data: bytes) -> None:
-        """What is for people; its lines are in the events, too."""
-        self._said = (self._said + data)[-KEPT_BYTES:]
-
-    def childConnectionLost(self, childFD: int) -> None:  # noqa: N803
-        """A pipe is closed."""
-        self._reactor.callLater(REAP_SECONDS, self._reap)
-
-    def processEnded(self, reason: Failure) -> None:
-        """It is over, and all that it wrote is read."""
-        value: Any = reason.value
-        words = how_ended(self.pid, value.exitCode, value.signal, self._said)
-        self.over(f"process {self.pid} {self._why} and was ended" if self._why else words)
-
-    def _reap(self) -> None:
-        if not self.has_ended:
-            reapAllProcesses()
-        if not self.has_ended:
-            self._reactor.callLater(REAP_SECONDS, self._reap)
+    def has_gone(self, how: str) -> None:
+        """It is over."""
+        self.over(f"process {self.pid} {self._why} and was ended" if self._why else how)

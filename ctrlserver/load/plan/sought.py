@@ -26,6 +26,10 @@ _ABOVE_FROM = Rule(
 )
 
 
+def _within(least: float, most: float, words: str) -> Rule:
+    return Rule(lambda _, value: least <= value <= most, f"must be from {words}")
+
+
 @frozen
 class Sought:
     """What a search is asked for beside its runs.
@@ -49,7 +53,7 @@ class Sought:
         "--precision 5%",
         "How close the highest good and the lowest bad rate must come.",
         parse_share,
-        Rule(lambda _, share: 0.001 <= share <= 1, "must be from 0.1% to 100%"),
+        _within(0.001, 1, "0.1% to 100%"),
         default="5%",
     )
     tolerance: float = flag(
@@ -63,6 +67,6 @@ class Sought:
         "--repeats N",
         "Runs at a rate on which the answer rests; the majority counts.",
         parse_count,
-        Rule(lambda _, number: 1 <= number <= 99, "must be from 1 to 99"),
+        _within(1, 99, "1 to 99"),
         default="3",
     )
