@@ -24,12 +24,13 @@ from pathlib import Path
 from attrs import frozen
 
 from benchmarks.pairs import Asked, CountsDifferError
-from benchmarks.programs import END_SECONDS, Daemon, ProgramFailedError, daemon, stats
-from benchmarks.rows import Row, Sides, load, ours_from_c, same
+from benchmarks.programs import END_SECONDS, Daemon, ProgramFailedError, c_peer, daemon, stats
+from benchmarks.rows import Row, Sides, asked, load, ours_from_c, same
 
 STREAMS = 10_000
 SPARE_DESCRIPTORS = 100
 SENDERS = 8
+ECHOES = 200
 ASK_SECONDS = 0.002
 SETTLE_SECONDS = 0.2
 
@@ -92,17 +93,26 @@ def answer_times(admin_port: int, until: threading.Event) -> list[float]:
     return times
 
 
-def answers_beside_a_load(ours: Daemon, seconds: float) -> tuple[float, float]:
-    """Milliseconds of the median and the 99th percentile of answers while eight streams send all they can.
+def eight_senders(ours: Daemon, seconds: float) -> object:
+    """Eight streams that send all they can."""
+    return load(*ours.ports, seconds, SENDERS)
 
-    From the first packet to the last.
-    """
+
+def many_echoes(ours: Daemon, seconds: float) -> object:
+    """200 streams with an echo in flight on each."""
+    return asked(c_peer("echo_client"), ours.data_port, seconds, ECHOES)
+
+
+def answers_beside_a_load(
+    ours: Daemon, seconds: float, work: Callable[[Daemon, float], object] = eight_senders
+) -> tuple[float, float]:
+    """Milliseconds of the median and the 99th percentile of answers beside a load, from its first packet to its last."""
     over = threading.Event()
     failures: list[Exception] = []
 
     def send() -> None:
         try:
-            load(*ours.ports, seconds, SENDERS)
+            work(ours, seconds)
         except Exception as error:
             failures.append(error)
         finally:
@@ -135,11 +145,18 @@ def answers(seconds: float) -> Iterator[Figures]:
 
 
 @contextmanager
+def answers_beside_echoes(seconds: float) -> Iterator[Figures]:
+    """Those of one process that echoes."""
+    with daemon("echo") as ours:
+        yield partial(answers_beside_a_load, ours, seconds, many_echoes)
+
+
+@contextmanager
 def rate_beside_questions(seconds: float) -> Iterator[Sides]:
     """Bits per second of the C sender into ours, with ten questions a second and without."""
     with daemon("sink") as ours:
 
-        def asked() -> float:
+        def beside_questions() -> float:
             over = threading.Event()
 
             def ask() -> None:
@@ -154,7 +171,7 @@ def rate_beside_questions(seconds: float) -> Iterator[Sides]:
                 over.set()
                 asking.join()
 
-        yield asked, lambda: ours_from_c(*ours.ports, seconds)
+        yield beside_questions, lambda: ours_from_c(*ours.ports, seconds)
 
 
 def streams_possible() -> int:
@@ -225,6 +242,14 @@ FIGURES = (
             Asked("stats beside 8 saturating streams, p99", "ms", 5.0),
         ),
         answers,
+    ),
+    FigureRow(
+        "admin",
+        (
+            Asked(f"stats beside {ECHOES} echo connections, median", "ms"),
+            Asked(f"stats beside {ECHOES} echo connections, p99", "ms", 5.0),
+        ),
+        answers_beside_echoes,
     ),
     FigureRow(
         "idle",

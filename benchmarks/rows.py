@@ -221,9 +221,9 @@ def bulk_from_c(*reads: str) -> Callable[[float], AbstractContextManager[Sides]]
     return sides
 
 
-def asked(client: str, port: int, seconds: float) -> dict[str, Any]:
+def asked(client: str, port: int, seconds: float, connections: int = CONNECTIONS) -> dict[str, Any]:
     """The counts of the echo client, each reply compared by it with its request."""
-    options = {"--port": port, "--connections": CONNECTIONS, "--size": PACKET, "--seconds": f"{seconds:g}"}
+    options = {"--port": port, "--connections": connections, "--size": PACKET, "--seconds": f"{seconds:g}"}
     answers = json_of(client, *(str(word) for option in options.items() for word in option))
     same(answers["requests"], answers["replies"], "requests and replies")
     return answers
