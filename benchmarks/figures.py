@@ -106,7 +106,7 @@ def many_echoes(ours: Daemon, seconds: float) -> object:
 def answers_beside_a_load(
     ours: Daemon, seconds: float, work: Callable[[Daemon, float], object] = eight_senders
 ) -> tuple[float, float]:
-    """Milliseconds of the median and the 99th percentile of answers beside a load, from its first packet to its last."""
+    """Milliseconds of the median and the 99th percentile of answers beside a load, from its first packet on."""
     over = threading.Event()
     failures: list[Exception] = []
 
