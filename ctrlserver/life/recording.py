@@ -218,8 +218,8 @@ class Recording:
             self._book.lifetime = lifetime
         if lost:
             self._book.history_lost += lost
-            told = "{runs} not kept in the history: another server has the number"
-            self.log.warn(told, event="runs-lost", runs=f"{counted(lost, 'run')} could")
+            told = "{runs} could not be kept in the history: another run has the number"
+            self.log.warn(told, event="runs-lost", runs=counted(lost, "run"))
         if self.trouble:
             self.trouble = ""
             self.log.info("the history is kept again, in {path}", event="history-again", path=self._store.path)
