@@ -64,6 +64,13 @@ class Reading:
             row = connection.execute(f"SELECT {COLUMNS} FROM runs WHERE run = ?", (number,)).fetchone()
         return next(iter(_readable([] if row is None else [row])), None)
 
+    def newest(self) -> int:
+        """The greatest number; 0 where none can be read."""
+        with suppress(HistoryError), self._asked() as connection:
+            (number,) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()
+            return int(number)
+        return 0
+
     def close(self) -> None:
         """It may be asked again."""
         connection, self._connection = self._connection, None

@@ -124,6 +124,7 @@ class Recording:
             self._begun = True
         except HistoryError as error:
             self._in_trouble(str(error))
+            self._book.runs.newest = max(self._store.newest, self._reading.newest())
         self._writers.start()
         self._readers.start()
         self._every.start(CHECKPOINT_SECONDS, now=False)

@@ -210,6 +210,28 @@ async def test_a_damaged_file_is_put_aside_with_a_line_and_the_server_keeps_runs
 
 
 @pytest_twisted.ensureDeferred
+async def test_where_the_file_beside_cannot_be_had_at_the_start_numbers_go_on_and_no_run_is_lost(path: Path) -> None:
+    first = Scene(path)
+    first.recording.begin()
+    first.run("a", 1)
+    await first.end()
+    beside = path.with_name(f"{path.name}-shared")
+    beside.unlink()
+    beside.mkdir()
+    second = Scene(path)
+    second.recording.begin()
+    second.run("b", 2)
+    await second.checkpoint()
+    assert 1 == len(second.recording.reasons())
+    beside.rmdir()
+    await second.checkpoint()
+    assert ((), 0) == (second.recording.reasons(), second.book.history_lost)
+    await second.end()
+    with closing(sqlite3.connect(path)) as found:
+        assert [(1, "a"), (2, "b")] == found.execute("SELECT run, name FROM runs ORDER BY run").fetchall()
+
+
+@pytest_twisted.ensureDeferred
 async def test_totals_go_on_over_restarts_where_they_are_kept(path: Path) -> None:
     for start in range(1, 4):
         scene = Scene(path, keep_totals=True)
