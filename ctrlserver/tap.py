@@ -44,8 +44,10 @@ class Options(usage.Options):
     """Options of the ``ctrlserver`` command; ``configuration`` is the file with the flags applied."""
 
     synopsis = (
-        "[--config FILE] [--data ENDPOINT] [--framing SPEC] [--mode MODE] [--reply TEXT] [--inject SPEC]"
-        " [--admin ENDPOINT] [--http ENDPOINT] [--workers N] [--history FILE|off]"
+        "[--config FILE] [--data ENDPOINT] [--framing SPEC]\n"
+        "                  [--mode MODE] [--reply TEXT] [--inject SPEC]\n"
+        "                  [--admin ENDPOINT] [--http ENDPOINT] [--workers N]\n"
+        "                  [--history FILE|off]"
     )
     longdesc = (
         "Takes packet streams on the data port, counts and times them exactly, and answers on the admin port:"

@@ -323,6 +323,7 @@ def test_help_is_given_by_a_short_flag_too(tmp_path: Path) -> None:
     short, long = (run(BIN / "ctrlserver", flag, cwd=tmp_path) for flag in ("-h", "--help"))
     assert (0, long.stdout) == (short.returncode, short.stdout)
     assert b"twistd [TWISTD'S OPTIONS] ctrlserver" in long.stdout
+    assert max(map(len, long.stdout.splitlines())) <= 80
 
 
 def test_the_version_is_ours(tmp_path: Path) -> None:
