@@ -41,10 +41,10 @@ from ctrlserver.stats.latency import highest_in, lowest_in, width_of
 CONFIDENCE = 0.95
 
 #: Numbers of batches.
-BATCHES = (32, 10)
+BATCHES = (48, 6)
 
 #: The number of batches whose neighbours are compared, and how much they may be correlated.
-LOOKED_AT, CORRELATED = 32, 0.35
+LOOKED_AT, CORRELATED = 48, 0.35
 
 #: More correlation widens the interval no further.
 MOST_MEMORY = 0.9

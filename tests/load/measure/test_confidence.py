@@ -13,7 +13,7 @@ from tests.load.measure.coverage import simulated
 @pytest.mark.parametrize("name", ["exponential", "bimodal", "fading", "queue"])
 def test_the_interval_of_a_run_that_stopped_by_it_has_the_truth(name: str) -> None:
     """A short form of tests/load/measure/coverage.py, which makes a thousand runs and more distributions."""
-    outcomes = [simulated(name, seed, 0.2, 450) for seed in range(8)]
+    outcomes = [simulated(name, seed, 0.2, 700) for seed in range(8)]
     assert sum(outcome.reached for outcome in outcomes) >= 6
     assert sum(outcome.covers is True for outcome in outcomes) >= 7
 
