@@ -115,8 +115,6 @@ class AdminConnection(Protocol):
         self._lines = 0  # of the dialogue when that began
         self._ahead: deque[Event] = deque()  # lines that came meanwhile
 
-    # Called by the transport
-
     def connectionMade(self) -> None:
         """Register; reject the peer where there are too many."""
         transport = self._transport()
@@ -185,6 +183,8 @@ class AdminConnection(Protocol):
     def _serve(self) -> None:
         if not self._turns.serve(self, had_a_slice=self._fruitless):
             self._stop_reading()
+        elif self._stage is Stage.OPEN:
+            transports.send_now(self._transport(), self._reactor)
 
     def carry_on(self) -> bool:
         """Carry out lines while the peer reads and there is time; True where more is left for another slice."""
@@ -318,7 +318,7 @@ class AdminConnection(Protocol):
 
     def _send(self, octets: bytes) -> None:
         if octets:
-            transports.write(self._transport(), octets, at_once=not self._has_input)
+            self._transport().write(octets)
 
     def _stop_reading(self) -> None:
         if self._reading and not self._input_ended:

@@ -65,14 +65,14 @@ def take_urgent_data_in_line(transport: object) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
 
-def write(transport: Any, octets: bytes, *, at_once: bool) -> None:
-    """Write to the peer. ``at_once``: give the kernel what it takes now; the reactor does so a turn of the lane later.
+def send_now(transport: object, reactor: Any) -> None:
+    """Give the kernel the output, as far as it takes it; the reactor does so a turn of the lane later.
 
-    What the kernel does not take is the reactor's all the same, and so is an error: it meets it again.
+    What it does not take is the reactor's all the same, and so is an error: it meets it again. Not for a transport that
+    is to close: what ``doWrite`` returns then is for the reactor.
     """
-    transport.write(octets)
     transport = _lowest(transport)
-    if at_once and isinstance(transport, FileDescriptor) and transport.connected and not transport.producerPaused:
+    if isinstance(transport, FileDescriptor) and not transport.producerPaused and is_unread(transport, reactor):
         transport.doWrite()
 
 
