@@ -24,7 +24,8 @@ class Limits:
     ``handshake_seconds``: for TLS, as on a data port. ``share``: of the time, while data flow; with what
     the kernel and Twisted take beside, a flood leaves the streams two thirds. ``turn_seconds``: a quarter of a lane's
     turn, so that timers and streams wait little. ``slice_seconds``: one or two usual replies, so that all connections
-    have a slice within a few turns. ``linger_seconds``: several round trips around the world.
+    have a slice within a few turns. ``owed_seconds``: so that after a pause of the process nobody waits for longer than
+    a second. ``linger_seconds``: several round trips around the world.
     ``probed_seconds``: from half of it on, the kernel asks a TCP peer whose reply comes later whether it is still
     there. Linux forgets its half of a closed connection after a minute, and then resets whoever asks, so a peer that
     left is noticed within a minute and a half.
@@ -41,6 +42,7 @@ class Limits:
     share: float = 0.25
     turn_seconds: float = 0.0005
     slice_seconds: float = 0.0001
+    owed_seconds: float = 0.25
     linger_seconds: float = 2.0
     probed_seconds: float = 60.0
     refused: int = 8

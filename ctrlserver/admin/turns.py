@@ -34,6 +34,7 @@ Rules:
 - A turn has no more slices than would fill it, however short they are, and beside data streams each spends
   ``Limits.slice_seconds`` at least: it lets a connection read again and send, which takes time that no slice counts.
 - While nobody else waits, a slice lasts as long as its turn.
+- What a slice overran is owed up to ``Limits.owed_seconds``: longer than that, the process was likely stopped in it.
 - A connection stands in at most one queue, once. While it stands there it reads nothing, and ``serve`` leaves it there.
 - A turn is scheduled exactly while somebody waits.
 """
@@ -67,6 +68,7 @@ class Turns:
         self._slice_seconds = limits.slice_seconds
         self._slices = max(1, round(limits.turn_seconds / limits.slice_seconds))
         self._share = limits.share
+        self._most_owed = limits.owed_seconds
         self._shared = shared
         self._arrived: deque[Served] = deque()
         self._waiting: dict[Served, float] = {}  # the time each has had while others waited, by its weight
@@ -130,7 +132,8 @@ class Turns:
         has_more = connection.carry_on()
         self._earned_by = self._reactor.seconds()
         took = self._earned_by - began
-        self._left -= max(took, self._slice_seconds) if self._shared() else took
+        took = max(took, self._slice_seconds) if self._shared() else took
+        self._left = max(self._left - took, -self._most_owed)
         if has_more:
             counts = max(0.0 if alone else took, self._slice_seconds) / connection.weight
             self._waiting[connection] = self._least + counts

@@ -8,7 +8,7 @@ from ctrlserver.admin.limits import Limits
 from ctrlserver.admin.turns import Turns
 from tests.admin.conftest import Peer, Server
 
-LIMITS = Limits(turn_seconds=1.0, slice_seconds=0.25)
+LIMITS = Limits(turn_seconds=1.0, slice_seconds=0.25, owed_seconds=10.0)
 
 
 @define(eq=False)
@@ -221,6 +221,11 @@ def test_beside_data_streams_a_turn_is_a_quarter_of_the_time(shared: Room) -> No
 def test_a_step_that_overran_leaves_the_data_streams_the_more(shared: Room) -> None:
     shared.busy("a", step_seconds=5.0).asks(2)
     assert 4 * 5.0 == rest_of(shared)
+
+
+def test_a_pause_of_the_process_within_a_step_is_owed_in_part(shared: Room) -> None:
+    shared.busy("a", step_seconds=3600.0).asks(2)
+    assert 4 * 11.0 == rest_of(shared)
 
 
 def test_beside_data_streams_a_slice_spends_its_time_however_short_it_is(shared: Room) -> None:
