@@ -120,7 +120,7 @@ class Begin:
             self.generation,
             (Tally(tally), self.number),
         )
-        plane.gather(worker.channel.fileno())
+        plane.gather(worker.channel.fileno(), worker.taker.fileno())
         self.limits.carry_out(worker)
         self.ordered.reach(plane, descriptors[own:])
         plane.bind()

@@ -260,11 +260,17 @@ class GivenPlane(DataPlane):
         self._generations = {generation: self.listeners}
         self._early: list[tuple[int, int, socket.socket, str, str]] = []
 
-    def gather(self, questions: int) -> None:
-        """Let data gather where nobody waits for an answer, until there is something to read at ``questions``."""
+    def gather(self, *others: int) -> None:
+        """Let data gather where nobody waits for an answer, until there is something to read at one of ``others``."""
+
+        def rest(seconds: float) -> bool:
+            try:
+                return bool(select.select(others, [], [], seconds)[0])
+            except OSError:  # one is closed: the parent is gone
+                return True
+
         if self._lane is not None:
-            self._lane.pause = PAUSE_SECONDS
-            self._lane.rest = lambda seconds: select.select([questions], [], [], seconds)[0]
+            self._lane.pause, self._lane.rest = PAUSE_SECONDS, rest
 
     def _made(self, config: ListenerConfig) -> Listener:
         terms, datagrams = self._terms(config)

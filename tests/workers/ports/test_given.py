@@ -228,14 +228,19 @@ def test_a_worker_whose_certificate_cannot_be_read_says_so(tls: Tls, tmp_path: P
         Worker(tls.config)
 
 
-def test_a_rest_ends_with_a_question_and_short_pauses_count_for_none(workers: list[Worker]) -> None:
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_rest_ends_with_a_question_or_a_connection_and_short_pauses_count_for_none(
+    workers: list[Worker], which: int
+) -> None:
     workers.append(worker := Worker(ECHO))
     lane = worker.plane._lane
     assert lane is not None
-    asks, asked_at = socket.socketpair()
-    with asks, asked_at:
-        worker.plane.gather(asked_at.fileno())
-        assert not lane.rest(0.001)
-        asks.send(b"?")
-        assert lane.rest(PATIENCE)
+    pairs = [socket.socketpair(), socket.socketpair()]
+    worker.plane.gather(*(there.fileno() for _, there in pairs))
+    assert not lane.rest(0.001)
+    pairs[which][0].send(b"?")
+    assert lane.rest(PATIENCE)
+    for each in [*pairs[0], *pairs[1]]:
+        each.close()
+    assert lane.rest(PATIENCE)
     assert lane.pause > lane_module.PAUSE_SECONDS
