@@ -31,6 +31,7 @@ from ctrlserver.config import Config, load_config, override
 from ctrlserver.errors import UsageError
 from ctrlserver.life.recording import HistoryFile
 from ctrlserver.life.signals import Signals
+from ctrlserver.linux.memory import look_for_garbage_seldom
 from ctrlserver.logs.level import LEVEL, LEVELS
 from ctrlserver.logs.log import LOG, for_twist, for_twistd
 from ctrlserver.service import ControlService
@@ -252,4 +253,5 @@ def makeService(options: Options) -> IService:
     means = {signal.SIGUSR1: LOG.reopen, signal.SIGHUP: service.reloading.by_signal}
     signals = Signals(reactor, lambda: service.is_ending, service.draining.at_once, means)
     signals.setServiceParent(service)  # type: ignore[no-untyped-call]
+    reactor.callWhenRunning(look_for_garbage_seldom)
     return service

@@ -36,7 +36,7 @@ from twisted.logger import globalLogBeginner
 from ctrlserver import __version__
 from ctrlserver.lane.clock import keep_monotonic_time
 from ctrlserver.linux.descriptors import raise_descriptor_limit
-from ctrlserver.linux.memory import give_back_large_blocks
+from ctrlserver.linux.memory import give_back_large_blocks, look_for_garbage_seldom
 from ctrlserver.linux.naming import name_process
 from ctrlserver.linux.scheduling import wait_for_the_running
 from ctrlserver.workers.channel import Channel
@@ -79,7 +79,7 @@ class Worker:
     def begin(self, number: int) -> None:
         """Be worker ``number``."""
         self.number = number
-        gc.freeze()
+        look_for_garbage_seldom()
         gc.enable()
         name_process(f"ctrlserver: worker {number}", f"ctrlworker {number}")
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 
 from ctrlserver.linux.library import library_function
-from ctrlserver.linux.memory import group_limits, memory_there_is
+from ctrlserver.linux.memory import group_limits, look_for_garbage_seldom, memory_there_is
 
 
 def test_the_limits_of_a_group_and_of_those_around_it_are_read(tmp_path: Path) -> None:
@@ -57,3 +59,21 @@ print(full - resident())
 def test_a_large_block_goes_back_to_the_kernel_although_small_ones_lie_between() -> None:
     freed = int(subprocess.run([sys.executable, "-c", LARGE_AMONG_SMALL], capture_output=True, check=True).stdout)
     assert 60 << 20 <= freed
+
+
+def test_what_was_there_is_no_garbage_and_what_comes_may_be() -> None:
+    class Circle:
+        def __init__(self) -> None:
+            self.itself = self
+
+    gc.collect()
+    before, thresholds = weakref.ref(Circle()), gc.get_threshold()
+    try:
+        look_for_garbage_seldom()
+        after = weakref.ref(Circle())
+        gc.collect()
+        assert (True, False) == (before() is not None, after() is not None)
+        assert gc.get_threshold()[0] > thresholds[0]
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
