@@ -389,9 +389,7 @@ class GivenPlane(DataPlane):
 
     def _log_rejections(self, now: float) -> None: ...
 
-    def _log_handshakes(self, now: float) -> None: ...
-
-    def _log_memory(self, now: float) -> None: ...
+    _log_handshakes = _log_memory = _log_rejections
 
 
 def address_of(peer: str, family: int) -> Any:
