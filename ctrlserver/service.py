@@ -249,8 +249,8 @@ class ControlService(MultiService):
         self._run_lines.tell_left_out(now)
 
     def _run_ended(self, record: RunRecord) -> None:
-        self._run_lines.ended(record, self._clock())
         self.recording.ended(record)
+        self._run_lines.ended(record, self._clock())
 
     def _drain(self, on: bool) -> None:
         """Accept no new streams, or some again."""

@@ -51,7 +51,7 @@ FUNCTIONS: Mapping[str, tuple[int, Callable[..., bool]]] = {
 }
 """What ``condition`` calls: the number of arguments, and the function."""
 
-_encoded = json.JSONEncoder(separators=(",", ":")).encode
+encoded = json.JSONEncoder(separators=(",", ":")).encode
 
 COLUMNS = "run, state, name, began, listeners, labels, record"
 
@@ -60,7 +60,7 @@ def row_of(record: RunRecord) -> tuple[Any, ...]:
     """The values of ``COLUMNS``."""
     whole = {each.name: getattr(record, each.name) for each in _KNOWN}
     names, labels = list(record.listener_names), {name: list(values) for name, values in record.labels.items()}
-    texts = (_encoded(each) for each in (names, labels, whole))
+    texts = (encoded(each) for each in (names, labels, whole))
     return (record.run, record.state, record.name, record.started, *texts)
 
 

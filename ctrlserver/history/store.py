@@ -8,6 +8,8 @@ Rules:
 
 - A run is written when it begins, at checkpoints, and when it ends: one row, under its number. A row of another
   server is never written over.
+- A run that has ended is in a file beside this one until it is here (ended.py): the next server that looks enters what
+  one that died has left.
 - A server lives while it holds its byte of ``FILE-shared``. The active run of one that does not is ``interrupted``,
   with what its last checkpoint said; the next server that looks says so.
 - ``HistoryError`` where something cannot be written: nothing of the call has been written then, and it may be made
@@ -26,10 +28,12 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
 
 from attrs import define, field
 
 from ctrlserver.errors import HistoryError
+from ctrlserver.history.ended import left
 from ctrlserver.history.entries import COLUMNS, row_of
 from ctrlserver.history.opening import OPENING_SECONDS, Damaged, Upgrade, opened, packaged, put_aside, told, transaction
 from ctrlserver.history.shared import Shared, identity
@@ -41,12 +45,14 @@ BUSY_SECONDS = 5.0
 DELETED_AT_ONCE = 5000
 """Runs past their time that one call deletes, so that it stays short."""
 
-_WRITE = f"""
+_ENTRY = f"""
 INSERT INTO runs (daemon, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run) DO UPDATE SET state = excluded.state, name = excluded.name, began = excluded.began,
     listeners = excluded.listeners, labels = excluded.labels, record = excluded.record
-WHERE daemon = excluded.daemon
-"""
+WHERE"""
+_WRITE = f"{_ENTRY} daemon = excluded.daemon"
+_ENTER = f"{_ENTRY} state != 'ended' AND began = excluded.began"
+_SPOILT = (ValueError, OverflowError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 
 _OVERDUE = "DELETE FROM runs WHERE run IN (SELECT run FROM runs WHERE state != 'active' {which} LIMIT ?)"
 
@@ -66,7 +72,7 @@ class Store:
     upgrades: Sequence[Upgrade] = field(factory=packaged)
     own: bool = False
     newest: int = field(default=0, init=False)
-    """The greatest number of a run in the file when it was opened."""
+    """The greatest number of a run that was in the file before this server's."""
     doubt: Damaged | None = field(default=None, init=False)
     """What a reader says of the file: it is examined before the next write."""
     daemon: int | None = field(default=None, init=False)
@@ -100,7 +106,7 @@ class Store:
             self._put_aside(wrong, self.shared)
             connection = opened(self.path, self.upgrades)
         with told(self.path):
-            (self.newest,) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()
+            self.newest = _newest(connection)
         self._connection, self._file, self._seconds = connection, identity(self.path), 0.0
         self.shared.at_least(self.newest)
 
@@ -128,9 +134,9 @@ class Store:
         """
         if self._lifetime is None:
             totals: dict[str, int] = {}
-            with self._at_work(OPENING_SECONDS) as connection:
+            with left(self.path) as rows, self._at_work(OPENING_SECONDS) as connection:
                 daemon = self._registered(connection, self.clock())
-                self._find_dead(connection)
+                self._find_dead(connection, rows)
                 if go_on:
                     which = "totals IS NOT NULL AND heir IS NULL AND ended AND daemon != ?"
                     for (text,) in connection.execute(f"SELECT totals FROM daemons WHERE {which}", (daemon,)):
@@ -143,8 +149,8 @@ class Store:
 
     def tidy(self, keep: int, since: str | None) -> None:
         """Say which runs were interrupted; delete those past the newest ``keep``, and those from before ``since``."""
-        with self._at_work() as connection:
-            self._find_dead(connection)
+        with left(self.path) as rows, self._at_work() as connection:
+            self._find_dead(connection, rows)
             connection.execute("UPDATE daemons SET ended = 0 WHERE daemon = ? AND ended", (self.daemon,))
             (number,) = connection.execute("SELECT count(*) FROM runs").fetchone()
             if number > keep:
@@ -189,8 +195,15 @@ class Store:
         self.shared.lives(self.daemon)
         return self.daemon
 
-    def _find_dead(self, connection: sqlite3.Connection) -> None:
+    def _find_dead(self, connection: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """What they have left is entered, and their active runs are interrupted."""
         assert self.shared is not None
+        for row in rows:
+            with suppress(*_SPOILT):
+                connection.execute(_ENTER, (self.daemon, *row))
+        if rows:
+            self.newest = _newest(connection)
+            self.shared.at_least(self.newest)
         there = connection.execute("SELECT daemon FROM daemons WHERE NOT ended").fetchall()
         for (daemon,) in there:
             if daemon == self.daemon or self.shared.is_alive(daemon):
@@ -230,6 +243,11 @@ class Store:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+
+def _newest(connection: sqlite3.Connection) -> int:
+    (number,) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()
+    return int(number)
 
 
 def _totals_in(text: str) -> Iterator[tuple[str, int]]:

@@ -7,6 +7,7 @@ is under way, so runs that end meanwhile are the next batch.
 Rules:
 
 - Nothing here waits for the file, but for the opening at the start (a quarter of a second where it is locked).
+- A run that ends is put beside the file at once, before anybody is told (``history/ended.py``): a SIGKILL takes none.
 - What cannot be written now is tried again at the next checkpoint. It is held until then, ``MOST_HELD`` runs at most;
   of more, and of those held at the end, ``history_lost_total`` has the number.
 - That the file cannot be had is one line of the log when it begins, and one when it is over; ``health`` has the reason,
@@ -35,6 +36,7 @@ from twisted.python.threadpool import ThreadPool
 from ctrlserver import __version__
 from ctrlserver.config import Config
 from ctrlserver.errors import CommandError, HistoryError
+from ctrlserver.history.ended import EndedRuns
 from ctrlserver.history.opening import Damaged
 from ctrlserver.history.reading import Reading
 from ctrlserver.history.store import Store
@@ -75,6 +77,7 @@ class _Work:
     since: str | None
     tidies: bool
     ends: bool
+    ended: int
 
 
 class Recording:
@@ -106,7 +109,7 @@ class Recording:
         if file is not None:
             who = (__version__, socket.gethostname(), os.getpid())
             self._store = Store(file.path, who, lambda: timestamp(wall()), self._put_aside, own=file.own)
-            self._reading = Reading(file.path)
+            self._reading, self._ended_runs = Reading(file.path), EndedRuns(file.path)
             self._writers, self._readers = _a_thread("history-writer"), _a_thread("history-reader")
 
     # The start
@@ -119,8 +122,8 @@ class Recording:
         self._book.runs.on_begin = self._soon
         try:
             self._store.open()
-            self._book.runs.newest = self._store.newest
             self._book.lifetime = self._store.begin(go_on=self._in_use().keep_totals)
+            self._book.runs.newest = self._store.newest
             self._begun = True
         except HistoryError as error:
             self._in_trouble(str(error))
@@ -140,8 +143,9 @@ class Recording:
     # What is written
 
     def ended(self, record: RunRecord) -> None:
-        """A run has ended."""
+        """A run has ended, and nobody is told before this is done."""
         if self._file is not None:
+            self._ended_runs.add(record)
             self._hold({record.run: record})
             self._soon()
 
@@ -186,7 +190,8 @@ class Recording:
             totals = {name: getattr(stats, name) for name in _COUNTERS}
         since = timestamp(self._wall() - config.history_age) if config.history_age else None
         begins, goes_on = not self._begun, config.keep_totals
-        work = _Work(tuple(held.values()), totals, begins, goes_on, config.history_runs, since, whole, ends)
+        ended = self._ended_runs.size
+        work = _Work(tuple(held.values()), totals, begins, goes_on, config.history_runs, since, whole, ends, ended)
         done = deferToThreadPool(self._reactor, self._writers, self._carry_out, work)
         done.addCallbacks(self._written, self._not_written, callbackArgs=(work,), errbackArgs=(held,))
 
@@ -213,6 +218,7 @@ class Recording:
 
     def _written(self, done: tuple[int, Mapping[str, int]], work: _Work) -> None:
         self._is_writing = False
+        self._ended_runs.written(work.ended)
         lost, lifetime = done
         if work.begins:
             self._begun = True
@@ -314,10 +320,13 @@ class Recording:
 
     def _ended(self, over: object) -> object:
         late = isinstance(over, Failure) and over.check(defer.TimeoutError)
-        if self._pending or late:
+        why = self.trouble or "the disk does not answer"
+        if self._ended_runs.close():
+            path = self._ended_runs.name
+            self.log.warn("{path} has the last runs until the next start: {why}", event="runs-wait", path=path, why=why)
+        elif self._pending or late:
             self._book.history_lost += len(self._pending)
             lost = f"{counted(len(self._pending), 'run')} could" if self._pending else "the last runs may"
-            why = self.trouble or "the disk does not answer"
             self.log.warn("{lost} not be kept in the history: {why}", event="runs-lost", lost=lost, why=why)
         if late:
             return None

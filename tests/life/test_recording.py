@@ -178,6 +178,26 @@ async def test_a_file_that_cannot_be_written_is_one_line_and_a_reason_of_health_
 
 
 @pytest_twisted.ensureDeferred
+async def test_runs_that_cannot_be_written_by_the_end_wait_for_the_next_start(
+    path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
+    scene = Scene(path)
+    scene.recording.begin()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        scene.run("a", 1)
+        scene.run("b", 2)
+        await scene.end()
+    assert (["history-not-kept", "runs-wait"], 0) == (events(lines), scene.book.history_lost)
+    second = Scene(path)
+    second.recording.begin()
+    assert [(2, "b", "ended", 2), (1, "a", "ended", 1)] == await second.listed()
+    await second.end()
+    assert {path, path.with_name(f"{path.name}-shared")} == set(path.parent.iterdir())
+
+
+@pytest_twisted.ensureDeferred
 async def test_of_runs_that_can_never_be_written_a_bounded_number_is_held_and_the_others_are_counted(
     tmp_path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

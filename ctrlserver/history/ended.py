@@ -1,0 +1,113 @@
+"""Runs that have ended and may not be in the history yet, in a file beside it, ``FILE-ended-XXXXXXXX``.
+
+Model: each server has one, made when its first run ends. A line is a row as JSON, and is in the page cache before
+anybody is told that the run has ended: a SIGKILL takes nothing of it, however late the history's writer is. Lines go
+once their runs are in the history. What a dead server has left, the next one that looks enters.
+
+Rules: its server holds a lock (flock) on it, which ends with the process. A run may be entered twice, to no effect. A
+line that is not whole is none. Nothing is synced: after a power cut lines may be missing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from glob import escape, glob
+from tempfile import mkstemp
+from typing import Any
+
+from attrs import define, field
+
+from ctrlserver.history.entries import encoded, row_of
+from ctrlserver.stats.records import RunRecord
+
+LONGEST = 1 << 25
+"""Bytes: as many runs as may wait, ten times over."""
+
+
+@define(eq=False)
+class EndedRuns:
+    """Those of one server, whose history is at ``path``. No call waits for a lock, or fails."""
+
+    path: str
+    size: int = field(default=0, init=False)
+    """The length of all lines."""
+    name: str = field(default="", init=False)
+    _file: int = field(default=-1, init=False)
+    _is_whole: bool = field(default=True, init=False)
+
+    def add(self, record: RunRecord) -> None:
+        """It has ended."""
+        line = f"{encoded(row_of(record))}\n".encode()
+        try:
+            self._have_file()
+            fits = self.size + len(line) <= LONGEST and os.pwrite(self._file, line, self.size) == len(line)
+        except OSError:
+            fits = False
+        if fits:
+            self.size += len(line)
+        else:
+            self._is_whole = False
+
+    def written(self, size: int) -> None:
+        """The runs up to ``size`` are in the history; later lines move up, where that overwrites none of them."""
+        rest = self.size - size
+        if size and 0 <= rest <= size:
+            with suppress(OSError):
+                os.pwrite(self._file, os.pread(self._file, rest, size), 0)
+                os.ftruncate(self._file, rest)
+                self.size = rest
+                self._is_whole = self._is_whole or not rest
+
+    def close(self) -> bool:
+        """No more calls. Whether the file stays, and has each run that is not in the history."""
+        if self._file < 0:
+            return False
+        if not self.size:
+            with suppress(OSError):
+                os.unlink(self.name)
+        os.close(self._file)
+        self._file = -1
+        return self._is_whole and self.size > 0
+
+    def _have_file(self) -> None:
+        if self._file >= 0:
+            if os.fstat(self._file).st_nlink:
+                return
+            os.close(self._file)  # somebody has taken it away
+        self._file, self.size = -1, 0
+        folder, name = os.path.split(self.path)
+        self._file, new = mkstemp(prefix=f"{name}-new-", dir=folder or ".")
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.name = f"{self.path}-ended-{new[-8:]}"
+        os.rename(new, self.name)  # nobody sees it before it is locked
+
+
+@contextmanager
+def left(path: str) -> Iterator[Sequence[Sequence[Any]]]:
+    """The rows that dead servers have left beside the history at ``path``; gone after a block that succeeds."""
+    rows: list[Sequence[Any]] = []
+    with ExitStack() as files:
+        names = []
+        for name in glob(f"{escape(path)}-ended-*"):
+            with suppress(OSError):
+                file = os.open(name, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+                files.callback(os.close, file)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                rows += _rows(os.pread(file, LONGEST, 0))
+                names.append(name)
+        yield rows
+        for name in names:
+            with suppress(OSError):
+                os.unlink(name)
+
+
+def _rows(lines: bytes) -> Iterator[Sequence[Any]]:
+    for line in lines.splitlines():
+        with suppress(ValueError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, list):
+                yield row
