@@ -133,13 +133,14 @@ class Channel(HTTPChannel):
         if self._is_refused or not self.persistent:
             return
         head = self._head
+        is_first = not head.begun
         if (refusal := head.add(line)) is not None:
             self._refuse(refusal)
             return
         if head.ended:
             self._head = Head(self.site.names)
         if head.begun:
-            super().lineReceived(line)  # type: ignore[no-untyped-call]
+            super().lineReceived(head.request_line if is_first else line)  # type: ignore[no-untyped-call]
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """A line that is longer than any head."""

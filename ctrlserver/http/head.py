@@ -6,7 +6,8 @@ number. So each line comes here first, and a request that is refused gets one li
 Rules:
 
 - A request is a GET or a HEAD by HTTP/1.0 or 1.1, without a body, whose path and query are printable ASCII.
-- Its host is one of ours (``is_ours``): an IP address, localhost, or a name that the server knows to be its own. A web
+- A target may be a whole URI, as for a proxy: its host counts then, and that of the header does not (RFC 9112, 3.2.2).
+- The host is one of ours (``is_ours``): an IP address, localhost, or a name that the server knows to be its own. A web
   page of somebody else can have its own name lead to this address, and its scripts would read what they get (DNS
   rebinding); such a request has that name as its host.
 - What is kept of a head is bounded: ``LONGEST_TARGET``, ``LONGEST_HEAD``, ``MOST_HEADERS``.
@@ -50,6 +51,7 @@ NAMES_OF_CODES: Final = {
 }
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_URI: Final = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -77,15 +79,20 @@ def is_ours(host: str, names: Collection[str]) -> bool:
 
 @define
 class Head:
-    """The lines of one request. ``names`` are those of this server; ``begun``: a line has come."""
+    """The lines of one request. ``names`` are those of this server; ``begun``: a line has come.
+
+    ``request_line`` is the first one, with a path where the target is a whole URI.
+    """
 
     names: Collection[str]
     begun: bool = field(default=False, init=False)
     ended: bool = field(default=False, init=False)
     method: str = field(default="", init=False)
+    request_line: bytes = field(default=b"", init=False)
     _version: bytes = field(default=b"", init=False)
     _bytes: int = field(default=0, init=False)
     _headers: int = field(default=0, init=False)
+    _has_uri: bool = field(default=False, init=False)
     _hosts: int = field(default=0, init=False)
     _lengths: int = field(default=0, init=False)
 
@@ -120,9 +127,13 @@ class Head:
             return Refusal(405, f"only GET and HEAD are answered here, for nothing is changed, not {self.method}")
         if len(target) > LONGEST_TARGET:
             return Refusal(414, f"a path and its query have at most {LONGEST_TARGET} bytes, and this one {len(target)}")
-        if not target.startswith(b"/") or not all(0x21 <= octet <= 0x7E for octet in target) or b"#" in target:
+        path = target
+        if uri := _URI.fullmatch(target):
+            self._has_uri, path = True, uri[2] if uri[2].startswith(b"/") else b"/" + uri[2]
+        self.request_line = b" ".join((method, path, self._version))
+        if not path.startswith(b"/") or not all(0x21 <= octet <= 0x7E for octet in target) or b"#" in target:
             return Refusal(400, f"{_shown(target)} is no path such as /metrics, in printable ASCII")
-        return None
+        return self._judged(uri[1]) if uri else None
 
     def _header(self, line: bytes) -> Refusal | None:
         self._headers += 1
@@ -148,6 +159,9 @@ class Head:
         self._hosts += 1
         if self._hosts > 1:
             return Refusal(400, "a request has one Host header, and this one has two")
+        return None if self._has_uri else self._judged(value)
+
+    def _judged(self, value: bytes) -> Refusal | None:
         host = value.decode("ascii", "backslashreplace")
         if not is_ours(host, self.names):
             hint = did_you_mean(host, ["localhost", *self.names])

@@ -35,6 +35,10 @@ def test_a_page_is_answered_with_the_headers_of_safety(place: Place) -> None:
     assert answer.endswith(b"\r\n\r\nhello\n")
 
 
+def test_a_page_is_answered_by_its_whole_uri_too(place: Place) -> None:
+    assert place.visit().send(GET.replace(b"/hello", b"http://lab/hello")).endswith(b"\r\n\r\nhello\n")
+
+
 def test_no_script_but_our_files_runs_and_nobody_frames_a_page() -> None:
     policy = SAFETY["Content-Security-Policy"]
     assert "default-src 'none'" in policy

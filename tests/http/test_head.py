@@ -59,7 +59,16 @@ def test_a_good_head_is_let_in_and_ends_with_its_empty_line() -> None:
         (505, [b"GET / HTTP/0.9"]),
         (400, [b"GET /"]),
         (400, [b"GET  / HTTP/1.1"]),
-        (400, [b"GET http://127.0.0.1/ HTTP/1.1"]),
+        (None, [b"GET http://127.0.0.1/ HTTP/1.1", b"Host: evil.example", b""]),
+        (None, [b"GET HTTPS://lab:9464/ HTTP/1.0", b""]),
+        (400, [b"GET http://127.0.0.1/ HTTP/1.1", b""]),
+        (400, [b"GET http://127.0.0.1/ HTTP/1.1", b"Host: lab", b"Host: lab"]),
+        (421, [b"GET http://evil.example/ HTTP/1.1"]),
+        (421, [b"GET http://127.0.0.1@evil.example/ HTTP/1.1"]),
+        (421, [b"GET http:///livez HTTP/1.1"]),
+        (400, [b"GET http:/livez HTTP/1.1"]),
+        (400, [b"GET ftp://127.0.0.1/ HTTP/1.1"]),
+        (400, [b"GET http://127.0.0.1/\xff HTTP/1.1"]),
         (400, [b"GET /\xff HTTP/1.1"]),
         (400, [b"GET /a#b HTTP/1.1"]),
         (400, [b"GET /\x00 HTTP/1.1"]),
@@ -83,6 +92,21 @@ def test_a_good_head_is_let_in_and_ends_with_its_empty_line() -> None:
 )
 def test_each_line_that_is_wrong_is_refused_by_its_code(expected: int | None, lines: list[bytes]) -> None:
     assert expected == code_of(*lines)
+
+
+@pytest.mark.parametrize(
+    ("expected", "target"),
+    [
+        (b"/metrics", b"/metrics"),
+        (b"/runs.json?limit=5", b"http://127.0.0.1:9464/runs.json?limit=5"),
+        (b"//lab/a", b"http://lab//lab/a"),
+        (b"/", b"http://lab"),
+        (b"/?a", b"HTTP://lab?a"),
+    ],
+)
+def test_the_target_is_a_path_or_a_whole_uri(expected: bytes, target: bytes) -> None:
+    head, refusal = judged(b"GET " + target + b" HTTP/1.1", *GOOD[1:])
+    assert (None, b"GET " + expected + b" HTTP/1.1") == (refusal, head.request_line)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ class _Visit(Protocol):
         self._port = port
         self._octets = b""
         self._head = Head(())
-        self._target = self._accept = ""
+        self._accept = ""
         self._over = False
         self._ends: Any = None
 
@@ -86,18 +86,15 @@ class _Visit(Protocol):
             self._end(self._answer())
 
     def _take(self, line: bytes) -> Refusal | None:
-        is_first = not self._head.begun
         if (refusal := self._head.add(line)) is not None:
             return refusal
-        if is_first and line:
-            self._target = line.split(b" ")[1].decode("ascii").partition("?")[0]
-        elif line.lower().startswith(b"accept:"):
+        if line.lower().startswith(b"accept:"):
             self._accept = line[7:].decode("ascii", "replace")
         return None
 
     def _answer(self) -> bytes:
         has_body = self._head.method != "HEAD"
-        if self._target != "/metrics":
+        if self._head.request_line.split(b" ")[1].partition(b"?")[0] != b"/metrics":
             return head_of(Refusal(404, "there is one page, /metrics"), has_body=has_body)
         form = form_of(self._accept)
         body = "".join(f"{line}\n" for line in text(self._port.families(), form)).encode()
