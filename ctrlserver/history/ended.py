@@ -74,16 +74,20 @@ class EndedRuns:
         return self._is_whole and self.size > 0
 
     def _have_file(self) -> None:
-        if self._file >= 0:
-            if os.fstat(self._file).st_nlink:
-                return
-            os.close(self._file)  # somebody has taken it away
-        self._file, self.size = -1, 0
-        folder, name = os.path.split(self.path)
-        self._file, new = mkstemp(prefix=f"{name}-new-", dir=folder or ".")
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self.name = f"{self.path}-ended-{new[-8:]}"
-        os.rename(new, self.name)  # nobody sees it before it is locked
+        while self._file < 0 or not os.fstat(self._file).st_nlink:
+            if self._file >= 0:
+                os.close(self._file)  # somebody has taken it away
+            self._file, self.size = -1, 0
+            folder, name = os.path.split(self.path)
+            new, self.name = mkstemp(prefix=f"{name}-ended-", dir=folder or ".")
+            try:
+                fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(new)
+                if not isinstance(error, BlockingIOError):  # then one that looks has found it first, and removes it
+                    raise
+            else:
+                self._file = new
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import mkstemp
 
 import pytest
 
@@ -108,6 +110,27 @@ def test_one_that_somebody_took_away_is_made_anew(stores: Stores, runs: EndedRun
     runs.written(size + 1)
     killed(runs)
     assert [2] == runs_in(stores.path)
+
+
+def test_one_that_another_server_finds_before_it_is_locked_is_not_used(
+    runs: EndedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def made(prefix: str, dir: str) -> tuple[int, str]:
+        new = mkstemp(prefix=prefix, dir=dir)
+        tries.append(new)
+        if len(tries) == 1:
+            assert [] == runs_in(Path(runs.path)), "it is removed"
+        elif len(tries) == 2:
+            looking.enter_context(left(runs.path))
+        return new
+
+    monkeypatch.setattr(ended, "mkstemp", made)
+    with ExitStack() as looking:
+        runs.add(a_run(1))
+    killed(runs)
+    assert (3, [1]) == (len(tries), runs_in(Path(runs.path)))
 
 
 @pytest.mark.parametrize("why", ["no room", "no folder"])
