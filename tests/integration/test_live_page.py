@@ -171,12 +171,16 @@ def test_streams_come_and_go(page: Page, daemon: Daemon) -> None:
 
 def test_what_strangers_name_is_text_and_renamed_fields_have_their_new_names(page: Page, daemon: Daemon) -> None:
     assert "OK" in daemon.ask(f'run start "{STRANGER}"', "rename peer inet_peer", "rename streams_open now_open")
+    assert "OK" in daemon.ask(f"rename mode {'n' * 64}")
     page.show(daemon)
     page.until(lambda: STRANGER in page.column("runs", "name"))
     assert [0, True] == [page.run("document.querySelectorAll('img').length"), "ctrlserver" in page.browser.title]
     assert page.column("streams", "inet_peer")[0].startswith("127.0.0.1:")
     assert "now_open" == page.text("[data-field=streams_open] dt")
-    daemon.ask("run stop", "unrename inet_peer", "unrename now_open")
+    assert f"“\u2068{STRANGER}\u2069”" in page.text("#run"), "isolated: it may run from right to left"
+    widths = "[...document.querySelectorAll('#streams th')].map(each => each.offsetWidth)"
+    assert 200 < max(page.run(widths)) <= 24 * 16
+    daemon.ask("run stop", "unrename inet_peer", "unrename now_open", f"unrename {'n' * 64}")
 
 
 @pytest.mark.parametrize("width", [400, 2000])

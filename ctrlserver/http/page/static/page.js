@@ -50,7 +50,7 @@ const showFigures = (stats, names) => {
 
 const runSummary = (run) => {
   if (!run) return "No run since the server started: one begins with the first data.";
-  const name = run.name ? ` “${run.name}”` : "";
+  const name = run.name ? ` “\u2068${run.name}\u2069”` : ""; // isolated: it may run from right to left
   const expected =
     (run.expected_packets ?? null) === null ? "" : ` of ${text("packets", run.expected_packets)} expected`;
   const packets = `${text("packets", run.packets)} packets${expected}`;
