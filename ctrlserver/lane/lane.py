@@ -122,11 +122,10 @@ class Lane:
 
     ``reactor`` watches descriptors (``IReactorFDSet``), on a system with epoll: see ``supported``. ``clock`` returns
     monotonic seconds; ``rest`` sleeps, and returns something true to end the turn. ``linger``: seconds, in whole
-    milliseconds, for which a turn waits for more events before it ends. It blocks the reactor meanwhile, so it is for a
-    program that has little else to do.
+    milliseconds, for which a turn waits for more events, and blocks the reactor, before it ends.
 
     ``round_began`` is the time at which the lane saw the sockets of this round ready. ``together`` is None, or serves
-    sockets before their owners do. ``pause``: seconds between two turns that count as a pause of the flow.
+    sockets before their owners do; ``give_way`` follows where it served them all. ``pause``: seconds that end a flow.
     """
 
     log = Logger()
@@ -165,6 +164,7 @@ class Lane:
         self._bell = -1  # always readable; in the inner epoll while a turn has left something
         self._ringing = False
         self.together: Together | None = None
+        self.give_way: Callable[[], object] = lambda: None
         self.bugs = Sparing()
         self._steady_since = self._turn_ended = self._short_until = self.round_began
 
@@ -284,11 +284,11 @@ class Lane:
                 try:
                     events = together.serve(events)
                 except Exception:
-                    self.log.failure(
-                        "sockets are served one by one from now on: serving them together failed", event="bug"
-                    )
+                    self.log.failure("served one by one from now on: serving sockets together failed", event="bug")
                     together = None
                     self._separate()
+                if not events:
+                    self.give_way()
                 now = clock()
             served += len(events)
             waiting = iter(events)

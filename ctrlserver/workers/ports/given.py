@@ -28,6 +28,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -249,8 +250,7 @@ class GivenPlane(DataPlane):
         generation: int = 0,
         tally: tuple[Tally, int] | None = None,
     ) -> None:
-        self._given = given
-        self._tally = tally
+        self._given, self._tally = given, tally
         self._releases = Releases(Seats())
         super().__init__(listeners, book, reactor, clock)
         assert isinstance(self._ordering, CarriedOrdering)
@@ -270,7 +270,7 @@ class GivenPlane(DataPlane):
                 return True
 
         if self._lane is not None:
-            self._lane.pause, self._lane.rest = PAUSE_SECONDS, rest
+            self._lane.pause, self._lane.rest, self._lane.give_way = PAUSE_SECONDS, rest, os.sched_yield
 
     def _made(self, config: ListenerConfig) -> Listener:
         terms, datagrams = self._terms(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -229,9 +230,7 @@ def test_a_worker_whose_certificate_cannot_be_read_says_so(tls: Tls, tmp_path: P
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_rest_ends_with_a_question_or_a_connection_and_short_pauses_count_for_none(
-    workers: list[Worker], which: int
-) -> None:
+def test_a_rest_ends_with_a_question_or_a_connection_and_echoes_give_way(workers: list[Worker], which: int) -> None:
     workers.append(worker := Worker(ECHO))
     lane = worker.plane._lane
     assert lane is not None
@@ -244,3 +243,4 @@ def test_a_rest_ends_with_a_question_or_a_connection_and_short_pauses_count_for_
         each.close()
     assert lane.rest(PATIENCE)
     assert lane.pause > lane_module.PAUSE_SECONDS
+    assert os.sched_yield is lane.give_way
