@@ -14,6 +14,9 @@ from ipaddress import ip_address, ip_network
 #: Bytes that fit into the address of a unix socket on Linux.
 LONGEST_UNIX_PATH = 107
 
+#: The name of a peer without an address.
+NO_ADDRESS = "unix"
+
 
 def ip_version(host: str) -> int | None:
     """4 or 6 where ``host`` is an IP address, without brackets; None where it is a name."""
@@ -57,7 +60,7 @@ def peer_name(address: object) -> str:
     """``host:port`` of what ``accept`` or a Twisted transport gave; ``unix`` for a peer without an address."""
     if isinstance(address, tuple):
         return host_port(address[0], address[1])
-    return text_of(address) if hasattr(address, "host") else "unix"
+    return text_of(address) if hasattr(address, "host") else NO_ADDRESS
 
 
 def host_of(text: str) -> str:

@@ -100,10 +100,10 @@ def test_a_stream_cuts_a_bounded_number_of_packets_in_a_turn_and_gives_back_the_
 class Crowded(socket.socket):
     """Has one more connection whenever it is asked."""
 
-    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+    def _accept(self) -> tuple[int, tuple[str, int]]:
         near, far = socket.socketpair()
         far.close()
-        return near, ("127.0.0.1", 1)
+        return near.detach(), ("127.0.0.1", 1)
 
 
 @pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")
@@ -227,7 +227,7 @@ async def test_a_unix_peer_that_hangs_up_while_it_is_owed_is_closed_at_once(tmp_
 class NoDescriptors(socket.socket):
     """A listening socket for which there is no descriptor."""
 
-    def accept(self) -> tuple[socket.socket, object]:
+    def _accept(self) -> tuple[int, object]:
         raise OSError(errno.EMFILE, "Too many open files")
 
 

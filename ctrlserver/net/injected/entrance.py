@@ -176,6 +176,11 @@ class Entrance:
         self._strike = struck
         return accepted, address
 
+    def _accept(self) -> tuple[int, Any]:
+        """The same; its descriptor."""
+        accepted, address = self.accept()
+        return accepted.detach(), address
+
     def _struck(self, peer: str) -> tuple[Order, Strike] | None:
         """What strikes a connection from ``peer``; it is counted."""
         if not isinstance(self._port.factory, ProxiedFactory) and self._streams.terms.gate.refuses(peer) is not None:
