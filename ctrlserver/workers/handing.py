@@ -5,7 +5,7 @@ Model::
     Hander.hand(...) -> waiting -> sendmsg: up to 64 descriptors and what is said of each -> Taker -> taken(...)
 
 The two ends are a pair of sequenced packet sockets, so a batch is one message: it arrives whole or not at all. What is
-handed in one turn of the reactor goes out at its end, or as soon as it is a full batch.
+handed goes out as soon as it is a full batch, or when whoever hands has no more for now and calls ``flush``.
 
 Rules:
 
@@ -30,9 +30,9 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
-from attrs import frozen
 from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -54,12 +54,11 @@ PAUSE_SECONDS = 0.1
 _MESSAGE_BYTES = BATCH * 1024
 _ROOM_FOR_DESCRIPTORS = socket.CMSG_SPACE(4 * BATCH)
 
-Told = tuple[int, int, Any, str, float, int]
-"""What is said of a connection: generation, listener, peer, strike, time of the accept, and its socket's family."""
+Told = tuple[int, int, Any, str, float]
+"""What is said of a connection: the items of ``Handed`` behind its socket."""
 
 
-@frozen
-class Handed:
+class Handed(NamedTuple):
     """A connection, and what is said of it.
 
     ``generation`` counts the reloads; ``listener`` is its place among the listeners then. ``peer`` is made of text,
@@ -99,21 +98,13 @@ class Hander:
         return self._open and len(self._waiting) < MOST_WAITING
 
     def hand(self, handed: Handed) -> None:
-        """Have it sent."""
+        """Have it sent, with others."""
         self._waiting.append(handed)
-        if self._stuck or not self._open:
-            return
         if len(self._waiting) >= BATCH:
-            self.doWrite()
-        elif self._due is None:
-            self._due = self._reactor.callLater(0, self._send_now)
-
-    def _send_now(self) -> None:
-        self._due = None
-        self.flush()
+            self.flush()
 
     def flush(self) -> None:
-        """Send what waits, before the turn ends."""
+        """Send what waits."""
         if self._waiting and self._open and not self._stuck:
             self.doWrite()
 
@@ -122,7 +113,7 @@ class Hander:
         waiting = self._waiting
         try:
             while waiting:
-                batch = [waiting[place] for place in range(min(BATCH, len(waiting)))]
+                batch = list(islice(waiting, BATCH))
                 self._send(batch)
                 for _ in batch:
                     waiting.popleft().sock.close()
@@ -146,7 +137,7 @@ class Hander:
         self.doWrite()
 
     def _send(self, batch: list[Handed]) -> None:
-        said = marshal.dumps([(h.generation, h.listener, h.peer, h.strike, h.at, int(h.sock.family)) for h in batch])
+        said = marshal.dumps([handed[1:] for handed in batch])
         rights = array.array("i", [handed.sock.fileno() for handed in batch])
         self._socket.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
@@ -205,7 +196,11 @@ def next_batch(sock: socket.socket) -> tuple[list[Handed], list[Told]] | None:
     if not said:
         raise EOFError
     told = marshal.loads(said)
-    return [_handed(*each) for each in zip(descriptors, told, strict=False)], told[len(descriptors) :]
+    taken = [
+        Handed(socket.socket(-1, socket.SOCK_STREAM, 0, each), *of_it)  # the call finds the family by itself
+        for each, of_it in zip(descriptors, told, strict=False)
+    ]
+    return taken, told[len(descriptors) :]
 
 
 def is_whole(sock: socket.socket) -> bool:
@@ -217,13 +212,6 @@ def is_whole(sock: socket.socket) -> bool:
     for each in descriptors:
         os.close(each)
     return not said or len(marshal.loads(said)) == len(descriptors)
-
-
-def _handed(descriptor: int, told: Told) -> Handed:
-    generation, listener, peer, strike, at, family = told
-    sock = socket.socket(family, socket.SOCK_STREAM, 0, descriptor)
-    sock.setblocking(False)
-    return Handed(sock, generation, listener, peer, strike, at)
 
 
 def _received(sock: socket.socket, flags: int) -> tuple[bytes, list[int]]:
@@ -288,8 +276,9 @@ class Taker:
         self._highest = max([self._highest, *[each.sock.fileno() for each in connections]])
         self.lost += len(lacking)
         self.taken += len(connections) + len(lacking)
+        handed = self._handed
         for each in connections:
-            self._handed(each)
+            handed(each)
         for generation, listener, peer, *_ in lacking:
             self._tell_lost(generation, listener, peer)
         if lacking:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -126,7 +127,7 @@ class Begin:
         plane.bind()
         for each in sockets:
             each.close()
-        worker.taken = lambda each: take(plane, worker.book, each)
+        worker.taken = partial(take, plane, worker.book)
         worker.not_taken = plane.not_taken
         worker.around = lambda: around(plane)
         worker.at_end = lambda: at_end(plane)
@@ -137,7 +138,7 @@ def take(plane: GivenPlane, book: RecordingBook, handed: Handed) -> None:
     """Serve a connection; a stream that begins with it has begun when the parent accepted it."""
     book.accepted = handed.at
     try:
-        plane.take(handed.generation, handed.listener, handed.sock, handed.peer, handed.strike)
+        plane.take(*handed[:5])
     finally:
         book.accepted = 0.0
 

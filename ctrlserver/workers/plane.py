@@ -83,6 +83,7 @@ class SharedPlane(SharingPlane):
             workers=config.workers,
             balance=config.balance,
             hand=self.supervisor.hand,
+            flush=self.supervisor.flush,
             has_room=self.supervisor.has_room,
             refresh=self.supervisor.refresh,
         )

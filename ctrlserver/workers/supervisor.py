@@ -221,12 +221,17 @@ class Supervisor:
     def hand(self, listener: int, sock: socket.socket, peer: Any, strike: str = "") -> int | None:
         """Give a connection to the worker with the least load: its number. ``sock`` is ours from now on.
 
-        None: nobody has room, and it is closed.
+        None: nobody has room, and it is closed. It is sent with others by ``flush``.
         """
         number = self._hand(Handed(sock, self.generation, listener, peer, strike, self._clock()))
         if number is None:
             sock.close()
         return number
+
+    def flush(self) -> None:
+        """Send what was handed."""
+        for worker in self._workers.values():
+            worker.flush()
 
     def _hand(self, handed: Handed) -> int | None:
         full = self._full
@@ -244,6 +249,7 @@ class Supervisor:
         kept = self._kept
         while kept and (number := self._hand(kept[0])) is not None:
             self.moved(kept.popleft(), number)
+        self.flush()
 
     def room(self, worker: WorkerProcess) -> None:
         """It takes connections again."""

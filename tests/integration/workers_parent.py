@@ -56,6 +56,7 @@ class Parent(Service):
             return
         sock, address = self.listening.accept()
         self.supervisor.hand(0, sock, address)
+        self.supervisor.flush()
 
     def logPrefix(self) -> str:
         return "parent"

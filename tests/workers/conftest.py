@@ -74,6 +74,7 @@ class Workers:
         client, sock = socket.socketpair()
         self.clients.append(client)
         self.supervisor.hand(**{"listener": 0, "sock": sock, "peer": len(self.clients)} | said)
+        self.supervisor.flush()
         return client
 
     def pid(self, number: int) -> int:

@@ -258,7 +258,7 @@ class GivenPlane(DataPlane):
         self.carried, self.carried_rules = self._ordering, self.rules
         self.generation = generation
         self._generations = {generation: self.listeners}
-        self._early: list[tuple[int, int, socket.socket, str, str]] = []
+        self._early: list[tuple[socket.socket, int, int, str, str]] = []
 
     def gather(self, *others: int) -> None:
         """Let data gather where nobody waits for an answer, until there is something to read at one of ``others``."""
@@ -344,16 +344,16 @@ class GivenPlane(DataPlane):
             self.take(*each)
         return closed
 
-    def take(self, generation: int, listener: int, sock: socket.socket, peer: str, strike: str = "") -> None:
+    def take(self, sock: socket.socket, generation: int, listener: int, peer: str, strike: str = "") -> None:
         """Serve a connection that the parent accepted, by the number of its listener in that generation."""
         listeners = self._generations.get(generation)
         if listeners is not None:
             taker = listeners[listener]
             assert isinstance(taker, GivenListener)
-            strike, *numbers = strike.split(";")
-            if not numbers:
+            if ";" not in strike:
                 taker.take(sock, peer, strike)
                 return
+            strike, *numbers = strike.split(";")
             orders = [int(each.partition(" ")[0]) for each in numbers]
             self.carried.coming(zip(orders, [int(each.partition(" ")[2]) for each in numbers], strict=True))
             try:
@@ -361,7 +361,7 @@ class GivenPlane(DataPlane):
             finally:
                 self.carried.coming((order, 0) for order in orders)
         elif generation > self.generation:
-            self._early.append((generation, listener, sock, peer, strike))
+            self._early.append((sock, generation, listener, peer, strike))
         else:
             sock.close()
 

@@ -65,14 +65,18 @@ worker; None where there is none."""
 
 
 class SharedAcceptor(LaneAcceptor):
-    """Accepts while there is ``room``."""
+    """Accepts while there is ``room``, and has what it accepted sent by ``flush``."""
 
     room: Callable[[], bool]
+    flush: Callable[[], object]
 
     def ready(self, events: int) -> None:
         """Accept connections."""
         if self.room():
-            super().ready(events)
+            try:
+                super().ready(events)
+            finally:
+                self.flush()
         elif self._paused is None:
             self._lane.forget(self.listening.fileno())
             self._paused = self._reactor.callLater(ROOM_SECONDS, self._resume)
@@ -119,7 +123,7 @@ class SharedListener(Listener):
         assert self._lane is not None, "the parent accepts on a lane"
         name = self.terms.origin.listener
         acceptor = SharedAcceptor(self._lane, self._reactor, port.socket, name, self.take)
-        acceptor.room = self._has_room
+        acceptor.room, acceptor.flush = self._has_room, self._plane.flush
         self._acceptor = acceptor
         self._entrance = Entrance.of(port, self._reactor)
         self._entrance.serve(acceptor, self.open_streams)
@@ -171,6 +175,8 @@ class SharedListener(Listener):
                 self._hand(sock, peer, strike)
             else:
                 self._reject(sock, reason)
+        if waiting:
+            self._plane.flush()
 
     def _refuses(self, peer: str) -> str | None:
         gate = self.terms.gate
@@ -241,8 +247,9 @@ class SharedListener(Listener):
 class SharingPlane(DataPlane):
     """``workers``: how many there are, numbered from 1; ``balance``: ``exact`` or ``kernel``.
 
-    ``hand`` takes connections over, ``has_room`` tells whether it may be called, ``refresh`` asks the workers for their
-    numbers. ``generation`` counts the reloads. ``numbers`` says by which numbers chance strikes a stream.
+    ``hand`` takes connections over, ``flush`` sends them on, ``has_room`` tells whether ``hand`` may be called.
+    ``refresh`` asks the workers for their numbers. ``generation`` counts the reloads. ``numbers`` says by which numbers
+    chance strikes a stream.
     """
 
     def __init__(
@@ -255,12 +262,13 @@ class SharingPlane(DataPlane):
         workers: int,
         balance: str,
         hand: Hand,
+        flush: Callable[[], object],
         has_room: Callable[[], bool],
         refresh: Callable[[], Deferred[None]],
     ) -> None:
         self.workers = workers
         self.balance = balance
-        self.hand = hand
+        self.hand, self.flush = hand, flush
         self.has_room = has_room
         self.refresh = refresh
         self.generation = 0

@@ -58,6 +58,7 @@ class Shop:
             workers=workers,
             balance=balance,
             hand=self.hand,
+            flush=lambda: None,
             has_room=lambda: self.has_room,
             refresh=self.refresh,
         )
@@ -76,7 +77,7 @@ class Shop:
     def hand(self, listener: int, sock: socket.socket, peer: str, strike: str) -> int | None:
         worker = len(self.handed) % len(self.workers) + 1
         self.handed.append((listener, peer, strike))
-        self.workers[worker].take(self.plane.generation, listener, sock, peer, strike)
+        self.workers[worker].take(sock, self.plane.generation, listener, peer, strike)
         return worker
 
     def refresh(self) -> Deferred[None]:
