@@ -21,6 +21,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from attrs import frozen
@@ -130,7 +131,13 @@ class Recording:
             self._book.runs.newest = max(self._store.newest, self._reading.newest())
         self._writers.start()
         self._readers.start()
+        self._readers.callInThread(self._look_ahead)
         self._every.start(CHECKPOINT_SECONDS, now=False)
+
+    def _look_ahead(self) -> None:
+        """Whoever asks first finds the file open, and the index of its runs in memory."""
+        with suppress(HistoryError):
+            self._reading.page(Chosen(), 1, None, ())
 
     def _number(self, newest: int) -> int:
         found = None if self._store.shared is None else self._store.shared.next(newest)
