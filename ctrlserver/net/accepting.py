@@ -204,6 +204,24 @@ def has_lost_its_file(endpoint: str) -> bool:
     return path is not None and not os.path.lexists(path)
 
 
+def closes_at_once(port: Any) -> Any:
+    """The same port: once it stops listening, the kernel takes no connection at it. Twisted closes it a turn later.
+
+    Not so where other processes accept at its address too: a socket is theirs as well, with what waits in it.
+    """
+    if isinstance(port, Port):
+        port.stopListening = partial(_close_at_once, port, port.stopListening)  # type: ignore[method-assign]
+    return port
+
+
+def _close_at_once(port: Any, stop: Callable[[], object]) -> object:
+    with suppress(OSError):
+        sock = port.socket  # a worker's port may have none
+        if sock is not None and not sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT):
+            sock.shutdown(socket.SHUT_RDWR)
+    return stop()
+
+
 def closes_without_its_file(port: Any) -> Any:
     """The same port; it closes even if the file of its unix socket, or its lock, is gone or not ours to remove."""
     if type(port) is UNIXPort:

@@ -29,13 +29,13 @@ from twisted.python.failure import Failure
 
 from ctrlserver.addresses import text_of
 from ctrlserver.config import ListenerConfig
-from ctrlserver.config.endpoints import transport_word, unix_path
+from ctrlserver.config.endpoints import behind_proxy, transport_word, unix_path
 from ctrlserver.config.places import place_of
 from ctrlserver.inject.rules import Answers
 from ctrlserver.lane.due import Due
 from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.keepalive import SHORTEST_SECONDS, send_probes
-from ctrlserver.net.accepting import Accepting, accept_few, closes_without_its_file, endpoint_over
+from ctrlserver.net.accepting import Accepting, accept_few, closes_at_once, closes_without_its_file, endpoint_over
 from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.net.injected.entrance import Entrance
 from ctrlserver.net.injected.orders import Orders
@@ -320,7 +320,8 @@ def bound(name: str, where: str, listen: Callable[[], Any]) -> IListeningPort:
     (port,) = outcome
     if isinstance(port, Failure):
         raise CannotBind(f"cannot listen for {name} on {where}: {why(port.value)}")
-    return closes_without_its_file(port)  # type: ignore[no-any-return]
+    is_systemds = (behind_proxy(where) or where).startswith("systemd:")  # which has it for the next server
+    return closes_without_its_file(port if is_systemds else closes_at_once(port))  # type: ignore[no-any-return]
 
 
 def over(name: str, where: str, port: IListeningPort, reactor: IReactorTime, text: str) -> IStreamServerEndpoint:

@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from ctrlserver.config import ListenerConfig
@@ -192,11 +193,12 @@ class NewConfig:
     gifts: Mapping[str, Gift]
     generation: int
 
-    def carry_out(self, worker: Worker, descriptors: Sequence[int]) -> None:
-        """Bind what was given, and put it in place."""
+    def carry_out(self, worker: Worker, descriptors: Sequence[int]) -> Deferred[None]:
+        """Bind what was given, and put it in place; the answer comes once what is left over is closed."""
         sockets = [socket.socket(fileno=each) for each in descriptors]
         try:
-            worker.plane.prepare(self.listeners, unpacked(self.gifts, sockets)).put()
+            closed: Deferred[object] = worker.plane.prepare(self.listeners, unpacked(self.gifts, sockets)).put()
+            return closed.addCallback(lambda _: None)
         finally:
             for each in sockets:
                 each.close()

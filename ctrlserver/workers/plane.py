@@ -159,11 +159,13 @@ class SharedPlane(SharingPlane):
     def _put(self, prepared: Prepared) -> Deferred[object]:
         closed = prepared.put()
         self.supervisor.generation = self.generation
-        for number in self._numbers if self._has_begun else ():
+        for number, is_running in self.asked():
             gifts, descriptors = packed(self.given(number))
             news = NewConfig(self._listeners(), gifts, self.supervisor.generation)
             followed = self.supervisor.ask(number, news, descriptors)
             followed.addErrback(self._cannot_follow, number)
+            if is_running:
+                self.directing.wait_for(followed)
         return closed
 
     def _cannot_follow(self, failure: Failure, number: int) -> None:

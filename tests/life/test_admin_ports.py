@@ -93,10 +93,11 @@ async def test_of_a_removed_port_the_connections_go_on(ports: Ports) -> None:
     with ports.connect(1) as old:
         assert b"OK pong\r\n" == await answer(old)
         gone = ports.number(1)
-        await ports.change(AdminConfig(LOOPBACK))
+        closed = ports.change(AdminConfig(LOOPBACK))
         assert 1 == len(ports.levels)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", gone), PATIENCE)
+        await closed
         assert b"OK pong\r\n" == await answer(old)
 
 

@@ -120,9 +120,10 @@ async def test_a_reload_adds_changes_and_removes_it(ports: Ports) -> None:
     ports.change(evolve(WITH, http=HttpConfig(LOOPBACK, ("lab.example",))))
     assert number == ports.number
     assert (await get(ports.connect(), "/livez", "lab.example:80")).endswith(b"live\n")
-    await ports.change(WITHOUT)
+    closed = ports.change(WITHOUT)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", number), PATIENCE)
+    await closed
 
 
 @pytest_twisted.ensureDeferred

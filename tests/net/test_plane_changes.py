@@ -103,10 +103,11 @@ async def test_a_listener_that_stays_is_the_same_object_and_a_removed_one_refuse
     kept, gone = served.plane.listeners[0], ("127.0.0.1", served.number("two"))
     with served.connect("two") as old:
         await served.streams(1)
-        await served.change(ONE)
+        closed = served.change(ONE)
         assert kept is served.plane.listeners[0]
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(gone, PATIENCE)
+            socket.create_connection(gone, PATIENCE)  # at once, before the port is closed
+        await closed
         old.sendall(b"a\n")
         await reached(lambda: served.records == [("two", "sink", "open", 1)])
         assert served.plane.kick(1)

@@ -229,6 +229,12 @@ class Directing:
         self._waiters.append(waiter)
         return waiter.over.addTimeout(LATEST_SECONDS, self._reactor, lambda *_: None)
 
+    def wait_for(self, done: Deferred[Any]) -> None:
+        """Nothing is settled before ``done`` has fired, which does not fail."""
+        self._questions += 1
+        self._open.add(self._questions)
+        done.addBoth(self._closed, self._questions)
+
     def _once_settled(self, then: Callable[[], None]) -> None:
         settled = self.settled()
         if settled is None:

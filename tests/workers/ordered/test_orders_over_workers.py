@@ -170,6 +170,18 @@ def test_nobody_waits_where_all_have_answered_and_nobody_longer_than_a_second(sh
     assert [None] == over
 
 
+def test_what_else_is_to_be_done_is_waited_for_too(shop: Shop) -> None:
+    followed: Deferred[None] = Deferred()
+    shop.directing.wait_for(followed)
+    over: list[None] = []
+    settled = shop.directing.settled()
+    assert settled is not None
+    settled.addCallback(over.append)
+    assert [] == over
+    followed.callback(None)
+    assert ([None], None) == (over, shop.directing.settled())
+
+
 def test_a_worker_that_cannot_carry_out_is_replaced_and_one_that_is_gone_is_nobody_s_concern(shop: Shop) -> None:
     shop.planes.pop(2)
     shop.answers = fail(Lost())
