@@ -312,6 +312,7 @@ class Supervisor:
             restarts=self.restarts,
         )
         if past.quick >= MOST_QUICK_ENDS:
+            self._take_rest(worker)
             last = worker.last_words().rpartition("\n")[2]
             self._failed(
                 f"worker {number} ended {past.quick} times in a row as soon as it was started: it {worker.how}"

@@ -238,6 +238,7 @@ async def test_a_worker_that_cannot_begin_says_why(workers: Workers) -> None:
         "worker 1 ended 5 times in a row as soon as it was started: it could not begin: no such thing"
     )
     assert {1} == {event["worker"] for event in events if event.get("event") == "worker-lost"}
+    assert -1 == workers.supervisor._workers[1].hander.fileno(), "its sockets are closed"
 
 
 @pytest_twisted.ensureDeferred
