@@ -15,7 +15,7 @@ when it was sent, hides a stall of the target: fewer packets are sent while it l
 Who calls whom:
 
     Sending -> OpenLoop.warm_up, measure, stop       a plan for the warm-up, then one for the measured part
-    OpenLoop -> Pacer.start(plan, streams)           time 0 of the plan is now
+    OpenLoop -> Pacer.start(plan, streams, began)    time 0 of the plan: when its part of the run began
     Pacer -> Schedule.due(now), time_of(next)        how many are due; when to wake next
     Pacer -> Spinner.at(moment), or Ticker.at        of a lane that spins, or a timer on the lane: calls Pacer._wake
     Pacer -> stream.release(count, first, last)      so many packets may be sent, and their intended times
@@ -118,15 +118,15 @@ class Pacer:
         self._most: int | None = None
         self._running = False
 
-    def start(self, plan: Schedule | Dealt, streams: Sequence[Paced], most: int | None = None) -> None:
-        """Begin ``plan`` now, in place of the one before; release no more than ``most`` packets."""
+    def start(self, plan: Schedule | Dealt, streams: Sequence[Paced], began: int, most: int | None = None) -> None:
+        """Follow ``plan``, which ``began`` a while ago, in place of the one before, up to ``most`` packets."""
         if not self._running:
             self._running = True
             self._ticker.start()
         self._plan, self._streams, self._most = plan, streams, most
         self.released = self.dropped_ticks = 0
         self._upcoming = plan.time_of(0)
-        self.began = self._planned = self._clock()
+        self.began, self._planned = began, self._clock()
         self._wake()
 
     @property
@@ -227,20 +227,20 @@ class OpenLoop:
         self._before = 0
         self._wall = self._core = self._busy = 0.0
 
-    def warm_up(self, streams: Sequence[Paced]) -> None:
-        """Begin the warm-up, at the rate at which the measured part begins; its plan has no end."""
-        self._start(self._curve.opening, streams, None)
+    def warm_up(self, streams: Sequence[Paced], began: float) -> None:
+        """Follow the plan of the warm-up: the rate at which the measured part begins, without an end."""
+        self._start(self._curve.opening, streams, began, None)
 
-    def measure(self, streams: Sequence[Paced], packets: int | None) -> None:
-        """Begin the measured part: up to the end of the curve or of the time, and ``packets`` packets at most."""
+    def measure(self, streams: Sequence[Paced], began: float, packets: int | None) -> None:
+        """Follow that of the measured part, up to the end of the curve or of the time: ``packets`` packets at most."""
         self._before = sum(stream.packets + stream.releases.dropped for stream in streams)
-        self._start(self._curve.until(self._options.most), streams, packets)
+        self._start(self._curve.until(self._options.most), streams, began, packets)
 
-    def _start(self, curve: Curve, streams: Sequence[Paced], packets: int | None) -> None:
+    def _start(self, curve: Curve, streams: Sequence[Paced], began: float, packets: int | None) -> None:
         self._streams = streams
         self._wall, self._core = time.monotonic(), self._core_seconds()
         self._busy = 0.0
-        self._pacer.start(self._options.plan(curve), streams, packets)
+        self._pacer.start(self._options.plan(curve), streams, round(began * SECOND), packets)
 
     def stop(self) -> None:
         """Release nothing any more. May be called again."""

@@ -166,7 +166,7 @@ class LoadRun:
             await self._open()
             await self._start()
             self._began = self._wall()
-            await self._sending.run()
+            await self._sending.run(0.0 if self._starting is None else self._starting.behind)
             if self._work.error is None:
                 await self._end()
             else:

@@ -39,7 +39,7 @@ class Sending:
     def __init__(self, reactor: IReactorTime, lane: Lane, options: Options, watcher: Watcher, work: Work) -> None:
         self.ended_early = False  # by the clock, the schedule or an interrupt
         self.warming = options.warm_up > 0
-        self.began = self.marked_at = 0.0
+        self.began = self.marked_at = self._due = 0.0
         self.mark = Counts()
         self.open_loop: OpenLoop | None = None
         self._reactor = reactor
@@ -65,9 +65,13 @@ class Sending:
 
     # What the run orders and asks
 
-    async def run(self) -> None:
-        """From the first byte to the last; the work's ``error`` says afterwards whether it failed."""
+    async def run(self, late: float = 0.0) -> None:
+        """From the first byte to the last; the work's ``error`` says afterwards whether it failed.
+
+        A schedule began ``late`` seconds ago.
+        """
         self.began = self.marked_at = self._clock()
+        self._due = self.began - late
         self.cuts = Intervals(self.began, self._gauge)
         try:
             self._looks.begin(self.began)
@@ -120,7 +124,7 @@ class Sending:
         self._later(self._options.warm_up, self._end_warm_up)
         all_done = self._work.start(warm_up=True)
         if self.open_loop is not None and not all_done.called:
-            self.open_loop.warm_up(self._work.paced())
+            self.open_loop.warm_up(self._work.paced(), self._due)
         return all_done
 
     def _end_warm_up(self) -> None:
@@ -132,7 +136,7 @@ class Sending:
         self._last_interval(self.mark)
         self._work.timing.mark()
         self.warming = False
-        self.marked_at = self._clock()
+        self.marked_at = self._due = self._clock()
         if self._cutting.running:
             self._cutting.reset()
         self._limit_time()
@@ -153,7 +157,7 @@ class Sending:
     def _pace(self) -> None:
         """Have the schedule of the measured part begin, where there is one."""
         if self.open_loop is not None:
-            self.open_loop.measure(self._work.paced(), self._work.planned)
+            self.open_loop.measure(self._work.paced(), self._due, self._work.planned)
 
     def _plan_ended(self) -> None:
         """All that was planned is released: what is due may still be sent, within the grace."""

@@ -23,7 +23,7 @@ from ctrlserver.units import format_duration
 #: Seconds before the moment in which nobody is told any more: a view that is drawn takes half a millisecond.
 QUIET_SECONDS = 0.5
 
-#: Seconds late from which people are told so in a line of their own.
+#: Seconds late from which people are told so in a line of their own, and a schedule begins no earlier than the run.
 LATE_SECONDS = 0.01
 
 
@@ -57,6 +57,12 @@ class Starting:
                 told = True
             await deferLater(self._reactor, min(left, left - ceil(left) + 1))
         self.late_seconds = -left
+
+    @property
+    def behind(self) -> float:
+        """How long ago a schedule began: at the moment, so that shards keep to one plan, unless the run is late."""
+        late = self.late_seconds or 0.0
+        return late if late < LATE_SECONDS else 0.0
 
     @property
     def remark(self) -> str | None:

@@ -34,7 +34,7 @@ class Stream:
 class Paced:
     """A pacer whose clock the test moves; it wakes when it is told to."""
 
-    def __init__(self, curve: Curve, streams: int, most: int | None = None) -> None:
+    def __init__(self, curve: Curve, streams: int, most: int | None = None, since: int = 0) -> None:
         reactor: Any = MemoryReactorClock()
         self.lane = Lane(reactor)
         self.lane.start()
@@ -51,7 +51,7 @@ class Paced:
             lambda: None,
             clock=lambda: self.now,
         )
-        self.pacer.start(Evenly(curve), self.streams, most)
+        self.pacer.start(Evenly(curve), self.streams, BEGAN - since, most)
 
     def wake(self, milliseconds: float) -> None:
         self.now = BEGAN + round(milliseconds * MS)
@@ -67,6 +67,17 @@ def test_packets_are_dealt_in_turn_with_the_moments_at_which_they_were_due() -> 
     paced.wake(1)
     paced.wake(2.5)
     assert [[(1, 0, 0)], [(1, MS, MS)], [(1, 2 * MS, 2 * MS)]] == [stream.got for stream in paced.streams]
+    paced.close()
+
+
+def test_what_was_due_since_the_plan_began_is_released_at_once_and_what_follows_is_on_time() -> None:
+    paced = Paced(Curve.until(Curve.constant(1000), 0.004), 1, since=2 * MS)
+    assert [(3, -2 * MS, 0)] == paced.streams[0].got
+    paced.wake(1)
+    assert (1, MS, MS) == paced.streams[0].got[1]
+    paced.wake(2)
+    assert ([BEGAN + 2 * MS], 4, 0.004) == (paced.ended, paced.pacer.released, paced.pacer.plan_seconds())
+    assert 0 == paced.pacer.dropped_ticks
     paced.close()
 
 
@@ -153,6 +164,6 @@ def test_time_that_the_lane_spun_for_nothing_is_no_time_at_work() -> None:
     timing = Timing()
     timing.slip.record(2 * MS, 100)  # all late, and not by the pacer
     open_loop = OpenLoop(pacer, Curve.constant(1000), options_for(TARGET, rate="1k"), timing)
-    open_loop.measure([], None)
+    open_loop.measure([], 1.0, None)
     open_loop.stop()
     assert Bottleneck.TARGET is open_loop.scheduled(100, 1.0).bottleneck

@@ -69,6 +69,11 @@ def test_a_moment_that_is_over_is_not_waited_for_and_told() -> None:
     assert "began 1.500 s after the start asked for, 2026-11-26T16:00:00.000000Z" == waiting.starting.remark
 
 
+@pytest.mark.parametrize(("late", "behind"), [(0.004, 0.004), (0.0, 0.0), (0.02, 0.0)])
+def test_a_schedule_begins_at_the_moment_unless_the_run_is_late(late: float, behind: float) -> None:
+    assert pytest.approx(behind, abs=1e-6) == Waiting(-late).starting.behind
+
+
 def test_a_wait_that_is_cancelled_ends_at_once() -> None:
     waiting = Waiting(5)
     ended: list[Any] = []
@@ -148,6 +153,20 @@ async def test_a_run_that_is_late_by_a_second_begins_at_once_and_says_so(servers
     assert note.startswith("began 1.")
     assert note.endswith(f"s after the start asked for, {result.start.asked}")
     assert [] == heard.starts
+
+
+@pytest_twisted.ensureDeferred
+async def test_packets_of_a_schedule_are_due_from_the_moment_on_though_the_wait_ended_late(
+    servers: Servers,
+) -> None:
+    flags: dict[str, Any] = {"rate": 1000.0, "duration": 0.1, "start_at": StartAt("t", FOUR)}
+    late = 0.008
+    run = LoadRun(reactor, options(servers.listen(Counting), **flags), Heard(), now=lambda: FOUR + late)
+    result = good(await run.run())
+    assert result.schedule is not None
+    assert result.schedule.slip.max is not None
+    assert (100, 0.1) == (result.schedule.sent_packets, result.schedule.plan_seconds)
+    assert late <= result.schedule.slip.max
 
 
 @pytest_twisted.ensureDeferred
