@@ -8,12 +8,12 @@ distribution, as order statistics are for independent replies.
 Replies close to each other are alike, because they wait in the same queue. So the spread is taken between batches, in
 which correlation is contained if they are long. How long is long enough, the run itself has to show:
 
-- The run is parted into each number of ``BATCHES``, and the widest interval counts: what lasts longer than a short
-  batch makes the long ones differ more.
-- Neighbours among ``LOOKED_AT`` batches may be correlated by ``CORRELATED`` at most; else the interval is not
-  ``independent``, and stops no run. What correlation is left widens it, as for a process whose memory fades from batch
-  to batch.
-- Student's t stands for the small number of batches.
+- Where neighbours among ``BATCHES`` batches show no correlation, these are all that counts.
+- Else their correlation widens the interval, as for a process whose memory fades from batch to batch. And the run is
+  parted into ``FEW`` batches too, and the wider interval counts: what lasts longer than a short batch makes the long
+  ones differ more.
+- Correlated by more than ``CORRELATED``, the interval is not ``independent``, and stops no run.
+- Student's t stands for the small number of batches. A correlation is an estimate too, and leaves ``FREEDOM``.
 
 Whoever looks often enough sees any interval narrow by chance, and just then it is wrong. So ``Stopping`` makes looks
 rare: each when the run is longer than at the last one by ``GROWTH``.
@@ -40,11 +40,15 @@ from ctrlserver.stats.latency import highest_in, lowest_in, width_of
 #: The truth lies in so many of all intervals.
 CONFIDENCE = 0.95
 
-#: Numbers of batches.
-BATCHES = (48, 6)
+#: Numbers of batches, and how much neighbours among the former may be correlated.
+BATCHES, FEW, CORRELATED = 48, 6, 0.35
 
-#: The number of batches whose neighbours are compared, and how much they may be correlated.
-LOOKED_AT, CORRELATED = 48, 0.35
+#: Degrees of freedom of an interval that a correlation widens: the variance of the logarithm of its width is
+#: 1 / (2 (BATCHES - 1)) + 1 / BATCHES, half the inverse of 16.
+FREEDOM = 16
+
+#: All degrees of freedom that an interval may have.
+FREEDOMS = BATCHES - 1, FREEDOM, FEW - 1
 
 #: More correlation widens the interval no further.
 MOST_MEMORY = 0.9
@@ -238,11 +242,13 @@ class Slices:
         if not upto:
             return None
         count = upto[-1]
-        at = buckets[bisect_left(upto, max(int(share * count + 0.5), 1))]  # as a histogram rounds
+        rank = max(int(share * count + 0.5), 1)  # as a histogram rounds
+        at = buckets[bisect_left(upto, rank)]
         error = self._error([(each.start, each.count, each.up_to(at)) for each in self._kept])
         if error is None or count * min(share, 1 - share) < LEAST_BEYOND:
             return Estimate(highest_in(at))
-        first, last = math.floor(count * (share - error.half)), math.ceil(count * (share + error.half))
+        first = min(math.floor(count * (share - error.half)) + 1, rank)
+        last = max(math.ceil(count * (share + error.half)), rank)
         low = lowest_in(buckets[bisect_left(upto, first)]) if first >= 1 else None
         high = highest_in(buckets[bisect_left(upto, last)]) if last <= count else None
         return Estimate(highest_in(at), low, high, error.batches, error.independent)
@@ -251,15 +257,13 @@ class Slices:
         """How far the interval of the ratio reaches; ``parts`` have their start."""
         if self.cut < LEAST_SLICES:
             return None
-        widest, batches, memory = 0.0, BATCHES[0], 0.0
-        for number in BATCHES:
-            half, correlation = spread_of(self._batches(number, parts))
-            half *= factor_of(number)
-            if number == LOOKED_AT:
-                memory = correlation
-            if half > widest:
-                widest, batches = half, number
-        left = min(max(0.0, memory + 1 / LOOKED_AT), MOST_MEMORY)  # independent batches have -1/n
+        half, correlation = spread_of(self._batches(BATCHES, parts))
+        if correlation <= 0:
+            return _Error(half * factor_of(BATCHES - 1), BATCHES, independent=True)
+        memory = (BATCHES * correlation + 1) / (BATCHES - 4)  # of a correlation r one sees r - (1 + 4r) / n on average
+        left = min(memory, MOST_MEMORY)
+        long, _ = spread_of(self._batches(FEW, parts))
+        widest, batches = max((half * factor_of(FREEDOM), BATCHES), (long * factor_of(FEW - 1), FEW))
         return _Error(widest * math.sqrt((1 + left) / (1 - left)), batches, memory <= CORRELATED)
 
     def _batches(self, number: int, parts: Sequence[tuple[int, float, float]]) -> list[tuple[float, float]]:
@@ -276,9 +280,9 @@ def _middle_of(bucket: int) -> int:
     return lowest_in(bucket) + (width_of(bucket) >> 1)
 
 
-def factor_of(batches: int) -> float:
-    """How many standard errors the interval reaches; it is known from the second call on."""
-    return t_quantile(batches - 1, (1 + CONFIDENCE) / 2)
+def factor_of(freedom: int) -> float:
+    """How many standard errors an interval reaches; it is known from the second call on."""
+    return t_quantile(freedom, (1 + CONFIDENCE) / 2)
 
 
 def spread_of(batches: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from attrs import define, field, frozen
 
-from ctrlserver.load.measure.confidence import BATCHES, Precision, Slices, Stopping, factor_of
+from ctrlserver.load.measure.confidence import FREEDOMS, Precision, Slices, Stopping, factor_of
 from ctrlserver.load.measure.counts import Counts
 from ctrlserver.load.measure.timing import News, Timing
 from ctrlserver.load.plan.options import Options
@@ -57,8 +57,8 @@ class Goals:
 
     def __attrs_post_init__(self) -> None:
         options = self._options
-        for batches in BATCHES:
-            factor_of(batches)  # takes milliseconds, which the run does not have later
+        for freedom in FREEDOMS:
+            factor_of(freedom)  # takes milliseconds, which the run does not have later
         least = options.duration or 0.0
         self.seconds = min(SLICE_SECONDS, max(SHORTEST, least / SLICES))
         self._least = least

@@ -89,6 +89,25 @@ def test_a_steady_rate_is_sure_at_once() -> None:
     assert found.independent
 
 
+def test_the_interval_of_a_median_has_as_many_replies_below_it_as_above() -> None:
+    times, slices = list(range(1, 20 * LEAST_SLICES + 1)), Slices()
+    random.Random(1).shuffle(times)
+    for number in range(LEAST_SLICES):
+        slices.add(0.1, 20, dict.fromkeys(times[number::LEAST_SLICES], 1))
+    found = of(slices.percentile(0.5))
+    assert found.low is not None
+    assert found.high is not None
+    assert 20 * LEAST_SLICES - found.high == found.low - 1 < 20 * LEAST_SLICES / 2
+
+
+def test_where_each_slice_is_alike_the_interval_is_the_estimate() -> None:
+    slices = Slices()
+    for _ in range(LEAST_SLICES):
+        slices.add(0.1, 100, dict.fromkeys(range(1, 101), 1))
+    found = of(slices.percentile(0.5))
+    assert (50, 50, 50) == (found.value, found.low, found.high)
+
+
 def test_what_swings_as_slowly_as_the_run_is_long_is_not_independent() -> None:
     slices = Slices()
     for number in range(300):
