@@ -5,7 +5,8 @@ anybody is told that the run has ended: a SIGKILL takes nothing of it, however l
 once their runs are in the history. What a dead server has left, the next one that looks enters.
 
 Rules: its server holds a lock (flock) on it, which ends with the process. A run may be entered twice, to no effect. A
-line that is not whole is none. Nothing is synced: after a power cut lines may be missing.
+line that is not whole is none. A file that somebody has taken away, or a part of it, is made anew. Nothing is synced:
+after a power cut lines may be missing.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ class EndedRuns:
     """Those of one server, whose history is at ``path``. No call waits for a lock, or fails."""
 
     path: str
+    name: str = field(default="", init=False)
     size: int = field(default=0, init=False)
     """The length of all lines."""
-    name: str = field(default="", init=False)
     _file: int = field(default=-1, init=False)
     _is_whole: bool = field(default=True, init=False)
 
     def add(self, record: RunRecord) -> None:
         """It has ended."""
-        line = f"{encoded(row_of(record))}\n".encode()
+        line = f"\n{encoded(row_of(record))}\n".encode()  # whatever somebody has put before it
         try:
             self._have_file()
             fits = self.size + len(line) <= LONGEST and os.pwrite(self._file, line, self.size) == len(line)
@@ -52,10 +53,15 @@ class EndedRuns:
         else:
             self._is_whole = False
 
-    def written(self, size: int) -> None:
-        """The runs up to ``size`` are in the history; later lines move up, where that overwrites none of them."""
+    def mark(self) -> tuple[str, int]:
+        """Which file it is, and how far."""
+        return self.name, self.size
+
+    def written(self, mark: tuple[str, int]) -> None:
+        """The runs up to ``mark`` are in the history; later lines move up, where that overwrites none of them."""
+        name, size = mark
         rest = self.size - size
-        if size and 0 <= rest <= size:
+        if name == self.name and size and 0 <= rest <= size:
             with suppress(OSError):
                 os.pwrite(self._file, os.pread(self._file, rest, size), 0)
                 os.ftruncate(self._file, rest)
@@ -66,17 +72,25 @@ class EndedRuns:
         """No more calls. Whether the file stays, and has each run that is not in the history."""
         if self._file < 0:
             return False
+        stays = self._is_whole and self.size > 0 and self._is_there()
         if not self.size:
             with suppress(OSError):
                 os.unlink(self.name)
         os.close(self._file)
         self._file = -1
-        return self._is_whole and self.size > 0
+        return stays
+
+    def _is_there(self) -> bool:
+        with suppress(OSError):
+            own, there = os.fstat(self._file), os.stat(self.name)
+            return os.path.samestat(own, there) and there.st_size >= self.size
+        return False
 
     def _have_file(self) -> None:
-        while self._file < 0 or not os.fstat(self._file).st_nlink:
+        while not self._is_there():
             if self._file >= 0:
-                os.close(self._file)  # somebody has taken it away
+                os.close(self._file)
+            self._is_whole = self._is_whole and not self.size
             self._file, self.size = -1, 0
             folder, name = os.path.split(self.path)
             new, self.name = mkstemp(prefix=f"{name}-ended-", dir=folder or ".")
@@ -85,6 +99,7 @@ class EndedRuns:
             except OSError as error:
                 os.close(new)
                 if not isinstance(error, BlockingIOError):  # then one that looks has found it first, and removes it
+                    os.unlink(self.name)
                     raise
             else:
                 self._file = new

@@ -78,7 +78,7 @@ class _Work:
     since: str | None
     tidies: bool
     ends: bool
-    ended: int
+    ended: tuple[str, int]
 
 
 class Recording:
@@ -197,7 +197,7 @@ class Recording:
             totals = {name: getattr(stats, name) for name in _COUNTERS}
         since = timestamp(self._wall() - config.history_age) if config.history_age else None
         begins, goes_on = not self._begun, config.keep_totals
-        ended = self._ended_runs.size
+        ended = self._ended_runs.mark()
         work = _Work(tuple(held.values()), totals, begins, goes_on, config.history_runs, since, whole, ends, ended)
         done = deferToThreadPool(self._reactor, self._writers, self._carry_out, work)
         done.addCallbacks(self._written, self._not_written, callbackArgs=(work,), errbackArgs=(held,))

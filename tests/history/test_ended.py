@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import mkstemp
@@ -80,15 +83,15 @@ def test_lines_that_are_no_rows_hide_no_others(stores: Stores, reading: Reading,
 def test_lines_go_once_their_runs_are_in_the_history(stores: Stores, runs: EndedRuns) -> None:
     for number in (1, 2, 3):
         runs.add(a_run(number))
-    (file,), size = files(stores.path), runs.size
+    (file,), mark = files(stores.path), runs.mark()
     runs.add(a_run(4))
-    runs.written(size)
-    assert 1 == len(file.read_bytes().splitlines())
+    runs.written(mark)
+    assert 1 == len(file.read_bytes().split())
     assert runs.size == file.stat().st_size
     for number in (5, 6):
         runs.add(a_run(number))
-    runs.written(runs.size // 3)
-    assert 3 == len(file.read_bytes().splitlines()), "those after would overwrite themselves"
+    runs.written((runs.name, runs.size // 3))
+    assert 3 == len(file.read_bytes().split()), "those after would overwrite themselves"
     killed(runs)
     assert [4, 5, 6] == runs_in(stores.path)
 
@@ -97,19 +100,68 @@ def test_it_stays_at_the_end_only_with_runs_that_are_not_in_the_history(stores: 
     written, waits = EndedRuns(str(stores.path)), EndedRuns(str(stores.path))
     for runs in (written, waits):
         runs.add(a_run(1))
-    written.written(written.size)
+    written.written(written.mark())
     assert (False, True) == (written.close(), waits.close())
     assert [Path(waits.name)] == files(stores.path)
 
 
-def test_one_that_somebody_took_away_is_made_anew(stores: Stores, runs: EndedRuns) -> None:
+def taken(file: Path) -> None:
+    file.unlink()
+
+
+def moved(file: Path) -> None:
+    file.rename(f"{file}.elsewhere")
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 3)
+
+
+def other(file: Path) -> None:
+    moved(file)
+    file.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [taken, moved, cut, other])
+def test_one_that_somebody_spoils_is_made_anew_and_does_not_say_that_it_has_all(
+    stores: Stores, runs: EndedRuns, spoil: Callable[[Path], None]
+) -> None:
     runs.add(a_run(1))
-    size = runs.size
-    Path(runs.name).unlink()
+    mark = runs.mark()
+    spoil(Path(runs.name))
+    for number in (2, 3):
+        runs.add(a_run(number))
+    runs.written(mark)  # that of the file before
+    assert not runs.close()
+    assert {2, 3} <= set(runs_in(stores.path))
+
+
+def test_one_that_is_gone_at_the_end_has_nothing(runs: EndedRuns) -> None:
+    runs.add(a_run(1))
+    taken(Path(runs.name))
+    assert not runs.close()
+
+
+def test_lines_that_somebody_writes_over_hide_no_later_ones(stores: Stores, runs: EndedRuns) -> None:
+    runs.add(a_run(1))
+    (file,) = files(stores.path)
+    file.write_bytes(os.urandom(runs.size).replace(b"\n", b"x"))
     runs.add(a_run(2))
-    runs.written(size + 1)
     killed(runs)
     assert [2] == runs_in(stores.path)
+
+
+def test_where_the_system_gives_no_lock_there_is_no_file(
+    stores: Stores, runs: EndedRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", none)
+        runs.add(a_run(1))
+    assert [] == files(stores.path)
+    assert not runs.close()
 
 
 def test_one_that_another_server_finds_before_it_is_locked_is_not_used(
