@@ -22,7 +22,8 @@ from typing import Any
 
 from attrs import define, field
 
-from ctrlserver.history.entries import encoded, row_of
+from ctrlserver.history.entries import encoded, record_of, row_of
+from ctrlserver.history.shared import MOST
 from ctrlserver.stats.records import RunRecord
 
 LONGEST = 1 << 25
@@ -126,7 +127,8 @@ def left(path: str) -> Iterator[Sequence[Sequence[Any]]]:
 
 def _rows(lines: bytes) -> Iterator[Sequence[Any]]:
     for line in lines.splitlines():
-        with suppress(ValueError, RecursionError):
-            row = json.loads(line)
-            if isinstance(row, list):
-                yield row
+        with suppress(ValueError, TypeError, AttributeError, RecursionError):
+            match row := json.loads(line):
+                case [int(run), "ended", None | str(), str(), str(), str(), str()] if 0 < run < MOST:
+                    record_of(row)
+                    yield row

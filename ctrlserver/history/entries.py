@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from ctrlserver.stats.chosen import Chosen, has_label, is_like
 from ctrlserver.stats.records import RunRecord
 
 _OWN_COLUMNS = ("listeners", "labels")
+_HAS_LISTENER = "EXISTS (SELECT 1 FROM json_each(listeners) WHERE value = ?)"
 _KNOWN = tuple(each for each in fields(RunRecord) if each.name not in _OWN_COLUMNS)
 
 
@@ -28,7 +30,7 @@ def condition(chosen: Chosen) -> tuple[str, list[Any]]:
         ("began >= ?", chosen.since),
         ("began < ?", chosen.until),
         ("is_like(name, ?)", chosen.name),
-        ("EXISTS (SELECT 1 FROM json_each(listeners) WHERE value = ?)", chosen.listener),
+        (f"CASE WHEN json_valid(listeners) THEN {_HAS_LISTENER} END", chosen.listener),
     ):
         if value is not None:
             parts.append(sql)
@@ -45,9 +47,15 @@ def _labels(text: str) -> Mapping[str, Sequence[Any]]:
     return found
 
 
+def _has_label(text: str, name: str, value: str) -> bool:
+    with suppress(ValueError, TypeError, AttributeError):
+        return has_label(_labels(text), name, value)
+    return False  # somebody has spoilt the row, which hides no other
+
+
 FUNCTIONS: Mapping[str, tuple[int, Callable[..., bool]]] = {
     "is_like": (2, is_like),
-    "has_label": (3, lambda labels, name, value: has_label(_labels(labels), name, value)),
+    "has_label": (3, _has_label),
 }
 """What ``condition`` calls: the number of arguments, and the function."""
 

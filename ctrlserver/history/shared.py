@@ -31,7 +31,8 @@ LIVES_AT = 1000
 
 _TRIES = 50
 _LONGEST = 20
-_MOST = 1 << 53
+MOST = 1 << 53
+"""More than any number of a run."""
 _FLOCK = struct.Struct("hhqqi")
 
 
@@ -123,7 +124,7 @@ class Shared:
     def _read(self) -> int:
         text = os.pread(self._file, _LONGEST + 1, 0)
         number = int(text) if re.fullmatch(rb"[0-9]+\n", text) else 0
-        return number if number < _MOST else 0
+        return number if number < MOST else 0
 
     def _set(self, kind: int, at: int) -> bool:
         try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -75,6 +76,16 @@ def test_lines_that_are_no_rows_hide_no_others(stores: Stores, reading: Reading,
     killed(runs)
     (file,) = files(stores.path)
     spoilt = b'\xff\x00\n[]\n7\n["x",2,3,4,5,6,7]\n[9e99,2,3,4,5,6,[]]\n' + b"[" * 9999 + b'\n["\\ud800"]\n'
+    for run, state, texts in (
+        (1 << 53, "ended", ("[]", "{}", "{}")),  # no number follows it
+        (None, "ended", ("[]", "{}", "{}")),
+        (7, "active", ("[]", "{}", "{}")),
+        (7, "ended", ("[]", "x", "{}")),
+        (7, "ended", ("[]", "{}", "[]")),
+        (7, "ended", ("[]", "{}", 7)),
+    ):
+        spoilt += f"{json.dumps([run, state, 'a', a_run(1).started, *texts])}\n".encode()
+    spoilt += json.dumps([7, "ended", "\ud800", a_run(7).started, "[]", "{}", "{}"]).encode() + b"\n"
     file.write_bytes(spoilt + file.read_bytes() + b'[2,"ended')
     stores().begin(go_on=False)
     assert [a_run(1)] == list(reading.page(Chosen(), 9, None, ()).records)

@@ -34,6 +34,17 @@ def test_a_row_that_somebody_has_spoilt_hides_no_other(stores: Stores, reading: 
     assert (None, a_run(3)) == (reading.run(2), reading.run(3))
 
 
+@pytest.mark.parametrize("spoilt", ["", "[", "[7]", "7", '{"site":7}', '{"site":null}', '{"a":{"b":[1]}}'])
+def test_a_row_whose_labels_or_listeners_somebody_has_spoilt_hides_no_other(
+    stores: Stores, reading: Reading, spoilt: str
+) -> None:
+    stores().write([a_run(run, listeners="data", labels=labelled(site=["lab"])) for run in (1, 2, 3)])
+    with closing(sqlite3.connect(stores.path)) as other, other:
+        other.execute("UPDATE runs SET labels = ?, listeners = ? WHERE run = 2", (spoilt, spoilt))
+    assert [3, 1] == listed(reading, Chosen(labels=(("site", "lab"),)))
+    assert [3, 1] == listed(reading, Chosen(listener="data"))
+
+
 def test_the_newest_come_first_by_the_time_they_began_and_pages_follow_each_other(
     stores: Stores, reading: Reading
 ) -> None:
