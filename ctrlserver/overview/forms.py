@@ -55,9 +55,9 @@ def csv_of(answers: Sequence[Answer]) -> str:
     return csv_lines(rows)
 
 
-def csv_lines(rows: Sequence[Row], *, header: bool = True) -> str:
-    """The rows, below the names of their columns."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+def csv_lines(rows: Sequence[Row], *, header: bool = True, known: Sequence[str] = ()) -> str:
+    """The rows, below the names of their columns; of no rows, those that are ``known``."""
+    names = list(dict.fromkeys(name for row in rows for name in row)) or known
     out = io.StringIO()
     if names:
         writer = csv.DictWriter(out, names, lineterminator="\n", restval="")

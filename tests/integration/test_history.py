@@ -88,6 +88,10 @@ def test_ctrlstat_exports_the_runs_of_earlier_starts_and_lays_two_side_by_side_u
     assert (0, [(3, "burst"), (2, "soak 2"), (1, "soak 1")]) == (code, [(row["number"], row["label"]) for row in rows])
     code, text = ctrlstat("export", "--format", "csv", "name=soak*", "since=1h", "fields=number,label,state")
     assert (0, ["number,label,state", "2,soak 2,ended", "1,soak 1,ended"]) == (code, text.splitlines())
+    heading = text.splitlines()[0]
+    assert (0, f"{heading}\n") == ctrlstat("export", "--format", "csv", "name=none", f"fields={heading}")
+    whole = ctrlstat("export", "--format", "csv")[1].splitlines()[0]
+    assert (0, f"{whole}\n") == ctrlstat("export", "--format", "csv", "name=none")
     code, text = ctrlstat("export", "fields=label")
     assert (0, ['{"label":"burst"}', '{"label":"soak 2"}', '{"label":"soak 1"}']) == (code, text.splitlines())
     code, text = ctrlstat("diff", "1", "3", "--csv")

@@ -2,7 +2,7 @@
 
 Rules: the servers are asked page by page, so an export of any length costs them little at a time. The names of fields
 are the servers' own, renames included. A line of JSON is written as it comes. CSV has one header for all rows, so its
-rows are written at the end. What goes wrong with a server is told, and the others go on.
+rows are written at the end; without rows it is the header alone. What goes wrong with a server is told, and the others go on.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ctrlserver.console.exit_codes import EXIT_FAILED, EXIT_GOOD
 from ctrlserver.console.streams import print_output, print_words
 from ctrlserver.errors import LoadError
 from ctrlserver.overview.answers import Answer, Row, rows_of
-from ctrlserver.overview.asking import Question, connected, in_quotes
+from ctrlserver.overview.asking import Question, answers_of, connected, in_quotes
 from ctrlserver.overview.forms import csv_lines
-from ctrlserver.overview.kept.words import resolved, with_number
+from ctrlserver.overview.kept.words import chosen_fields, resolved, with_number
 from ctrlserver.overview.servers import Server
 
 #: Rows asked for at a time: some 200 KiB.
@@ -43,7 +43,17 @@ async def exported(
             code = EXIT_FAILED
     if held:
         print_output(csv_lines(held))
+    elif form == "csv" and code == EXIT_GOOD:
+        names = chosen_fields(words) or await _fields(reactor, servers[0], question)
+        print_output(csv_lines((), known=["server", *names] if several else names))
     return code
+
+
+async def _fields(reactor: IReactorTime, server: Server, question: Question) -> Sequence[str]:
+    """The names that a run's fields have on a server; none where it does not say."""
+    asked = Question("describe", question.timeout, in_json=True, secret=question.secret)
+    (answer,) = await answers_of(reactor, [server], asked)
+    return [str(row["name"]) for row in rows_of(answer) if row["record"] == "run"] if answer.good else ()
 
 
 async def _runs(reactor: IReactorTime, server: Server, words: Sequence[str], question: Question) -> AsyncIterator[Row]:

@@ -43,6 +43,12 @@ def _lacks(word: str, number: str) -> bool:
     return name.casefold() == "fields" and number not in names.split(",")
 
 
+def chosen_fields(words: Sequence[str]) -> list[str]:
+    """The names in ``fields``; none where it is not given."""
+    parts = [word.partition("=") for word in words]
+    return next((names.split(",") for name, _, names in parts if name.casefold() == "fields"), [])
+
+
 def check_export(words: Sequence[str]) -> None:
     """UsageError for a word that cannot choose."""
     for word in words:
