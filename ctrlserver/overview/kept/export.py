@@ -2,7 +2,8 @@
 
 Rules: the servers are asked page by page, so an export of any length costs them little at a time. The names of fields
 are the servers' own, renames included. A line of JSON is written as it comes. CSV has one header for all rows, so its
-rows are written at the end; without rows it is the header alone. What goes wrong with a server is told, and the others go on.
+rows are written at the end; without rows it is the header alone. What goes wrong with a server is told, and the others
+go on.
 """
 
 from __future__ import annotations
