@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import evolve, fields
 
+from ctrlserver.history.shared import MOST
 from ctrlserver.stats.chosen import Chosen, has_label, is_like
 from ctrlserver.stats.records import RunRecord
 
@@ -62,6 +63,9 @@ FUNCTIONS: Mapping[str, tuple[int, Callable[..., bool]]] = {
 encoded = json.JSONEncoder(separators=(",", ":")).encode
 
 COLUMNS = "run, state, name, began, listeners, labels, record"
+
+NEWEST = f"SELECT coalesce(max(run), 0) FROM runs WHERE run < {MOST}"
+"""The greatest number that others can follow; somebody may have spoilt a row."""
 
 
 def row_of(record: RunRecord) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import define, field
 
 from ctrlserver.errors import HistoryError
-from ctrlserver.history.entries import COLUMNS, FUNCTIONS, condition, record_of
+from ctrlserver.history.entries import COLUMNS, FUNCTIONS, NEWEST, condition, record_of
 from ctrlserver.history.opening import opened_to_read, told
 from ctrlserver.history.shared import identity
 from ctrlserver.stats.chosen import Chosen, Page, place_of
@@ -67,8 +67,7 @@ class Reading:
     def newest(self) -> int:
         """The greatest number; 0 where none can be read."""
         with suppress(HistoryError), self._asked() as connection:
-            (number,) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()
-            return int(number)
+            return int(connection.execute(NEWEST).fetchone()[0])
         return 0
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ from attrs import define, field
 
 from ctrlserver.errors import HistoryError
 from ctrlserver.history.ended import left
-from ctrlserver.history.entries import COLUMNS, row_of
+from ctrlserver.history.entries import COLUMNS, NEWEST, row_of
 from ctrlserver.history.opening import OPENING_SECONDS, Damaged, Upgrade, opened, packaged, put_aside, told, transaction
 from ctrlserver.history.shared import Shared, identity
 from ctrlserver.stats.records import RunRecord
@@ -245,8 +245,7 @@ class Store:
 
 
 def _newest(connection: sqlite3.Connection) -> int:
-    (number,) = connection.execute("SELECT coalesce(max(run), 0) FROM runs").fetchone()
-    return int(number)
+    return int(connection.execute(NEWEST).fetchone()[0])
 
 
 def _totals_in(text: str) -> Iterator[tuple[str, int]]:

@@ -55,6 +55,19 @@ def test_the_next_number_is_past_all_in_the_file_and_past_those_of_other_servers
     assert 10 == again.shared.next()
 
 
+def test_a_row_with_a_number_that_none_can_follow_stops_no_later_run(stores: Stores, reading: Reading) -> None:
+    one = stores()
+    one.write([a_run(1), a_run(2)])
+    one.close()
+    with closing(sqlite3.connect(stores.path)) as other, other:
+        other.execute("UPDATE runs SET run = ? WHERE run = 2", ((1 << 63) - 1,))
+    stores.path.with_name("history.sqlite3-shared").unlink()
+    two = stores()
+    assert two.shared is not None
+    assert (1, 1, 2) == (two.newest, reading.newest(), two.shared.next(two.newest))
+    assert 0 == two.write([a_run(2)])
+
+
 def test_the_active_run_of_a_server_that_died_is_interrupted_with_its_last_checkpoint(
     stores: Stores, reading: Reading
 ) -> None:
