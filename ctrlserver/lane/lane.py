@@ -125,7 +125,7 @@ class Lane:
     milliseconds, for which a turn waits for more events, and blocks the reactor, before it ends.
 
     ``round_began`` is the time at which the lane saw the sockets of this round ready. ``together`` is None, or serves
-    sockets before their owners do; ``give_way`` follows where it served them all. ``pause``: seconds that end a flow.
+    sockets before their owners do; ``give_way`` follows if it served all, unasked. ``pause``: seconds that end a flow.
     """
 
     log = Logger()
@@ -287,7 +287,7 @@ class Lane:
                     self.log.failure("served one by one from now on: serving sockets together failed", event="bug")
                     together = None
                     self._separate()
-                if not events:
+                if not events and now >= self._short_until:
                     self.give_way()
                 now = clock()
             served += len(events)

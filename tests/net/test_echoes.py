@@ -172,7 +172,7 @@ def test_a_few_are_served_one_by_one(lab: Lab) -> None:
     assert [b"x"] * (FEWEST - 1) == [far.recv(10) for far in lab.fars]
 
 
-def test_a_round_that_is_answered_gives_way_and_a_few_sockets_do_not(lab: Lab) -> None:
+def test_a_round_that_is_answered_gives_way_unless_somebody_asks_and_a_few_sockets_do_not(lab: Lab) -> None:
     lab.begin()
     answers: list[list[bytes]] = []
     lab.lane.give_way = lambda: answers.append([far.recv(10) for far in lab.fars])
@@ -183,8 +183,14 @@ def test_a_round_that_is_answered_gives_way_and_a_few_sockets_do_not(lab: Lab) -
     lab.fars[0].sendall(b"y")
     lab.arrives(0, select.POLLIN)
     lab.lane.doRead()
+    lab.lane.make_way()
+    for row, far in enumerate(lab.fars):
+        far.sendall(b"z")
+        lab.arrives(row, select.POLLIN)
+    lab.lane.doRead()
     assert [[b"x"] * MANY] == answers
-    assert b"y" == lab.fars[0].recv(10)
+    assert [MANY, MANY] == lab.joint
+    assert [b"yz", *[b"z"] * (MANY - 1)] == [exactly(far, 1 + (far is lab.fars[0])) for far in lab.fars]
 
 
 def test_who_sends_more_than_a_row_is_read_further_in_the_same_round(lab: Lab) -> None:
