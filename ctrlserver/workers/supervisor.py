@@ -301,17 +301,19 @@ class Supervisor:
         past.remember(
             worker, is_quick=not worker.has_answered or self._reactor.seconds() - worker.started < QUICK_SECONDS
         )
-        what = f": {worker.last_words()}" if worker.last_words() else ""
+        is_last = past.quick >= MOST_QUICK_ENDS
         self.log.error(
-            "worker {worker} (process {pid}) {how}; another takes its place{what}",
+            "worker {worker}{process} {how}{next}{what}",
             event="worker-lost",
             worker=number,
             pid=worker.pid,
+            process=f" (process {worker.pid})" if worker.pid else "",
             how=worker.how,
-            what=what,
+            next="" if is_last else "; another takes its place",
+            what=f": {worker.last_words()}" if worker.last_words() else "",
             restarts=self.restarts,
         )
-        if past.quick >= MOST_QUICK_ENDS:
+        if is_last:
             self._take_rest(worker)
             last = worker.last_words().rpartition("\n")[2]
             self._failed(
@@ -319,7 +321,7 @@ class Supervisor:
                 f"{': ' if last else ''}{last}"
             )
             return
-        past.restarts += 1
+        past.restarts += bool(worker.pid)  # one that could not be started took nobody's place
         if past.quick:  # what it lacks may be there in a moment
             self._reactor.callLater(past.quick * QUICK_PAUSE_SECONDS, self._spawn_again, number)
         else:

@@ -16,7 +16,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor as installed
 from twisted.internet.defer import gatherResults
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 
 from ctrlserver.workers import rounds, supervisor
 from ctrlserver.workers.channel import Lost
@@ -221,11 +221,14 @@ async def test_a_worker_that_goes_on_in_time_stays_and_its_answer_is_applied(
 )
 @pytest_twisted.ensureDeferred
 async def test_five_that_end_at_once_stop_the_daemon(workers: Workers, command: list[str], reason: str) -> None:
-    workers.make(1, command).start()
+    made = workers.make(1, command)
+    made.start()
     with capturedLogs() as events:
         await until(lambda: workers.failures)
     assert [f"worker 1 ended 5 times in a row as soon as it was started: it {reason}"] == workers.failures
-    assert 5 == sum(event.get("event") == "worker-lost" for event in events)
+    lines = [formatEvent(event) for event in events if event.get("event") == "worker-lost"]
+    assert [*[f"worker 1 {reason}; another takes its place"] * 4, f"worker 1 {reason}"] == lines
+    assert 0 == made.restarts, "there was none before"
 
 
 @pytest_twisted.ensureDeferred
