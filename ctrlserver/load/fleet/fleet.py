@@ -14,6 +14,7 @@ Rules:
   within ``END_SECONDS`` after that is killed.
 - A process that says nothing for its ``patience_seconds`` while it begins or sends is killed and named: it may have
   been stopped. In between it connects, or waits for the others.
+- One that a signal from elsewhere interrupted has failed: it reports what it sent, and is named.
 - The result is whole and valid however the processes end.
 """
 
@@ -205,7 +206,7 @@ class Fleet:
                 result,
                 options={**result.options, **asked},
                 interrupted=result.interrupted and self._interrupts > 0,
-                error=None if result.error is None else self._senders[number - 1].named(result.error),
+                error=self._error_of(number, result),
             )
             for number, result in self._results.items()
         }
@@ -216,6 +217,13 @@ class Fleet:
             options={**whole.options, **typed},
             merged=None if whole.merged is None else self._with_workers(whole.merged),
         )
+
+    def _error_of(self, number: int, result: Result) -> str | None:
+        """Why the shard failed."""
+        error = result.error
+        if error is None and result.interrupted and not (self._interrupts or self._is_called_off):
+            error = "a signal from elsewhere interrupted it"
+        return None if error is None else self._senders[number - 1].named(error)
 
     def _with_workers(self, made: Merged) -> Merged:
         """The same, and who sent which shard."""

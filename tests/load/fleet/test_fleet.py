@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from attrs import asdict
+from attrs import asdict, evolve
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.task import Clock
@@ -163,6 +163,19 @@ def test_one_that_dies_ends_nothing_and_is_named() -> None:
     assert ("shard 2: process 101 was ended by SIGSEGV", 1) == (whole.error, whole.exit_code)
     assert whole.merged is not None
     assert ([2], [1]) == (whole.merged.missing, [part.shard for part in whole.merged.shards])
+
+
+def test_one_that_a_signal_from_elsewhere_interrupts_has_failed() -> None:
+    running = Running()
+    running.ready(1, 2)
+    cut = evolve(result("send", shard=ShardOf(2, 2)), interrupted=True)
+    running.tells(2, "end", exit_code=130, result=as_document(cut))
+    running.shards[1].processEnded(Failure(ProcessTerminated(130, None, 130 << 8)))
+    running.ends(1)
+    (whole,) = running.results
+    assert ("shard 2: a signal from elsewhere interrupted it", 1) == (whole.error, whole.exit_code)
+    assert whole.merged is not None
+    assert ([], False) == (whole.merged.missing, whole.interrupted)
 
 
 def test_one_that_gives_no_result_is_told_with_its_last_line() -> None:
