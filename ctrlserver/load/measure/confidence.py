@@ -233,7 +233,8 @@ class Slices:
         error = self._error(parts)
         if error is None:
             return Estimate(value)
-        return Estimate(value, value - error.half, value + error.half, error.batches, error.independent)
+        low = max(0.0, value - error.half)  # no time or rate is less
+        return Estimate(value, low, value + error.half, error.batches, error.independent)
 
     def percentile(self, share: float) -> Estimate | None:
         """The time that a ``share`` of all times does not exceed, in nanoseconds; None where there were none."""

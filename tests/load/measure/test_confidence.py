@@ -89,6 +89,16 @@ def test_a_steady_rate_is_sure_at_once() -> None:
     assert found.independent
 
 
+def test_no_interval_of_a_rate_or_a_mean_reaches_below_zero_and_it_is_no_narrower_for_that() -> None:
+    slices = Slices()
+    for number in range(LEAST_SLICES):
+        slices.add(0.1, 1000 * (number == 0), {5: 1, 500: 100 * (number == 0)})
+    for found in (of(slices.ratio()), of(slices.mean())):
+        assert found.high is not None
+        assert (0.0, found.high - found.value) == (found.low, found.half)
+        assert found.high > 2 * found.value
+
+
 def test_the_interval_of_a_median_has_as_many_replies_below_it_as_above() -> None:
     times, slices = list(range(1, 20 * LEAST_SLICES + 1)), Slices()
     random.Random(1).shuffle(times)
