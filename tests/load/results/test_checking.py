@@ -14,6 +14,7 @@ from ctrlserver.load.measure.confidence import Precision
 from ctrlserver.load.measure.counts import Replies
 from ctrlserver.load.results.checking import contradiction_words, contradictions
 from ctrlserver.load.results.checks.received import received
+from ctrlserver.load.results.checks.times import schedule
 from ctrlserver.load.results.judging import judged
 from ctrlserver.load.results.merging import merged
 from ctrlserver.load.results.result import as_document
@@ -211,6 +212,11 @@ def test_where_nothing_was_sent_nothing_needs_to_be_received() -> None:
     nothing = dict.fromkeys(("packets", "bytes"), 0)
     assert [] == list(received({**GOOD["udp"], "received": None, "streams": [nothing]}))
     assert ["reconciled is true, received is null"] == list(received({**GOOD["udp"], "received": None}))
+
+
+def test_a_rate_whose_plan_takes_less_than_a_microsecond_contradicts_nothing() -> None:
+    fast: dict[str, Any] = {"options__rate_packets_per_second": 1e12, "schedule__target_packets_per_second": 1e12}
+    assert [] == list(schedule(changed(GOOD["send, by a rate"], **fast, schedule__plan_seconds=0.0)))
 
 
 def test_the_shards_of_a_merged_result_sum_to_it() -> None:

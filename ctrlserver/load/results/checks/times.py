@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from ctrlserver.load.measure.verdict import LATE, TOLERATED, too_many_late
-from ctrlserver.load.results.checks.counts import RATE, Part, measured_in, whole_intervals
+from ctrlserver.load.results.checks.counts import MICROSECOND, RATE, Part, measured_in, whole_intervals
 from ctrlserver.stats.latency import PERCENTILES, UNIT_SECONDS, decoded
 
 #: Responses recorded in groups are up to a sixteenth longer or shorter than each was (``Histogram.record_run``).
@@ -146,7 +146,7 @@ def schedule(document: Part) -> Iterator[str]:
     if plan is not None and options["arrival"] == "constant" and document["warm_up"] is None:
         due = target * plan
         parts = 1 if document["merged"] is None and document["shard"] is None else options["streams"]  # dealt in rounds
-        if planned > due + parts + 0.001 + 1e-5 * due:
+        if planned > due + target * MICROSECOND + parts + 0.001 + 1e-5 * due:
             yield f"schedule.planned_packets is {planned}, but {target} packets/s for {plan} s are {due:.0f}"
     slip = part["slip"]
     for lower, upper in pairwise(_SLIP):
