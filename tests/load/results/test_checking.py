@@ -232,6 +232,9 @@ def test_the_shards_of_a_merged_result_sum_to_it() -> None:
     ):
         found = contradictions({**whole, "merged": {**whole["merged"], **changes}})
         assert any(line.startswith(words) for line in found), found
+    first, *others = whole["streams"]
+    found = contradictions({**whole, "streams": [{**first, "shard": 2}, *others]})
+    assert ["stream 1 is of shard 2, dealt to 1"] == found
 
 
 def test_the_error_of_a_result_has_the_first_contradiction_and_how_many_more() -> None:

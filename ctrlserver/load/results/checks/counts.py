@@ -107,6 +107,9 @@ def parts(document: Part) -> Iterator[str]:
     of, told = merged["of"], sorted([*merged["missing"], *(each["shard"] for each in merged["shards"])])
     if told != list(range(1, of + 1)):
         yield f"merged.shards and missing are {told}, expected 1 to {of}"
+    for each in document["streams"]:
+        if each["shard"] != (dealt := (each["stream"] - 1) % of + 1):
+            yield f"stream {each['stream']} is of shard {each['shard']}, dealt to {dealt}"
 
 
 def plan_of(document: Part) -> float:
