@@ -18,6 +18,7 @@ from ctrlserver.load.measure.counts import Counts
 from ctrlserver.load.measure.intervals import Gauge, Intervals, Progress, Watcher
 from ctrlserver.load.plan.options import Options
 from ctrlserver.load.running.pacing import REQUEST_TICK, OpenLoop, Pacer
+from ctrlserver.load.running.starting import LATE_SECONDS
 from ctrlserver.load.running.until import Goals
 from ctrlserver.load.running.work import GRACE_SECONDS, Work
 from ctrlserver.looks import Looks, deadlines
@@ -136,10 +137,17 @@ class Sending:
         self._last_interval(self.mark)
         self._work.timing.mark()
         self.warming = False
-        self.marked_at = self._due = self._clock()
+        self.marked_at = self._clock()
+        self._due = self._next_due(self.marked_at)
         if self._cutting.running:
             self._cutting.reset()
         self._limit_time()
+
+    def _next_due(self, now: float) -> float:
+        """When the schedule of the measured part begins: now, but that of shards together, unless they are late."""
+        planned = self._due + self._options.warm_up
+        common = self._options.start_at is not None and 0 <= now - planned < LATE_SECONDS
+        return planned if common else now
 
     def _limit_time(self) -> None:
         if self._options.most is not None and self.open_loop is None:

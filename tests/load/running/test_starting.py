@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 
 from ctrlserver.load.plan.start import StartAt, parse_start
 from ctrlserver.load.results.shards import Start
+from ctrlserver.load.running import sending
 from ctrlserver.load.running.run import LoadRun
 from ctrlserver.load.running.starting import Starting
 from tests.peers import Counting, Echo, Source
@@ -160,6 +161,21 @@ async def test_packets_of_a_schedule_are_due_from_the_moment_on_though_the_wait_
     servers: Servers,
 ) -> None:
     flags: dict[str, Any] = {"rate": 1000.0, "duration": 0.1, "start_at": StartAt("t", FOUR)}
+    late = 0.008
+    run = LoadRun(reactor, options(servers.listen(Counting), **flags), Heard(), now=lambda: FOUR + late)
+    result = good(await run.run())
+    assert result.schedule is not None
+    assert result.schedule.slip.max is not None
+    assert (100, 0.1) == (result.schedule.sent_packets, result.schedule.plan_seconds)
+    assert late <= result.schedule.slip.max
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_measured_part_of_a_schedule_keeps_to_the_moment_after_a_warm_up(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "LATE_SECONDS", 10.0)  # however late a busy machine ends the warm-up
+    flags: dict[str, Any] = {"rate": 1000.0, "duration": 0.1, "warm_up": 0.05, "start_at": StartAt("t", FOUR)}
     late = 0.008
     run = LoadRun(reactor, options(servers.listen(Counting), **flags), Heard(), now=lambda: FOUR + late)
     result = good(await run.run())
