@@ -141,7 +141,7 @@ class _Whole:
             options={key: None if key in ("shard", "start_at") else value for key, value in first.options.items()},
             environment=evolve(first.environment, server=_first(each.environment.server for each in results)),
             intervals=slices,
-            sent=self._volume(lambda each: each.sent, self.seconds, plan) or first.sent,
+            sent=self._volume(lambda each: each.sent, self.seconds, 0.0 if first.connections else plan) or first.sent,
             warm_up=self._volume(lambda each: each.warm_up, self.marked, 0.0),
             downloaded=self._volume(lambda each: each.downloaded, self.seconds, plan),
             replies=self._replies(),

@@ -363,3 +363,8 @@ def test_a_document_that_contradicts_itself_is_not_merged() -> None:
     bad["sent"]["packets"] = 3
     with pytest.raises(UsageError, match=r"1.json: contradicts itself: intervals have .*; ctrlload check says more"):
         result_in("1.json", bad)
+
+
+def test_where_connections_are_made_by_a_rate_no_packets_have_one() -> None:
+    shards = {f"{n}.json": result("connect", rate=60, streams=4, shard=ShardOf(n, 2)) for n in (1, 2)}
+    assert {merged(shards).sent} == {each.sent for each in shards.values()}
