@@ -156,26 +156,13 @@ async def test_a_run_that_is_late_by_a_second_begins_at_once_and_says_so(servers
     assert [] == heard.starts
 
 
+@pytest.mark.parametrize("warm_up", [0.0, 0.05])
 @pytest_twisted.ensureDeferred
-async def test_packets_of_a_schedule_are_due_from_the_moment_on_though_the_wait_ended_late(
-    servers: Servers,
-) -> None:
-    flags: dict[str, Any] = {"rate": 1000.0, "duration": 0.1, "start_at": StartAt("t", FOUR)}
-    late = 0.008
-    run = LoadRun(reactor, options(servers.listen(Counting), **flags), Heard(), now=lambda: FOUR + late)
-    result = good(await run.run())
-    assert result.schedule is not None
-    assert result.schedule.slip.max is not None
-    assert (100, 0.1) == (result.schedule.sent_packets, result.schedule.plan_seconds)
-    assert late <= result.schedule.slip.max
-
-
-@pytest_twisted.ensureDeferred
-async def test_the_measured_part_of_a_schedule_keeps_to_the_moment_after_a_warm_up(
-    servers: Servers, monkeypatch: pytest.MonkeyPatch
+async def test_packets_of_a_schedule_are_due_from_the_moment_or_the_warm_up_after_it_on_though_the_wait_ended_late(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, warm_up: float
 ) -> None:
     monkeypatch.setattr(sending, "LATE_SECONDS", 10.0)  # however late a busy machine ends the warm-up
-    flags: dict[str, Any] = {"rate": 1000.0, "duration": 0.1, "warm_up": 0.05, "start_at": StartAt("t", FOUR)}
+    flags: dict[str, Any] = {"rate": 1000.0, "duration": 0.1, "warm_up": warm_up, "start_at": StartAt("t", FOUR)}
     late = 0.008
     run = LoadRun(reactor, options(servers.listen(Counting), **flags), Heard(), now=lambda: FOUR + late)
     result = good(await run.run())
