@@ -155,6 +155,12 @@ class Book:
         self.hosts.closed(stream)
         self.runs.closed(stream, now)
 
+    def stream_over(self, stream: StreamCounters, reason: str, incomplete_bytes: int, now: float) -> None:
+        """A stream has opened and closed while ``runs.goes_on``; it has its figures, and gets its number here."""
+        self.counters.over(stream, reason, incomplete_bytes)
+        self.hosts.over(stream)
+        self.runs.over(stream, now)
+
     def _count_closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int) -> None:
         recent = self.counters.recent
         if self._kept_closed and len(recent) == recent.maxlen and self._kept_closed[0] is recent[0]:

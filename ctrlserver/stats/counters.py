@@ -226,12 +226,20 @@ class Counters:
         """
         if stream.state == "closed":
             return
-        self.closed_by_reason[reason] += 1
+        self._add_closed(stream, reason, incomplete_bytes)
         del self.open[stream.stream]
         siblings = self._of_origin[stream.origin]
         siblings.remove(stream)
         if not siblings:
             del self._of_origin[stream.origin]
+
+    def over(self, stream: StreamCounters, reason: str, incomplete_bytes: int) -> None:
+        """A stream that has opened and closed meanwhile: number it, and add its numbers. ``KeyError`` as ``closed``."""
+        self._add_closed(stream, reason, incomplete_bytes)
+        self._streams = stream.stream = self._streams + 1
+
+    def _add_closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int) -> None:
+        self.closed_by_reason[reason] += 1
         stream.state = "closed"
         stream.reason = reason
         stream.incomplete_bytes = incomplete_bytes

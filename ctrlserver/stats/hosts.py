@@ -70,25 +70,41 @@ class Hosts:
 
     def closed(self, stream: StreamCounters) -> None:
         """It is closed, and its numbers are final."""
-        name, listener = host_of(stream.peer) or stream.peer, stream.origin.listener
-        host = self._busy[name]
+        host = self._busy[host_of(stream.peer) or stream.peer]
         if host.open.get(stream.peer) is stream:
             del host.open[stream.peer]
         else:
             del host.open[stream.stream]
             host.numbered -= 1
+        self._add(host, stream)
+        if not host.open:
+            self._rest(self._busy.pop(host.name))
+
+    def over(self, stream: StreamCounters) -> None:
+        """A stream has opened and closed meanwhile."""
+        name = host_of(stream.peer) or stream.peer
+        if (host := self._busy.get(name)) is not None:
+            self._add(host, stream)
+        else:
+            host = self._idle.pop(name, None) or Host(name)
+            self._add(host, stream)
+            self._rest(host)
+
+    def _add(self, host: Host, stream: StreamCounters) -> None:
+        listener = stream.origin.listener
         sums = host.closed.get(listener)
         if sums is None:
-            host.closed[listener] = self._sums[name, listener] = sums = ClosedStreams(name, listener)
+            host.closed[listener] = self._sums[host.name, listener] = sums = ClosedStreams(host.name, listener)
         sums.streams += 1
         sums.packets += stream.packets
         sums.bytes += stream.bytes
-        if not host.open:
-            self._idle[name] = self._busy.pop(name)
-            if len(self._idle) > self.kept:
-                forgotten = self._idle.pop(next(iter(self._idle)))
-                for each in forgotten.closed:
-                    del self._sums[forgotten.name, each]
+
+    def _rest(self, host: Host) -> None:
+        self._idle[host.name] = host
+        if len(self._idle) > self.kept:
+            forgotten = self._idle.pop(next(iter(self._idle)))
+            for each in forgotten.closed:
+                del self._sums[forgotten.name, each]
 
     def open_of(self, asked: str) -> list[StreamCounters]:
         """The open streams of a host or of a whole address, oldest first."""

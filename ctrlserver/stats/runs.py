@@ -83,6 +83,8 @@ class Runs:
     _senders: set[int] = field(factory=set, init=False)
     """The open streams that keep the active run open or, after a stop, keep the next from beginning."""
     _idle_since: float = field(default=0.0, init=False)
+    _over_since: float = field(default=0.0, init=False)
+    """When the last of those streams closed that were over before they were told of."""
     _quiet: bool = field(default=False, init=False)
     _last_tick: float = field(default=0.0, init=False)
 
@@ -127,13 +129,33 @@ class Runs:
         if stream.stream in self._senders:
             self._senders.remove(stream.stream)
             if not self._senders:
-                self._idle_since = now
+                self._idle_since = max(now, self._over_since)
                 self._held = False
 
-    def goes_on(self, closes: int) -> bool:
-        """Whether no run can begin or end with what other streams do, while at most so many streams close."""
+    def over(self, stream: StreamCounters, now: float) -> None:
+        """A stream has opened and closed, ``now``, while this run ``goes_on``; its counters are in the sums."""
         active = self._active
-        return active is not None and active.first >= 0 and not self._quiet and len(self._senders) > closes
+        if stream.first < 0 or active is None:
+            return
+        self.read_at_once(stream.first, stream.first_read)
+        active.streams += 1
+        active.origins[stream.origin] = None
+        stream.run = active.number
+        self._over_since = max(self._over_since, now)
+        if not self._senders:
+            self._idle_since = max(self._idle_since, self._over_since)
+
+    def goes_on(self, closes: int, since: float, until: float) -> bool:
+        """Whether no run can begin or end with what streams do from ``since`` to ``until``.
+
+        ``closes``: of the streams that are open now, so many close meanwhile, if not fewer.
+        """
+        active = self._active
+        if active is None or active.first < 0 or self._quiet:
+            return False
+        if not active.automatic or len(self._senders) > closes:
+            return True
+        return until - (since if self._senders else self._idle_since) < self.run_gap
 
     def tick(self, now: float, totals: Totals, lag_seconds: float = 0.0) -> None:
         """Follow the data since the last tick, and end an idle run; ``totals`` are those of ``now``.
