@@ -27,9 +27,9 @@ from attrs import define, field
 
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters, Totals
-from ctrlserver.workers.snapshots import BEGUN, CLOSED, FIGURES, OPENED, Seen, Snapshot
+from ctrlserver.workers.snapshots import BEGUN, CLOSED, FIGURES, OPENED, OVER, Seen, Snapshot, parts
 
-_ENTER: Final = 3
+_ENTER: Final = 4
 """Enter a row of figures: a step between the events."""
 
 _NOTHING: Final = Totals(0, 0, 0, 0, 0, 0, 0, 0)
@@ -71,12 +71,12 @@ class Mirror:
         others = [worker.at for number, worker in self._workers.items() if number not in snapshots]
         self._book.runs.known = min(others, default=inf)
         told = [(self._worker(number), snapshot) for number, snapshot in snapshots.items()]
-        steps: list[_Step] = []
+        steps = [(event[0], event[1], worker, event) for worker, snapshot in told for event in snapshot.events]
+        since, until = min([each.at for each, _ in told], default=inf), max([each.at for _, each in told], default=-inf)
         for worker, snapshot in told:
-            steps += [(event[0], event[1], worker, event) for event in snapshot.events]
             self._add(worker, snapshot)
         if steps:
-            self._take_steps(steps, told)
+            self._take_steps(steps, told, since, until)
         else:
             for worker, snapshot in told:
                 self._enter(worker.open, FIGURES.iter_unpack(snapshot.figures))
@@ -143,30 +143,45 @@ class Mirror:
         worker.held, worker.given_up = snapshot.memory_held, snapshot.memory_given_up
         worker.ended = snapshot.memory_ended
 
-    def _take_steps(self, steps: list[_Step], told: Iterable[tuple[_Worker, Snapshot]]) -> None:
+    def _take_steps(
+        self, steps: list[_Step], told: Iterable[tuple[_Worker, Snapshot]], since: float, until: float
+    ) -> None:
         """Enter events and figures by time; of streams that begin among the events, the figures come last."""
         book = self._book
         closes = [step for step in steps if step[1] == CLOSED]
         early: list[_Step] = []
         rest: list[tuple[_Worker, Iterable[tuple[Any, ...]]]]
         rest = [(worker, FIGURES.iter_unpack(snapshot.figures)) for worker, snapshot in told]
-        if not book.runs.goes_on(len(closes)):  # else the order of figures makes no difference
+        if not book.runs.goes_on(len(closes), since, until):  # else the order makes no difference
+            over = [step for step in steps if step[1] == OVER]
+            steps = [step for step in steps if step[1] != OVER]
+            steps += [(event[0], event[1], worker, event) for _, _, worker, each in over for event in parts(each)]
             for when, _, worker, event in closes:
                 _early(early, worker, (event[2], *event[6]), when)
             rest = [(worker, [row for row in rows if not _early(early, worker, row)]) for worker, rows in rest]
         steps = early + steps  # of one time the figures come first
         steps.sort(key=itemgetter(0))
         origins: dict[int, Origin] = {}
+
+        def known(origin: Origin) -> Origin:
+            """The one origin that is equal to this one."""
+            found = origins.get(id(origin))
+            if found is None:
+                origins[id(origin)] = found = self._origins.setdefault(repr(origin), origin)
+            return found
+
         for _, kind, worker, event in steps:
             try:
-                if kind == _ENTER:
+                if kind == OVER:
+                    _, _, _, _, local, reason, incomplete, now, probed, path, origin, *figures = event
+                    stream = StreamCounters(0, known(origin), *figures)
+                    stream.worker, stream.local, stream.probed, stream.path = worker.number, local, probed, path
+                    book.stream_over(stream, reason, incomplete, now)
+                elif kind == _ENTER:
                     self._enter(worker.open, (event,))
                 elif kind == OPENED:
-                    _, _, local, told_origin, peer, opened = event
-                    origin = origins.get(id(told_origin))
-                    if origin is None:
-                        origins[id(told_origin)] = origin = self._known(told_origin)
-                    worker.open[local] = stream = book.stream_opened(origin, peer, opened)
+                    _, _, local, origin, peer, opened = event
+                    worker.open[local] = stream = book.stream_opened(known(origin), peer, opened)
                     stream.worker, stream.local = worker.number, local
                 elif kind == BEGUN:
                     _, _, local, since, now = event
@@ -196,10 +211,6 @@ class Mirror:
             stream.swallowed = swallowed
             stream.duplicated = duplicated
             stream.last = last
-
-    def _known(self, origin: Origin) -> Origin:
-        """The one origin that is equal to this one."""
-        return self._origins.setdefault(repr(origin), origin)
 
 
 def _early(steps: list[_Step], worker: _Worker, row: tuple[Any, ...], until: float = inf) -> bool:

@@ -2,11 +2,12 @@
 
 Model: a worker counts in a :class:`RecordingBook`. It notes each stream that opens, begins to send or closes, and
 ``take`` gives these events with the figures of the open streams that have changed. The parent enters both in the book
-that people ask (``workers/merging.py``). A worker numbers its streams by itself; such a number is *local*.
+that people ask (``workers/merging.py``). A worker numbers its streams by itself; such a number is *local*. A stream
+that has done all three since ``take`` was called last is one event, ``OVER``: most short connections are.
 
-Rules: a packet costs a worker nothing more. Events stand in the order in which they happened, and their times never
-fall. Each is told once, and so are the last figures of a stream that has closed, so a snapshot must not be lost. Other
-numbers are those since the worker's start, and the parent takes what is new.
+Rules: a packet costs a worker nothing more. Times of events never fall, but for that of an accept; ``OVER`` has all of
+its three. Each event is told once, and so are the last figures of a stream that has closed, so a snapshot must not be
+lost. Other numbers are those since the worker's start, and the parent takes what is new.
 
 Beware: events wait until somebody calls ``take``, a few hundred bytes for each (``waiting``). A worker that accepts by
 itself must accept no more while nobody does.
@@ -38,6 +39,7 @@ Numbers: TypeAlias = tuple[int, int, int, int, int, int, float]
 OPENED: Final = 0
 BEGUN: Final = 1
 CLOSED: Final = 2
+OVER: Final = 3
 
 Opened: TypeAlias = tuple[float, Literal[0], int, Origin, str, float]
 """When, ``OPENED``, local number, origin, peer, and the time that the stream has as its opening."""
@@ -48,11 +50,16 @@ Begun: TypeAlias = tuple[float, Literal[1], int, float, float]
 Closed: TypeAlias = tuple[float, Literal[2], int, str, int, float, Numbers, ProbeFigures | None, TcpFigures | None]
 """When, ``CLOSED``, local number, reason, incomplete bytes, the time of the close, and its last figures."""
 
+Over: TypeAlias = tuple[Any, ...]
+"""All of one stream: when it opened, ``OVER``, when it began and closed (in the order of events), local number, reason,
+incomplete bytes, the time of the close, figures of probes and of its connection, origin, peer, the time of the opening,
+the six counts of ``Numbers``, and ``first``, ``last`` and ``first_read`` of the stream."""
+
 Seen: TypeAlias = tuple[int, ProbeFigures | None, TcpFigures | None]
 """Local number of an open stream, and the figures of its probe packets and of its connection."""
 
-Event: TypeAlias = Opened | Begun | Closed
-"""The first item is the time in the order of this worker's events; it never falls."""
+Event: TypeAlias = Opened | Begun | Closed | Over
+"""The first item is the time in the order of this worker's events."""
 
 
 @frozen
@@ -98,6 +105,7 @@ class RecordingBook(Book):
     def __init__(self, *, version: str, now: float, wall: float, closed_kept: int = CLOSED_KEPT, **bounds: Any) -> None:
         super().__init__(version=version, now=now, wall=wall, closed_kept=closed_kept, **bounds)
         self._events: list[Any] = []
+        self._fresh: dict[int, tuple[float, float]] = {}  # opened since ``take``: when, and when begun
         self._latest = now
         self._ticked: float | None = None
         self._lag = 0.0
@@ -107,7 +115,7 @@ class RecordingBook(Book):
     @property
     def waiting(self) -> int:
         """Events that nobody has taken."""
-        return len(self._events)
+        return len(self._events) + len(self._fresh)
 
     def _when(self, now: float) -> float:
         """A time that is not before that of the last event."""
@@ -121,13 +129,17 @@ class RecordingBook(Book):
         if not self.accepted:
             when = self._when(now)
         stream = self.counters.opened(origin, peer, now)
-        self._events.append((when, OPENED, stream.stream, origin, peer, now))
+        self._fresh[stream.stream] = when, -1.0
         return stream
 
     def first_data(self, stream: StreamCounters, since: float, now: float) -> None:
         """A stream's first chunk, seen at ``since``, was read by ``now``; call it once, before you count the chunk."""
         stream.first, stream.first_read = since, now
-        self._events.append((self._when(now), BEGUN, stream.stream, stream))
+        when = self._when(now)
+        if (fresh := self._fresh.get(stream.stream)) is not None:
+            self._fresh[stream.stream] = fresh[0], when
+        else:
+            self._events.append((when, BEGUN, stream.stream, stream))
 
     def first_turn_sent(self, stream: StreamCounters) -> None:
         """A source has sent what it could at once: until it sends more, nobody knows how fast that goes."""
@@ -138,10 +150,15 @@ class RecordingBook(Book):
         if stream.state == "closed":
             return
         self._count_closed(stream, reason, incomplete_bytes)
-        probed = stream.probe_figures()
-        when, local, numbers = self._when(now), stream.stream, _numbers(stream)
-        last = (when, CLOSED, local, reason, incomplete_bytes, now, numbers, probed, stream.tcp_figures())
-        self._events.append(last)
+        local, when, numbers = stream.stream, self._when(now), _numbers(stream)
+        end = local, reason, incomplete_bytes, now
+        figures = stream.probe_figures(), stream.tcp_figures()
+        if (fresh := self._fresh.pop(local, None)) is None:
+            self._events.append((when, CLOSED, *end, numbers, *figures))
+            return
+        who = stream.origin, stream.peer, stream.opened
+        times = stream.first, stream.last, stream.first_read
+        self._events.append((fresh[0], OVER, fresh[1], when, *end, *figures, *who, *numbers[:-1], *times))
 
     def tick(self, now: float, lag_seconds: float, wall: float) -> None:
         """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how late the call is."""
@@ -151,14 +168,20 @@ class RecordingBook(Book):
     def take(self, now: float, **around: Any) -> Snapshot:
         """What has happened since it was called last; ``around``: what the worker adds."""
         counters, memory = self.counters, self.memory
-        events, self._events = self._events, []
+        events = [_told(event) for event in self._events]
+        for local, (opened, begun) in self._fresh.items():
+            stream = counters.open[local]
+            events.append((opened, OPENED, local, stream.origin, stream.peer, stream.opened))
+            if stream.first >= 0:
+                events.append((begun, BEGUN, local, stream.first, stream.first_read))
+        self._events, self._fresh = [], {}
         lag, self._lag = self._lag, 0.0
         if self._ticked is not None:
             lag = max(lag, now - self._ticked - SAMPLE_SECONDS)  # a tick is overdue
         return Snapshot(
             at=now,
             totals=counters.totals(),
-            events=[_told(event) for event in events],
+            events=events,
             figures=_figures(counters.open.values(), struck=counters.struck),
             struck=counters.struck,
             rejected=dict(counters.rejected_by_reason),
@@ -214,6 +237,17 @@ def _numbers(stream: StreamCounters) -> Numbers:
         stream.duplicated,
         stream.last,
     )
+
+
+def parts(over: Over) -> list[Event]:
+    """The events that an ``OVER`` is made of, in their order."""
+    when, _, begun, closed, local, reason, incomplete_bytes, now, probed, path, origin, peer, opened, *numbers = over
+    *counts, first, last, first_read = numbers
+    told: list[Any] = [(when, OPENED, local, origin, peer, opened)]
+    if first >= 0:
+        told.append((begun, BEGUN, local, first, first_read))
+    told.append((closed, CLOSED, local, reason, incomplete_bytes, now, (*counts, last), probed, path))
+    return told
 
 
 def _told(event: Any) -> Event:

@@ -94,6 +94,27 @@ def test_a_run_spans_workers_from_its_first_data_to_its_last() -> None:
     assert [("ended", 14, 4.0)] == several.runs(506.5)
 
 
+def test_streams_that_open_and_close_between_two_refreshes_belong_to_the_run_that_goes_on_until_the_last_close() -> None:
+    several = Several()
+    several.refresh(500.5)
+    first = several.open(1, 500.75)
+    send(several.workers[1], first, 3, 500.75)
+    several.tick(501.0)
+    several.close(1, first, 501.0)
+    for worker, opened, closed in [(2, 501.0, 501.75), (1, 501.25, 501.5)]:
+        stream = several.open(worker, opened)
+        send(several.workers[worker], stream, 2, opened)
+        several.close(worker, stream, closed)
+    several.close(1, several.open(1, 501.25, port=6), 501.75)  # it sends nothing
+    several.tick(501.75)
+    records = several.book.streams()
+    assert ["10.0.0.1:6", "10.0.0.1:5", "10.0.0.2:5", "10.0.0.1:5"] == [record.peer for record in records]
+    assert ([None, 1, 1, 1], 4) == ([record.run for record in records], several.book.counters.totals().streams_total)
+    assert 2 * ["active"] == [several.runs(now)[0][0] for now in (502.0, 502.5)]
+    several.tick(502.75)
+    assert [("ended", 7, 0.5)] == several.runs(502.75)
+
+
 def test_runs_that_begin_and_end_between_two_refreshes_come_apart_at_the_gap() -> None:
     several = Several(run_gap=0.01)
     several.tick(500.75)

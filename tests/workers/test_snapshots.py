@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from ctrlserver.stats.probing import Probing
-from ctrlserver.workers.snapshots import BEGUN, CLOSED, FIGURES, OPENED, RecordingBook, Snapshot
+from ctrlserver.workers.snapshots import BEGUN, CLOSED, FIGURES, OPENED, OVER, RecordingBook, Snapshot, parts
 from tests.stats.books import LINES, ORIGIN, WALL, send
 from tests.workers.paths import Path
 
@@ -18,19 +18,36 @@ def rows(snapshot: Snapshot) -> list[tuple[int | float, ...]]:
     return list(FIGURES.iter_unpack(snapshot.figures))
 
 
+OPENED_EVENT = (501.0, OPENED, 1, LINES, "10.0.0.1:5", 501.0)
+BEGUN_EVENT = (502.0, BEGUN, 1, 502.0, 502.0)
+CLOSED_EVENT = (503.0, CLOSED, 1, "reset", 7, 503.0, (2, 2000, 0, 0, 0, 0, 502.0), None, None)
+
+
 def test_a_stream_that_opens_sends_and_closes_is_told_once_with_its_last_figures() -> None:
+    told: list[object] = []
+    book = a_worker()
+    stream = book.stream_opened(LINES, "10.0.0.1:5", 501.0)
+    told += book.take(501.5).events
+    send(book, stream, 2, 502.0)
+    told += book.take(502.5).events
+    book.stream_closed(stream, "reset", 7, 503.0)
+    taken = book.take(504.0)
+    assert [OPENED_EVENT, BEGUN_EVENT, CLOSED_EVENT] == [*told, *taken.events]
+    assert (504.0, b"", 1, 0) == (taken.at, taken.figures, taken.totals.streams_total, taken.totals.streams_open)
+    assert [] == book.take(505.0).events
+
+
+def test_one_that_does_so_between_two_snapshots_is_one_event_of_the_three() -> None:
     book = a_worker()
     stream = book.stream_opened(LINES, "10.0.0.1:5", 501.0)
     send(book, stream, 2, 502.0)
     book.stream_closed(stream, "reset", 7, 503.0)
-    taken = book.take(504.0)
-    assert [
-        (501.0, OPENED, 1, LINES, "10.0.0.1:5", 501.0),
-        (502.0, BEGUN, 1, 502.0, 502.0),
-        (503.0, CLOSED, 1, "reset", 7, 503.0, (2, 2000, 0, 0, 0, 0, 502.0), None, None),
-    ] == taken.events
-    assert (504.0, b"", 1, 0) == (taken.at, taken.figures, taken.totals.streams_total, taken.totals.streams_open)
-    assert [] == book.take(505.0).events
+    book.stream_closed(book.stream_opened(LINES, "10.0.0.1:6", 503.5), "eof", 0, 503.75)
+    sent, silent = book.take(504.0).events
+    assert [(501.0, OVER), (503.5, OVER)] == [sent[:2], silent[:2]]
+    assert [OPENED_EVENT, BEGUN_EVENT, CLOSED_EVENT] == parts(sent)
+    assert [OPENED, CLOSED] == [event[1] for event in parts(silent)]
+    assert [] == book.take(504.5).events
 
 
 def test_of_the_open_streams_those_that_changed_are_told() -> None:
@@ -66,7 +83,7 @@ def test_times_of_events_never_fall_though_a_datagram_was_seen_before_others_wer
     datagrams = book.stream_opened(LINES, "10.0.0.2:6", 501.0)
     book.first_data(datagrams, 501.0, 502.5)
     events = book.take(504.0).events
-    assert [502.0, 503.0, 503.0, 503.0] == [event[0] for event in events]
+    assert [(502.0, 503.0), (503.0, 503.0)] == [(opened[0], begun[0]) for opened, begun in (events[:2], events[2:])]
     assert [(501.0,), (501.0, 502.5)] == [events[2][5:], events[3][3:]]
 
 
@@ -107,6 +124,7 @@ def test_a_snapshot_is_the_same_after_it_went_through_a_pipe_but_for_the_identit
 def test_what_nobody_has_taken_is_counted() -> None:
     book = a_worker()
     send(book, book.stream_opened(ORIGIN, "10.0.0.1:5", 501.0), 1, 502.0)
+    book.stream_closed(book.stream_opened(ORIGIN, "10.0.0.1:6", 503.0), "eof", 0, 503.0)
     assert 2 == book.waiting
     book.take(503.0)
     assert 0 == book.waiting
