@@ -31,6 +31,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
+from select import EPOLLIN
 from typing import Any, NamedTuple
 
 from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
@@ -38,6 +39,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.descriptors import descriptor_limit, descriptors_in_use
 from ctrlserver.logs.sparing import Sparing
 
@@ -227,6 +229,7 @@ def _received(sock: socket.socket, flags: int) -> tuple[bytes, list[int]]:
 class Taker:
     """The worker's end; ``handed`` gets each connection. Its socket does not block.
 
+    It is watched by the reactor, and from ``join`` on by a lane: what is taken there is served in the same turn.
     ``lost`` is told the generation, the listener and the peer of one that came without its descriptor.
     """
 
@@ -247,11 +250,40 @@ class Taker:
         self._lines = Sparing()
         self._highest = descriptors_in_use()
         self._paused: Any = None
+        self._lane: Lane | None = None
         self._open = True
         self.taken = 0
         self.lost = 0
         """Connections that came without their descriptors."""
-        reactor.addReader(self)
+        self._watch()
+
+    def join(self, lane: Lane) -> None:
+        """Be watched by ``lane``."""
+        self._leave()
+        self._lane = lane
+        if self._open and self._paused is None:
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._lane is None:
+            self._reactor.addReader(self)
+        else:
+            self._lane.watch(self.fileno(), self, EPOLLIN, patient=True)
+
+    def _leave(self) -> None:
+        if self._lane is None:
+            self._reactor.removeReader(self)
+        else:
+            self._lane.forget(self.fileno())
+
+    def ready(self, events: int) -> None:
+        """Take a batch, on the lane."""
+        self.doRead()
+
+    def failed(self) -> None:
+        """What was taken could not be served, and the lane has dropped the socket: go on in a moment."""
+        if self._open and self._paused is None:
+            self._paused = self._reactor.callLater(PAUSE_SECONDS, self._go_on)
 
     def take_waiting(self) -> None:
         """Take what was handed until now, as far as there are descriptors."""
@@ -293,19 +325,19 @@ class Taker:
                 lost=self.lost,
             )
         if self._paused is None and self._open:
-            self._reactor.removeReader(self)
+            self._leave()
             self._paused = self._reactor.callLater(seconds, self._go_on)
 
     def _go_on(self) -> None:
         self._paused = None
         if self._open:
-            self._reactor.addReader(self)
+            self._watch()
 
     def close(self) -> None:
         """Take nothing more."""
         if self._open:
             self._open = False
-            self._reactor.removeReader(self)
+            self._leave()
             if self._paused is not None:
                 self._paused.cancel()
             self._socket.close()

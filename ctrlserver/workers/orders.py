@@ -126,6 +126,7 @@ class Begin:
         self.limits.carry_out(worker)
         self.ordered.reach(plane, descriptors[own:])
         plane.bind()
+        plane.take_from(worker.taker)
         for each in sockets:
             each.close()
         worker.taken = partial(take, plane, worker.book)

@@ -15,7 +15,9 @@ import pytest_twisted
 from attrs import define, field
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 
+from ctrlserver.lane.lane import Lane
 from ctrlserver.workers import handing
 from ctrlserver.workers.handing import BATCH, MOST_WAITING, Handed, Hander, Taker
 from tests.servers import PATIENCE
@@ -32,6 +34,8 @@ class Hand:
     clients: list[socket.socket] = field(factory=list)
     got: list[Handed] = field(factory=list)
     lost: list[tuple[int, int, Any]] = field(factory=list)
+    lane: Lane | None = None
+    broken: list[Exception] = field(factory=list)
     taker: Any = None
     rooms: int = 0
     _wanted: Callable[[], bool] = bool
@@ -49,8 +53,13 @@ class Hand:
     def take(self) -> None:
         """Begin to take."""
         self.taker = Taker(self.worker, self._taken, reactor, lambda *of: self.lost.append(of))
+        if self.lane is not None:
+            self.lane.start()
+            self.taker.join(self.lane)
 
     def _taken(self, handed: Handed) -> None:
+        if self.broken:
+            raise self.broken.pop()
         self.got.append(handed)
         self.look()
 
@@ -71,16 +80,19 @@ class Hand:
         self.look()
 
 
-@pytest.fixture
-def hand() -> Iterator[Hand]:
+@pytest.fixture(params=[False, True], ids=["reactor", "lane"])
+def hand(request: pytest.FixtureRequest) -> Iterator[Hand]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     made = Hand(Hander(ours, theirs.dup(), reactor, lambda: made.room()), theirs)
+    made.lane = Lane(reactor) if request.param else None
     yield made
     for each in made.hander.rest()[0] + made.got:
         each.sock.close()
     for client in made.clients:
         client.close()
     made.taker.close() if made.taker else theirs.close()
+    if made.lane is not None:
+        made.lane.stop()
 
 
 def is_open(client: socket.socket) -> bool:
@@ -102,6 +114,18 @@ async def test_a_connection_arrives_with_all_that_is_said_of_it(hand: Hand) -> N
     assert (socket.AF_UNIX, False) == (taken.sock.family, taken.sock.get_inheritable())
     hand.clients[0].send(b"hello")
     assert b"hello" == taken.sock.recv(10)
+
+
+@pytest.mark.parametrize("hand", [True], ids=["lane"], indirect=True)
+@pytest_twisted.ensureDeferred
+async def test_on_a_lane_it_goes_on_after_a_connection_that_could_not_be_served(hand: Hand) -> None:
+    hand.broken.append(ZeroDivisionError())
+    with capturedLogs() as lines:
+        hand.take()
+        hand.hand(1)
+        hand.hand(1)
+        await hand.until(lambda: len(hand.got) == 1)
+    assert ([1], ["bug"]) == ([each.peer for each in hand.got], [line["event"] for line in lines])
 
 
 @pytest_twisted.ensureDeferred

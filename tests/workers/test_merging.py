@@ -94,7 +94,7 @@ def test_a_run_spans_workers_from_its_first_data_to_its_last() -> None:
     assert [("ended", 14, 4.0)] == several.runs(506.5)
 
 
-def test_streams_that_open_and_close_between_two_refreshes_belong_to_the_run_that_goes_on_until_the_last_close() -> None:
+def test_short_streams_between_two_refreshes_belong_to_the_run_which_goes_on_until_their_last_close() -> None:
     several = Several()
     several.refresh(500.5)
     first = several.open(1, 500.75)

@@ -57,6 +57,7 @@ from ctrlserver.net.links import Links
 from ctrlserver.net.listeners import CannotBind, Listener, bound, why
 from ctrlserver.net.plane import DataPlane, Prepared
 from ctrlserver.stats.book import Book
+from ctrlserver.workers.handing import Taker
 from ctrlserver.workers.ordered.carrying import CarriedOrdering, CarriedRules
 from ctrlserver.workers.ordered.shared import Tally
 from ctrlserver.workers.ports.seating import Passed, Released, Releases
@@ -271,6 +272,11 @@ class GivenPlane(DataPlane):
 
         if self._lane is not None:
             self._lane.pause, self._lane.rest, self._lane.give_way = PAUSE_SECONDS, rest, os.sched_yield
+
+    def take_from(self, taker: Taker) -> None:
+        """Take connections on the lane, so that they are served in the same turn; the plane is bound."""
+        if self._lane is not None:
+            taker.join(self._lane)
 
     def _made(self, config: ListenerConfig) -> Listener:
         terms, datagrams = self._terms(config)
