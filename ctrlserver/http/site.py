@@ -61,6 +61,7 @@ class Site(Factory):
         self.limits = limits or Limits()
         self.connections = Connections(self.limits, reserve)
         self.accepting: Accepting | None = None
+        self._is_crowded = False  # nothing is accepted for a moment
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:
         """A connection."""
@@ -69,10 +70,16 @@ class Site(Factory):
     def enter(self, channel: Channel) -> str | None:
         """Count a new connection; None, or why it is refused. While there are too many, the next ones wait a little."""
         wrong = self.connections.enter(channel)
-        if self.connections.are_full and (accepting := self.accepting) is not None:
-            accepting.stop()
-            self.reactor.callLater(self.limits.crowded_seconds, accepting.go_on)
+        if self.connections.are_full and not self._is_crowded and self.accepting is not None:
+            self._is_crowded = True
+            self.accepting.stop()
+            self.reactor.callLater(self.limits.crowded_seconds, self._accept)
         return wrong
+
+    def _accept(self) -> None:
+        self._is_crowded = False
+        if self.accepting is not None:
+            self.accepting.go_on()
 
     def log(self, request: Request) -> None:
         """Twisted tells each request; the log gets none."""

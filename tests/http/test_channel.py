@@ -261,7 +261,12 @@ def test_while_all_places_are_taken_connections_are_accepted_now_and_then() -> N
     place.pass_time(0.1)
     assert ["stop", "go on"] == accepts.calls
     place.visit()
-    assert "stop" == accepts.calls[-1]
+    place.clock.advance(Limits().crowded_seconds * 0.6)
+    place.visit()  # of the same go
+    place.clock.advance(Limits().crowded_seconds * 0.6)
+    assert ["stop", "go on", "stop", "go on"] == accepts.calls
+    place.pass_time(1)
+    assert 4 == len(accepts.calls)
 
 
 def test_beside_many_kept_connections_a_new_one_has_time_for_its_request() -> None:
