@@ -32,6 +32,8 @@ _DIGITS = re.compile(r"[0-9]+")
 _NAMED = re.compile(r"[A-Za-z_]+=")
 _OPERATOR: Final = frozenset("<>=!")
 _DATE = re.compile(r"(19|20)[0-9]{2}([01][0-9][0-3][0-9])?")
+_PIECE = re.compile(r"(?:\\.|[^\\,])+")
+_PIECES = re.compile(rf"{_PIECE.pattern}(,{_PIECE.pattern})*")
 _MEANT = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,2})?")
 
 
@@ -191,21 +193,21 @@ class Time(Parameter):
 
 @frozen
 class Pairs(Parameter):
-    """Names and values with commas between them, as in ``example``."""
+    """Names and values with commas between them, as in ``example``; what follows a backslash is of the value."""
 
     example: str = field(kw_only=True)
 
     @property
     def expected(self) -> str:
         """The form."""
-        return f"names and values such as {self.example}"
+        return rf"names and values such as {self.example}, where \, is a comma of a value and \\ a backslash"
 
     def read(self, text: str) -> tuple[tuple[str, str], ...]:
         """The pairs."""
-        pairs = [each.partition(":") for each in text.split(",")]
-        if not all(name and colon and value for name, colon, value in pairs) or not text.isprintable():
+        pairs = [each.partition(":") for each in _PIECE.findall(text)]
+        if not all(name and value for name, _, value in pairs) or not (_PIECES.fullmatch(text) and text.isprintable()):
             raise self.wrong(text)
-        return tuple((name, value) for name, _, value in pairs)
+        return tuple((name, re.sub(r"\\(.)", r"\1", value)) for name, _, value in pairs)
 
 
 @frozen

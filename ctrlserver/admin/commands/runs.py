@@ -27,14 +27,14 @@ def after(fresh: Deferred[None] | None, then: Callable[[], Deferred[Any]]) -> De
 
 @frozen
 class RunsList(Command):
-    """runs [limit=N] [before=RUN] [since=TIME] [until=TIME] [name=PATTERN] [listener=NAME] [label=A:B] [fields=A,B]
+    r"""runs [limit=N] [before=RUN] [since=TIME] [until=TIME] [name=PATTERN] [listener=NAME] [label=A:B] [fields=A,B]
 
     The runs, newest first, the active one included.
     Those of earlier starts too, where a history is kept. At most N of them,
     100 without limit; "OK 100 of 1001" says that there are more, and before=RUN
     lists those after run RUN. since and until choose by the time they began, name
-    by a pattern such as soak*, listener and label by whose streams they had. With
-    fields, these columns in this order.
+    by a pattern such as soak*, listener and label by whose streams they had; in a
+    label's value a comma is \,. With fields, these columns in this order.
     """
 
     command = "runs"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from ctrlserver.stats.counters import Origin
 from tests.admin.conftest import Peer, Server, refusal
 
 
@@ -59,6 +60,23 @@ def test_runs_are_chosen_by_name_time_listener_and_label_and_follow_a_run(server
     }.items():
         assert runs == [row["run"] for row in peer.asks_json(f"runs {given}")["data"]], given
     assert "OK 1 of 3" == peer.asks("runs limit=1 before=3")[-1]
+
+
+def test_a_label_is_asked_for_whatever_its_value_holds() -> None:
+    labels = {"site": r"lab, 1\2", "rack": "a:b"}
+    server = Server(origin=Origin("data", "tcp", "fixed:1024", "sink", 1024, labels=labels))
+    server.stream(1)
+    peer = server.connect()
+    for given, runs in {
+        r'"site:lab\, 1\\2"': [1],
+        r'"rack:a:b,site:lab\, 1\\2"': [1],
+        r'"site:lab\, 1\2"': [],
+        r'"site:lab\\, rack:a:b"': [],
+        "site:lab": [],
+    }.items():
+        assert runs == [row["run"] for row in peer.asks_json(f"runs label={given}")["data"]], given
+    for wrong in ("site:a,b", "site:a,", ",site:a", "site:a\\", "a,,b:c"):
+        assert ("400", "bad-argument") == refusal(peer.asks(f"runs label={wrong}")), wrong
 
 
 def test_runs_refuse_what_cannot_choose(peer: Peer) -> None:
