@@ -28,8 +28,6 @@ Rules:
 
 from __future__ import annotations
 
-import os
-import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -60,15 +58,11 @@ from ctrlserver.stats.book import Book
 from ctrlserver.workers.handing import Taker
 from ctrlserver.workers.ordered.carrying import CarriedOrdering, CarriedRules
 from ctrlserver.workers.ordered.shared import Tally
+from ctrlserver.workers.ports.gathering import gather
 from ctrlserver.workers.ports.seating import Passed, Released, Releases
 
 #: Generations of listeners that are remembered: a connection is on its way for milliseconds, reloads take longer.
 GENERATIONS = 4
-
-#: Seconds between two turns of the lane that count as a pause of the flow. Workers share cores, and a flow pauses for
-#: milliseconds while others have them: with the 1 ms of one process hardly any was steady, so the lane never rested,
-#: and bulk over four workers took 2.3 times the processor time of one process.
-PAUSE_SECONDS = 0.01
 
 log = Logger()
 
@@ -263,15 +257,8 @@ class GivenPlane(DataPlane):
 
     def gather(self, *others: int) -> None:
         """Let data gather where nobody waits for an answer, until there is something to read at one of ``others``."""
-
-        def rest(seconds: float) -> bool:
-            try:
-                return bool(select.select(others, [], [], seconds)[0])
-            except OSError:  # one is closed: the parent is gone
-                return True
-
         if self._lane is not None:
-            self._lane.pause, self._lane.rest, self._lane.give_way = PAUSE_SECONDS, rest, os.sched_yield
+            gather(self._lane, *others)
 
     def take_from(self, taker: Taker) -> None:
         """Take connections on the lane, so that they are served in the same turn; the plane is bound."""
