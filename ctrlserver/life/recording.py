@@ -2,7 +2,7 @@
 
 Model: the reactor's thread hands runs over, those that began and ended at once, the active one every
 ``CHECKPOINT_SECONDS``; one thread writes them, all that wait in one transaction; another one reads. At most one write
-is under way, so runs that end meanwhile are the next batch.
+is under way, and one begins ``APART_SECONDS`` after the one before, so runs that end meanwhile are the next batch.
 
 Rules:
 
@@ -48,6 +48,10 @@ from ctrlserver.words import counted
 
 CHECKPOINT_SECONDS = 10.0
 """What a run that a crash ends has lost at most."""
+
+APART_SECONDS = 1.0
+"""Beside a load each write takes the interpreter's lock from the reactor's thread, so runs that follow each other soon
+share one. SIGKILL takes none of them: they are in the file beside the history."""
 
 MOST_HELD = 10_000
 """Runs that wait to be written: 10 MB. A thousand runs a minute make ten minutes."""
@@ -103,6 +107,7 @@ class Recording:
         self._in_use = in_use
         self._file = file
         self._pending: dict[int, RunRecord] = {}
+        self._written_at = -APART_SECONDS
         self._begun = self._is_writing = self._look_due = False
         self._over: Deferred[None] | None = None
         self._every = LoopingCall(self._checkpoint)
@@ -160,7 +165,7 @@ class Recording:
         """Write in a moment: by then a run that has begun has its first data, and is written with the one before."""
         if not self._look_due:
             self._look_due = True
-            self._reactor.callLater(0, self._look)
+            self._reactor.callLater(max(0.0, self._written_at + APART_SECONDS - self._clock()), self._look)
 
     def _look(self) -> None:
         self._look_due = False
@@ -189,7 +194,7 @@ class Recording:
         """Write what waits, unless that is under way; ``whole``: also what is due from time to time."""
         if self._is_writing or (self.trouble and not whole):
             return
-        self._is_writing = True
+        self._is_writing, self._written_at = True, self._clock()
         config, held, self._pending = self._in_use(), self._pending, {}
         totals = None
         if config.keep_totals and whole:
@@ -251,7 +256,7 @@ class Recording:
     def _go_on(self, *, failed: bool, ended: bool = False) -> None:
         if self._over is None:
             if self._pending and not failed:
-                self._write()
+                self._soon()
         elif failed or ended:
             self._over.callback(None)
         else:

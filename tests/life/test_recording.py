@@ -20,7 +20,7 @@ from ctrlserver.config import Config
 from ctrlserver.errors import CommandError
 from ctrlserver.history import store
 from ctrlserver.life import recording as module
-from ctrlserver.life.recording import CHECKPOINT_SECONDS, HistoryFile, Recording
+from ctrlserver.life.recording import APART_SECONDS, CHECKPOINT_SECONDS, HistoryFile, Recording
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.chosen import Chosen
 from ctrlserver.tap import history_file
@@ -66,7 +66,9 @@ class Scene:
 
     async def settled(self) -> None:
         """All is written that can be."""
-        while self.recording._is_writing:
+        while self.recording._is_writing or self.recording._look_due:
+            if not self.recording._is_writing:
+                self.clock.advance(APART_SECONDS)
             await deferLater(reactor, 0.002, lambda: None)
 
     async def checkpoint(self) -> None:
@@ -175,6 +177,25 @@ async def test_a_file_that_cannot_be_written_is_one_line_and_a_reason_of_health_
     with closing(sqlite3.connect(path)) as found:
         assert [(1,), (2,), (3,)] == found.execute("SELECT run FROM runs").fetchall()
     assert 0 == scene.book.history_lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_runs_that_follow_each_other_soon_are_written_together(scene: Scene, path: Path) -> None:
+    def written() -> list[int]:
+        with closing(sqlite3.connect(path)) as found:
+            return [run for (run,) in found.execute("SELECT run FROM runs ORDER BY run")]
+
+    scene.run("a", 1)
+    await scene.settled()
+    assert [1] == written()
+    for name in "bc":
+        scene.run(name, 1)
+        scene.clock.advance(0.3)
+    assert not scene.recording._is_writing
+    assert [3, 2, 1] == [run for run, *_ in await scene.listed()], "memory has them"
+    scene.clock.advance(APART_SECONDS)
+    await scene.settled()
+    assert [1, 2, 3] == written()
 
 
 @pytest_twisted.ensureDeferred
