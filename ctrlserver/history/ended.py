@@ -39,10 +39,15 @@ class EndedRuns:
     size: int = field(default=0, init=False)
     """The length of all lines."""
     _file: int = field(default=-1, init=False)
-    _is_whole: bool = field(default=True, init=False)
+    _ends: dict[int, int] = field(factory=dict, init=False)
+    """Where the lines of the runs in it end."""
 
-    def add(self, record: RunRecord) -> None:
-        """It has ended."""
+    def has(self, run: int) -> bool:
+        """Whether it is in the file, and comes back if it is nowhere else."""
+        return run in self._ends and self._is_there()
+
+    def add(self, record: RunRecord) -> bool:
+        """It has ended; whether it is in the file now."""
         line = f"\n{encoded(row_of(record))}\n".encode()  # whatever somebody has put before it
         try:
             self._have_file()
@@ -51,8 +56,8 @@ class EndedRuns:
             fits = False
         if fits:
             self.size += len(line)
-        else:
-            self._is_whole = False
+            self._ends[record.run] = self.size
+        return fits
 
     def mark(self) -> tuple[str, int]:
         """Which file it is, and how far."""
@@ -67,19 +72,16 @@ class EndedRuns:
                 os.pwrite(self._file, os.pread(self._file, rest, size), 0)
                 os.ftruncate(self._file, rest)
                 self.size = rest
-                self._is_whole = self._is_whole or not rest
+                self._ends = {run: end - size for run, end in self._ends.items() if end > size}
 
-    def close(self) -> bool:
-        """No more calls. Whether the file stays, and has each run that is not in the history."""
-        if self._file < 0:
-            return False
-        stays = self._is_whole and self.size > 0 and self._is_there()
-        if not self.size:
-            with suppress(OSError):
-                os.unlink(self.name)
-        os.close(self._file)
-        self._file = -1
-        return stays
+    def close(self) -> None:
+        """No more calls. The file stays where it has a line."""
+        if self._file >= 0:
+            if not self.size:
+                with suppress(OSError):
+                    os.unlink(self.name)
+            os.close(self._file)
+            self._file = -1
 
     def _is_there(self) -> bool:
         with suppress(OSError):
@@ -91,8 +93,7 @@ class EndedRuns:
         while not self._is_there():
             if self._file >= 0:
                 os.close(self._file)
-            self._is_whole = self._is_whole and not self.size
-            self._file, self.size = -1, 0
+            self._file, self.size, self._ends = -1, 0, {}
             folder, name = os.path.split(self.path)
             new, self.name = mkstemp(prefix=f"{name}-ended-", dir=folder or ".")
             try:
@@ -123,6 +124,14 @@ def left(path: str) -> Iterator[Sequence[Sequence[Any]]]:
         for name in names:
             with suppress(OSError):
                 os.unlink(name)
+
+
+def rows_of(mark: tuple[str, int]) -> Sequence[Sequence[Any]]:
+    """Those in a server's own file, up to where it was then; none where it is gone."""
+    name, size = mark
+    with suppress(OSError), open(name, "rb") as file:
+        return [*_rows(file.read(size))]
+    return []
 
 
 def _rows(lines: bytes) -> Iterator[Sequence[Any]]:

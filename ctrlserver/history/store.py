@@ -52,6 +52,7 @@ ON CONFLICT (run) DO UPDATE SET state = excluded.state, name = excluded.name, be
 WHERE"""
 _WRITE = f"{_ENTRY} daemon = excluded.daemon"
 _ENTER = f"{_ENTRY} state != 'ended' AND began = excluded.began"
+_OTHER = "SELECT count(*) FROM runs WHERE run = :run AND began != :began"
 
 _OVERDUE = "DELETE FROM runs WHERE run IN (SELECT run FROM runs WHERE state != 'active' {which} LIMIT ?)"
 
@@ -74,6 +75,8 @@ class Store:
     """The greatest number of a run that was in the file before this server's."""
     doubt: Damaged | None = field(default=None, init=False)
     """What a reader says of the file: it is examined before the next write."""
+    left_out: int = field(default=0, init=False)
+    """Runs that dead servers have left and that are not entered, for others have their numbers."""
     daemon: int | None = field(default=None, init=False)
     shared: Shared | None = field(default=None, init=False)
     _connection: sqlite3.Connection | None = field(default=None, init=False)
@@ -109,13 +112,22 @@ class Store:
         self._connection, self._file, self._seconds = connection, identity(self.path), 0.0
         self.shared.at_least(self.newest)
 
-    def write(self, records: Sequence[RunRecord], totals: Mapping[str, int] | None = None) -> int:
-        """Write how these runs are now, and the totals; how many could not be, for their numbers are another's."""
+    def write(
+        self,
+        records: Sequence[RunRecord],
+        totals: Mapping[str, int] | None = None,
+        ended: Sequence[Sequence[Any]] = (),
+    ) -> int:
+        """Write how these runs are now, and the totals; how many could not be, for their numbers are another's.
+
+        ``ended``: rows of runs of this server that have ended, to be entered as well.
+        """
         self.open()
         known = self.daemon is not None and self._registered_in is self._connection
-        with self._at_work(alone=known and totals is None and len(records) == 1) as connection:
+        alone = known and totals is None and len(records) == 1 and not ended
+        with self._at_work(alone=alone) as connection:
             daemon = self.daemon if known and self.daemon is not None else self._registered(connection, self.clock())
-            lost = 0
+            lost = self._enter(connection, daemon, ended)
             for record in records:
                 lost += not connection.execute(_WRITE, (daemon, *row_of(record))).rowcount
             if totals is not None:
@@ -135,7 +147,7 @@ class Store:
             totals: dict[str, int] = {}
             with left(self.path) as rows, self._at_work(OPENING_SECONDS) as connection:
                 daemon = self._registered(connection, self.clock())
-                self._find_dead(connection, rows)
+                left_out = self._find_dead(connection, rows)
                 if go_on:
                     which = "totals IS NOT NULL AND heir IS NULL AND ended AND daemon != ?"
                     for (text,) in connection.execute(f"SELECT totals FROM daemons WHERE {which}", (daemon,)):
@@ -144,12 +156,13 @@ class Store:
                     connection.execute(f"UPDATE daemons SET heir = ? WHERE {which}", (daemon, daemon))
                     connection.execute("UPDATE daemons SET totals = ? WHERE daemon = ?", (json.dumps(totals), daemon))
             self._lifetime = totals
+            self.left_out += left_out
         return self._lifetime
 
     def tidy(self, keep: int, since: str | None) -> None:
         """Say which runs were interrupted; delete those past the newest ``keep``, and those from before ``since``."""
         with left(self.path) as rows, self._at_work() as connection:
-            self._find_dead(connection, rows)
+            left_out = self._find_dead(connection, rows)
             connection.execute("UPDATE daemons SET ended = 0 WHERE daemon = ? AND ended", (self.daemon,))
             (number,) = connection.execute("SELECT count(*) FROM runs").fetchone()
             if number > keep:
@@ -160,6 +173,7 @@ class Store:
                 "DELETE FROM daemons WHERE ended AND (totals IS NULL OR heir IS NOT NULL)"
                 " AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.daemon = daemons.daemon)"
             )
+        self.left_out += left_out
 
     def end(self) -> None:
         """The server ends in good order, and has no active run."""
@@ -194,12 +208,19 @@ class Store:
         self.shared.lives(self.daemon)
         return self.daemon
 
-    def _find_dead(self, connection: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> None:
-        """What they have left is entered, and their active runs are interrupted."""
-        assert self.shared is not None
+    def _enter(self, connection: sqlite3.Connection, daemon: int | None, rows: Sequence[Sequence[Any]]) -> int:
+        """Rows of runs that have ended; how many are left out, for others have their numbers."""
+        left_out = 0
         for row in rows:
             with suppress(ValueError):  # a text that is none
-                connection.execute(_ENTER, (self.daemon, *row))
+                if not connection.execute(_ENTER, (daemon, *row)).rowcount:
+                    left_out += connection.execute(_OTHER, {"run": row[0], "began": row[3]}).fetchone()[0]
+        return left_out
+
+    def _find_dead(self, connection: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> int:
+        """What they have left is entered, and their active runs are interrupted; how many are left out."""
+        assert self.shared is not None
+        left_out = self._enter(connection, self.daemon, rows)
         if rows:
             self.newest = _newest(connection)
             self.shared.at_least(self.newest)
@@ -209,6 +230,7 @@ class Store:
                 continue
             connection.execute("UPDATE runs SET state = 'interrupted' WHERE daemon = ? AND state = 'active'", (daemon,))
             connection.execute("UPDATE daemons SET ended = 1 WHERE daemon = ?", (daemon,))
+        return left_out
 
     @contextmanager
     def _at_work(self, seconds: float | None = None, *, alone: bool = False) -> Iterator[sqlite3.Connection]:

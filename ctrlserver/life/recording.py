@@ -9,7 +9,8 @@ Rules:
 - Nothing here waits for the file, but for the opening at the start (a quarter of a second where it is locked).
 - A run that ends is put beside the file at once, before anybody is told (``history/ended.py``): a SIGKILL takes none.
 - What cannot be written now is tried again at the next checkpoint. It is held until then, ``MOST_HELD`` runs at most;
-  of more, and of those held at the end, ``history_lost_total`` has the number.
+  more are read from the file beside the history once it can be written. ``history_lost_total`` has the number of those
+  that are not in that file either.
 - That the file cannot be had is one line of the log when it begins, and one when it is over; ``health`` has the reason,
   and the server is ready all the same.
 - A run has its number from the history, so that it is the same after a restart and no other server's.
@@ -37,7 +38,7 @@ from twisted.python.threadpool import ThreadPool
 from ctrlserver import __version__
 from ctrlserver.config import Config
 from ctrlserver.errors import CommandError, HistoryError
-from ctrlserver.history.ended import EndedRuns
+from ctrlserver.history.ended import EndedRuns, rows_of
 from ctrlserver.history.opening import Damaged
 from ctrlserver.history.reading import Reading
 from ctrlserver.history.store import Store
@@ -83,6 +84,7 @@ class _Work:
     tidies: bool
     ends: bool
     ended: tuple[str, int]
+    given_up: frozenset[int]
 
 
 class Recording:
@@ -107,6 +109,7 @@ class Recording:
         self._in_use = in_use
         self._file = file
         self._pending: dict[int, RunRecord] = {}
+        self._given_up: set[int] = set()  # the file beside the history has them, and memory no longer
         self._written_at = -APART_SECONDS
         self._begun = self._is_writing = self._look_due = False
         self._over: Deferred[None] | None = None
@@ -131,6 +134,7 @@ class Recording:
             self._book.lifetime = self._store.begin(go_on=self._in_use().keep_totals)
             self._book.runs.newest = self._store.newest
             self._begun = True
+            self._tell_lost(self._left_out())
         except HistoryError as error:
             self._in_trouble(str(error))
             self._book.runs.newest = max(self._store.newest, self._reading.newest())
@@ -183,8 +187,12 @@ class Recording:
         """Have these wait, too; what is known of them meanwhile is newer."""
         self._pending.update(records)
         while len(self._pending) > MOST_HELD:
-            del self._pending[next(iter(self._pending))]
-            self._book.history_lost += 1
+            run = next(iter(self._pending))
+            del self._pending[run]
+            if self._ended_runs.has(run):
+                self._given_up.add(run)
+            else:
+                self._book.history_lost += 1
 
     def _checkpoint(self) -> None:
         self._hold_active()
@@ -202,8 +210,10 @@ class Recording:
             totals = {name: getattr(stats, name) for name in _COUNTERS}
         since = timestamp(self._wall() - config.history_age) if config.history_age else None
         begins, goes_on = not self._begun, config.keep_totals
-        ended = self._ended_runs.mark()
-        work = _Work(tuple(held.values()), totals, begins, goes_on, config.history_runs, since, whole, ends, ended)
+        ended, given_up = self._ended_runs.mark(), frozenset(self._given_up)
+        work = _Work(
+            tuple(held.values()), totals, begins, goes_on, config.history_runs, since, whole, ends, ended, given_up
+        )
         done = deferToThreadPool(self._reactor, self._writers, self._carry_out, work)
         done.addCallbacks(self._written, self._not_written, callbackArgs=(work,), errbackArgs=(held,))
 
@@ -220,7 +230,8 @@ class Recording:
             lifetime = dict(store.begin(go_on=work.goes_on))
             totals = None if totals is None else {name: lifetime.get(name, 0) + value for name, value in totals.items()}
         if work.records or totals is not None:
-            lost = store.write(work.records, totals)
+            rows = rows_of(work.ended) if work.given_up else ()
+            lost = store.write(work.records, totals, rows) + len(work.given_up.difference(row[0] for row in rows))
         if work.tidies:
             store.tidy(work.keep, work.since)
         if work.ends:
@@ -231,14 +242,12 @@ class Recording:
     def _written(self, done: tuple[int, Mapping[str, int]], work: _Work) -> None:
         self._is_writing = False
         self._ended_runs.written(work.ended)
+        self._given_up -= work.given_up
         lost, lifetime = done
         if work.begins:
             self._begun = True
             self._book.lifetime = lifetime
-        if lost:
-            self._book.history_lost += lost
-            told = "{runs} could not be kept in the history: another run has the number"
-            self.log.warn(told, event="runs-lost", runs=counted(lost, "run"))
+        self._tell_lost(lost + self._left_out())
         if self.trouble:
             self.trouble = ""
             self.log.info("the history is kept again, in {path}", event="history-again", path=self._store.path)
@@ -252,6 +261,17 @@ class Recording:
             self.log.failure("the history cannot be written", failure, event="bug")
         self._in_trouble(failure.getErrorMessage())
         self._go_on(failed=True)
+
+    def _left_out(self) -> int:
+        """Of the runs that dead servers have left."""
+        left_out, self._store.left_out = self._store.left_out, 0
+        return left_out
+
+    def _tell_lost(self, lost: int) -> None:
+        if lost:
+            self._book.history_lost += lost
+            told = "{runs} could not be kept in the history: another run has the number, or what was beside it is gone"
+            self.log.warn(told, event="runs-lost", runs=counted(lost, "run"))
 
     def _go_on(self, *, failed: bool, ended: bool = False) -> None:
         if self._over is None:
@@ -333,13 +353,17 @@ class Recording:
     def _ended(self, over: object) -> object:
         late = isinstance(over, Failure) and over.check(defer.TimeoutError)
         why = self.trouble or "the disk does not answer"
-        if self._ended_runs.close():
-            path = self._ended_runs.name
+        beside, held = self._ended_runs, [*self._pending.values()]
+        lost = sum(not (beside.has(each.run) or (each.state == "ended" and beside.add(each))) for each in held)
+        lost += sum(not beside.has(run) for run in self._given_up)
+        path, waits = beside.name, len(held) + len(self._given_up) > lost
+        beside.close()
+        if waits or (late and beside.size):
             self.log.warn("{path} has the last runs until the next start: {why}", event="runs-wait", path=path, why=why)
-        elif self._pending or late:
-            self._book.history_lost += len(self._pending)
-            lost = f"{counted(len(self._pending), 'run')} could" if self._pending else "the last runs may"
-            self.log.warn("{lost} not be kept in the history: {why}", event="runs-lost", lost=lost, why=why)
+        if lost or (late and not beside.size):
+            self._book.history_lost += lost
+            runs = f"{counted(lost, 'run')} could" if lost else "the last runs may"
+            self.log.warn("{lost} not be kept in the history: {why}", event="runs-lost", lost=runs, why=why)
         if late:
             return None
         self._store.close()

@@ -69,6 +69,7 @@ def test_a_run_that_was_found_interrupted_first_has_ended_and_anothers_run_of_th
     killed(runs)
     two.tidy(100, None)
     assert [a_run(2, at=99, name="other"), a_run(1)] == list(reading.page(Chosen(), 9, None, ()).records)
+    assert 1 == two.left_out
 
 
 def test_lines_that_are_no_rows_hide_no_others(stores: Stores, reading: Reading, runs: EndedRuns) -> None:
@@ -112,7 +113,9 @@ def test_it_stays_at_the_end_only_with_runs_that_are_not_in_the_history(stores: 
     for runs in (written, waits):
         runs.add(a_run(1))
     written.written(written.mark())
-    assert (False, True) == (written.close(), waits.close())
+    assert (False, True) == (written.has(1), waits.has(1))
+    for runs in (written, waits):
+        runs.close()
     assert [Path(waits.name)] == files(stores.path)
 
 
@@ -134,7 +137,7 @@ def other(file: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [taken, moved, cut, other])
-def test_one_that_somebody_spoils_is_made_anew_and_does_not_say_that_it_has_all(
+def test_one_that_somebody_spoils_is_made_anew_and_says_what_it_has(
     stores: Stores, runs: EndedRuns, spoil: Callable[[Path], None]
 ) -> None:
     runs.add(a_run(1))
@@ -143,14 +146,15 @@ def test_one_that_somebody_spoils_is_made_anew_and_does_not_say_that_it_has_all(
     for number in (2, 3):
         runs.add(a_run(number))
     runs.written(mark)  # that of the file before
-    assert not runs.close()
+    assert [False, True, True] == [runs.has(number) for number in (1, 2, 3)]
+    runs.close()
     assert {2, 3} <= set(runs_in(stores.path))
 
 
 def test_one_that_is_gone_at_the_end_has_nothing(runs: EndedRuns) -> None:
     runs.add(a_run(1))
     taken(Path(runs.name))
-    assert not runs.close()
+    assert not runs.has(1)
 
 
 def test_lines_that_somebody_writes_over_hide_no_later_ones(stores: Stores, runs: EndedRuns) -> None:
@@ -170,9 +174,8 @@ def test_where_the_system_gives_no_lock_there_is_no_file(
 
     with monkeypatch.context() as patched:
         patched.setattr(fcntl, "flock", none)
-        runs.add(a_run(1))
+        assert not runs.add(a_run(1))
     assert [] == files(stores.path)
-    assert not runs.close()
 
 
 def test_one_that_another_server_finds_before_it_is_locked_is_not_used(
@@ -204,5 +207,5 @@ def test_where_a_run_finds_no_place_that_is_said_at_the_end(
     if why == "no room":
         runs.add(a_run(1))
         monkeypatch.setattr(ended, "LONGEST", runs.size)
-    runs.add(a_run(2))
-    assert not runs.close()
+    assert not runs.add(a_run(2))
+    assert not runs.has(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -19,6 +20,7 @@ from twisted.logger import capturedLogs
 from ctrlserver.config import Config
 from ctrlserver.errors import CommandError
 from ctrlserver.history import store
+from ctrlserver.history.ended import EndedRuns
 from ctrlserver.life import recording as module
 from ctrlserver.life.recording import APART_SECONDS, CHECKPOINT_SECONDS, HistoryFile, Recording
 from ctrlserver.stats.book import Book
@@ -196,6 +198,70 @@ async def test_runs_that_follow_each_other_soon_are_written_together(scene: Scen
     scene.clock.advance(APART_SECONDS)
     await scene.settled()
     assert [1, 2, 3] == written()
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_many_runs_that_wait_those_that_memory_gives_up_are_entered_from_the_file_beside(
+    scene: Scene, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "MOST_HELD", 2)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for name in "abcde":
+            scene.run(name, 1)
+            await scene.settled()
+    await scene.checkpoint()
+    with closing(sqlite3.connect(path)) as found:
+        assert [*"abcde"] == [name for (name,) in found.execute("SELECT name FROM runs ORDER BY run")]
+    assert 0 == scene.book.history_lost
+    assert 0 == scene.recording._ended_runs.size
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_the_file_beside_is_spoilt_the_runs_that_wait_are_put_beside_anew_at_the_end(
+    path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "MOST_HELD", 2)
+    scene = Scene(path)
+    scene.recording.begin()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for name in "abc":
+            scene.run(name, 1)
+            await scene.settled()
+        (beside,) = path.parent.glob("*-ended-*")
+        beside.unlink()
+        await scene.end()
+    assert ["history-not-kept", "runs-wait", "runs-lost"] == events(lines)
+    assert ("1 run could", 1) == (lines[-1]["lost"], scene.book.history_lost), "memory had given it up"
+    second = Scene(path)
+    second.recording.begin()
+    assert [(3, "c", "ended", 1), (2, "b", "ended", 1)] == await second.listed()
+    await second.end()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_run_that_a_dead_server_left_and_whose_number_another_has_is_told_and_counted(
+    path: Path, lines: Any
+) -> None:
+    first, second = Scene(path), Scene(path)
+    first.recording.begin()
+    first.run("a", 1)
+    await first.end()
+    second.clock.advance(60)
+    second.book.runs.start("b", None, second.clock.seconds())  # it has number 1, too
+    left = EndedRuns(str(path))
+    stopped = second.book.runs.stop(second.clock.seconds())
+    assert stopped is not None
+    left.add(stopped)
+    os.close(left._file)
+    third = Scene(path)
+    third.recording.begin()
+    assert (["runs-lost"], 1) == (events(lines), third.book.history_lost)
+    assert [(1, "a", "ended", 1)] == await third.listed()
+    await third.end()
 
 
 @pytest_twisted.ensureDeferred
