@@ -35,6 +35,9 @@ STREAMS = 200
 SENDERS = 2
 BLOCK_PACKETS = 8192
 LATEST_SECONDS = 1.5
+
+#: Seconds that a worker has lived before it is killed.
+LEAST_SECONDS = 1.2
 END_SECONDS = 60.0
 RESET = struct.pack("ii", 1, 0)
 
@@ -134,9 +137,15 @@ def ask_for_echoes(port: int, over: threading.Event, sent: Sent, chance: random.
         sent.packets += len(times)
 
 
-def kill_one(ours: Daemon, chance: random.Random) -> None:
-    """Kill a worker, and wait for the next one."""
-    os.kill(chance.choice(asked_for(ours.admin_port, "workers"))["pid"], signal.SIGKILL)
+def kill_one(ours: Daemon, chance: random.Random, begun: dict[int, float]) -> None:
+    """Kill a worker, and wait for the next one. Five that end as soon as they have begun would end the daemon."""
+    workers = asked_for(ours.admin_port, "workers")
+    for each in workers:
+        begun.setdefault(each["pid"], time.monotonic())
+    oldest = sorted(begun[each["pid"]] for each in workers)
+    time.sleep(max(0.0, oldest[1] + LEAST_SECONDS - time.monotonic()))
+    old = [each["pid"] for each in workers if time.monotonic() - begun[each["pid"]] > LEAST_SECONDS]
+    os.kill(chance.choice(old), signal.SIGKILL)
     time.sleep(chance.random() * 0.3)
     wait_for_workers(ours.admin_port, WORKERS)
 
@@ -153,8 +162,9 @@ def deaths(kills: int, seed: int) -> None:
         for client in clients:
             client.start()
         try:
+            begun: dict[int, float] = {}
             for _ in range(kills):
-                kill_one(ours, chance)
+                kill_one(ours, chance, begun)
         finally:
             over.set()
             for client in clients:
