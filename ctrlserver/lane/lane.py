@@ -124,8 +124,8 @@ class Lane:
     monotonic seconds; ``rest`` sleeps, and returns something true to end the turn. ``linger``: seconds, in whole
     milliseconds, for which a turn waits for more events, and blocks the reactor, before it ends.
 
-    ``round_began`` is the time at which the lane saw the sockets of this round ready. ``together`` is None, or serves
-    sockets before their owners do; ``give_way`` follows if it served all, unasked. ``pause``: seconds that end a flow.
+    ``round_began``: when the lane saw a round's sockets ready. ``together``: None, or serves sockets before owners do;
+    ``give_way`` follows if it served all, unasked. Seconds: a ``pause`` ends a flow, ``resting`` a turn with rests.
     """
 
     log = Logger()
@@ -145,7 +145,7 @@ class Lane:
         self.clock = clock
         self._linger = linger
         self.rest = rest
-        self.pause = PAUSE_SECONDS
+        self.pause, self.resting = PAUSE_SECONDS, RESTING_SECONDS
         self.round_began = clock()
         self.buffer = bytearray(BUFFER_BYTES)
         self.view = memoryview(self.buffer)
@@ -262,7 +262,7 @@ class Lane:
         clock = self.clock
         now = self.round_began = clock()
         end = now + (SHORT_TURN_SECONDS if now < self._short_until else TURN_SECONDS)
-        end_of_rests = now + RESTING_SECONDS
+        end_of_rests = now + self.resting
         linger = self._linger
         together = self.together
         fewest = together.fewest if together is not None else 0

@@ -21,6 +21,7 @@ from ctrlserver.lane.lane import Lane
 from ctrlserver.linux.arrivals import charged_and_drops
 from ctrlserver.net.listeners import CannotBind
 from ctrlserver.stats.book import Book
+from ctrlserver.workers.ports.gathering import TIMES
 from ctrlserver.workers.ports.given import Given, GivenPlane
 from tests.certificates import certificate
 from tests.clients import connected
@@ -236,7 +237,10 @@ def test_a_rest_ends_with_a_question_or_a_connection_and_echoes_give_way(workers
     assert lane is not None
     pairs = [socket.socketpair(), socket.socketpair()]
     worker.plane.gather(*(there.fileno() for _, there in pairs))
+    began = time.monotonic()
     assert not lane.rest(0.001)
+    assert time.monotonic() - began >= TIMES * 0.001
+    assert TIMES * lane_module.RESTING_SECONDS == lane.resting
     pairs[which][0].send(b"?")
     assert lane.rest(PATIENCE)
     for each in [*pairs[0], *pairs[1]]:
