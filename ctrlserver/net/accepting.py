@@ -88,14 +88,16 @@ class Accepting(Connecting):
         self._reactor = reactor
         self._lines = Sparing()
         self._paused: IDelayedCall | None = None
+        self._is_stopped = False
         listen_for_many(port.socket)
         port.doRead = self.ready
 
     def ready(self) -> None:
-        """Accept a few."""
+        """Accept a few; no other one once ``stop`` was called."""
         port = self.port
+        self._is_stopped = False
         for _ in range(ACCEPTS_A_GO):
-            if port.disconnecting:
+            if port.disconnecting or self._is_stopped:
                 return
             try:
                 accepted = port.socket.accept()
@@ -125,6 +127,7 @@ class Accepting(Connecting):
 
     def stop(self) -> None:
         """Accept no more, for now or for ever."""
+        self._is_stopped = True
         if self._paused is not None:
             self._paused.cancel()
             self._paused = None

@@ -99,6 +99,26 @@ def test_one_go_makes_a_few_connections_whole_and_the_rest_wait(port: Any, facto
         client.close()
 
 
+def test_a_stop_holds_for_the_rest_of_the_go(port: Any, factory: Counting) -> None:
+    accepting = accept_few(port, "http", reactor)
+    assert accepting is not None
+    build = factory.buildProtocol
+
+    def build_and_stop(address: Any) -> Any:
+        accepting.stop()
+        return build(address)
+
+    cast(Any, factory).buildProtocol = build_and_stop
+    clients = connect(port, 3)
+    for number in (1, 2):
+        accepting.go_on()
+        port.doRead()
+        assert number == len(factory.made)
+        assert port not in reactor.getReaders()
+    for client in clients:
+        client.close()
+
+
 def test_more_connections_than_twisted_would_queue_wait_in_the_kernel(port: Any) -> None:
     accept_few(port, "admin", reactor)
     clients = connect(port, 200)  # the 52nd of a queue of 50 would wait a second and more for each try
