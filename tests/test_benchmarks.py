@@ -7,6 +7,7 @@ the real rows are tried by `make bench`.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bench import BEGIN, END, GROUPS, ROWS, Bench, main, tables
+from benchmarks.beside import interval, pooled, ratio, trimmed
 from benchmarks.figures import FigureRow
 from benchmarks.pairs import (
     Asked,
@@ -214,3 +216,28 @@ def test_a_server_that_never_listens_is_reported_with_its_last_words() -> None:
     ):
         broken.port()
     assert "invalid literal" in str(failure.value)
+
+
+def test_a_block_of_four_slots_does_not_see_a_drift() -> None:
+    rates = [100.0, 90.0 * 1.1, 90.0 * 1.1**2, 100.0 * 1.1**3]
+    turns = (False, True, True, False)
+    assert pytest.approx(math.log(0.9)) == ratio([(on, rate, 0.5) for on, rate in zip(turns, rates, strict=True)])
+
+
+def test_what_blocks_say_is_their_mean_without_the_outer_fifths_and_an_interval_of_it() -> None:
+    values = [0.0, 1.0, 2.0, 3.0, 1000.0]
+    assert 2.0 == trimmed(values)
+    low, high = interval([2.0] * 10 + [1.0, 3.0] * 10)
+    assert 1.5 < low < 2.0 < high < 2.5
+
+
+def test_blocks_of_several_runs_are_pooled_by_kind_and_number_of_streams(tmp_path: Path) -> None:
+    slots = [[on, 9e9 if on else 10e9, 0.25] for on in (False, True, True, False)]
+    files = [tmp_path / name for name in "ab"]
+    for file in files:
+        file.write_text("".join(json.dumps({"kind": "runs", "streams": n, "slots": slots}) + "\n" for n in (1, 8)))
+    assert [
+        f"runs, {streams} streams: 0.9000 of the rate (0.9000 to 0.9000), 2 blocks;"
+        " 10.0 and 9.0 Gbit/s without and with it; the server takes 25.0 and 25.0 % of a processor"
+        for streams in (1, 8)
+    ] == pooled(files)
