@@ -34,6 +34,9 @@ from benchmarks.rows import PACKET, Row, Sides, asked, load, ours_from_c, same
 WORKERS = 4
 MANY = 8
 
+#: How often as long as other rows a row of costs lasts: what a load costs at its start is no part of a GB.
+COSTS_LONGER = 4
+
 #: Of a row of shares: packets a second, over all streams.
 SHARED_RATE = 40_000
 
@@ -97,8 +100,8 @@ def costs(mode: str, work: Callable[[Daemon, float], float]) -> Callable[[float]
         with sharing(mode, WORKERS) as many, sharing(mode, 0) as one:
 
             def figure() -> tuple[float, float, float]:
-                shared = used_by(many, lambda: work(many, seconds))
-                alone = used_by(one, lambda: work(one, seconds))
+                shared = used_by(many, lambda: work(many, COSTS_LONGER * seconds))
+                alone = used_by(one, lambda: work(one, COSTS_LONGER * seconds))
                 return shared / alone, shared, alone
 
             yield figure
