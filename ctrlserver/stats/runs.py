@@ -83,8 +83,6 @@ class Runs:
     _senders: set[int] = field(factory=set, init=False)
     """The open streams that keep the active run open or, after a stop, keep the next from beginning."""
     _idle_since: float = field(default=0.0, init=False)
-    _over_since: float = field(default=0.0, init=False)
-    """When the last of those streams closed that were over before they were told of."""
     _quiet: bool = field(default=False, init=False)
     _last_tick: float = field(default=0.0, init=False)
 
@@ -128,8 +126,8 @@ class Runs:
             active.origins[stream.origin] = None
         if stream.stream in self._senders:
             self._senders.remove(stream.stream)
+            self._idle_since = max(self._idle_since, now)  # a close may be told late
             if not self._senders:
-                self._idle_since = max(now, self._over_since)
                 self._held = False
 
     def over(self, stream: StreamCounters, now: float) -> None:
@@ -141,9 +139,7 @@ class Runs:
         active.streams += 1
         active.origins[stream.origin] = None
         stream.run = active.number
-        self._over_since = max(self._over_since, now)
-        if not self._senders:
-            self._idle_since = max(self._idle_since, self._over_since)
+        self._idle_since = max(self._idle_since, now)
 
     def goes_on(self, closes: int, since: float, until: float) -> bool:
         """Whether no run can begin or end with what streams do from ``since`` to ``until``.

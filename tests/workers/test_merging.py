@@ -115,6 +115,22 @@ def test_short_streams_between_two_refreshes_belong_to_the_run_which_goes_on_unt
     assert [("ended", 7, 0.5)] == several.runs(502.75)
 
 
+def test_a_run_goes_on_from_its_last_close_though_an_earlier_one_is_told_after_that() -> None:
+    several = Several()
+    streams = {worker: several.open(worker, 501.0) for worker in (1, 2)}
+    for worker, stream in streams.items():
+        send(several.workers[worker], stream, 1, 501.0)
+    several.tick(501.25)
+    several.close(1, streams[1], 502.0)
+    several.refresh({1: 502.0})
+    several.close(2, streams[2], 501.5)
+    several.tick(502.25)
+    several.tick(502.75)
+    assert ["active"] == [run[0] for run in several.runs(502.75)]
+    several.tick(503.0)
+    assert ["ended"] == [run[0] for run in several.runs(503.0)]
+
+
 def test_runs_that_begin_and_end_between_two_refreshes_come_apart_at_the_gap() -> None:
     several = Several(run_gap=0.01)
     several.tick(500.75)
