@@ -41,7 +41,7 @@ class _Active:
     """A run under way; ``first`` is -1.0 before any data. ``at_once``: the time after the reads of its first round.
 
     ``inherited`` holds the open streams that were sending before the run, and the bytes of each by then. ``origins``
-    are those of the streams that sent in it, in that order.
+    are those of the streams that sent in it, and when the first of each did.
     """
 
     number: int
@@ -54,7 +54,13 @@ class _Active:
     first: float = -1.0
     at_once: float = -1.0
     streams: int = 0
-    origins: dict[Origin, None] = field(factory=dict)
+    origins: dict[Origin, float] = field(factory=dict)
+
+    def sent(self, origin: Origin, when: float) -> None:
+        """A stream of this origin has sent in the run."""
+        self.streams += 1
+        if when < self.origins.get(origin, inf):
+            self.origins[origin] = when
 
 
 @define(eq=False)
@@ -108,8 +114,7 @@ class Runs:
             if active.first < 0:
                 active.first = since = max(active.began, since)
         self.read_at_once(since, now)
-        active.streams += 1
-        active.origins[stream.origin] = None
+        active.sent(stream.origin, now)
         stream.run = active.number
 
     def read_at_once(self, since: float, now: float) -> None:
@@ -122,8 +127,7 @@ class Runs:
         """A stream has closed and its counters are in the sums."""
         active = self._active
         if active is not None and stream.bytes > active.inherited.pop(stream, stream.bytes):
-            active.streams += 1
-            active.origins[stream.origin] = None
+            active.sent(stream.origin, now)
         if stream.stream in self._senders:
             self._senders.remove(stream.stream)
             self._idle_since = max(self._idle_since, now)  # a close may be told late
@@ -136,8 +140,7 @@ class Runs:
         if stream.first < 0 or active is None:
             return
         self.read_at_once(stream.first, stream.first_read)
-        active.streams += 1
-        active.origins[stream.origin] = None
+        active.sent(stream.origin, stream.first_read)
         stream.run = active.number
         self._idle_since = max(self._idle_since, now)
 
@@ -259,7 +262,8 @@ class Runs:
         packets = totals.packets - base.packets
         octets = totals.bytes - base.bytes
         inherited = [stream.origin for stream, before in active.inherited.items() if stream.bytes > before]
-        origins = {**active.origins, **dict.fromkeys(inherited)}
+        in_order = sorted(active.origins, key=active.origins.__getitem__)
+        origins = dict.fromkeys([*in_order, *inherited])
         return RunRecord(
             run=active.number,
             name=active.name,

@@ -131,6 +131,19 @@ def test_a_run_goes_on_from_its_last_close_though_an_earlier_one_is_told_after_t
     assert ["ended"] == [run[0] for run in several.runs(503.0)]
 
 
+def test_a_run_names_its_listeners_in_the_order_in_which_they_got_data() -> None:
+    several = Several()
+    send(several.workers[2], several.open(2, 501.0), 1, 501.0)
+    several.refresh(501.0)
+    late, early = several.open(1, 501.25), several.workers[2].stream_opened(ORIGIN, "10.0.0.2:7", 501.5)
+    third = several.workers[1].stream_opened(evolve(LINES, listener="third"), "10.0.0.1:8", 501.0)
+    for worker, stream, when in [(2, early, 502.0), (1, late, 502.5), (1, third, 502.25)]:
+        send(several.workers[worker], stream, 1, when)
+        several.close(worker, stream, 503.0)
+    several.refresh(503.25)
+    assert ["lines,data,third"] == [run.listeners for run in several.book.runs.records(503.25)]
+
+
 def test_runs_that_begin_and_end_between_two_refreshes_come_apart_at_the_gap() -> None:
     several = Several(run_gap=0.01)
     several.tick(500.75)
