@@ -19,6 +19,7 @@ from ctrlserver.admin.limits import Reserve
 from ctrlserver.errors import CommandError
 from ctrlserver.http.channel import Channel
 from ctrlserver.http.connections import Connections
+from ctrlserver.http.dawdling import dawdles
 from ctrlserver.http.head import NAMES_OF_CODES, Refusal
 from ctrlserver.http.limits import Limits
 from ctrlserver.http.request import Request
@@ -26,7 +27,9 @@ from ctrlserver.words import did_you_mean, quoted
 
 
 class Accepting(Protocol):
-    """What accepts for the port."""
+    """What accepts for the port; who is not to be served ``turns_away``."""
+
+    turns_away: Callable[[socket.socket], bool]
 
     def stop(self) -> None:
         """Accept no more for now."""
@@ -60,8 +63,9 @@ class Site(Factory):
         self.names = frozenset(names)
         self.limits = limits or Limits()
         self.connections = Connections(self.limits, reserve)
-        self.accepting: Accepting | None = None
+        self._accepting: Accepting | None = None
         self._is_crowded = False  # nothing is accepted for a moment
+        self._turned_away = 0
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:
         """A connection."""
@@ -70,16 +74,35 @@ class Site(Factory):
     def enter(self, channel: Channel) -> str | None:
         """Count a new connection; None, or why it is refused. While there are too many, the next ones wait a little."""
         wrong = self.connections.enter(channel)
-        if self.connections.are_full and not self._is_crowded and self.accepting is not None:
-            self._is_crowded = True
-            self.accepting.stop()
-            self.reactor.callLater(self.limits.crowded_seconds, self._accept)
+        if self.connections.are_full:
+            self._pause()
         return wrong
 
-    def _accept(self) -> None:
+    def accept_by(self, accepting: Accepting | None) -> None:
+        """From now on ``accepting`` accepts the connections."""
+        self._accepting = accepting
+        if accepting is not None:
+            accepting.turns_away = self._turns_away
+
+    def _turns_away(self, sock: socket.socket) -> bool:
+        """While all places are taken, a slow client gets none: to close its socket costs little."""
+        if not self.connections.are_full or not dawdles(sock):
+            return False
+        self._turned_away += 1
+        if self._turned_away >= self.limits.turned_away:
+            self._pause()
+        return True
+
+    def _pause(self) -> None:
+        if not self._is_crowded and self._accepting is not None:
+            self._is_crowded, self._turned_away = True, 0
+            self._accepting.stop()
+            self.reactor.callLater(self.limits.crowded_seconds, self._go_on)
+
+    def _go_on(self) -> None:
         self._is_crowded = False
-        if self.accepting is not None:
-            self.accepting.go_on()
+        if self._accepting is not None:
+            self._accepting.go_on()
 
     def log(self, request: Request) -> None:
         """Twisted tells each request; the log gets none."""

@@ -90,7 +90,7 @@ class QuestionPorts:
                 self._listen(config, site, endpoint)
             else:
                 announce(NAME, after.port)
-            site.accepting = accept_few(after.port, NAME, self._reactor)
+            site.accept_by(accept_few(after.port, NAME, self._reactor))
             return None if before is None or kept else before.port.stopListening()
 
         return put, lambda: None if kept else after.port.stopListening()

@@ -16,8 +16,9 @@ from typing import Any
 
 from ctrlserver.stats.counters import TcpFigures
 
-#: Offsets in struct tcp_info of linux/tcp.h: tcpi_rtt (microseconds), tcpi_total_retrans. It only grows at its end.
-_RTT, _TOTAL_RETRANS, _BYTES = 68, 100, 104
+#: Offsets in struct tcp_info of linux/tcp.h: tcpi_last_data_recv (milliseconds ago), tcpi_rtt (microseconds),
+#: tcpi_total_retrans. It only grows at its end.
+_LAST_DATA, _RTT, _TOTAL_RETRANS, _BYTES = 52, 68, 100, 104
 _FIELD = struct.Struct("=I")
 #: Transports inside each other that are searched for a socket: TLS is one, and another may wrap it.
 _MOST_LAYERS = 4
@@ -26,14 +27,25 @@ _READABLE = sys.platform == "linux"
 
 def tcp_figures(sock: socket.socket) -> TcpFigures | None:
     """Seconds of a round trip, and the number of segments sent again; None if the kernel does not report them."""
+    info = _info(sock)
+    if info is None:
+        return None
+    (rtt,), (retransmits,) = _FIELD.unpack_from(info, _RTT), _FIELD.unpack_from(info, _TOTAL_RETRANS)
+    return rtt / 1e6, retransmits
+
+
+def silent_seconds(sock: socket.socket) -> float:
+    """Seconds since the last data came, or since the connection was made if none has; 0 if the kernel does not say."""
+    info = _info(sock)
+    return 0.0 if info is None else int(_FIELD.unpack_from(info, _LAST_DATA)[0]) / 1e3
+
+
+def _info(sock: socket.socket) -> bytes | None:
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES) if _READABLE else b""
     except OSError:
         return None
-    if len(info) < _BYTES:
-        return None
-    (rtt,), (retransmits,) = _FIELD.unpack_from(info, _RTT), _FIELD.unpack_from(info, _TOTAL_RETRANS)
-    return rtt / 1e6, retransmits
+    return info if len(info) >= _BYTES else None
 
 
 def socket_of(transport: Any) -> socket.socket | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Callable
 
 import pytest
 
 from ctrlserver.http.forms import SAFETY
 from ctrlserver.http.limits import Limits
 from ctrlserver.http.request import Request
+from ctrlserver.http.site import Site
 from tests.http.conftest import Place, hello
 
 GET = b"GET /hello HTTP/1.1\r\nHost: lab\r\n\r\n"
@@ -241,19 +244,44 @@ def test_beside_many_requests_that_nobody_takes_a_monitor_keeps_its_connection()
     assert 2 == monitor.send(GET).count(b"hello\n")
 
 
+class Accepts:
+    """Stands where connections are accepted."""
+
+    def __init__(self, site: Site) -> None:
+        self.calls: list[str] = []
+        self.turns_away: Callable[[socket.socket], bool] = lambda _: False
+        site.accept_by(self)
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def go_on(self) -> None:
+        self.calls.append("go on")
+
+
+def test_while_all_places_are_taken_slow_clients_are_turned_away_some_at_a_time() -> None:
+    place = Place({"/hello": hello}, Limits(connections=2, turned_away=3))
+    accepts = Accepts(place.site)
+    client, sock = socket.socketpair()
+    with client, sock:
+        client.sendall(GET[:9])
+        place.visit()
+        assert not accepts.turns_away(sock), "a place is free"
+        place.visit()
+        for _ in range(2):
+            accepts.calls.clear()
+            place.pass_time(0.1)
+            assert [True] * 2 == [accepts.turns_away(sock) for _ in range(2)]
+            assert ["go on"] == accepts.calls
+            assert accepts.turns_away(sock)
+            assert ["go on", "stop"] == accepts.calls
+        client.sendall(GET[9:])
+        assert not accepts.turns_away(sock)
+
+
 def test_while_all_places_are_taken_connections_are_accepted_now_and_then() -> None:
-    class Accepts:
-        def __init__(self) -> None:
-            self.calls: list[str] = []
-
-        def stop(self) -> None:
-            self.calls.append("stop")
-
-        def go_on(self) -> None:
-            self.calls.append("go on")
-
     place = Place({"/hello": hello}, Limits(connections=2))
-    place.site.accepting = accepts = Accepts()
+    accepts = Accepts(place.site)
     place.visit()
     assert [] == accepts.calls
     place.visit()

@@ -119,6 +119,25 @@ def test_a_stop_holds_for_the_rest_of_the_go(port: Any, factory: Counting) -> No
         client.close()
 
 
+def test_who_is_turned_away_is_closed_and_nothing_is_made_of_it(port: Any, factory: Counting) -> None:
+    accepting = accept_few(port, "http", reactor)
+    assert accepting is not None
+    peers: list[int] = []
+
+    def first(sock: socket.socket) -> bool:
+        peers.append(sock.getpeername()[1])
+        return len(peers) == 1
+
+    accepting.turns_away = first
+    clients = connect(port, 2)
+    while len(peers) < 2:
+        port.doRead()
+    assert [client.getsockname()[1] for client in clients] == peers
+    assert (1, b"") == (len(factory.made), clients[0].recv(1))
+    for client in clients:
+        client.close()
+
+
 def test_more_connections_than_twisted_would_queue_wait_in_the_kernel(port: Any) -> None:
     accept_few(port, "admin", reactor)
     clients = connect(port, 200)  # the 52nd of a queue of 50 would wait a second and more for each try
