@@ -54,6 +54,7 @@ _WRITE = f"{_ENTRY} daemon = excluded.daemon"
 _ENTER = f"{_ENTRY} state != 'ended' AND began = excluded.began"
 _OTHER = "SELECT count(*) FROM runs WHERE run = :run AND began != :began"
 
+_INTERRUPT = "UPDATE runs SET state = 'interrupted' WHERE daemon = ? AND state = 'active'"
 _OVERDUE = "DELETE FROM runs WHERE run IN (SELECT run FROM runs WHERE state != 'active' {which} LIMIT ?)"
 
 
@@ -176,8 +177,9 @@ class Store:
         self.left_out += left_out
 
     def end(self) -> None:
-        """The server ends in good order, and has no active run."""
+        """The server ends in good order, and has no active run: one that is here had an end that was lost."""
         with self._at_work() as connection:
+            connection.execute(_INTERRUPT, (self.daemon,))
             connection.execute("UPDATE daemons SET seen = ?, ended = 1 WHERE daemon = ?", (self.clock(), self.daemon))
 
     def close(self) -> None:
@@ -228,7 +230,7 @@ class Store:
         for (daemon,) in there:
             if daemon == self.daemon or self.shared.is_alive(daemon):
                 continue
-            connection.execute("UPDATE runs SET state = 'interrupted' WHERE daemon = ? AND state = 'active'", (daemon,))
+            connection.execute(_INTERRUPT, (daemon,))
             connection.execute("UPDATE daemons SET ended = 1 WHERE daemon = ?", (daemon,))
         return left_out
 

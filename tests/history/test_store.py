@@ -92,6 +92,14 @@ def test_of_a_server_that_ended_in_good_order_nothing_is_interrupted(stores: Sto
     assert ["ended"] == [run.state for run in all_of(reading)]
 
 
+def test_a_run_whose_end_was_lost_is_interrupted_at_the_end_of_its_server(stores: Stores, reading: Reading) -> None:
+    one, two = stores(), stores()
+    two.write([a_run(1, state="active")])
+    one.write([a_run(2, state="active", packets=17)])
+    one.end()
+    assert [a_run(2, state="interrupted", packets=17), a_run(1, state="active")] == all_of(reading)
+
+
 def test_a_number_of_another_servers_run_is_not_written_over_and_said(stores: Stores, reading: Reading) -> None:
     one, two = stores(), stores()
     one.write([a_run(1, name="mine")])
