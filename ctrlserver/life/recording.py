@@ -230,8 +230,8 @@ class Recording:
             lifetime = dict(store.begin(go_on=work.goes_on))
             totals = None if totals is None else {name: lifetime.get(name, 0) + value for name, value in totals.items()}
         if work.records or totals is not None:
-            rows = rows_of(work.ended) if work.given_up else ()
-            lost = store.write(work.records, totals, rows) + len(work.given_up.difference(row[0] for row in rows))
+            rows = {row[0]: row for row in rows_of(work.ended) if row[0] in work.given_up} if work.given_up else {}
+            lost = store.write(work.records, totals, [*rows.values()]) + len(work.given_up) - len(rows)
         if work.tidies:
             store.tidy(work.keep, work.since)
         if work.ends:

@@ -219,6 +219,26 @@ async def test_of_many_runs_that_wait_those_that_memory_gives_up_are_entered_fro
 
 
 @pytest_twisted.ensureDeferred
+async def test_each_run_whose_number_another_has_by_then_is_counted_once(
+    scene: Scene, path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "MOST_HELD", 2)
+    await scene.settled()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for name in "abc":
+            scene.run(name, 1)
+            await scene.settled()
+    with closing(sqlite3.connect(path)) as other, other:
+        for run in (1, 2, 3):
+            other.execute("INSERT INTO runs VALUES (?, 99, 'ended', 'other', '2011', '[]', '{}', '{}')", (run,))
+    await scene.checkpoint()
+    assert ["history-not-kept", "runs-lost", "history-again"] == events(lines)
+    assert ("3 runs", 3) == (lines[1]["runs"], scene.book.history_lost)
+
+
+@pytest_twisted.ensureDeferred
 async def test_where_the_file_beside_is_spoilt_the_runs_that_wait_are_put_beside_anew_at_the_end(
     path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
