@@ -130,7 +130,7 @@ class Store:
             daemon = self.daemon if known and self.daemon is not None else self._registered(connection, self.clock())
             lost = self._enter(connection, daemon, ended)
             for record in records:
-                lost += not connection.execute(_WRITE, (daemon, *row_of(record))).rowcount
+                lost += _put(connection, _WRITE, daemon, row_of(record))
             if totals is not None:
                 connection.execute(
                     "UPDATE daemons SET seen = ?, totals = ? WHERE daemon = ?",
@@ -215,8 +215,7 @@ class Store:
         left_out = 0
         for row in rows:
             with suppress(ValueError):  # a text that is none
-                if not connection.execute(_ENTER, (daemon, *row)).rowcount:
-                    left_out += connection.execute(_OTHER, {"run": row[0], "began": row[3]}).fetchone()[0]
+                left_out += _put(connection, _ENTER, daemon, row)
         return left_out
 
     def _find_dead(self, connection: sqlite3.Connection, rows: Sequence[Sequence[Any]]) -> int:
@@ -266,6 +265,13 @@ class Store:
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
+
+
+def _put(connection: sqlite3.Connection, statement: str, daemon: int | None, row: Sequence[Any]) -> int:
+    """1 where the row is left out, for another run has its number; not where another server has entered this one."""
+    if connection.execute(statement, (daemon, *row)).rowcount:
+        return 0
+    return int(connection.execute(_OTHER, {"run": row[0], "began": row[3]}).fetchone()[0])
 
 
 def _newest(connection: sqlite3.Connection) -> int:

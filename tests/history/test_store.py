@@ -7,6 +7,7 @@ import pytest
 
 from ctrlserver.errors import HistoryError
 from ctrlserver.history import store as module
+from ctrlserver.history.ended import EndedRuns
 from ctrlserver.history.reading import Reading
 from ctrlserver.stats.chosen import Chosen
 from ctrlserver.stats.records import RunRecord
@@ -103,8 +104,18 @@ def test_a_run_whose_end_was_lost_is_interrupted_at_the_end_of_its_server(stores
 def test_a_number_of_another_servers_run_is_not_written_over_and_said(stores: Stores, reading: Reading) -> None:
     one, two = stores(), stores()
     one.write([a_run(1, name="mine")])
-    assert 1 == two.write([a_run(1, name="other"), a_run(2)])
+    assert 1 == two.write([a_run(1, name="other", started=a_run(9).started), a_run(2)])
     assert [None, "mine"] == [run.name for run in all_of(reading)]
+
+
+def test_a_run_that_another_server_has_entered_is_not_lost(stores: Stores, reading: Reading) -> None:
+    left = EndedRuns(str(stores.path))
+    left.add(a_run(1))
+    left.close()  # its server lives: somebody has cut the file, and it has another one
+    one, two = stores(), stores()
+    two.begin(go_on=False)
+    assert (0, 1) == (one.write([a_run(1)]), one.write([a_run(1, started=a_run(2).started)]))
+    assert [a_run(1)] == all_of(reading)
 
 
 def test_the_oldest_are_deleted_past_a_number_and_a_time_but_never_an_active_one(
