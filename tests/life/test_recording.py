@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,12 @@ class Scene:
         send(self.book, self.book.stream_opened(ORIGIN, "a:1", self.clock.seconds()), packets, self.clock.seconds())
         self.clock.advance(0.001)
 
+    async def follow(self, names: str) -> None:
+        """Whole runs of these names, one letter each, each written if it can be."""
+        for name in names:
+            self.run(name, 1)
+            await self.settled()
+
     async def settled(self) -> None:
         """All is written that can be."""
         while self.recording._is_writing or self.recording._look_due:
@@ -105,6 +111,15 @@ async def scene(path: Path) -> AsyncIterator[Scene]:
 def lines() -> Iterator[Any]:
     with capturedLogs() as found:
         yield found
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another program writes to it, and a write waits for that in vain."""
+    with pytest.MonkeyPatch.context() as patched, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        patched.setattr(store, "BUSY_SECONDS", 0.01)
+        other.execute("BEGIN EXCLUSIVE")
+        yield
 
 
 def events(lines: Any) -> list[str]:
@@ -160,15 +175,11 @@ async def test_a_run_that_a_crash_ends_is_interrupted_with_what_its_last_checkpo
 
 @pytest_twisted.ensureDeferred
 async def test_a_file_that_cannot_be_written_is_one_line_and_a_reason_of_health_and_nothing_is_lost_meanwhile(
-    scene: Scene, path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, path: Path, lines: Any
 ) -> None:
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
     await scene.settled()
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        for name in "abc":
-            scene.run(name, 1)
-            await scene.settled()
+    with locked(path):
+        await scene.follow("abc")
         await scene.checkpoint()
         assert ["history-not-kept"] == events(lines)
         (reason,) = scene.recording.reasons()
@@ -204,13 +215,9 @@ async def test_runs_that_follow_each_other_soon_are_written_together(scene: Scen
 async def test_of_many_runs_that_wait_those_that_memory_gives_up_are_entered_from_the_file_beside(
     scene: Scene, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
     monkeypatch.setattr(module, "MOST_HELD", 2)
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        for name in "abcde":
-            scene.run(name, 1)
-            await scene.settled()
+    with locked(path):
+        await scene.follow("abcde")
     await scene.checkpoint()
     with closing(sqlite3.connect(path)) as found:
         assert [*"abcde"] == [name for (name,) in found.execute("SELECT name FROM runs ORDER BY run")]
@@ -222,14 +229,10 @@ async def test_of_many_runs_that_wait_those_that_memory_gives_up_are_entered_fro
 async def test_each_run_whose_number_another_has_by_then_is_counted_once(
     scene: Scene, path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
     monkeypatch.setattr(module, "MOST_HELD", 2)
     await scene.settled()
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        for name in "abc":
-            scene.run(name, 1)
-            await scene.settled()
+    with locked(path):
+        await scene.follow("abc")
     with closing(sqlite3.connect(path)) as other, other:
         for run in (1, 2, 3):
             other.execute("INSERT INTO runs VALUES (?, 99, 'ended', 'other', '2011', '[]', '{}', '{}')", (run,))
@@ -242,15 +245,11 @@ async def test_each_run_whose_number_another_has_by_then_is_counted_once(
 async def test_where_the_file_beside_is_spoilt_the_runs_that_wait_are_put_beside_anew_at_the_end(
     path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
     monkeypatch.setattr(module, "MOST_HELD", 2)
     scene = Scene(path)
     scene.recording.begin()
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        for name in "abc":
-            scene.run(name, 1)
-            await scene.settled()
+    with locked(path):
+        await scene.follow("abc")
         (beside,) = path.parent.glob("*-ended-*")
         beside.unlink()
         await scene.end()
@@ -285,14 +284,10 @@ async def test_a_run_that_a_dead_server_left_and_whose_number_another_has_is_tol
 
 
 @pytest_twisted.ensureDeferred
-async def test_runs_that_cannot_be_written_by_the_end_wait_for_the_next_start(
-    path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.01)
+async def test_runs_that_cannot_be_written_by_the_end_wait_for_the_next_start(path: Path, lines: Any) -> None:
     scene = Scene(path)
     scene.recording.begin()
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(path):
         scene.run("a", 1)
         scene.run("b", 2)
         await scene.end()
