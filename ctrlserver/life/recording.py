@@ -109,6 +109,7 @@ class Recording:
         self._in_use = in_use
         self._file = file
         self._pending: dict[int, RunRecord] = {}
+        self._in_hand: dict[int, RunRecord] = {}  # those that are being written
         self._given_up: set[int] = set()  # the file beside the history has them, and memory no longer
         self._written_at = -APART_SECONDS
         self._begun = self._is_writing = self._look_due = False
@@ -203,7 +204,7 @@ class Recording:
         if self._is_writing or (self.trouble and not whole):
             return
         self._is_writing, self._written_at = True, self._clock()
-        config, held, self._pending = self._in_use(), self._pending, {}
+        config, self._in_hand, self._pending = self._in_use(), self._pending, {}
         totals = None
         if config.keep_totals and whole:
             stats = self._book.stats(self._clock())
@@ -212,10 +213,19 @@ class Recording:
         begins, goes_on = not self._begun, config.keep_totals
         ended, given_up = self._ended_runs.mark(), frozenset(self._given_up)
         work = _Work(
-            tuple(held.values()), totals, begins, goes_on, config.history_runs, since, whole, ends, ended, given_up
+            tuple(self._in_hand.values()),
+            totals,
+            begins,
+            goes_on,
+            config.history_runs,
+            since,
+            whole,
+            ends,
+            ended,
+            given_up,
         )
         done = deferToThreadPool(self._reactor, self._writers, self._carry_out, work)
-        done.addCallbacks(self._written, self._not_written, callbackArgs=(work,), errbackArgs=(held,))
+        done.addCallbacks(self._written, self._not_written, callbackArgs=(work,))
 
     def _carry_out(self, work: _Work) -> tuple[int, Mapping[str, int]]:
         """In the writer's thread: how many runs were lost, and the lifetime totals where they are known now."""
@@ -240,7 +250,7 @@ class Recording:
         return lost, lifetime
 
     def _written(self, done: tuple[int, Mapping[str, int]], work: _Work) -> None:
-        self._is_writing = False
+        self._is_writing, self._in_hand = False, {}
         self._ended_runs.written(work.ended)
         self._given_up -= work.given_up
         lost, lifetime = done
@@ -253,10 +263,10 @@ class Recording:
             self.log.info("the history is kept again, in {path}", event="history-again", path=self._store.path)
         self._go_on(failed=False, ended=work.ends)
 
-    def _not_written(self, failure: Failure, held: Mapping[int, RunRecord]) -> None:
+    def _not_written(self, failure: Failure) -> None:
+        held, self._in_hand, self._pending = {**self._in_hand, **self._pending}, {}, {}
         self._is_writing = False
-        newer, self._pending = self._pending, {}
-        self._hold({**held, **newer})
+        self._hold(held)
         if failure.check(HistoryError) is None:
             self.log.failure("the history cannot be written", failure, event="bug")
         self._in_trouble(failure.getErrorMessage())
@@ -353,17 +363,17 @@ class Recording:
     def _ended(self, over: object) -> object:
         late = isinstance(over, Failure) and over.check(defer.TimeoutError)
         why = self.trouble or "the disk does not answer"
-        beside, held = self._ended_runs, [*self._pending.values()]
+        beside, held = self._ended_runs, {**self._in_hand, **self._pending}.values()
         lost = sum(not (beside.has(each.run) or (each.state == "ended" and beside.add(each))) for each in held)
         lost += sum(not beside.has(run) for run in self._given_up)
         path, waits = beside.name, len(held) + len(self._given_up) > lost
         beside.close()
-        if waits or (late and beside.size):
+        if waits:
             self.log.warn("{path} has the last runs until the next start: {why}", event="runs-wait", path=path, why=why)
-        if lost or (late and not beside.size):
+        if lost:
             self._book.history_lost += lost
-            runs = f"{counted(lost, 'run')} could" if lost else "the last runs may"
-            self.log.warn("{lost} not be kept in the history: {why}", event="runs-lost", lost=runs, why=why)
+            told = "{lost} could not be kept in the history: {why}"
+            self.log.warn(told, event="runs-lost", lost=counted(lost, "run"), why=why)
         if late:
             return None
         self._store.close()

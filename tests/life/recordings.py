@@ -88,10 +88,10 @@ class Scene:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Another program writes to it, and a write waits for that in vain."""
+def locked(path: Path, seconds: float = 0.01) -> Iterator[None]:
+    """Another program writes to it; for so long a write waits for that."""
     with pytest.MonkeyPatch.context() as patched, closing(sqlite3.connect(path, isolation_level=None)) as other:
-        patched.setattr(store, "BUSY_SECONDS", 0.01)
+        patched.setattr(store, "BUSY_SECONDS", seconds)
         other.execute("BEGIN EXCLUSIVE")
         yield
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.task import deferLater
 
 from ctrlserver.life import recording as module
-from tests.life.recordings import Scene, events, locked
+from ctrlserver.life.recording import APART_SECONDS
+from tests.life.recordings import Scene, events, locked, reactor
 
 
 @pytest_twisted.ensureDeferred
@@ -43,8 +45,9 @@ async def test_of_many_runs_that_wait_those_that_memory_gives_up_are_entered_fro
     await scene.checkpoint()
     with closing(sqlite3.connect(path)) as found:
         assert [*"abcde"] == [name for (name,) in found.execute("SELECT name FROM runs ORDER BY run")]
-    assert 0 == scene.book.history_lost
     assert 0 == scene.recording._ended_runs.size
+    await scene.follow("f")
+    assert 0 == scene.book.history_lost
 
 
 @pytest_twisted.ensureDeferred
@@ -64,6 +67,41 @@ async def test_each_run_whose_number_another_has_by_then_is_counted_once(
 
 
 @pytest_twisted.ensureDeferred
+async def test_of_runs_that_memory_has_given_up_those_that_the_file_beside_loses_are_counted(
+    scene: Scene, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_HELD", 2)
+    with locked(path):
+        await scene.follow("abcde")
+    Path(scene.recording._ended_runs.name).unlink()
+    await scene.checkpoint()
+    assert 3 == scene.book.history_lost
+
+
+@pytest_twisted.ensureDeferred
+async def test_where_the_disk_does_not_answer_by_the_end_the_runs_that_it_was_to_have_wait_for_the_next_start(
+    path: Path, lines: Any
+) -> None:
+    scene = Scene(path)
+    scene.recording.begin()
+    await scene.settled()
+    with locked(path, seconds=60):
+        scene.run("a", 1)
+        scene.clock.advance(APART_SECONDS)
+        Path(scene.recording._ended_runs.name).unlink()
+        done = scene.recording.end(5.0)
+        scene.clock.advance(5)
+        await done
+        (beside,) = path.parent.glob("*-ended-*")
+        assert '[1,"ended","a"' in beside.read_text()
+        assert (["runs-wait"], 0) == (events(lines), scene.book.history_lost)
+    while scene.recording._is_writing:
+        await deferLater(reactor, 0.002, lambda: None)
+    for threads in (scene.recording._writers, scene.recording._readers):
+        threads.stop()
+
+
+@pytest_twisted.ensureDeferred
 async def test_where_the_file_beside_is_spoilt_the_runs_that_wait_are_put_beside_anew_at_the_end(
     path: Path, lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +114,7 @@ async def test_where_the_file_beside_is_spoilt_the_runs_that_wait_are_put_beside
         beside.unlink()
         await scene.end()
     assert ["history-not-kept", "runs-wait", "runs-lost"] == events(lines)
-    assert ("1 run could", 1) == (lines[-1]["lost"], scene.book.history_lost), "memory had given it up"
+    assert ("1 run", 1) == (lines[-1]["lost"], scene.book.history_lost), "memory had given it up"
     second = Scene(path)
     second.recording.begin()
     assert [(3, "c", "ended", 1), (2, "b", "ended", 1)] == await second.listed()
