@@ -27,9 +27,9 @@ from ctrlserver.words import did_you_mean, quoted
 
 
 class Accepting(Protocol):
-    """What accepts for the port; who is not to be served ``turns_away``."""
+    """What accepts for the port; who is not to be served ``rejects``."""
 
-    turns_away: Callable[[socket.socket], bool]
+    rejects: Callable[[socket.socket], bool]
 
     def stop(self) -> None:
         """Accept no more for now."""
@@ -65,7 +65,7 @@ class Site(Factory):
         self.connections = Connections(self.limits, reserve)
         self._accepting: Accepting | None = None
         self._is_crowded = False  # nothing is accepted for a moment
-        self._turned_away = 0
+        self._rejected = 0
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:
         """A connection."""
@@ -75,29 +75,29 @@ class Site(Factory):
         """Count a new connection; None, or why it is refused. While there are too many, the next ones wait a little."""
         wrong = self.connections.enter(channel)
         if self.connections.are_full:
-            self._pause()
+            self._pause(self.limits.crowded_seconds)
         return wrong
 
-    def accept_by(self, accepting: Accepting | None) -> None:
-        """From now on ``accepting`` accepts the connections."""
+    def accept_by(self, accepting: Accepting | None, *, proxied: bool) -> None:
+        """From now on ``accepting`` accepts the connections. ``proxied``: a header of the proxy comes before a head."""
         self._accepting = accepting
-        if accepting is not None:
-            accepting.turns_away = self._turns_away
+        if accepting is not None and not proxied:
+            accepting.rejects = self._rejects
 
-    def _turns_away(self, sock: socket.socket) -> bool:
+    def _rejects(self, sock: socket.socket) -> bool:
         """While all places are taken, a slow client gets none: to close its socket costs little."""
         if not self.connections.are_full or not dawdles(sock):
             return False
-        self._turned_away += 1
-        if self._turned_away >= self.limits.turned_away:
-            self._pause()
+        self._rejected += 1
+        if self._rejected >= self.limits.rejected:
+            self._pause(self.limits.rejected_seconds)
         return True
 
-    def _pause(self) -> None:
+    def _pause(self, seconds: float) -> None:
         if not self._is_crowded and self._accepting is not None:
-            self._is_crowded, self._turned_away = True, 0
+            self._is_crowded, self._rejected = True, 0
             self._accepting.stop()
-            self.reactor.callLater(self.limits.crowded_seconds, self._go_on)
+            self.reactor.callLater(seconds, self._go_on)
 
     def _go_on(self) -> None:
         self._is_crowded = False

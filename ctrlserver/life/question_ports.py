@@ -90,7 +90,8 @@ class QuestionPorts:
                 self._listen(config, site, endpoint)
             else:
                 announce(NAME, after.port)
-            site.accept_by(accept_few(after.port, NAME, self._reactor))
+            proxied = behind_proxy(config.endpoint) is not None
+            site.accept_by(accept_few(after.port, NAME, self._reactor), proxied=proxied)
             return None if before is None or kept else before.port.stopListening()
 
         return put, lambda: None if kept else after.port.stopListening()

@@ -80,7 +80,7 @@ class Connecting:
 
 
 class Accepting(Connecting):
-    """Stands in for ``port.doRead``. A socket that ``turns_away`` is closed, and nothing is made of it."""
+    """Stands in for ``port.doRead``. A socket that ``rejects`` is closed, and nothing is made of it."""
 
     def __init__(self, port: Any, name: str, reactor: IReactorTime) -> None:
         super().__init__(port)
@@ -89,7 +89,7 @@ class Accepting(Connecting):
         self._lines = Sparing()
         self._paused: IDelayedCall | None = None
         self._is_stopped = False
-        self.turns_away: Callable[[socket.socket], bool] = lambda _: False
+        self.rejects: Callable[[socket.socket], bool] = lambda _: False
         listen_for_many(port.socket)
         port.doRead = self.ready
 
@@ -109,7 +109,7 @@ class Accepting(Connecting):
                     self._pause(OUT_OF[error.errno])
                     return
                 continue  # the peer was gone before we accepted it
-            if self.turns_away(accepted[0]):
+            if self.rejects(accepted[0]):
                 accepted[0].close()
             else:
                 self.take(*accepted)

@@ -247,10 +247,10 @@ def test_beside_many_requests_that_nobody_takes_a_monitor_keeps_its_connection()
 class Accepts:
     """Stands where connections are accepted."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, *, proxied: bool = False) -> None:
         self.calls: list[str] = []
-        self.turns_away: Callable[[socket.socket], bool] = lambda _: False
-        site.accept_by(self)
+        self.rejects: Callable[[socket.socket], bool] = lambda _: False
+        site.accept_by(self, proxied=proxied)
 
     def stop(self) -> None:
         self.calls.append("stop")
@@ -259,24 +259,25 @@ class Accepts:
         self.calls.append("go on")
 
 
-def test_while_all_places_are_taken_slow_clients_are_turned_away_some_at_a_time() -> None:
-    place = Place({"/hello": hello}, Limits(connections=2, turned_away=3))
+def test_while_all_places_are_taken_slow_clients_are_rejected_some_at_a_time() -> None:
+    place = Place({"/hello": hello}, Limits(connections=2, rejected=3))
     accepts = Accepts(place.site)
     client, sock = socket.socketpair()
     with client, sock:
         client.sendall(GET[:9])
         place.visit()
-        assert not accepts.turns_away(sock), "a place is free"
+        assert not accepts.rejects(sock), "a place is free"
         place.visit()
         for _ in range(2):
             accepts.calls.clear()
             place.pass_time(0.1)
-            assert [True] * 2 == [accepts.turns_away(sock) for _ in range(2)]
+            assert [True] * 2 == [accepts.rejects(sock) for _ in range(2)]
             assert ["go on"] == accepts.calls
-            assert accepts.turns_away(sock)
+            assert accepts.rejects(sock)
             assert ["go on", "stop"] == accepts.calls
+        assert not Accepts(place.site, proxied=True).rejects(sock), "what has come may be the proxy's alone"
         client.sendall(GET[9:])
-        assert not accepts.turns_away(sock)
+        assert not accepts.rejects(sock)
 
 
 def test_while_all_places_are_taken_connections_are_accepted_now_and_then() -> None:

@@ -119,7 +119,7 @@ def test_a_stop_holds_for_the_rest_of_the_go(port: Any, factory: Counting) -> No
         client.close()
 
 
-def test_who_is_turned_away_is_closed_and_nothing_is_made_of_it(port: Any, factory: Counting) -> None:
+def test_who_is_rejected_is_closed_and_nothing_is_made_of_it(port: Any, factory: Counting) -> None:
     accepting = accept_few(port, "http", reactor)
     assert accepting is not None
     peers: list[int] = []
@@ -128,7 +128,7 @@ def test_who_is_turned_away_is_closed_and_nothing_is_made_of_it(port: Any, facto
         peers.append(sock.getpeername()[1])
         return len(peers) == 1
 
-    accepting.turns_away = first
+    accepting.rejects = first
     clients = connect(port, 2)
     while len(peers) < 2:
         port.doRead()
