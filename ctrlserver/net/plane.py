@@ -96,6 +96,7 @@ class DataPlane:
     log = Logger()
     ORDERING: type[Ordering] = Ordering
     RULES: type[Rules] = Rules
+    LANE: type[Lane] = Lane
 
     def __init__(
         self, listeners: Sequence[ListenerConfig], book: Book, reactor: IReactorTime, clock: Callable[[], float]
@@ -103,8 +104,7 @@ class DataPlane:
         self.seats = Seats()
         self._configs = listeners
         self._book = book
-        self._reactor = reactor
-        self._clock = clock
+        self._reactor, self._clock = reactor, clock
         self._counters = book.counters
         self._memory = book.memory
         self._memory.over = self._memory_is_over
@@ -112,7 +112,7 @@ class DataPlane:
         self._leaving = False
         self._looks = Looks(SWEEP_SECONDS)
         self._rejections, self._handshakes, self._relieved = Growth(), Growth(), Growth()
-        self._lane = Lane(reactor, clock) if Lane.supported(reactor) else None
+        self._lane = self.LANE(reactor, clock) if Lane.supported(reactor) else None
         self._due = Due(self._lane, reactor)
         if any(each.probe for each in listeners) and not has_numpy():  # where it is installed, it is imported now
             self._tell_lacking()

@@ -13,8 +13,8 @@ import socket
 import sys
 from importlib import import_module
 
-#: What the workers import of their own: the reactor is made in each, of what is imported here.
-ALL_THEY_NEED = ("twisted.internet.epollreactor", "ctrlserver.workers.orders")
+#: What all workers import: the reactor is made in each, of what is imported here.
+ALL_THEY_NEED = "ctrlserver.workers.orders"
 
 IGNORED_AT_ONCE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -32,8 +32,7 @@ def main() -> None:
         pair = socket.socket(fileno=int(sys.argv[1]))
     except (IndexError, ValueError, OSError):
         sys.exit("ctrlserver: workers are started by their parent: there is no socket")
-    for module in ALL_THEY_NEED:
-        import_module(module)
+    import_module(ALL_THEY_NEED)
     from ctrlserver.workers.seed import sow
     from ctrlserver.workers.worker import adopted, run
 

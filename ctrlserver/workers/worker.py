@@ -31,10 +31,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from twisted.internet.main import installReactor
 from twisted.logger import globalLogBeginner
 
 from ctrlserver import __version__
 from ctrlserver.lane.clock import keep_monotonic_time
+from ctrlserver.lane.leading import LaneReactor
 from ctrlserver.linux.descriptors import raise_descriptor_limit
 from ctrlserver.linux.memory import give_back_large_blocks, look_for_garbage_seldom
 from ctrlserver.linux.naming import name_process
@@ -110,9 +112,8 @@ def adopted() -> tuple[socket.socket, socket.socket]:
 
 def run(control: socket.socket, connections: socket.socket) -> None:
     """Be a worker, until the parent is gone."""
-    from twisted.internet import reactor as installed
-
-    reactor: Any = installed
+    reactor: Any = LaneReactor()  # type: ignore[no-untyped-call]
+    installReactor(reactor)
     faulthandler.enable()
     keep_monotonic_time(reactor)
     raise_descriptor_limit()

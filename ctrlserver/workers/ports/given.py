@@ -47,6 +47,7 @@ from ctrlserver.config import ListenerConfig
 from ctrlserver.config.endpoints import behind_proxy
 from ctrlserver.config.signing import MINTED
 from ctrlserver.errors import InjectionError
+from ctrlserver.lane.leading import LeadingLane
 from ctrlserver.net.accepting import Bound, Connecting, endpoint_of
 from ctrlserver.net.gate import MAX_STREAMS, Seats
 from ctrlserver.net.injected.handshakes import HungHandshake, connect_struck
@@ -234,6 +235,7 @@ class GivenPlane(DataPlane):
 
     ORDERING = CarriedOrdering
     RULES = CarriedRules
+    LANE = LeadingLane
 
     def __init__(
         self,
