@@ -124,7 +124,8 @@ class SharedPlane(SharingPlane):
     def _begin(self, number: int) -> tuple[Begin, list[int]]:
         gifts, descriptors = packed(self.given(number))
         ordered, shared = self.directing.all()
-        begin = Begin(number, self._listeners(), gifts, self.supervisor.generation, self._limits(number), ordered)
+        limits, generation = self._limits(number), self.supervisor.generation
+        begin = Begin(number, self._config.workers, self._listeners(), gifts, generation, limits, ordered)
         return begin, [*descriptors, *shared, self.tally.descriptor]
 
     def _listeners(self) -> tuple[ListenerConfig, ...]:
