@@ -3,7 +3,7 @@
 Model: the load of a worker is its share of all packets and of all bytes of the last second, in the mean. A connection
 that was handed to it since then counts as the mean load of a stream. Loads that differ by less than ``NEAR`` of a
 worker's mean load are equal. Of equal ones the worker with the fewest open streams has the next connection, then the
-one with the lowest number.
+one with the lowest number. A worker without streams has no load any more, whatever its last ones sent.
 
 Rules: a worker without room has none. One with as many streams as it has descriptors for (``most``) has one only if all
 have. Where nothing is counted yet, the numbers of streams decide alone.
@@ -63,11 +63,13 @@ class Balance:
         """The figures of all workers that there are."""
         packets = sum(each.packets for each in seen.values()) or 1.0
         octets = sum(each.bytes for each in seen.values()) or 1.0
+        self.shares = {
+            number: (each.packets / packets + each.bytes / octets) / 2 for number, each in sorted(seen.items())
+        }
         self._loads = [
-            _Load(number, (each.packets / packets + each.bytes / octets) / 2, each.streams, each.most)
-            for number, each in sorted(seen.items())
+            _Load(number, share if seen[number].streams else 0.0, seen[number].streams, seen[number].most)
+            for number, share in self.shares.items()
         ]
-        self.shares = {each.number: each.share for each in self._loads}
         whole, streams = sum(each.share for each in self._loads), sum(each.streams for each in self._loads)
         self._near = NEAR * whole / max(1, len(self._loads))
         self._of_a_stream = whole / streams if streams else 0.0

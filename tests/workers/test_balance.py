@@ -36,6 +36,14 @@ def test_a_connection_just_handed_counts_as_the_mean_load_of_a_stream() -> None:
     assert [2, 2, 1] == [made.choose() for _ in range(3)]
 
 
+def test_what_streams_sent_that_are_over_is_no_load_of_the_next_ones() -> None:
+    made = balance(Seen(300, 3e6, 0), Seen(100, 1e6, 0), Seen(0, 0, 0))
+    assert [1, 2, 3, 1, 2, 3] == [made.choose() for _ in range(6)]
+    assert 0.75 == made.shares[1]
+    made = balance(Seen(300, 3e6, 0), Seen(100, 1e6, 1))
+    assert [1, 1] == [made.choose() for _ in range(2)]
+
+
 def test_packets_and_bytes_both_are_load() -> None:
     many_small, few_large = Seen(1000, 1e3, 1), Seen(10, 1e6, 1)
     made = balance(many_small, few_large, Seen(0, 0, 3))
