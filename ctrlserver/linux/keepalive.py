@@ -34,7 +34,7 @@ def send_probes(sock: socket.socket, seconds: float) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
 
 
-def unanswered_seconds(sock: socket.socket) -> float:
+def unanswered_seconds(sock: socket.SocketType) -> float:
     """Seconds since the peer's machine last sent anything, if it owes an answer to data or to a probe of ours; else 0.
 
     A peer that owes one is given a round of retransmission before it counts.

@@ -25,7 +25,7 @@ _MOST_LAYERS = 4
 _READABLE = sys.platform == "linux"
 
 
-def tcp_figures(sock: socket.socket) -> TcpFigures | None:
+def tcp_figures(sock: socket.SocketType) -> TcpFigures | None:
     """Seconds of a round trip, and the number of segments sent again; None if the kernel does not report them."""
     info = _info(sock)
     if info is None:
@@ -34,13 +34,13 @@ def tcp_figures(sock: socket.socket) -> TcpFigures | None:
     return rtt / 1e6, retransmits
 
 
-def silent_seconds(sock: socket.socket) -> float:
+def silent_seconds(sock: socket.SocketType) -> float:
     """Seconds since the last data came, or since the connection was made if none has; 0 if the kernel does not say."""
     info = _info(sock)
     return 0.0 if info is None else int(_FIELD.unpack_from(info, _LAST_DATA)[0]) / 1e3
 
 
-def _info(sock: socket.socket) -> bytes | None:
+def _info(sock: socket.SocketType) -> bytes | None:
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES) if _READABLE else b""
     except OSError:

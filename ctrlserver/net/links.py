@@ -29,13 +29,15 @@ Rules:
 - An urgent byte is a byte of the stream (SO_OOBINLINE): else the kernel would leave it out. TCP connections inherit
   the option from the listening socket: what comes before the accept is in line too.
 - An accept is that of the C class (``_accept``): the one of ``socket.socket`` asks for family, type and protocol each
-  time, and for their names, which takes as long as the rest twice.
+  time, and for their names, which takes as long as the rest twice. So an accepted connection is a descriptor, and
+  whoever has it closes it. A link makes a socket of it, of the C class too: that takes half the time.
 - An acceptor that finds no descriptor or no memory pauses; else the ready socket would keep the lane spinning.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -100,7 +102,7 @@ class LaneLink:
     #: Whether the lane may let data gather: nobody waits for an answer.
     patient = False
 
-    def __init__(self, lane: Lane, sock: socket.socket, streams: OpenStreams, peer: str) -> None:
+    def __init__(self, lane: Lane, sock: socket.SocketType, streams: OpenStreams, peer: str) -> None:
         room = streams.terms.reply_buffer
         self._lane = lane
         self._socket = sock
@@ -242,7 +244,7 @@ def listen_for_many(sock: socket.socket) -> None:
 
 
 class Links:
-    """Makes a link of each accepted socket of ``family``, whose stream is one of ``streams``."""
+    """Makes a link of each accepted connection of ``family``, whose stream is one of ``streams``."""
 
     def __init__(self, lane: Lane, streams: OpenStreams, family: int) -> None:
         terms = streams.terms
@@ -255,11 +257,16 @@ class Links:
         if terms.origin.mode == "echo" and terms.reply_buffer >= ROW_BYTES:
             serve_together(lane)
 
-    def take(self, sock: socket.socket, peer: str) -> None:
-        """Make a link of ``sock``, or close it: the gate may reject ``peer``."""
-        if not self._admits(peer):
-            sock.close()
-            return
+    def take(self, descriptor: int, peer: str) -> None:
+        """Make a link of a connection, or close it: the gate may reject ``peer``."""
+        if self._admits(peer):
+            self.serve(descriptor, peer)
+        else:
+            os.close(descriptor)
+
+    def serve(self, descriptor: int, peer: str) -> None:
+        """Make a link of a connection that is admitted."""
+        sock = socket.SocketType(-1, socket.SOCK_STREAM, 0, descriptor)  # the call finds the family by itself
         try:
             sock.setblocking(False)
             if not self._tcp:
@@ -274,7 +281,7 @@ class Links:
 class LaneAcceptor:
     """Accepts on the lane, from the socket ``listening`` or what stands in for it (``net/injected/entrance.py``).
 
-    ``take`` gets each connection, and its peer. ``name``: the listener's, for the log.
+    ``take`` gets the descriptor of each connection, and its peer. ``name``: the listener's, for the log.
     """
 
     def __init__(
@@ -283,12 +290,11 @@ class LaneAcceptor:
         reactor: IReactorTime,
         sock: socket.socket,
         name: str,
-        take: Callable[[socket.socket, str], object],
+        take: Callable[[int, str], object],
     ) -> None:
         self._lane = lane
         self._reactor = reactor
         self.listening: Any = sock
-        self._family = int(sock.family)
         self._name = name
         self._take = take
         self._paused: IDelayedCall | None = None
@@ -299,7 +305,7 @@ class LaneAcceptor:
 
     def ready(self, events: int) -> None:
         """Accept connections."""
-        take, family = self._take, self._family
+        take = self._take
         for _ in range(ACCEPTS_A_TURN):
             try:
                 descriptor, address = self.listening._accept()
@@ -310,7 +316,7 @@ class LaneAcceptor:
                     self._pause(OUT_OF[error.errno])
                     return
                 continue  # the peer was gone before we accepted it
-            take(socket.socket(family, socket.SOCK_STREAM, 0, descriptor), peer_name(address))
+            take(descriptor, peer_name(address))
 
     def failed(self) -> None:
         """The lane dropped the listening socket after an exception: accept again after a pause."""

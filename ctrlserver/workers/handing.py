@@ -2,15 +2,15 @@
 
 Model::
 
-    Hander.hand(...) -> waiting -> sendmsg: up to 64 descriptors and what is said of each -> Taker -> taken(...)
+    Hander.hand(...) -> waiting -> sendmsg: up to 64 descriptors and what is said of each -> Taker -> handed(...)
 
 The two ends are a pair of sequenced packet sockets, so a batch is one message: it arrives whole or not at all. What is
 handed goes out as soon as it is a full batch, or when whoever hands has no more for now and calls ``flush``.
 
 Rules:
 
-- A socket that is handed is the hander's. It closes the parent's descriptor once the kernel has taken the batch, so the
-  connection ends when the worker closes its own.
+- A descriptor that is handed is the hander's. It is closed once the kernel has taken the batch, so the connection ends
+  when the worker closes its own. What a taker has given to ``handed`` is no more the taker's.
 - A worker that does not keep up fills its socket. The hander then holds what it is given, up to ``MOST_WAITING``, and
   goes on when there is room. Its owner asks ``has_room`` before it accepts.
 - The hander keeps the worker's end open too. So what a worker had not taken when it died is still there: ``rest`` gives
@@ -28,11 +28,9 @@ import array
 import marshal
 import os
 import socket
-from collections import deque
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterator
 from select import EPOLLIN
-from typing import Any, NamedTuple
+from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.logger import Logger
@@ -56,24 +54,18 @@ PAUSE_SECONDS = 0.1
 _MESSAGE_BYTES = BATCH * 1024
 _ROOM_FOR_DESCRIPTORS = socket.CMSG_SPACE(4 * BATCH)
 
-Told = tuple[int, int, Any, str, float]
-"""What is said of a connection: the items of ``Handed`` behind its socket."""
+_MESSAGE = bytearray(_MESSAGE_BYTES)
+"""Where one is read: what is said of it is taken out at once."""
 
+Said = tuple[int, int, Any, str, float]
+"""What is said of a connection: ``generation``, ``listener``, ``peer``, ``strike``, ``at``.
 
-class Handed(NamedTuple):
-    """A connection, and what is said of it.
+The generation counts the reloads; the listener is its place among the listeners then. The peer is made of text, numbers
+and tuples. The strike is the name of what strikes its handshake, if something does. It was accepted at that time.
+"""
 
-    ``generation`` counts the reloads; ``listener`` is its place among the listeners then. ``peer`` is made of text,
-    numbers and tuples. ``strike``: the name of what strikes its handshake, if something does. ``at``: when it was
-    accepted.
-    """
-
-    sock: socket.socket
-    generation: int
-    listener: int
-    peer: Any
-    strike: str = ""
-    at: float = 0.0
+Handed = tuple[int, Said]
+"""The descriptor of a connection, and what is said of it."""
 
 
 @implementer(IWriteDescriptor)
@@ -89,7 +81,8 @@ class Hander:
         self._other = other
         self._reactor = reactor
         self._room = room
-        self._waiting: deque[Handed] = deque()
+        self._descriptors: list[int] = []
+        self._said: list[Said] = []
         self._due: Any = None
         self._stuck = False
         self._open = True
@@ -97,28 +90,27 @@ class Hander:
     @property
     def has_room(self) -> bool:
         """Whether it may be given more."""
-        return self._open and len(self._waiting) < MOST_WAITING
+        return self._open and len(self._said) < MOST_WAITING
 
-    def hand(self, handed: Handed) -> None:
-        """Have it sent, with others."""
-        self._waiting.append(handed)
-        if len(self._waiting) >= BATCH:
-            self.flush()
+    def hand(self, descriptor: int, said: Said) -> bool:
+        """Have a connection sent, with others; whether there is room for another."""
+        self._descriptors.append(descriptor)
+        self._said.append(said)
+        if len(self._said) < BATCH:
+            return self._open
+        self.flush()
+        return self.has_room
 
     def flush(self) -> None:
         """Send what waits."""
-        if self._waiting and self._open and not self._stuck:
+        if self._said and self._open and not self._stuck:
             self.doWrite()
 
     def doWrite(self) -> None:
         """Send what waits, as far as there is room."""
-        waiting = self._waiting
         try:
-            while waiting:
-                batch = list(islice(waiting, BATCH))
-                self._send(batch)
-                for _ in batch:
-                    waiting.popleft().sock.close()
+            while self._said:
+                self._send_batch()
         except BlockingIOError:
             if not self._stuck:
                 self._stuck = True
@@ -138,10 +130,14 @@ class Hander:
         self._due = None
         self.doWrite()
 
-    def _send(self, batch: list[Handed]) -> None:
-        said = marshal.dumps([handed[1:] for handed in batch])
-        rights = array.array("i", [handed.sock.fileno() for handed in batch])
+    def _send_batch(self) -> None:
+        descriptors = self._descriptors[:BATCH]
+        rights = array.array("i", descriptors)
+        said = marshal.dumps(self._said[:BATCH])
         self._socket.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        del self._descriptors[:BATCH], self._said[:BATCH]
+        for each in descriptors:
+            os.close(each)
 
     def rest(self) -> tuple[list[Handed], bool]:
         """What the worker, which is dead, did not take: it is the caller's again. Hand no more.
@@ -165,9 +161,9 @@ class Hander:
             if batch is None:
                 self._other.close()
             else:
-                found += batch[0]
-        found += self._waiting
-        self._waiting.clear()
+                found += zip(*batch, strict=False)
+        found += zip(self._descriptors, self._said, strict=True)
+        self._descriptors, self._said = [], []
         return found, True
 
     def connectionLost(self, reason: Failure) -> None:
@@ -184,50 +180,45 @@ class Hander:
         return type(self).__name__
 
 
-def next_batch(sock: socket.socket) -> tuple[list[Handed], list[Told]] | None:
-    """The next batch on a worker's end, and what is said of those that lack their descriptors; None: there is none now.
+def next_batch(sock: socket.socket) -> tuple[list[int], list[Said]] | None:
+    """The next batch on a worker's end: its descriptors and what is said of them; None: there is none now.
 
-    ``EOFError``: there is none, and never will be.
+    More may be said than there are descriptors. ``EOFError``: there is none, and never will be.
     """
     try:
-        said, descriptors = _received(sock, socket.MSG_CMSG_CLOEXEC)
-    except OSError as error:
-        if isinstance(error, BlockingIOError):
-            return None
+        descriptors, said = _received(sock, socket.MSG_CMSG_CLOEXEC)
+    except BlockingIOError:
+        return None
+    except OSError:
         raise EOFError from None
     if not said:
         raise EOFError
-    told = marshal.loads(said)
-    taken = [
-        Handed(socket.socket(-1, socket.SOCK_STREAM, 0, each), *of_it)  # the call finds the family by itself
-        for each, of_it in zip(descriptors, told, strict=False)
-    ]
-    return taken, told[len(descriptors) :]
+    return descriptors, said
 
 
 def is_whole(sock: socket.socket) -> bool:
     """Whether there are descriptors for the batch that waits on a worker's end: it is looked at, and stays."""
     try:
-        said, descriptors = _received(sock, socket.MSG_CMSG_CLOEXEC | socket.MSG_PEEK)
+        descriptors, said = _received(sock, socket.MSG_CMSG_CLOEXEC | socket.MSG_PEEK)
     except OSError:
         return True  # the read will find out
     for each in descriptors:
         os.close(each)
-    return not said or len(marshal.loads(said)) == len(descriptors)
+    return len(said) == len(descriptors)
 
 
-def _received(sock: socket.socket, flags: int) -> tuple[bytes, list[int]]:
-    said, ancillary, _, _ = sock.recvmsg(_MESSAGE_BYTES, _ROOM_FOR_DESCRIPTORS, flags)
+def _received(sock: socket.socket, flags: int) -> tuple[list[int], list[Said]]:
+    size, ancillary, _, _ = sock.recvmsg_into([_MESSAGE], _ROOM_FOR_DESCRIPTORS, flags)
     descriptors = array.array("i")
     for level, kind, content in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors.frombytes(content[: len(content) - len(content) % 4])
-    return said, descriptors.tolist()
+    return descriptors.tolist(), marshal.loads(_MESSAGE) if size else []
 
 
 @implementer(IReadDescriptor)
 class Taker:
-    """The worker's end; ``handed`` gets each connection. Its socket does not block.
+    """The worker's end. Its socket does not block. ``handed`` gets each connection, which is its own from then on.
 
     It is watched by the reactor, and from ``join`` on by a lane: what is taken there is served in the same turn.
     ``lost`` is told the generation, the listener and the peer of one that came without its descriptor.
@@ -238,13 +229,13 @@ class Taker:
     def __init__(
         self,
         sock: socket.socket,
-        handed: Callable[[Handed], object],
+        handed: Callable[[int, Said], object],
         reactor: Any,
         lost: Callable[[int, int, Any], object] = lambda *_: None,
     ) -> None:
         sock.setblocking(False)
         self._socket = sock
-        self._handed = handed
+        self.handed = handed
         self._tell_lost = lost
         self._reactor = reactor
         self._lines = Sparing()
@@ -304,17 +295,25 @@ class Taker:
             return
         if batch is None:
             return
-        connections, lacking = batch
-        self._highest = max([self._highest, *[each.sock.fileno() for each in connections]])
-        self.lost += len(lacking)
-        self.taken += len(connections) + len(lacking)
-        handed = self._handed
-        for each in connections:
-            handed(each)
-        for generation, listener, peer, *_ in lacking:
-            self._tell_lost(generation, listener, peer)
-        if lacking:
+        descriptors, said = batch
+        self._highest = max(self._highest, *descriptors, -1)
+        self.taken += len(said)
+        self._hand_on(zip(descriptors, said, strict=False))
+        if lacking := said[len(descriptors) :]:
+            self.lost += len(lacking)
+            for generation, listener, peer, *_ in lacking:
+                self._tell_lost(generation, listener, peer)
             self.pause()
+
+    def _hand_on(self, connections: Iterator[Handed]) -> None:
+        handed = self.handed
+        try:
+            for descriptor, said in connections:
+                handed(descriptor, said)
+        except BaseException:
+            for descriptor, _ in connections:
+                os.close(descriptor)
+            raise
 
     def pause(self, seconds: float = PAUSE_SECONDS) -> None:
         """Take nothing for some seconds."""

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -29,7 +28,7 @@ from ctrlserver.workers.ordered.told import Ordered
 from ctrlserver.workers.ports.given import Given, GivenPlane
 
 if TYPE_CHECKING:
-    from ctrlserver.workers.handing import Handed
+    from ctrlserver.workers.handing import Said
     from ctrlserver.workers.snapshots import RecordingBook
     from ctrlserver.workers.worker import Worker
 
@@ -132,20 +131,24 @@ class Begin:
         plane.take_from(worker.taker)
         for each in sockets:
             each.close()
-        worker.taken = partial(take, plane, worker.book)
+        worker.taker.handed = taking(plane, worker.book)
         worker.not_taken = plane.not_taken
         worker.around = lambda: around(plane)
         worker.at_end = lambda: at_end(plane)
         Ticking(worker).start()
 
 
-def take(plane: GivenPlane, book: RecordingBook, handed: Handed) -> None:
-    """Serve a connection; a stream that begins with it has begun when the parent accepted it."""
-    book.accepted = handed.at
-    try:
-        plane.take(*handed[:5])
-    finally:
-        book.accepted = 0.0
+def taking(plane: GivenPlane, book: RecordingBook) -> Callable[[int, Said], None]:
+    """Serves a connection; a stream that begins with it has begun when the parent accepted it."""
+
+    def take(descriptor: int, said: Said) -> None:
+        generation, listener, peer, strike, book.accepted = said
+        try:
+            plane.take(descriptor, generation, listener, peer, strike)
+        finally:
+            book.accepted = 0.0
+
+    return take
 
 
 def around(plane: GivenPlane) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.kept import Fetched
 from ctrlserver.workers.channel import Lost
-from ctrlserver.workers.handing import Handed
+from ctrlserver.workers.handing import Said
 from ctrlserver.workers.merging import Mirror, enter_seen
 from ctrlserver.workers.messages import LookAt
 from ctrlserver.workers.ordered.directing import Directing
@@ -248,12 +248,13 @@ class SharedPlane(SharingPlane):
         late = f", {len(self.supervisor.late)} late" if self.supervisor.late else ""
         return f", {self._config.workers} workers{late}"
 
-    def _moved(self, handed: Handed, worker: int) -> None:
+    def _moved(self, said: Said, worker: int) -> None:
         """What a lost worker had not taken has a seat in another."""
-        if handed.generation == self.generation:
-            listener = self.listeners[handed.listener]
+        generation, number, peer, *_ = said
+        if generation == self.generation:
+            listener = self.listeners[number]
             assert isinstance(listener, SharedListener)
-            listener.seat(worker, handed.peer)
+            listener.seat(worker, peer)
 
     # Streams
 

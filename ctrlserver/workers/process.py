@@ -37,7 +37,7 @@ from ctrlserver.stats.counters import Totals
 from ctrlserver.stats.records import WorkerRecord, seconds_figure
 from ctrlserver.workers.balance import Seen
 from ctrlserver.workers.channel import Channel, Lost
-from ctrlserver.workers.handing import Handed, Hander
+from ctrlserver.workers.handing import Hander, Said
 from ctrlserver.workers.messages import Looked
 from ctrlserver.workers.seed import Seed
 from ctrlserver.workers.snapshots import Snapshot
@@ -140,12 +140,11 @@ class WorkerProcess(ProcessProtocol):
         """Ask it."""
         return fail(Lost()) if self.channel is None else self.channel.ask(message, descriptors)
 
-    def hand(self, handed: Handed) -> bool:
+    def hand(self, descriptor: int, said: Said) -> bool:
         """Hand it a connection; whether it has room for another."""
         assert self.hander is not None
         self._handed += 1
-        self.hander.hand(handed)
-        return self.hander.has_room
+        return self.hander.hand(descriptor, said)
 
     def flush(self) -> None:
         """Send the connections that were handed to it, before what is said to it next."""

@@ -23,7 +23,6 @@ Beware: start it after the process went into the background and gave up its priv
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from collections import deque
@@ -40,7 +39,7 @@ from ctrlserver.looks import Looks
 from ctrlserver.stats.records import WorkerRecord
 from ctrlserver.workers.balance import Balance
 from ctrlserver.workers.channel import Lost
-from ctrlserver.workers.handing import PAUSE_SECONDS, Handed
+from ctrlserver.workers.handing import PAUSE_SECONDS, Handed, Said
 from ctrlserver.workers.messages import Looked, Stop
 from ctrlserver.workers.process import Past, WorkerProcess, environment, program, row_of
 from ctrlserver.workers.rounds import Mirrors, Rounds
@@ -86,7 +85,7 @@ class Supervisor:
     ) -> None:
         self.generation = 0
         """Counts the reloads: of which listeners connections are handed."""
-        self.moved: Callable[[Handed, int], object] = lambda _, __: None
+        self.moved: Callable[[Said, int], object] = lambda _, __: None
         """Told what a dead worker had not taken, and which worker has it now."""
         self._reactor = reactor
         self._begin = begin
@@ -218,14 +217,14 @@ class Supervisor:
         """Whether a connection may be accepted."""
         return len(self._full) < len(self._numbers)
 
-    def hand(self, listener: int, sock: socket.socket, peer: Any, strike: str = "") -> int | None:
-        """Give a connection to the worker with the least load: its number. ``sock`` is ours from now on.
+    def hand(self, listener: int, descriptor: int, peer: Any, strike: str = "") -> int | None:
+        """Give a connection to the worker with the least load: its number. ``descriptor`` is ours from now on.
 
         None: nobody has room, and it is closed. It is sent with others by ``flush``.
         """
-        number = self._hand(Handed(sock, self.generation, listener, peer, strike, self._clock()))
+        number = self._hand(descriptor, (self.generation, listener, peer, strike, self._clock()))
         if number is None:
-            sock.close()
+            os.close(descriptor)
         return number
 
     def flush(self) -> None:
@@ -233,22 +232,22 @@ class Supervisor:
         for worker in self._workers.values():
             worker.flush()
 
-    def _hand(self, handed: Handed) -> int | None:
-        full = self._full
-        number = self._balance.choose(full.union(self.late) if self.late else full)
+    def _hand(self, descriptor: int, said: Said) -> int | None:
+        full, late = self._full, self._rounds.late
+        number = self._balance.choose(full.union(late) if late else full)
         if number is None:
             number = self._balance.choose(full)
         if number is None:
             return None
-        if not self._workers[number].hand(handed):
+        if not self._workers[number].hand(descriptor, said):
             full.add(number)
         return number
 
     def _hand_kept(self) -> None:
         """Give what dead workers had not taken to others, as far as they have room."""
         kept = self._kept
-        while kept and (number := self._hand(kept[0])) is not None:
-            self.moved(kept.popleft(), number)
+        while kept and (number := self._hand(*kept[0])) is not None:
+            self.moved(kept.popleft()[1], number)
         self.flush()
 
     def room(self, worker: WorkerProcess) -> None:
@@ -342,7 +341,7 @@ class Supervisor:
 
     def _close_kept(self) -> None:
         while self._kept:
-            self._kept.popleft().sock.close()
+            os.close(self._kept.popleft()[0])
 
     def stop(self) -> Deferred[None]:
         """End all; the Deferred fires once their last figures are applied and their processes are gone."""

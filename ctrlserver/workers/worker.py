@@ -3,9 +3,9 @@
 Model::
 
     __main__ -> Worker -> channel (descriptor 3) --> messages, each of which is carried out
-                       -> taker   (descriptor 4) --> taken(handed): a connection
+                       -> taker   (descriptor 4) --> taker.handed(descriptor, said): a connection
 
-What a worker is made of is said by the message that begins it: it sets ``plane``, ``book``, ``around`` and ``taken``.
+What a worker is made of is said by the message that begins it: it sets ``plane``, ``book``, ``around`` and ``handed``.
 Until then connections are closed as they come; the parent hands none.
 
 Rules:
@@ -42,7 +42,7 @@ from ctrlserver.linux.memory import give_back_large_blocks, look_for_garbage_sel
 from ctrlserver.linux.naming import name_process
 from ctrlserver.linux.scheduling import wait_for_the_running
 from ctrlserver.workers.channel import Channel
-from ctrlserver.workers.handing import Handed, Taker
+from ctrlserver.workers.handing import Said, Taker
 from ctrlserver.workers.snapshots import RecordingBook
 from ctrlserver.workers.telling import Teller
 
@@ -50,9 +50,9 @@ from ctrlserver.workers.telling import Teller
 CONTROL, CONNECTIONS = 3, 4
 
 
-def close(handed: Handed) -> None:
+def close(descriptor: int, _: Said) -> None:
     """Close a connection that nobody takes."""
-    handed.sock.close()
+    os.close(descriptor)
 
 
 class Worker:
@@ -68,15 +68,12 @@ class Worker:
         self.book = RecordingBook(version=__version__, now=clock(), wall=time.time())
         self.around: Callable[[], dict[str, Any]] = dict
         """What snapshots have beside what the book counts."""
-        self.taken: Callable[[Handed], object] = close
         self.not_taken: Callable[[int, int, str], object] = lambda *_: None
         """Told of a connection that came without its descriptor: its generation, listener and peer."""
         self.at_end: Callable[[], object] = lambda: None
         """Called before the last snapshot, when the parent has the worker stop."""
         self.channel = Channel(control, self, reactor)
-        self.taker = Taker(
-            connections, lambda handed: self.taken(handed), reactor, lambda *handed: self.not_taken(*handed)
-        )
+        self.taker = Taker(connections, close, reactor, lambda *said: self.not_taken(*said))
 
     def begin(self, number: int) -> None:
         """Be worker ``number``."""

@@ -55,7 +55,7 @@ class Parent(Service):
             reactor.callLater(0.005, reactor.addReader, self)
             return
         sock, address = self.listening.accept()
-        self.supervisor.hand(0, sock, address)
+        self.supervisor.hand(0, sock.detach(), address)
         self.supervisor.flush()
 
     def logPrefix(self) -> str:

@@ -75,7 +75,7 @@ class Workers:
         """A client whose other end is handed over."""
         client, sock = socket.socketpair()
         self.clients.append(client)
-        self.supervisor.hand(**{"listener": 0, "sock": sock, "peer": len(self.clients)} | said)
+        self.supervisor.hand(**{"listener": 0, "descriptor": sock.detach(), "peer": len(self.clients)} | said)
         self.supervisor.flush()
         return client
 

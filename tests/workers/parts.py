@@ -10,7 +10,7 @@ from attrs import frozen
 from twisted.logger import Logger, LogLevel
 
 from ctrlserver.stats.counters import Origin
-from ctrlserver.workers.handing import Handed
+from ctrlserver.workers.handing import Said
 from ctrlserver.workers.worker import Worker
 
 ORIGIN = Origin("data", "tcp", "fixed:1024", "sink")
@@ -34,16 +34,17 @@ class Begin:
         worker.begin(self.number)
         worker.plane = []
 
-        def taken(handed: Handed) -> None:
-            stream = worker.book.stream_opened(ORIGIN, str(handed.peer), worker.clock())
-            worker.plane.append((handed.sock, stream))
-            handed.sock.send(f"{self.number} {handed.generation} {handed.listener} {handed.peer}\n".encode())
+        def handed(descriptor: int, said: Said) -> None:
+            generation, listener, peer, *_ = said
+            stream = worker.book.stream_opened(ORIGIN, str(peer), worker.clock())
+            worker.plane.append(stream)
+            os.write(descriptor, f"{self.number} {generation} {listener} {peer}\n".encode())
 
         def at_end() -> None:
-            for _, stream in worker.plane:
+            for stream in worker.plane:
                 worker.book.stream_closed(stream, "drain", 0, worker.clock())
 
-        worker.taken, worker.at_end = taken, at_end
+        worker.taker.handed, worker.at_end = handed, at_end
 
 
 @frozen
@@ -51,7 +52,7 @@ class Count:
     """Count a packet of each stream."""
 
     def carry_out(self, worker: Worker, descriptors: list[int]) -> int:
-        for _, stream in worker.plane:
+        for stream in worker.plane:
             stream.packets += 1
             stream.bytes += 1024
         return len(worker.plane)

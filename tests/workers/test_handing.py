@@ -19,7 +19,7 @@ from twisted.logger import capturedLogs
 
 from ctrlserver.lane.lane import Lane
 from ctrlserver.workers import handing
-from ctrlserver.workers.handing import BATCH, MOST_WAITING, Handed, Hander, Taker
+from ctrlserver.workers.handing import BATCH, MOST_WAITING, Handed, Hander, Said, Taker
 from tests.servers import PATIENCE
 
 reactor: Any = installed
@@ -45,9 +45,9 @@ class Hand:
         """Hand so many connections, each of which has its number as its peer."""
         for _ in range(number):
             client, sock = socket.socketpair()
-            said_of = {"generation": 0, "listener": 0, "peer": len(self.clients)} | said
+            said_of = {"generation": 0, "listener": 0, "peer": len(self.clients), "strike": "", "at": 0.0} | said
             self.clients.append(client)
-            self.hander.hand(Handed(sock, **said_of))
+            self.hander.hand(sock.detach(), (*said_of.values(),))  # type: ignore[arg-type]
         self.hander.flush()
 
     def take(self) -> None:
@@ -57,11 +57,15 @@ class Hand:
             self.lane.start()
             self.taker.join(self.lane)
 
-    def _taken(self, handed: Handed) -> None:
+    def _taken(self, descriptor: int, said: Said) -> None:
         if self.broken:
+            os.close(descriptor)
             raise self.broken.pop()
-        self.got.append(handed)
+        self.got.append((descriptor, said))
         self.look()
+
+    def peers(self) -> list[Any]:
+        return [said[2] for _, said in self.got]
 
     def until(self, wanted: Callable[[], bool]) -> Deferred[None]:
         self._wanted, self._enough = wanted, Deferred()
@@ -86,8 +90,8 @@ def hand(request: pytest.FixtureRequest) -> Iterator[Hand]:
     made = Hand(Hander(ours, theirs.dup(), reactor, lambda: made.room()), theirs)
     made.lane = Lane(reactor) if request.param else None
     yield made
-    for each in made.hander.rest()[0] + made.got:
-        each.sock.close()
+    for descriptor, _ in made.hander.rest()[0] + made.got:
+        os.close(descriptor)
     for client in made.clients:
         client.close()
     made.taker.close() if made.taker else theirs.close()
@@ -107,13 +111,13 @@ def is_open(client: socket.socket) -> bool:
 @pytest_twisted.ensureDeferred
 async def test_a_connection_arrives_with_all_that_is_said_of_it(hand: Hand) -> None:
     hand.take()
-    hand.hand(1, generation=3, listener=2, peer=("::1", 5, 0, 0), strike="reset")
+    hand.hand(1, generation=3, listener=2, peer=("::1", 5, 0, 0), strike="reset", at=4.5)
     await hand.until(lambda: len(hand.got) == 1)
-    taken = hand.got[0]
-    assert (3, 2, ("::1", 5, 0, 0), "reset") == (taken.generation, taken.listener, taken.peer, taken.strike)
-    assert (socket.AF_UNIX, False) == (taken.sock.family, taken.sock.get_inheritable())
+    descriptor, said = hand.got[0]
+    assert (3, 2, ("::1", 5, 0, 0), "reset", 4.5) == said
+    assert not os.get_inheritable(descriptor)
     hand.clients[0].send(b"hello")
-    assert b"hello" == taken.sock.recv(10)
+    assert b"hello" == os.read(descriptor, 10)
 
 
 @pytest.mark.parametrize("hand", [True], ids=["lane"], indirect=True)
@@ -122,10 +126,11 @@ async def test_on_a_lane_it_goes_on_after_a_connection_that_could_not_be_served(
     hand.broken.append(ZeroDivisionError())
     with capturedLogs() as lines:
         hand.take()
-        hand.hand(1)
+        hand.hand(3)
         hand.hand(1)
         await hand.until(lambda: len(hand.got) == 1)
-    assert ([1], ["bug"]) == ([each.peer for each in hand.got], [line["event"] for line in lines])
+    assert ([3], ["bug"]) == (hand.peers(), [line["event"] for line in lines])
+    assert [False] * 3 == [is_open(client) for client in hand.clients[:3]], "those that came with it are closed"
 
 
 @pytest_twisted.ensureDeferred
@@ -133,7 +138,7 @@ async def test_many_arrive_once_each_and_in_order(hand: Hand) -> None:
     hand.take()
     hand.hand(3 * BATCH + 5)
     await hand.until(lambda: len(hand.got) >= 3 * BATCH + 5)
-    assert list(range(3 * BATCH + 5)) == [each.peer for each in hand.got]
+    assert list(range(3 * BATCH + 5)) == hand.peers()
     assert 3 * BATCH + 5 == hand.taker.taken
 
 
@@ -142,7 +147,7 @@ async def test_the_parent_keeps_no_descriptor_of_what_it_handed(hand: Hand) -> N
     hand.take()
     hand.hand(2)
     await hand.until(lambda: len(hand.got) == 2)
-    hand.got[0].sock.close()
+    os.close(hand.got.pop(0)[0])
     assert [False, True] == [is_open(client) for client in hand.clients]
 
 
@@ -154,7 +159,7 @@ async def test_a_worker_that_does_not_take_fills_up_and_is_given_the_rest_once_i
     assert waiting > MOST_WAITING
     hand.take()
     await hand.until(lambda: len(hand.got) == waiting and hand.rooms == 1)
-    assert list(range(waiting)) == [each.peer for each in hand.got]
+    assert list(range(waiting)) == hand.peers()
     assert hand.hander.has_room
 
 
@@ -164,7 +169,7 @@ def test_what_a_dead_worker_had_not_taken_is_given_back_in_order(hand: Hand) -> 
     hand.worker.close()
     hand.got, is_all = hand.hander.rest()
     assert is_all
-    assert list(range(len(hand.clients))) == [each.peer for each in hand.got]
+    assert list(range(len(hand.clients))) == hand.peers()
     assert all(is_open(client) for client in hand.clients)
     assert (([], True), False) == (hand.hander.rest(), hand.hander.has_room)
 
@@ -210,7 +215,7 @@ def test_what_the_kernel_cut_off_a_batch_is_told(hand: Hand, monkeypatch: pytest
     hand.take()
     with descriptors_up_to(with_free(3)):
         hand.taker.doRead()
-    assert [0, 1, 2] == [each.peer for each in hand.got]
+    assert [0, 1, 2] == hand.peers()
     assert [(2, 1, 3), (2, 1, 4)] == hand.lost
     assert (5, 2) == (hand.taker.taken, hand.taker.lost)
     assert [True] * 3 + [False] * 2 == [is_open(client) for client in hand.clients]
@@ -225,5 +230,5 @@ def test_what_a_dead_worker_had_not_taken_waits_for_descriptors_of_the_parent(ha
     rest, is_all = hand.hander.rest()
     assert is_all
     hand.got += rest
-    assert list(range(3 * BATCH)) == [each.peer for each in hand.got]
+    assert list(range(3 * BATCH)) == hand.peers()
     assert all(map(is_open, hand.clients))

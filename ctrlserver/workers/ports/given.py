@@ -28,6 +28,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -172,15 +173,15 @@ class GivenListener(Listener):
             self._connecting = Connecting(port)
         return port
 
-    def take(self, sock: socket.socket, peer: str, strike: str = "") -> None:
+    def take(self, descriptor: int, peer: str, strike: str = "") -> None:
         """Serve an accepted connection, whose handshake ``strike`` strikes, if any."""
         gate = self.terms.gate
         if not isinstance(gate, Passed):
             self._releases.proxied_taken += 1
-            self._connect(sock, peer, strike)
+            self._connect(descriptor, peer, strike)
             return
         before = gate.entered
-        self._connect(sock, peer, strike)
+        self._connect(descriptor, peer, strike)
         if gate.entered == before:
             self._releases.over(gate.listener, peer)
 
@@ -192,13 +193,16 @@ class GivenListener(Listener):
         else:
             self._releases.proxied_taken += 1
 
-    def _connect(self, sock: socket.socket, peer: str, strike: str) -> None:
+    def _connect(self, descriptor: int, peer: str, strike: str) -> None:
         connecting = self._connecting
         if self._links is not None:
-            self._links.take(sock, peer)
-        elif connecting is None:
-            sock.close()
-        elif not strike:
+            self._links.serve(descriptor, peer)
+            return
+        if connecting is None:
+            os.close(descriptor)
+            return
+        sock = socket.socket(-1, socket.SOCK_STREAM, 0, descriptor)  # the call finds the family by itself
+        if not strike:
             connecting.take(sock, address_of(peer, sock.family))
         else:
             plain = connecting.connect
@@ -255,7 +259,7 @@ class GivenPlane(DataPlane):
         self.carried, self.carried_rules = self._ordering, self.rules
         self.generation = generation
         self._generations = {generation: self.listeners}
-        self._early: list[tuple[socket.socket, int, int, str, str]] = []
+        self._early: list[tuple[int, int, int, str, str]] = []
 
     def gather(self, *others: int) -> None:
         """Let data gather where nobody waits for an answer, until there is something to read at one of ``others``."""
@@ -339,26 +343,26 @@ class GivenPlane(DataPlane):
             self.take(*each)
         return closed
 
-    def take(self, sock: socket.socket, generation: int, listener: int, peer: str, strike: str = "") -> None:
+    def take(self, descriptor: int, generation: int, listener: int, peer: str, strike: str = "") -> None:
         """Serve a connection that the parent accepted, by the number of its listener in that generation."""
         listeners = self._generations.get(generation)
         if listeners is not None:
             taker = listeners[listener]
             assert isinstance(taker, GivenListener)
             if ";" not in strike:
-                taker.take(sock, peer, strike)
+                taker.take(descriptor, peer, strike)
                 return
             strike, *numbers = strike.split(";")
             orders = [int(each.partition(" ")[0]) for each in numbers]
             self.carried.coming(zip(orders, [int(each.partition(" ")[2]) for each in numbers], strict=True))
             try:
-                taker.take(sock, peer, strike)
+                taker.take(descriptor, peer, strike)
             finally:
                 self.carried.coming((order, 0) for order in orders)
         elif generation > self.generation:
-            self._early.append((sock, generation, listener, peer, strike))
+            self._early.append((descriptor, generation, listener, peer, strike))
         else:
-            sock.close()
+            os.close(descriptor)
 
     def not_taken(self, generation: int, listener: int, peer: str) -> None:
         """A connection that the parent accepted is lost: there was no descriptor for it here."""

@@ -23,6 +23,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -59,9 +60,9 @@ MOST_WAITING = 64
 #: Seconds until a worker may have room again.
 ROOM_SECONDS = 0.005
 
-Hand = Callable[[int, socket.socket, str, str], int | None]
-"""Takes a connection over: the listener's number, the socket, its peer and what strikes it. Returns the number of its
-worker; None where there is none."""
+Hand = Callable[[int, int, str, str], int | None]
+"""Takes a connection over: the listener's number, the descriptor, its peer and what strikes it. Returns the number of
+its worker; None where there is none: then it is closed."""
 
 
 class SharedAcceptor(LaneAcceptor):
@@ -99,7 +100,7 @@ class SharedListener(Listener):
         self.exact = not is_balanced_by_kernel(config, plane.balance)
         self.sockets: list[socket.socket] = []  # those of the workers, but for the first, where the kernel balances
         self._proxied = behind_proxy(config.endpoint) is not None
-        self._waiting: list[tuple[socket.socket, str, str]] = []
+        self._waiting: list[tuple[int, str, str]] = []
 
     def _datagram_port(self, terms: DatagramTerms, due: Due) -> SharedDatagrams:
         plane = self._plane
@@ -150,31 +151,31 @@ class SharedListener(Listener):
         if isinstance(self._acceptor, SharedAcceptor):
             self._acceptor.room_again()
 
-    def take(self, sock: socket.socket, peer: str) -> None:
+    def take(self, descriptor: int, peer: str) -> None:
         """Hand an accepted connection over, or reject it."""
         struck = None if self._entrance is None else self._entrance.take_strike()
         strike = "" if struck is None else f"{struck[0].number} {struck[1].action.name}"
         if self._waiting:
-            self._waiting.append((sock, peer, strike))
+            self._waiting.append((descriptor, peer, strike))
             return
         reason = self._refuses(peer)
         if reason is None:
-            self._hand(sock, peer, strike)
+            self._hand(descriptor, peer, strike)
         elif reason in (MAX_STREAMS, MAX_STREAMS_PER_PEER):
-            self._waiting.append((sock, peer, strike))
+            self._waiting.append((descriptor, peer, strike))
             self._plane.refresh().addBoth(lambda _: self.decide())
         else:
-            self._reject(sock, reason)
+            self._reject(descriptor, reason)
 
     def decide(self) -> None:
         """Hand those over that wait, or reject them, by what is known now."""
         waiting, self._waiting = self._waiting, []
-        for sock, peer, strike in waiting:
+        for descriptor, peer, strike in waiting:
             reason = self._refuses(peer)
             if reason is None:
-                self._hand(sock, peer, strike)
+                self._hand(descriptor, peer, strike)
             else:
-                self._reject(sock, reason)
+                self._reject(descriptor, reason)
         if waiting:
             self._plane.flush()
 
@@ -186,17 +187,15 @@ class SharedListener(Listener):
             gate.seats.last_refused = peer
         return reason
 
-    def _reject(self, sock: socket.socket, reason: str) -> None:
+    def _reject(self, descriptor: int, reason: str) -> None:
         self.terms.book.counters.rejected(reason)
-        sock.close()
+        os.close(descriptor)
 
-    def _hand(self, sock: socket.socket, peer: str, strike: str) -> None:
+    def _hand(self, descriptor: int, peer: str, strike: str) -> None:
         if (orders := self.terms.orders).active and not self._proxied:
             strike += self._plane.numbers(orders, peer, self.terms.transport)
-        worker = self._plane.hand(self.number, sock, peer, strike)
-        if worker is None:
-            sock.close()
-        else:
+        worker = self._plane.hand(self.number, descriptor, peer, strike)
+        if worker is not None:
             self.seat(worker, peer)
 
     def seat(self, worker: int, peer: str) -> None:

@@ -59,7 +59,7 @@ class Worker:
             client.connect(listening.getsockname())
             sock, address = listening.accept()
         known = self.plane.generation if generation is None else generation
-        self.plane.take(sock, known, listener, peer_name(address), strike)
+        self.plane.take(sock.detach(), known, listener, peer_name(address), strike)
         return client
 
     def figure(self, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from attrs import evolve
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 
@@ -74,10 +75,10 @@ class Shop:
         plane.bind()
         self.workers[number] = plane
 
-    def hand(self, listener: int, sock: socket.socket, peer: str, strike: str) -> int | None:
+    def hand(self, listener: int, descriptor: int, peer: str, strike: str) -> int | None:
         worker = len(self.handed) % len(self.workers) + 1
         self.handed.append((listener, peer, strike))
-        self.workers[worker].take(sock, self.plane.generation, listener, peer, strike)
+        self.workers[worker].take(descriptor, self.plane.generation, listener, peer, strike)
         return worker
 
     def refresh(self) -> Deferred[None]:
@@ -112,12 +113,19 @@ class Shop:
             plane.stop()
 
 
+def sockets() -> int:
+    """How many this process has open."""
+    return sum("socket:" in os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd"))
+
+
 Open = Callable[..., Shop]
 
 
 @pytest.fixture
 def shop() -> Iterator[Open]:
+    """Begins one. No socket of any is left at the end, whichever way a connection went."""
     up: list[Shop] = []
+    before = sockets()
 
     def begin(*listeners: ListenerConfig, **options: Any) -> Shop:
         up.append(made := Shop(*(listeners or (ECHO,)), **options))
@@ -126,6 +134,7 @@ def shop() -> Iterator[Open]:
     yield begin
     for each in up:
         each.close()
+    pytest_twisted.blockon(ensureDeferred(reached(lambda: sockets() <= before)))
 
 
 @pytest.mark.parametrize("kind", ["tcp", "tcp6", "unix", "ssl", "haproxy"])
