@@ -8,7 +8,7 @@ Beware: the name of a peer that has no address, such as ``unix``, has no host: `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
 
 #: Bytes that fit into the address of a unix socket on Linux.
@@ -66,6 +66,11 @@ def peer_name(address: object) -> str:
 def host_of(text: str) -> str:
     """The host of ``host:port``, without brackets; empty where there is none."""
     return text.rpartition(":")[0].strip("[]")
+
+
+def hosts_of(peers: Iterable[str]) -> list[str]:
+    """That of each; a peer without one is its own. For thousands: as ``host_of``, without a call for each."""
+    return [peer.rpartition(":")[0].strip("[]") or peer for peer in peers]
 
 
 def peer_test(asked: str) -> Callable[[str], bool]:

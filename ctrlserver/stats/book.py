@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import merge
 from itertools import islice
 from operator import attrgetter, itemgetter
@@ -30,6 +30,7 @@ from ctrlserver.addresses import peer_test
 from ctrlserver.stats.counters import CLOSED_KEPT, REASONS, REJECTIONS, Counters, Origin, StreamCounters, Totals
 from ctrlserver.stats.hosts import Hosts
 from ctrlserver.stats.memory import Memory
+from ctrlserver.stats.overs import Brief
 from ctrlserver.stats.probing import ProbeFigures
 from ctrlserver.stats.rates import Rates
 from ctrlserver.stats.records import (
@@ -155,11 +156,18 @@ class Book:
         self.hosts.closed(stream)
         self.runs.closed(stream, now)
 
-    def stream_over(self, stream: StreamCounters, reason: str, incomplete_bytes: int, now: float) -> None:
-        """A stream has opened and closed while ``runs.goes_on``; it has its figures, and gets its number here."""
-        self.counters.over(stream, reason, incomplete_bytes)
-        self.hosts.over(stream)
-        self.runs.over(stream, now)
+    def streams_over(self, briefs: Sequence[Brief], later: int) -> None:
+        """Streams have opened and closed while ``runs.goes_on``, and ``later`` more are going to close.
+
+        They get their numbers here; ``Counters.over`` has their sums.
+        """
+        _, _, workers, overs, places, peers, *times, packets, octets = zip(*briefs, strict=True)
+        origins = [each.origin for each in overs]
+        self.hosts.over(peers, origins, packets, octets)
+        run = self.runs.over(origins, *times)
+        before, recent = self.counters.number(len(briefs)), self.counters.recent
+        for at in range(max(0, len(briefs) + later - (recent.maxlen or 0)), len(briefs)):
+            recent.append(overs[at].stream(places[at], before + at + 1, workers[at], run))
 
     def _count_closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int) -> None:
         recent = self.counters.recent

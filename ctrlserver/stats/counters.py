@@ -233,10 +233,23 @@ class Counters:
         if not siblings:
             del self._of_origin[stream.origin]
 
-    def over(self, stream: StreamCounters, reason: str, incomplete_bytes: int) -> None:
-        """A stream that has opened and closed meanwhile: number it, and add its numbers. ``KeyError`` as ``closed``."""
-        self._add_closed(stream, reason, incomplete_bytes)
-        self._streams = stream.stream = self._streams + 1
+    def over(self, origin: Origin, reason: str, totals: Totals, last: float) -> None:
+        """Add those of streams that have opened and closed meanwhile, up to ``last``. ``KeyError`` as ``closed``."""
+        self.closed_by_reason[reason] += totals.streams_total
+        sums = self._closed_of.setdefault(origin.listener, Sums())
+        sums.streams += totals.streams_total
+        sums.packets += totals.packets
+        sums.bytes += totals.bytes
+        self._replies += totals.replies
+        self._swallowed += totals.swallowed
+        self._duplicated += totals.duplicated
+        self._incomplete_bytes += totals.incomplete_bytes
+        self._last = max(self._last, last)
+
+    def number(self, streams: int) -> int:
+        """Give numbers to so many that have opened and closed meanwhile; return the one before their first."""
+        self._streams += streams
+        return self._streams - streams
 
     def _add_closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int) -> None:
         self.closed_by_reason[reason] += 1

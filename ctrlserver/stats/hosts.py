@@ -8,12 +8,12 @@ Beware: of the hosts without open streams, those that were idle for longest are 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from attrs import define, field
 
-from ctrlserver.addresses import host_of
-from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.addresses import host_of, hosts_of
+from ctrlserver.stats.counters import Origin, StreamCounters
 
 HOSTS_KEPT = 1000
 """Hosts without open streams whose sums are kept: some hundred KiB."""
@@ -76,28 +76,34 @@ class Hosts:
         else:
             del host.open[stream.stream]
             host.numbered -= 1
-        self._add(host, stream)
+        self._add(host, stream.origin.listener, stream.packets, stream.bytes)
         if not host.open:
             self._rest(self._busy.pop(host.name))
 
-    def over(self, stream: StreamCounters) -> None:
-        """A stream has opened and closed meanwhile."""
-        name = host_of(stream.peer) or stream.peer
-        if (host := self._busy.get(name)) is not None:
-            self._add(host, stream)
-        else:
-            host = self._idle.pop(name, None) or Host(name)
-            self._add(host, stream)
-            self._rest(host)
+    def over(
+        self, peers: Iterable[str], origins: Iterable[Origin], packets: Iterable[int], octets: Iterable[int]
+    ) -> None:
+        """Streams have opened and closed meanwhile."""
+        last = ClosedStreams("", "")
+        for name, origin, number, size in zip(hosts_of(peers), origins, packets, octets, strict=True):
+            if name == last.host and origin.listener == last.listener:
+                last.streams += 1
+                last.packets += number
+                last.bytes += size
+                continue
+            host = self._busy.get(name) or self._idle.pop(name, None) or Host(name)
+            last = self._add(host, origin.listener, number, size)
+            if not host.open:
+                self._rest(host)
 
-    def _add(self, host: Host, stream: StreamCounters) -> None:
-        listener = stream.origin.listener
+    def _add(self, host: Host, listener: str, packets: int, octets: int) -> ClosedStreams:
         sums = host.closed.get(listener)
         if sums is None:
             host.closed[listener] = self._sums[host.name, listener] = sums = ClosedStreams(host.name, listener)
         sums.streams += 1
-        sums.packets += stream.packets
-        sums.bytes += stream.bytes
+        sums.packets += packets
+        sums.bytes += octets
+        return sums
 
     def _rest(self, host: Host) -> None:
         self._idle[host.name] = host

@@ -134,15 +134,30 @@ class Runs:
             if not self._senders:
                 self._held = False
 
-    def over(self, stream: StreamCounters, now: float) -> None:
-        """A stream has opened and closed, ``now``, while this run ``goes_on``; its counters are in the sums."""
+    def over(
+        self, origins: Iterable[Origin], closed: Iterable[float], firsts: Iterable[float], reads: Iterable[float]
+    ) -> int | None:
+        """Streams have opened and closed while this run ``goes_on``; return its number. Their sums are in.
+
+        ``closed``: when they did; ``firsts`` and ``reads``: their ``first`` and ``first_read``.
+        """
         active = self._active
-        if stream.first < 0 or active is None:
-            return
-        self.read_at_once(stream.first, stream.first_read)
-        active.sent(stream.origin, stream.first_read)
-        stream.run = active.number
-        self._idle_since = max(self._idle_since, now)
+        if active is None:
+            return None
+        idle_since, seen, streams = self._idle_since, active.origins, 0
+        for origin, now, first, read in zip(origins, closed, firsts, reads, strict=True):
+            if first < 0:
+                continue
+            streams += 1
+            if first == active.first:
+                active.at_once = read
+            if read < seen.get(origin, inf):
+                seen[origin] = read
+            if now > idle_since:
+                idle_since = now
+        active.streams += streams
+        self._idle_since = idle_since
+        return active.number
 
     def goes_on(self, closes: int, since: float, until: float) -> bool:
         """Whether no run can begin or end with what streams do from ``since`` to ``until``.

@@ -17,7 +17,8 @@ Beware: before a worker is replaced, ``lost`` is called: the numbers of the new 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from math import inf
 from operator import itemgetter
 from typing import Any, Final
@@ -27,7 +28,8 @@ from attrs import define, field
 
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Origin, StreamCounters, Totals
-from ctrlserver.workers.snapshots import BEGUN, CLOSED, FIGURES, OPENED, OVER, Seen, Snapshot, parts
+from ctrlserver.stats.overs import OVER, Brief
+from ctrlserver.workers.snapshots import BEGUN, CLOSED, FIGURES, OPENED, Seen, Snapshot, parts
 
 _ENTER: Final = 4
 """Enter a row of figures: a step between the events."""
@@ -60,6 +62,7 @@ class Mirror:
         self._book = book
         self._workers: dict[int, _Worker] = {}
         self._origins: WeakValueDictionary[str, Origin] = WeakValueDictionary()
+        self._same: dict[int, Origin] = {}  # by the identities of those in the snapshots that are being applied
         self._dropped = (0, 0)
         self._lag = 0.0
         self._wrong: Exception | None = None
@@ -71,16 +74,16 @@ class Mirror:
         others = [worker.at for number, worker in self._workers.items() if number not in snapshots]
         self._book.runs.known = min(others, default=inf)
         told = [(self._worker(number), snapshot) for number, snapshot in snapshots.items()]
-        steps = [(event[0], event[1], worker, event) for worker, snapshot in told for event in snapshot.events]
         since, until = min([each.at for each, _ in told], default=inf), max([each.at for _, each in told], default=-inf)
         for worker, snapshot in told:
             self._add(worker, snapshot)
-        if steps:
-            self._take_steps(steps, told, since, until)
+        if any(snapshot.events for _, snapshot in told):
+            self._take_steps(told, since, until)
         else:
             for worker, snapshot in told:
                 self._enter(worker.open, FIGURES.iter_unpack(snapshot.figures))
         self._know()
+        self._same.clear()
         wrong, self._wrong = self._wrong, None
         if wrong is not None:
             raise wrong
@@ -143,59 +146,80 @@ class Mirror:
         worker.held, worker.given_up = snapshot.memory_held, snapshot.memory_given_up
         worker.ended = snapshot.memory_ended
 
-    def _take_steps(
-        self, steps: list[_Step], told: Iterable[tuple[_Worker, Snapshot]], since: float, until: float
-    ) -> None:
+    def _take_steps(self, told: Sequence[tuple[_Worker, Snapshot]], since: float, until: float) -> None:
         """Enter events and figures by time; of streams that begin among the events, the figures come last."""
         book = self._book
+        steps: list[_Step] = [
+            (event[0], event[1], worker, event)
+            for worker, snapshot in told
+            for event in snapshot.events
+            if not isinstance(event, int)
+        ]
         closes = [step for step in steps if step[1] == CLOSED]
-        early: list[_Step] = []
         rest: list[tuple[_Worker, Iterable[tuple[Any, ...]]]]
         rest = [(worker, FIGURES.iter_unpack(snapshot.figures)) for worker, snapshot in told]
-        if not book.runs.goes_on(len(closes), since, until):  # else the order makes no difference
-            over = [step for step in steps if step[1] == OVER]
-            steps = [step for step in steps if step[1] != OVER]
-            steps += [(event[0], event[1], worker, event) for _, _, worker, each in over for event in parts(each)]
+        if book.runs.goes_on(len(closes), since, until):  # then the order makes no difference
+            steps = [step for worker, snapshot in told for step in self._with_rows(worker, snapshot)]
+        else:
+            early: list[_Step] = []
             for when, _, worker, event in closes:
                 _early(early, worker, (event[2], *event[6]), when)
             rest = [(worker, [row for row in rows if not _early(early, worker, row)]) for worker, rows in rest]
-        steps = early + steps  # of one time the figures come first
+            apart = [(event[0], event[1], worker, event) for worker, snapshot in told for event in parts(snapshot)]
+            steps = [*early, *steps, *apart]  # of one time the figures come first
         steps.sort(key=itemgetter(0))
-        origins: dict[int, Origin] = {}
-
-        def known(origin: Origin) -> Origin:
-            """The one origin that is equal to this one."""
-            found = origins.get(id(origin))
-            if found is None:
-                origins[id(origin)] = found = self._origins.setdefault(repr(origin), origin)
-            return found
-
-        for _, kind, worker, event in steps:
-            try:
-                if kind == OVER:
-                    _, _, _, _, local, reason, incomplete, now, probed, path, origin, *figures = event
-                    stream = StreamCounters(0, known(origin), *figures)
-                    stream.worker, stream.local, stream.probed, stream.path = worker.number, local, probed, path
-                    book.stream_over(stream, reason, incomplete, now)
-                elif kind == _ENTER:
-                    self._enter(worker.open, (event,))
-                elif kind == OPENED:
-                    _, _, local, origin, peer, opened = event
-                    worker.open[local] = stream = book.stream_opened(known(origin), peer, opened)
-                    stream.worker, stream.local = worker.number, local
-                elif kind == BEGUN:
-                    _, _, local, since, now = event
-                    book.first_data(worker.open[local], since, now)
-                else:
-                    _, _, local, reason, incomplete_bytes, now, numbers, probed, path = event
-                    self._enter(worker.open, ((local, *numbers),))
-                    stream = worker.open.pop(local)
-                    stream.probed, stream.path = probed, path
-                    book.stream_closed(stream, reason, incomplete_bytes, now)
-            except Exception as error:  # a bug
-                self._wrong = self._wrong or error
+        closing = len(closes) + sum(len(each.peers) for _, snapshot in told for each in snapshot.overs)
+        for kind, group in groupby(steps, itemgetter(1)):
+            if kind == OVER:
+                briefs: list[Any] = list(group)
+                closing -= len(briefs)
+                book.streams_over(briefs, closing)
+                continue
+            for _, _, worker, event in group:
+                closing -= kind == CLOSED
+                try:
+                    self._take(kind, worker, event)
+                except Exception as error:  # a bug
+                    self._wrong = self._wrong or error
         for worker, rows in rest:
             self._enter(worker.open, rows)
+
+    def _take(self, kind: int, worker: _Worker, event: Any) -> None:
+        book = self._book
+        if kind == _ENTER:
+            self._enter(worker.open, (event,))
+        elif kind == OPENED:
+            _, _, local, origin, peer, opened = event
+            worker.open[local] = stream = book.stream_opened(self._known(origin), peer, opened)
+            stream.worker, stream.local = worker.number, local
+        elif kind == BEGUN:
+            _, _, local, since, now = event
+            book.first_data(worker.open[local], since, now)
+        else:
+            _, _, local, reason, incomplete_bytes, now, numbers, probed, path = event
+            self._enter(worker.open, ((local, *numbers),))
+            stream = worker.open.pop(local)
+            stream.probed, stream.path = probed, path
+            book.stream_closed(stream, reason, incomplete_bytes, now)
+
+    def _known(self, origin: Origin) -> Origin:
+        """The one origin that is equal to this one."""
+        found = self._same.get(id(origin))
+        if found is None:
+            self._same[id(origin)] = found = self._origins.setdefault(repr(origin), origin)
+        return found
+
+    def _with_rows(self, worker: _Worker, snapshot: Snapshot) -> Sequence[Any]:
+        """Steps of which some are rows of streams that are over; their sums are entered now."""
+        briefs: list[Iterator[Brief]] = []
+        for each in snapshot.overs:
+            each.origin = self._known(each.origin)
+            self._book.counters.over(each.origin, each.reason, each.sums(), each.last())
+            briefs.append(each.briefs(worker.number))
+        return [
+            next(briefs[event]) if isinstance(event, int) else (event[0], event[1], worker, event)
+            for event in snapshot.events
+        ]
 
     def _enter(self, open_ones: Mapping[int, StreamCounters], rows: Iterable[tuple[Any, ...]]) -> None:
         for local, packets, octets, unanswered, injected, swallowed, duplicated, last in rows:

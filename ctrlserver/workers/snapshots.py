@@ -3,9 +3,9 @@
 Model: a worker counts in a :class:`RecordingBook`. It notes each stream that opens, begins to send or closes, and
 ``take`` gives these events with the figures of the open streams that have changed. The parent enters both in the book
 that people ask (``workers/merging.py``). A worker numbers its streams by itself; such a number is *local*. A stream
-that has done all three since ``take`` was called last is one event, ``OVER``: most short connections are.
+that has done all three since ``take`` was called last is one row of ``Overs``: most short connections are.
 
-Rules: a packet costs a worker nothing more. Times of events never fall, but for that of an accept; ``OVER`` has all of
+Rules: a packet costs a worker nothing more. Times of events never fall, but for that of an accept; a row has all of
 its three. Each event is told once, and so are the last figures of a stream that has closed, so a snapshot must not be
 lost. Other numbers are those since the worker's start, and the parent takes what is new.
 
@@ -16,7 +16,7 @@ Beware: the worker calls ``tick`` every ``SAMPLE_SECONDS``: a late tick tells th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -24,6 +24,7 @@ from attrs import field, frozen
 
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import CLOSED_KEPT, Origin, StreamCounters, TcpFigures, Totals
+from ctrlserver.stats.overs import ROW, Overs
 from ctrlserver.stats.probing import ProbeFigures
 from ctrlserver.stats.rates import SAMPLE_SECONDS
 
@@ -39,7 +40,6 @@ Numbers: TypeAlias = tuple[int, int, int, int, int, int, float]
 OPENED: Final = 0
 BEGUN: Final = 1
 CLOSED: Final = 2
-OVER: Final = 3
 
 Opened: TypeAlias = tuple[float, Literal[0], int, Origin, str, float]
 """When, ``OPENED``, local number, origin, peer, and the time that the stream has as its opening."""
@@ -50,15 +50,10 @@ Begun: TypeAlias = tuple[float, Literal[1], int, float, float]
 Closed: TypeAlias = tuple[float, Literal[2], int, str, int, float, Numbers, ProbeFigures | None, TcpFigures | None]
 """When, ``CLOSED``, local number, reason, incomplete bytes, the time of the close, and its last figures."""
 
-Over: TypeAlias = tuple[Any, ...]
-"""All of one stream: when it opened, ``OVER``, when it began and closed (in the order of events), local number, reason,
-incomplete bytes, the time of the close, figures of probes and of its connection, origin, peer, the time of the opening,
-the six counts of ``Numbers``, and ``first``, ``last`` and ``first_read`` of the stream."""
-
 Seen: TypeAlias = tuple[int, ProbeFigures | None, TcpFigures | None]
 """Local number of an open stream, and the figures of its probe packets and of its connection."""
 
-Event: TypeAlias = Opened | Begun | Closed | Over
+Event: TypeAlias = Opened | Begun | Closed
 """The first item is the time in the order of this worker's events."""
 
 
@@ -66,8 +61,9 @@ Event: TypeAlias = Opened | Begun | Closed | Over
 class Snapshot:
     """A worker at the monotonic time ``at``; it may be pickled.
 
-    ``events``: the streams that opened, began and closed since the last snapshot. ``figures``: rows of ``FIGURES``, of
-    the open streams whose numbers have changed since. ``struck``: an injection may have struck a stream.
+    ``events``: each ``Event`` since the last snapshot, or a number: the next row of that one of ``overs`` is there.
+    ``figures``: rows of ``FIGURES``, of the open streams whose numbers have changed since. ``struck``: an injection may
+    have struck a stream.
     ``lag_seconds``: the latest tick since the last snapshot.
 
     The other numbers are since the worker's start, or of now. ``totals``: its streams. ``rejected`` by reason;
@@ -80,7 +76,8 @@ class Snapshot:
 
     at: float
     totals: Totals
-    events: Sequence[Event] = ()
+    events: Sequence[Any] = ()
+    overs: Sequence[Overs] = ()
     figures: bytes = b""
     struck: bool = False
     rejected: Mapping[str, int] = field(factory=dict)
@@ -105,6 +102,7 @@ class RecordingBook(Book):
     def __init__(self, *, version: str, now: float, wall: float, closed_kept: int = CLOSED_KEPT, **bounds: Any) -> None:
         super().__init__(version=version, now=now, wall=wall, closed_kept=closed_kept, **bounds)
         self._events: list[Any] = []
+        self._overs: dict[tuple[Origin, str], Overs] = {}
         self._fresh: dict[int, tuple[float, float]] = {}  # opened since ``take``: when, and when begun
         self._latest = now
         self._ticked: float | None = None
@@ -150,15 +148,16 @@ class RecordingBook(Book):
         if stream.state == "closed":
             return
         self._count_closed(stream, reason, incomplete_bytes)
-        local, when, numbers = stream.stream, self._when(now), _numbers(stream)
-        end = local, reason, incomplete_bytes, now
-        figures = stream.probe_figures(), stream.tcp_figures()
+        local, when = stream.stream, self._when(now)
         if (fresh := self._fresh.pop(local, None)) is None:
-            self._events.append((when, CLOSED, *end, numbers, *figures))
+            figures = _numbers(stream), stream.probe_figures(), stream.tcp_figures()
+            self._events.append((when, CLOSED, local, reason, incomplete_bytes, now, *figures))
             return
-        who = stream.origin, stream.peer, stream.opened
-        times = stream.first, stream.last, stream.first_read
-        self._events.append((fresh[0], OVER, fresh[1], when, *end, *figures, *who, *numbers[:-1], *times))
+        overs = self._overs.get((stream.origin, reason))
+        if overs is None:
+            self._overs[stream.origin, reason] = overs = Overs(len(self._overs), stream.origin, reason)
+        overs.add(stream, *fresh, when, now)
+        self._events.append(overs.number)
 
     def tick(self, now: float, lag_seconds: float, wall: float) -> None:
         """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how late the call is."""
@@ -168,13 +167,14 @@ class RecordingBook(Book):
     def take(self, now: float, **around: Any) -> Snapshot:
         """What has happened since it was called last; ``around``: what the worker adds."""
         counters, memory = self.counters, self.memory
-        events = [_told(event) for event in self._events]
+        events = [event if isinstance(event, int) else _told(event) for event in self._events]
+        overs = list(self._overs.values())
         for local, (opened, begun) in self._fresh.items():
             stream = counters.open[local]
             events.append((opened, OPENED, local, stream.origin, stream.peer, stream.opened))
             if stream.first >= 0:
                 events.append((begun, BEGUN, local, stream.first, stream.first_read))
-        self._events, self._fresh = [], {}
+        self._events, self._fresh, self._overs = [], {}, {}
         lag, self._lag = self._lag, 0.0
         if self._ticked is not None:
             lag = max(lag, now - self._ticked - SAMPLE_SECONDS)  # a tick is overdue
@@ -182,6 +182,7 @@ class RecordingBook(Book):
             at=now,
             totals=counters.totals(),
             events=events,
+            overs=overs,
             figures=_figures(counters.open.values(), struck=counters.struck),
             struck=counters.struck,
             rejected=dict(counters.rejected_by_reason),
@@ -239,15 +240,23 @@ def _numbers(stream: StreamCounters) -> Numbers:
     )
 
 
-def parts(over: Over) -> list[Event]:
-    """The events that an ``OVER`` is made of, in their order."""
-    when, _, begun, closed, local, reason, incomplete_bytes, now, probed, path, origin, peer, opened, *numbers = over
-    *counts, first, last, first_read = numbers
-    told: list[Any] = [(when, OPENED, local, origin, peer, opened)]
-    if first >= 0:
-        told.append((begun, BEGUN, local, first, first_read))
-    told.append((closed, CLOSED, local, reason, incomplete_bytes, now, (*counts, last), probed, path))
-    return told
+def parts(snapshot: Snapshot) -> Iterator[Any]:
+    """The events (``Event``) that its ``overs`` are made of, stream by stream, in their order."""
+    rows = [_apart(each) for each in snapshot.overs]
+    for number in snapshot.events:
+        if isinstance(number, int):
+            yield from next(rows[number])
+
+
+def _apart(overs: Overs) -> Iterator[list[Any]]:
+    for row, peer in zip(ROW.iter_unpack(overs.rows), overs.peers, strict=True):
+        when, begun, closed, now, opened, first, last, first_read, rtt, retransmits, incomplete, *counts, local = row
+        told: list[Any] = [(when, OPENED, local, overs.origin, peer, opened)]
+        if first >= 0:
+            told.append((begun, BEGUN, local, first, first_read))
+        figures = (*counts, last), overs.probed.get(local), None if rtt < 0 else (rtt, retransmits)
+        told.append((closed, CLOSED, local, overs.reason, incomplete, now, *figures))
+        yield told
 
 
 def _told(event: Any) -> Event:

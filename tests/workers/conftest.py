@@ -16,7 +16,7 @@ from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from ctrlserver.workers.snapshots import OVER, Snapshot, parts
+from ctrlserver.workers.snapshots import Snapshot, parts
 from ctrlserver.workers.supervisor import Supervisor
 from tests.servers import PATIENCE
 from tests.workers.parts import Begin
@@ -39,9 +39,9 @@ class Mirror:
 
     def streams(self, kind: int) -> int:
         """Events of a kind, of all."""
-        events = [event for each in self.applied for one in each.values() for event in one.events]
-        whole = [part for event in events for part in (parts(event) if event[1] == OVER else (event,))]
-        return sum(event[1] == kind for event in whole)
+        told = [one for each in self.applied for one in each.values()]
+        events = [event for one in told for event in (*one.events, *parts(one)) if not isinstance(event, int)]
+        return sum(event[1] == kind for event in events)
 
 
 @define(eq=False)

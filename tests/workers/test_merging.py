@@ -23,8 +23,8 @@ GROWING = [each.name for each in describe() if each.record == "stats" and each.k
 class Several:
     """Workers and their parent."""
 
-    def __init__(self, number: int = 2, run_gap: float = 1.0) -> None:
-        self.book: Book = a_book(run_gap=run_gap)
+    def __init__(self, number: int = 2, run_gap: float = 1.0, closed_kept: int = 1000) -> None:
+        self.book: Book = a_book(run_gap=run_gap, closed_kept=closed_kept)
         self.mirror = Mirror(self.book)
         self.workers = {each: self.worker() for each in range(1, number + 1)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from ctrlserver.stats.probing import Probing
-from ctrlserver.workers.snapshots import BEGUN, CLOSED, FIGURES, OPENED, OVER, RecordingBook, Snapshot, parts
+from ctrlserver.workers.snapshots import BEGUN, CLOSED, FIGURES, OPENED, RecordingBook, Snapshot, parts
 from tests.stats.books import LINES, ORIGIN, WALL, send
 from tests.workers.paths import Path
 
@@ -37,17 +37,18 @@ def test_a_stream_that_opens_sends_and_closes_is_told_once_with_its_last_figures
     assert [] == book.take(505.0).events
 
 
-def test_one_that_does_so_between_two_snapshots_is_one_event_of_the_three() -> None:
+def test_one_that_does_so_between_two_snapshots_is_one_row_of_the_three() -> None:
     book = a_worker()
     stream = book.stream_opened(LINES, "10.0.0.1:5", 501.0)
     send(book, stream, 2, 502.0)
     book.stream_closed(stream, "reset", 7, 503.0)
     book.stream_closed(book.stream_opened(LINES, "10.0.0.1:6", 503.5), "eof", 0, 503.75)
-    sent, silent = book.take(504.0).events
-    assert [(501.0, OVER), (503.5, OVER)] == [sent[:2], silent[:2]]
-    assert [OPENED_EVENT, BEGUN_EVENT, CLOSED_EVENT] == parts(sent)
-    assert [OPENED, CLOSED] == [event[1] for event in parts(silent)]
-    assert [] == book.take(504.5).events
+    taken = book.take(504.0)
+    assert ([0, 1], ["reset", "eof"]) == (taken.events, [each.reason for each in taken.overs])
+    sent, silent = list(parts(taken))[:3], list(parts(taken))[3:]
+    assert [OPENED_EVENT, BEGUN_EVENT, CLOSED_EVENT] == sent
+    assert [OPENED, CLOSED] == [event[1] for event in silent]
+    assert ([], []) == ((again := book.take(504.5)).events, again.overs)
 
 
 def test_of_the_open_streams_those_that_changed_are_told() -> None:
@@ -74,6 +75,14 @@ def test_figures_of_probe_packets_and_of_connections_are_told_where_they_are_ask
     book.stream_closed(probing, "eof", 0, 503.0)
     book.stream_closed(connected, "eof", 0, 503.0)
     assert [(figures, None), (None, (0.25, 3))] == [event[-2:] for event in book.take(504.0).events]
+    for port in (7, 8):
+        book.stream_opened(LINES, f"10.0.0.1:{port}", 505.0)
+    probed, alone = book.counters.open.values()
+    probed.probing, alone.path = probing.probing, Path()
+    for each in (probed, alone):
+        book.stream_closed(each, "eof", 0, 506.0)
+    ends = [event[-2:] for event in parts(book.take(507.0)) if event[1] == CLOSED]
+    assert [(figures, None), (None, (0.25, 3))] == ends
 
 
 def test_times_of_events_never_fall_though_a_datagram_was_seen_before_others_were_read() -> None:
