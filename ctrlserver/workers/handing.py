@@ -44,7 +44,7 @@ from ctrlserver.logs.sparing import Sparing
 #: Connections in one message: as many as an acceptor accepts in a turn. The kernel takes 253 at most.
 BATCH = 64
 
-#: Connections that a hander holds for a worker that does not keep up.
+#: Connections that a hander holds for a worker that does not keep up. The rest of a turn of accepts comes on top.
 MOST_WAITING = 256
 
 #: Seconds of a pause after the kernel ran out of descriptors, as ``net/links.py`` has it.

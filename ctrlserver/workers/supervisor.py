@@ -220,9 +220,13 @@ class Supervisor:
     def hand(self, listener: int, descriptor: int, peer: Any, strike: str = "") -> int | None:
         """Give a connection to the worker with the least load: its number. ``descriptor`` is ours from now on.
 
-        None: nobody has room, and it is closed. It is sent with others by ``flush``.
+        None: nobody runs, and it is closed. It is sent with others by ``flush``.
         """
-        number = self._hand(descriptor, (self.generation, listener, peer, strike, self._clock()))
+        said = (self.generation, listener, peer, strike, self._clock())
+        number = self._hand(descriptor, said, self._full)
+        if number is None:  # there was room when the turn of accepts began: what is left of it is taken too
+            others = {number for number in self._numbers if not self.is_running(number)}
+            number = self._hand(descriptor, said, others)
         if number is None:
             os.close(descriptor)
         return number
@@ -232,21 +236,21 @@ class Supervisor:
         for worker in self._workers.values():
             worker.flush()
 
-    def _hand(self, descriptor: int, said: Said) -> int | None:
-        full, late = self._full, self._rounds.late
+    def _hand(self, descriptor: int, said: Said, full: set[int]) -> int | None:
+        late = self._rounds.late
         number = self._balance.choose(full.union(late) if late else full)
         if number is None:
             number = self._balance.choose(full)
         if number is None:
             return None
         if not self._workers[number].hand(descriptor, said):
-            full.add(number)
+            self._full.add(number)
         return number
 
     def _hand_kept(self) -> None:
         """Give what dead workers had not taken to others, as far as they have room."""
         kept = self._kept
-        while kept and (number := self._hand(*kept[0])) is not None:
+        while kept and (number := self._hand(*kept[0], self._full)) is not None:
             self.moved(kept.popleft()[1], number)
         self.flush()
 

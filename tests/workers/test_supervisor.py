@@ -18,7 +18,7 @@ from twisted.internet import reactor as installed
 from twisted.internet.defer import gatherResults
 from twisted.logger import capturedLogs, formatEvent
 
-from ctrlserver.workers import rounds, supervisor
+from ctrlserver.workers import handing, rounds, supervisor
 from ctrlserver.workers.channel import Lost
 from ctrlserver.workers.snapshots import CLOSED, OPENED
 from tests.workers.conftest import Workers, is_alive, read_line, until
@@ -145,6 +145,23 @@ async def test_a_worker_that_is_killed_is_replaced_and_what_it_had_not_taken_goe
     lost = [event for event in events if event.get("event") == "worker-lost"]
     assert [("was ended by SIGKILL", before)] == [(event["how"], event["pid"]) for event in lost]
     assert 2 <= made.rows()[0].streams_total + made.rows()[1].streams_total
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_a_turn_in_which_all_workers_fill_up_the_rest_is_served_too(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handing, "MOST_WAITING", handing.BATCH)
+    made = await workers.start(2)
+    for number in (1, 2):
+        workers.signal(number, signal.SIGSTOP)
+    while made.has_room():
+        workers.connect()
+    clients = [workers.connect() for _ in range(3)]
+    for number in (1, 2):
+        workers.signal(number, signal.SIGCONT)
+    first = len(workers.clients) - 2
+    assert [[str(first + place)] for place in range(3)] == [(await read_line(client))[3:] for client in clients]
 
 
 @pytest_twisted.ensureDeferred
