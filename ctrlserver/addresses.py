@@ -59,7 +59,8 @@ def text_of(address: object) -> str:
 def peer_name(address: object) -> str:
     """``host:port`` of what ``accept`` or a Twisted transport gave; ``unix`` for a peer without an address."""
     if isinstance(address, tuple):
-        return host_port(address[0], address[1])
+        host = address[0]
+        return host_port(host, address[1]) if ":" in host else f"{host}:{address[1]}"
     return text_of(address) if hasattr(address, "host") else NO_ADDRESS
 
 

@@ -97,6 +97,8 @@ class Gate:
     def refuses(self, peer: str) -> str | None:
         """Why ``peer`` (``host:port``, ``[v6]:port`` or ``unix``) is to be rejected; None if it is accepted."""
         seats = self.seats
+        if not (self.networks or self.per_peer or seats.draining or 0 < seats.limit <= seats.taken):
+            return None
         reason = None
         if not self.allows(peer):
             reason = NOT_ALLOWED

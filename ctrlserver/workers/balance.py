@@ -11,7 +11,7 @@ have. Where nothing is counted yet, the numbers of streams decide alone.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from math import inf
 
 from attrs import define, field, frozen
@@ -76,25 +76,23 @@ class Balance:
         for load in self._loads:
             load.take(seen[load.number].coming, self._of_a_stream)
 
-    def choose(self, full: Container[int] = ()) -> int | None:
+    def choose(self, full: Collection[int] = ()) -> int | None:
         """The worker that takes the next connection, which counts from now on; None if all are ``full``."""
-        chosen = self._least(full) or self._least(full, past_most=True)
+        loads = [each for each in self._loads if each.number not in full] if full else self._loads
+        chosen = self._least(loads) or self._least(loads, past_most=True)
         if chosen is None:
             return None
-        chosen.take(1, self._of_a_stream)
+        chosen.streams += 1  # as ``take`` does
+        chosen.share += self._of_a_stream
         return chosen.number
 
-    def _least(self, full: Container[int], *, past_most: bool = False) -> _Load | None:
-        least = None  # plain loops: this is asked for each connection
-        for each in self._loads:
-            has_room = past_most or each.streams < each.most
-            if (least is None or each.share < least) and has_room and each.number not in full:
+    def _least(self, loads: Sequence[_Load], *, past_most: bool = False) -> _Load | None:
+        least = fewest = inf  # plain loops: this is asked for each connection
+        for each in loads:
+            if each.share < least and (each.streams < each.most or past_most):
                 least = each.share
-        if least is None:
-            return None
         near, chosen = least + self._near, None
-        for each in self._loads:
-            has_room = (past_most or each.streams < each.most) and each.number not in full
-            if has_room and each.share <= near and (chosen is None or each.streams < chosen.streams):
-                chosen = each
+        for each in loads:
+            if each.share <= near and each.streams < fewest and (each.streams < each.most or past_most):
+                chosen, fewest = each, each.streams
         return chosen

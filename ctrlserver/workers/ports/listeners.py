@@ -100,6 +100,7 @@ class SharedListener(Listener):
         self.exact = not is_balanced_by_kernel(config, plane.balance)
         self.sockets: list[socket.socket] = []  # those of the workers, but for the first, where the kernel balances
         self._proxied = behind_proxy(config.endpoint) is not None
+        self._refuses = self._refuses_proxied if self._proxied else self.terms.gate.refuses
         self._waiting: list[tuple[int, str, str]] = []
 
     def _datagram_port(self, terms: DatagramTerms, due: Due) -> SharedDatagrams:
@@ -179,10 +180,8 @@ class SharedListener(Listener):
         if waiting:
             self._plane.flush()
 
-    def _refuses(self, peer: str) -> str | None:
+    def _refuses_proxied(self, peer: str) -> str | None:
         gate = self.terms.gate
-        if not self._proxied:
-            return gate.refuses(peer)
         if (reason := gate.seats.refuse()) is not None:
             gate.seats.last_refused = peer
         return reason
