@@ -94,10 +94,10 @@ def test_data_on_the_lane_and_what_the_reactor_has_each_end_the_wait(bench: Benc
     owner = bench.owner()
     owner.far.send(b"x")
     bench.reactor.doIteration(None)
-    assert (owner.times, bench.beside.got) == (1, b"")
+    assert (1, b"") == (owner.times, bench.beside.got)
     bench.beside.send()
     bench.reactor.doIteration(None)
-    assert (owner.times, bench.beside.got) == (1, b"x")
+    assert (1, b"x") == (owner.times, bench.beside.got)
 
 
 def test_a_wait_ends_in_time_where_nothing_comes_and_a_timer_is_kept(bench: Bench) -> None:
@@ -105,7 +105,7 @@ def test_a_wait_ends_in_time_where_nothing_comes_and_a_timer_is_kept(bench: Benc
     bench.reactor.callLater(0.01, called.append, True)
     while not called:
         bench.reactor.iterate(bench.reactor.timeout())
-    assert called == [True]
+    assert [True] == called
 
 
 def test_the_reactor_has_its_turn_where_every_round_is_full(bench: Bench) -> None:
@@ -114,7 +114,7 @@ def test_the_reactor_has_its_turn_where_every_round_is_full(bench: Bench) -> Non
         each.far.send(b"x" * 1000)
     bench.beside.send()
     bench.reactor.doIteration(None)
-    assert bench.beside.got == b"x"
+    assert b"x" == bench.beside.got
     assert sum(each.times for each in owners) >= ROUND_SOCKETS
 
 
@@ -124,7 +124,7 @@ def test_the_reactor_has_its_turn_where_the_lane_always_has_more_to_do(bench: Be
     bench.reactor.doIteration(None)
     bench.beside.send()
     bench.reactor.doIteration(None)
-    assert bench.beside.got == b"x"
+    assert b"x" == bench.beside.got
     assert owner.times >= 2
 
 
@@ -132,7 +132,7 @@ def test_once_the_lane_has_stopped_the_reactor_waits_by_itself(bench: Bench) -> 
     bench.lane.stop()
     bench.beside.send()
     bench.reactor.doIteration(None)
-    assert bench.beside.got == b"x"
+    assert b"x" == bench.beside.got
     assert bench.reactor.leader is None
 
 
@@ -142,11 +142,11 @@ def test_a_reactor_whose_poll_fails_waits_by_itself_and_the_lane_is_one_of_its_d
     bench.beside.send()
     with capturedLogs() as lines:
         bench.reactor.doIteration(None)
-    assert [each["log_failure"].type for each in lines] == [ZeroDivisionError]
+    assert [ZeroDivisionError] == [each["log_failure"].type for each in lines]
     bench.reactor.doPoll = poll
     owner.far.send(b"x")
     bench.reactor.doIteration(None)
-    assert (owner.times, bench.beside.got, bench.reactor.leader) == (1, b"x", None)
+    assert (1, b"x", None) == (owner.times, bench.beside.got, bench.reactor.leader)
 
 
 def test_a_second_lane_of_a_reactor_is_one_of_its_descriptors(bench: Bench) -> None:
@@ -156,8 +156,8 @@ def test_a_second_lane_of_a_reactor_is_one_of_its_descriptors(bench: Bench) -> N
     bench.owners.append(owner)
     owner.far.send(b"x")
     bench.reactor.doIteration(None)
-    assert owner.times == 1
+    assert 1 == owner.times
     second.stop()
     bench.beside.send()
     bench.reactor.doIteration(None)
-    assert bench.beside.got == b"x"
+    assert b"x" == bench.beside.got
