@@ -30,7 +30,7 @@ from ctrlserver.addresses import peer_test
 from ctrlserver.stats.counters import CLOSED_KEPT, REASONS, REJECTIONS, Counters, Origin, StreamCounters, Totals
 from ctrlserver.stats.hosts import Hosts
 from ctrlserver.stats.memory import Memory
-from ctrlserver.stats.overs import Brief
+from ctrlserver.stats.overs import Brief, Overs
 from ctrlserver.stats.probing import ProbeFigures
 from ctrlserver.stats.rates import Rates
 from ctrlserver.stats.records import (
@@ -156,18 +156,17 @@ class Book:
         self.hosts.closed(stream)
         self.runs.closed(stream, now)
 
-    def streams_over(self, briefs: Sequence[Brief], later: int) -> None:
-        """Streams have opened and closed while ``runs.goes_on``, and ``later`` more are going to close.
+    def over(self, overs: Overs) -> None:
+        """Add the numbers of streams that have opened and closed while ``runs.goes_on``."""
+        self.counters.over(overs.origin, overs.reason, overs.sums(), overs.last())
+        overs.run = self.runs.over(overs.origin, overs.sent())
 
-        They get their numbers here; ``Counters.over`` has their sums.
-        """
-        _, _, workers, overs, places, peers, *times, packets, octets = zip(*briefs, strict=True)
-        origins = [each.origin for each in overs]
-        self.hosts.over(peers, origins, packets, octets)
-        run = self.runs.over(origins, *times)
-        before, recent = self.counters.number(len(briefs)), self.counters.recent
-        for at in range(max(0, len(briefs) + later - (recent.maxlen or 0)), len(briefs)):
-            recent.append(overs[at].stream(places[at], before + at + 1, workers[at], run))
+    def streams_over(self, briefs: Sequence[Brief], later: int) -> None:
+        """They are entered one by one, between others; ``later`` more are going to close."""
+        self.hosts.over(briefs)
+        number, recent = self.counters.number(len(briefs)), self.counters.recent
+        at = max(0, len(briefs) + later - (recent.maxlen or 0))
+        recent.extend(brief[2].stream(brief[3], number + place) for place, brief in enumerate(briefs[at:], at + 1))
 
     def _count_closed(self, stream: StreamCounters, reason: str, incomplete_bytes: int) -> None:
         recent = self.counters.recent

@@ -8,12 +8,13 @@ Beware: of the hosts without open streams, those that were idle for longest are 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 
 from attrs import define, field
 
 from ctrlserver.addresses import host_of, hosts_of
-from ctrlserver.stats.counters import Origin, StreamCounters
+from ctrlserver.stats.counters import StreamCounters
+from ctrlserver.stats.overs import Brief
 
 HOSTS_KEPT = 1000
 """Hosts without open streams whose sums are kept: some hundred KiB."""
@@ -80,19 +81,18 @@ class Hosts:
         if not host.open:
             self._rest(self._busy.pop(host.name))
 
-    def over(
-        self, peers: Iterable[str], origins: Iterable[Origin], packets: Iterable[int], octets: Iterable[int]
-    ) -> None:
+    def over(self, briefs: Sequence[Brief]) -> None:
         """Streams have opened and closed meanwhile."""
         last = ClosedStreams("", "")
-        for name, origin, number, size in zip(hosts_of(peers), origins, packets, octets, strict=True):
-            if name == last.host and origin.listener == last.listener:
+        names = hosts_of([brief[4] for brief in briefs])
+        for name, (_, _, overs, _, _, packets, octets) in zip(names, briefs, strict=True):
+            if name == last.host and overs.origin.listener == last.listener:
                 last.streams += 1
-                last.packets += number
-                last.bytes += size
+                last.packets += packets
+                last.bytes += octets
                 continue
             host = self._busy.get(name) or self._idle.pop(name, None) or Host(name)
-            last = self._add(host, origin.listener, number, size)
+            last = self._add(host, overs.origin.listener, packets, octets)
             if not host.open:
                 self._rest(host)
 

@@ -1,7 +1,7 @@
 """Streams that another process has opened and closed: thousands a second, of most of which no object is made. PURE.
 
 Model: a worker puts each into the ``Overs`` of its origin and its reason, and tells these. The parent adds up whole
-columns. What depends on the order of all streams (their numbers, hosts, runs) it takes from ``briefs``, sorted by time.
+columns. What depends on the order of all streams, their numbers and hosts, it takes from ``briefs``, sorted by time.
 Only of the last ones, which the book keeps, it makes a :class:`StreamCounters`.
 """
 
@@ -28,16 +28,16 @@ _INCOMPLETE, _PACKETS, _BYTES, _UNANSWERED, _SWALLOWED, _DUPLICATED = 10, 11, 12
 OVER: Final = 3
 """The kind of a ``Brief``, among events."""
 
-Brief: TypeAlias = tuple[float, Literal[3], int, "Overs", int, str, float, float, float, int, int]
-"""When the stream opened, ``OVER``, its worker, the place of its row; its peer, the time of its close, ``first``,
-``first_read``, packets and bytes."""
+Brief: TypeAlias = tuple[float, Literal[3], "Overs", int, str, int, int]
+"""When the stream opened, ``OVER``, the place of its row; its peer, packets and bytes."""
 
 
 @define(eq=False)
 class Overs:
     """Those of one origin and reason. ``number``: that of these ``Overs`` in a snapshot.
 
-    ``probed``: the figures of probe packets, by a stream's number in its process.
+    ``probed``: the figures of probe packets, by a stream's number in its process. ``worker`` and ``run`` are set by the
+    parent.
     """
 
     number: int
@@ -46,6 +46,8 @@ class Overs:
     rows: bytearray = field(factory=bytearray)
     peers: list[str] = field(factory=list)
     probed: dict[int, ProbeFigures] = field(factory=dict)
+    worker: int = 1
+    run: int | None = None
 
     def add(self, stream: StreamCounters, when: float, begun: float, closed: float, now: float) -> None:
         """One more, whose numbers are final."""
@@ -83,19 +85,15 @@ class Overs:
     def _counts(self, at: int) -> list[int]:
         return self._column("q", at)
 
-    def briefs(self, worker: int) -> Iterator[Brief]:
+    def briefs(self) -> Iterator[Brief]:
         """Each of them."""
         many = len(self.peers)
         return zip(
             self._times(_WHEN),
             repeat(OVER, many),
-            repeat(worker, many),
             repeat(self, many),
             range(many),
             self.peers,
-            self._times(_NOW),
-            self._times(_FIRST),
-            self._times(_READ),
             self._counts(_PACKETS),
             self._counts(_BYTES),
             strict=True,
@@ -121,11 +119,16 @@ class Overs:
         """The time of their latest data."""
         return max(self._times(_LAST))
 
-    def stream(self, place: int, number: int, worker: int, run: int | None) -> StreamCounters:
+    def sent(self) -> list[tuple[float, float, float]]:
+        """Of each that has sent: ``first``, ``first_read``, and the time of its close."""
+        columns = zip(self._times(_FIRST), self._times(_READ), self._times(_NOW), strict=True)
+        return [each for each in columns if each[0] >= 0]
+
+    def stream(self, place: int, number: int) -> StreamCounters:
         """The one at a place, as the book has it."""
         row: tuple[Any, ...] = ROW.unpack_from(self.rows, place * ROW.size)
-        _, _, _, _, opened, first, last, first_read, rtt, retransmits, incomplete, *counts, local = row
-        packets, octets, unanswered, injected, swallowed, duplicated = counts
+        _, _, _, _, opened, first, last, first_read, rtt, retransmits, incomplete, packets, octets, *others = row
+        unanswered, injected, swallowed, duplicated, local = others
         return StreamCounters(
             number,
             self.origin,
@@ -143,9 +146,11 @@ class Overs:
             incomplete,
             "closed",
             self.reason,
-            run if first >= 0 else None,
-            path=None if rtt < 0 else (rtt, retransmits),
-            worker=worker,
-            local=local,
-            probed=self.probed.get(local),
+            self.run if first >= 0 else None,
+            None,
+            None,
+            None if rtt < 0 else (rtt, retransmits),
+            self.worker,
+            local,
+            self.probed.get(local),
         )

@@ -18,7 +18,7 @@ such data begins none.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Any
 
@@ -56,9 +56,9 @@ class _Active:
     streams: int = 0
     origins: dict[Origin, float] = field(factory=dict)
 
-    def sent(self, origin: Origin, when: float) -> None:
-        """A stream of this origin has sent in the run."""
-        self.streams += 1
+    def sent(self, origin: Origin, when: float, streams: int = 1) -> None:
+        """Streams of this origin have sent in the run, the first of them then."""
+        self.streams += streams
         if when < self.origins.get(origin, inf):
             self.origins[origin] = when
 
@@ -134,29 +134,19 @@ class Runs:
             if not self._senders:
                 self._held = False
 
-    def over(
-        self, origins: Iterable[Origin], closed: Iterable[float], firsts: Iterable[float], reads: Iterable[float]
-    ) -> int | None:
-        """Streams have opened and closed while this run ``goes_on``; return its number. Their sums are in.
+    def over(self, origin: Origin, sent: Sequence[tuple[float, float, float]]) -> int | None:
+        """Streams have opened, sent and closed while this run ``goes_on``; return its number.
 
-        ``closed``: when they did; ``firsts`` and ``reads``: their ``first`` and ``first_read``.
+        ``sent``: of each its ``first`` and ``first_read``, and when it closed.
         """
         active = self._active
-        if active is None:
+        if active is None or not sent:
             return None
-        idle_since, seen, streams = self._idle_since, active.origins, 0
-        for origin, now, first, read in zip(origins, closed, firsts, reads, strict=True):
-            if first < 0:
-                continue
-            streams += 1
-            if first == active.first:
-                active.at_once = read
-            if read < seen.get(origin, inf):
-                seen[origin] = read
-            if now > idle_since:
-                idle_since = now
-        active.streams += streams
-        self._idle_since = idle_since
+        firsts, reads, closed = zip(*sent, strict=True)
+        if active.first in firsts:
+            active.at_once = max(read for first, read, _ in sent if first == active.first)
+        active.sent(origin, min(reads), len(sent))
+        self._idle_since = max(self._idle_since, *closed)
         return active.number
 
     def goes_on(self, closes: int, since: float, until: float) -> bool:

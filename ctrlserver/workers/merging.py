@@ -213,9 +213,9 @@ class Mirror:
         """Steps of which some are rows of streams that are over; their sums are entered now."""
         briefs: list[Iterator[Brief]] = []
         for each in snapshot.overs:
-            each.origin = self._known(each.origin)
-            self._book.counters.over(each.origin, each.reason, each.sums(), each.last())
-            briefs.append(each.briefs(worker.number))
+            each.origin, each.worker = self._known(each.origin), worker.number
+            self._book.over(each)
+            briefs.append(each.briefs())
         return [
             next(briefs[event]) if isinstance(event, int) else (event[0], event[1], worker, event)
             for event in snapshot.events

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Counters, Origin, StreamCounters
 from ctrlserver.stats.hosts import Host, Hosts
+from ctrlserver.stats.overs import OVER, Overs
 
 DATA = Origin("data", "tcp", "line", "sink")
 ECHO = Origin("echo", "tcp", "line", "echo")
@@ -31,8 +32,8 @@ class Server:
         self.hosts.closed(stream)
 
     def over(self, *peers: str) -> None:
-        many = len(peers)
-        self.hosts.over(peers, [DATA] * many, [1] * many, [10] * many)
+        overs = Overs(0, DATA, "eof")
+        self.hosts.over([(0.0, OVER, overs, place, peer, 1, 10) for place, peer in enumerate(peers)])
 
     def sums(self) -> list[tuple[str, str, int, int, int]]:
         return [(each.host, each.listener, each.streams, each.packets, each.bytes) for each in self.hosts.sums()]
