@@ -81,7 +81,7 @@ class Hander:
         self._other = other
         self._reactor = reactor
         self._room = room
-        self._descriptors: list[int] = []
+        self._descriptors = array.array("i")
         self._said: list[Said] = []
         self._due: Any = None
         self._stuck = False
@@ -132,9 +132,8 @@ class Hander:
 
     def _send_batch(self) -> None:
         descriptors = self._descriptors[:BATCH]
-        rights = array.array("i", descriptors)
         said = marshal.dumps(self._said[:BATCH])
-        self._socket.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        self._socket.sendmsg([said], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
         del self._descriptors[:BATCH], self._said[:BATCH]
         for each in descriptors:
             os.close(each)
@@ -163,7 +162,7 @@ class Hander:
             else:
                 found += zip(*batch, strict=False)
         found += zip(self._descriptors, self._said, strict=True)
-        self._descriptors, self._said = [], []
+        del self._descriptors[:], self._said[:]
         return found, True
 
     def connectionLost(self, reason: Failure) -> None:
