@@ -10,7 +10,8 @@ is over, or that it never became one. What is told late makes the parent refuse 
 
 Rules:
 
-- A seat is known by the listener's name and the peer.
+- A seat is known by the listener's name and the peer. The gate is remembered only where it counts by peer: of the
+  others just the number of seats matters, and all gates share ``seats``.
 - Of connections through a proxy the worker alone knows the client. It tells how many it has taken in all, and how many
   seats they have now; those that the parent has handed over since have one each.
 - A worker that is gone has no seats.
@@ -19,20 +20,18 @@ Rules:
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from attrs import define, field, frozen
 
 from ctrlserver.net.gate import Gate, Seats
 
-#: A listener's name and a peer.
-Seat = tuple[str, str]
-
 
 @frozen
 class Released:
-    """From a worker: the seats that were left since the last time; of connections through proxies, the sums."""
+    """From a worker: the seats that were left since the last time, peers by listener; through proxies, the sums."""
 
-    over: tuple[Seat, ...] = ()
+    over: Mapping[str, Sequence[str]] = field(factory=dict)
     proxied_taken: int = 0
     proxied_seats: int = 0
 
@@ -44,15 +43,16 @@ class Releases:
     seats: Seats
     open: int = 0
     proxied_taken: int = 0
-    _over: list[Seat] = field(init=False, factory=list)
+    _over: defaultdict[str, list[str]] = field(init=False, factory=lambda: defaultdict(list))
 
     def over(self, listener: str, peer: str) -> None:
         """A seat is left, or was never taken."""
-        self._over.append((listener, peer))
+        self._over[listener].append(peer)
 
     def take(self) -> Released:
         """What there is to tell."""
-        over, self._over = tuple(self._over), []
+        over = dict(self._over)
+        self._over.clear()
         return Released(over, self.proxied_taken, self.seats.taken - self.open)
 
 
@@ -87,12 +87,30 @@ class _Proxied:
     seats: int = 0
 
 
+@define
+class _Held:
+    """The seats in a worker of one listener's connections. ``gates``: where a gate counts by peer; later ones, too."""
+
+    peers: set[str] = field(factory=set)
+    gates: dict[str, list[Gate]] = field(factory=dict)
+
+    def leave(self, peer: str) -> bool:
+        """Leave the seat that has been taken last, if a gate of it is known."""
+        known = self.gates.get(peer)
+        if known is None:
+            return False
+        known.pop().leave(peer)
+        if not known:
+            del self.gates[peer]
+        return True
+
+
 @define(eq=False)
 class Seating:
     """The parent's side: the seats of each worker."""
 
     seats: Seats
-    _gates: defaultdict[int, dict[Seat, list[Gate]]] = field(init=False, factory=lambda: defaultdict(dict))
+    _held: defaultdict[tuple[int, str], _Held] = field(init=False, factory=lambda: defaultdict(_Held))
     _proxied: defaultdict[int, _Proxied] = field(init=False, factory=lambda: defaultdict(_Proxied))
 
     def handed(self, worker: int, listener: str, gate: Gate, peer: str, *, proxied: bool) -> None:
@@ -103,16 +121,21 @@ class Seating:
             self.seats.taken += 1
         else:
             gate.enter(peer)
-            self._gates[worker].setdefault((listener, peer), []).append(gate)
+            held = self._held[worker, listener]
+            if gate.per_peer or peer in held.peers or peer in held.gates:
+                held.gates.setdefault(peer, []).append(gate)
+            else:
+                held.peers.add(peer)
 
     def released(self, worker: int, news: Released) -> None:
         """``worker`` tells."""
-        gates = self._gates[worker]
-        for seat in news.over:
-            if held := gates.get(seat):
-                held.pop().leave(seat[1])
-                if not held:
-                    del gates[seat]
+        for listener, peers in news.over.items():
+            held = self._held[worker, listener]
+            if held.gates:
+                peers = [peer for peer in peers if not held.leave(peer)]
+            self.seats.taken -= len(held.peers)
+            held.peers.difference_update(peers)
+            self.seats.taken += len(held.peers)
         proxied = self._proxied[worker]
         now = news.proxied_seats + max(0, proxied.handed - news.proxied_taken)
         self.seats.taken += now - proxied.seats
@@ -120,7 +143,10 @@ class Seating:
 
     def lost(self, worker: int) -> None:
         """``worker`` is gone."""
-        for (_, peer), held in self._gates.pop(worker, {}).items():
-            for gate in held:
-                gate.leave(peer)
+        for key in [key for key in self._held if key[0] == worker]:
+            held = self._held.pop(key)
+            self.seats.taken -= len(held.peers)
+            for peer, gates in held.gates.items():
+                for gate in gates:
+                    gate.leave(peer)
         self.seats.taken -= self._proxied.pop(worker, _Proxied()).seats
