@@ -134,7 +134,7 @@ class Due:
         if ticker is not None:
             ticker.stop()
         if self._heap:
-            self._ticker = Ticker(self.lane, self._reactor, self.tick, self._start, patient=True)
+            self._ticker = Ticker(self.lane, self._reactor, self.tick, self._start, patient=None)
             self._ticker.start()
             self._ticker.at(self._heap[0][0])
 

@@ -27,8 +27,8 @@ events of owners whose bytes cost much (``lane/costly.py``). So what costs much 
 all the same.
 
 A rest lets data gather, so that one read brings a megabyte and not only what arrived since the read before. An owner
-is ``patient`` if nobody waits for an answer from it; one eager owner prevents all rests. A flow is steady if turns have
-followed each other without a pause for ``STEADY_SECONDS``. Short flows never rest, so their times stay exact.
+is ``patient`` if nobody waits for an answer from it; there is no rest while one is eager, or none is patient. A flow is
+steady if turns have followed each other without a pause for ``STEADY_SECONDS``. So the times of short flows stay exact.
 
 Rules:
 
@@ -143,10 +143,8 @@ class Lane:
         rest: Callable[[float], object] = time.sleep,
     ) -> None:
         self.clock = clock
-        self._linger = linger
-        self.rest = rest
-        self.pause, self.resting = PAUSE_SECONDS, RESTING_SECONDS
-        self.round_began = clock()
+        self._linger, self.rest = linger, rest
+        self.pause, self.resting, self.round_began = PAUSE_SECONDS, RESTING_SECONDS, clock()
         self.buffer = bytearray(BUFFER_BYTES)
         self.view = memoryview(self.buffer)
         self.copy_view = self.view[:COPY_BYTES]
@@ -155,7 +153,7 @@ class Lane:
         self._poll: Callable[[float, int], list[Event]] = lambda *_: []
         self._owners: dict[int, Owner] = {}
         self._events: dict[int, int] = {}
-        self._eager: set[int] = set()
+        self._eager, self._patient = set[int](), set[int]()
         self._left: list[Event] = []  # of a round that the end of a turn cut short
         self._again: OrderedDict[int, int] = OrderedDict()  # events, by socket
         self._put_off = 0  # events of this turn
@@ -187,21 +185,22 @@ class Lane:
             self._events.clear()
             self._suspects.clear()
             self._eager.clear()
+            self._patient.clear()
             self._left.clear()
             self._again.clear()
             self._separate()
 
-    def watch(self, fd: int, owner: Owner, events: int, *, patient: bool = False) -> None:
+    def watch(self, fd: int, owner: Owner, events: int, *, patient: bool | None = False) -> None:
         """Call ``owner.ready`` when socket ``fd`` has one of ``events``; epoll always reports errors and hang-ups.
 
-        ``patient``: nobody waits for an answer from ``owner``, so the lane may rest and call it a moment later.
+        ``patient``: nobody waits for an answer from ``owner``, so the lane may rest and call it a moment later. None:
+        it has no data that could gather, so it is neither patient nor eager.
         """
         assert self._epoll is not None, "the lane is not started"
         self._epoll.register(fd, events)
-        self._owners[fd] = owner
-        self._events[fd] = events
-        if not patient:
-            self._eager.add(fd)
+        self._owners[fd], self._events[fd] = owner, events
+        if patient is not None:
+            (self._patient if patient else self._eager).add(fd)
 
     def change(self, fd: int, events: int) -> None:
         """Watch ``fd`` for other ``events``."""
@@ -229,6 +228,7 @@ class Lane:
             self._suspects.pop(fd, None)
             self._again.pop(fd, None)
             self._eager.discard(fd)
+            self._patient.discard(fd)
             if self.together is not None:
                 self.together.forget(fd)
             self._epoll.unregister(fd)
@@ -312,7 +312,7 @@ class Lane:
             self.round_began = now
             if now > end or self._epoll is None:
                 break
-            if not self._eager and now - self._steady_since > STEADY_SECONDS:
+            if self._patient and not self._eager and now - self._steady_since > STEADY_SECONDS:
                 if now > end_of_rests or self._again:
                     break
                 is_over = self.rest(REST_SECONDS)

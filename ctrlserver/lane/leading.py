@@ -59,7 +59,7 @@ class LeadingLane(Lane):
         if isinstance(self._reactor, LaneReactor) and self._reactor.leader is None:
             reactor: Any = self._reactor
             reactor.removeReader(self)
-            self.watch(reactor.descriptor, _Led(self), select.EPOLLIN, patient=True)
+            self.watch(reactor.descriptor, _Led(self), select.EPOLLIN, patient=None)
             self._led, reactor.leader = reactor, self._wait_and_serve
 
     def stop(self) -> None:

@@ -33,7 +33,7 @@ _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC
 class Ticker:
     """Calls ``tick`` at the times set by ``at``, from ``start`` to ``stop``; calls ``broken`` if ``tick`` raises.
 
-    ``patient``: the lane may rest for 0.1 ms before it calls. ``spun``: see ``spinning.py``.
+    ``patient``: as of a lane's owner. ``spun``: see ``spinning.py``.
     """
 
     spun = 0
@@ -45,7 +45,7 @@ class Ticker:
         tick: Callable[[], None],
         broken: Callable[[], None],
         *,
-        patient: bool = False,
+        patient: bool | None = False,
     ) -> None:
         self._lane = lane
         self._reactor = reactor

@@ -301,7 +301,7 @@ class LaneAcceptor:
         self._lines = Sparing()
         sock.setblocking(False)
         listen_for_many(sock)
-        lane.watch(sock.fileno(), self, EPOLLIN, patient=True)
+        lane.watch(sock.fileno(), self, EPOLLIN, patient=None)
 
     def ready(self, events: int) -> None:
         """Accept connections."""
@@ -330,7 +330,7 @@ class LaneAcceptor:
 
     def _resume(self) -> None:
         self._paused = None
-        self._lane.watch(self.listening.fileno(), self, EPOLLIN, patient=True)
+        self._lane.watch(self.listening.fileno(), self, EPOLLIN, patient=None)
 
     def take_waiting(self) -> None:
         """Accept those that the kernel has accepted for us, if we are not pausing."""

@@ -258,7 +258,7 @@ class Taker:
         if self._lane is None:
             self._reactor.addReader(self)
         else:
-            self._lane.watch(self.fileno(), self, EPOLLIN, patient=True)
+            self._lane.watch(self.fileno(), self, EPOLLIN, patient=None)
 
     def _leave(self) -> None:
         if self._lane is None:

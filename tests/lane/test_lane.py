@@ -162,6 +162,12 @@ def test_what_serves_sockets_together_hears_of_each_that_leaves_and_ends_with_th
     assert pairs.closed
 
 
+def test_nobody_rests_where_no_data_gather(flow: Flow) -> None:
+    flow.lane.watch(flow.reader.end.fileno(), flow.reader, select.EPOLLIN, patient=None)
+    go_on_for(flow, STEADY_SECONDS * 1.5)
+    assert [] == flow.rests
+
+
 def test_data_that_came_in_a_rest_is_seen_after_it(flow: Flow) -> None:
     flow.lane.watch(flow.reader.end.fileno(), flow.reader, select.EPOLLIN, patient=True)
     go_on_for(flow, STEADY_SECONDS * 1.1)
