@@ -29,6 +29,7 @@ from attrs import evolve, frozen
 from ctrlserver.addresses import peer_test
 from ctrlserver.stats.counters import CLOSED_KEPT, REASONS, REJECTIONS, Counters, Origin, StreamCounters, Totals
 from ctrlserver.stats.hosts import Hosts
+from ctrlserver.stats.kept import KeptPackets
 from ctrlserver.stats.memory import Memory
 from ctrlserver.stats.overs import Brief, Overs
 from ctrlserver.stats.probing import ProbeFigures
@@ -173,7 +174,8 @@ class Book:
         if self._kept_closed and len(recent) == recent.maxlen and self._kept_closed[0] is recent[0]:
             self._drop_oldest_kept()
         self.counters.closed(stream, reason, incomplete_bytes)
-        self._keep_closed(stream)
+        if stream.kept is not None:
+            self._keep_closed(stream, stream.kept)
 
     def tick(self, now: float, lag_seconds: float, wall: float) -> None:
         """Called every ``SAMPLE_SECONDS``; ``lag_seconds`` is how late the call is."""
@@ -284,15 +286,13 @@ class Book:
         at = bisect_right(self._clocks, monotonic, key=itemgetter(0)) - 1
         return timestamp(monotonic + self._clocks[max(0, at)][1])
 
-    def _keep_closed(self, stream: StreamCounters) -> None:
-        if stream.kept is None:
-            return
+    def _keep_closed(self, stream: StreamCounters, kept: KeptPackets) -> None:
         if not self.counters.recent.maxlen:
             stream.kept = None
             return
         self._kept_closed.append(stream)
-        self._kept_bytes += stream.kept.memory
-        self.memory.add(stream.kept.memory)
+        self._kept_bytes += kept.memory
+        self.memory.add(kept.memory)
         while self._kept_bytes > self._kept_closed_bytes:
             self._drop_oldest_kept()
 

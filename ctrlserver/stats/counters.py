@@ -256,19 +256,23 @@ class Counters:
         stream.state = "closed"
         stream.reason = reason
         stream.incomplete_bytes = incomplete_bytes
-        stream.packets = stream.whole()
-        stream.path = stream.tcp_figures()
-        sums = self._closed_of.get(stream.origin.listener)
+        origin = stream.origin
+        stream.packets = packets = stream.whole()
+        if stream.path is not None:
+            stream.path = stream.tcp_figures()
+        sums = self._closed_of.get(origin.listener)
         if sums is None:
-            self._closed_of[stream.origin.listener] = sums = Sums()
+            self._closed_of[origin.listener] = sums = Sums()
         sums.streams += 1
-        sums.packets += stream.packets
+        sums.packets += packets
         sums.bytes += stream.bytes
-        self._replies += stream.replies()
+        if origin.answers:
+            self._replies += packets - stream.unanswered - stream.swallowed
         self._swallowed += stream.swallowed
         self._duplicated += stream.duplicated
         self._incomplete_bytes += incomplete_bytes
-        self._last = max(self._last, stream.last)
+        if stream.last > self._last:
+            self._last = stream.last
         self.recent.append(stream)
 
     def drops_end(self, dropped: Callable[[], tuple[int, int]]) -> None:

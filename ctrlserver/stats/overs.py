@@ -22,6 +22,7 @@ ROW: Final = Struct("=9d9q")
 ``first``, ``last`` and ``first_read``; the round-trip time, -1.0 if unknown; retransmits, incomplete bytes; packets,
 bytes, unanswered, injected, swallowed, duplicated; its number there."""
 
+_pack = ROW.pack
 _WHEN, _NOW, _FIRST, _LAST, _READ = 0, 3, 5, 6, 7
 _INCOMPLETE, _PACKETS, _BYTES, _UNANSWERED, _SWALLOWED, _DUPLICATED = 10, 11, 12, 13, 15, 16
 
@@ -51,8 +52,8 @@ class Overs:
 
     def add(self, stream: StreamCounters, when: float, begun: float, closed: float, now: float) -> None:
         """One more, whose numbers are final."""
-        rtt, retransmits = stream.tcp_figures() or (-1.0, 0)
-        self.rows += ROW.pack(
+        rtt, retransmits = (-1.0, 0) if stream.path is None else stream.tcp_figures() or (-1.0, 0)
+        self.rows += _pack(
             when,
             begun,
             closed,
@@ -73,8 +74,8 @@ class Overs:
             stream.stream,
         )
         self.peers.append(stream.peer)
-        if (probed := stream.probe_figures()) is not None:
-            self.probed[stream.stream] = probed
+        if stream.probing is not None:
+            self.probed[stream.stream] = stream.probing.figures()
 
     def _column(self, kind: Literal["d", "q"], at: int) -> list[Any]:
         return memoryview(self.rows).cast(kind)[at :: ROW.size // 8].tolist()
