@@ -117,9 +117,15 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def sockets() -> int:
+    """How many this process has open."""
+    return sum("socket:" in os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd"))
+
+
 @pytest_twisted.async_yield_fixture
 async def workers() -> AsyncIterator[Workers]:
-    made = Workers()
+    """Those of a supervisor, which is stopped at the end, and then no socket is left."""
+    made, before = Workers(), sockets()
     yield made
     for client in made.clients:
         client.close()
@@ -129,3 +135,4 @@ async def workers() -> AsyncIterator[Workers]:
                 os.kill(row.pid, signal.SIGCONT)
         stopped: Deferred[None] = made.supervisor.stop()
         await stopped.addTimeout(PATIENCE, reactor)
+        await until(lambda: sockets() <= before)

@@ -299,11 +299,18 @@ async def test_an_end_has_the_last_figures_of_all_and_leaves_no_process(workers:
 
 
 @pytest_twisted.ensureDeferred
-async def test_an_end_does_not_wait_for_one_that_hangs(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_end_does_not_wait_for_one_that_hangs_and_closes_what_that_had_not_taken(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(supervisor, "STOP_SECONDS", 0.2)
     made = await workers.start(2)
     pids = [row.pid for row in made.rows()]
     made.tell(1, Sleep(60))
+    clients = [workers.connect() for _ in range(4)]
     await made.stop()
     assert [1] == workers.mirror.gone
     assert not any(is_alive(pid) for pid in pids)
+    for each in clients:
+        each.setblocking(False)
+        while each.recv(100):  # to its end
+            pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from ctrlserver.workers.ports.sockets import for_worker
 from tests.clients import connected
 from tests.net.conftest import in_thread, reactor_now, read_to_end
 from tests.runs import reached
+from tests.workers.conftest import sockets
 from tests.workers.ports.conftest import Tls, asked
 
 pytestmark = [
@@ -111,11 +111,6 @@ class Shop:
             pytest_twisted.blockon(plane.stop_listening())
             plane.drain()
             plane.stop()
-
-
-def sockets() -> int:
-    """How many this process has open."""
-    return sum("socket:" in os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd"))
 
 
 Open = Callable[..., Shop]
