@@ -65,13 +65,15 @@ def line_of(words: Sequence[str]) -> str:
 
 
 def in_quotes(word: str) -> str:
-    """A word as a line has it: with blanks in quotes; UsageError where it has both kinds."""
-    if word and not set(word) & set(" \"'"):
+    """A word as a line has it: with blanks in quotes, of ``name=text`` the text; UsageError where it has both kinds."""
+    name, equals, text = word.partition("=")
+    front, text = (f"{name}=", text) if equals and name.isidentifier() else ("", word)
+    if text and not set(text) & set(" \"'"):
         return word
-    mark = '"' if '"' not in word else "'"
-    if mark in word:
+    mark = '"' if '"' not in text else "'"
+    if mark in text:
         raise UsageError(f"{word}: a word has only one kind of quotes")
-    return f"{mark}{word}{mark}"
+    return f"{front}{mark}{text}{mark}"
 
 
 def without_json(line: str) -> tuple[str, bool]:

@@ -83,6 +83,10 @@ def test_a_wait_may_take_as_long_as_it_was_told(line: str, seconds: float) -> No
         (["run", "start", 'say "x"'], "run start 'say \"x\"'"),
         (["run start lab"], "run start lab"),
         (["stats", ""], 'stats ""'),
+        (["runs", "name=my soak", "limit=5"], 'runs name="my soak" limit=5'),
+        (["streams", "find=a=b c"], 'streams find="a=b c"'),
+        (["streams", "find="], 'streams find=""'),
+        (["wait", "packets_total>=5"], "wait packets_total>=5"),
     ],
 )
 def test_a_word_with_blanks_stays_one_argument(words: list[str], line: str) -> None:

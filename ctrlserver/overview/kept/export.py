@@ -65,7 +65,7 @@ async def _runs(reactor: IReactorTime, server: Server, words: Sequence[str], que
         asked, added = with_number(words, number)
         before: Sequence[str] = ()
         while True:
-            line = " ".join(["runs", f"limit={PAGE}", *map(_word, asked), *before])
+            line = " ".join(["runs", f"limit={PAGE}", *map(in_quotes, asked), *before])
             answer = Answer(server.name, await client.ask_json(line, question.timeout))
             if answer.wrong:
                 raise LoadError(answer.wrong)
@@ -77,11 +77,6 @@ async def _runs(reactor: IReactorTime, server: Server, words: Sequence[str], que
             before = [f"before={rows[-1][number]}"]
     finally:
         client.close()
-
-
-def _word(word: str) -> str:
-    name, _, text = word.partition("=")
-    return f"{name}={in_quotes(text)}"
 
 
 async def _number_of(ask: Callable[..., object]) -> str:
