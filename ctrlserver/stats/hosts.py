@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 
 from attrs import define, field
 
-from ctrlserver.addresses import host_of, hosts_of
+from ctrlserver.addresses import host_of
 from ctrlserver.stats.counters import StreamCounters
 from ctrlserver.stats.overs import Brief
 
@@ -77,32 +77,31 @@ class Hosts:
         else:
             del host.open[stream.stream]
             host.numbered -= 1
-        self._add(host, stream.origin.listener, stream.packets, stream.bytes)
+        sums = self._sums_of(host, stream.origin.listener)
+        sums.streams += 1
+        sums.packets += stream.packets
+        sums.bytes += stream.bytes
         if not host.open:
             self._rest(self._busy.pop(host.name))
 
     def over(self, briefs: Sequence[Brief]) -> None:
         """Streams have opened and closed meanwhile."""
-        last = ClosedStreams("", "")
-        names = hosts_of([brief[4] for brief in briefs])
-        for name, (_, _, overs, _, _, packets, octets) in zip(names, briefs, strict=True):
-            if name == last.host and overs.origin.listener == last.listener:
-                last.streams += 1
-                last.packets += packets
-                last.bytes += octets
-                continue
-            host = self._busy.get(name) or self._idle.pop(name, None) or Host(name)
-            last = self._add(host, overs.origin.listener, packets, octets)
-            if not host.open:
-                self._rest(host)
+        sums = ClosedStreams("", "")
+        for _, _, overs, _, name, packets, octets in briefs:
+            listener = overs.origin.listener
+            if name != sums.host or listener != sums.listener:
+                host = self._busy.get(name)
+                if host is None:
+                    self._rest(host := self._idle.pop(name, None) or Host(name))
+                sums = host.closed.get(listener) or self._sums_of(host, listener)
+            sums.streams += 1
+            sums.packets += packets
+            sums.bytes += octets
 
-    def _add(self, host: Host, listener: str, packets: int, octets: int) -> ClosedStreams:
+    def _sums_of(self, host: Host, listener: str) -> ClosedStreams:
         sums = host.closed.get(listener)
         if sums is None:
             host.closed[listener] = self._sums[host.name, listener] = sums = ClosedStreams(host.name, listener)
-        sums.streams += 1
-        sums.packets += packets
-        sums.bytes += octets
         return sums
 
     def _rest(self, host: Host) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from attrs import define, field
 
+from ctrlserver.addresses import hosts_of
 from ctrlserver.stats.counters import Origin, StreamCounters, Totals
 from ctrlserver.stats.probing import ProbeFigures
 
@@ -30,7 +31,7 @@ OVER: Final = 3
 """The kind of a ``Brief``, among events."""
 
 Brief: TypeAlias = tuple[float, Literal[3], "Overs", int, str, int, int]
-"""When the stream opened, ``OVER``, the place of its row; its peer, packets and bytes."""
+"""When the stream opened, ``OVER``, the place of its row; its host, packets and bytes."""
 
 
 @define(eq=False)
@@ -94,7 +95,7 @@ class Overs:
             repeat(OVER, many),
             repeat(self, many),
             range(many),
-            self.peers,
+            hosts_of(self.peers),
             self._counts(_PACKETS),
             self._counts(_BYTES),
             strict=True,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ctrlserver.addresses import hosts_of
 from ctrlserver.stats.book import Book
 from ctrlserver.stats.counters import Counters, Origin, StreamCounters
 from ctrlserver.stats.hosts import Host, Hosts
@@ -33,7 +34,7 @@ class Server:
 
     def over(self, *peers: str) -> None:
         overs = Overs(0, DATA, "eof")
-        self.hosts.over([(0.0, OVER, overs, place, peer, 1, 10) for place, peer in enumerate(peers)])
+        self.hosts.over([(0.0, OVER, overs, place, host, 1, 10) for place, host in enumerate(hosts_of(peers))])
 
     def sums(self) -> list[tuple[str, str, int, int, int]]:
         return [(each.host, each.listener, each.streams, each.packets, each.bytes) for each in self.hosts.sums()]
