@@ -18,7 +18,6 @@ Beware: before a worker is replaced, ``lost`` is called: the numbers of the new 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from math import inf
 from operator import itemgetter
 from typing import Any, Final
@@ -169,38 +168,39 @@ class Mirror:
             steps = [*early, *steps, *apart]  # of one time the figures come first
         steps.sort(key=itemgetter(0))
         closing = len(closes) + sum(len(each.peers) for _, snapshot in told for each in snapshot.overs)
-        for kind, group in groupby(steps, itemgetter(1)):
-            if kind == OVER:
-                briefs: list[Any] = list(group)
+        briefs: list[Any] = []
+        for step in steps:
+            if step[1] == OVER:
+                briefs.append(step)
+                continue
+            if briefs:
                 closing -= len(briefs)
                 book.streams_over(briefs, closing)
-                continue
-            for _, _, worker, event in group:
-                closing -= kind == CLOSED
-                try:
-                    self._take(kind, worker, event)
-                except Exception as error:  # a bug
-                    self._wrong = self._wrong or error
+                briefs = []
+            _, kind, worker, event = step
+            try:
+                if kind == _ENTER:
+                    self._enter(worker.open, (event,))
+                elif kind == OPENED:
+                    _, _, local, origin, peer, opened = event
+                    worker.open[local] = stream = book.stream_opened(self._known(origin), peer, opened)
+                    stream.worker, stream.local = worker.number, local
+                elif kind == BEGUN:
+                    _, _, local, since, now = event
+                    book.first_data(worker.open[local], since, now)
+                else:
+                    closing -= 1
+                    _, _, local, reason, incomplete_bytes, now, numbers, probed, path = event
+                    self._enter(worker.open, ((local, *numbers),))
+                    stream = worker.open.pop(local)
+                    stream.probed, stream.path = probed, path
+                    book.stream_closed(stream, reason, incomplete_bytes, now)
+            except Exception as error:  # a bug
+                self._wrong = self._wrong or error
+        if briefs:
+            book.streams_over(briefs, 0)
         for worker, rows in rest:
             self._enter(worker.open, rows)
-
-    def _take(self, kind: int, worker: _Worker, event: Any) -> None:
-        book = self._book
-        if kind == _ENTER:
-            self._enter(worker.open, (event,))
-        elif kind == OPENED:
-            _, _, local, origin, peer, opened = event
-            worker.open[local] = stream = book.stream_opened(self._known(origin), peer, opened)
-            stream.worker, stream.local = worker.number, local
-        elif kind == BEGUN:
-            _, _, local, since, now = event
-            book.first_data(worker.open[local], since, now)
-        else:
-            _, _, local, reason, incomplete_bytes, now, numbers, probed, path = event
-            self._enter(worker.open, ((local, *numbers),))
-            stream = worker.open.pop(local)
-            stream.probed, stream.path = probed, path
-            book.stream_closed(stream, reason, incomplete_bytes, now)
 
     def _known(self, origin: Origin) -> Origin:
         """The one origin that is equal to this one."""
