@@ -19,7 +19,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from ctrlserver.config import ListenerConfig
-from ctrlserver.linux.scheduling import keep_to_a_processor
 from ctrlserver.logs.level import LEVEL
 from ctrlserver.net.plane import SWEEP_SECONDS
 from ctrlserver.stats.kept import Fetched
@@ -96,10 +95,9 @@ class Limits:
 
 @frozen
 class Begin:
-    """Be worker ``number`` of so many, with these listeners. The last descriptor is the ``Tally`` of all."""
+    """Be worker ``number``, with these listeners. The last descriptor is the ``Tally`` of all."""
 
     number: int
-    workers: int
     listeners: Sequence[ListenerConfig]
     gifts: Mapping[str, Gift]
     generation: int
@@ -110,7 +108,6 @@ class Begin:
         """Make the plane, and bind what was given."""
         LEVEL.set(self.limits.level)
         worker.begin(self.number)
-        keep_to_a_processor(self.number, self.workers)
         *descriptors, tally = descriptors
         own = len(descriptors) - self.ordered.descriptors
         sockets = [socket.socket(fileno=each) for each in descriptors[:own]]

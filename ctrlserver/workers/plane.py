@@ -124,8 +124,7 @@ class SharedPlane(SharingPlane):
     def _begin(self, number: int) -> tuple[Begin, list[int]]:
         gifts, descriptors = packed(self.given(number))
         ordered, shared = self.directing.all()
-        limits, generation = self._limits(number), self.supervisor.generation
-        begin = Begin(number, self._config.workers, self._listeners(), gifts, generation, limits, ordered)
+        begin = Begin(number, self._listeners(), gifts, self.supervisor.generation, self._limits(number), ordered)
         return begin, [*descriptors, *shared, self.tally.descriptor]
 
     def _listeners(self) -> tuple[ListenerConfig, ...]:
