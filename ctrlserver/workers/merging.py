@@ -158,7 +158,8 @@ class Mirror:
         rest: list[tuple[_Worker, Iterable[tuple[Any, ...]]]]
         rest = [(worker, FIGURES.iter_unpack(snapshot.figures)) for worker, snapshot in told]
         if book.runs.goes_on(len(closes), since, until):  # then the order makes no difference
-            steps = [step for worker, snapshot in told for step in self._with_rows(worker, snapshot)]
+            if any(snapshot.overs for _, snapshot in told):
+                steps = [step for worker, snapshot in told for step in self._with_rows(worker, snapshot)]
         else:
             early: list[_Step] = []
             for when, _, worker, event in closes:
