@@ -176,7 +176,7 @@ class Mirror:
                 continue
             if briefs:
                 closing -= len(briefs)
-                book.streams_over(briefs, closing)
+                self._over(briefs, closing)
                 briefs = []
             _, kind, worker, event = step
             try:
@@ -199,7 +199,7 @@ class Mirror:
             except Exception as error:  # a bug
                 self._wrong = self._wrong or error
         if briefs:
-            book.streams_over(briefs, 0)
+            self._over(briefs, 0)
         for worker, rows in rest:
             self._enter(worker.open, rows)
 
@@ -215,12 +215,23 @@ class Mirror:
         briefs: list[Iterator[Brief]] = []
         for each in snapshot.overs:
             each.origin, each.worker = self._known(each.origin), worker.number
-            self._book.over(each)
             briefs.append(each.briefs())
-        return [
-            next(briefs[event]) if isinstance(event, int) else (event[0], event[1], worker, event)
+            try:
+                self._book.over(each)
+            except Exception as error:  # a bug
+                self._wrong = self._wrong or error
+                briefs[-1] = iter(())
+        steps = [
+            next(briefs[event], None) if isinstance(event, int) else (event[0], event[1], worker, event)
             for event in snapshot.events
         ]
+        return [step for step in steps if step is not None]
+
+    def _over(self, briefs: Sequence[Brief], later: int) -> None:
+        try:
+            self._book.streams_over(briefs, later)
+        except Exception as error:  # a bug
+            self._wrong = self._wrong or error
 
     def _enter(self, open_ones: Mapping[int, StreamCounters], rows: Iterable[tuple[Any, ...]]) -> None:
         for local, packets, octets, unanswered, injected, swallowed, duplicated, last in rows:

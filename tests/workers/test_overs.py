@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from attrs import asdict, evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,3 +90,18 @@ def test_told_at_once_or_event_by_event_they_are_one_book_of_which_the_last_are_
     assert len({stream.origin for stream in at_once.counters.recent}) <= len(ORIGINS)
     last = [figures(stream) for stream in at_once.counters.recent]
     assert last[max(0, len(last) - kept) :] == [figures(stream) for stream in few.counters.recent]
+
+
+def test_overs_that_cannot_be_entered_are_raised_once_all_the_rest_is_entered() -> None:
+    several = Several()
+    send(several.workers[1], lasting := several.open(1, 501.0), 1, 501.0)
+    several.refresh(501.0)
+    for worker in several.workers:
+        several.close(worker, several.open(worker, 501.1), 501.2)
+    several.close(1, lasting, 501.3)
+    taken = {number: book.take(501.4) for number, book in several.workers.items()}
+    taken[1].overs[0].reason = "unheard of"
+    with pytest.raises(KeyError):
+        several.mirror.apply(taken)
+    assert [2, 1] == [each.stream for each in several.book.counters.recent]
+    assert not several.book.counters.open
