@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import struct
@@ -17,6 +18,9 @@ from tests.integration.conftest import PATIENCE
 FIN, RST, ACK = 0x01, 0x04, 0x10
 _ETH_P_IP = 0x0800
 
+_ATTACH_FILTER = 26  # SO_ATTACH_FILTER
+_INSTRUCTION = struct.Struct("HBBI")
+
 
 class Segment(NamedTuple):
     """One TCP segment that the server sent."""
@@ -24,6 +28,20 @@ class Segment(NamedTuple):
     flags: int
     window: int
     nbytes: int
+
+
+def filter_of(port: int) -> bytes:
+    """Has the kernel pass TCP segments from ``port`` alone (classic BPF): all else on loopback would fill the queue."""
+    program = (
+        (0x30, 0, 0, 9),  # the protocol
+        (0x15, 0, 4, socket.IPPROTO_TCP),
+        (0xB1, 0, 0, 0),  # x: the length of the IP header
+        (0x48, 0, 0, 0),  # the source port behind it
+        (0x15, 0, 1, port),
+        (0x06, 0, 0, 1 << 18),
+        (0x06, 0, 0, 0),
+    )
+    return b"".join(_INSTRUCTION.pack(*each) for each in program)
 
 
 class Wire:
@@ -36,7 +54,11 @@ class Wire:
         self.segments: list[Segment] = []
 
     def __enter__(self) -> Wire:
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP))
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+        code = ctypes.create_string_buffer(instructions := filter_of(self._port), len(instructions))
+        length = len(instructions) // _INSTRUCTION.size
+        program = struct.pack("HP", length, ctypes.addressof(code))
+        self._socket.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
         self._socket.bind(("lo", _ETH_P_IP))
         self._socket.settimeout(0.05)
