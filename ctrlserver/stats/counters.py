@@ -266,8 +266,7 @@ class Counters:
         sums.streams += 1
         sums.packets += packets
         sums.bytes += stream.bytes
-        if origin.answers:
-            self._replies += packets - stream.unanswered - stream.swallowed
+        self._replies += stream.replies()
         self._swallowed += stream.swallowed
         self._duplicated += stream.duplicated
         self._incomplete_bytes += incomplete_bytes

@@ -63,8 +63,7 @@ class Snapshot:
 
     ``events``: each ``Event`` since the last snapshot, or a number: the next row of that one of ``overs`` is there.
     ``figures``: rows of ``FIGURES``, of the open streams whose numbers have changed since. ``struck``: an injection may
-    have struck a stream.
-    ``lag_seconds``: the latest tick since the last snapshot.
+    have struck a stream. ``lag_seconds``: the latest tick since the last snapshot.
 
     The other numbers are since the worker's start, or of now. ``totals``: its streams. ``rejected`` by reason;
     ``loops``: datagrams unanswered so that no loop begins; of ``Memory``: what it holds, and has given up and ended.
