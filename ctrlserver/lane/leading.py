@@ -14,8 +14,10 @@ processor time so. One process has the reactor that ``twistd`` chose, and wakes 
 Rules:
 
 - On a reactor that is no ``LaneReactor``, or that another lane leads, this is a lane as any.
-- The reactor's descriptors are served in the round that finds one ready, and before a turn whose first round may have
-  missed them: it is full, or begins with what the turn before left.
+- The reactor's descriptors are served in the round that finds one ready, at the head of a turn's first, and before a
+  turn whose first round may have missed them: it is full, or begins with what the turn before left.
+- Who has answered a question gives way at once: of eight workers that are asked together each has the processor for its
+  answer before one goes on with its data. ``stats`` beside 8 senders took 0.87 times as long so.
 - Once the lane has stopped, or the reactor's poll has failed, the reactor waits by itself again.
 """
 
@@ -52,6 +54,8 @@ class LeadingLane(Lane):
     """As ``Lane``."""
 
     _led: Any = None
+    _own = -1, 0
+    _has_answered = False
 
     def start(self) -> None:
         """Open the inner epoll, and wait in the reactor's place if that can be."""
@@ -59,6 +63,7 @@ class LeadingLane(Lane):
         if isinstance(self._reactor, LaneReactor) and self._reactor.leader is None:
             reactor: Any = self._reactor
             reactor.removeReader(self)
+            self._own = reactor.descriptor, select.EPOLLIN
             self.watch(reactor.descriptor, _Led(self), select.EPOLLIN, patient=None)
             self._led, reactor.leader = reactor, self._wait_and_serve
 
@@ -78,13 +83,24 @@ class LeadingLane(Lane):
             reactor.addReader(self)
 
     def serve_reactor(self) -> None:
-        """Have the reactor serve its descriptors that are ready."""
+        """Have the reactor serve its descriptors that are ready, and give way if a question was among them."""
         if self._led is not None:
             self._led.doPoll(0)
+            if self._has_answered:
+                self._has_answered = False
+                self.give_way()
+
+    def make_way(self) -> bool:
+        """As any lane, which does so when it is asked something."""
+        self._has_answered = True
+        return super().make_way()
 
     def _wait_and_serve(self, timeout: float | None) -> None:
         if not self._ringing:
             self._left = self._poll(-1 if timeout is None else timeout, ROUND_SOCKETS)
+            if self._own in self._left:
+                self._left.remove(self._own)
+                self._left.insert(0, self._own)
         if self._ringing or len(self._left) == ROUND_SOCKETS:
             self.serve_reactor()
         if self._ringing or self._left:

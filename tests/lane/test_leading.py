@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ class Beside(FileDescriptor):
         self.reads, self.writes = os.pipe()
         self.got = b""
         self.error: Exception | None = None
+        self.called: Callable[[], object] | None = None
         reactor.addReader(self)
 
     def fileno(self) -> int:
@@ -33,6 +34,8 @@ class Beside(FileDescriptor):
 
     def doRead(self) -> None:
         self.got += os.read(self.reads, 1)
+        if self.called is not None:
+            self.called()
 
     def send(self) -> None:
         os.write(self.writes, b"x")
@@ -98,6 +101,21 @@ def test_data_on_the_lane_and_what_the_reactor_has_each_end_the_wait(bench: Benc
     bench.beside.send()
     bench.reactor.doIteration(None)
     assert (1, b"x") == (owner.times, bench.beside.got)
+
+
+def test_who_has_answered_a_question_gives_way_once_and_then_serves_data(bench: Bench) -> None:
+    served: list[str] = []
+    bench.lane.give_way = lambda: served.append("gave way")
+    bench.beside.called = bench.lane.make_way
+    for _ in range(2):
+        bench.beside.send()
+        bench.reactor.doIteration(None)
+    assert ["gave way"] * 2 == served
+    bench.beside.called = None
+    bench.beside.send()
+    bench.reactor.doIteration(None)
+    assert ["gave way"] * 2 == served
+    assert b"xxx" == bench.beside.got
 
 
 def test_a_wait_ends_in_time_where_nothing_comes_and_a_timer_is_kept(bench: Bench) -> None:
