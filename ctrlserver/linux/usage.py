@@ -17,7 +17,7 @@ def cpu_seconds() -> float:
 def resident_bytes() -> int:
     """Of its memory, what is in the machine's; 0 where the system does not say."""
     try:
-        with open("/proc/self/statm", "rb") as file:
+        with open("/proc/self/statm", "rb", buffering=0) as file:
             return int(file.read().split()[1]) * _PAGE_BYTES
     except (OSError, ValueError, IndexError):
         return 0
