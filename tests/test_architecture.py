@@ -22,6 +22,7 @@ FLOOR = {
     "words": 0,
     "addresses": 0,
     "commands": 0,
+    "sleeping": 0,
     "terminal": 0,
     "looks": 1,
     "secret": 1,

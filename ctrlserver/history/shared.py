@@ -20,11 +20,11 @@ import os
 import re
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ctrlserver.errors import HistoryError
+from ctrlserver.sleeping import sleep
 
 #: Where the bytes begin that say who lives: behind the text.
 LIVES_AT = 1000
@@ -74,7 +74,7 @@ class Shared:
         for _ in range(_TRIES):
             if self._set(fcntl.F_WRLCK, 0):
                 break
-            time.sleep(0.0002)
+            sleep(0.0002)
         else:
             raise HistoryError("another server holds its lock")
         try:

@@ -61,6 +61,7 @@ from zope.interface import implementer
 
 from ctrlserver.lane.costly import COSTLY_SECONDS, SUSPECT_SECONDS, Costly, Owner, is_costly
 from ctrlserver.logs.sparing import Sparing
+from ctrlserver.sleeping import sleep
 
 #: Events to watch for where none is wanted: of a reset, which epoll reports whatever it was asked for, it tells once.
 UNWATCHED = select.EPOLLONESHOT if sys.platform == "linux" else 0
@@ -140,7 +141,7 @@ class Lane:
         reactor: object,
         clock: Callable[[], float] = time.monotonic,
         linger: float = 0.0,
-        rest: Callable[[float], object] = time.sleep,
+        rest: Callable[[float], object] = sleep,
     ) -> None:
         self.clock = clock
         self._linger, self.rest = linger, rest
@@ -257,9 +258,7 @@ class Lane:
     def doRead(self) -> None:
         """One turn: serve ready sockets until none is ready or the time is up."""
         assert self._epoll is not None
-        poll = self._poll
-        owner_of = self._owners.get
-        clock = self.clock
+        poll, owner_of, clock = self._poll, self._owners.get, self.clock
         now = self.round_began = clock()
         end = now + (SHORT_TURN_SECONDS if now < self._short_until else TURN_SECONDS)
         end_of_rests = now + self.resting

@@ -17,6 +17,8 @@ Rules:
   the next worker has another; what it may have forked has a pair of sockets that nobody uses, and ends.
 - It ends with its parent, as a worker does, and when the parent closes the pair.
 
+- What a worker writes from its first moment on goes to its parent, which tells it if the worker dies.
+
 Beware: what is imported is as old as the seed. So after an upgrade on disk a worker that is replaced is of the version
 that its parent is of.
 """
@@ -35,6 +37,7 @@ from typing import Any
 from twisted.internet.process import Process
 
 from ctrlserver.linux.naming import adopt_orphans, end_with_parent
+from ctrlserver.sleeping import sleep
 
 #: Seconds that the seed has for its first answer, for which it imports, and for each other one.
 FIRST_SECONDS, ANSWER_SECONDS = 10.0, 1.0
@@ -172,11 +175,11 @@ def sow(pair: socket.socket) -> None:
 
 def _take(descriptors: Mapping[int, int], between: int) -> None:
     """Be the parent's child, once the process ``between`` is gone, with these descriptors and no others."""
-    while os.getppid() == between:
-        time.sleep(0.0005)
-    end_with_parent()
     high = {number: fcntl.fcntl(each, fcntl.F_DUPFD, _ABOVE) for number, each in descriptors.items()}
     os.closerange(min(descriptors), _ABOVE)
     for number, each in high.items():
         os.dup2(each, number)
         os.close(each)
+    while os.getppid() == between:
+        sleep(0.0005)
+    end_with_parent()

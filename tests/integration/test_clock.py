@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
+from ctrlserver.lane.lane import STEADY_SECONDS
 from tests.integration.conftest import BIN, PATIENCE, Start
 
 LIBFAKETIME = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
@@ -183,6 +184,22 @@ def test_a_clock_that_is_set_leaves_a_load_test_its_time(
     said, _ = load.communicate(timeout=PATIENCE)
     assert 0 == load.returncode, said
     assert 1000 == daemon.ask_json("stats")["packets_total"]
+
+
+@pytest.mark.workers_too
+@clocks
+def test_a_steady_flow_between_which_the_server_sleeps_is_taken_whole(
+    start: Start, tmp_path: Path, make: Callable[[Path], WallClock]
+) -> None:
+    daemon = start("--mode", "sink", "--framing", "fixed:1024", env=make(tmp_path).environment)
+    block, sent = bytes(1 << 20), 0
+    end = time.monotonic() + 6 * STEADY_SECONDS
+    with daemon.connect() as client:
+        while time.monotonic() < end:
+            client.sendall(block)
+            sent += len(block)
+        assert sent == daemon.await_stats(packets_total=sent // 1024)["bytes_total"]
+    assert "Traceback" not in daemon.log.text
 
 
 @clocks

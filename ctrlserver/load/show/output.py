@@ -22,6 +22,7 @@ from pathlib import Path
 from ctrlserver.console.exit_codes import EXIT_FAILED
 from ctrlserver.console.streams import print_output, print_words
 from ctrlserver.errors import LoadError, UsageError
+from ctrlserver.sleeping import sleep
 from ctrlserver.words import printable
 
 #: Puts on stdout what ends there, given the errors and the exit code so far; LoadError if it cannot.
@@ -204,7 +205,7 @@ def _opened_pipe(place: str | Path, flags: int) -> int:
                 raise
             if time.monotonic() >= end:
                 raise OSError(errno.ENXIO, "nobody reads this pipe") from None
-            time.sleep(0.02)
+            sleep(0.02)
         else:
             os.set_blocking(number, True)
             return number
