@@ -16,7 +16,6 @@ Rules:
   half a second for the first one, some milliseconds for each other. One that does not answer in time is killed, and
   the next worker has another; what it may have forked has a pair of sockets that nobody uses, and ends.
 - It ends with its parent, as a worker does, and when the parent closes the pair.
-
 - What a worker writes from its first moment on goes to its parent, which tells it if the worker dies.
 
 Beware: what is imported is as old as the seed. So after an upgrade on disk a worker that is replaced is of the version

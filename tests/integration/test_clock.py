@@ -188,7 +188,7 @@ def test_a_clock_that_is_set_leaves_a_load_test_its_time(
 
 @pytest.mark.workers_too
 @clocks
-def test_a_steady_flow_between_which_the_server_sleeps_is_taken_whole(
+def test_a_steady_flow_between_whose_reads_the_server_rests_is_taken_whole(
     start: Start, tmp_path: Path, make: Callable[[Path], WallClock]
 ) -> None:
     daemon = start("--mode", "sink", "--framing", "fixed:1024", env=make(tmp_path).environment)

@@ -103,19 +103,28 @@ def test_data_on_the_lane_and_what_the_reactor_has_each_end_the_wait(bench: Benc
     assert (1, b"x") == (owner.times, bench.beside.got)
 
 
-def test_who_has_answered_a_question_gives_way_once_and_then_serves_data(bench: Bench) -> None:
-    served: list[str] = []
-    bench.lane.give_way = lambda: served.append("gave way")
+def test_the_reactor_is_served_at_the_head_of_a_turn_whoever_was_ready_first(bench: Bench) -> None:
+    owner, before = bench.owner(), list[int]()
+    bench.beside.called = lambda: before.append(owner.times)
+    owner.far.send(b"x")
+    bench.beside.send()
+    bench.reactor.doIteration(None)
+    assert ([0], 1) == (before, owner.times)
+
+
+def test_who_has_answered_a_question_gives_way_once_and_before_it_serves_data(bench: Bench) -> None:
+    owner, before = bench.owner(), list[int]()
+    bench.lane.give_way = lambda: before.append(owner.times)
     bench.beside.called = bench.lane.make_way
     for _ in range(2):
+        owner.far.send(b"x")
         bench.beside.send()
         bench.reactor.doIteration(None)
-    assert ["gave way"] * 2 == served
+    assert ([0, 1], 2) == (before, owner.times)
     bench.beside.called = None
     bench.beside.send()
     bench.reactor.doIteration(None)
-    assert ["gave way"] * 2 == served
-    assert b"xxx" == bench.beside.got
+    assert ([0, 1], b"xxx") == (before, bench.beside.got)
 
 
 def test_a_wait_ends_in_time_where_nothing_comes_and_a_timer_is_kept(bench: Bench) -> None:
