@@ -52,7 +52,6 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol
 
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
@@ -60,6 +59,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrlserver.lane.costly import COSTLY_SECONDS, SUSPECT_SECONDS, Costly, Owner, is_costly
+from ctrlserver.lane.together import Event, Together
 from ctrlserver.logs.sparing import Sparing
 from ctrlserver.sleeping import sleep
 
@@ -97,24 +97,6 @@ RESTING_SECONDS = 0.0003
 #: with MSG_TRUNC, which has the kernel drop the bytes, never touches the buffer: so the rest of it costs no memory.
 BUFFER_BYTES = 1 << 22
 COPY_BYTES = 1 << 16
-
-#: A socket and its ``select.EPOLL*`` bits.
-Event = tuple[int, int]
-
-
-class Together(Protocol):
-    """Serves many sockets at a time. The lane calls it first, in each round with at least ``fewest`` ready sockets."""
-
-    fewest: int
-
-    def serve(self, events: list[Event]) -> list[Event]:
-        """Serve some of the sockets of a round; return the events that are left to their owners."""
-
-    def forget(self, fd: int) -> None:
-        """Socket ``fd`` leaves the lane. It may be any socket of the lane."""
-
-    def close(self) -> None:
-        """The lane has stopped, or ``serve`` has raised: it will not be called again."""
 
 
 @implementer(IReadDescriptor)

@@ -33,8 +33,9 @@ import time
 from collections.abc import Callable
 
 from ctrlserver.lane.costly import Owner
-from ctrlserver.lane.lane import Event, Lane
+from ctrlserver.lane.lane import Lane
 from ctrlserver.lane.ticker import NEVER, timerfd
+from ctrlserver.lane.together import Event
 
 #: Nanoseconds: to sleep for less saves hardly any processor time.
 NEAR_NS = 50_000

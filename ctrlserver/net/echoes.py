@@ -44,7 +44,8 @@ from select import EPOLLIN
 
 from twisted.logger import Logger
 
-from ctrlserver.lane.lane import ROUND_SOCKETS, Event, Lane
+from ctrlserver.lane.lane import ROUND_SOCKETS, Lane
+from ctrlserver.lane.together import Event
 from ctrlserver.linux.transfers import ROW_BYTES, Transfers, transfers
 from ctrlserver.net.modes import EchoStream
 

@@ -19,9 +19,9 @@ from ctrlserver.lane.lane import (
     SHORT_FOR_SECONDS,
     STEADY_SECONDS,
     TURN_SECONDS,
-    Event,
     Lane,
 )
+from ctrlserver.lane.together import Event
 from tests.lane.conftest import Flow, Reader, Two
 
 
