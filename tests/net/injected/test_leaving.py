@@ -51,7 +51,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 async def sent_at_once(served: Served, content: bytes) -> list[socket.socket]:
-    """Clients whose packets have all been read before the first answer is due: then all of them are due at once."""
+    """Clients whose packets have all been read, and are all due once this returns: the time stands until they are."""
     due = served.listener.striking.due
     clock, due.clock = due.clock, lambda: 0
     total = served.book.counters.totals().bytes + STREAMS * len(content)
@@ -59,6 +59,8 @@ async def sent_at_once(served: Served, content: bytes) -> list[socket.socket]:
     for client in clients:
         client.sendall(content)
     while served.book.counters.totals().bytes < total:
+        await in_thread(lambda: None)
+    while clock() < max(moment for moment, *_ in due._entries.values()):
         await in_thread(lambda: None)
     due.clock = clock
     return clients
