@@ -37,6 +37,7 @@ Rules:
 - Events are level triggered. An owner need not read to the end: the next round offers it what is left.
 - An owner that raises has a bug, or there is no memory. The lane logs it (bugs once a second at most; the log itself
   sees to the other), drops its socket, calls ``failed`` and goes on with the others.
+- A turn that fails otherwise is logged as well, and the next one goes on.
 - What is in ``together`` may raise too: the lane then closes it, and serves all sockets one by one from then on.
 
 Beware: an owner may get an event that was meant for the socket that had its number before. So all reads and writes of
@@ -218,11 +219,7 @@ class Lane:
 
     def drop(self, fd: int, owner: Owner | None = None) -> None:
         """Take socket ``fd`` off the lane: its owner, or ``together`` for it, has just raised an exception."""
-        try:
-            if isinstance(sys.exc_info()[1], MemoryError) or self.bugs.may_write(self.clock()):
-                self.log.failure("socket {fd} could not be served", event="bug", fd=fd)
-        except MemoryError:
-            pass  # nor is there any for the line
+        self._tell("socket {fd} could not be served", fd)
         owner = owner or self._owners.get(fd)
         self.forget(fd)
         if owner is not None:
@@ -231,6 +228,14 @@ class Lane:
             except Exception:
                 self.log.failure("the end of socket {fd} failed too", event="bug", fd=fd)
 
+    def _tell(self, text: str, fd: int = -1) -> None:
+        """Log the exception that is being handled."""
+        try:
+            if isinstance(sys.exc_info()[1], MemoryError) or self.bugs.may_write(self.clock()):
+                self.log.failure(text, event="bug", fd=fd)
+        except MemoryError:
+            pass  # nor is there any for the line
+
     # IReadDescriptor
 
     def fileno(self) -> int:
@@ -238,7 +243,15 @@ class Lane:
         return -1 if self._epoll is None else self._epoll.fileno()
 
     def doRead(self) -> None:
-        """One turn: serve ready sockets until none is ready or the time is up."""
+        """One turn. If it fails beside all owners, the next one goes on: Twisted would watch the lane no more."""
+        try:
+            self._take_turn()
+        except Exception:
+            self._tell("a turn of the lane failed")
+            self._ring(bool(self._again))
+
+    def _take_turn(self) -> None:
+        """Serve ready sockets until none is ready or the time is up."""
         assert self._epoll is not None
         poll, owner_of, clock = self._poll, self._owners.get, self.clock
         now = self.round_began = clock()

@@ -254,6 +254,20 @@ def test_what_shall_follow_a_round_comes_once_when_it_is_over_and_before_the_nex
     assert [[1, 1], [2, 2], [3, 3], [4, 4]] == seen
 
 
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError, OSError])
+def test_a_turn_that_fails_beside_all_owners_is_logged_and_the_next_one_goes_on(
+    two: Two, error: type[Exception]
+) -> None:
+    def fails() -> None:
+        raise error
+
+    two.lane.after_round(fails)
+    with capturedLogs() as logged:
+        assert [1, 1] == two.round()
+    assert ["a turn of the lane failed"] == [each["log_format"] for each in logged]
+    assert [2, 2] == two.round()
+
+
 def test_a_lane_had_a_turn_for_a_moment_after_it(flow: Flow) -> None:
     flow.lane.doRead()
     assert flow.lane.make_way()
