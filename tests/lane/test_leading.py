@@ -103,28 +103,30 @@ def test_data_on_the_lane_and_what_the_reactor_has_each_end_the_wait(bench: Benc
     assert (1, b"x") == (owner.times, bench.beside.got)
 
 
-def test_the_reactor_is_served_at_the_head_of_a_turn_whoever_was_ready_first(bench: Bench) -> None:
-    owner, before = bench.owner(), list[int]()
-    bench.beside.called = lambda: before.append(owner.times)
-    owner.far.send(b"x")
-    bench.beside.send()
-    bench.reactor.doIteration(None)
-    assert ([0], 1) == (before, owner.times)
+@pytest.mark.parametrize("streams", [1, ROUND_SOCKETS - 1, ROUND_SOCKETS, 2 * ROUND_SOCKETS + 1])
+def test_what_had_come_before_a_question_is_read_before_it(bench: Bench, streams: int) -> None:
+    """Although the reactor was ready first."""
+    owners, before = [bench.owner() for _ in range(streams)], list[int]()
+    bench.beside.called = lambda: before.append(sum(owner.times for owner in owners))
+    for _ in range(3):
+        bench.beside.send()
+        for owner in owners:
+            owner.far.send(b"x")
+        bench.reactor.doIteration(None)
+    assert [streams, 2 * streams, 3 * streams] == before
 
 
-def test_who_has_answered_a_question_gives_way_once_and_before_it_serves_data(bench: Bench) -> None:
-    owner, before = bench.owner(), list[int]()
-    bench.lane.give_way = lambda: before.append(owner.times)
+def test_who_has_answered_a_question_gives_way_once(bench: Bench) -> None:
+    gave: list[bytes] = []
+    bench.lane.give_way = lambda: gave.append(bench.beside.got)
     bench.beside.called = bench.lane.make_way
     for _ in range(2):
-        owner.far.send(b"x")
         bench.beside.send()
         bench.reactor.doIteration(None)
-    assert ([0, 1], 2) == (before, owner.times)
     bench.beside.called = None
     bench.beside.send()
     bench.reactor.doIteration(None)
-    assert ([0, 1], b"xxx") == (before, bench.beside.got)
+    assert ([b"x", b"xx"], b"xxx") == (gave, bench.beside.got)
 
 
 def test_a_wait_ends_in_time_where_nothing_comes_and_a_timer_is_kept(bench: Bench) -> None:
