@@ -17,9 +17,6 @@ from functools import cache
 
 __tracebackhide__ = True  # pytest shows a failure at the test's own line
 
-#: Seconds that it may take: only ever reached by a failure.
-PATIENCE = 60.0
-
 _DAY = datetime.timedelta(days=1)
 
 
@@ -31,7 +28,7 @@ class Certificate:
         self.ca = os.path.join(self._folder.name, "ca.pem")
         self.server = os.path.join(self._folder.name, "server.pem")
         command = [sys.executable, "-P", __file__, self._folder.name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             from ctrlserver.testing.errors import StartError
 

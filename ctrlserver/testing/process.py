@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from ctrlserver.sleeping import wait_for
 from ctrlserver.testing.errors import StartError
 from ctrlserver.testing.toml import toml_of
 
@@ -64,7 +65,7 @@ class Process:
                 raise StartError(f"the server was not ready within {PATIENCE:g} s; its log:\n{self.log()}")
             more = os.read(self._process.stdout.fileno(), 1 << 16)
             if not more:
-                code = self._process.wait(PATIENCE)
+                code = wait_for(self._process, PATIENCE)
                 raise StartError(f"the server did not start (exit code {code}); its log:\n{self.log()}")
             said += more
         return json.loads(said)
@@ -100,9 +101,7 @@ class Process:
         """End it, and wait for that."""
         self.leave()
         try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            pass
+            wait_for(self._process, PATIENCE)
         finally:
             self.kill()
 

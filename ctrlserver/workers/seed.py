@@ -36,7 +36,7 @@ from typing import Any
 from twisted.internet.process import Process
 
 from ctrlserver.linux.naming import adopt_orphans, end_with_parent
-from ctrlserver.sleeping import sleep
+from ctrlserver.sleeping import sleep, wait_for
 
 #: Seconds that the seed has for its first answer, for which it imports, and for each other one.
 FIRST_SECONDS, ANSWER_SECONDS = 10.0, 1.0
@@ -111,9 +111,7 @@ class Seed:
     def _last_words(self) -> str:
         """The last line of a seed that ends, or that it does not answer."""
         assert self._process is not None
-        try:
-            self._process.wait(1)
-        except subprocess.TimeoutExpired:
+        if wait_for(self._process, 1) is None:
             return "no answer"
         size = os.fstat(self._written).st_size
         told = os.pread(self._written, TOLD_BYTES, max(0, size - TOLD_BYTES))

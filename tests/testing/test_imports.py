@@ -28,10 +28,10 @@ def test_the_plugin_brings_in_neither_twisted_nor_attrs_nor_anything_that_is_not
     assert {"ctrlserver"} == more - set(sys.stdlib_module_names)
 
 
-def test_of_ours_the_plugin_imports_its_room_and_two_small_files() -> None:
+def test_of_ours_the_plugin_imports_its_room_and_three_small_files() -> None:
     said = names(imported("import ctrlserver.testing.plugin"))
     others = {name for name in said if name.startswith("ctrlserver.") and not name.startswith("ctrlserver.testing")}
-    assert {"ctrlserver.errors", "ctrlserver.addresses"} == others
+    assert {"ctrlserver.errors", "ctrlserver.addresses", "ctrlserver.sleeping"} == others
 
 
 def test_a_server_that_is_used_brings_in_no_twisted_either() -> None:
