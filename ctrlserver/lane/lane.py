@@ -19,6 +19,7 @@ sends and closes. The lane does none of these: it knows sockets, events and owne
     poll -> nothing ready ............................................ the turn ends
          -> serve them; the time of the turn is up .................... the turn ends, what is left begins the next one
                         some owner is eager, or the flow is young .... next round, at once
+                        the round was full, so more may wait ......... next round, at once
                         all owners are patient, the flow is steady ... rest 0.1 ms, next round
 
 An owner that has more to do with what it has read than a turn bears asks to be called ``again``. Those are served after
@@ -270,6 +271,7 @@ class Lane:
                 end -= AGAIN_SECONDS
                 linger = 0.0
         while events := left or poll(linger, ROUND_SOCKETS):
+            may_miss = bool(left) or len(events) == ROUND_SOCKETS
             if left:
                 left = self._left = []
             elif linger:
@@ -306,7 +308,7 @@ class Lane:
             self.round_began = now
             if now > end or self._epoll is None:
                 break
-            if self._patient and not self._eager and now - self._steady_since > STEADY_SECONDS:
+            if self._patient and not (self._eager or may_miss) and now - self._steady_since > STEADY_SECONDS:
                 if now > end_of_rests or self._again:
                     break
                 is_over = self.rest(REST_SECONDS)

@@ -6,6 +6,7 @@ import os
 import select
 import socket
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any
 
 import pytest
@@ -44,11 +45,11 @@ class Beside(FileDescriptor):
 class Owner:
     """A socket of the lane: how often it was ready; ``more``: it has more to do in a later turn each time."""
 
-    def __init__(self, lane: Lane, more: bool = False) -> None:
+    def __init__(self, lane: Lane, more: bool = False, patient: bool = False) -> None:
         self.near, self.far = socket.socketpair()
         self.times = 0
         self._lane, self._more = lane, more
-        lane.watch(self.near.fileno(), self, select.EPOLLIN)
+        lane.watch(self.near.fileno(), self, select.EPOLLIN, patient=patient)
 
     def ready(self, events: int) -> None:
         self.times += 1
@@ -71,8 +72,8 @@ class Bench:
         self.owners: list[Owner] = []
         self.beside = Beside(self.reactor)
 
-    def owner(self, more: bool = False) -> Owner:
-        self.owners.append(Owner(self.lane, more))
+    def owner(self, more: bool = False, patient: bool = False) -> Owner:
+        self.owners.append(Owner(self.lane, more, patient))
         return self.owners[-1]
 
     def close(self) -> None:
@@ -103,10 +104,12 @@ def test_data_on_the_lane_and_what_the_reactor_has_each_end_the_wait(bench: Benc
     assert (1, b"x") == (owner.times, bench.beside.got)
 
 
+@pytest.mark.parametrize("patient", [False, True])
 @pytest.mark.parametrize("streams", [1, ROUND_SOCKETS - 1, ROUND_SOCKETS, 2 * ROUND_SOCKETS + 1])
-def test_what_had_come_before_a_question_is_read_before_it(bench: Bench, streams: int) -> None:
-    """Although the reactor was ready first."""
-    owners, before = [bench.owner() for _ in range(streams)], list[int]()
+def test_what_had_come_before_a_question_is_read_before_it(bench: Bench, streams: int, patient: bool) -> None:
+    """Although the reactor was ready first, and where a question ends the rests of a steady flow."""
+    owners, before = [bench.owner(patient=patient) for _ in range(streams)], list[int]()
+    bench.lane._steady_since, bench.lane.pause, bench.lane.rest = 0.0, inf, lambda _: True
     bench.beside.called = lambda: before.append(sum(owner.times for owner in owners))
     for _ in range(3):
         bench.beside.send()
