@@ -6,11 +6,27 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from ctrlserver.sleeping import sleep, wait_for
+from ctrlserver.testing import minting
+from ctrlserver.testing.errors import StartError
+from ctrlserver.testing.minting import Certificate
 from ctrlserver.workers.seed import Seed
+
+#: A seed whose workers fail once they have looked for their parent.
+BROKEN = """
+import socket, sys
+from ctrlserver.workers import seed
+
+def fails():
+    raise RuntimeError("no parent")
+
+seed.end_with_parent = fails
+seed.sow(socket.socket(fileno=int(sys.argv[1])))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +67,23 @@ def test_the_last_words_of_a_seed_that_ends_are_told() -> None:
     seed = Seed([sys.executable, "-c", f"{slow}; raise SystemExit(1)"], dict(os.environ))
     with pytest.raises(OSError, match=r"^I am broken: say so$"):
         seed.fork({})
+
+
+def test_what_a_worker_writes_in_its_first_moment_goes_where_its_parent_reads() -> None:
+    seed = Seed([sys.executable, "-c", BROKEN], dict(os.environ))
+    reads, writes = os.pipe()
+    child = seed.fork({2: writes})
+    os.close(writes)
+    with open(reads) as file:
+        assert "RuntimeError: no parent\n" == [*file][-1]
+    assert os.waitpid(child, 0)[1]
+    seed.stop()
+
+
+def test_a_certificate_is_minted_where_processes_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Certificate()
+    assert Path(made.server).read_bytes().startswith(b"-----BEGIN")
+    made._folder.cleanup()
+    monkeypatch.setattr(minting, "PATIENCE", 0.0)
+    with pytest.raises(StartError, match=r"^no certificate for the server: none after 0 s$"):
+        Certificate()

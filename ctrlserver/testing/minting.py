@@ -17,6 +17,9 @@ from functools import cache
 
 __tracebackhide__ = True  # pytest shows a failure at the test's own line
 
+#: Seconds that it may take: only ever reached by a failure.
+PATIENCE = 60.0
+
 _DAY = datetime.timedelta(days=1)
 
 
@@ -27,12 +30,18 @@ class Certificate:
         self._folder = tempfile.TemporaryDirectory(prefix="ctrlserver-tls-")
         self.ca = os.path.join(self._folder.name, "ca.pem")
         self.server = os.path.join(self._folder.name, "server.pem")
+        from ctrlserver.sleeping import wait_for  # not by the process, which is this file alone
+
         command = [sys.executable, "-P", __file__, self._folder.name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
+        with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+            code = wait_for(process, PATIENCE)
+            process.kill()
+            said = process.communicate()[1].decode("utf-8", "backslashreplace").strip()
+        if code != 0:
+            self._folder.cleanup()
             from ctrlserver.testing.errors import StartError
 
-            raise StartError(f"no certificate for the server: {done.stderr.strip()}")
+            raise StartError(f"no certificate for the server: {said or f'none after {PATIENCE:g} s'}")
 
 
 @cache
