@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import ctrlserver
@@ -183,7 +185,7 @@ def test_the_commands_stand_in_the_help_with_a_whole_line_each(capsys: pytest.Ca
         ("run localhost:1 -J -o /dev/stdout", "--output: /dev/stdout is stdout, and so is --json;"),
         ("run localhost:1 -o - --junit /dev/stdout", "--junit: /dev/stdout is stdout, and so is --output -;"),
         ("run localhost:1 -J --junit -", "--junit: - is stdout, and so is --json;"),
-        ("run localhost:1 -o /tmp/x --junit /tmp/../tmp/x", "is the file of --output too"),
+        ("run localhost:1 -o x --junit ./x", "is the file of --output too"),
         ("run localhost:1 --junit /no/such/folder/x", "--junit: there is no directory /no/such/folder"),
         ("run localhost:1 -o /no/such/folder/x", "--output: there is no directory /no/such/folder"),
         ("run localhost", 'TARGET: "localhost" has no port'),
@@ -194,7 +196,14 @@ def test_the_commands_stand_in_the_help_with_a_whole_line_each(capsys: pytest.Ca
         ("run localhost:1 -P 100000000", "open files are needed"),
     ],
 )
-def test_a_usage_error_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str], arguments: str, words: str) -> None:
+def test_a_usage_error_is_one_line_and_exit_2(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert words in refused(capsys, *arguments.split())
 
 
