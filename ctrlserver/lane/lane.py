@@ -110,7 +110,8 @@ class Lane:
     milliseconds, for which a turn waits for more events, and blocks the reactor, before it ends.
 
     ``round_began``: when the lane saw a round's sockets ready. ``together``: None, or serves sockets before owners do;
-    ``give_way`` follows if it served all, unasked. Seconds: a ``pause`` ends a flow, ``resting`` a turn with rests.
+    ``give_way``, for others who want the processor, follows if it served all, unasked; owners may call it. Seconds: a
+    ``pause`` ends a flow, ``resting`` a turn with rests.
     """
 
     log = Logger()

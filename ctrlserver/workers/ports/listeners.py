@@ -274,6 +274,8 @@ class SharingPlane(DataPlane):
         self.numbers: Callable[[Orders, str, str], str] = lambda *_: ""
         super().__init__(listeners, book, reactor, clock)
         self.seating = Seating(self.seats)
+        if self._lane is not None:
+            self._lane.give_way = os.sched_yield  # to the workers and to who connects
         self._number()
 
     def _made(self, config: ListenerConfig) -> Listener:
