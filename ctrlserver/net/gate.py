@@ -117,14 +117,19 @@ class Gate:
     def enter(self, peer: str) -> None:
         """Count a new stream from ``peer``."""
         self.seats.taken += 1
-        if self.per_peer and (host := host_of(peer)):
-            self._streams_of[host] += 1
+        if self.per_peer:
+            self.count(peer, 1)
 
     def leave(self, peer: str) -> None:
         """Count a stream from ``peer`` that is over."""
         self.seats.taken -= 1
-        if self.per_peer and (host := host_of(peer)):
-            self._streams_of[host] -= 1
+        if self.per_peer:
+            self.count(peer, -1)
+
+    def count(self, peer: str, more: int) -> None:
+        """Count so many more streams from the host of ``peer``, beside their seats."""
+        if host := host_of(peer):
+            self._streams_of[host] += more
             if not self._streams_of[host]:
                 del self._streams_of[host]
 

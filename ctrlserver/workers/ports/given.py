@@ -152,10 +152,9 @@ class Adopting(Bound):
 class GivenListener(Listener):
     """A listener whose connections come from the parent, or by a listening socket of its own."""
 
-    def __init__(self, config: ListenerConfig, releases: Releases, *arguments: Any) -> None:
+    def __init__(self, config: ListenerConfig, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.config = config
-        self._releases = releases
         self._links: Links | None = None
         self._connecting: Connecting | None = None
         self._minted: dict[tuple[int, str], Minted | None] = {}
@@ -177,21 +176,18 @@ class GivenListener(Listener):
         """Serve an accepted connection, whose handshake ``strike`` strikes, if any."""
         gate = self.terms.gate
         if not isinstance(gate, Passed):
-            self._releases.proxied_taken += 1
             self._connect(descriptor, peer, strike)
             return
         before = gate.entered
         self._connect(descriptor, peer, strike)
         if gate.entered == before:
-            self._releases.over(gate.listener, peer)
+            gate.over(peer)
 
     def not_taken(self, peer: str) -> None:
         """A connection of that peer is lost on its way: it has no seat."""
         gate = self.terms.gate
         if isinstance(gate, Passed):
-            self._releases.over(gate.listener, peer)
-        else:
-            self._releases.proxied_taken += 1
+            gate.over(peer)
 
     def _connect(self, descriptor: int, peer: str, strike: str) -> None:
         connecting = self._connecting
@@ -274,14 +270,13 @@ class GivenPlane(DataPlane):
     def _made(self, config: ListenerConfig) -> Listener:
         terms, datagrams = self._terms(config)
         if self._of(config).exact and behind_proxy(config.endpoint) is None:
-            terms = evolve(terms, gate=Passed(self.seats, listener=config.name, releases=self._releases))
+            gate = Passed(self.seats, config.max_streams_per_peer, listener=config.name, releases=self._releases)
+            terms = evolve(terms, gate=gate)
         if datagrams is not None and self._tally is not None:
             tally, number = self._tally
             datagrams = evolve(datagrams, with_others=partial(tally.tell, self._of(config).row, number))
         self._releases.seats = self.seats
-        return GivenListener(
-            config, self._releases, terms, self._lane, self._reactor, self._clock, datagrams, self._due
-        )
+        return GivenListener(config, terms, self._lane, self._reactor, self._clock, datagrams, self._due)
 
     def _of(self, config: ListenerConfig) -> Given:
         return self._given.get(config.name, NOTHING)
@@ -345,6 +340,10 @@ class GivenPlane(DataPlane):
 
     def take(self, descriptor: int, generation: int, listener: int, peer: str, strike: str = "") -> None:
         """Serve a connection that the parent accepted, by the number of its listener in that generation."""
+        if generation > self.generation:
+            self._early.append((descriptor, generation, listener, peer, strike))
+            return
+        self._releases.taken += 1
         listeners = self._generations.get(generation)
         if listeners is not None:
             taker = listeners[listener]
@@ -359,13 +358,12 @@ class GivenPlane(DataPlane):
                 taker.take(descriptor, peer, strike)
             finally:
                 self.carried.coming((order, 0) for order in orders)
-        elif generation > self.generation:
-            self._early.append((descriptor, generation, listener, peer, strike))
         else:
             os.close(descriptor)
 
     def not_taken(self, generation: int, listener: int, peer: str) -> None:
         """A connection that the parent accepted is lost: there was no descriptor for it here."""
+        self._releases.taken += 1
         self._book.counters.rejected(MAX_STREAMS)
         self.seats.last_refused = peer
         for taker in self._generations.get(generation, [])[listener : listener + 1]:

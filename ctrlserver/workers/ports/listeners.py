@@ -199,8 +199,8 @@ class SharedListener(Listener):
 
     def seat(self, worker: int, peer: str) -> None:
         """Count a connection from ``peer`` that was handed to ``worker``."""
-        seating, terms = self._plane.seating, self.terms
-        seating.handed(worker, terms.origin.listener, terms.gate, peer, proxied=self._proxied)
+        terms = self.terms
+        self._plane.seating.handed(worker, terms.origin.listener, terms.gate, peer)
 
     def take_over(self, old: Listener, endpoint: Any, proxied: bool = False) -> None:
         """As ever; the sockets of the workers come along."""

@@ -2,18 +2,17 @@
 
 Model::
 
-    parent: gate admits --hand--> Seating.handed: the gate counts a stream     worker: Passed.enter, Passed.leave
-            Seating.released <------------- Released ------------------------- Releases.take, now and then
+    parent: gate admits --hand--> Seating.handed: a seat is taken     worker: Releases.taken, Passed.enter and leave
+            Seating.released <-------------- Released --------------- Releases.take, now and then
 
-A connection takes its seat in the parent when it is handed over, and leaves it when the worker tells that its stream
-is over, or that it never became one. What is told late makes the parent refuse too many; so it asks before it refuses.
+A connection takes its seat in the parent when it is handed over. The worker tells how many connections it has taken in
+all, and how many seats they have now; those that the parent has handed over since have one each. What is told late
+makes the parent refuse too many; so it asks before it refuses.
 
 Rules:
 
-- A seat is known by the listener's name and the peer. The gate is remembered only where it counts by peer: of the
-  others just the number of seats matters, and all gates share ``seats``.
-- Of connections through a proxy the worker alone knows the client. It tells how many it has taken in all, and how many
-  seats they have now; those that the parent has handed over since have one each.
+- Where a gate counts by peer, the worker tells besides whose streams are over, or never became any. Such a stream is
+  known by the listener's name and the peer, and the gate that counted it is remembered.
 - A worker that is gone has no seats.
 """
 
@@ -29,31 +28,33 @@ from ctrlserver.net.gate import Gate, Seats
 
 @frozen
 class Released:
-    """From a worker: the seats that were left since the last time, peers by listener; through proxies, the sums."""
+    """From a worker: the connections that it has taken, and the seats that it has now.
 
+    ``over``: of gates that count by peer, those whose streams are over since the last time, by listener.
+    """
+
+    taken: int = 0
+    seats: int = 0
     over: Mapping[str, Sequence[str]] = field(factory=dict)
-    proxied_taken: int = 0
-    proxied_seats: int = 0
 
 
 @define(eq=False)
 class Releases:
-    """The worker's side. ``seats``: all that are taken in the worker; ``open``: those of ``Passed``."""
+    """The worker's side. ``seats``: those that are taken in the worker; ``taken``: connections that it was handed."""
 
     seats: Seats
-    open: int = 0
-    proxied_taken: int = 0
+    taken: int = 0
     _over: defaultdict[str, list[str]] = field(init=False, factory=lambda: defaultdict(list))
 
     def over(self, listener: str, peer: str) -> None:
-        """A seat is left, or was never taken."""
+        """A stream that a gate counts by its peer is over, or never began."""
         self._over[listener].append(peer)
 
     def take(self) -> Released:
         """What there is to tell."""
         over = dict(self._over)
         self._over.clear()
-        return Released(over, self.proxied_taken, self.seats.taken - self.open)
+        return Released(self.taken, self.seats.taken, over)
 
 
 @define(eq=False)
@@ -71,38 +72,37 @@ class Passed(Gate):
     def enter(self, peer: str) -> None:
         """Count a new stream."""
         self.seats.taken += 1
-        self.releases.open += 1
         self.entered += 1
 
     def leave(self, peer: str) -> None:
-        """Count a stream that is over, and have the parent told."""
+        """Count a stream that is over."""
         self.seats.taken -= 1
-        self.releases.open -= 1
-        self.releases.over(self.listener, peer)
+        self.over(peer)
+
+    def over(self, peer: str) -> None:
+        """A stream from ``peer`` is over, or never began: if the parent counts by peer, it is told."""
+        if self.per_peer:
+            self.releases.over(self.listener, peer)
 
 
 @define
-class _Proxied:
+class _Worker:
+    """The connections that were handed to a worker, and the seats that they have as far as is known.
+
+    ``gates``: those that count by peer, of each listener and peer; later ones, too.
+    """
+
     handed: int = 0
     seats: int = 0
+    gates: dict[tuple[str, str], list[Gate]] = field(factory=dict)
 
-
-@define
-class _Held:
-    """The seats in a worker of one listener's connections. ``gates``: where a gate counts by peer; later ones, too."""
-
-    peers: set[str] = field(factory=set)
-    gates: dict[str, list[Gate]] = field(factory=dict)
-
-    def leave(self, peer: str) -> bool:
-        """Leave the seat that has been taken last, if a gate of it is known."""
-        known = self.gates.get(peer)
-        if known is None:
-            return False
-        known.pop().leave(peer)
-        if not known:
-            del self.gates[peer]
-        return True
+    def leave(self, listener: str, peer: str) -> None:
+        """A stream is over: of that peer's the one that was counted last."""
+        known = self.gates.get((listener, peer))
+        if known is not None:
+            known.pop().count(peer, -1)
+            if not known:
+                del self.gates[listener, peer]
 
 
 @define(eq=False)
@@ -110,43 +110,32 @@ class Seating:
     """The parent's side: the seats of each worker."""
 
     seats: Seats
-    _held: defaultdict[tuple[int, str], _Held] = field(init=False, factory=lambda: defaultdict(_Held))
-    _proxied: defaultdict[int, _Proxied] = field(init=False, factory=lambda: defaultdict(_Proxied))
+    _workers: defaultdict[int, _Worker] = field(init=False, factory=lambda: defaultdict(_Worker))
 
-    def handed(self, worker: int, listener: str, gate: Gate, peer: str, *, proxied: bool) -> None:
+    def handed(self, worker: int, listener: str, gate: Gate, peer: str) -> None:
         """A connection was handed over to ``worker``."""
-        if proxied:
-            self._proxied[worker].handed += 1
-            self._proxied[worker].seats += 1
-            self.seats.taken += 1
-        else:
-            gate.enter(peer)
-            held = self._held[worker, listener]
-            if gate.per_peer or peer in held.peers or peer in held.gates:
-                held.gates.setdefault(peer, []).append(gate)
-            else:
-                held.peers.add(peer)
+        self.seats.taken += 1
+        its = self._workers[worker]
+        its.handed += 1
+        its.seats += 1
+        if gate.per_peer:
+            gate.count(peer, 1)
+            its.gates.setdefault((listener, peer), []).append(gate)
 
     def released(self, worker: int, news: Released) -> None:
         """``worker`` tells."""
+        its = self._workers[worker]
+        now = news.seats + max(0, its.handed - news.taken)
+        self.seats.taken += now - its.seats
+        its.seats = now
         for listener, peers in news.over.items():
-            held = self._held[worker, listener]
-            if held.gates:
-                peers = [peer for peer in peers if not held.leave(peer)]
-            self.seats.taken -= len(held.peers)
-            held.peers.difference_update(peers)
-            self.seats.taken += len(held.peers)
-        proxied = self._proxied[worker]
-        now = news.proxied_seats + max(0, proxied.handed - news.proxied_taken)
-        self.seats.taken += now - proxied.seats
-        proxied.seats = now
+            for peer in peers:
+                its.leave(listener, peer)
 
     def lost(self, worker: int) -> None:
         """``worker`` is gone."""
-        for key in [key for key in self._held if key[0] == worker]:
-            held = self._held.pop(key)
-            self.seats.taken -= len(held.peers)
-            for peer, gates in held.gates.items():
-                for gate in gates:
-                    gate.leave(peer)
-        self.seats.taken -= self._proxied.pop(worker, _Proxied()).seats
+        its = self._workers.pop(worker, _Worker())
+        self.seats.taken -= its.seats
+        for (_, peer), gates in its.gates.items():
+            for gate in gates:
+                gate.count(peer, -1)

@@ -36,7 +36,7 @@ from ctrlserver.workers.ordered.shared import Tally
 def for_worker(config: ListenerConfig) -> ListenerConfig:
     """The config of the same listener in a worker.
 
-    Injections, answers and limits of streams are the parent's. An endpoint of systemd means nothing in a worker.
+    Injections and answers are the parent's. An endpoint of systemd means nothing in a worker.
     """
     text = behind_proxy(config.endpoint) or config.endpoint
     if text.partition(":")[0].lower() == "systemd":
@@ -44,7 +44,7 @@ def for_worker(config: ListenerConfig) -> ListenerConfig:
         text = {"tcp": "tcp:0", "udp": "udp:0", "unix": rf"unix:/systemd/{config.name}"}[kind]
         front = "" if behind_proxy(config.endpoint) is None else "haproxy:"
         config = evolve(config, endpoint=front + text)
-    return evolve(config, inject=(), answers=(), max_streams_per_peer=0)
+    return evolve(config, inject=(), answers=())
 
 
 def replicas(first: socket.socket, number: int) -> list[socket.socket]:

@@ -12,49 +12,69 @@ from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.workers.ports.seating import Passed, Released, Releases, Seating
 
 
+def told(releases: Releases, seating: Seating, worker: int = 1) -> None:
+    """The parent hears what there is to tell."""
+    seating.released(worker, releases.take())
+
+
 def test_a_seat_is_left_when_the_worker_tells_that_its_stream_is_over_and_not_twice() -> None:
     seats = Seats()
     gate, seating = Gate(seats, per_peer=1), Seating(seats)
-    worker = Seats()
-    releases = Releases(worker)
-    passed = Passed(worker, listener="one", releases=releases)
-    seating.handed(1, "one", gate, "10.0.0.1:5", proxied=False)
+    releases = Releases(Seats())
+    passed = Passed(releases.seats, 1, listener="one", releases=releases)
+    seating.handed(1, "one", gate, "10.0.0.1:5")
+    releases.taken += 1
     passed.enter("10.0.0.1:5")
-    seating.released(1, releases.take())
+    told(releases, seating)
     assert "max-streams-per-peer" == gate.refuses("10.0.0.1:6")
     passed.leave("10.0.0.1:5")
     for _ in range(2):
-        seating.released(1, releases.take())
+        told(releases, seating)
     assert (0, None) == (seats.taken, gate.refuses("10.0.0.1:6"))
-    seating.released(1, Released({"one": ["10.0.0.1:5"]}))
-    assert 0 == seats.taken
+    seating.released(1, Released(1, 0, {"one": ["10.0.0.1:5"]}))
+    assert (0, None) == (seats.taken, gate.refuses("10.0.0.1:6"))
 
 
-@given(st.lists(st.tuples(st.sampled_from("hhhrrl"), st.integers(1, 2), st.integers(0, 3), st.integers(1, 3))))
-def test_each_seat_is_left_by_its_own_gate_whoever_comes_again_and_whatever_is_told_twice(
+Happens = st.tuples(st.sampled_from("hhhttool"), st.integers(1, 2), st.integers(0, 3), st.integers(1, 3))
+
+
+@given(st.lists(Happens))
+def test_each_stream_is_left_by_its_own_gate_whoever_comes_again_and_seats_are_those_that_are_handed_or_held(
     happens: list[tuple[str, int, int, int]],
 ) -> None:
     seats = Seats()
     gates = [Gate(seats, per_peer=number // 2) for number in range(4)]
     seating = Seating(seats)
-    taken: list[tuple[int, str, str, Gate]] = []
+    workers = {number: Releases(Seats()) for number in (1, 2)}
+    on_the_way: dict[int, int] = {1: 0, 2: 0}
+    counted: list[tuple[int, str, str, Gate]] = []
     for what, worker, number, many in happens:
         listener, peers = "one" if number % 2 else "two", [f"10.0.0.{each}:5" for each in range(many)]
+        releases = workers[worker]
         if what == "h":
-            taken.append((worker, listener, peers[-1], gates[number]))
-            seating.handed(*taken[-1][:2], gates[number], peers[-1], proxied=False)
-        elif what == "r":
-            seating.released(worker, Released({listener: peers}))
+            seating.handed(worker, listener, gates[number], peers[-1])
+            on_the_way[worker] += 1
+            if gates[number].per_peer:
+                counted.append((worker, listener, peers[-1], gates[number]))
+        elif what == "t" and on_the_way[worker]:
+            on_the_way[worker] -= 1
+            releases.taken += 1
+            releases.seats.taken += 1
+        elif what == "o" and releases.seats.taken:
+            releases.seats.taken -= 1
             for peer in peers:
-                held = [at for at, seat in enumerate(taken) if seat[:3] == (worker, listener, peer)]
+                releases.over(listener, peer)
+                held = [at for at, seat in enumerate(counted) if seat[:3] == (worker, listener, peer)]
                 if held:
-                    del taken[held[-1]]
-        else:
+                    del counted[held[-1]]
+        elif what == "l":
             seating.lost(worker)
-            taken = [seat for seat in taken if seat[0] != worker]
-        assert len(taken) == seats.taken
+            workers[worker], on_the_way[worker] = Releases(Seats()), 0
+            counted = [seat for seat in counted if seat[0] != worker]
+        told(workers[worker], seating, worker)
+        assert sum(each.seats.taken for each in workers.values()) + sum(on_the_way.values()) == seats.taken
         for gate in gates:
-            hosts = [host_of(peer) for *_, peer, of in taken if of is gate and gate.per_peer]
+            hosts = [host_of(peer) for *_, peer, of in counted if of is gate]
             assert gate._streams_of == Counter(hosts)
 
 
@@ -63,24 +83,33 @@ def test_a_worker_rejects_nobody_whom_the_parent_admitted() -> None:
     assert Passed(worker, releases=Releases(worker)).refuses("10.0.0.1:5") is None
 
 
-def test_the_gate_that_gave_a_seat_gets_it_back_after_a_reload() -> None:
+def test_who_is_over_is_told_only_where_the_parent_counts_by_peer() -> None:
+    releases = Releases(Seats())
+    for per_peer in (0, 3):
+        passed = Passed(releases.seats, per_peer, listener="one", releases=releases)
+        passed.enter("10.0.0.1:5")
+        passed.leave("10.0.0.1:5")
+        assert Released(0, 0, {"one": ["10.0.0.1:5"]} if per_peer else {}) == releases.take()
+
+
+def test_the_gate_that_counted_a_stream_is_told_after_a_reload() -> None:
     seats = Seats()
     before, after, seating = Gate(seats, per_peer=2), Gate(seats, per_peer=2), Seating(seats)
-    seating.handed(1, "one", before, "10.0.0.1:5", proxied=False)
-    seating.handed(1, "one", after, "10.0.0.1:6", proxied=False)
-    seating.released(1, Released({"one": ["10.0.0.1:5"]}))
+    seating.handed(1, "one", before, "10.0.0.1:5")
+    seating.handed(1, "one", after, "10.0.0.1:6")
+    seating.released(1, Released(2, 1, {"one": ["10.0.0.1:5"]}))
     assert (False, True) == (bool(before._streams_of), bool(after._streams_of))
 
 
-def test_connections_through_a_proxy_count_from_the_hand_over_and_as_the_worker_tells() -> None:
+def test_connections_have_seats_from_the_hand_over_on_and_as_the_worker_tells() -> None:
     seats = Seats()
     seating = Seating(seats)
     for _ in range(3):
-        seating.handed(2, "one", Gate(seats), "10.0.0.1:5", proxied=True)
+        seating.handed(2, "one", Gate(seats), "10.0.0.1:5")
     assert 3 == seats.taken
-    seating.released(2, Released(proxied_taken=2, proxied_seats=1))
+    seating.released(2, Released(taken=2, seats=1))
     assert 2 == seats.taken, "one that it has, and one that is on its way"
-    seating.released(2, Released(proxied_taken=3, proxied_seats=0))
+    seating.released(2, Released(taken=3, seats=0))
     assert 0 == seats.taken
 
 
@@ -88,10 +117,11 @@ def test_a_worker_that_is_gone_has_no_seats() -> None:
     seats = Seats()
     gate, seating = Gate(seats, per_peer=9), Seating(seats)
     for worker in (1, 2):
-        seating.handed(worker, "one", gate, f"10.0.0.1:{worker}", proxied=False)
-        seating.handed(worker, "two", gate, "10.0.0.1:9", proxied=True)
+        seating.handed(worker, "one", gate, f"10.0.0.1:{worker}")
+        seating.handed(worker, "two", Gate(seats), "10.0.0.1:9")
     seating.lost(1)
     assert 2 == seats.taken
+    assert {"10.0.0.1": 1} == gate._streams_of
     seating.lost(1)
     seating.lost(2)
-    assert 0 == seats.taken
+    assert (0, {}) == (seats.taken, gate._streams_of)

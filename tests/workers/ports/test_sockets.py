@@ -13,7 +13,7 @@ from ctrlserver.workers.ports.sockets import for_worker, replicas
 
 def test_a_workers_listener_is_the_same_without_what_the_parent_decides() -> None:
     config = ListenerConfig(name="one", endpoint="tcp:7", inject=("50%*drop",), max_streams_per_peer=3, keep=5)
-    assert ListenerConfig(name="one", endpoint="tcp:7", keep=5) == for_worker(config)
+    assert ListenerConfig(name="one", endpoint="tcp:7", max_streams_per_peer=3, keep=5) == for_worker(config)
 
 
 @pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="no SO_REUSEPORT")
