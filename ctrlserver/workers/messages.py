@@ -39,10 +39,14 @@ class Looked:
 
 @frozen
 class Look:
-    """What was counted since the last one."""
+    """What was counted since the last one. ``urgent``: somebody waits for it, and may ask again soon."""
+
+    urgent: bool = False
 
     def carry_out(self, worker: Worker, descriptors: list[int]) -> Looked:
         """Answer at once."""
+        if self.urgent:
+            worker.make_way()
         worker.taker.take_waiting()
         snapshot = worker.book.take(
             worker.clock(),

@@ -130,6 +130,7 @@ class Begin:
             each.close()
         worker.taker.handed = taking(plane, worker.book)
         worker.not_taken = plane.not_taken
+        worker.make_way = plane.is_busy
         worker.around = lambda: around(plane)
         worker.at_end = lambda: at_end(plane)
         Ticking(worker).start()
@@ -152,7 +153,6 @@ def around(plane: GivenPlane) -> dict[str, Any]:
     """What a snapshot has beside what the book counts."""
     seats = plane.seats
     return {
-        "is_busy": plane.is_busy(),
         "hits": plane.carried.hits(),
         "answered": plane.carried_rules.hits(),
         "last_refused": seats.last_refused,

@@ -189,13 +189,13 @@ class SharedPlane(SharingPlane):
     # What they count
 
     def fresh(self) -> Deferred[None]:
-        """As ``refresh``, for the admin port: who asks before the workers run waits for them, for a moment."""
+        """As ``refresh``, for who waits at the admin port: before the workers run that is for them, for a moment."""
         if self._asked_early is None:
-            return self.supervisor.refresh()
+            return self.supervisor.refresh(urgent=True)
         waits: Deferred[None] = Deferred()
         self._asked_early.append(waits)
         return waits.addTimeout(EARLY_SECONDS, self._reactor, lambda *_: None).addCallback(
-            lambda _: self.supervisor.refresh()
+            lambda _: self.supervisor.refresh(urgent=True)
         )
 
     def look_at(self, streams: Iterable[StreamCounters]) -> Deferred[Any] | None:

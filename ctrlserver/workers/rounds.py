@@ -11,6 +11,8 @@ Rules:
   Later rounds do not wait for it, and its answer is applied when it comes. Of these questions a worker has one at a
   time.
 - What a worker has answered is applied before it is said to be lost.
+- Workers make way for a while where somebody waits (``urgent``), and not for the looks of every tick: half of the time
+  they would not give way to each other then, and an echo over four workers took 1.05 times the processor time.
 """
 
 from __future__ import annotations
@@ -78,13 +80,15 @@ class Rounds:
         self._first = first
         self._round: _Round | None = None
         self._next: list[Deferred[None]] = []
+        self._next_is_urgent = False
         self._is_telling = False
         self._is_over = False
         self._lines = Sparing()
 
-    def refresh(self) -> Deferred[None]:
-        """A round that begins now or later; the Deferred fires at its end."""
+    def refresh(self, *, urgent: bool = False) -> Deferred[None]:
+        """A round that begins now or later; the Deferred fires at its end. ``urgent``: somebody waits for it."""
         done: Deferred[None] = Deferred()
+        self._next_is_urgent |= urgent
         self._next.append(done)
         self._begin_if_none()
         return done
@@ -93,19 +97,20 @@ class Rounds:
         if self._round is not None or self._is_telling:
             return
         asked, self._next = self._next, []
+        urgent, self._next_is_urgent = self._next_is_urgent, False
         free = (
             [] if self._is_over else [each for each in self._workers.values() if each.is_running and not each.looking]
         )
         going = self._round = _Round({each.number for each in free}, asked)
         going.limit = self._reactor.callLater(LATE_SECONDS if free else 0, self._end)
         for worker in free:
-            self.ask(worker)
+            self.ask(worker, urgent=urgent)
 
-    def ask(self, worker: WorkerProcess) -> None:
+    def ask(self, worker: WorkerProcess, *, urgent: bool = False) -> None:
         """Ask one, in a round or outside."""
         worker.looking = True
         worker.flush()
-        worker.ask(Look()).addCallbacks(partial(self._looked, worker), lambda _: self._answers_no_more(worker))
+        worker.ask(Look(urgent)).addCallbacks(partial(self._looked, worker), lambda _: self._answers_no_more(worker))
 
     def _looked(self, worker: WorkerProcess, looked: Looked) -> None:
         worker.looking, worker.silent = False, 0.0

@@ -68,9 +68,9 @@ class Snapshot:
     The other numbers are since the worker's start, or of now. ``totals``: its streams. ``rejected`` by reason;
     ``loops``: datagrams unanswered so that no loop begins; of ``Memory``: what it holds, and has given up and ended.
 
-    The worker itself adds: ``is_busy``; the ``hits`` of injections and ``answered`` of answers, each by its number;
-    the peers of the last rejection and the last failed handshake; the seats ``released`` since the last snapshot;
-    ``cpu_seconds`` and ``memory_bytes`` of its process.
+    The worker itself adds: the ``hits`` of injections and ``answered`` of answers, each by its number; the peers of the
+    last rejection and the last failed handshake; the seats ``released`` since the last snapshot; ``cpu_seconds`` and
+    ``memory_bytes`` of its process.
     """
 
     at: float
@@ -85,7 +85,6 @@ class Snapshot:
     memory_given_up: int = 0
     memory_ended: int = 0
     lag_seconds: float = 0.0
-    is_busy: bool = False
     hits: Mapping[int, int] = field(factory=dict)
     answered: Mapping[int, int] = field(factory=dict)
     last_refused: str = ""

@@ -161,9 +161,12 @@ class Supervisor:
 
     # What they counted
 
-    def refresh(self) -> Deferred[None]:
-        """Ask all; the Deferred fires once what they counted until now is applied. ``late`` says whose is not."""
-        return self._rounds.refresh()
+    def refresh(self, *, urgent: bool = False) -> Deferred[None]:
+        """Ask all; the Deferred fires once what they counted until now is applied. ``late`` says whose is not.
+
+        ``urgent``: somebody waits for it.
+        """
+        return self._rounds.refresh(urgent=urgent)
 
     @property
     def late(self) -> tuple[int, ...]:

@@ -66,6 +66,8 @@ class Worker:
         self.number = 0
         self.plane: Any = None
         self.book = RecordingBook(version=__version__, now=clock(), wall=time.time())
+        self.make_way: Callable[[], object] = lambda: None
+        """Called before a question is answered for which somebody waits."""
         self.around: Callable[[], dict[str, Any]] = dict
         """What snapshots have beside what the book counts."""
         self.not_taken: Callable[[int, int, str], object] = lambda *_: None

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ctrlserver.stats.kept import KeptPackets
+from ctrlserver.workers.messages import Look
 from ctrlserver.workers.orders import FETCHED_BYTES, Packets, packed, share, unpacked
 from ctrlserver.workers.ports.given import Given
 from ctrlserver.workers.snapshots import RecordingBook
@@ -54,3 +55,15 @@ def test_of_kept_packets_the_newest_that_fit_are_given(
     given = pickle.loads(pickle.dumps(Packets(local, most).carry_out(worker)))
     found = None if given.kept is None else [number for number, _ in given.kept.last(9)]
     assert (numbers, held) == (found, given.held)
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+def test_before_an_answer_for_which_somebody_waits_the_lane_makes_way(urgent: bool) -> None:
+    made: list[int] = []
+    book = RecordingBook(version="1.2.3", now=500.0, wall=1.0)
+    taker = SimpleNamespace(take_waiting=lambda: None, taken=3)
+    worker: Any = SimpleNamespace(
+        book=book, taker=taker, clock=lambda: 501.0, around=dict, make_way=lambda: made.append(1)
+    )
+    looked = Look(urgent).carry_out(worker, [])
+    assert (3, [1] * urgent) == (looked.taken, made)

@@ -121,10 +121,10 @@ def test_a_snapshot_is_the_same_after_it_went_through_a_pipe_but_for_the_identit
         send(book, book.stream_opened(ORIGIN, f"10.0.0.1:{port}", 501.0), 1, 502.0)
     book.counters.rejected("draining", 2)
     book.memory.add(1000)
-    taken = book.take(503.0, is_busy=True, cpu_seconds=1.5)
+    taken = book.take(503.0, last_refused="10.0.0.1:5", cpu_seconds=1.5)
     again: Snapshot = pickle.loads(pickle.dumps(taken))
     assert (taken.figures, taken.totals, {"draining": 2}) == (again.figures, again.totals, again.rejected)
-    assert (1000, True, 1.5) == (again.memory_held, again.is_busy, again.cpu_seconds)
+    assert (1000, "10.0.0.1:5", 1.5) == (again.memory_held, again.last_refused, again.cpu_seconds)
     origins = [event[3] for event in again.events if event[1] == OPENED]
     assert [{"site": "lab"}] * 3 == [origin.labels for origin in origins]
     assert 1 == len(set(map(id, origins)))
