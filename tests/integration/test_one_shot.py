@@ -35,7 +35,8 @@ STATUS = re.compile(rb"(?m)^(?:OK|ERR) [^\n]*\n\Z")
 
 
 def same(reply: str) -> str:
-    """What does not differ from one asking to the next: names and columns, no numbers."""
+    """What does not differ from one asking to the next: names and columns, no numbers, nor whether it is ready now."""
+    reply = re.sub(r"(?m)^(ready|reasons) .*$", r"\1", reply)
     return re.sub(r"[0-9a-f]{64}|[-+.:\dTZ]+", "0", re.sub(r" +", " ", reply.replace("\r", "")))
 
 
