@@ -31,8 +31,6 @@ Rules:
 - An accept is that of the C class (``_accept``): the one of ``socket.socket`` asks for family, type and protocol each
   time, and for their names, which takes as long as the rest twice. So an accepted connection is a descriptor, and
   whoever has it closes it. A link makes a socket of it, of the C class too: that takes half the time.
-- An acceptor that accepted several in its last turn has the lane give way before it accepts more: with workers the
-  connections of others gather meanwhile. Two workers took 1.06 to 1.17 times as many a second so, with ``exact``.
 - An acceptor that finds no descriptor or no memory pauses; else the ready socket would keep the lane spinning.
 """
 
@@ -62,9 +60,6 @@ from ctrlserver.stats.counters import TcpFigures
 
 #: Connections accepted before the other sockets have their turn.
 ACCEPTS_A_TURN = 64
-
-#: Connections of a turn that are several.
-SEVERAL = 4
 
 #: Seconds of a pause after the kernel ran out of descriptors or memory.
 ACCEPT_PAUSE_SECONDS = 0.1
@@ -303,7 +298,8 @@ class LaneAcceptor:
         self._name = name
         self._take = take
         self._paused: IDelayedCall | None = None
-        self._several = False
+        self.accepted = 0
+        """Connections that came in the last turn."""
         self._lines = Sparing()
         sock.setblocking(False)
         listen_for_many(sock)
@@ -312,13 +308,11 @@ class LaneAcceptor:
     def ready(self, events: int) -> None:
         """Accept connections."""
         take = self._take
-        if self._several:
-            self._lane.give_way()
         for number in range(ACCEPTS_A_TURN):
             try:
                 descriptor, address = self.listening._accept()
             except BlockingIOError:
-                self._several = number >= SEVERAL
+                self.accepted = number
                 return
             except OSError as error:
                 if error.errno in OUT_OF:
@@ -326,7 +320,7 @@ class LaneAcceptor:
                     return
                 continue  # the peer was gone before we accepted it
             take(descriptor, peer_name(address))
-        self._several = True
+        self.accepted = ACCEPTS_A_TURN
 
     def failed(self) -> None:
         """The lane dropped the listening socket after an exception: accept again after a pause."""

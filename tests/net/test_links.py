@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import socket
 import time
 from pathlib import Path
@@ -124,38 +123,6 @@ def test_a_data_port_accepts_64_connections_in_one_go() -> None:
         acceptor.stop()
     lane.stop()
     assert 64 == len(opened)
-
-
-class Filled(Crowded):
-    """Has so many connections waiting."""
-
-    waiting = 0
-
-    def _accept(self) -> tuple[int, tuple[str, int]]:
-        if not self.waiting:
-            raise BlockingIOError
-        self.waiting -= 1
-        return super()._accept()
-
-
-@pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")
-def test_who_has_accepted_several_gives_way_before_more_are_accepted_and_who_has_accepted_few_does_not() -> None:
-    lane = Lane(MemoryReactorClock(), lambda: 1.0)
-    lane.start()
-    accepted: list[int] = []
-    given: list[int] = []
-    lane.give_way = lambda: given.append(len(accepted))
-    with Filled() as listening:
-        listening.bind(("127.0.0.1", 0))
-        acceptor = LaneAcceptor(lane, MemoryReactorClock(), listening, "data", lambda fd, _: accepted.append(fd))
-        for waiting in (3, 4, 1, 2, 100, 0, 1):
-            listening.waiting += waiting
-            acceptor.ready(EPOLLIN)
-        acceptor.stop()
-    lane.stop()
-    for each in accepted:
-        os.close(each)
-    assert [3 + 4, 3 + 4 + 1 + 2 + 64, 3 + 4 + 1 + 2 + 100] == given
 
 
 class Endless(socket.socket):

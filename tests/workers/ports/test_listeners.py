@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from select import EPOLLIN
 
 import pytest
 import pytest_twisted
@@ -16,7 +18,7 @@ from ctrlserver.config import ListenerConfig
 from ctrlserver.errors import InjectionError
 from ctrlserver.lane.lane import Lane
 from ctrlserver.net.listeners import CannotBind
-from ctrlserver.workers.ports.listeners import SharedListener
+from ctrlserver.workers.ports.listeners import SharedAcceptor, SharedListener
 from tests.clients import connected
 from tests.net.conftest import in_thread, read_to_end
 from tests.runs import reached
@@ -268,3 +270,21 @@ async def test_a_parent_that_leaves_hands_over_who_waits_and_closes_its_ports(sh
     assert b"a\n" == await in_thread(asked, waiting)
     with pytest.raises(ConnectionRefusedError):
         connected(address)
+
+
+def test_a_parent_that_has_accepted_several_gives_way_before_more_and_one_that_has_accepted_few_does_not(
+    shop: Open,
+) -> None:
+    made = shop()
+    (listener,) = made.plane.listeners
+    acceptor, lane = listener._acceptor, made.plane._lane
+    assert isinstance(acceptor, SharedAcceptor)
+    assert lane is not None
+    gave: list[int] = []
+    lane.give_way = lambda: gave.append(len(made.handed))
+    with ExitStack() as connections:
+        for many in (3, 4, 1, 2):
+            for _ in range(many):
+                connections.enter_context(socket.create_connection(made.address()))
+            acceptor.ready(EPOLLIN)
+    assert ([3 + 4], 10) == (gave, len(made.handed))
