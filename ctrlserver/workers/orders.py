@@ -131,7 +131,7 @@ class Begin:
         worker.taker.handed = taking(plane, worker.book)
         worker.not_taken = plane.not_taken
         worker.make_way = plane.is_busy
-        worker.around = lambda: around(plane)
+        worker.around = lambda: around(plane, worker.taker.taken)
         worker.at_end = lambda: at_end(plane)
         Ticking(worker).start()
 
@@ -149,15 +149,15 @@ def taking(plane: GivenPlane, book: RecordingBook) -> Callable[[int, Said], None
     return take
 
 
-def around(plane: GivenPlane) -> dict[str, Any]:
-    """What a snapshot has beside what the book counts."""
+def around(plane: GivenPlane, taken: int) -> dict[str, Any]:
+    """What a snapshot has beside what the book counts; ``taken``: connections that were handed to the worker."""
     seats = plane.seats
     return {
         "hits": plane.carried.hits(),
         "answered": plane.carried_rules.hits(),
         "last_refused": seats.last_refused,
         "last_handshake": seats.last_handshake,
-        "released": plane.released(),
+        "released": plane.released(taken),
     }
 
 

@@ -250,10 +250,7 @@ class SharedPlane(SharingPlane):
     def _moved(self, said: Said, worker: int) -> None:
         """What a lost worker had not taken has a seat in another."""
         generation, number, peer, *_ = said
-        if generation == self.generation:
-            listener = self.listeners[number]
-            assert isinstance(listener, SharedListener)
-            listener.seat(worker, peer)
+        self.seat(worker, peer, generation, number)
 
     # Streams
 

@@ -340,10 +340,6 @@ class GivenPlane(DataPlane):
 
     def take(self, descriptor: int, generation: int, listener: int, peer: str, strike: str = "") -> None:
         """Serve a connection that the parent accepted, by the number of its listener in that generation."""
-        if generation > self.generation:
-            self._early.append((descriptor, generation, listener, peer, strike))
-            return
-        self._releases.taken += 1
         listeners = self._generations.get(generation)
         if listeners is not None:
             taker = listeners[listener]
@@ -358,21 +354,22 @@ class GivenPlane(DataPlane):
                 taker.take(descriptor, peer, strike)
             finally:
                 self.carried.coming((order, 0) for order in orders)
+        elif generation > self.generation:
+            self._early.append((descriptor, generation, listener, peer, strike))
         else:
             os.close(descriptor)
 
     def not_taken(self, generation: int, listener: int, peer: str) -> None:
         """A connection that the parent accepted is lost: there was no descriptor for it here."""
-        self._releases.taken += 1
         self._book.counters.rejected(MAX_STREAMS)
         self.seats.last_refused = peer
         for taker in self._generations.get(generation, [])[listener : listener + 1]:
             assert isinstance(taker, GivenListener)
             taker.not_taken(peer)
 
-    def released(self) -> Released:
-        """What the parent is to know about the seats that it has given away."""
-        return self._releases.take()
+    def released(self, taken: int) -> Released:
+        """What the parent is to know about the seats of the connections that were ``taken`` since the start."""
+        return self._releases.take(taken, len(self._early))
 
     def order_over(self, number: int) -> None:
         """The order of connections of that number has ended in the parent."""

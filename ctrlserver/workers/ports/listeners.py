@@ -41,7 +41,7 @@ from ctrlserver.errors import InjectionError
 from ctrlserver.inject.spec import Spec
 from ctrlserver.lane.due import Due
 from ctrlserver.linux.keepalive import send_probes
-from ctrlserver.net.gate import MAX_STREAMS, MAX_STREAMS_PER_PEER
+from ctrlserver.net.gate import MAX_STREAMS, MAX_STREAMS_PER_PEER, Gate
 from ctrlserver.net.injected.entrance import Entrance
 from ctrlserver.net.injected.minting import Minted
 from ctrlserver.net.injected.orders import Orders
@@ -52,7 +52,7 @@ from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.stats.book import Book
 from ctrlserver.words import quoted
 from ctrlserver.workers.ordered.shared import Tally
-from ctrlserver.workers.ports.given import Given
+from ctrlserver.workers.ports.given import GENERATIONS, Given
 from ctrlserver.workers.ports.seating import Seating
 from ctrlserver.workers.ports.sockets import SharedDatagrams, replicas
 
@@ -202,12 +202,7 @@ class SharedListener(Listener):
             strike += self._plane.numbers(orders, peer, self.terms.transport)
         worker = self._plane.hand(self.number, descriptor, peer, strike)
         if worker is not None:
-            self.seat(worker, peer)
-
-    def seat(self, worker: int, peer: str) -> None:
-        """Count a connection from ``peer`` that was handed to ``worker``."""
-        terms = self.terms
-        self._plane.seating.handed(worker, terms.origin.listener, terms.gate, peer)
+            self._plane.seating.handed(worker, self.terms.origin.listener, self.terms.gate, peer)
 
     def take_over(self, old: Listener, endpoint: Any, proxied: bool = False) -> None:
         """As ever; the sockets of the workers come along."""
@@ -277,6 +272,7 @@ class SharingPlane(DataPlane):
         self.has_room = has_room
         self.refresh = refresh
         self.generation = 0
+        self._generations: dict[int, list[Listener]] = {}
         self.tally = Tally.new()
         self.numbers: Callable[[Orders, str, str], str] = lambda *_: ""
         super().__init__(listeners, book, reactor, clock)
@@ -284,6 +280,7 @@ class SharingPlane(DataPlane):
         if self._lane is not None:
             self._lane.give_way = os.sched_yield  # to the workers and to who connects
         self._number()
+        self._generations[0] = self.listeners
 
     def _made(self, config: ListenerConfig) -> Listener:
         terms, datagrams = self._terms(config)
@@ -303,7 +300,18 @@ class SharingPlane(DataPlane):
         closed = super()._replace(configs, after, steps)
         self.generation += 1
         self._number()
+        self._generations[self.generation] = self.listeners
+        self._generations.pop(self.generation - GENERATIONS, None)
         return closed
+
+    def seat(self, worker: int, peer: str, generation: int, number: int) -> None:
+        """Count a connection that was handed to ``worker``, of that listener of a generation."""
+        listeners = self._generations.get(generation)
+        if listeners is None:  # it will be closed
+            self.seating.handed(worker, "", Gate(self.seats), peer)
+        else:
+            terms = listeners[number].terms
+            self.seating.handed(worker, terms.origin.listener, terms.gate, peer)
 
     def given(self, worker: int) -> Mapping[str, Given]:
         """What a worker is given of each listener in force, by its name."""

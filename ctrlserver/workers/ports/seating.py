@@ -2,7 +2,7 @@
 
 Model::
 
-    parent: gate admits --hand--> Seating.handed: a seat is taken     worker: Releases.taken, Passed.enter and leave
+    parent: gate admits --hand--> Seating.handed: a seat is taken     worker: Passed.enter, Passed.leave
             Seating.released <-------------- Released --------------- Releases.take, now and then
 
 A connection takes its seat in the parent when it is handed over. The worker tells how many connections it has taken in
@@ -40,21 +40,20 @@ class Released:
 
 @define(eq=False)
 class Releases:
-    """The worker's side. ``seats``: those that are taken in the worker; ``taken``: connections that it was handed."""
+    """The worker's side. ``seats``: those that are taken in the worker."""
 
     seats: Seats
-    taken: int = 0
     _over: defaultdict[str, list[str]] = field(init=False, factory=lambda: defaultdict(list))
 
     def over(self, listener: str, peer: str) -> None:
         """A stream that a gate counts by its peer is over, or never began."""
         self._over[listener].append(peer)
 
-    def take(self) -> Released:
-        """What there is to tell."""
+    def take(self, taken: int, waiting: int = 0) -> Released:
+        """What there is to tell of a worker that has taken so many connections; some ``waiting`` have no stream yet."""
         over = dict(self._over)
         self._over.clear()
-        return Released(self.taken, self.seats.taken, over)
+        return Released(taken, self.seats.taken + waiting, over)
 
 
 @define(eq=False)

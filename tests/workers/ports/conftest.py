@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class Shop:
         self.book = book()
         self.balance = balance
         self.handed: list[tuple[int, str, str]] = []
+        self.taken: Counter[int] = Counter()
         self.asked = 0
         self.has_room = True
         self.plane = SharingPlane(
@@ -68,12 +70,13 @@ class Shop:
         worker = len(self.handed) % len(self.workers) + 1
         self.handed.append((listener, peer, strike))
         self.workers[worker].take(descriptor, self.plane.generation, listener, peer, strike)
+        self.taken[worker] += 1
         return worker
 
     def refresh(self) -> Deferred[None]:
         self.asked += 1
         for number, worker in self.workers.items():
-            self.plane.seating.released(number, worker.released())
+            self.plane.seating.released(number, worker.released(self.taken[number]))
         return succeed(None)
 
     def reload(self, *listeners: ListenerConfig) -> None:

@@ -272,6 +272,23 @@ async def test_a_parent_that_leaves_hands_over_who_waits_and_closes_its_ports(sh
         connected(address)
 
 
+def test_what_another_worker_gets_after_a_reload_has_its_seat_with_the_listener_that_accepted_it(shop: Open) -> None:
+    before, after = evolve(ECHO, max_streams_per_peer=1), evolve(ECHO, max_streams_per_peer=1, keep=3)
+    made = shop(before)
+    (accepted,) = made.plane.listeners
+    made.reload(after)
+    for generation in (0, -9):
+        made.plane.seat(1, "10.0.0.1:5", generation, 0)
+    (now,) = made.plane.listeners
+    gates = accepted.terms.gate, now.terms.gate
+    assert (2, ["max-streams-per-peer", None]) == (
+        made.plane.seats.taken,
+        [gate.refuses("10.0.0.1:6") for gate in gates],
+    )
+    made.plane.seating.lost(1)
+    assert (0, None) == (made.plane.seats.taken, gates[0].refuses("10.0.0.1:6"))
+
+
 def test_a_parent_that_has_accepted_several_gives_way_before_more_and_one_that_has_accepted_few_does_not(
     shop: Open,
 ) -> None:

@@ -12,9 +12,9 @@ from ctrlserver.net.gate import Gate, Seats
 from ctrlserver.workers.ports.seating import Passed, Released, Releases, Seating
 
 
-def told(releases: Releases, seating: Seating, worker: int = 1) -> None:
+def told(releases: Releases, seating: Seating, taken: int) -> None:
     """The parent hears what there is to tell."""
-    seating.released(worker, releases.take())
+    seating.released(1, releases.take(taken))
 
 
 def test_a_seat_is_left_when_the_worker_tells_that_its_stream_is_over_and_not_twice() -> None:
@@ -23,13 +23,12 @@ def test_a_seat_is_left_when_the_worker_tells_that_its_stream_is_over_and_not_tw
     releases = Releases(Seats())
     passed = Passed(releases.seats, 1, listener="one", releases=releases)
     seating.handed(1, "one", gate, "10.0.0.1:5")
-    releases.taken += 1
     passed.enter("10.0.0.1:5")
-    told(releases, seating)
+    told(releases, seating, taken=1)
     assert "max-streams-per-peer" == gate.refuses("10.0.0.1:6")
     passed.leave("10.0.0.1:5")
     for _ in range(2):
-        told(releases, seating)
+        told(releases, seating, taken=1)
     assert (0, None) == (seats.taken, gate.refuses("10.0.0.1:6"))
     seating.released(1, Released(1, 0, {"one": ["10.0.0.1:5"]}))
     assert (0, None) == (seats.taken, gate.refuses("10.0.0.1:6"))
@@ -46,7 +45,7 @@ def test_each_stream_is_left_by_its_own_gate_whoever_comes_again_and_seats_are_t
     gates = [Gate(seats, per_peer=number // 2) for number in range(4)]
     seating = Seating(seats)
     workers = {number: Releases(Seats()) for number in (1, 2)}
-    on_the_way: dict[int, int] = {1: 0, 2: 0}
+    on_the_way, taken = Counter[int](), Counter[int]()
     counted: list[tuple[int, str, str, Gate]] = []
     for what, worker, number, many in happens:
         listener, peers = "one" if number % 2 else "two", [f"10.0.0.{each}:5" for each in range(many)]
@@ -58,7 +57,7 @@ def test_each_stream_is_left_by_its_own_gate_whoever_comes_again_and_seats_are_t
                 counted.append((worker, listener, peers[-1], gates[number]))
         elif what == "t" and on_the_way[worker]:
             on_the_way[worker] -= 1
-            releases.taken += 1
+            taken[worker] += 1
             releases.seats.taken += 1
         elif what == "o" and releases.seats.taken:
             releases.seats.taken -= 1
@@ -69,9 +68,9 @@ def test_each_stream_is_left_by_its_own_gate_whoever_comes_again_and_seats_are_t
                     del counted[held[-1]]
         elif what == "l":
             seating.lost(worker)
-            workers[worker], on_the_way[worker] = Releases(Seats()), 0
+            workers[worker], on_the_way[worker], taken[worker] = Releases(Seats()), 0, 0
             counted = [seat for seat in counted if seat[0] != worker]
-        told(workers[worker], seating, worker)
+        seating.released(worker, workers[worker].take(taken[worker]))
         assert sum(each.seats.taken for each in workers.values()) + sum(on_the_way.values()) == seats.taken
         for gate in gates:
             hosts = [host_of(peer) for *_, peer, of in counted if of is gate]
@@ -89,7 +88,7 @@ def test_who_is_over_is_told_only_where_the_parent_counts_by_peer() -> None:
         passed = Passed(releases.seats, per_peer, listener="one", releases=releases)
         passed.enter("10.0.0.1:5")
         passed.leave("10.0.0.1:5")
-        assert Released(0, 0, {"one": ["10.0.0.1:5"]} if per_peer else {}) == releases.take()
+        assert Released(9, 0, {"one": ["10.0.0.1:5"]} if per_peer else {}) == releases.take(9)
 
 
 def test_the_gate_that_counted_a_stream_is_told_after_a_reload() -> None:
@@ -111,6 +110,14 @@ def test_connections_have_seats_from_the_hand_over_on_and_as_the_worker_tells() 
     assert 2 == seats.taken, "one that it has, and one that is on its way"
     seating.released(2, Released(taken=3, seats=0))
     assert 0 == seats.taken
+
+
+def test_what_waits_for_its_listener_in_a_worker_has_a_seat() -> None:
+    seats = Seats()
+    seating, releases = Seating(seats), Releases(Seats())
+    seating.handed(1, "one", Gate(seats), "10.0.0.1:5")
+    seating.released(1, releases.take(1, waiting=1))
+    assert 1 == seats.taken
 
 
 def test_a_worker_that_is_gone_has_no_seats() -> None:
