@@ -16,7 +16,7 @@ Rules:
 - On a reactor that is no ``LaneReactor``, or that another lane leads, this is a lane as any.
 - The reactor's descriptors are served after a turn that finds one ready, or that may have missed them: its first round
   is full, or what the turn before left. So data that came before a question are counted in its answer, and read before
-  a stream is kicked; and the reactor waits for a turn at most.
+  a stream is kicked, unless there are more than a turn has time for; and the reactor waits for a turn at most.
 - Who has answered a question gives way at once: of eight workers that are asked together each has the processor for its
   answer before one goes on with its data. ``stats`` beside 8 senders took 0.9 times as long so.
 - Once the lane has stopped, or the reactor's poll has failed, the reactor waits by itself again.
