@@ -168,13 +168,19 @@ class Entrance:
         except OSError:
             self._none_waits = True
             raise
-        struck = self._struck(peer := peer_name(address))
+        if not self.meet(accepted, peer_name(address)):
+            raise ConnectionAbortedError
+        return accepted, address
+
+    def meet(self, accepted: socket.socket, peer: str) -> bool:
+        """Have the orders strike an accepted connection; False if one has closed it."""
+        struck = self._struck(peer) if self._state is OPEN else None
         self._settle()
         if struck is not None and struck[1].action.name == "close-at-once":
             self._close_at_once(accepted, peer)
-            raise ConnectionAbortedError
+            return False
         self._strike = struck
-        return accepted, address
+        return True
 
     def _accept(self) -> tuple[int, Any]:
         """The same; its descriptor."""

@@ -18,8 +18,8 @@ Rules:
 - While no worker has room for another connection, none is accepted.
 - Who accepted several in the last turn gives way before more are accepted: the connections of others gather meanwhile.
   Two workers took 1.06 to 1.17 times as many a second so. Workers that accept by themselves took no more.
-- An order of TLS decides at the accept; the worker carries it out. It is told by ``strike``: ``"3 expired"`` is the
-  action ``expired`` of the order 3.
+- An order of TLS decides at the accept, or for who waits once there is a seat; the worker carries it out. It is told
+  by ``strike``: ``"3 expired"`` is the action ``expired`` of the order 3.
 - Injections that strike connections need ``exact``: who does not accept cannot refuse.
 """
 
@@ -108,7 +108,7 @@ class SharedListener(Listener):
         self.sockets: list[socket.socket] = []  # those of the workers, but for the first, where the kernel balances
         self._proxied = behind_proxy(config.endpoint) is not None
         self._refuses = self._refuses_proxied if self._proxied else self.terms.gate.refuses
-        self._waiting: list[tuple[int, str, str]] = []
+        self._waiting: list[tuple[int, str, str | None]] = []  # None: it has not met the orders of connections
 
     def _datagram_port(self, terms: DatagramTerms, due: Due) -> SharedDatagrams:
         plane = self._plane
@@ -161,29 +161,42 @@ class SharedListener(Listener):
 
     def take(self, descriptor: int, peer: str) -> None:
         """Hand an accepted connection over, or reject it."""
-        struck = None if self._entrance is None else self._entrance.take_strike()
-        strike = "" if struck is None else f"{struck[0].number} {struck[1].action.name}"
-        if self._waiting:
-            self._waiting.append((descriptor, peer, strike))
-            return
-        reason = self._refuses(peer)
-        if reason is None:
+        strike, reason = self._take_strike(), self._refuses(peer)
+        if self._waiting or reason in (MAX_STREAMS, MAX_STREAMS_PER_PEER):
+            has_met_orders = reason is None or self._proxied
+            self._waiting.append((descriptor, peer, strike if has_met_orders else None))
+            if len(self._waiting) == 1:
+                self._plane.refresh().addBoth(lambda _: self.decide())
+        elif reason is None:
             self._hand(descriptor, peer, strike)
-        elif reason in (MAX_STREAMS, MAX_STREAMS_PER_PEER):
-            self._waiting.append((descriptor, peer, strike))
-            self._plane.refresh().addBoth(lambda _: self.decide())
         else:
             self._reject(descriptor, reason)
+
+    def _take_strike(self) -> str:
+        struck = None if self._entrance is None else self._entrance.take_strike()
+        return "" if struck is None else f"{struck[0].number} {struck[1].action.name}"
+
+    def _meet_orders(self, descriptor: int, peer: str) -> bool:
+        """Have orders strike a connection, as they do at the accept; False if one has closed it."""
+        if self._entrance is None:
+            return True
+        accepted = socket.socket(fileno=descriptor)
+        is_open = self._entrance.meet(accepted, peer)
+        if is_open:
+            accepted.detach()
+        return is_open
 
     def decide(self) -> None:
         """Hand those over that wait, or reject them, by what is known now."""
         waiting, self._waiting = self._waiting, []
         for descriptor, peer, strike in waiting:
             reason = self._refuses(peer)
-            if reason is None:
-                self._hand(descriptor, peer, strike)
-            else:
+            if reason is not None:
                 self._reject(descriptor, reason)
+            elif strike is not None:
+                self._hand(descriptor, peer, strike)
+            elif self._meet_orders(descriptor, peer):
+                self._hand(descriptor, peer, self._take_strike())
         if waiting:
             self._plane.flush()
 

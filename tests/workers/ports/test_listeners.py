@@ -198,6 +198,25 @@ async def test_a_strike_of_a_handshake_is_counted_in_the_parent_and_carried_out_
     assert (1, ["1 self-signed", ""]) == (order.injection.hits.total, [strike for _, _, strike in served.handed])
 
 
+@pytest.mark.parametrize("strike", ["close-at-once", "self-signed"])
+@pytest_twisted.ensureDeferred
+async def test_who_is_admitted_once_the_workers_were_asked_meets_the_orders_as_others_do(
+    shop: Open, tls: Tls, strike: str
+) -> None:
+    endpoint = tls.config.endpoint.replace("ssl:7:", "ssl:0:interface=127.0.0.1:")
+    served = shop(evolve(tls.config, endpoint=endpoint, max_streams_per_peer=1))
+    assert b"a\n" == await in_thread(tls.asked, connected(served.address()))
+    await reached(lambda: not sum(served.open()))
+    order = served.plane.inject("one", f"1*{strike}->off")
+    if strike == "self-signed":
+        assert b"self-signed" in await in_thread(tls.asked, connected(served.address()))
+    else:
+        assert b"" == await in_thread(read_to_end, connected(served.address()))
+    await reached(lambda: not sum(served.open()))
+    assert b"a\n" == await in_thread(tls.asked, connected(served.address()))
+    assert (1, 0) == (order.injection.hits.total, served.figure("rejected_max_streams_per_peer_total"))
+
+
 @pytest_twisted.ensureDeferred
 async def test_the_kernel_balances_among_sockets_of_the_workers(shop: Open) -> None:
     served = shop(evolve(ECHO, udp=True), balance="kernel")
