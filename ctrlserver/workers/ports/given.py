@@ -358,6 +358,7 @@ class GivenPlane(DataPlane):
             self._early.append((descriptor, generation, listener, peer, strike))
         else:
             os.close(descriptor)
+            self._releases.over("", peer)
 
     def not_taken(self, generation: int, listener: int, peer: str) -> None:
         """A connection that the parent accepted is lost: there was no descriptor for it here."""

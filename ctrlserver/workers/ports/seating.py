@@ -30,7 +30,8 @@ from ctrlserver.net.gate import Gate, Seats
 class Released:
     """From a worker: the connections that it has taken, and the seats that it has now.
 
-    ``over``: of gates that count by peer, those whose streams are over since the last time, by listener.
+    ``over``: of gates that count by peer, those whose streams are over since the last time, by listener; by an empty
+    name those of a listener that the worker does not know.
     """
 
     taken: int = 0
@@ -97,11 +98,12 @@ class _Worker:
 
     def leave(self, listener: str, peer: str) -> None:
         """A stream is over: of that peer's the one that was counted last."""
-        known = self.gates.get((listener, peer))
+        key = (listener, peer) if listener else next((each for each in self.gates if each[1] == peer), ("", peer))
+        known = self.gates.get(key)
         if known is not None:
             known.pop().count(peer, -1)
             if not known:
-                del self.gates[listener, peer]
+                del self.gates[key]
 
 
 @define(eq=False)

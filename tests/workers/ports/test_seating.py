@@ -112,6 +112,15 @@ def test_connections_have_seats_from_the_hand_over_on_and_as_the_worker_tells() 
     assert 0 == seats.taken
 
 
+def test_what_a_worker_closes_because_it_knows_no_such_listener_is_counted_no_more() -> None:
+    seats = Seats()
+    gate, seating = Gate(seats, per_peer=1), Seating(seats)
+    for _ in range(2):
+        seating.handed(1, "one", gate, "10.0.0.1:5")
+        seating.released(1, Released(9, 0, {"": ["10.0.0.2:5", "10.0.0.1:5"]}))
+        assert (0, None) == (seats.taken, gate.refuses("10.0.0.1:6"))
+
+
 def test_what_waits_for_its_listener_in_a_worker_has_a_seat() -> None:
     seats = Seats()
     seating, releases = Seating(seats), Releases(Seats())
