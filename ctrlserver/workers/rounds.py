@@ -12,7 +12,7 @@ Rules:
   time.
 - What a worker has answered is applied before it is said to be lost.
 - Workers make way for a while where somebody waits (``urgent``), and not for the looks of every tick: half of the time
-  they would not give way to each other then, and an echo over four workers took 1.05 times the processor time.
+  they would not give way to each other then. An echo over four workers took up to 1.06 times the processor time so.
 """
 
 from __future__ import annotations
