@@ -364,7 +364,11 @@ class GivenPlane(DataPlane):
         """A connection that the parent accepted is lost: there was no descriptor for it here."""
         self._book.counters.rejected(MAX_STREAMS)
         self.seats.last_refused = peer
-        for taker in self._generations.get(generation, [])[listener : listener + 1]:
+        listeners = self._generations.get(generation)
+        if listeners is None:
+            self._releases.over("", peer)
+        else:
+            taker = listeners[listener]
             assert isinstance(taker, GivenListener)
             taker.not_taken(peer)
 

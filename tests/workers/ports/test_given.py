@@ -248,3 +248,13 @@ def test_a_rest_ends_with_a_question_or_a_connection_and_echoes_give_way(workers
     assert lane.rest(PATIENCE)
     assert lane.pause > lane_module.PAUSE_SECONDS
     assert os.sched_yield is lane.give_way
+
+
+def test_the_parent_is_told_of_connections_of_a_listener_that_is_unknown_here(workers: list[Worker]) -> None:
+    workers.append(worker := Worker(ECHO))
+    with worker.connect(generation=-9) as closed:
+        assert b"" == closed.recv(1)
+    worker.plane.not_taken(-9, 0, "10.0.0.1:5")
+    told = worker.plane.released(2)
+    assert (2, 0, [""], "10.0.0.1:5") == (told.taken, told.seats, [*told.over], told.over[""][-1])
+    assert 2 == len(told.over[""])
