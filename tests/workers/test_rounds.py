@@ -1,4 +1,4 @@
-"""Rounds without a worker that could be asked, and with one that answers at once or later."""
+"""Rounds without a worker that could be asked, and with one that answers when it is told to."""
 
 from __future__ import annotations
 

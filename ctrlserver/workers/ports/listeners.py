@@ -17,7 +17,7 @@ Rules:
   wait meanwhile, ``MOST_WAITING`` of a listener; the others wait in the kernel's queue.
 - While no worker has room for another connection, none is accepted.
 - Who accepted several in the last turn gives way before more are accepted: the connections of others gather meanwhile.
-  Two workers took 1.06 to 1.17 times as many a second so. Workers that accept by themselves took no more.
+  Two workers took 1.06 to 1.25 times as many a second so. Workers that accept by themselves took no more.
 - An order of TLS decides at the accept, or for who waits once there is a seat; the worker carries it out. It is told
   by ``strike``: ``"3 expired"`` is the action ``expired`` of the order 3.
 - Injections that strike connections need ``exact``: who does not accept cannot refuse.
