@@ -24,6 +24,7 @@ from ctrlserver.stats.counters import Origin, StreamCounters
 from ctrlserver.stats.records import StreamRecord
 from ctrlserver.wire.framing import parse_framing
 from tests.clients import connected
+from tests.net.echolab import Lab, made_lab
 from tests.servers import reset_at_close
 
 T = TypeVar("T")
@@ -167,3 +168,8 @@ def reset(client: socket.socket) -> None:
     """Close with RST."""
     reset_at_close(client)
     client.close()
+
+
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    yield from made_lab(monkeypatch)
