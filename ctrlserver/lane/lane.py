@@ -8,6 +8,7 @@ dictionary look-up and one call, not a turn of the reactor::
     reactor --doRead()--> Lane --poll()--> inner epoll <-- sockets
                             |
                             +-- together.serve(events)   many sockets at a time; gives back the events it leaves
+                            +-- together.repeat()        the same sockets again without a poll, if they are all it has
                             +-- owner.ready(events)      one socket
                             +-- owner.failed()           after ready() raised; the socket has left the lane
 
@@ -24,8 +25,7 @@ sends and closes. The lane does none of these: it knows sockets, events and owne
 
 An owner that has more to do with what it has read than a turn bears asks to be called ``again``. Those are served after
 the rounds, in order, at least one each turn, and for ``AGAIN_SECONDS`` if the rounds served anybody. With them wait the
-events of owners whose bytes cost much (``lane/costly.py``). So what costs much waits for what costs little, and goes on
-all the same.
+events of owners whose bytes cost much (``lane/costly.py``). So what costs much waits for what costs little.
 
 A rest lets data gather, so that one read brings a megabyte and not only what arrived since the read before. An owner
 is ``patient`` if nobody waits for an answer from it; there is no rest while one is eager, or none is patient. A flow is
@@ -109,9 +109,9 @@ class Lane:
     monotonic seconds; ``rest`` sleeps, and returns something true to end the turn. ``linger``: seconds, in whole
     milliseconds, for which a turn waits for more events, and blocks the reactor, before it ends.
 
-    ``round_began``: when the lane saw a round's sockets ready. ``together``: None, or serves sockets before owners do;
-    ``give_way``, for others who want the processor, follows if it served all, unasked; owners may call it. Seconds: a
-    ``pause`` ends a flow, ``resting`` a turn with rests.
+    ``round_began``: when the lane saw a round's sockets ready. ``together``: None, or serves sockets before owners do.
+    If it served all, unasked, ``give_way`` follows, for others who want the processor, and the same up to ``repeats``
+    times without a poll; owners may give way, too. Seconds: a ``pause`` ends a flow, ``resting`` a turn with rests.
     """
 
     log = Logger()
@@ -128,8 +128,7 @@ class Lane:
         linger: float = 0.0,
         rest: Callable[[float], object] = sleep,
     ) -> None:
-        self.clock = clock
-        self._linger, self.rest = linger, rest
+        self.clock, self._linger, self.rest = clock, linger, rest
         self.pause, self.resting, self.round_began = PAUSE_SECONDS, RESTING_SECONDS, clock()
         self.buffer = bytearray(BUFFER_BYTES)
         self.view = memoryview(self.buffer)
@@ -149,6 +148,7 @@ class Lane:
         self._ringing = False
         self.together: Together | None = None
         self.give_way: Callable[[], object] = lambda: None
+        self.repeats = 0
         self.bugs = Sparing()
         self._steady_since = self._turn_ended = self._short_until = self.round_began
 
@@ -259,10 +259,9 @@ class Lane:
         now = self.round_began = clock()
         end = now + (SHORT_TURN_SECONDS if now < self._short_until else TURN_SECONDS)
         end_of_rests = now + self.resting
-        linger = self._linger
-        together = self.together
+        linger, together = self._linger, self.together
         fewest = together.fewest if together is not None else 0
-        served = self._put_off = 0
+        served = self._put_off = repeated = 0
         if now - self._turn_ended > self.pause:
             self._steady_since = now
         left = self._left
@@ -280,13 +279,18 @@ class Lane:
             if together is not None and len(events) >= fewest:
                 try:
                     events = together.serve(events)
+                    if not events and now >= self._short_until:
+                        self.give_way()
+                        while repeated < self.repeats and clock() < end and together.repeat():
+                            self.give_way()
+                            repeated += 1
                 except Exception:
                     self.log.failure("served one by one from now on: serving sockets together failed", event="bug")
                     together = None
                     self._separate()
-                if not events and now >= self._short_until:
-                    self.give_way()
                 now = clock()
+                if repeated:
+                    repeated, end = 0, max(end, now)  # who was not asked for has a round before the turn ends
             served += len(events)
             waiting = iter(events)
             for fd, bits in waiting:
@@ -318,8 +322,7 @@ class Lane:
                     break
         if self._again:
             now = self._serve_again(now + AGAIN_SECONDS if served > self._put_off else end + AGAIN_SECONDS)
-            if self._after_round is not None:
-                self._end_round()
+            self._end_round()
         if self._left or self._again:
             self._ring(True)
         self._turn_ended = now

@@ -16,6 +16,9 @@ class Together(Protocol):
     def serve(self, events: list[Event]) -> list[Event]:
         """Serve some of the sockets of a round; return the events that are left to their owners."""
 
+    def repeat(self) -> bool:
+        """Serve all its sockets, whether ready or not; whether all were. Nothing if the round before was of others."""
+
     def forget(self, fd: int) -> None:
         """Socket ``fd`` leaves the lane. It may be any socket of the lane."""
 

@@ -93,6 +93,10 @@ class Transfers:
         numbers = array("I", sockets)
         self._reads.sockets[:rows] = numbers
         self._sends.sockets[:rows] = numbers
+        return self.read_again(rows)
+
+    def read_again(self, rows: int) -> list[int]:
+        """As ``read``, from the first ``rows`` sockets of the last one."""
         return self._run(self._reads, rows)
 
     def send(self, rows: int) -> list[int]:

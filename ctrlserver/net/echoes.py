@@ -11,6 +11,7 @@ call (``linux/transfers.py``). ``Echoes`` is what the lane keeps in ``together``
                                 count all         two additions each
                                 send all rows     one call
                                 events that are left --> their owners
+    repeat()           --> read all streams without events, if the round before was of all: as above
 
 A stream may be served here while it is *plain* (``EchoStream.plain``): the number of its packets follows from that of
 its bytes, and it owes nothing. What happens to a row:
@@ -89,6 +90,7 @@ class Echoes:
         self._clock = lane.clock
         self._failed = lane.drop
         self.streams: dict[int, EchoStream] = {}
+        self._whole: tuple[list[int], list[EchoStream]] | None = None  # of the last round, if of all and in full
 
     def add(self, fd: int, stream: EchoStream) -> None:
         """``stream``, whose socket is ``fd``, may be served together with others from now on."""
@@ -98,6 +100,7 @@ class Echoes:
 
     def serve(self, events: list[Event]) -> list[Event]:
         """Echo for all plain streams that are ready to read; return the events that are left to their owners."""
+        self._whole = None
         stream_of = self.streams.get
         others: list[Event] = []
         sockets: list[int] = []
@@ -112,28 +115,42 @@ class Echoes:
                 streams.append(stream)
         if len(sockets) < FEWEST:
             return events
+        return others + self._echo(sockets, streams)
+
+    def repeat(self) -> bool:
+        """Echo once more for all streams, without events; whether all had sent again and were echoed in full.
+
+        Nothing is done unless the round before was one of all streams, each echoed in full.
+        """
+        if self._whole is None:
+            return False
+        (sockets, streams), self._whole = self._whole, None
+        self._echo(sockets, streams, again=True)
+        return self._whole is not None
+
+    def _echo(self, sockets: list[int], streams: list[EchoStream], *, again: bool = False) -> list[Event]:
+        """Read and answer; return the events of sockets that their owners have to read."""
+        number = len(sockets)
         try:
-            return others + self._echo(sockets, streams)
+            sizes = self._table.read_again(number) if again else self._table.read(sockets)
+            now = self._clock()
+            if min(sizes) <= 0:
+                return self._one_by_one(sockets, streams, sizes, now)
+            for stream, size in zip(streams, sizes, strict=True):
+                counters = stream.counters
+                counters.bytes += size
+                counters.last = now
+            sent = self._table.send(number)
+            if sent != sizes:
+                self._settle(sockets, streams, sizes, sent, now)
+            elif max(sizes) < ROW_BYTES:
+                if number == len(self.streams):
+                    self._whole = sockets, streams
+                return []
         except Exception:
             for fd in sockets:
                 self._failed(fd)
             raise
-
-    def _echo(self, sockets: list[int], streams: list[EchoStream]) -> list[Event]:
-        """Read and answer; return the events of sockets that their owners have to read."""
-        sizes = self._table.read(sockets)
-        now = self._clock()
-        if min(sizes) <= 0:
-            return self._one_by_one(sockets, streams, sizes, now)
-        for stream, size in zip(streams, sizes, strict=True):
-            counters = stream.counters
-            counters.bytes += size
-            counters.last = now
-        sent = self._table.send(len(sizes))
-        if sent != sizes:
-            self._settle(sockets, streams, sizes, sent, now)
-        if max(sizes) < ROW_BYTES:
-            return []
         rows = zip(sockets, sizes, sent, strict=True)  # the owner of a row that was filled reads on, with longer reads
         return [(fd, EPOLLIN) for fd, size, taken in rows if size == taken == ROW_BYTES]
 
@@ -174,6 +191,7 @@ class Echoes:
     def forget(self, fd: int) -> None:
         """Socket ``fd`` leaves the lane."""
         self.streams.pop(fd, None)
+        self._whole = None
         if len(self.streams) < FEWEST:
             self.fewest = _NEVER
 

@@ -8,6 +8,7 @@ import socket
 
 import pytest
 from attrs import define, field
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from ctrlserver.lane.lane import (
@@ -106,7 +107,10 @@ def test_nobody_rests_while_one_socket_is_eager(flow: Flow) -> None:
 
 @define(eq=False)
 class Pairs:
-    """Serves rounds of two sockets or more, but for the socket ``left``; ``broken`` raises instead."""
+    """Serves rounds of two sockets or more, but for the socket ``left``, and finds all ready ``more`` times.
+
+    ``broken``: raises instead.
+    """
 
     left: int = -1
     broken: bool = False
@@ -114,6 +118,8 @@ class Pairs:
     rounds: list[set[int]] = field(factory=list)
     forgotten: list[int] = field(factory=list)
     closed: bool = False
+    repeated: int = 0
+    more: int = 0
 
     def serve(self, events: list[Event]) -> list[Event]:
         if self.broken:
@@ -123,6 +129,11 @@ class Pairs:
             if fd != self.left:
                 os.read(fd, 1)
         return [event for event in events if event[0] == self.left]
+
+    def repeat(self) -> bool:
+        self.repeated += 1
+        self.more -= 1
+        return self.more >= 0
 
     def forget(self, fd: int) -> None:
         self.forgotten.append(fd)
@@ -142,6 +153,41 @@ def test_a_round_of_fewer_sockets_goes_to_their_owners(two: Two) -> None:
     two.lane.together = pairs = Pairs(fewest=3)
     assert [1, 1] == two.round()
     assert [] == pairs.rounds
+
+
+@pytest.mark.parametrize(("more", "repeated", "gave"), [(0, 1, 1), (2, 3, 3), (9, 3, 4)])
+def test_after_giving_way_the_same_are_served_without_a_poll_but_not_for_ever(
+    two: Two, more: int, repeated: int, gave: int
+) -> None:
+    two.lane.together = pairs = Pairs(more=more)
+    two.lane.repeats = 3
+    ways: list[int] = []
+    two.lane.give_way = lambda: ways.append(pairs.repeated)
+    assert [0, 0] == two.round()
+    assert (repeated, gave) == (pairs.repeated, len(ways))
+
+
+@pytest.mark.parametrize("pairs", [Pairs(more=9, left=0), Pairs(more=9, fewest=3)], ids=["one is left", "too few"])
+def test_a_round_that_leaves_some_to_their_owners_is_not_repeated(two: Two, pairs: Pairs) -> None:
+    pairs.left = two.readers[0].end.fileno() if pairs.left == 0 else -1
+    two.lane.together, two.lane.repeats = pairs, 3
+    two.round()
+    assert 0 == pairs.repeated
+
+
+def test_a_turn_whose_time_is_up_meanwhile_asks_once_more_who_is_ready(two: Two, time: Clock) -> None:
+    """So the reactor, or a connection, waits for this turn only, and what came before a question is in its answer."""
+    two.lane.together = pairs = Pairs(more=9)
+    two.lane.repeats = 3
+
+    def give_way() -> None:
+        time.advance(0.7 * TURN_SECONDS)
+        for far in two.fars:
+            far.send(b"x")
+
+    two.lane.give_way = give_way
+    two.round()
+    assert (1, 2) == (pairs.repeated, len(pairs.rounds))
 
 
 def test_when_serving_together_fails_owners_serve_that_round_and_all_others(two: Two) -> None:

@@ -118,3 +118,11 @@ def made_lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     lane.stop()
     for far in [*made.fars, made.listening]:
         far.close()
+
+
+def exactly(sock: socket.socket, size: int) -> bytes:
+    """So many bytes, or what came before the end."""
+    got = b""
+    while len(got) < size and (more := sock.recv(size - len(got))):
+        got += more
+    return got

@@ -22,7 +22,7 @@ from ctrlserver.net import echoes
 from ctrlserver.net.echoes import FEWEST, Echoes, serve_together
 from ctrlserver.net.modes import EchoStream
 from tests.net.conftest import reset
-from tests.net.echolab import MANY, SIZE, Lab
+from tests.net.echolab import MANY, SIZE, Lab, exactly
 
 pytestmark = pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")
 
@@ -30,14 +30,6 @@ pytestmark = pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason
 def fails(*_: object) -> NoReturn:
     """In the place of a method that has a bug."""
     raise RuntimeError("our own fault")
-
-
-def exactly(sock: socket.socket, size: int) -> bytes:
-    """So many bytes, or what came before the end."""
-    got = b""
-    while len(got) < size and (more := sock.recv(size - len(got))):
-        got += more
-    return got
 
 
 def test_rounds_are_left_to_the_owners_until_there_are_echoes_enough(lab: Lab) -> None:
