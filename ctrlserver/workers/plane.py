@@ -87,7 +87,7 @@ class SharedPlane(SharingPlane):
             has_room=self.supervisor.has_room,
             refresh=self.supervisor.refresh,
         )
-        self.supervisor.moved = self._moved
+        self.supervisor.in_force, self.supervisor.moved = self.in_force, self._moved
         self.directing = Directing(self._ordering, self.rules, self, reactor)
         self.numbers = self.directing.numbers
         book.workers = lambda: (config.workers, len(self.supervisor.late), self.supervisor.restarts)

@@ -85,6 +85,8 @@ class Supervisor:
     ) -> None:
         self.generation = 0
         """Counts the reloads: of which listeners connections are handed."""
+        self.in_force: Callable[[Said], Said] = lambda said: said
+        """Gives what a dead worker had not taken by the listeners of now, as far as they are the same."""
         self.moved: Callable[[Said, int], object] = lambda _, __: None
         """Told what a dead worker had not taken, and which worker has it now."""
         self._reactor = reactor
@@ -253,8 +255,13 @@ class Supervisor:
     def _hand_kept(self) -> None:
         """Give what dead workers had not taken to others, as far as they have room."""
         kept = self._kept
-        while kept and (number := self._hand(*kept[0], self._full)) is not None:
-            self.moved(kept.popleft()[1], number)
+        while kept:
+            descriptor, said = kept[0][0], self.in_force(kept[0][1])
+            number = self._hand(descriptor, said, self._full)
+            if number is None:
+                break
+            kept.popleft()
+            self.moved(said, number)
         self.flush()
 
     def room(self, worker: WorkerProcess) -> None:

@@ -51,6 +51,7 @@ from ctrlserver.net.plane import DataPlane
 from ctrlserver.net.terms import DatagramTerms
 from ctrlserver.stats.book import Book
 from ctrlserver.words import quoted
+from ctrlserver.workers.handing import Said
 from ctrlserver.workers.ordered.shared import Tally
 from ctrlserver.workers.ports.given import GENERATIONS, Given
 from ctrlserver.workers.ports.seating import Seating
@@ -316,6 +317,14 @@ class SharingPlane(DataPlane):
         self._generations[self.generation] = self.listeners
         self._generations.pop(self.generation - GENERATIONS, None)
         return closed
+
+    def in_force(self, said: Said) -> Said:
+        """The same of the generation of now, if its listener is in force: a new worker knows no generation before."""
+        generation, number, *rest = said
+        for listener in self._generations.get(generation, ())[number : number + 1]:
+            if listener in self.listeners:
+                return self.generation, self.listeners.index(listener), *rest
+        return said
 
     def seat(self, worker: int, peer: str, generation: int, number: int) -> None:
         """Count a connection that was handed to ``worker``, of that listener of a generation."""

@@ -308,6 +308,23 @@ def test_what_another_worker_gets_after_a_reload_has_its_seat_with_the_listener_
     assert (0, None) == (made.plane.seats.taken, gates[0].refuses("10.0.0.1:6"))
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_begins_after_a_reload_serves_what_a_listener_still_in_force_accepted_before(
+    shop: Open,
+) -> None:
+    other = evolve(ECHO, name="other")
+    made = shop(other, ECHO)
+    made.reload(ECHO, evolve(other, keep=3))
+    made.begin(1, [ECHO, evolve(other, keep=3)])
+    told = [made.plane.in_force((*place, "10.0.0.1:5", "", 1.0)) for place in ((0, 1), (0, 0), (-9, 1))]
+    assert [(1, 0), (0, 0), (-9, 1)] == [said[:2] for said in told]  # the other has changed, and nobody knows the third
+    generation, listener, peer, strike, _ = told[0]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = connected(listening.getsockname())
+        made.workers[1].take(listening.accept()[0].detach(), generation, listener, peer, strike)
+    assert b"a\n" == await in_thread(asked, client)
+
+
 def test_a_parent_that_has_accepted_several_gives_way_before_more_and_one_that_has_accepted_few_does_not(
     shop: Open,
 ) -> None:
