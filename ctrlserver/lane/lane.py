@@ -15,7 +15,8 @@ dictionary look-up and one call, not a turn of the reactor::
 A socket is on the lane from ``watch`` to ``forget``. Its owner calls both, and ``change`` in between; its owner reads,
 sends and closes. The lane does none of these: it knows sockets, events and owners, nothing of streams.
 
-``doRead`` is a turn, made of rounds. A round serves the sockets that one ``poll`` gave, at most ``ROUND_SOCKETS``:
+``doRead`` is a turn, made of rounds. A round serves the sockets that one ``poll`` gave, at most ``ROUND_SOCKETS``, or
+those of the round before (``together.repeat``):
 
     poll -> nothing ready ............................................ the turn ends
          -> serve them; the time of the turn is up .................... the turn ends, what is left begins the next one
@@ -110,8 +111,9 @@ class Lane:
     milliseconds, for which a turn waits for more events, and blocks the reactor, before it ends.
 
     ``round_began``: when the lane saw a round's sockets ready. ``together``: None, or serves sockets before owners do.
-    If it served all, unasked, ``give_way`` follows, for others who want the processor, and the same up to ``repeats``
-    times without a poll; owners may give way, too. Seconds: a ``pause`` ends a flow, ``resting`` a turn with rests.
+    If it served all, unasked, ``give_way`` follows, for others who want the processor; owners may give way, too.
+    Seconds: a ``pause`` ends a flow, ``resting`` a turn with rests, and ``repeating`` the part of a turn in which
+    ``together`` may repeat such a round, again and again, without a poll.
     """
 
     log = Logger()
@@ -129,7 +131,7 @@ class Lane:
         rest: Callable[[float], object] = sleep,
     ) -> None:
         self.clock, self._linger, self.rest = clock, linger, rest
-        self.pause, self.resting, self.round_began = PAUSE_SECONDS, RESTING_SECONDS, clock()
+        self.pause, self.resting, self.repeating, self.round_began = PAUSE_SECONDS, RESTING_SECONDS, 0.0, clock()
         self.buffer = bytearray(BUFFER_BYTES)
         self.view = memoryview(self.buffer)
         self.copy_view = self.view[:COPY_BYTES]
@@ -148,7 +150,6 @@ class Lane:
         self._ringing = False
         self.together: Together | None = None
         self.give_way: Callable[[], object] = lambda: None
-        self.repeats = 0
         self.bugs = Sparing()
         self._steady_since = self._turn_ended = self._short_until = self.round_began
 
@@ -258,10 +259,10 @@ class Lane:
         poll, owner_of, clock = self._poll, self._owners.get, self.clock
         now = self.round_began = clock()
         end = now + (SHORT_TURN_SECONDS if now < self._short_until else TURN_SECONDS)
-        end_of_rests = now + self.resting
+        end_of_rests, end_of_repeats = now + self.resting, now + self.repeating
         linger, together = self._linger, self.together
         fewest = together.fewest if together is not None else 0
-        served = self._put_off = repeated = 0
+        served = self._put_off = 0
         if now - self._turn_ended > self.pause:
             self._steady_since = now
         left = self._left
@@ -281,16 +282,13 @@ class Lane:
                     events = together.serve(events)
                     if not events and now >= self._short_until:
                         self.give_way()
-                        while repeated < self.repeats and clock() < end and together.repeat():
+                        while clock() < end_of_repeats and together.repeat():
                             self.give_way()
-                            repeated += 1
                 except Exception:
                     self.log.failure("served one by one from now on: serving sockets together failed", event="bug")
                     together = None
                     self._separate()
                 now = clock()
-                if repeated:
-                    repeated, end = 0, max(end, now)  # who was not asked for has a round before the turn ends
             served += len(events)
             waiting = iter(events)
             for fd, bits in waiting:

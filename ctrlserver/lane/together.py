@@ -23,4 +23,4 @@ class Together(Protocol):
         """Socket ``fd`` leaves the lane. It may be any socket of the lane."""
 
     def close(self) -> None:
-        """The lane has stopped, or ``serve`` has raised: it will not be called again."""
+        """The lane has stopped, or ``serve`` or ``repeat`` has raised: it will not be called again."""

@@ -31,7 +31,7 @@ Rules:
 - A link adds its stream with ``join``; the lane removes it with ``forget`` before the socket's number is used again.
 - A stream that raises loses its own socket (``lane.drop``); the others go on.
 - If the table itself fails, the data that it has read is lost. Those streams end as a fault of ours; none goes on with
-  a gap. ``serve`` then raises, and the lane serves every socket by its owner from then on.
+  a gap. ``serve`` or ``repeat`` then raises, and the lane serves every socket by its owner from then on.
 
 Beware: rows are parts of the lane's buffer. So streams that still need their rows come before those that end, since a
 close reads into the same buffer.
@@ -52,6 +52,10 @@ from ctrlserver.net.modes import EchoStream
 
 #: From this many sockets on, two calls for all cost less than two calls for each.
 FEWEST = 4
+
+#: Rounds without a repetition after some that were in vain, one for which costs a sixth of a round. There are twice as
+#: many each time.
+LONGEST_PAUSE = 63
 
 #: More sockets than a round has.
 _NEVER = ROUND_SOCKETS + 1
@@ -91,6 +95,7 @@ class Echoes:
         self._failed = lane.drop
         self.streams: dict[int, EchoStream] = {}
         self._whole: tuple[list[int], list[EchoStream]] | None = None  # of the last round, if of all and in full
+        self._pause = self._next_pause = 0  # calls of ``repeat``
 
     def add(self, fd: int, stream: EchoStream) -> None:
         """``stream``, whose socket is ``fd``, may be served together with others from now on."""
@@ -120,13 +125,22 @@ class Echoes:
     def repeat(self) -> bool:
         """Echo once more for all streams, without events; whether all had sent again and were echoed in full.
 
-        Nothing is done unless the round before was one of all streams, each echoed in full.
+        Nothing is done unless the round before was one of all streams, each echoed in full. Nor is it for a while after
+        two calls in a row have found others: peers on other machines, or cores, never have sent again by then.
         """
         if self._whole is None:
             return False
+        if self._pause > 0:
+            self._pause -= 1
+            return False
         (sockets, streams), self._whole = self._whole, None
         self._echo(sockets, streams, again=True)
-        return self._whole is not None
+        has_all = self._whole is not None
+        if has_all:
+            self._next_pause = 0
+        else:
+            self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause + 1, LONGEST_PAUSE)
+        return has_all
 
     def _echo(self, sockets: list[int], streams: list[EchoStream], *, again: bool = False) -> list[Event]:
         """Read and answer; return the events of sockets that their owners have to read."""

@@ -156,38 +156,32 @@ def test_a_round_of_fewer_sockets_goes_to_their_owners(two: Two) -> None:
 
 
 @pytest.mark.parametrize(("more", "repeated", "gave"), [(0, 1, 1), (2, 3, 3), (9, 3, 4)])
-def test_after_giving_way_the_same_are_served_without_a_poll_but_not_for_ever(
-    two: Two, more: int, repeated: int, gave: int
+def test_after_giving_way_the_same_are_served_without_a_poll_for_a_part_of_the_turn(
+    two: Two, time: Clock, more: int, repeated: int, gave: int
 ) -> None:
     two.lane.together = pairs = Pairs(more=more)
-    two.lane.repeats = 3
-    ways: list[int] = []
-    two.lane.give_way = lambda: ways.append(pairs.repeated)
+    two.lane.repeating = 0.75 * TURN_SECONDS
+    ways: list[float] = []
+
+    def give_way() -> None:
+        ways.append(time.seconds())
+        time.advance(0.2 * TURN_SECONDS)
+
+    two.lane.give_way = give_way
     assert [0, 0] == two.round()
     assert (repeated, gave) == (pairs.repeated, len(ways))
 
 
-@pytest.mark.parametrize("pairs", [Pairs(more=9, left=0), Pairs(more=9, fewest=3)], ids=["one is left", "too few"])
-def test_a_round_that_leaves_some_to_their_owners_is_not_repeated(two: Two, pairs: Pairs) -> None:
+@pytest.mark.parametrize(
+    ("pairs", "seconds"),
+    [(Pairs(more=9, left=0), 1.0), (Pairs(more=9, fewest=3), 1.0), (Pairs(more=9), 0.0)],
+    ids=["one is left", "too few", "no time"],
+)
+def test_a_round_that_leaves_some_to_their_owners_is_not_repeated(two: Two, pairs: Pairs, seconds: float) -> None:
     pairs.left = two.readers[0].end.fileno() if pairs.left == 0 else -1
-    two.lane.together, two.lane.repeats = pairs, 3
+    two.lane.together, two.lane.repeating = pairs, seconds
     two.round()
     assert 0 == pairs.repeated
-
-
-def test_a_turn_whose_time_is_up_meanwhile_asks_once_more_who_is_ready(two: Two, time: Clock) -> None:
-    """So the reactor, or a connection, waits for this turn only, and what came before a question is in its answer."""
-    two.lane.together = pairs = Pairs(more=9)
-    two.lane.repeats = 3
-
-    def give_way() -> None:
-        time.advance(0.7 * TURN_SECONDS)
-        for far in two.fars:
-            far.send(b"x")
-
-    two.lane.give_way = give_way
-    two.round()
-    assert (1, 2) == (pairs.repeated, len(pairs.rounds))
 
 
 def test_when_serving_together_fails_owners_serve_that_round_and_all_others(two: Two) -> None:

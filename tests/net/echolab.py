@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 from attrs import define, field
@@ -126,3 +127,8 @@ def exactly(sock: socket.socket, size: int) -> bytes:
     while len(got) < size and (more := sock.recv(size - len(got))):
         got += more
     return got
+
+
+def fails(*_: object) -> NoReturn:
+    """In the place of a method that has a bug."""
+    raise RuntimeError("our own fault")

@@ -10,7 +10,6 @@ import errno
 import random
 import select
 import socket
-from typing import NoReturn
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
@@ -22,14 +21,9 @@ from ctrlserver.net import echoes
 from ctrlserver.net.echoes import FEWEST, Echoes, serve_together
 from ctrlserver.net.modes import EchoStream
 from tests.net.conftest import reset
-from tests.net.echolab import MANY, SIZE, Lab, exactly
+from tests.net.echolab import MANY, SIZE, Lab, exactly, fails
 
 pytestmark = pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")
-
-
-def fails(*_: object) -> NoReturn:
-    """In the place of a method that has a bug."""
-    raise RuntimeError("our own fault")
 
 
 def test_rounds_are_left_to_the_owners_until_there_are_echoes_enough(lab: Lab) -> None:

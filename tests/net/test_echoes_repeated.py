@@ -6,17 +6,21 @@ Rules: ``give_way`` is where the peers send again. The rest is as in ``test_echo
 from __future__ import annotations
 
 import contextlib
+import gc
 import random
 import select
 import socket
+from collections import Counter
+from typing import Any
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
 from ctrlserver.lane.lane import Lane
-from ctrlserver.linux.transfers import ROW_BYTES
+from ctrlserver.linux.transfers import ROW_BYTES, Transfers
+from ctrlserver.net.modes import EchoStream
 from tests.net.conftest import reset
-from tests.net.echolab import MANY, SIZE, Lab, exactly
+from tests.net.echolab import MANY, SIZE, Lab, exactly, fails
 
 pytestmark = pytest.mark.skipif(not Lane.supported(MemoryReactorClock()), reason="a lane needs epoll")
 
@@ -50,25 +54,73 @@ def answers(lab: Lab) -> list[bytes]:
 
 def test_who_has_sent_again_is_echoed_without_a_poll(lab: Lab) -> None:
     lab.begin()
-    lab.lane.repeats = 3
+    lab.lane.repeating = 100.0
     found = polls(lab)
+    time: Any = lab.lane.clock
     again = iter(range(4))
 
     def give_way() -> None:
         assert [b"x"] * MANY == answers(lab)
         if next(again, None) is not None:
+            time.__self__.advance(1)
             send_all(lab)
 
     lab.lane.give_way = give_way
     send_all(lab)
     lab.lane.doRead()
-    assert [MANY, MANY, 0] == found  # of five rounds two were asked for
-    assert {SIZE + 5} == {lab.counters(row).bytes for row in range(MANY)}
+    assert [MANY] == found  # of five rounds one was asked for
+    assert {(SIZE + 5, 4.0)} == {(lab.counters(row).bytes, lab.counters(row).last) for row in range(MANY)}
+
+
+def test_after_two_in_vain_in_a_row_there_is_none_for_ever_longer(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.begin()
+    lab.lane.repeating = 1.0
+    read, reads, turn = Transfers.read_again, Counter[int](), 0
+
+    def noted(self: Transfers, rows: int) -> list[int]:
+        reads[turn] += 1
+        return read(self, rows)
+
+    monkeypatch.setattr(Transfers, "read_again", noted)
+    lab.lane.give_way = lambda: send_all(lab) if turn == 16 and reads[turn] == 1 else None
+    for turn in range(1, 20):  # noqa: B007
+        send_all(lab)
+        lab.lane.doRead()
+    assert [1, 2, 4, 8, 16, 17, 19] == [turn for turn in range(1, 20) if reads[turn] > 1]
+    assert 3 == reads[16]
+
+
+def test_when_the_table_fails_then_its_streams_end_and_the_lane_goes_on_without_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.begin()
+    lab.lane.repeating = 1.0
+    lab.lane.give_way = lambda: monkeypatch.setattr(Transfers, "read_again", fails)
+    send_all(lab)
+    lab.lane.doRead()
+    assert ["fault"] * MANY == [lab.counters(row).reason for row in range(MANY)]
+    assert [b"x"] * MANY == [exactly(far, 2) for far in lab.fars]
+    lab.begin(1)
+    assert lab.lane.together is None
+
+
+def test_streams_that_are_over_are_not_kept_for_the_next_round(lab: Lab) -> None:
+    lab.begin()
+    send_all(lab)
+    lab.lane.doRead()
+    terms = lab.open_streams.terms
+    for row, far in enumerate(lab.fars):
+        far.close()
+        lab.arrives(row, select.POLLRDHUP)
+        lab.lane.doRead()
+    lab.links.clear()
+    gc.collect()
+    assert [] == [each for each in gc.get_objects() if isinstance(each, EchoStream) and each.terms is terms]
 
 
 def test_those_that_are_not_all_are_asked_for(lab: Lab) -> None:
     lab.begin()
-    lab.lane.repeats = 3
+    lab.lane.repeating = 1.0
     found = polls(lab)
     again = iter(range(1))
     lab.lane.give_way = lambda: None if next(again, None) is None else send_all(lab, but=0)
@@ -80,7 +132,7 @@ def test_those_that_are_not_all_are_asked_for(lab: Lab) -> None:
 
 def test_who_has_not_or_has_ended_or_sent_much_is_told_apart(lab: Lab) -> None:
     lab.begin()
-    lab.lane.repeats = 3
+    lab.lane.repeating = 1.0
     found = polls(lab)
     content = random.Random(1).randbytes(ROW_BYTES + 4000)
     again = iter(range(1))
@@ -118,7 +170,7 @@ def test_who_has_not_or_has_ended_or_sent_much_is_told_apart(lab: Lab) -> None:
 def test_whatever_peers_do_meanwhile_every_byte_comes_back_and_is_counted_once(lab: Lab, seed: int) -> None:
     dice = random.Random(seed)
     lab.begin(MANY, sndbuf=4096)
-    lab.lane.repeats = 3
+    lab.lane.repeating = 1.0
     sent, got = [bytearray() for _ in lab.fars], [bytearray() for _ in lab.fars]
     for far in lab.fars:
         far.setblocking(False)

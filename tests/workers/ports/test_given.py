@@ -248,6 +248,7 @@ def test_a_rest_ends_with_a_question_or_a_connection_and_echoes_give_way(workers
     assert lane.rest(PATIENCE)
     assert lane.pause > lane_module.PAUSE_SECONDS
     assert os.sched_yield is lane.give_way
+    assert 0 < lane.repeating < lane_module.TURN_SECONDS
 
 
 def test_the_parent_is_told_of_connections_of_a_listener_that_is_unknown_here(workers: list[Worker]) -> None:
