@@ -53,8 +53,8 @@ from ctrlserver.net.modes import EchoStream
 #: From this many sockets on, two calls for all cost less than two calls for each.
 FEWEST = 4
 
-#: Rounds without a repetition after some that were in vain, one for which costs a sixth of a round. There are twice as
-#: many each time.
+#: Rounds at most without a repetition after some in vain, each of which reads all sockets for little. There are twice
+#: as many each time.
 LONGEST_PAUSE = 63
 
 #: More sockets than a round has.
