@@ -184,6 +184,13 @@ class Daemon:
         assert answer["ok"] is True, answer
         return answer["data"]
 
+    def streams_of(self, *peers: str) -> list[dict[str, Any]]:
+        """The record of the newest stream of each peer. A port may have been that of an earlier stream as well."""
+        newest: dict[str, dict[str, Any]] = {}
+        for row in self.ask_json("streams"):
+            newest.setdefault(row["peer"], row)  # the newest come first
+        return [newest[peer] for peer in peers]
+
     def await_stats(self, **expected: object) -> dict[str, Any]:
         """Ask until the stats record has the expected fields; what a peer sent may still be on its way."""
         end = time.monotonic() + PATIENCE

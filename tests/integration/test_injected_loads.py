@@ -25,8 +25,7 @@ def load(daemon: Daemon, *flags: str, to: str = "", codes: tuple[int, ...] = (0,
 
 def counted(daemon: Daemon, result: dict[str, Any]) -> list[dict[str, Any]]:
     """The server's records of the streams of a run, in the order of ours."""
-    by_peer = {row["peer"]: row for row in daemon.ask_json("streams")}
-    return [by_peer[stream["local"]] for stream in result["streams"]]
+    return daemon.streams_of(*(stream["local"] for stream in result["streams"]))
 
 
 @pytest.mark.parametrize("mode", ["sink", "echo"])

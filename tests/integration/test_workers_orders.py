@@ -56,8 +56,7 @@ def test_what_is_swallowed_of_each_stream_is_exact_whichever_worker_has_it(three
     number = order(three, "10th*swallow")
     result = load(three, "--framing", "line", "-n", "3000", "-P", "30")
     assert (True, 30 * 100) == (result["reconciled"], result["received"]["packets"])
-    rows = {row["peer"]: row for row in three.ask_json("streams")}
-    mine = [rows[stream["local"]] for stream in result["streams"]]
+    mine = three.streams_of(*(stream["local"] for stream in result["streams"]))
     assert {10} == {row["injected"] for row in mine}
     assert {1, 2, 3} == {row["worker"] for row in mine}
     assert 30 * 10 == rows_of(three)[number]["hits"]
@@ -106,8 +105,7 @@ def test_who_has_the_reply_finds_open_streams_struck_and_after_off_as_they_were(
             for each in clients:
                 each.sendall(b"c\n")
                 assert b"c\n" == each.recv(100)
-        peers = {f"127.0.0.1:{each.getsockname()[1]}" for each in clients}
-        rows = [row for row in three.ask_json("streams") if row["peer"] in peers]
+        rows = three.streams_of(*(f"127.0.0.1:{each.getsockname()[1]}" for each in clients))
         assert [(3, 7)] * 6 == [(row["injected"], row["packets"]) for row in rows]
 
 
