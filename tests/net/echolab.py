@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ MANY = 3 * FEWEST
 class Lab:
     """A lane with echo streams on it; ``fars`` are their peers, ``nears`` and ``links`` our ends, in the same order."""
 
+    time: Clock
     lane: Lane
     open_streams: OpenStreams
     listening: socket.socket
@@ -88,6 +90,21 @@ class Lab:
         assert isinstance(stream, EchoStream)
         return stream
 
+    def take_the_rest(self, got: list[bytearray]) -> None:
+        """The peers send no more: take turns until each has all its echoes, which are added to ``got``."""
+        for far in self.fars:
+            far.setblocking(False)
+            far.shutdown(socket.SHUT_WR)
+        open_rows = set(range(len(self.fars)))
+        while open_rows:
+            self.lane.doRead()
+            for row in list(open_rows):
+                with contextlib.suppress(BlockingIOError):
+                    more = self.fars[row].recv(1 << 20)
+                    got[row] += more
+                    if not more:
+                        open_rows.discard(row)
+
 
 def made_lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """A lab, closed when the generator goes on."""
@@ -101,10 +118,11 @@ def made_lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
         origin=Origin("data", "tcp", spec.text, "echo", spec.size, by_size=True),
         spec=spec,
     )
-    lane = Lane(MemoryReactorClock(), Clock().seconds)
+    time = Clock()
+    lane = Lane(MemoryReactorClock(), time.seconds)
     lane.start()
     serve_together(lane)
-    made = Lab(lane, OpenStreams(terms, lane.clock), socket.create_server(("127.0.0.1", 0), backlog=256))
+    made = Lab(time, lane, OpenStreams(terms, lane.clock), socket.create_server(("127.0.0.1", 0), backlog=256))
     read = Transfers.read
 
     def noted(self: Transfers, sockets: list[int]) -> list[int]:

@@ -262,17 +262,7 @@ def test_whatever_peers_do_every_byte_comes_back_and_is_counted_once(lab: Lab, s
             if dice.random() < 0.5:
                 with contextlib.suppress(BlockingIOError):
                     got[row] += far.recv(dice.choice((10, 5000, 1 << 20)))
-    for far in lab.fars:
-        far.shutdown(socket.SHUT_WR)
-    open_rows = set(range(len(lab.fars)))
-    while open_rows:
-        lab.lane.doRead()
-        for row in list(open_rows):
-            with contextlib.suppress(BlockingIOError):
-                more = lab.fars[row].recv(1 << 20)
-                got[row] += more
-                if not more:
-                    open_rows.discard(row)
+    lab.take_the_rest(got)
     assert sent == got
     assert [SIZE + len(content) for content in sent] == [lab.counters(row).bytes for row in range(len(sent))]
     assert {"eof"} == {lab.counters(row).reason for row in range(len(sent))}

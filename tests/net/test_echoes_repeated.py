@@ -11,7 +11,6 @@ import random
 import select
 import socket
 from collections import Counter
-from typing import Any
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
@@ -56,13 +55,12 @@ def test_who_has_sent_again_is_echoed_without_a_poll(lab: Lab) -> None:
     lab.begin()
     lab.lane.repeating = 100.0
     found = polls(lab)
-    time: Any = lab.lane.clock
     again = iter(range(4))
 
     def give_way() -> None:
         assert [b"x"] * MANY == answers(lab)
         if next(again, None) is not None:
-            time.__self__.advance(1)
+            lab.time.advance(1)
             send_all(lab)
 
     lab.lane.give_way = give_way
@@ -75,18 +73,19 @@ def test_who_has_sent_again_is_echoed_without_a_poll(lab: Lab) -> None:
 def test_after_two_in_vain_in_a_row_there_is_none_for_ever_longer(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.begin()
     lab.lane.repeating = 1.0
-    read, reads, turn = Transfers.read_again, Counter[int](), 0
+    read, reads = Transfers.read_again, Counter[float]()
 
     def noted(self: Transfers, rows: int) -> list[int]:
-        reads[turn] += 1
+        reads[lab.time.seconds()] += 1
         return read(self, rows)
 
     monkeypatch.setattr(Transfers, "read_again", noted)
-    lab.lane.give_way = lambda: send_all(lab) if turn == 16 and reads[turn] == 1 else None
-    for turn in range(1, 20):  # noqa: B007
+    lab.lane.give_way = lambda: send_all(lab) if lab.time.seconds() == 16 and reads[16] == 1 else None
+    for _ in range(19):
+        lab.time.advance(1)
         send_all(lab)
         lab.lane.doRead()
-    assert [1, 2, 4, 8, 16, 17, 19] == [turn for turn in range(1, 20) if reads[turn] > 1]
+    assert [1, 2, 4, 8, 16, 17, 19] == [turn for turn in sorted(reads) if reads[turn] > 1]
     assert 3 == reads[16]
 
 
@@ -190,17 +189,7 @@ def test_whatever_peers_do_meanwhile_every_byte_comes_back_and_is_counted_once(l
         exchange()
         lab.lane.doRead()
     lab.lane.give_way = lambda: None
-    for far in lab.fars:
-        far.shutdown(socket.SHUT_WR)
-    open_rows = set(range(MANY))
-    while open_rows:
-        lab.lane.doRead()
-        for row in list(open_rows):
-            with contextlib.suppress(BlockingIOError):
-                more = lab.fars[row].recv(1 << 20)
-                got[row] += more
-                if not more:
-                    open_rows.discard(row)
+    lab.take_the_rest(got)
     assert sent == got
     assert [SIZE + len(content) for content in sent] == [lab.counters(row).bytes for row in range(MANY)]
     assert {"eof"} == {lab.counters(row).reason for row in range(MANY)}
