@@ -53,8 +53,7 @@ from ctrlserver.net.modes import EchoStream
 #: From this many sockets on, two calls for all cost less than two calls for each.
 FEWEST = 4
 
-#: Rounds at most without a repetition after some in vain, each of which reads all sockets for little. There are twice
-#: as many each time.
+#: At most so many calls of ``repeat`` do nothing after one in vain, which has read all sockets for little or nothing.
 LONGEST_PAUSE = 63
 
 #: More sockets than a round has.
@@ -126,7 +125,7 @@ class Echoes:
         """Echo once more for all streams, without events; whether all had sent again and were echoed in full.
 
         Nothing is done unless the round before was one of all streams, each echoed in full. Nor is it for a while after
-        two calls in a row have found others: peers on other machines, or cores, never have sent again by then.
+        two calls in a row that were in vain, ever longer: peers on other machines need more time to send again.
         """
         if self._whole is None:
             return False
