@@ -14,8 +14,8 @@ also the ``Link`` of its stream::
     lane --ready(EPOLLOUT)-> LaneLink           --> writable()
 
 A link watches its socket either for input or, while its stream owes replies, for room: ``hold`` and ``release`` change
-from one to the other. While it has bytes that its stream left for a later turn, it watches for neither, and ``_read``
-gives these bytes. The stream ends a link by ``close`` (what the socket took is still sent) or ``drop``; both take
+from one to the other. While it has bytes that its stream left for a later turn, it watches for neither, and reads
+these bytes first. The stream ends a link by ``close`` (what the socket took is still sent) or ``drop``; both take
 the socket off the lane, then close it. Nobody else closes it.
 
 Echo streams also join ``net/echoes.py``, which serves many of them together. A link then serves what that leaves.
@@ -97,7 +97,7 @@ def tell_pause(lines: Sparing, lacking: str, listener: str, now: float) -> None:
 class LaneLink:
     """One accepted socket: an ``Owner`` to the lane, a ``Link`` to its stream."""
 
-    __slots__ = ("_fd", "_held", "_into", "_lane", "_left", "_read", "_socket", "stream")
+    __slots__ = ("_fd", "_held", "_into", "_lane", "_left", "_socket", "stream")
 
     #: Whether the lane may let data gather: nobody waits for an answer.
     patient = False
@@ -108,7 +108,6 @@ class LaneLink:
         self._socket = sock
         self._fd = sock.fileno()
         self._into = lane.copy_view if room >= COPY_BYTES else lane.view[:room]
-        self._read: Callable[[memoryview], int] = sock.recv_into
         self._left = b""
         self._held = False
         self.stream = open_stream(streams, self, peer, lane.clock())
@@ -129,7 +128,7 @@ class LaneLink:
             self.stream.writable(lane.clock())
             return None
         try:
-            size = self._read(self._into)
+            size = self._read_left(self._into) if self._left else self._socket.recv_into(self._into)
         except BlockingIOError:
             return None
         except OSError:
@@ -147,7 +146,6 @@ class LaneLink:
     def _keep(self, left: bytes) -> None:
         """Keep what the stream left; it is read before anything else, in a later turn."""
         self._left = left
-        self._read = self._read_left
         self.stream.beside = len(left)
         self.stream.hold()
         if not self._held and self.stream.counters.state == "open":
@@ -157,7 +155,6 @@ class LaneLink:
         """As the socket's ``recv_into``."""
         left, self._left = self._left, b""
         into[: len(left)] = left
-        self._read = self._socket.recv_into
         self.stream.beside = 0
         self.stream.hold()
         self._lane.change(self._fd, EPOLLIN)

@@ -68,7 +68,7 @@ class StruckLink(LaneLink):
             elif room < len(into):
                 into = into[:room]
         try:
-            size = self._read(into)
+            size = self._read_left(into) if self._left else self._socket.recv_into(into)
         except BlockingIOError:
             return
         except OSError:
