@@ -23,6 +23,7 @@ FLOOR = {
     "addresses": 0,
     "commands": 0,
     "sleeping": 0,
+    "farewell": 0,
     "terminal": 0,
     "looks": 1,
     "secret": 1,

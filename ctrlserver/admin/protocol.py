@@ -27,7 +27,7 @@ Rules:
 - Replies go out in the order of their lines, and in slices: a peer that reads makes progress within one long reply.
 - A list is made row by row, each row of its own instant, as the peer reads it: what is not read is not made. If it
   fails half-way, a text ends with an ERR line, and a line of JSON has no end: the connection is closed.
-- The peer's end of input (``nc -N``, ``socat``) ends nothing before all lines received are answered.
+- The peer's end of input (``nc -N``, ``socat``, also over TLS) ends nothing before all lines received are answered.
 - We linger where we can (not over TLS): closed with input unread, a socket resets, and the peer may lose the reply.
 - One timer a connection (``Patience``). Output unread for ``stall_seconds`` without progress aborts the connection.
 - A seat is for those who use it: only a whole line renews ``idle_seconds``. A line begun that does not end within
@@ -118,7 +118,7 @@ class AdminConnection(Protocol):
     def connectionMade(self) -> None:
         """Register; reject the peer where there are too many."""
         transport = self._transport()
-        transports.set_up(transport, self._limits.read_bytes)
+        transports.set_up(transport, self._limits.read_bytes, self.readConnectionLost)
         self._patience.begin(shaking=ISSLTransport.providedBy(transport))
         self._session.peer, self._session.transport = transports.peer_of(transport)
         self._session.peer = self._client or self._session.peer

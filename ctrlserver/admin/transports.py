@@ -8,6 +8,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.internet.abstract import FileDescriptor
@@ -22,6 +23,7 @@ from twisted.internet.interfaces import (
 from twisted.protocols.policies import ProtocolWrapper
 
 from ctrlserver.addresses import peer_name
+from ctrlserver.farewell import half_close
 from ctrlserver.linux.keepalive import send_probes
 
 _CREDENTIALS = struct.Struct("3i")
@@ -33,8 +35,13 @@ def can_half_close(transport: object) -> bool:
     return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(transport)
 
 
-def set_up(transport: Any, nbytes: int) -> None:
-    """Bound its reads, send what is small at once, and have telnet's urgent data in their place."""
+def set_up(transport: Any, nbytes: int, half_closed: Callable[[], object] | None = None) -> None:
+    """Bound its reads, send what is small at once, and have telnet's urgent data in their place.
+
+    ``half_closed`` is called when a TLS peer sends no more; Twisted itself tells of the others.
+    """
+    if half_closed is not None:
+        half_close(transport, half_closed)
     read_at_most(transport, nbytes)
     if ITCPTransport.providedBy(transport) and isinstance(transport.getHost(), IPv4Address | IPv6Address):
         transport.setTcpNoDelay(True)

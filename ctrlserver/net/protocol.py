@@ -10,6 +10,7 @@ Rules:
   buffer is empty. What a full one holds is counted for ``memory_limit``; so is what OpenSSL keeps, as long as it does.
 - Data that arrives while reading is paused is kept here: TLS delivers all records of one read, paused or not. So are
   bytes that a stream leaves for a later turn.
+- A TLS peer that has said farewell gets what it is owed before the stream ends (``farewell.py``).
 - Twisted closes a socket whose write failed, with its unread input. Here that is read first (``net/unread.py``).
 - All that the first turn of the reactor reads has one time, for TLS hands over what one read brought record by record.
 - A connection that ends before its TLS handshake is complete ends for the reason ``handshake``; after
@@ -43,6 +44,7 @@ from zope.interface import implementer
 
 from ctrlserver.addresses import peer_name
 from ctrlserver.errors import lacks_memory
+from ctrlserver.farewell import half_close
 from ctrlserver.lane.lane import COPY_BYTES
 from ctrlserver.linux.keepalive import unanswered_seconds
 from ctrlserver.linux.tcp_info import socket_of, tcp_figures
@@ -103,6 +105,7 @@ class StreamProtocol(Protocol):
         self.stream = open_stream(self._streams, self, self._peer, self._streams.clock())
         self.stream.counters.path = self
         if ISSLTransport.providedBy(self.transport):
+            half_close(self.transport, self.readConnectionLost)
             self._shaking = True
             self._openssl = OPENSSL_FIRST_BYTES
             self._count_held()
@@ -175,7 +178,7 @@ class StreamProtocol(Protocol):
 
     def readConnectionLost(self) -> None:
         """The peer half-closed."""
-        if self._soon is not None:
+        if self._soon is not None or self._held:
             self._ended = True
         else:
             self.stream.ended(self._streams.clock())

@@ -79,6 +79,26 @@ def test_lines_come_by_tls_and_are_echoed(start: Start, certificate: Path) -> No
 
 
 @needs("openssl")
+@needs("socat")
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["one", "two"])
+def test_who_says_farewell_behind_the_last_byte_is_answered(
+    start: Start, certificate: Path, workers: tuple[str, ...]
+) -> None:
+    secure = f"ssl:0:privateKey={certificate}:interface=127.0.0.1"
+    daemon = start("--data", secure, "--framing", "line", "--mode", "echo", *workers)
+
+    def answer(port: int, sent: bytes) -> bytes:
+        target = f"OPENSSL:127.0.0.1:{port},verify=0"
+        return run("socat", f"-t{PATIENCE:g}", "-", target, stdin=sent).stdout
+
+    lines = b"a line of forty bytes, its end included\n" * 1000
+    assert lines == answer(daemon.ports["data"], lines)
+    assert (1000, 1000) == tuple(daemon.ask_json("stats")[name] for name in ("packets_total", "replies_total"))
+    secured = start("--admin", secure)
+    assert b"OK pong\r\n" == answer(secured.ports["admin"], b"ping\n")
+
+
+@needs("openssl")
 @needs_tls
 def test_a_tls_peer_past_a_limit_is_turned_away(start: Start, certificate: Path, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(
