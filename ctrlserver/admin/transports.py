@@ -35,13 +35,12 @@ def can_half_close(transport: object) -> bool:
     return IHalfCloseableDescriptor.providedBy(transport) and not ISSLTransport.providedBy(transport)
 
 
-def set_up(transport: Any, nbytes: int, half_closed: Callable[[], object] | None = None) -> None:
+def set_up(transport: Any, nbytes: int, half_closed: Callable[[], object]) -> None:
     """Bound its reads, send what is small at once, and have telnet's urgent data in their place.
 
     ``half_closed`` is called when a TLS peer sends no more; Twisted itself tells of the others.
     """
-    if half_closed is not None:
-        half_close(transport, half_closed)
+    half_close(transport, half_closed)
     read_at_most(transport, nbytes)
     if ITCPTransport.providedBy(transport) and isinstance(transport.getHost(), IPv4Address | IPv6Address):
         transport.setTcpNoDelay(True)

@@ -72,7 +72,7 @@ class Channel(HTTPChannel):
 
     def connectionMade(self) -> None:
         """Await the first request; refuse the peer where there are too many."""
-        set_up(self._wire, self.site.limits.read_bytes)
+        set_up(self._wire, self.site.limits.read_bytes, self.readConnectionLost)
         super().connectionMade()  # type: ignore[no-untyped-call]
         self._expect(self.site.limits.head_seconds)
         if (wrong := self.site.enter(self)) is not None:
@@ -103,7 +103,7 @@ class Channel(HTTPChannel):
         elif self._is_at_work:
             self._wire.abortConnection()
         else:
-            self._wire.loseConnection()
+            self.loseConnection()  # type: ignore[no-untyped-call]
 
     def writeConnectionLost(self) -> None:
         """A refusal is on its way; the peer's end is awaited."""
@@ -203,7 +203,7 @@ class Channel(HTTPChannel):
                 Refusal(408, f"no whole request came within {limits.head_seconds:g} s: its last line is an empty one")
             )
         else:
-            self._wire.loseConnection()
+            self.loseConnection()  # type: ignore[no-untyped-call]
             self._expect(limits.linger_seconds)
 
     def _expect(self, seconds: float) -> None:

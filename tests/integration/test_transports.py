@@ -89,13 +89,17 @@ def test_who_says_farewell_behind_the_last_byte_is_answered(
 
     def answer(port: int, sent: bytes) -> bytes:
         target = f"OPENSSL:127.0.0.1:{port},verify=0"
-        return run("socat", f"-t{PATIENCE:g}", "-", target, stdin=sent).stdout
+        return run("socat", "-t3600", "-", target, stdin=sent).stdout  # until the server closes
 
     lines = b"a line of forty bytes, its end included\n" * 1000
     assert lines == answer(daemon.ports["data"], lines)
     assert (1000, 1000) == tuple(daemon.ask_json("stats")[name] for name in ("packets_total", "replies_total"))
-    secured = start("--admin", secure)
+    secured = start("--admin", secure, "--http", secure)
     assert b"OK pong\r\n" == answer(secured.ports["admin"], b"ping\n")
+    for path in (b"/livez", b"/stats.json"):
+        request = b"GET " + path + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        assert answer(secured.ports["http"], request).startswith(b"HTTP/1.1 200 ")
+    assert answer(secured.ports["http"], b"GET /livez").startswith(b"HTTP/1.1 400 ")
 
 
 @needs("openssl")
